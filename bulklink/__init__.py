@@ -1,6 +1,6 @@
 """Bulk linking and unlinking of the emails of Zoho CRM contacts to deals.
 
-The public interface is what this package exports, described in docs/library.md; its modules are
+The public interface is the names exported here, described in docs/library.md; all modules are
 private.
 """
 
@@ -49,9 +49,9 @@ _EXPORTS = {
 }
 """Public names by module; each module is imported when one of its names is first used."""
 _MODULE_BY_NAME = {name: module for module, names in _EXPORTS.items() for name in names.split()}
-__all__ = sorted(_MODULE_BY_NAME)  # noqa: PLE0605 - the names stand above
+__all__ = sorted(_MODULE_BY_NAME)  # noqa: PLE0605 - the names are listed above
 
-if TYPE_CHECKING:  # the same for type checkers, which read literal imports alone
+if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.engine.failure_limit import MaxFailures as MaxFailures
     from bulklink.engine.metrics import LimitedBy as LimitedBy
     from bulklink.engine.outage import Outage as Outage
@@ -127,7 +127,7 @@ if TYPE_CHECKING:  # the same for type checkers, which read literal imports alon
 else:
 
     def __getattr__(name: str) -> Any:
-        """Import a public name when it is first used: `bulklink --help` needs none of them."""
+        """Import a public name on first use: `bulklink --help` needs none of them."""
         if name in _MODULE_BY_NAME:
             return getattr(import_module(_MODULE_BY_NAME[name]), name)
         raise AttributeError(f"module 'bulklink' has no attribute {name!r}")

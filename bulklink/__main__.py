@@ -1,4 +1,4 @@
-"""`python -m bulklink` is `bulklink`."""
+"""Entry point of `python -m bulklink`."""
 
 from bulklink.cli.main import main
 

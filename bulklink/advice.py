@@ -1,7 +1,7 @@
-"""Advice that names settings and calls, for every interface to word in its own terms.
+"""Advice that names settings and calls, which each interface formats in its own terms.
 
-A program reads Python (`memory='2GB'`, `resume('runs/march')`), a user of the command line what is
-typed there (`--memory 2GB`, `bulklink resume runs/march`).
+A program gets Python (`memory='2GB'`, `resume('runs/march')`), a user of the command line gets
+options and commands (`--memory 2GB`, `bulklink resume runs/march`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class Keyword:
 
     Args:
         name: keyword of `Job` or of a function, such as `read_back`.
-        value: value to give it; None names the setting alone.
+        value: value to set; None to name only the setting.
     """
 
     __slots__ = ("name", "value")
@@ -28,7 +28,7 @@ class Keyword:
 
 
 class NextCall:
-    """A call of a function of the library that is the next step.
+    """A call of a library function, suggested as the next step.
 
     Args:
         function: name of the function, such as `resume`.
@@ -49,11 +49,11 @@ class NextCall:
 
 
 class Advice:
-    """A text with settings and calls in it; `str` words them in Python.
+    """A text that contains settings and calls; `str` formats them as Python.
 
     Args:
         template: the text, with `{}` for each part.
-        parts: texts, settings, calls, or advice in turn.
+        parts: texts, settings, calls, or nested advice.
     """
 
     __slots__ = ("_parts", "_template")
@@ -64,7 +64,7 @@ class Advice:
 
     @classmethod
     def of(cls, text: str) -> Advice:
-        """Return a text as advice; braces in it are text."""
+        """Return a text as advice; braces are taken literally."""
         return cls("{}", text) if text else cls("")
 
     @classmethod
@@ -80,7 +80,7 @@ class Advice:
         return self.worded(str)
 
     def worded(self, word: Callable[[Keyword | NextCall], str]) -> str:
-        """Return the text with each setting and call as `word` writes it."""
+        """Return the text with each setting and call formatted by `word`."""
         return self._template.format(*(_worded(part, word) for part in self._parts))
 
 

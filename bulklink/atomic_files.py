@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-#: On Windows a file that another program has open cannot be replaced; it is retried.
+#: On Windows, a file that another program has open cannot be replaced: retry for a while.
 _REPLACE_ATTEMPTS = 10
 _RETRY_DELAY_SECONDS = 0.1
-#: File systems take 255 bytes; a longer name leaves no room for the suffix.
+#: Names are limited to 255 bytes; a longer one leaves no room for the suffix.
 _MAX_NAME_BYTES = 240
 
 
@@ -32,11 +32,11 @@ def atomic_replace(path: Path, error_class: type[RefusedError] = RunDirError) ->
     """Yield a temporary path that replaces `path` on success.
 
     Args:
-        path: the file to replace; readable by its owner alone.
+        path: the file to replace; only its owner can read the new one.
         error_class: class of the error if it cannot be written.
 
     Raises:
-        RunDirError: if it cannot be written; or an error of another class that was asked for.
+        RunDirError: if it cannot be written; `error_class` if given.
     """
     temporary = None
     try:
@@ -52,11 +52,11 @@ def atomic_replace(path: Path, error_class: type[RefusedError] = RunDirError) ->
 
 
 def _create_temporary(path: Path) -> Path:
-    """Create an empty file next to a path, named after it; existing files are left alone."""
+    """Create an empty file next to a path, named after it; existing files are not touched."""
     encoded = os.fsencode(path.name)
     name = hashlib.sha256(encoded).hexdigest() if len(encoded) > _MAX_NAME_BYTES else path.name
     temporary = path.with_name(f"{name}.partial")
-    if os.path.lexists(temporary):  # somebody's file, or left by a process that was killed
+    if os.path.lexists(temporary):  # the user's file, or left behind by a killed process
         temporary = temporary_path(path.parent, ".partial")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     return temporary
@@ -69,7 +69,7 @@ def write_error(
 
     Args:
         path: the file or folder.
-        error: of the operating system.
+        error: error of the operating system.
         error_class: class of the error to return.
     """
     return error_class(
@@ -80,7 +80,7 @@ def write_error(
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    """Rename a file; content and name are flushed to disk."""
+    """Rename a file, and flush content and name to disk."""
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     for _ in range(_REPLACE_ATTEMPTS - 1):

@@ -1,8 +1,8 @@
-"""Blocking work and the one door to threads; a guard that keeps such work off the event loop.
+"""Guard that keeps blocking work off the event loop.
 
-Blocking are DuckDB, passes over a ledger or a plan, hashing of files, and spreadsheets. In a
-coroutine they run through `Environment.run_blocking`. Each declares itself with `blocks`, which the
-tests turn into an error on a thread that runs an event loop.
+DuckDB, passes over a ledger or a plan, hashing of files, and spreadsheets block. Coroutines run
+them through `Environment.run_blocking`. Each declares itself with `blocks`, which the tests turn
+into an error on a thread that runs an event loop.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ class ThreadRunner(Protocol):
     """Runs blocking functions outside the event loop."""
 
     async def __call__(self, function: Callable[[], T], /) -> T:
-        """Return what the function returns."""
+        """Run a function and return its result."""
         ...
 
 
 class _Guard:
-    """What is checked before blocking work.
+    """The check before blocking work.
 
     Attributes:
-        check: called with the name of the work; None checks nothing.
-        inline: whether `run_inline` runs.
+        check: called with a description of the work; None for no check.
+        inline: whether `run_inline` is running.
     """
 
     __slots__ = ("check", "inline")
@@ -40,35 +40,35 @@ _guard = _Guard()
 
 
 def blocks(work: str) -> None:
-    """Declare that what follows blocks the calling thread.
+    """Declare that the following code blocks the calling thread.
 
     Args:
-        work: what it is, for the error of the guard.
+        work: description of the work, for the guard's error.
     """
     if _guard.check is not None and not _guard.inline:
         _guard.check(work)
 
 
 def guard_blocking(check: Callable[[str], None] | None) -> None:
-    """Have blocking work checked, in the tests.
+    """Set the check of blocking work; for tests.
 
     Args:
-        check: called with the name of the work, in its thread; raises where it may not run. None
-            ends the checks.
+        check: called with a description of the work, in its thread; raises if it may not run
+            there. None for no check.
     """
     _guard.check = check
 
 
 async def run_inline(function: Callable[[], T]) -> T:
-    """Run a blocking function in this thread: the door where time is virtual.
+    """Run a blocking function in this thread.
 
-    An event loop on a virtual clock cannot wait for threads.
+    Used with virtual time: an event loop on a virtual clock cannot wait for threads.
     """
     return call_inline(function)
 
 
 def call_inline(function: Callable[[], T]) -> T:
-    """Call a blocking function as `run_inline` does, from a function that cannot await."""
+    """Run a blocking function in this thread, like `run_inline`, without `await`."""
     previous, _guard.inline = _guard.inline, True
     try:
         return function()

@@ -1,4 +1,4 @@
-"""SQL for DuckDB: quoting of texts and names, and files under names of bulklink's own."""
+"""SQL for DuckDB: quoting of texts and names, and safe names for files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 
 from bulklink.errors import RunDirError
 
-#: Names of folders do not become columns.
+#: Folder names do not become columns.
 _NO_PARTITIONS = "hive_partitioning = false"
-#: Besides letters and digits, what the path of the folder of links may consist of.
+#: Characters other than letters and digits that the path of the links' folder may contain.
 _PLAIN_CHARACTERS = frozenset(" ._-" + os.sep) | (frozenset(":~") if os.name == "nt" else set())
-_USUAL_TEMPORARY_FOLDERS = ("/tmp", "/var/tmp")  # noqa: S108 - a private folder is made there
+_USUAL_TEMPORARY_FOLDERS = ("/tmp", "/var/tmp")  # noqa: S108 - a private folder is created there
 
 
 def literal(text: str) -> str:
-    """Quote a text as an SQL literal. Paths go through `DuckDBFiles`."""
+    """Quote a text as an SQL literal; for paths, use `DuckDBFiles`."""
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -30,14 +30,14 @@ def identifier(name: str) -> str:
 
 
 class DuckDBFiles:
-    """The files of one database, which DuckDB opens by links in a private folder.
+    """The files of one database, which DuckDB opens through links in a private folder.
 
-    In a path, DuckDB takes `*`, `?` and `[` for a pattern, expands `~`, guesses formats, and makes
-    columns of folders such as `a=b`; what is not UTF-8 it does not take at all. It is given
-    only names that bulklink makes, so that the file it opens is the one that was named.
+    DuckDB expands `*`, `?`, `[` and `~` in a path, guesses formats, turns folders such as `a=b`
+    into columns, and rejects paths that are not UTF-8. It only gets names made by bulklink, so that
+    it opens exactly the named file.
 
     Raises:
-        RunDirError: if no folder for the links can be made.
+        RunDirError: if the folder of the links cannot be created.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class DuckDBFiles:
         return str(Path(self._link(folder.parent), folder.name))
 
     def read_csv(self, path: Path, options: Mapping[str, str]) -> str:
-        """Build the relation of a CSV file.
+        """Return the SQL relation of a CSV file.
 
         Args:
             path: the file.
@@ -64,12 +64,12 @@ class DuckDBFiles:
         return f"read_csv({self._source(path)}, {arguments}, {_NO_PARTITIONS})"
 
     def read_json(self, path: Path, types: Mapping[str, str], *, skip_errors: bool = False) -> str:
-        """Build the relation of a JSONL file.
+        """Return the SQL relation of a JSONL file.
 
         Args:
             path: the file.
-            types: types of the columns, by their names.
-            skip_errors: leave out what is not JSON, instead of failing.
+            types: types of the columns by name.
+            skip_errors: whether to skip invalid JSON instead of failing.
         """
         columns = ", ".join(f"{identifier(name)}: '{kind}'" for name, kind in types.items())
         return (
@@ -78,27 +78,27 @@ class DuckDBFiles:
         )
 
     def read_parquet(self, path: Path) -> str:
-        """Build the relation of a Parquet file."""
+        """Return the SQL relation of a Parquet file."""
         return f"read_parquet({self._source(path)}, {_NO_PARTITIONS})"
 
     def parquet_metadata(self, path: Path) -> str:
-        """Build the relation of the keys and values in the metadata of a Parquet file."""
+        """Return the SQL relation of a Parquet file's key-value metadata."""
         return f"parquet_kv_metadata({self._source(path)})"
 
     def parquet_schema(self, path: Path) -> str:
-        """Build the relation of the elements of a Parquet file's schema."""
+        """Return the SQL relation of a Parquet file's schema elements."""
         return f"parquet_schema({self._source(path)})"
 
     def copy(self, query: str, path: Path, *options: str) -> str:
-        """Build the statement that writes the rows of a query to a file.
+        """Return the statement that writes the rows of a query to a file.
 
         Args:
             query: a SELECT.
-            path: the file; it is made if it is missing, for its owner alone.
+            path: the file; created if missing, readable only by its owner.
             options: options of COPY.
         """
-        path.touch(mode=0o600)  # DuckDB makes no file behind a link
-        # DuckDB would write to a file beside the link, and put that in the place of the link.
+        path.touch(mode=0o600)  # DuckDB creates no file behind a link
+        # DuckDB would write to a file next to the link, and replace the link by it.
         settings = ", ".join([*options, "USE_TMP_FILE false"])
         return f"COPY ({query}) TO {literal(self._link(path))} ({settings})"
 
@@ -108,14 +108,14 @@ class DuckDBFiles:
 
     def _source(self, path: Path) -> str:
         name = self._link(path)
-        # Without a link, which Windows may not permit, the path itself is read as a pattern.
+        # Windows may not permit links; the path itself is then read as a pattern.
         return literal(name if name.startswith(self._folder) else name.replace("[", "[[]"))
 
     def _link(self, path: Path) -> str:
-        """Return the name of a new link; where Windows permits none, the path."""
+        """Return the path of a new link; the path itself if Windows does not permit links."""
         link = Path(self._folder, str(next(self._numbers)))
         try:
-            target = path.absolute()  # `..` stays, which may lie behind a link of the user's
+            target = path.absolute()  # keeps `..`, which may be behind a link of the user
             link.symlink_to(target)
         except OSError as error:
             if os.name == "nt":
@@ -125,7 +125,7 @@ class DuckDBFiles:
 
 
 def _plain_temporary_folder() -> str:
-    """Return a temporary folder whose path DuckDB takes as it is.
+    """Return a temporary folder whose path DuckDB takes literally.
 
     Raises:
         RunDirError: if there is none.
@@ -135,14 +135,14 @@ def _plain_temporary_folder() -> str:
         if _is_plain(path) and os.access(path, os.W_OK | os.X_OK):
             return path
     raise RunDirError(
-        "The path of the temporary folder has characters that DuckDB takes for a pattern.",
+        "The path of the temporary folder has characters that DuckDB interprets as a pattern.",
         where=folder,
         advice="Set TMPDIR to a folder whose path has only letters, digits, '.', '_' and '-'.",
     )
 
 
 def _is_plain(path: str) -> bool:
-    # DuckDB opens names as UTF-8, whatever the locale's encoding is; Windows' are neither.
+    # DuckDB encodes paths as UTF-8, whatever the locale; Windows uses Unicode paths.
     return (
         Path(path).is_absolute()
         and (os.name == "nt" or path.isascii())
@@ -154,6 +154,6 @@ def _link_error(path: Path, error: OSError) -> RunDirError:
     return RunDirError(
         f"Cannot create a temporary link to it: {error.strerror or error}.",
         where=str(path),
-        advice=f"Check that the temporary folder {tempfile.gettempdir()} can be written to and has"
-        " room (TMPDIR names another), and that the whole path is not too long.",
+        advice=f"Check that the temporary folder {tempfile.gettempdir()} is writable and has space"
+        " (set TMPDIR to use another), and that the path is not too long.",
     )

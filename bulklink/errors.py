@@ -1,6 +1,6 @@
 """Error tree: the errors that end a command, and their exit codes.
 
-The failure of one email is a result in the ledger, never an exception.
+The failure of a single email is a result in the ledger, never an exception.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class BulklinkError(Exception):
         advice: what to do about it; empty if there is nothing to do.
 
     Attributes:
-        message: as given.
-        place: `where`, for an interface to word.
-        guidance: `advice`, for an interface to word.
+        message: see above.
+        place: `where`, to be formatted by an interface.
+        guidance: `advice`, to be formatted by an interface.
     """
 
     code: ClassVar[str] = "internal"
@@ -55,12 +55,12 @@ class BulklinkError(Exception):
 
     @property
     def where(self) -> str:
-        """The subject of the error; settings by their Python keywords."""
+        """The subject of the error, with settings as Python keywords."""
         return str(self.place)
 
     @property
     def advice(self) -> str:
-        """Advice for the user; settings and calls in Python."""
+        """Advice for the user, with settings and calls in Python."""
         return str(self.guidance)
 
 
@@ -83,7 +83,7 @@ class ConfigError(RefusedError):
 
 
 class InvalidRowsError(RefusedError):
-    """Raised when rows of the mapping are refused and the job stops at such rows.
+    """Raised when rows of the mapping are refused and the job does not skip them.
 
     Args:
         message: what is wrong.
@@ -113,25 +113,25 @@ class BadFileError(RefusedError):
 
 
 class RunDirError(RefusedError):
-    """Raised when a run folder cannot be made, belongs to another run, or is not a run folder."""
+    """Raised when a run folder cannot be created, holds another run, or is not a run folder."""
 
     code = "run-dir"
 
 
 class LockedError(RefusedError):
-    """Raised when another process has the run locked."""
+    """Raised when another process has locked the run."""
 
     code = "locked"
 
 
 class DigestError(RefusedError):
-    """Raised when a sealed plan is not the expected one, or was changed since it was sealed."""
+    """Raised when a sealed plan is not the expected one, or has changed since it was sealed."""
 
     code = "digest"
 
 
 class WrongOrgError(RefusedError):
-    """Raised when a run would continue in another org or at another address than it started."""
+    """Raised when a run would continue in another org or at another address."""
 
     code = "wrong-org"
 
@@ -162,7 +162,7 @@ class LedgerError(BulklinkError):
 
 
 class StoppedBy(StrEnum):
-    """Why a run stopped before its end; `killed` is never written, only derived by `status`."""
+    """Why a run stopped early; `killed` is never written, only derived by `status`."""
 
     INTERRUPTED = "interrupted"
     TERMINATED = "terminated"
@@ -178,14 +178,14 @@ class StoppedBy(StrEnum):
 
 
 class RunStoppedError(BulklinkError):
-    """Raised inside a run when it cannot continue without the user, or before some time.
+    """Raised inside a run when it cannot continue now, or not without the user.
 
     Args:
         stopped_by: why it stops.
         message: what is wrong, one sentence for the user.
         where: file, option or address that it concerns; empty if none.
         advice: what to do about it.
-        resume_at: when it can continue, seconds since 1970; None if that is not a matter of time.
+        resume_at: when it can continue, seconds since 1970; None if time alone does not help.
     """
 
     code = "stopped"
@@ -205,7 +205,7 @@ class RunStoppedError(BulklinkError):
 
 
 class StoppedError(Exception):
-    """Raised where a call would have started after the run was stopped.
+    """Raised when a call would start after the run was stopped.
 
-    It only unwinds a task, and leaves no function of the library.
+    It only unwinds a task, and is never raised to the library's caller.
     """

@@ -1,8 +1,8 @@
-"""Files of run and fetch folders: the one place that opens them.
+"""Safe access to the files of run and fetch folders.
 
-A folder may come from somebody else, so nothing in it is trusted. Links in it are not followed
-(the path of the folder itself may be one), only regular files are opened, a file that is changed in
-place has one name, and lines and small files have a size limit.
+A folder may come from someone else, so nothing in it is trusted. Links in it are not followed (the
+path of the folder itself may be one), only regular files are opened, a file that is changed in
+place must have a single name, and lines and small files have a size limit.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from bulklink.blocking import blocks
 from bulklink.errors import BulklinkError, RunDirError
 
 MAX_LINE_BYTES = 1 << 20
-"""Longest line of a ledger, a timeline, a log, or a verification."""
+"""Maximum length of a line of a ledger, a timeline, a log, or a verification."""
 MAX_SMALL_FILE_BYTES = 16 << 20
-"""Size limit of a file that is read as a whole."""
+"""Maximum size of a file that is read as a whole."""
 _BLOCK_BYTES = MAX_LINE_BYTES
-#: Windows has none of these but O_BINARY, which nothing else has. A link put there between the
-#: check and the opening is followed on Windows.
+#: Windows has only O_BINARY, other systems only the first two. On Windows, a link created between
+#: the check and the opening is therefore followed.
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _REPARSE_POINT = getattr(stat, "FILE_ATTRIBUTE_REPARSE_POINT", 0)
 _COPY_THE_FOLDER = (
     "Copy the folder with its files instead of links (`cp -RL`), and use the copy. A folder"
-    " from somebody else may have such files on purpose."
+    " from someone else may contain such files on purpose."
 )
 
 
@@ -45,7 +45,7 @@ class FileSystem(Protocol):
         ...
 
     def lstat(self, path: Path, /) -> os.stat_result:
-        """Return the status of what a path names, without following a link."""
+        """Return the status of a path, without following a link."""
         ...
 
     def write(self, file: int, content: memoryview, /) -> int:
@@ -90,7 +90,7 @@ def check_subfolder(path: Path) -> None:
     try:
         status = os.lstat(path)
     except OSError:
-        return  # missing; or what uses it fails
+        return  # missing; any other error is raised on use
     if not stat.S_ISDIR(status.st_mode) or _is_reparse_point(status):
         raise RunDirError(
             f"This is {_describe(status)}, not a folder.", where=str(path), advice=_COPY_THE_FOLDER
@@ -98,10 +98,10 @@ def check_subfolder(path: Path) -> None:
 
 
 def make_scratch(path: Path) -> None:
-    """Make a subfolder for temporary files; whatever it holds is removed.
+    """Create an empty subfolder for temporary files; remove an existing one.
 
     Raises:
-        RunDirError: if it cannot be made, or is a link or a file.
+        RunDirError: if it cannot be created, or is a link or a file.
     """
     check_subfolder(path)
     shutil.rmtree(path, ignore_errors=True)
@@ -136,7 +136,7 @@ def open_to_append(path: Path, system: FileSystem = os) -> int:
 
 
 def open_to_repair(path: Path) -> FileIO:
-    """Open a file of a folder to cut its end off.
+    """Open a file of a folder to truncate it.
 
     Raises:
         FileNotFoundError: if it is missing.
@@ -146,10 +146,10 @@ def open_to_repair(path: Path) -> FileIO:
 
 
 def create_file(path: Path) -> BinaryIO:
-    """Create a file of a folder, readable by its owner alone.
+    """Create a file of a folder, readable only by its owner.
 
     Raises:
-        OSError: if there is one, or it cannot be created.
+        OSError: if it exists, or cannot be created.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     return os.fdopen(os.open(path, flags, 0o600), "wb")
@@ -160,7 +160,7 @@ def is_open_at(file: int, path: Path, system: FileSystem = os) -> bool:
 
     Args:
         file: descriptor of the file.
-        path: where it was opened.
+        path: path at which it was opened.
         system: system calls.
     """
     try:
@@ -190,7 +190,7 @@ def read_small_file(path: Path) -> bytes:
 def line_blocks(
     path: Path, *, start: int = 0, error_class: type[BulklinkError] = RunDirError
 ) -> Iterator[bytes]:
-    """Yield the whole lines of a file, about a MiB at a time; none if the file is missing.
+    """Yield blocks of whole lines of a file, about 1 MiB each; none if the file is missing.
 
     A last line without a newline is left out.
 
@@ -234,7 +234,7 @@ def split_lines(block: bytes) -> list[bytes]:
 
 
 def _open_checked(path: Path, flags: int, *, one_name: bool, system: FileSystem = os) -> int:
-    """Open a file and return its descriptor; what is not a regular file is not even opened."""
+    """Open a file and return its descriptor; only regular files are opened at all."""
     try:
         try:
             _check_status(path, system.lstat(path), one_name=one_name)
@@ -274,7 +274,7 @@ def _check_status(path: Path, status: os.stat_result, *, one_name: bool) -> None
 
 
 def _is_reparse_point(status: os.stat_result) -> bool:
-    """Return whether it is a link of Windows of any kind."""
+    """Return whether it is a Windows link of any kind."""
     return bool(getattr(status, "st_file_attributes", 0) & _REPARSE_POINT)
 
 

@@ -1,4 +1,4 @@
-"""Local time, as the user reads it."""
+"""Local time, for display."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 MAX_ROWS = 100_000_000
-"""Most rows of a run; limits the memory allocated by row number, which a file could forge."""
+"""Maximum rows of a run; limits the memory allocated by row number, which a file could forge."""
 
 
 class Op(StrEnum):
@@ -30,11 +30,11 @@ class Status(StrEnum):
 
 
 NEVER_SENT = (Status.REJECTED, Status.DUPLICATE)
-"""Statuses of rows that no call carries."""
+"""Statuses of rows that are in no call."""
 
 # Guard syntax: deal ids, or NO_DEAL, separated by GUARD_SEPARATOR.
 NO_DEAL = "none"
-"""Guard of an email that must be on no deal."""
+"""Guard of an email that must not be on a deal."""
 GUARD_SEPARATOR = "|"
 """Separates the deals of a guard."""
 
@@ -51,7 +51,7 @@ class Message(msgspec.Struct, frozen=True):
         deal_id: wanted deal of a link or relink, None for an unlink.
         owner_name: name of the owner, None if unknown.
         deal_name: name of the wanted deal, None if unknown.
-        from_deal_id: guard: the deals that the email may be on before the change; None without one.
+        from_deal_id: guard: deals that the email may be on before the change; None for no guard.
     """
 
     row: int

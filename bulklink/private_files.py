@@ -11,10 +11,10 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def is_private(path: Path) -> bool:
-    """Return whether the mode of a file or folder keeps others out; on Windows modes do not count.
+    """Return whether only its owner can access a file or folder; always True on Windows.
 
-    FAT and many network file systems have no modes: all their files have the same, and a change
-    fails or is forgotten.
+    FAT and many network file systems have no modes: all their files have the same one, and changes
+    fail or are ignored.
     """
     return os.name == "nt" or not path.stat().st_mode & _OTHERS
 

@@ -8,7 +8,7 @@ import subprocess
 
 
 def format_command(*words: object) -> str:
-    """Return a command as it is typed in this system's shell, quoted where necessary."""
+    """Return a command for this system's shell, quoted where necessary."""
     arguments = list(map(str, words))
     if os.name == "nt":
         return subprocess.list2cmdline(arguments)
@@ -16,7 +16,7 @@ def format_command(*words: object) -> str:
 
 
 def _quote(argument: str) -> str:
-    """Return a word quoted for a shell; `$'…'` of bash and zsh has escapes."""
+    """Return a word quoted for a shell; unprintable characters need `$'…'` of bash and zsh."""
     if argument.isprintable():
         return shlex.quote(argument)
     escapes = (

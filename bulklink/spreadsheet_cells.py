@@ -1,8 +1,8 @@
-"""CSV cells that are safe in spreadsheets, and back.
+"""Escaping of CSV cells for spreadsheets, and its reverse.
 
-A cell that a spreadsheet would take for a formula gets an apostrophe in front (OWASP's advice on
-CSV injection), a long number is written as `="…"`. A column of its own marks such a file, so that
-its cells are read back exactly and other files are left as they are.
+A cell that a spreadsheet would interpret as a formula is prefixed with an apostrophe (OWASP's
+advice on CSV injection), and a long number is written as `="…"`. An extra column marks such a file,
+so that its cells are read back exactly and other files are read unchanged.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ ESCAPED_HEADER = "bulklink_disarmed"
 _FORMULA_STARTS = "=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 _FORMULA = re.compile(f"'*[{_FORMULA_STARTS}]")
 _ESCAPED_FORMULA = re.compile(f"'+[{_FORMULA_STARTS}]")
-#: The longest text of a formula.
+#: Ids up to the longest text that a formula may contain.
 _ID = re.compile("[0-9A-Za-z]{1,255}")
-#: Twelve digits are shown with an exponent, sixteen are rounded, leading zeros are lost.
+#: Spreadsheets show 12 digits with an exponent, round 16 digits, and drop leading zeros.
 _LONG_NUMBER = re.compile("[0-9]{12,255}|0[0-9]{1,254}")
 _ESCAPED_NUMBER = re.compile('="([0-9A-Za-z]{1,255})"')
 

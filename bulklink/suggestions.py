@@ -1,4 +1,4 @@
-"""Suggestions for misspelt words."""
+"""Suggestions for misspelled words."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def close_matches(
     """Return the candidates that resemble a word, the most similar first.
 
     Args:
-        word: as the user wrote it.
+        word: the word that the user typed.
         candidates: the valid words.
-        limit: how many to return at most.
-        cutoff: least similarity, from 0 to 1 (equal).
-        key: normalises word and candidates before they are compared; of candidates that are the
-            same to it, the first counts.
+        limit: maximum number of matches returned.
+        cutoff: minimum similarity, from 0 to 1 (equal).
+        key: normalizes word and candidates before they are compared; of candidates with the same
+            key, only the first is considered.
     """
     by_key: dict[str, str] = {}
     for candidate in candidates:
@@ -31,5 +31,5 @@ def close_matches(
 
 
 def did_you_mean(suggestions: Sequence[str]) -> str:
-    """Return a question that names the suggestions, and a space; empty if there are none."""
+    """Return a question with the suggestions and a trailing space; empty if there are none."""
     return f"Did you mean {' or '.join(suggestions)}? " if suggestions else ""

@@ -1,4 +1,4 @@
-"""Task group that ends with one error instead of a group of them."""
+"""Task group that raises a single error instead of an exception group."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bulklink.errors import BulklinkError, LedgerError, RefusedError, StoppedErr
 
 
 def task_group() -> AbstractAsyncContextManager[TaskGroup]:
-    """Return a task group whose block raises the one error that matters.
+    """Return a task group that raises only the most important error.
 
-    anyio wraps whatever leaves a task group in an `ExceptionGroup`, which no `except` clause for
-    the error itself catches. Where several tasks fail at once, the error is chosen by rank: what is
-    no error of a program (Ctrl-C), a broken ledger, a mistake in bulklink, a refusal, a stop, and
-    last what only unwinds a task.
+    anyio wraps errors from a task group in an `ExceptionGroup`, which an `except` clause for the
+    error itself does not catch. If several tasks fail at once, the error is chosen by rank: an
+    interrupt or exit (Ctrl-C), a broken ledger, a bug in bulklink, a refusal, a stop, and last an
+    error that only unwinds a task.
 
-    anyio's own group is used nowhere else.
+    anyio's own task group is used nowhere else.
     """
     return _SingleErrorGroup()
 
@@ -48,7 +48,7 @@ class _SingleErrorGroup(AbstractAsyncContextManager[TaskGroup]):
 
 
 def _leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:
-    """Yield the exceptions of a group and of the groups in it."""
+    """Yield the exceptions of a group and its nested groups."""
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
             yield from _leaves(error)
@@ -57,7 +57,7 @@ def _leaves(group: BaseExceptionGroup) -> Iterator[BaseException]:
 
 
 def _rank(error: BaseException) -> int:
-    """Return how much an error matters, 0 the most."""
+    """Return the rank of an error; 0 is the most important."""
     if not isinstance(error, Exception):
         return 0
     if isinstance(error, LedgerError):
@@ -65,5 +65,5 @@ def _rank(error: BaseException) -> int:
     if isinstance(error, StoppedError):
         return 5
     if not isinstance(error, BulklinkError):
-        return 2  # a mistake in bulklink, which must not hide behind a stop that it causes
+        return 2  # a bug in bulklink, which must not be hidden by a stop that it causes
     return 3 if isinstance(error, RefusedError) else 4

@@ -1,4 +1,4 @@
-"""TOML files that users write."""
+"""Parser for TOML files written by users."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     """Return the content of a TOML file.
 
     Raises:
-        TomlError: if it is not TOML, or more deeply nested than any file of ours.
+        TomlError: if it is not TOML, or nested too deeply.
     """
     try:
         return tomllib.loads(text)
@@ -34,6 +34,6 @@ def parse_toml(text: str) -> dict[str, Any]:
         where = f"line {place[1]}, column {place[2]}" if place else "its end"
         raise TomlError(f"it is not TOML at {where}") from None
     except ValueError:
-        raise TomlError("it holds a number that is too long") from None
+        raise TomlError("it contains a number that is too long") from None
     except RecursionError:
         raise TomlError("it is nested too deeply") from None

@@ -1,8 +1,8 @@
-"""Texts of any origin, made harmless for a terminal or a page.
+"""Escaping of untrusted text for display in a terminal or a page.
 
-A mapping, a file name, an option or an answer of a server can hold characters that act where they
-are shown: they clear a screen, set its title, colour a text, begin another line or reverse what
-follows. Such characters are shown as escapes.
+A mapping, a file name, an option or an answer of a server can contain control characters that clear
+a screen, set its title, colour text, begin a line or reverse the text that follows. Such characters
+are shown as escapes.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import unicodedata
 
 _JOINERS = "\u200c\u200d"
-"""Characters that join letters and parts of emoji, without effect on other text."""
+"""Characters that join letters and parts of emoji, with no effect on other text."""
 _ACTING_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 
 def escape_controls(text: str) -> str:
-    r"""Return a text as one line without characters that act, which become escapes like `\x1b`.
+    r"""Return a text as a single line, with control characters as escapes like `\x1b`.
 
-    Escaped are control and format characters (line breaks, tabs, bidirectional marks, what has no
-    width), line and paragraph separators, and lone surrogates.
+    Control and format characters (line breaks, tabs, bidirectional marks, zero-width characters),
+    line and paragraph separators, and lone surrogates are escaped.
     """
     if text.isprintable():
         return text
@@ -26,10 +26,10 @@ def escape_controls(text: str) -> str:
 
 
 def escape_json_controls(json: str) -> str:
-    r"""Return JSON of the same meaning in which characters that act are escapes like `\u009b`.
+    r"""Return equivalent JSON with control characters as escapes like `\u009b`.
 
     Args:
-        json: valid JSON, with line breaks between its values only.
+        json: valid JSON, with line breaks only between its values.
     """
     if json.isprintable():
         return json

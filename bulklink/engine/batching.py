@@ -10,7 +10,7 @@ from bulklink.models import Message, Op
 from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH, MAX_MESSAGES_PER_CALL
 
 MAX_WINDOW_MESSAGES = 10_000
-"""Most messages of one contact sent together; its pages are read once for all of them."""
+"""Maximum messages of one contact sent together; its pages are read once for all of them."""
 _WRITE_STEPS = (NextStep.UNLINK, NextStep.LINK)
 
 
@@ -97,7 +97,7 @@ def cut_batches(
     Args:
         states: messages of one contact that need this step.
         step: UNLINK, LINK or PUT_BACK.
-        batch_size: most messages per call.
+        batch_size: maximum messages per call.
         by_contact: whether several owners share a link call.
     """
     is_unlink = step is NextStep.UNLINK
@@ -124,8 +124,8 @@ def first_batches(
 
     Args:
         states: states of the open messages of one contact, with their snapshots read.
-        min_messages: fewest messages to return.
-        batch_size: most messages per call.
+        min_messages: minimum messages to return.
+        batch_size: maximum messages per call.
         by_contact: whether several owners share a link call.
     """
     chosen = [state for state in states if state.next_step not in _WRITE_STEPS]

@@ -23,7 +23,7 @@ from bulklink.zoho.link_response import AnswerVerdict
 MAX_REFUSED_CONTACTS = 3
 _REFUSABLE_KINDS = 3
 MAX_SUSPENDED_CONTACTS = (MAX_REFUSED_CONTACTS - 1) * _REFUSABLE_KINDS
-"""Most contacts suspended at once; links, unlinks and reads are counted separately."""
+"""Maximum contacts suspended at once; links, unlinks and reads are counted separately."""
 
 
 class Breaker(Protocol):
@@ -59,7 +59,7 @@ class Breaker(Protocol):
 class ReadBreaker:
     """Circuit breaker for runs that only read.
 
-    A refusal concerns its contact alone, unless three are refused before any was read.
+    A refusal concerns its contact alone, unless three are refused before any is read.
     """
 
     def __init__(self) -> None:
@@ -163,8 +163,8 @@ class CircuitBreaker:
     def resolve_suspended(self) -> None:
         """Decide on the suspended contacts by earlier successes, as no other contact can.
 
-        Called at the end of the contacts, and while the run waits for credits: the credits that
-        others wait for may be those reserved for relinks of the suspended contacts.
+        Called after the last contact, and while the run waits for credits: other contacts may wait
+        for credits reserved for relinks of the suspended ones.
         """
         kinds = [kind for kind, suspended in self._suspended.items() if suspended]
         for kind in kinds:

@@ -57,7 +57,7 @@ class Caller:
         ledger: records the `call` line before a request is sent, and any answer but HTTP 2xx.
         limiter: limits the calls in flight.
         quota: grants the credits.
-        outage: holds calls back while none is answered.
+        outage: holds calls back during an outage.
         stop: stops the run.
         clock: clocks and randomness.
         first_call: number of the first call in the ledger.
@@ -118,7 +118,7 @@ class Caller:
         Args:
             request: request to send.
             contact_id: contact that it concerns, for the ledger.
-            rows: rows that it carries, for the ledger.
+            rows: rows in the request, for the ledger.
             earlier_attempts: earlier attempts of these rows in the same phase.
             completes_relink: whether it completes a relink, which a graceful stop allows.
             reservation: credits reserved to complete relinks of its contact.
@@ -128,7 +128,7 @@ class Caller:
             StoppedError: if the run was stopped before it was sent.
             QuotaShortageError: if credits are short and its contact has relinks to complete first.
             RunStoppedError: if the token is refused or no server answers.
-            LedgerError: if its line cannot be written; the request was not sent then.
+            LedgerError: if its line cannot be written; the request is then not sent.
         """
         progress = _CallProgress(reserve)
         queued_call = self._limiter.new_call(contact_id, completes_relink=completes_relink)
@@ -271,7 +271,7 @@ class Caller:
         """Send the request once, after its line is on disk.
 
         Raises:
-            _HeldBackError: if an outage began before it left.
+            _HeldBackError: if an outage began before it was sent.
         """
         async with self._limiter.attempt(queued_call) as attempt:
             await self._client.tokens.current()
@@ -309,16 +309,16 @@ class Caller:
         return received
 
     async def _wait_to_leave(self, attempt: Attempt, credit: Credit, *, is_trial: bool) -> Token:
-        """Wait until a call may leave, and return its token; the request is sent right after.
+        """Wait until a call may be sent, and return its token; the request must follow immediately.
 
-        Quota and limiter are checked a last time with no `await` before the request: if another
-        call was refused meanwhile, this one waits again, so only a single call leaves after a
-        refusal. Likewise, only a trial leaves during an outage.
+        Quota and limiter are checked one last time with no `await` before the request: if another
+        call was refused meanwhile, this one waits again, so only a single call is sent after a
+        refusal. During an outage, only a trial is sent.
         """
         while True:
             await self._quota.wait_to_start(credit)
             await self._limiter.acquire_slot(attempt)
-            token = await self._client.tokens.current()  # it can have expired meanwhile
+            token = await self._client.tokens.current()  # it may have expired meanwhile
             await self._limiter.wait_for_rate(attempt.queued_call)
             if self._outage.is_closed and not is_trial:
                 raise _HeldBackError
@@ -421,4 +421,4 @@ class _CallProgress:
 
 
 class _HeldBackError(Exception):
-    """Raised when a call would leave during an outage."""
+    """Raised when a call would be sent during an outage."""

@@ -34,7 +34,7 @@ class ReadBackComparer:
     Args:
         context: shared by all contacts of the run.
         workers: contacts read at once; the limiter decides how many calls are in flight.
-        on_difference: called immediately with each message that a trusted read shows elsewhere.
+        on_difference: called immediately with each message that a trusted read contradicts.
         windows: planned messages by contact.
     """
 
@@ -175,7 +175,7 @@ class Canary:
 
     Args:
         context: shared by all contacts of the run.
-        min_messages: fewest messages to try.
+        min_messages: minimum messages to try.
         workers: contacts read back at once.
         too_many_failed: returns whether too many failed to start another contact.
         on_correction: called with each result that a read corrects.
@@ -211,7 +211,7 @@ class Canary:
 
         Args:
             read_again: whether snapshots must be read again, because they became outdated while
-                the user was asked, or are required only now.
+                the user was prompted, or were not required before.
         """
         self._read_again = self._read_again or read_again
         self._released.set()
@@ -294,7 +294,7 @@ class Canary:
     def _correct(self, result: Result, observed: ObservedLink) -> None:
         """Record that a read contradicts the answer for a message.
 
-        If an earlier read confirmed the message, it was moved since then: its result stands.
+        If an earlier read confirmed the message, it has been moved since: its result stands.
         """
         if result.code == SETTLED_BY_READ:
             return

@@ -16,7 +16,7 @@ class Clock(msgspec.Struct, frozen=True):
 
     Args:
         wall: returns seconds since 1970.
-        monotonic: returns seconds of a clock that never jumps.
+        monotonic: returns monotonic seconds.
         random: returns a random number from 0 to 1.
         cpu_time: returns seconds of processor time of this process.
     """

@@ -1,7 +1,7 @@
 """One contact, phase by phase: snapshot, unlink, link, put back, read back.
 
-The phases keep the calls few: all unlinks go first, then all links, so that full batches are cut
-from what is really left to do.
+The phases keep the number of calls low: all unlinks go first, then all links, so that full batches
+are cut from the remaining work.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ async def read_links(
         states: states of the messages.
         caller: makes the calls.
         breaker: decides what a refusal means.
-        max_pages: most pages read.
+        max_pages: maximum pages read.
         completes_relink: whether the reads serve to complete relinks, which a graceful stop allows.
         reservation: credits reserved to complete relinks of the contact.
         on_advanced: called with the states that advanced after a page or at the end of the pages.

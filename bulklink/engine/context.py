@@ -24,13 +24,13 @@ class SendSettings(msgspec.Struct, frozen=True):
     """How batches are cut and sent.
 
     Args:
-        batch_size: most messages per call.
+        batch_size: maximum messages per call.
         by_contact: whether several owners of a contact share a link call.
         single_endpoint: whether a call for one message uses the endpoint for a single email.
-        send_names: whether link calls carry names as well as ids.
+        send_names: whether link calls include names as well as ids.
         module_id: the org's id of the Deals module.
         read_back: whether uncertain messages are settled by a read.
-        read_pages: most pages read per contact.
+        read_pages: maximum pages read per contact.
         settle_after: seconds after a call before a read that shows no change is trusted.
     """
 

@@ -27,9 +27,9 @@ NextWindow = Callable[[], Awaitable[list[Message] | None]]
 """Returns the next messages of one contact; None at the end."""
 _CONTACTS_PER_SLOT = 2
 MAX_MESSAGES_IN_MEMORY = (MAX_SUSPENDED_CONTACTS + 1) * MAX_WINDOW_MESSAGES
-"""Most messages in memory: those of all contacts that can be suspended, and of one more."""
+"""Maximum messages in memory: those of all contacts that can be suspended, plus one contact."""
 _MAX_WINDOWS_PER_CONTACT = (MAX_SUSPENDED_CONTACTS + 1) // 2
-"""Most windows of one contact in progress while others wait: less than half of these messages."""
+"""Maximum windows of one contact in progress while others wait: under half of these messages."""
 
 
 class SizeLimiter(Generic[T]):
@@ -114,7 +114,7 @@ def contact_windows(
 
     Args:
         chunks: messages sorted by contact and owner.
-        batch_size: most messages per call.
+        batch_size: maximum messages per call.
         max_messages: approximate size of a window, in messages.
         by_contact: whether several owners share a link call.
     """
@@ -143,7 +143,7 @@ class FairOrder:
     Args:
         next_window: returns the next window in the order of the plan; None at the end.
         in_progress: live count of windows in progress by contact.
-        max_per_contact: most windows of one contact in progress while others wait.
+        max_per_contact: maximum windows of one contact in progress while others wait.
         lookahead: number of windows to choose from.
         max_messages: approximate number of messages in these windows.
     """
@@ -218,7 +218,7 @@ async def send_all(
     """Send all windows until each message is settled or the run stops.
 
     A window that only waits until a read can be trusted lends its slot to another. Memory: windows
-    in progress with `MAX_MESSAGES_IN_MEMORY` messages in total, and as many again to choose from.
+    in progress with `MAX_MESSAGES_IN_MEMORY` messages in total, and as many to choose from.
 
     Args:
         next_window: returns the next messages of one contact, as `contact_windows` yields them;

@@ -38,7 +38,7 @@ _SUCCEEDED = (Status.DONE, Status.UNCHANGED)
 
 
 class MaxFailures(msgspec.Struct, frozen=True):
-    """Most failures in one invocation, messages in doubt included; one more stops the run.
+    """Maximum failures in one invocation, messages in doubt included; one more stops the run.
 
     Args:
         count: failures allowed, in messages.

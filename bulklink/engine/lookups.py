@@ -29,7 +29,7 @@ from bulklink.zoho.lookup_responses import (
 T = TypeVar("T")
 
 MAX_USER_PAGES = 1_000
-"""Most pages of users read: two hundred thousand users."""
+"""Maximum pages of users read: two hundred thousand users."""
 
 
 async def look_up_org(caller: Caller) -> Org:
@@ -73,7 +73,7 @@ async def look_up_deals(
         caller: makes the calls.
         ids: ids of the deals, without duplicates.
         on_deal: called with each deal that exists.
-        at_once: most calls at once.
+        at_once: maximum calls at once.
         on_batch: called with the number of ids of each finished call.
 
     Raises:

@@ -43,12 +43,12 @@ class MessageState:
         allow_unlisted: whether it is changed even if no page of the snapshot lists it.
         previous_deal: the deal it was on before; UNSET without a snapshot.
         unlink_repeated: whether its unlink was repeated after a read showed its previous deal.
-        unlinked: whether it is between the halves of a relink.
+        unlinked: whether its relink is half done: unlinked, but not yet linked.
         unlink_recorded: whether the ledger records `unlinked`.
         uncertain: whether an answer to the current phase was lost or did not name it.
-        answer_lost: whether it is uncertain for more than the refusal of its whole batch.
+        answer_lost: whether it is uncertain for another reason than the refusal of its whole batch.
         sends: attempts in the current phase.
-        attempts: write calls that carried it.
+        attempts: write calls that included it.
         last_call: number of the last call that concerned it.
         await_consistency: whether READ_BACK waits until a read that shows no change can be trusted.
         split_id: part of a split batch that it belongs to; different parts share no call.
@@ -93,12 +93,12 @@ class MessageState:
 
     @property
     def may_be_detached(self) -> bool:
-        """Whether it may be between the halves of a relink, which a graceful stop completes."""
+        """Whether its relink may be half done, which a graceful stop completes."""
         unlink_uncertain = self.next_step is NextStep.READ_BACK and self.phase is NextStep.UNLINK
         return self.unlinked or (unlink_uncertain and self.message.op is Op.RELINK)
 
     def record_send(self, call: int, attempts: int, *, answer_lost: bool) -> None:
-        """Record that a write call carried the message.
+        """Record a write call that included the message.
 
         Args:
             call: number of the call.

@@ -62,7 +62,7 @@ class MeterTotals(msgspec.Struct, frozen=True):
     """Cumulative totals at one moment.
 
     Args:
-        at: seconds of a clock that never jumps.
+        at: monotonic seconds.
         started: calls started.
         ended: finished calls by kind.
         answered_429: calls refused with 429.
@@ -117,7 +117,7 @@ class CallMeter:
 
     Args:
         limit: returns how many calls may be in flight now.
-        monotonic: returns seconds of a clock that never jumps.
+        monotonic: returns monotonic seconds.
         cpu: returns seconds of processor time of this process.
     """
 

@@ -24,9 +24,9 @@ SUSPECT_AFTER = 3
 """Consecutive calls without an answer after which all calls wait."""
 _FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
-"""Most seconds between two trials."""
+"""Maximum seconds between two trials."""
 _JITTER = 0.25
-"""Random share of a pause, so that trials do not keep step with an intermittent outage."""
+"""Random share of a pause, so that trials do not synchronize with an intermittent outage."""
 DEFAULT_MAX_OUTAGE = 300.0
 """Seconds without an answer after which a run stops."""
 
@@ -39,7 +39,7 @@ class OutageState(msgspec.Struct, frozen=True):
         unanswered: calls in the streak.
         began_at: monotonic seconds of the first of these calls.
         trials: unanswered trials.
-        trial_at: when the next trial may be sent; None while all calls may leave.
+        trial_at: when the next trial may be sent; None while all calls may be sent.
     """
 
     streak: int = 0
@@ -50,7 +50,7 @@ class OutageState(msgspec.Struct, frozen=True):
 
 
 def after_answer(state: OutageState) -> OutageState:
-    """Return the state after an answer: all calls may leave."""
+    """Return the state after an answer: all calls may be sent."""
     return OutageState(state.streak + 1)
 
 
@@ -60,7 +60,7 @@ def after_silence(state: OutageState, now: float, *, concerns_all: bool = False)
     Args:
         state: state before it.
         now: monotonic seconds.
-        concerns_all: whether no other call can leave until this one is answered.
+        concerns_all: whether no other call can be sent until this one is answered.
     """
     unanswered = state.unanswered + 1
     trial_at = state.trial_at
@@ -158,7 +158,7 @@ class OutageGate:
         """Record that a call was not answered; return the number of its streak.
 
         Args:
-            concerns_all: whether no other call can leave until this one is answered.
+            concerns_all: whether no other call can be sent until this one is answered.
         """
         if self._has_answered and self._max_seconds:
             now = self._clock.monotonic()
@@ -166,11 +166,11 @@ class OutageGate:
         return self._state.streak
 
     def was_outage(self, streak: int) -> bool:
-        """Return whether a streak was an outage: a trial during it was not answered either."""
+        """Return whether a streak was an outage: whether a trial during it also went unanswered."""
         return streak in self._outages
 
     async def wait_turn(self, *, completes_relink: bool) -> bool:
-        """Wait until calls may leave; return True if the caller must send a trial first.
+        """Wait until calls may be sent; return True if the caller must send a trial first.
 
         Args:
             completes_relink: whether the caller completes a relink.

@@ -53,7 +53,7 @@ class AnyPage(Protocol):
 P = TypeVar("P", bound=AnyPage)
 
 MAX_PAGES = 10_000
-"""Most pages read per contact: a hundred thousand emails."""
+"""Maximum pages read per contact: a hundred thousand emails."""
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class PageReader(Generic[P]):
         parse_page: parses a page; returns None if the answer is not a page.
         caller: makes the calls.
         breaker: decides what a refusal means.
-        max_pages: most pages read; None for `MAX_PAGES`.
+        max_pages: maximum pages read; None for `MAX_PAGES`.
         completes_relink: whether the reads serve to complete relinks, which a graceful stop allows.
         reservation: credits reserved to complete relinks of the contact.
 

@@ -12,9 +12,9 @@ from bulklink.zoho.link_response import AnswerVerdict
 
 MAX_ATTEMPTS = 6
 MAX_SECONDS = 120.0
-"""Most attempts of one request, and most seconds they may take; 429s are not counted."""
+"""Maximum attempts of one request, and most seconds they may take; 429s are not counted."""
 MAX_BUSY_SECONDS = 600.0
-"""Most seconds for which one request is retried after 429s."""
+"""Maximum seconds for which one request is retried after 429s."""
 FIRST_CONTACT_SECONDS = 9.0
 """Seconds for which a run tries to reach a server that has never answered."""
 _FIRST_DELAY = 0.5

@@ -22,11 +22,11 @@ _GRACEFUL = (
 class StopController:
     """Stops a run, gracefully or immediately.
 
-    Each run has its own controller, whose methods are called in the thread of the event loop. For
-    `plan` and `plan_undo`, `interrupt` may be called from any thread or a signal handler.
+    Each run has its own controller; call its methods in the thread of the event loop. For `plan`
+    and `plan_undo`, `interrupt` may be called from any thread or a signal handler.
 
     After a graceful stop (the user, the system, too many failures, credits) no new work starts, but
-    a relink between its halves is completed. After an immediate stop (the server refuses all calls,
+    a half-done relink is completed. After an immediate stop (the server refuses all calls,
     the ledger is broken) nothing more is sent.
 
     Attributes:
@@ -76,7 +76,7 @@ class StopController:
         """Raise StoppedError if a call may not start.
 
         Args:
-            completes_relink: whether the call completes a relink between its halves.
+            completes_relink: whether the call completes a half-done relink.
         """
         if self.forbids_start(completes_relink=completes_relink):
             raise StoppedError

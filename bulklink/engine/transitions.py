@@ -15,7 +15,7 @@ from bulklink.zoho.error_policy import advice_for_code
 from bulklink.zoho.link_response import AnswerVerdict
 
 MAX_SENDS = 6
-"""Most attempts of one phase of a message, over all batches it was part of."""
+"""Maximum attempts of one phase of a message, across all batches it was part of."""
 SETTLED_BY_READ = "settled-by-read"
 NOT_LISTED = "not-listed"
 NO_ANSWER = "no-answer"

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from bulklink.engine.signal import Signal
 
 MAX_LENT_SLOTS = 100
-"""Most slots lent at once: an item that lends its slot stays in memory, and while a server does not
-answer, each contact that starts is left in doubt."""
+"""Maximum slots lent at once: an item that lends its slot stays in memory, and while a server does
+not answer, each contact that starts is left in doubt."""
 
 
 class WorkerSlots:
@@ -39,8 +39,8 @@ class WorkerSlots:
     def lent(self) -> Iterator[None]:
         """Lend a slot to another item, unless too many are lent.
 
-        The owner continues immediately, even if all slots are taken: a relink between its halves
-        must not wait for others. No other item starts until a slot is free.
+        The owner continues immediately, even if all slots are taken: a half-done relink must not
+        wait for others. No other item starts until a slot is free.
         """
         if self._lent >= MAX_LENT_SLOTS:
             yield

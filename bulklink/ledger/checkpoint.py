@@ -14,7 +14,7 @@ from bulklink.models import MAX_ROWS
 
 
 class LedgerCheckpoint(msgspec.Struct, frozen=True):
-    """The start of a ledger, and the rows that it may contain.
+    """The recorded start of a ledger, and the rows that it may contain.
 
     Args:
         rows: the highest row number of the run.
@@ -40,7 +40,7 @@ class LedgerDigest:
         checkpoint: checkpoint that the ledger must start with.
 
     Attributes:
-        length: bytes so far.
+        length: bytes read so far.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class LedgerDigest:
         self._digest.update(block)
 
     def end(self) -> None:
-        """Check that nothing recorded is missing at the end.
+        """Check that no recorded line is missing.
 
         Raises:
             LedgerError: if lines or the file are missing.

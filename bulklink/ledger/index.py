@@ -1,7 +1,7 @@
 """Index of a ledger by row: the last result and the first snapshot of each, by file offset.
 
-Memory: eight bytes per row. Lines added later are not seen, and a torn last line, left
-by a killed run, is ignored.
+Memory: eight bytes per row. Lines appended later are not indexed, and a torn last line, left by a
+killed run, is ignored.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         event: `snapshot`.
         row: row number in the mapping.
         previous_deal_id: the deal; None for no deal.
-        previous_deal_name: its name, None where the CRM gave none.
+        previous_deal_name: its name; None if the CRM reported none.
     """
 
     event: str
@@ -65,11 +65,11 @@ class _LineHeader(msgspec.Struct):
 
 
 class _LineIndex(Generic[_Line]):
-    """One line of a ledger for each row, read again by its offset.
+    """Offset of one ledger line per row, where the line is read on demand.
 
     Args:
         path: the ledger; a missing one is empty.
-        check: called from time to time while the ledger is indexed; may raise to stop.
+        check: called periodically while the ledger is indexed; may raise to stop.
         checkpoint: start that the ledger must have, and the rows that it may contain.
 
     Raises:
@@ -103,7 +103,7 @@ class _LineIndex(Generic[_Line]):
             raise
 
     def _add(self, event: str, row: int, position: int) -> None:
-        """Index a line if it is of the indexed kind; its position is its offset plus one."""
+        """Index a line if its event is indexed; its position is its offset plus one."""
         raise NotImplementedError
 
     def _scan(self) -> None:
@@ -121,7 +121,7 @@ class _LineIndex(Generic[_Line]):
         return self._positions[row] != 0
 
     def of(self, row: int) -> _Line | None:
-        """Return the line of a row; None while it has none.
+        """Return the line of a row; None if it has none.
 
         Raises:
             LedgerError: if the line is damaged.
@@ -170,8 +170,8 @@ class ResultIndex(_LineIndex[RecordedResult]):
         """Yield the rows with a result, in order.
 
         Args:
-            first: the first row to look at.
-            last: the last row to look at; None for no limit.
+            first: first row of the range.
+            last: last row of the range; None for no limit.
         """
         end = len(self._positions) if last is None else min(last + 1, len(self._positions))
         for row in range(first, end):
@@ -180,9 +180,9 @@ class ResultIndex(_LineIndex[RecordedResult]):
 
 
 class SnapshotIndex(_LineIndex[Snapshot]):
-    """First snapshot of each row, its deal before a run changed it; close it when done.
+    """First snapshot of each row: its deal before the run changed it; close it when done.
 
-    A retry takes other snapshots later.
+    Later snapshots, taken by retries, are ignored.
     """
 
     _line_type = Snapshot

@@ -18,7 +18,7 @@ from bulklink.models import MAX_ROWS, Op, Status
 
 _MAX_TEXT_LENGTH = 300
 MAX_ANSWER_LENGTH = 8 * 1024
-"""Most characters of a stored answer."""
+"""Maximum characters of a stored answer."""
 _MAX_COUNT = 1 << 53
 _FIRST_YEAR, _LAST_YEAR = 1970, 3000
 _OPTIONAL_FIELDS = ("previous_deal_id", "previous_deal_name", "current_deal_id", "duplicate_of")
@@ -53,11 +53,11 @@ class Result(msgspec.Struct, frozen=True):
         code: Zoho's or bulklink's code of a failure.
         http_status: HTTP status of the answer that settled it.
         message: text for the user, up to 300 characters.
-        attempts: write calls that carried it.
+        attempts: write calls that included it.
         call: number of the call that settled it.
         previous_deal_id: deal before the change.
         previous_deal_name: name of that deal.
-        current_deal_id: deal now, where known.
+        current_deal_id: current deal, if known.
         duplicate_of: first row with the same email.
     """
 
@@ -92,7 +92,7 @@ class CallLine(msgspec.Struct, frozen=True):
         op: kind of the request: link, unlink, read or lookup.
         attempt: attempt of the request, from 1.
         contact_id: the contact; None for a look-up.
-        rows: rows of the messages that it carries; none for a look-up.
+        rows: rows of its messages; none for a look-up.
     """
 
     call: int
@@ -154,7 +154,7 @@ def step_line(ts: str, row: int) -> bytes:
 
 
 def result_line(ts: str, result: Result) -> bytes:
-    """Return the line of a result; spelled out for speed, since there can be millions."""
+    """Return the line of a result; written out for speed, since there can be millions."""
     fields = {
         "event": "result",
         "ts": ts,
@@ -214,8 +214,8 @@ def decode_lines(
     Args:
         path: the ledger; a missing one is empty.
         decode: decodes one line, without its newline; a ValueError means that it is damaged.
-        check: called every few thousand lines; may raise to end the pass.
-        digest: receives all lines, and compares them with its checkpoint.
+        check: called every few thousand lines; may raise to abort.
+        digest: hashes all lines, and compares them with its checkpoint.
 
     Raises:
         LedgerError: if a line is damaged, or the ledger does not begin with the checkpoint.

@@ -57,7 +57,7 @@ def find_answers(path: Path, calls: Collection[int]) -> Iterator[dict[str, Any]]
 
 
 class _SearchedLine(msgspec.Struct):
-    """Types of the fields used of a line, whatever its event."""
+    """Types of the fields used, whatever the event."""
 
     ts: UtcTime
     event: str = ""

@@ -26,10 +26,10 @@ from bulklink.ledger.row_array import InvalidLineError, RowArray
 from bulklink.models import MAX_ROWS, Status
 
 PUT_BACK_FAILED = "put-back-failed"
-"""Code of a relink that is off its previous deal and could be neither linked nor put back."""
+"""Code of a relink that was unlinked, then could be neither linked nor put back."""
 NOT_APPLIED = "not-applied"
-"""Code of a message whose call succeeded although the canary's read shows it on another deal; this
-second result of its row corrects the first."""
+"""Code of a message whose call succeeded, although the canary's read shows no change; this second
+result of its row corrects the first."""
 _STATUSES: tuple[Status | None, ...] = (None, *Status)
 _RETRY_BIT = 0x08
 _STATUS_MASK = 0x07
@@ -60,10 +60,10 @@ class OpenRow(msgspec.Struct):
     """A row with a call, snapshot or step since its last result.
 
     Args:
-        last_op: op of the last write call that carried it; None if none did since its last `step`.
+        last_op: op of the last write call that included it; None if none since its last `step`.
         last_call: number of that call.
-        attempts: write calls that carried it.
-        unlinked: whether it is between the unlink and the link of a relink.
+        attempts: write calls that included it.
+        unlinked: whether its relink is half done: unlinked, but not yet linked.
         previous_deal: (id, name) of the deal in its snapshot, (None, None) for no deal; None
             without a snapshot.
         before_last_call: (last_op, last_call, attempts) before the last call.
@@ -80,7 +80,7 @@ class OpenRow(msgspec.Struct):
 
     @property
     def may_be_detached(self) -> bool:
-        """Whether the email is, or may be, off its previous deal and not yet on the new one."""
+        """Whether the email is, or may be, unlinked from its previous deal but not yet relinked."""
         previous_deal_id = self.previous_deal[0] if self.previous_deal else None
         return self.unlinked or (previous_deal_id is not None and self.last_op is not None)
 
@@ -150,7 +150,7 @@ class LedgerState:
         self._states = _PackedStates(self.rows)
 
     def status(self, row: int) -> Status | None:
-        """Return the status of a row; None while it has no result."""
+        """Return the status of a row; None if it has no result."""
         return _STATUSES[self._states[row] & _STATUS_MASK]
 
     def is_unfinished(self, row: int) -> bool:
@@ -173,7 +173,7 @@ class LedgerState:
         return {status: count - self._retry_counts[status] for status, count in self.counts.items()}
 
     def earlier_attempts(self, row: int) -> int:
-        """Return the number of write calls that carried a row which will be retried."""
+        """Return the number of write calls that included a row to be retried."""
         return self._retry_attempts.get(row, 0)
 
     def record_result(
@@ -189,9 +189,9 @@ class LedgerState:
 
         Args:
             row: the settled row.
-            status: of the result.
+            status: status of the result.
             retry: whether the row will be retried.
-            attempts: write calls that carried it.
+            attempts: write calls that included it.
             is_correction: whether the result corrects a `done`.
         """
         previous = self.status(row)
@@ -260,7 +260,7 @@ def replay(
         path: the ledger; a missing one is empty.
         should_retry: whether to retry a row, by status and code of its result.
         checkpoint: start that the ledger must have, and the rows that it may contain.
-        check: called from time to time; may raise to end the replay.
+        check: called periodically; may raise to abort.
 
     Raises:
         LedgerError: if a line is damaged, or the ledger does not begin with the checkpoint.
@@ -292,8 +292,8 @@ def _apply_line(
     """Apply one line.
 
     Raises:
-        InvalidLineError: if it lacks its row, names one that the run does not have, or has the
-            time of another age.
+        InvalidLineError: if a field is missing, its row is outside the run, or its time is
+            implausible.
     """
     if not is_plausible(line.ts):
         raise InvalidLineError
@@ -344,12 +344,10 @@ def _apply_result(
 
 
 def repair_torn_line(path: Path, torn_path: Path) -> None:
-    """Cut a torn last line off a file and keep it in another.
-
-    A kill or a full disk leaves such a line.
+    """Move a torn last line, left by a kill or a full disk, to another file.
 
     Args:
-        path: a file of lines within their limit; a missing one is not created.
+        path: a file whose lines are within the length limit; a missing one is not created.
         torn_path: the file to which the torn line is appended.
 
     Raises:

@@ -106,7 +106,7 @@ def count_results(
     Args:
         path: the ledger; a missing one is empty.
         exclude: whether to leave a row out.
-        check: called from time to time; may raise to end the pass.
+        check: called periodically; may raise to abort.
 
     Raises:
         LedgerError: if a line is damaged.

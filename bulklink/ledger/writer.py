@@ -74,7 +74,7 @@ class DiskLedgerFiles:
         self._write_all(self._ledger, ledger)
         if self._sync and ledger:
             self._system.fsync(self._ledger)
-        # Checked before the calls in it leave, so that no call leaves without a ledger.
+        # Checked before the calls of this batch are sent, so that none is sent without a ledger.
         if not is_open_at(self._ledger, self._path, self._system):
             raise FileNotFoundError(errno.ENOENT, "it was moved or deleted while in use")
 
@@ -144,7 +144,7 @@ class LedgerWriter:
         self._done.set()
 
     def append(self, *lines: bytes) -> None:
-        """Queue lines, which are on disk about 100 ms later.
+        """Queue lines, which reach the disk about 100 ms later.
 
         Raises:
             LedgerError: if an earlier write failed.

@@ -1,1 +1,1 @@
-"""Profiles: named connections, and where the secrets of each are kept."""
+"""Profiles: named connections, and the stores of their secrets."""

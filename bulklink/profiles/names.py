@@ -1,4 +1,4 @@
-"""Profile names and folders; without heavy imports, for shell completion."""
+"""Profile names and folders; imports little, for fast shell completion."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bulklink.advice import Advice, Keyword
 from bulklink.errors import ConfigError
 
 DEFAULT_PROFILE = "default"
-"""Profile of a command that names none."""
+"""Profile of a command without a profile name."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 def config_folder() -> Path:
-    """Return the folder of the user's settings on this system."""
+    """Return the folder of the user's settings."""
     return Path(platformdirs.user_config_dir("bulklink", appauthor=False))
 
 
@@ -32,7 +32,7 @@ def profile_names(folder: Path) -> list[str]:
 
 
 def normalize_profile_name(name: str) -> str:
-    """Return the name of a profile as it is stored, in lower case.
+    """Return a profile name as stored: stripped, in lower case.
 
     Raises:
         ConfigError: if it is not a valid name.

@@ -33,12 +33,12 @@ class SecretBackend(StrEnum):
 
 
 class ProfileOrg(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The org of a profile at sign-in; a field is None where the CRM did not report it.
+    """The org of a profile at sign-in; a field is None if the CRM did not report it.
 
     Args:
         id: id of the org.
         name: its name.
-        type: production, sandbox, ... as the CRM writes it.
+        type: production, sandbox, ... as reported by the CRM.
         edition: edition of its licence.
     """
 
@@ -54,14 +54,14 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     Args:
         client_id: id of the OAuth client.
         secrets: where its secrets are stored.
-        data_centre: data centre of the org, None with addresses alone.
+        data_centre: data centre of the org; None if only addresses are set.
         environment: production, sandbox or developer.
         api_url: address of the API, if the user set it.
         accounts_url: address of the accounts server, if the user set it.
         scopes: scopes of the token at sign-in.
         signed_in: time of the sign-in, RFC 3339 in UTC.
         org: the org at sign-in.
-        options: defaults of command options, by their names with `_`.
+        options: defaults of command options, by name with `_`.
     """
 
     client_id: str
@@ -108,7 +108,7 @@ class Profiles:
         """Return a profile.
 
         Raises:
-            ConfigError: if there is none of that name, or its file is not valid.
+            ConfigError: if it does not exist, or its file is not valid.
         """
         path = self.file(name)
         try:
@@ -176,8 +176,8 @@ def write_private_file(path: Path, content: bytes, *, secret: bool = False) -> N
 
     Args:
         path: the file.
-        content: what it is to hold.
-        secret: whether to write nothing where others could read it.
+        content: content of the file.
+        secret: whether to refuse to write where others could read it.
 
     Raises:
         ConfigError: if it cannot be written.
@@ -213,7 +213,7 @@ def _write_error(path: Path, reason: str) -> ConfigError:
 
 
 def _describe_mismatch(text: str) -> str:
-    """Return what is wrong with the fields of a profile, from msgspec's text."""
+    """Return what is wrong with a profile, from msgspec's error text."""
     names = _QUOTED.findall(text)
     key = names[-1].removeprefix("$.") if names else ""
     if "unknown field" in text:

@@ -1,4 +1,4 @@
-"""Connection of a command: environment first, then a profile."""
+"""Connection of a command, from the environment and a profile."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _ENDPOINT_VARIABLES = ("BULKLINK_DC", "BULKLINK_API_URL")
 
 
 def select_profile(profile: str | None, env: Mapping[str, str], profiles: Profiles) -> str | None:
-    """Return the name of the profile that a command uses, None to use the environment alone.
+    """Return the name of the profile that a command uses; None to use only the environment.
 
     Args:
-        profile: the name that the user gave; without one it is `default`, if that exists and the
-            environment sets neither endpoint nor sign-in.
+        profile: name given by the user; None for `default`, if it exists and the environment sets
+            neither endpoint nor sign-in.
         env: environment variables.
         profiles: the stored profiles.
 
@@ -52,10 +52,10 @@ def load_connection(
     from the profile.
 
     Args:
-        profile: the name of the profile; None takes `default`, if it exists and the environment
-            sets neither endpoint nor sign-in.
-        env: variables; None takes those of this process.
-        folder: folder of the user's settings; None takes this system's.
+        profile: name of the profile; None for `default`, if it exists and the environment sets
+            neither endpoint nor sign-in.
+        env: environment variables; None for those of this process.
+        folder: folder of the user's settings; None for the usual one.
 
     Raises:
         ConfigError: if there is no such profile, its secrets cannot be read or are for another
@@ -78,7 +78,7 @@ def load_connection(
 
 
 def load_stored_connection(name: str, profile: Profile, folder: Path) -> Connection:
-    """Return the connection of a profile as it is stored, without the environment.
+    """Return the connection of a profile, ignoring the environment.
 
     Raises:
         ConfigError: if its secrets cannot be read.
@@ -102,7 +102,7 @@ def _connection_from_environment(env: Mapping[str, str], profiles: Profiles) -> 
 
 
 def _check_accounts_server(name: str, profile: Profile, endpoint: Connection) -> None:
-    """Refuse to send a profile's secrets to an accounts server other than their own."""
+    """Refuse to send a profile's secrets to any accounts server but their own."""
     stored_url = Connection.endpoint_from(profile.variables()).accounts_url or ""
     current_url = endpoint.accounts_url or ""
     if stored_url == current_url or (is_loopback(stored_url) and is_loopback(current_url)):
@@ -112,5 +112,5 @@ def _check_accounts_server(name: str, profile: Profile, endpoint: Connection) ->
         " environment"
         f" names {urlsplit(current_url).hostname}.",
         where="BULKLINK_DC, BULKLINK_ACCOUNTS_URL",
-        advice="Unset them, or set client id, client secret and refresh token there too.",
+        advice="Unset them, or also set client id, client secret and refresh token.",
     )

@@ -26,16 +26,16 @@ class SecretStore(Protocol):
     """Stores the secrets of profiles by name."""
 
     def save(self, name: str, credentials: Credentials) -> None:
-        """Store secrets, replacing stored ones."""
+        """Store the secrets of a profile, replacing existing ones."""
 
     def load(self, name: str) -> Credentials:
-        """Return secrets."""
+        """Return the secrets of a profile."""
 
     def remove(self, name: str) -> None:
-        """Remove secrets, if there are any."""
+        """Remove the secrets of a profile, if there are any."""
 
     def location(self, name: str) -> str:
-        """Return where the secrets are, for display."""
+        """Return the location of the secrets, for display."""
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class FileSecretStore:
         write_private_file(self._file(name), msgspec.json.encode(credentials), secret=True)
 
     def check(self) -> None:
-        """Check that secrets can be written, before a sign-in brings some.
+        """Check that secrets can be written, before a sign-in.
 
         Raises:
             ConfigError: if they cannot be written, or others could read them.
@@ -84,10 +84,9 @@ class FileSecretStore:
             raise ConfigError(
                 "Others on this machine may read these secrets.",
                 where=str(path),
-                advice=f"Close it with `{format_command('chmod', 600, path)}`; if somebody may"
-                " have read it,"
-                " `bulklink auth logout` and sign in again. Where chmod has no effect, sign in with"
-                " the system keyring, or set XDG_CONFIG_HOME to a folder of another file system.",
+                advice=f"Run `{format_command('chmod', 600, path)}`. If someone may have read them,"
+                " run `bulklink auth logout` and sign in again. Where chmod has no effect, use"
+                " the system keyring, or set XDG_CONFIG_HOME to a folder on another file system.",
             )
         return _decode_credentials(content, name, str(path))
 
@@ -108,10 +107,10 @@ class FileSecretStore:
 
 
 class KeyringSecretStore:
-    """Stores the secrets of each profile in the system keyring, of any backend."""
+    """Stores the secrets of each profile in the system keyring, whatever its backend."""
 
     def unavailable_reason(self) -> str | None:
-        """Return why no keyring works here, or None; tests it with an entry."""
+        """Return why no keyring works, None if one does; tests it with an entry."""
         try:
             self.save(_PROBE, Credentials("", "", ""))
             self.remove(_PROBE)
@@ -133,7 +132,7 @@ class KeyringSecretStore:
         except Exception as error:  # backends raise errors of any class
             raise _keyring_error(name, type(error).__name__) from None
         if not is_stored:
-            raise _keyring_error(name, "it keeps nothing")
+            raise _keyring_error(name, "it does not store anything")
 
     def load(self, name: str) -> Credentials:
         """Return a profile's secrets.
@@ -143,10 +142,10 @@ class KeyringSecretStore:
         """
         try:
             text = _system_keyring().get_password(_SERVICE, name)
-        except Exception as error:  # as above; its text may hold what was stored
+        except Exception as error:  # as above; its text may contain the secret
             raise _keyring_error(name, type(error).__name__) from None
         if text is None:
-            raise _unreadable_error(name, "system keyring", "they are not there")
+            raise _unreadable_error(name, "system keyring", "it has no such entry")
         return _decode_credentials(text.encode(), name, "system keyring")
 
     def remove(self, name: str) -> None:
@@ -163,7 +162,7 @@ class KeyringSecretStore:
             raise _keyring_error(name, type(error).__name__) from None
 
     def location(self, name: str) -> str:
-        """Return the name of the keyring, and the entry in it."""
+        """Return the name of the keyring and of the entry."""
         try:
             keyring_name = str(_system_keyring().name)
         except Exception as error:  # as above
@@ -237,6 +236,6 @@ def _keyring_error(name: str, reason: str) -> ConfigError:
     return ConfigError(
         f"The system keyring is not available: {reason}.",
         where="system keyring",
-        advice=f"Unlock or start it. Or keep the secrets in a file that only you can read:"
+        advice=f"Unlock or start it, or keep the secrets in a file that only you can read:"
         f" `bulklink auth login --profile {name} --force --plain-file`.",
     )

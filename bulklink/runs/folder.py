@@ -52,7 +52,7 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     @property
     def names(self) -> Path:
-        """Names from look-ups, row by row as in the plan."""
+        """Looked-up names, in the same order as the rows of the plan."""
         return self.path / "names.parquet"
 
     @property
@@ -112,8 +112,8 @@ class RunFolder(msgspec.Struct, frozen=True):
         """Read `run.json` after checking all files of the folder; nothing is written.
 
         Raises:
-            RunDirError: if this is not a run folder, or it holds a link or anything else that is
-                not a regular file under the name of one of its files.
+            RunDirError: if this is not a run folder, or one of its files is a link or another
+                non-regular file.
         """
         for path in (*self._written_files, self.record, self.plan, self.names, self.html_report):
             check_folder_file(path)
@@ -152,10 +152,10 @@ class RunFolder(msgspec.Struct, frozen=True):
         return self.path / "scratch"
 
     def make_scratch(self) -> None:
-        """Make the folder of temporary files, empty.
+        """Create the folder of temporary files, empty.
 
         Raises:
-            RunDirError: if it cannot be made.
+            RunDirError: if it cannot be created.
         """
         make_scratch(self.scratch)
 
@@ -232,10 +232,10 @@ class RunFolder(msgspec.Struct, frozen=True):
 
 @contextmanager
 def exclusive_lock(path: Path, message: str, *, advice: str | Advice) -> Iterator[None]:
-    """Hold a lock file; the system frees it when this process ends.
+    """Hold a lock file; the system releases it when this process ends.
 
     Args:
-        path: the lock file; its folder is what the lock protects.
+        path: the lock file, in the folder that it protects.
         message: message of the error if another process holds it.
         advice: advice of that error.
 
@@ -288,7 +288,7 @@ def create_run_folder(
     Args:
         run_dir: the folder, missing or empty; None creates one in `runs_dir` with a name of time,
             op and tag.
-        runs_dir: parent of folders without a name given by the user.
+        runs_dir: parent folder if `run_dir` is None.
         op: operation of the job.
         now: seconds since 1970.
         tag: a few random characters.

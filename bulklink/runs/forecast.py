@@ -1,4 +1,4 @@
-"""Forecast of a run as `run.json` holds it: ranges of credits and seconds, and their basis."""
+"""Forecast of a run, as stored in `run.json`: ranges of credits and seconds, and their basis."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import msgspec
 from bulklink.ledger.records import Count
 
 Amount = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
-"""A number of seconds, emails or calls as `run.json` may hold it."""
+"""A number of seconds, emails or calls that `run.json` may contain."""
 
 
 class CreditRange(msgspec.Struct, frozen=True):
     """Range of credits.
 
     Args:
-        least: the fewest.
-        likely: the likeliest number.
-        most: the most.
+        least: minimum.
+        likely: most likely number.
+        most: maximum.
     """
 
     least: Count
@@ -30,9 +30,9 @@ class SecondsRange(msgspec.Struct, frozen=True):
     """Range of durations.
 
     Args:
-        least: the shortest, in seconds.
-        likely: the likeliest.
-        most: the longest.
+        least: minimum, in seconds.
+        likely: most likely duration.
+        most: maximum.
     """
 
     least: Amount
@@ -44,10 +44,10 @@ class PlanSizes(msgspec.Struct, frozen=True):
     """Sizes of a plan's groups, from which its calls are computed; similar sizes are merged.
 
     Args:
-        read_contacts: pairs of emails that the snapshot reads of a contact and such contacts.
-        link_contacts: the same of emails that are linked without a snapshot.
-        link_groups: pairs of emails that share link calls and such groups.
-        unlink_groups: emails that share unlink calls, how many fit into one, and such groups.
+        read_contacts: (emails of a contact that the snapshot reads, number of such contacts).
+        link_contacts: the same for emails that are linked without a snapshot.
+        link_groups: (emails that share link calls, number of such groups).
+        unlink_groups: (emails that share unlink calls, emails per call, number of such groups).
     """
 
     read_contacts: tuple[tuple[Amount, Count], ...] = ()
@@ -61,14 +61,14 @@ class CallForecast(msgspec.Struct, frozen=True):
 
     Args:
         link: link calls if every email needs one.
-        unlink: unlink calls, likewise.
-        read: reads of emails at least.
-        lookup: look-ups at least.
+        unlink: unlink calls if every email needs one.
+        read: minimum reads of emails.
+        lookup: minimum look-ups.
         seconds: likely duration.
         credit_range: credits that the run may take; None in folders of earlier versions.
-        seconds_range: seconds that it may take; None likewise.
+        seconds_range: seconds that it may take; None in folders of earlier versions.
         reason: why the ranges are as wide as they are.
-        sizes: what the forecast is renewed from; None likewise.
+        sizes: sizes from which the forecast is renewed; None in folders of earlier versions.
     """
 
     link: Count
@@ -83,20 +83,20 @@ class CallForecast(msgspec.Struct, frozen=True):
 
     @property
     def credits(self) -> int:
-        """Likely credits: one a call."""
+        """Likely credits, one per call."""
         if self.credit_range is not None:
             return self.credit_range.likely
         return self.link + self.unlink + self.read + self.lookup
 
 
 class RenewedForecast(msgspec.Struct, frozen=True):
-    """Forecast of a whole run, renewed from what its first calls showed.
+    """Forecast of a whole run, renewed after its first calls.
 
     Args:
-        credits: credits of the run, those spent included.
-        seconds: seconds of the run, those passed included.
-        reason: what it is based on.
-        pages_ratio: pages read for each that the emails of the plan alone would fill.
+        credits: credits of the run, including those spent.
+        seconds: seconds of the run, including those elapsed.
+        reason: basis of the forecast.
+        pages_ratio: pages read, divided by the pages that the emails of the plan alone would fill.
     """
 
     credits: CreditRange

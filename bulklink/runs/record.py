@@ -21,7 +21,7 @@ from bulklink.runs.forecast import CallForecast, RenewedForecast, SnapshotChoice
 from bulklink.runs.timeline import Seconds, SignedCount
 
 Rows = Annotated[int, msgspec.Meta(ge=0, le=MAX_ROWS)]
-"""A number of rows as `run.json` may hold it."""
+"""A number of rows that `run.json` may contain."""
 
 
 class RunState(StrEnum):
@@ -51,12 +51,12 @@ class InputRecord(msgspec.Struct, frozen=True):
 
 
 class OrgRecord(msgspec.Struct, frozen=True):
-    """The org that the run changes; a field is None where the CRM did not report it.
+    """The org that the run changes; a field is None if the CRM did not report it.
 
     Args:
         id: id of the org.
         name: its name.
-        type: production, sandbox, ... as the CRM writes it.
+        type: production, sandbox, ... as reported by the CRM.
     """
 
     id: str | None = None
@@ -65,11 +65,11 @@ class OrgRecord(msgspec.Struct, frozen=True):
 
 
 class LimitingFactor(msgspec.Struct, frozen=True):
-    """What limited the last invocation, with figures.
+    """Bottleneck of the last invocation, with figures.
 
     Args:
-        by: what limited it: a LimitedBy value.
-        figures: the measured values behind it, by name.
+        by: the bottleneck, a LimitedBy value.
+        figures: measured values by name.
     """
 
     by: str
@@ -81,12 +81,11 @@ class Invocation(msgspec.Struct, frozen=True):
 
     Args:
         started: start, RFC 3339 in UTC.
-        ended: end, None while it runs or if it was killed; a resume adds that of a killed one.
-        seconds: duration, None like `ended`.
+        ended: end; None while it runs, or if it was killed and not resumed yet.
+        seconds: duration; None if `ended` is None.
         stopped_by: StoppedBy value, None if it finished.
         exit_code: exit code of the command, None while it runs or if it was killed.
-        machine: mark of the machine that it ran on; None if unknown, as in folders of earlier
-            versions.
+        machine: identifier of its machine; None if unknown, as in folders of earlier versions.
     """
 
     started: str
@@ -98,14 +97,14 @@ class Invocation(msgspec.Struct, frozen=True):
 
 
 def measured_pages_ratio(record: RunRecord) -> float:
-    """Return the pages that a run read for each that its emails alone would fill; 1 if unknown."""
+    """Return pages read, divided by the pages that its emails alone would fill; 1 if unknown."""
     return record.renewed.pages_ratio if record.renewed is not None else 1.0
 
 
 def close_last_invocation(
     invocations: Sequence[Invocation], last_timestamp: str
 ) -> tuple[Invocation, ...]:
-    """Return the invocations; a killed last one ends at the ledger's last timestamp.
+    """Return the invocations; if the last was killed, it ends at the ledger's last timestamp.
 
     Args:
         invocations: invocations of a run, in order.
@@ -128,7 +127,7 @@ def close_last_invocation(
 
 
 class CanaryState(StrEnum):
-    """State of a canary; after a failed one the user continued (`confirmed`) or not (`stopped`)."""
+    """State of a canary; if it failed, the user continued (`confirmed`) or not (`stopped`)."""
 
     TRYING = "trying"
     PASSED = "passed"
@@ -142,7 +141,7 @@ class CanaryRecord(msgspec.Struct, frozen=True):
     Args:
         messages: minimum number of messages that it sends.
         state: its state.
-        found: its findings in words, None while it is tried.
+        found: its findings in words; None until it ends.
     """
 
     messages: Rows
@@ -151,7 +150,7 @@ class CanaryRecord(msgspec.Struct, frozen=True):
 
 
 class ForgetResult(msgspec.Struct, frozen=True):
-    """When user data was dropped, and the hashes before and after.
+    """Time of a removal of user data, and the hashes before and after.
 
     Args:
         at: time, RFC 3339 in UTC.
@@ -159,7 +158,7 @@ class ForgetResult(msgspec.Struct, frozen=True):
         ledger_before: SHA-256 of the ledger before, in hex; None without the file.
         plan_after: SHA-256 of the plan after, in hex; None without the file.
         ledger_after: SHA-256 of the ledger after, in hex; None without the file.
-        complete: False until all is dropped; still False if it was interrupted.
+        complete: whether all was removed; False if it was interrupted.
     """
 
     at: str
@@ -180,8 +179,7 @@ class UndoneRun(msgspec.Struct, frozen=True):
         run_dir: its folder at the time of the undo.
         org: id of its org.
         digest: digest of its plan.
-        created: time when it was created, which tells it from others; None in folders of earlier
-            versions.
+        created: time of its creation, which identifies it; None in folders of earlier versions.
         invocations: number of commands that had run it; None in folders of earlier versions.
     """
 
@@ -193,18 +191,18 @@ class UndoneRun(msgspec.Struct, frozen=True):
 
 
 class UndoneBy(msgspec.Struct, frozen=True):
-    """An undo of the run, as it stood when its last command ended.
+    """An undo of the run, at the end of its last command.
 
     Args:
         run_dir: its folder at that time.
-        created: time when it was created, which tells it from others; RFC 3339 in UTC.
+        created: time of its creation, which identifies it; RFC 3339 in UTC.
         at: time when its last command ended.
         state: its state.
         stopped_by: StoppedBy value, None unless it stopped.
         counts: its rows of each status.
         invocations: number of commands that had run the undone run when the undo was sealed; None
             if unknown.
-        undone: whether the undo was wholly undone itself.
+        undone: whether the undo itself was completely undone.
     """
 
     run_dir: str
@@ -218,7 +216,7 @@ class UndoneBy(msgspec.Struct, frozen=True):
 
     @property
     def complete(self) -> bool:
-        """Whether it took back everything that the run had changed, and still stands."""
+        """Whether it reversed everything that the run had changed, and was not undone itself."""
         open_rows = sum(n for status, n in self.counts.items() if status not in _TAKEN_BACK)
         return self.state is RunState.FINISHED and not open_rows and not self.undone
 
@@ -237,30 +235,30 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         reason: why it stopped, in words; or the error code of a refusal.
         resume_at: when a run that stopped for credits, or waits for them, can continue; RFC 3339.
         forecast: forecast at planning time.
-        renewed: the forecast as renewed after the canary; None before, and without one.
-        snapshot_choice: what `--snapshot auto` chose; None before, or without a choice.
-        limited: what limited the last invocation.
+        renewed: forecast renewed after the canary; None before that, and without a canary.
+        snapshot_choice: choice of `--snapshot auto`; None before that, or without it.
+        limited: bottleneck of the last invocation.
         digest: digest of the plan's rows and of the options that belong to it.
-        digest_version: kind of digest; 1 is that of folders that do not name it.
+        digest_version: version of the digest; 1 in folders that do not record it.
         plan_sha256: SHA-256 of the sealed file, in hex.
-        names_sha256: SHA-256 of the names that were looked up, in hex; None if none were.
+        names_sha256: SHA-256 of the looked-up names, in hex; None without them.
         ledger_sha256: SHA-256 of the ledger's whole lines when the plan was sealed or the last
             invocation ended, in hex.
         ledger_bytes: length of these lines in bytes.
         rows: rows of the run.
-        left_out: rows that `--only` left out.
+        left_out: rows excluded by `--only`.
         messages: rows that are sent.
-        by_op: messages of each op.
-        least: fewest link and unlink calls for the messages, at 20 a call.
-        counts: rows of each status when it was written.
+        by_op: messages by op.
+        least: minimum link and unlink calls for the messages, at 20 a call.
+        counts: rows by status when it was written.
         org: the org that the run changes.
         api_url: address of the API.
         data_centre: data centre of the org.
-        canary: the canary, None without one.
+        canary: the canary; None without one.
         invocations: commands that ran the run, in order.
         forgotten: removals of user data, in order.
         undo_of: the run that this one reverses, None if it is not an undo.
-        undone_by: the undos that changed something of this run, in order.
+        undone_by: undos that reversed changes of this run, in order.
     """
 
     version: str
@@ -303,19 +301,19 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shown_op(self) -> str:
-        """The op as users are shown it: `undo` for an undo, whatever its rows are."""
+        """The op for display: `undo` for an undo, whatever the op of its rows."""
         return "undo" if self.undo_of else self.op
 
     @property
     def last_undo(self) -> UndoneBy | None:
-        """The undo that took back the most; None if none stands."""
+        """The effective undo, or the last one that was not undone itself; None if there is none."""
         if self.effective_undo is not None:
             return self.effective_undo
         return next((undo for undo in reversed(self.undone_by) if not undo.undone), None)
 
     @property
     def effective_undo(self) -> UndoneBy | None:
-        """The undo that wholly took back what the run did; None if none did."""
+        """The undo that reversed all changes of the run; None if there is none."""
         for undo in reversed(self.undone_by):
             if undo.complete and undo.invocations in (None, len(self.invocations)):
                 return undo
@@ -323,9 +321,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def checkpoint(self) -> LedgerCheckpoint:
-        """What the ledger must begin with, and the rows that it may name.
+        """The recorded start of the ledger, and the rows that it may contain.
 
-        While the run is being forgotten its ledger may be the one before or after.
+        While user data is being removed, the ledger may be the one before or after.
         """
         if any(not entry.complete for entry in self.forgotten):
             return LedgerCheckpoint(self.last_row)
@@ -339,7 +337,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def last_row(self) -> int:
-        """The highest row number that the run may have; rows that are left out have numbers too."""
+        """The highest row number of the run; excluded rows have numbers too."""
         return self.rows + self.left_out
 
     def times(self) -> Iterator[str | None]:
@@ -386,7 +384,7 @@ def read_record(path: Path) -> RunRecord:
 
 
 def check_address(url: str | None) -> None:
-    """Check that an address can be taken apart.
+    """Check that an address can be parsed.
 
     Raises:
         ValueError: if it cannot.
@@ -396,7 +394,7 @@ def check_address(url: str | None) -> None:
 
 
 def _place_of(error: Exception) -> str:
-    """Return where in the file an error is, if msgspec or `parse_time` tells."""
+    """Return the location and kind of an error in the file, as far as known."""
     match error:
         case msgspec.ValidationError():
             _, _, place = str(error).partition(" - at `$.")
@@ -407,7 +405,7 @@ def _place_of(error: Exception) -> str:
             return (
                 ": a time or an address is wrong"
                 if isinstance(error, ValueError)
-                else ": nested too deep"
+                else ": nested too deeply"
             )
 
 

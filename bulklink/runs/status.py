@@ -1,4 +1,4 @@
-"""State of a run, from its files; relinks that left an email off its deal."""
+"""State of a run, and its half-done relinks, from its files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CallCounts(msgspec.Struct, frozen=True):
         read: reads of a contact's emails.
         lookup: look-ups of org, module, deals and users.
         retried: second or later attempts among them.
-        least: fewest link and unlink calls for the messages, at 20 a call.
+        least: minimum link and unlink calls for the messages, at 20 a call.
     """
 
     link: int
@@ -45,15 +45,15 @@ class RunResult(msgspec.Struct, frozen=True):
         op: operation of the job, as in `run.json`.
         state: state of the run.
         stopped_by: StoppedBy value, None unless it stopped.
-        resume_at: when it can continue, RFC 3339; None if that is not a matter of time.
+        resume_at: when it can continue, RFC 3339; None if time alone does not help.
         rows: rows of the run.
-        counts: rows of each status and those pending; their sum is `rows`.
+        counts: rows by status, including pending ones; their sum is `rows`.
         calls: HTTP requests sent.
         seconds: total duration of all invocations.
         exit_code: exit code for this state, None while it runs.
         undo_of: folder of the run that this run undoes; None if it is not an undo.
-        undone: whether an undo wholly took back what the run did.
-        undone_by: the undos that changed something of this run, in order.
+        undone: whether an undo reversed all changes of the run.
+        undone_by: undos that reversed changes of this run, in order.
     """
 
     run_dir: str
@@ -72,21 +72,21 @@ class RunResult(msgspec.Struct, frozen=True):
 
     @property
     def shown_op(self) -> str:
-        """The op as users are shown it: `undo` for an undo, whatever its rows are."""
+        """The op for display: `undo` for an undo, whatever the op of its rows."""
         return "undo" if self.undo_of is not None else self.op
 
 
 def status(run: str | PathLike[str], *, check_ledger: bool = False) -> RunResult:
-    """Return the state of a run, also while it runs and after it was killed.
+    """Return the state of a run, even while it is running or after it was killed.
 
     Args:
         run: the run folder.
-        check_ledger: whether the ledger must begin as it was when the run last stopped; otherwise
-            it is taken as it is.
+        check_ledger: whether to check that the ledger still begins with the lines of the run's
+            last stop.
 
     Raises:
         RunDirError: if it is not a run folder.
-        LedgerError: if its ledger is damaged, or not as it was.
+        LedgerError: if its ledger is damaged, or fails that check.
     """
     folder = folder_of(run)
     record = folder.read()
@@ -123,7 +123,7 @@ def build_run_result(folder: RunFolder, record: RunRecord, ledger_state: LedgerS
 
 
 def status_counts(record: RunRecord, ledger_state: LedgerState) -> dict[str, int]:
-    """Return the rows of each status and those pending.
+    """Return the rows by status, including pending ones.
 
     A refused run has no ledger; its counts are in its record.
     """
@@ -169,11 +169,11 @@ def _total_seconds(record: RunRecord, ledger_state: LedgerState) -> float:
 
 
 class DetachedRelinks(msgspec.Struct, frozen=True):
-    """Emails that a relink left off their deal: previous deal by row, None if unknown.
+    """Half-done relinks: previous deal by row, None if unknown.
 
     Args:
         not_put_back: the put-back failed; the user has to link them.
-        unfinished: between unlink and link, or may be; a resume finishes them first.
+        unfinished: unlinked, or maybe unlinked, and not yet linked; a resume completes them first.
     """
 
     not_put_back: dict[int, str | None]
@@ -181,7 +181,7 @@ class DetachedRelinks(msgspec.Struct, frozen=True):
 
 
 def load_detached_relinks(folder: RunFolder) -> DetachedRelinks:
-    """Return the emails that a run's relinks left off their deal.
+    """Return the half-done relinks of a run.
 
     Raises:
         LedgerError: if its ledger is damaged.
@@ -210,7 +210,7 @@ def _only_relinks(folder: RunFolder, op: str, rows: dict[int, OpenRow]) -> dict[
     """Return the relinks among some rows: an unlink in flight is not followed by a link."""
     if not rows or op == Op.RELINK:
         return rows
-    from bulklink.mapping.plan_reader import SealedPlan  # noqa: PLC0415 - DuckDB, seldom needed
+    from bulklink.mapping.plan_reader import SealedPlan  # noqa: PLC0415 - DuckDB, rarely needed
 
     chunks = SealedPlan(folder.plan).chunks()
     relinks = {m.row for chunk in chunks for m in chunk if m.op is Op.RELINK and m.row in rows}

@@ -1,6 +1,6 @@
 """`timeline.jsonl`: metrics of a run per time interval.
 
-It shows how a run went; the proof is the ledger. It holds neither ids nor names.
+It shows the course of a run, while the ledger is the proof. It contains neither ids nor names.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from bulklink.folder_files import line_blocks, open_to_append, split_lines
 from bulklink.ledger.records import Count, parse_time
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
-"""A duration as a file may hold it."""
+"""A duration that a file may contain."""
 Mean = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
-"""A mean number of calls as a file may hold it."""
+"""A mean number of calls that a file may contain."""
 SignedCount = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]
-"""A number that corrections may make negative, as a file may hold it."""
+"""A number that a file may contain, and corrections may make negative."""
 
 
 class TimelineInterval(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,15 +29,15 @@ class TimelineInterval(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         ts: end of the interval, RFC 3339 in UTC.
         seconds: length of the interval.
-        settled: results by status, corrections of earlier results included.
+        settled: results by status, including corrections of earlier results.
         calls: finished calls by kind.
         answered_429: calls that were answered with HTTP 429.
         in_flight: mean number of calls in flight.
         most_in_flight: mean of the limit of calls in flight.
-        latency: number of calls by duration in seconds, within 2 %.
-        credits_left: API credits that the org had left, None where the CRM did not report them.
-        waited: seconds of waiting for credits.
-        limited_by: what limited the speed.
+        latency: number of calls by duration in seconds, within 2%.
+        credits_left: API credits that the org had left; None if the CRM did not report them.
+        waited: seconds spent waiting for credits.
+        limited_by: the bottleneck.
     """
 
     ts: str
@@ -54,7 +54,7 @@ class TimelineInterval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def append_interval(path: Path, interval: TimelineInterval) -> None:
-    """Append a line to a timeline; a torn last line, of a run that was killed, is ended first.
+    """Append a line to a timeline, after ending a torn last line of a killed run.
 
     Raises:
         RunDirError: if it is not a regular file, or cannot be opened.
@@ -69,16 +69,15 @@ def append_interval(path: Path, interval: TimelineInterval) -> None:
 
 
 def read_timeline(path: Path) -> Iterator[TimelineInterval]:
-    """Yield the lines of a timeline, of all invocations of the run.
+    """Yield the intervals of all invocations of a run.
 
-    Torn lines, as a kill or a full disk leaves them, are skipped, and so is what bulklink did not
-    write.
+    Torn lines, left by a kill or a full disk, and lines not written by bulklink are skipped.
 
     Args:
         path: the timeline; a missing one has no lines.
 
     Raises:
-        RunDirError: if it cannot be read, is not a regular file, or has too long a line.
+        RunDirError: if it cannot be read, is not a regular file, or has a line that is too long.
     """
     decode = msgspec.json.Decoder(TimelineInterval).decode
     for block in line_blocks(path):

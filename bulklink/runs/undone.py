@@ -1,4 +1,4 @@
-"""Record of an undo in the run that it reverses."""
+"""Recording of an undo in the run that it reverses."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def record_undo(folder: RunFolder, record: RunRecord, at: str) -> Iterator[str]:
     record cannot be updated stays unchanged.
 
     Args:
-        folder: folder of the undo, or of another run, of which nothing is recorded.
-        record: its record.
+        folder: folder of the undo; for any other run, nothing is recorded.
+        record: record of that folder.
         at: time when its last command ended, RFC 3339 in UTC.
     """
     visited = {record.created}
@@ -66,22 +66,22 @@ def _add_undo(source: RunFolder, undone_run: UndoneRun, undo: UndoneBy) -> RunRe
         RunDirError: if the folder holds another run or none, or cannot be written.
         LockedError: if a process is running the run.
     """
-    _check_is(source.read(), undone_run)  # before a lock file is made in another folder
+    _check_same_run(source.read(), undone_run)  # before a lock file is created in a wrong folder
     with source.run_lock():
         record = source.read()
-        _check_is(record, undone_run)
-        before = next((one for one in record.undone_by if one.created == undo.created), None)
+        _check_same_run(record, undone_run)
+        before = next((entry for entry in record.undone_by if entry.created == undo.created), None)
         if before is not None and undo.invocations is None:
             undo = msgspec.structs.replace(undo, invocations=before.invocations)
         elif undo.invocations is None:
             undo = msgspec.structs.replace(undo, invocations=len(record.invocations))
-        others = [one for one in record.undone_by if one.created != undo.created]
+        others = [entry for entry in record.undone_by if entry.created != undo.created]
         record = record.replace(undone_by=(*others, undo)[-_MAX_UNDOS:])
         source.write(record)
     return record
 
 
-def _check_is(record: RunRecord, undone_run: UndoneRun) -> None:
+def _check_same_run(record: RunRecord, undone_run: UndoneRun) -> None:
     same = (
         record.created == undone_run.created
         if undone_run.created is not None
@@ -89,7 +89,7 @@ def _check_is(record: RunRecord, undone_run: UndoneRun) -> None:
     )
     if not same:
         raise RunDirError(
-            "Another run is there now.",
+            "The folder now holds another run.",
             where=undone_run.run_dir,
-            advice="The run that was undone was moved: move it back, and resume the undo.",
+            advice="The undone run was moved: move it back, then resume the undo.",
         )

@@ -31,7 +31,7 @@ class ClientResponse(msgspec.Struct, frozen=True):
 def is_stray(answer: Answer) -> bool:
     """Return whether the answer to a read is a late answer to another read.
 
-    It is if it repeats the previous answer and holds records; empty lists are always alike.
+    A stray answer has records and repeats the previous answer; empty lists are always alike.
     """
     content = answer.content if answer.repeated and answer.ok else None
     return isinstance(content, dict) and any(
@@ -43,8 +43,8 @@ def is_stray(answer: Answer) -> bool:
 class Client:
     """Sends requests to the API host with an access token.
 
-    The token is an argument of `send`, so a request leaves without another wait once its ledger
-    line is on disk.
+    The token is an argument of `send`, so that a request is sent without further waiting once its
+    ledger line is on disk.
 
     Args:
         tokens: provides the access token of the run.
@@ -60,7 +60,7 @@ class Client:
     async def send(
         self, request: Request, token: Token, reference: CallReference | None = None
     ) -> ClientResponse:
-        """Send a request exactly once, before any other wait.
+        """Send a request exactly once, without waiting first.
 
         Args:
             request: the request.

@@ -11,7 +11,7 @@ from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import parse_id, parse_name, parse_text
 
 _MAX_INDEX_LENGTH = 2000
-"""Most characters of a page index, which becomes part of an address."""
+"""Maximum characters of a page index, which becomes part of an address."""
 _MAX_TIME_LENGTH = 100
 
 

@@ -13,13 +13,13 @@ class AnswerClass(StrEnum):
     """How a run continues after an answer."""
 
     ITEM = "item"
-    """Refused for its content: the named message, or the whole call if none is named."""
+    """Refused because of its content: the named message, or the whole call if none is named."""
     THROTTLED = "busy"
     """Refused because of too many requests: nothing was applied; wait and retry."""
     SERVER_ERROR = "again"
     """Failed on Zoho's side: it may have been applied."""
     TOKEN = "token"  # noqa: S105 - a class of answers, no secret
-    """Refused for its access token: renew it once and retry."""
+    """Refused because of its access token: renew it once and retry."""
     FATAL = "fatal"
     """No call of this kind can succeed: the run stops."""
     FATAL_IF_COMMON = "fatal-if-common"
@@ -104,7 +104,7 @@ _NAMES_WANTED = (
 def classify_error(status: int, code: str) -> AnswerClass:
     """Return how a run continues after an error.
 
-    A status that tells how far the call came takes precedence over any code: 3xx, 408, 429, 5xx and
+    A status that shows how far the call got takes precedence over any code: 3xx, 408, 429, 5xx and
     invalid statuses. For 2xx and other 4xx statuses the code decides; if it is empty or unknown,
     the status does. An unknown refusal fails the messages of the call (class ITEM), never the run.
 

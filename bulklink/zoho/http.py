@@ -1,4 +1,4 @@
-"""Request, answer and missing answer of one HTTP call, and what carries them: no network."""
+"""Request, answer and missing answer of one HTTP call, and the interface of a transport."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Answer(msgspec.Struct, frozen=True, dict=True):
     Args:
         status: HTTP status.
         body: content as received.
-        retry_after: requested wait in seconds, at most 24 hours; None without a request.
+        retry_after: requested wait in seconds, at most 24 hours; None if none is requested.
         credits_left: API credits that the org has left; None if not reported. Zoho reports them
             once half of them are used.
         credit_window: length in seconds of the window in which credits are counted, if reported by
@@ -84,7 +84,7 @@ class Answer(msgspec.Struct, frozen=True, dict=True):
         """Return the start of the body with secrets masked, for files and messages.
 
         Args:
-            length: most characters returned.
+            length: maximum characters returned.
         """
         text = self.body[: 8 * length].decode("utf-8", "replace")[: 2 * length]
         return self.mask(text)[:length]
@@ -107,7 +107,7 @@ class NoResponse(msgspec.Struct, frozen=True):
 
 
 class Transport(Protocol):
-    """Sends requests; the tests replace it by one without a network."""
+    """Sends requests; tests replace it with one that uses no network."""
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None

@@ -1,6 +1,6 @@
 """Parser for the answers to link and unlink calls: one verdict per message.
 
-Zoho documents no shape for a call with both good and bad items, so all shapes are read alike: an
+Zoho documents no shape for a call with both good and bad items, so all shapes are parsed alike: an
 entry belongs to the message it names, by `details.message_id` or by the index in
 `details.json_path`, or by position if the order cannot matter. A message that no entry names has no
 verdict, and the caller reads the link back.
@@ -10,9 +10,9 @@ Whether an entry counts depends on the status of the answer:
 | status | entries | success entries | error entries |
 |---|---|---|---|
 | 2xx | any | count | count |
-| 400 | only successes | none counts: code and status contradict each other | |
+| 400 | only successes | ignored: code and status contradict each other | |
 | 400 | at least one error | count | count |
-| others | any | none counts: the status applies to the whole call | |
+| others | any | ignored: the status applies to the whole call | |
 
 A success that names no message counts only at the single-email endpoint. Elsewhere it may be the
 late answer to another call.
@@ -33,7 +33,7 @@ from bulklink.zoho.http import Answer
 _INDEX = re.compile(r"(?:Emails|message_ids)\[(\d{1,6})\]")
 _PATH_INDEX = re.compile(r"^Emails\[\d+\]\.?|\[\d+\]")
 MAX_NAME_LENGTH = 255
-"""Most characters of a name in a link, according to Zoho's schema."""
+"""Maximum characters of a name in a link, according to Zoho's schema."""
 _MAX_ID_LENGTH = 500
 _MAX_TEXT_LENGTH = 300
 _MAX_FLAT_ERROR_BYTES = 4_096
@@ -63,7 +63,7 @@ class AnswerVerdict(msgspec.Struct, frozen=True):
 class ParsedAnswer(msgspec.Struct, frozen=True):
     """A parsed answer: verdicts by message id, or one verdict for the call.
 
-    The answer does not report the result of a message covered by neither.
+    A message covered by neither has no reported result.
 
     Args:
         verdicts: verdict of each message that the answer names.
@@ -159,7 +159,7 @@ def parse_id(value: object) -> str | None:
 
 
 def parse_text(value: object, max_length: int = sys.maxsize) -> str | None:
-    """Return a text in an answer; None if it is empty, too long or another type."""
+    """Return a text in an answer; None if it is empty, too long or not a string."""
     return value if isinstance(value, str) and 0 < len(value) <= max_length else None
 
 
@@ -197,7 +197,7 @@ def _entries(
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the objects of arrays within arrays, in order."""
+    """Yield the objects in nested arrays, in order."""
     pending = [value]
     while pending:
         item = pending.pop()
@@ -303,7 +303,7 @@ def _code(entry: dict[str, Any]) -> str:
 def _text(entry: dict[str, Any]) -> str:
     """Return the message of an entry with the details of an error, before truncation.
 
-    It is twice the final length, so that a secret at the end is masked before it is cut off.
+    Keeps up to twice the final length, so that a secret at the end is masked before it is cut off.
     """
     texts = (entry.get(key) for key in ("message", "error_info", "error_description"))
     text = next((value for value in texts if isinstance(value, str)), "")

@@ -21,7 +21,7 @@ class Org(msgspec.Struct, frozen=True):
         name: name of the org.
         type: production, sandbox, ... as reported by the CRM.
         paid_type: edition of its licence.
-        users: number of users of its licence, which adds to its credits in 24 hours.
+        users: number of licensed users, who add to its credits in 24 hours.
     """
 
     id: str | None = None

@@ -1,4 +1,4 @@
-"""Builders for the requests of Zoho CRM v8."""
+"""Request builders for the Zoho CRM API, version 8."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bulklink.models import Message
 from bulklink.zoho.http import CallKind, Request
 
 MAX_MESSAGES_PER_CALL = 20
-"""Most emails in one link or unlink call (OpenAPI, maxItems)."""
+"""Maximum emails in one link or unlink call (OpenAPI, maxItems)."""
 MAX_MESSAGE_IDS_LENGTH = 2000
-"""Most characters of the comma-joined message_ids of one unlink call."""
+"""Maximum characters of the comma-joined message_ids of one unlink call."""
 MAX_DEAL_IDS_LENGTH = 1024
-"""Most characters of the comma-joined ids of one look-up of deals."""
+"""Maximum characters of the comma-joined ids of one look-up of deals."""
 EMAILS_PER_PAGE = 10
 """Emails on one page of a contact's list."""
 _ROOT = "/crm/v8"

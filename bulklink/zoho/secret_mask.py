@@ -14,12 +14,12 @@ from string import ascii_lowercase, ascii_uppercase
 from urllib.parse import quote
 
 MIN_SECRET_LENGTH = 8
-"""Fewest characters of a text treated as a secret; all of Zoho's secrets are longer."""
+"""Minimum length of a text treated as a secret; all of Zoho's secrets are longer."""
 MASK = "[secret]"
 _MIN_PART_LENGTH = 16
 _TEXTS_REMEMBERED = 64
 _MAX_DECODINGS = 3
-"""Most nested notations that are decoded, such as JSON within JSON or a query within a page."""
+"""Maximum levels of notation decoded, such as JSON within JSON or a query within a page."""
 _ESCAPE = re.compile(
     r"\\u([0-9a-f]{4})|\\x([0-9a-f]{2})|%([0-9a-f]{2})|&#x([0-9a-f]{1,6});|&#([0-9]{1,7});"
     r"|\\(.)",
@@ -168,7 +168,7 @@ def _replace(text: str, found: list[tuple[int, int]]) -> str:
 
 
 def _merge(found: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield the places in order, merging those that touch."""
+    """Yield the spans in order, merging those that touch or overlap."""
     places = iter(sorted(found))
     first = next(places, None)
     if first is None:

@@ -79,7 +79,7 @@ def stated_limit(answer: Answer) -> StatedLimit | None:
 def requested_wait(answer: Answer) -> float | None:
     """Return the wait in seconds that an answer requests, in its header or its `details`.
 
-    The longer one counts.
+    If both do, the longer one applies.
     """
     waits = (answer.retry_after, parse_number(_details(answer).get("retry_after")))
     return max((wait for wait in waits if wait is not None), default=None)
@@ -102,11 +102,11 @@ def parse_retry_after(value: str, date: str) -> float | None:
 
 
 def parse_number(value: object, largest: float = MAX_WAIT_SECONDS) -> float | None:
-    """Return an untrusted non-negative number, such as seconds; None if it is not valid.
+    """Parse an untrusted non-negative number, such as seconds; None if it is not valid.
 
     Args:
         value: a number, or its decimal digits as text.
-        largest: maximum; larger numbers are reduced to it.
+        largest: maximum; larger numbers are capped.
     """
     if isinstance(value, str):
         text = value.strip()[:_MAX_DIGITS]

@@ -1,7 +1,7 @@
 """HTTP transport: sends each request exactly once; the only user of aiohttp's client.
 
 HTTP/1.1 matches answers to requests only by their order on a connection. If a server or proxy sends
-an answer late or twice, it would be taken for the answer to the next request. A connection that
+an answer late or twice, it would be taken as the answer to the next request. A connection that
 receives unrequested data is therefore not reused; links, unlinks and reads use separate
 connections, so none is taken for another; and an answer that repeats the previous one is marked.
 """
@@ -185,7 +185,7 @@ class _Received:
         self._answer = (response.status, hash(content))
 
     def is_same_to_another(self, other: _Received) -> bool:
-        """Return whether two different addresses were answered the same."""
+        """Return whether two different addresses got the same answer."""
         return self._url != other._url and self._answer == other._answer
 
 
@@ -228,7 +228,7 @@ class _Handler(ResponseHandler):
 
 
 class _Response(aiohttp.ClientResponse):
-    """An answer that knows its connection."""
+    """An answer with a reference to its connection."""
 
     handler: _Handler | None = None
 
@@ -323,7 +323,7 @@ def _retry_after(headers: CIMultiDictProxy[str]) -> float | None:
 
 
 def _credits_left(headers: CIMultiDictProxy[str]) -> int | None:
-    """Return the credits left by the header that reports them, the fewest of several."""
+    """Return the credits left according to the header; the lowest of several."""
     values = [value.strip() for value in headers.getall("X-API-CREDITS-REMAINING", ())]
     counts = [int(v) for v in values if v.isascii() and v.isdigit() and len(v) <= 15]
     return min(counts, default=None)

@@ -1,4 +1,4 @@
-"""Finding the last result of each row again."""
+"""Index of the last result of each row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TS = "2026-11-22T10:15:00.000Z"
     results=st.lists(st.tuples(st.integers(1, 40), st.sampled_from(list(Status)), st.text())),
     cut=st.integers(0, 60),
 )
-def test_each_row_has_the_state_that_replay_gives_it(
+def test_the_index_and_the_replay_agree_on_the_status_of_each_row(
     tmp_path: Path, results: list[tuple[int, Status, str]], cut: int
 ) -> None:
     path = tmp_path / "ledger.jsonl"
@@ -32,36 +32,36 @@ def test_each_row_has_the_state_that_replay_gives_it(
     content = b"".join(lines)
     path.write_bytes(content[: len(content) - cut])
     replayed = replay(path)
-    with ResultIndex(path) as outcomes:
-        states = {row: found.status for row in range(50) if (found := outcomes.of(row))}
-        assert list(outcomes.rows(0)) == sorted(states)
-        assert list(outcomes.rows(3, 9)) == [row for row in sorted(states) if 3 <= row <= 9]
-    told_by_replay = {row: replayed.status(row) for row in range(50)}
-    assert states == {row: status for row, status in told_by_replay.items() if status}
+    with ResultIndex(path) as index:
+        indexed = {row: result.status for row in range(50) if (result := index.of(row))}
+        assert list(index.rows(0)) == sorted(indexed)
+        assert list(index.rows(3, 9)) == [row for row in sorted(indexed) if 3 <= row <= 9]
+    replayed_statuses = {row: replayed.status(row) for row in range(50)}
+    assert indexed == {row: status for row, status in replayed_statuses.items() if status}
 
 
-def test_a_result_comes_back_as_it_was_written(tmp_path: Path) -> None:
+def test_a_result_is_read_back_unchanged(tmp_path: Path) -> None:
     written_result = Result(
         7, Op.RELINK, "1", "2", "m" * 500, "3", Status.FAILED, "NOT_ALLOWED", 400, "ü" * 300, 2, 9,
         previous_deal_id=None, previous_deal_name=None, current_deal_id="4",
     )  # fmt: skip
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(result_line(TS, written_result) * 20_000)
-    with ResultIndex(path) as outcomes:
-        found = outcomes.of(7)
-        assert found is not None
-        assert found.ts == TS
-        assert result_line(TS, found) == result_line(TS, written_result)
-        assert outcomes.of(8) is None
+    with ResultIndex(path) as index:
+        read_result = index.of(7)
+        assert read_result is not None
+        assert read_result.ts == TS
+        assert result_line(TS, read_result) == result_line(TS, written_result)
+        assert index.of(8) is None
 
 
 def test_a_missing_ledger_has_no_results(tmp_path: Path) -> None:
-    with ResultIndex(tmp_path / "ledger.jsonl") as outcomes:
-        assert outcomes.of(1) is None
-        assert list(outcomes.rows(1)) == []
+    with ResultIndex(tmp_path / "ledger.jsonl") as index:
+        assert index.of(1) is None
+        assert list(index.rows(1)) == []
 
 
-def test_a_damaged_line_is_an_error_that_says_where(tmp_path: Path) -> None:
+def test_the_error_about_a_damaged_line_names_its_place(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(b'{"event":"result"\n')
     with pytest.raises(LedgerError) as caught:

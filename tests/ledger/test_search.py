@@ -1,4 +1,4 @@
-"""Finding the lines that concern an email, without missing one."""
+"""Search for all ledger lines that concern an email."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ LINES = st.one_of(
 
 
 def concerns(line: dict[str, Any], message_id: str, rows: set[int]) -> bool:
-    """Say the same as the search does, the plain way."""
+    """Return whether a line concerns an email; the reference for the search."""
     if line["event"] == "result":
         return bool(line["message_id"] == message_id)
     return bool(rows & {line.get("row"), *line.get("rows", ())})
@@ -59,14 +59,14 @@ def concerns(line: dict[str, Any], message_id: str, rows: set[int]) -> bool:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(lines=st.lists(LINES, max_size=60), rows=st.sets(ROW, max_size=3))
-def test_the_search_finds_what_reading_all_lines_finds(
+def test_the_search_finds_the_same_lines_as_a_full_scan(
     tmp_path: Path, lines: list[bytes], rows: set[int]
 ) -> None:
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(b"".join(lines))
-    plain = [orjson.loads(line) for line in lines]
+    decoded = [orjson.loads(line) for line in lines]
     assert list(find_message_lines(path, "m3", rows)) == [
-        one for one in plain if concerns(one, "m3", rows)
+        line for line in decoded if concerns(line, "m3", rows)
     ]
 
 
@@ -77,14 +77,14 @@ def test_a_line_across_two_blocks_is_found(tmp_path: Path, monkeypatch: pytest.M
     assert len(list(find_message_lines(path, "m2", {2}))) == 2
 
 
-def test_torn_and_damaged_lines_are_passed_over(tmp_path: Path) -> None:
+def test_torn_and_damaged_lines_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(b'{"row":2,\n' + b'["row":2,]\n' + result(2) + result(2)[:90])
     assert len(list(find_message_lines(path, "m2", {2}))) == 1
     assert list(find_message_lines(tmp_path / "none", "m2", {2})) == []
 
 
-def test_kept_answers_are_found_by_their_call(tmp_path: Path) -> None:
+def test_stored_answers_are_found_by_call(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_bytes(b"".join(answer_line(TS, n, "link", 400, '"call":12,') for n in range(1, 15)))
     assert [answer["call"] for answer in find_answers(path, {2, 12})] == [2, 12]

@@ -1,4 +1,4 @@
-"""Reading a ledger back: what it says in sum."""
+"""Replay of a ledger."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_last_result_of_a_row_is_its_state(tmp_path: Path) -> None:
     states=st.dictionaries(st.integers(1, 100_000), st.sampled_from(list(Status))),
     calls=st.lists(st.tuples(st.sampled_from(["link", "unlink", "read"]), st.integers(1, 6))),
 )
-def test_what_is_written_is_counted(
+def test_replay_counts_all_results_and_calls(
     tmp_path: Path, states: dict[int, Status], calls: list[tuple[str, int]]
 ) -> None:
     lines = [
@@ -66,8 +66,8 @@ def test_what_is_written_is_counted(
     assert ledger_state.calls.retried == sum(attempt > 1 for _, attempt in calls)
 
 
-def test_a_call_that_was_kept_back_leaves_no_trace(tmp_path: Path) -> None:
-    """Its rows stand as before it, and no count has it."""
+def test_an_unsent_call_leaves_no_trace(tmp_path: Path) -> None:
+    """Its rows are restored, and it is not counted."""
     first, again = CallLine(1, "link", 1, "1", (1,)), CallLine(2, "link", 2, "1", (1,))
     untouched = CallLine(3, "unlink", 1, "1", (2,))
     half, read = CallLine(4, "link", 1, "1", (3,)), CallLine(5, "read", 2, "1", (3,))
@@ -95,13 +95,13 @@ def test_a_call_that_was_kept_back_leaves_no_trace(tmp_path: Path) -> None:
     assert ledger_state.next_call == 6
 
 
-def test_a_torn_last_line_does_not_count(tmp_path: Path) -> None:
+def test_a_torn_last_line_is_ignored(tmp_path: Path) -> None:
     line = result_line(TS, result(1, Status.DONE))
     path = write(tmp_path / "ledger.jsonl", line, result_line(TS, result(2, Status.DONE))[:40])
     assert replay(path).counts[Status.DONE] == 1
 
 
-def test_a_torn_last_line_is_cut_off_and_kept_before_anything_is_added(tmp_path: Path) -> None:
+def test_a_torn_last_line_is_moved_to_another_file(tmp_path: Path) -> None:
     whole = result_line(TS, result(1, Status.DONE))
     path, torn = write(tmp_path / "ledger.jsonl", whole, whole[:30]), tmp_path / "ledger.torn"
     repair_torn_line(path, torn)
@@ -114,14 +114,14 @@ def test_a_torn_last_line_is_cut_off_and_kept_before_anything_is_added(tmp_path:
 @pytest.mark.parametrize(
     "line", [b'{"event":"result"\n', b'{"event":"\xff"}\n'], ids=["cut", "not-utf-8"]
 )
-def test_a_damaged_line_is_an_error_that_says_where(tmp_path: Path, line: bytes) -> None:
+def test_the_error_about_a_damaged_line_names_its_place(tmp_path: Path, line: bytes) -> None:
     path = write(tmp_path / "ledger.jsonl", line)
     with pytest.raises(LedgerError) as caught:
         replay(path)
     assert caught.value.where == f"{path}:1"
 
 
-def test_a_missing_ledger_is_an_empty_one(tmp_path: Path) -> None:
+def test_a_missing_ledger_counts_as_empty(tmp_path: Path) -> None:
     assert sum(replay(tmp_path / "ledger.jsonl").counts.values()) == 0
 
 
@@ -129,16 +129,16 @@ def test_times_are_utc_with_milliseconds() -> None:
     assert timestamp(1_800_000_000.0126) == "2027-01-15T08:00:00.012Z"
 
 
-def test_an_answer_is_kept_up_to_8_kb(tmp_path: Path) -> None:
+def test_a_stored_answer_is_truncated_to_8_kb(tmp_path: Path) -> None:
     del tmp_path
-    kept = orjson.loads(answer_line(TS, 1, "link", 500, "x" * 20_000))
-    assert len(kept["body"]) == 8192
-    assert kept["http_status"] == 500
+    stored = orjson.loads(answer_line(TS, 1, "link", 500, "x" * 20_000))
+    assert len(stored["body"]) == 8192
+    assert stored["http_status"] == 500
 
 
-def test_fields_that_are_not_known_are_left_out_and_no_deal_is_null() -> None:
+def test_unknown_fields_are_omitted_and_no_deal_is_null() -> None:
     unknown = orjson.loads(result_line(TS, result(1, Status.DONE)))
     assert "previous_deal_id" not in unknown
     assert "duplicate_of" not in unknown
-    none = Result(1, Op.UNLINK, "1", "2", "a", None, Status.DONE, current_deal_id=None)
-    assert orjson.loads(result_line(TS, none))["current_deal_id"] is None
+    no_deal = Result(1, Op.UNLINK, "1", "2", "a", None, Status.DONE, current_deal_id=None)
+    assert orjson.loads(result_line(TS, no_deal))["current_deal_id"] is None

@@ -1,4 +1,4 @@
-"""The tally of a ledger counts the last result of each row, and names one of each failure."""
+"""Statistics of a ledger: last result of each row, and an example of each failure."""
 
 from __future__ import annotations
 
@@ -39,31 +39,31 @@ RESULTS = st.lists(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(results=RESULTS)
-def test_it_is_what_counting_the_last_results_gives(results: list[Result], tmp_path: Path) -> None:
-    last = {one.row: one for one in results}
+def test_only_the_last_result_of_each_row_is_counted(results: list[Result], tmp_path: Path) -> None:
+    last = {item.row: item for item in results}
     statistics = count_results(write(tmp_path / "ledger.jsonl", results))
-    assert statistics.counts == Counter((one.op, one.status) for one in last.values())
-    codes = Counter(failure_code(one) for one in last.values() if one.status in FAILED)
-    assert {one.code: one.count for one in statistics.failures} == codes
-    counts = [one.count for one in statistics.failures]
+    assert statistics.counts == Counter((item.op, item.status) for item in last.values())
+    codes = Counter(failure_code(item) for item in last.values() if item.status in FAILED)
+    assert {failure.code: failure.count for failure in statistics.failures} == codes
+    counts = [failure.count for failure in statistics.failures]
     assert counts == sorted(counts, reverse=True)
-    for one in statistics.failures:
-        example = last[one.example.row]
-        assert (failure_code(example), example.status in FAILED) == (one.code, True)
+    for failure in statistics.failures:
+        example = last[failure.example.row]
+        assert (failure_code(example), example.status in FAILED) == (failure.code, True)
 
 
-def test_codes_without_end_take_memory_for_a_few(tmp_path: Path) -> None:
+def test_any_number_of_codes_takes_bounded_memory(tmp_path: Path) -> None:
     results = [result(row, Status.FAILED, f"C{row}") for row in range(1, 400)]
     statistics = count_results(
         write(tmp_path / "ledger.jsonl", [*results, result(400, Status.DONE)])
     )
-    assert sum(one.count for one in statistics.failures) == 399
+    assert sum(failure.count for failure in statistics.failures) == 399
     assert statistics.failures[0].code == OTHER_CODES
     assert len(statistics.failures) < 255
     assert statistics.counts[Op.LINK, Status.DONE] == 1
 
 
-def test_a_torn_end_does_not_count_and_a_damaged_line_is_named(tmp_path: Path) -> None:
+def test_a_torn_last_line_is_ignored_and_a_damaged_line_is_an_error(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.jsonl"
     whole = result_line("2026-01-01T00:00:00.000Z", result(1, Status.DONE))
     ledger.write_bytes(step_line("2026-01-01T00:00:00.000Z", 1) + whole + whole[:40])

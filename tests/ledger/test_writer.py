@@ -1,4 +1,4 @@
-"""The one writer of the ledger: order, what is on disk when, and a disk that fails."""
+"""Ledger writer: order and delay of writes, and disk failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.virtual import now
 
 
 class SlowDisk:
-    """Takes a while for each write, counts them, and can fail from the nth on."""
+    """A disk with slow writes, which can fail from the nth write on."""
 
     def __init__(self, *, seconds: float = 0.01, fails_at: int | None = None) -> None:
         self.writes: list[bytes] = []
@@ -36,7 +36,7 @@ class SlowDisk:
         pass
 
 
-async def test_a_committed_line_is_on_disk_with_all_that_were_taken_before_it() -> None:
+async def test_a_commit_writes_its_line_and_all_lines_queued_before_it() -> None:
     disk = SlowDisk()
     async with LedgerWriter(disk) as ledger:
         ledger.append(b"snapshot\n")
@@ -44,7 +44,7 @@ async def test_a_committed_line_is_on_disk_with_all_that_were_taken_before_it() 
         assert disk.ledger == b"snapshot\ncall\n"
 
 
-async def test_a_line_that_nobody_waits_for_is_on_disk_about_100_ms_later() -> None:
+async def test_an_appended_line_is_on_disk_about_100_ms_later() -> None:
     disk = SlowDisk()
     async with LedgerWriter(disk) as ledger:
         before = now()
@@ -54,7 +54,7 @@ async def test_a_line_that_nobody_waits_for_is_on_disk_about_100_ms_later() -> N
         assert 0.1 <= disk.times[0] - before <= 0.12
 
 
-async def test_one_flush_serves_all_calls_that_wait() -> None:
+async def test_one_flush_serves_all_waiting_commits() -> None:
     disk = SlowDisk()
     async with LedgerWriter(disk) as ledger, anyio.create_task_group() as group:
         for number in range(50):
@@ -63,7 +63,7 @@ async def test_one_flush_serves_all_calls_that_wait() -> None:
     assert disk.ledger.count(b"\n") == 50
 
 
-async def test_lines_keep_the_order_in_which_they_were_taken() -> None:
+async def test_lines_are_written_in_the_order_in_which_they_were_queued() -> None:
     disk = SlowDisk()
     async with LedgerWriter(disk) as ledger:
 
@@ -83,7 +83,7 @@ async def test_lines_keep_the_order_in_which_they_were_taken() -> None:
         assert own == expected
 
 
-async def test_what_was_taken_is_written_also_when_the_run_is_cancelled() -> None:
+async def test_queued_lines_are_written_even_if_the_run_is_cancelled() -> None:
     disk = SlowDisk()
     with anyio.CancelScope() as scope:
         async with LedgerWriter(disk) as ledger:
@@ -95,7 +95,7 @@ async def test_what_was_taken_is_written_also_when_the_run_is_cancelled() -> Non
     assert disk.answers == b"answer\n"
 
 
-async def test_a_full_disk_fails_all_waiting_and_all_later_commits() -> None:
+async def test_a_full_disk_fails_all_waiting_and_later_commits() -> None:
     disk = SlowDisk(fails_at=1)
     errors_seen: list[str] = []
     with pytest.raises(LedgerError, match="No space left"):
@@ -116,21 +116,21 @@ async def test_a_full_disk_fails_all_waiting_and_all_later_commits() -> None:
     assert disk.ledger == b"call 1\n"
 
 
-async def test_an_error_of_the_run_comes_out_as_it_is() -> None:
+async def test_an_error_in_the_block_is_raised_unchanged() -> None:
     with pytest.raises(KeyError, match="mine"):
         async with LedgerWriter(SlowDisk()) as ledger:
             ledger.append(b"result\n")
             raise KeyError("mine")
 
 
-async def test_lines_that_cannot_be_written_at_the_end_are_an_error_of_the_end() -> None:
+async def test_a_failed_write_at_the_end_raises_an_error() -> None:
     with pytest.raises(LedgerError, match="No space left"):
         async with LedgerWriter(SlowDisk(fails_at=0)) as ledger:
             ledger.append(b"result\n")
 
 
 @pytest.mark.parametrize("error", [StoppedError(), RuntimeError("a mistake")])
-async def test_lines_that_cannot_be_written_matter_more_than_the_error_that_ended_the_block(
+async def test_a_failed_write_takes_precedence_over_the_error_that_ended_the_block(
     error: Exception,
 ) -> None:
     with pytest.raises(LedgerError, match="No space left on device"):

@@ -1,4 +1,4 @@
-"""Keyrings for tests, chosen by PYTHON_KEYRING_BACKEND as a user would choose one."""
+"""Keyring backends for tests, selected by PYTHON_KEYRING_BACKEND as by a user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keyring.errors import PasswordDeleteError
 
 
 class FileKeyring(KeyringBackend):
-    """Keeps everything in the file that TEST_KEYRING names."""
+    """Stores passwords in the file named by TEST_KEYRING."""
 
     priority: ClassVar[float] = 9
 
@@ -40,7 +40,7 @@ class FileKeyring(KeyringBackend):
 
 
 class LockedKeyring(FileKeyring):
-    """Answers nothing, as a keyring that nobody unlocks, and repeats what it was given."""
+    """A locked keyring, whose errors repeat the password that it was given."""
 
     def get_password(self, service: str, username: str) -> str | None:
         raise OSError(f"locked: {service} {username}")

@@ -1,4 +1,4 @@
-"""Profiles on disk: what comes back, who may read it, what is said of a bad one."""
+"""Profile files: round trips, permissions, and errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no file mod
 @pytest.mark.parametrize(
     "profile", [FULL, Profile("id", SecretBackend.FILE, data_centre="us")], ids=["full", "bare"]
 )
-def test_a_profile_comes_back_as_it_was_stored(tmp_path: Path, profile: Profile) -> None:
+def test_a_profile_is_loaded_as_it_was_saved(tmp_path: Path, profile: Profile) -> None:
     profiles = Profiles(tmp_path)
     profiles.save("prod", profile)
     assert profiles.load("prod") == profile
@@ -48,7 +48,7 @@ def test_only_its_owner_can_read_a_profile(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
 
-def test_profiles_are_named_in_order_and_other_files_are_none(tmp_path: Path) -> None:
+def test_profile_names_are_sorted_and_other_files_are_ignored(tmp_path: Path) -> None:
     profiles = Profiles(tmp_path)
     assert profiles.names() == []
     for name in ("test", "default"):
@@ -67,19 +67,19 @@ def test_the_error_of_an_unknown_profile_lists_the_known_ones(tmp_path: Path) ->
     assert "The profiles are: prod." in caught.value.advice
 
 
-BAD = {
+INVALID = {
     "no toml": "client_id = ",
     "no client": 'secrets = "file"\n',
     "unknown key": 'client_id = "a"\nsecrets = "file"\nclient_secret = "x"\n',
-    "no such place": 'client_id = "a"\nsecrets = "paper"\n',
-    "no such data centre": 'client_id = "a"\nsecrets = "file"\ndata_centre = "mars"\n',
-    "no place at all": 'client_id = "a"\nsecrets = "file"\n',
+    "unknown backend": 'client_id = "a"\nsecrets = "paper"\n',
+    "unknown data centre": 'client_id = "a"\nsecrets = "file"\ndata_centre = "mars"\n',
+    "no data centre": 'client_id = "a"\nsecrets = "file"\n',
     "plain http": 'client_id = "a"\nsecrets = "file"\napi_url = "http://example.com"\n',
     "wrong type": 'client_id = 7\nsecrets = "file"\n',
 }
 
 
-@pytest.mark.parametrize("content", BAD.values(), ids=BAD)
+@pytest.mark.parametrize("content", INVALID.values(), ids=INVALID)
 def test_the_error_of_a_wrong_profile_names_its_file(tmp_path: Path, content: str) -> None:
     profiles = Profiles(tmp_path)
     profiles.file("bad").parent.mkdir()
@@ -91,12 +91,12 @@ def test_the_error_of_a_wrong_profile_names_its_file(tmp_path: Path, content: st
 
 
 @pytest.mark.parametrize("name", ["", " ", "../up", "a/b", ".hidden", "-x", "a b", "ä", "a" * 65])
-def test_what_cannot_be_a_name_is_refused(name: str) -> None:
+def test_an_invalid_profile_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigError):
         normalize_profile_name(name)
 
 
-def test_upper_and_lower_case_name_the_same_profile() -> None:
+def test_profile_names_are_case_insensitive() -> None:
     assert normalize_profile_name(" Prod-EU.1 ") == "prod-eu.1"
 
 
@@ -107,7 +107,7 @@ def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "expected_text"),
     [
         ("client_id = 5\nsecrets = 'file'", "client_id"),
         ("client_id = 'a'\nsecrets = 'file'\nscopes = [1]", "scopes[0]"),
@@ -124,20 +124,20 @@ def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
         ("client_id = 'a'\nsecrets = 'file'\nenvironment = 'x'", "'x' is unknown"),
     ],
 )
-def test_a_wrong_field_of_a_profile_is_named_in_our_own_words(
-    tmp_path: Path, content: str, says: str
+def test_the_error_of_a_wrong_field_names_it_without_quoting_msgspec(
+    tmp_path: Path, content: str, expected_text: str
 ) -> None:
     profiles = Profiles(tmp_path)
     profiles.file("bad").parent.mkdir()
     profiles.file("bad").write_text(content, "utf-8")
     with pytest.raises(ConfigError) as caught:
         profiles.load("bad")
-    assert says in caught.value.message
+    assert expected_text in caught.value.message
     assert caught.value.where == str(profiles.file("bad"))
     assert "`" not in caught.value.message
 
 
-def test_a_folder_in_the_place_of_a_profile_is_named(tmp_path: Path) -> None:
+def test_the_error_of_a_folder_in_place_of_a_profile_names_it(tmp_path: Path) -> None:
     profiles = Profiles(tmp_path)
     profiles.file("bad").mkdir(parents=True)
     with pytest.raises(ConfigError) as caught:

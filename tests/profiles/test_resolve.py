@@ -1,4 +1,4 @@
-"""Which connection a command makes of the environment and a profile."""
+"""Connection of a command, from the environment and a profile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLIENT = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with the profiles `default` (us) and `test` (eu, sandbox)."""
+    """Return a folder with the profiles `default` (us) and `test` (eu, sandbox)."""
     for name, centre, environment in (("default", "us", "production"), ("test", "eu", "sandbox")):
         profile = Profile(
             "1000.STORED", SecretBackend.FILE, data_centre=centre, environment=environment
@@ -36,33 +36,35 @@ def connect(folder: Path, named: str | None = "test", **env: str) -> Connection:
     return load_connection(named, env, folder)
 
 
-def test_a_profile_says_where_and_with_what(folder: Path) -> None:
-    found = connect(folder)
-    assert found.api_url == "https://sandbox.zohoapis.eu"
-    assert found.accounts_url == "https://accounts.zoho.eu"
-    assert (found.data_centre, found.environment) == ("eu", "sandbox")
-    assert found.credentials == STORED
+def test_a_profile_provides_addresses_and_credentials(folder: Path) -> None:
+    connection = connect(folder)
+    assert connection.api_url == "https://sandbox.zohoapis.eu"
+    assert connection.accounts_url == "https://accounts.zoho.eu"
+    assert (connection.data_centre, connection.environment) == ("eu", "sandbox")
+    assert connection.credentials == STORED
 
 
-def test_the_environment_goes_before_the_profile(folder: Path) -> None:
-    found = connect(folder, BULKLINK_ENVIRONMENT="developer", BULKLINK_DEALS_MODULE_ID="7")
-    assert found.api_url == "https://developer.zohoapis.eu"
-    assert found.module_id == "7"
-    assert found.credentials == STORED
+def test_the_environment_overrides_the_profile(folder: Path) -> None:
+    connection = connect(folder, BULKLINK_ENVIRONMENT="developer", BULKLINK_DEALS_MODULE_ID="7")
+    assert connection.api_url == "https://developer.zohoapis.eu"
+    assert connection.module_id == "7"
+    assert connection.credentials == STORED
 
 
-def test_secrets_of_the_environment_go_before_those_of_the_profile(folder: Path) -> None:
-    found = connect(folder, **CLIENT)
-    assert found.credentials == Credentials("1000.ENV", "env-secret", "1000.env")
-    assert found.data_centre == "eu"
+def test_secrets_in_the_environment_override_those_of_the_profile(folder: Path) -> None:
+    connection = connect(folder, **CLIENT)
+    assert connection.credentials == Credentials("1000.ENV", "env-secret", "1000.env")
+    assert connection.data_centre == "eu"
 
 
-def test_an_access_token_of_the_environment_is_never_renewed_by_the_profile(folder: Path) -> None:
-    found = connect(folder, BULKLINK_ACCESS_TOKEN="1000.given")
-    assert (found.access_token, found.credentials) == ("1000.given", None)
+def test_an_access_token_in_the_environment_is_never_renewed_with_the_profile(folder: Path) -> None:
+    connection = connect(folder, BULKLINK_ACCESS_TOKEN="1000.given")
+    assert (connection.access_token, connection.credentials) == ("1000.given", None)
 
 
-def test_half_a_sign_in_in_the_environment_is_not_filled_from_the_profile(folder: Path) -> None:
+def test_an_incomplete_sign_in_in_the_environment_is_not_completed_from_the_profile(
+    folder: Path,
+) -> None:
     with pytest.raises(ConfigError, match="belong together"):
         connect(folder, BULKLINK_CLIENT_ID="1000.ENV")
 
@@ -72,7 +74,7 @@ def test_half_a_sign_in_in_the_environment_is_not_filled_from_the_profile(folder
     [{"BULKLINK_DC": "us"}, {"BULKLINK_ACCOUNTS_URL": "http://127.0.0.1:8080"}],
     ids=["data centre", "address"],
 )
-def test_the_secrets_of_a_profile_are_shown_to_no_other_accounts_server(
+def test_the_secrets_of_a_profile_are_not_sent_to_another_accounts_server(
     folder: Path, env: dict[str, str]
 ) -> None:
     with pytest.raises(ConfigError, match=r"are for accounts\.zoho\.eu") as caught:
@@ -80,20 +82,20 @@ def test_the_secrets_of_a_profile_are_shown_to_no_other_accounts_server(
     assert caught.value.advice
 
 
-def test_with_secrets_of_its_own_the_environment_may_name_any_place(folder: Path) -> None:
+def test_with_its_own_secrets_the_environment_can_set_any_data_centre(folder: Path) -> None:
     assert connect(folder, BULKLINK_DC="us", **CLIENT).accounts_url == "https://accounts.zoho.com"
 
 
-def test_ports_of_this_machine_may_differ(folder: Path) -> None:
+def test_a_profile_for_this_machine_works_with_another_port(folder: Path) -> None:
     profile = Profile("1000.STORED", SecretBackend.FILE, api_url="http://127.0.0.1:1",
                       accounts_url="http://127.0.0.1:1")  # fmt: skip
     Profiles(folder).save("test", profile)
     place = "http://127.0.0.1:2"
-    found = connect(folder, BULKLINK_API_URL=place, BULKLINK_ACCOUNTS_URL=place)
-    assert (found.api_url, found.credentials) == (place, STORED)
+    connection = connect(folder, BULKLINK_API_URL=place, BULKLINK_ACCOUNTS_URL=place)
+    assert (connection.api_url, connection.credentials) == (place, STORED)
 
 
-def test_the_default_profile_serves_where_nothing_is_said(folder: Path) -> None:
+def test_the_default_profile_is_used_if_nothing_is_set(folder: Path) -> None:
     assert connect(folder, None).data_centre == "us"
     assert connect(folder, " ").data_centre == "us"
 
@@ -106,7 +108,7 @@ def test_the_default_profile_serves_where_nothing_is_said(folder: Path) -> None:
     ],
     ids=["data centre", "address"],
 )
-def test_an_environment_that_is_complete_is_mixed_with_no_profile(
+def test_a_complete_environment_does_not_use_the_default_profile(
     folder: Path, env: dict[str, str]
 ) -> None:
     Profiles(folder).file("default").write_text("broken", "utf-8")
@@ -114,21 +116,21 @@ def test_an_environment_that_is_complete_is_mixed_with_no_profile(
 
 
 @pytest.mark.parametrize("env", [{"BULKLINK_DC": "eu"}, CLIENT], ids=["place", "sign-in"])
-def test_half_an_environment_is_not_filled_from_the_default_profile(
+def test_an_incomplete_environment_is_not_completed_from_the_default_profile(
     folder: Path, env: dict[str, str]
 ) -> None:
     with pytest.raises(ConfigError):
         connect(folder, None, **env)
 
 
-def test_without_data_centre_and_profile_the_sign_in_is_named(tmp_path: Path) -> None:
+def test_without_data_centre_and_profiles_the_error_suggests_to_sign_in(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No data centre is set") as caught:
         connect(tmp_path, None)
     assert "bulklink auth login" in caught.value.advice
     assert "us eu in au cn jp ca sa uk" in caught.value.advice
 
 
-def test_without_data_centre_the_profiles_there_are_named(folder: Path) -> None:
+def test_without_data_centre_the_error_lists_the_profiles(folder: Path) -> None:
     Profiles(folder).remove("default")
     with pytest.raises(ConfigError, match="No data centre is set") as caught:
         connect(folder, None)
@@ -136,15 +138,15 @@ def test_without_data_centre_the_profiles_there_are_named(folder: Path) -> None:
     assert "test" in caught.value.advice
 
 
-def test_an_unknown_profile_is_refused_whatever_the_environment_says(folder: Path) -> None:
+def test_an_unknown_profile_is_refused_even_with_a_complete_environment(folder: Path) -> None:
     with pytest.raises(ConfigError, match="no profile 'prod'") as caught:
         connect(folder, "prod", BULKLINK_DC="eu", **CLIENT)
     assert "default, test" in caught.value.advice
 
 
-def test_what_is_stored_is_read_without_the_environment(
+def test_a_stored_connection_ignores_the_environment(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BULKLINK_DC", "us")
-    found = load_stored_connection("test", Profiles(folder).load("test"), folder)
-    assert (found.data_centre, found.credentials) == ("eu", STORED)
+    connection = load_stored_connection("test", Profiles(folder).load("test"), folder)
+    assert (connection.data_centre, connection.credentials) == ("eu", STORED)

@@ -1,4 +1,4 @@
-"""Where secrets are: what comes back, who may read it, and keyrings that do not serve."""
+"""Secret stores: round trips, permissions, and keyrings that do not work."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from bulklink.profiles.secrets import (
 from bulklink.zoho.connection import Credentials
 from tests.profiles.keyrings import FileKeyring, LockedKeyring
 
-KEPT = Credentials("1000.ID", 'hush"secret', "1000.refresh")
+SECRETS = Credentials("1000.ID", 'hush"secret', "1000.refresh")
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
 
 
 @pytest.fixture(autouse=True)
 def isolated_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give the tests a keyring of their own."""
+    """Use an isolated keyring."""
     monkeypatch.setenv("TEST_KEYRING", str(tmp_path / "keyring.json"))
     before = keyring.get_keyring()
     keyring.set_keyring(FileKeyring())
@@ -44,16 +44,16 @@ def secret_store(request: pytest.FixtureRequest, tmp_path: Path) -> SecretStore:
     return secret_store_for(request.param, tmp_path)
 
 
-def test_secrets_come_back_as_they_were_kept(secret_store: SecretStore) -> None:
-    secret_store.save("prod", KEPT)
+def test_secrets_are_loaded_as_they_were_saved(secret_store: SecretStore) -> None:
+    secret_store.save("prod", SECRETS)
     secret_store.save("test", Credentials("a", "b", "c"))
-    assert secret_store.load("prod") == KEPT
+    assert secret_store.load("prod") == SECRETS
 
 
-def test_secrets_that_are_removed_are_gone_and_removing_them_again_is_fine(
+def test_removing_secrets_twice_is_not_an_error(
     secret_store: SecretStore,
 ) -> None:
-    secret_store.save("prod", KEPT)
+    secret_store.save("prod", SECRETS)
     secret_store.remove("prod")
     secret_store.remove("prod")
     with pytest.raises(
@@ -64,7 +64,7 @@ def test_secrets_that_are_removed_are_gone_and_removing_them_again_is_fine(
 
 
 def test_the_location_of_secrets_contains_no_secret(secret_store: SecretStore) -> None:
-    secret_store.save("prod", KEPT)
+    secret_store.save("prod", SECRETS)
     location = secret_store.location("prod")
     assert "prod" in location
     assert "hush" not in location
@@ -72,11 +72,11 @@ def test_the_location_of_secrets_contains_no_secret(secret_store: SecretStore) -
 
 @posix_only
 @pytest.mark.parametrize("mask", [0, 0o077], ids=oct)
-def test_a_file_of_secrets_is_for_its_owner_alone(tmp_path: Path, mask: int) -> None:
+def test_only_its_owner_can_read_a_secrets_file(tmp_path: Path, mask: int) -> None:
     before = os.umask(mask)
     try:
-        FileSecretStore(tmp_path).save("prod", KEPT)
-        FileSecretStore(tmp_path).save("prod", KEPT)
+        FileSecretStore(tmp_path).save("prod", SECRETS)
+        FileSecretStore(tmp_path).save("prod", SECRETS)
     finally:
         os.umask(before)
     (file,) = (tmp_path / "secrets").iterdir()
@@ -86,8 +86,8 @@ def test_a_file_of_secrets_is_for_its_owner_alone(tmp_path: Path, mask: int) -> 
 
 @posix_only
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660], ids=oct)
-def test_a_file_of_secrets_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
-    FileSecretStore(tmp_path).save("prod", KEPT)
+def test_a_secrets_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    FileSecretStore(tmp_path).save("prod", SECRETS)
     (file,) = (tmp_path / "secrets").iterdir()
     file.chmod(mode)
     with pytest.raises(ConfigError) as caught:
@@ -99,7 +99,7 @@ def test_a_file_of_secrets_that_others_may_read_is_refused(tmp_path: Path, mode:
 def test_the_error_of_a_broken_secrets_file_does_not_show_its_content(
     tmp_path: Path, content: bytes
 ) -> None:
-    FileSecretStore(tmp_path).save("prod", KEPT)
+    FileSecretStore(tmp_path).save("prod", SECRETS)
     (file,) = (tmp_path / "secrets").iterdir()
     file.write_bytes(content)
     with pytest.raises(ConfigError, match="not well-formed"):
@@ -107,30 +107,30 @@ def test_the_error_of_a_broken_secrets_file_does_not_show_its_content(
 
 
 @pytest.mark.parametrize("backend", [FailKeyring, NullKeyring, LockedKeyring])
-def test_a_keyring_that_does_not_serve_is_found_out_before_secrets_are_given_to_it(
+def test_a_keyring_that_does_not_work_is_detected_before_secrets_are_stored(
     backend: type[KeyringBackend],
 ) -> None:
     keyring.set_keyring(backend())
-    trouble = KeyringSecretStore().unavailable_reason()
-    assert trouble is not None
-    assert "keyring" in trouble
+    reason = KeyringSecretStore().unavailable_reason()
+    assert reason is not None
+    assert "keyring" in reason
 
 
-def test_a_keyring_that_serves_keeps_nothing_of_the_trial(tmp_path: Path) -> None:
+def test_the_check_of_a_working_keyring_leaves_nothing_behind(tmp_path: Path) -> None:
     assert KeyringSecretStore().unavailable_reason() is None
     assert (tmp_path / "keyring.json").read_text() == "{}"
 
 
-def test_what_a_keyring_says_when_it_fails_is_not_repeated() -> None:
+def test_the_error_text_of_a_keyring_is_not_shown() -> None:
     keyring.set_keyring(LockedKeyring())
     with pytest.raises(ConfigError) as caught:
-        KeyringSecretStore().save("prod", KEPT)
+        KeyringSecretStore().save("prod", SECRETS)
     assert "hush" not in f"{caught.value} {caught.value.advice}"
     assert caught.value.__suppress_context__
 
 
-def test_the_error_of_a_keyring_that_is_locked_later_says_what_to_do() -> None:
-    KeyringSecretStore().save("prod", KEPT)
+def test_the_error_about_a_locked_keyring_suggests_a_file() -> None:
+    KeyringSecretStore().save("prod", SECRETS)
     keyring.set_keyring(LockedKeyring())
     with pytest.raises(ConfigError, match="not available") as caught:
         KeyringSecretStore().load("prod")
@@ -138,7 +138,7 @@ def test_the_error_of_a_keyring_that_is_locked_later_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("plain_file", "trouble", "windows", "place"),
+    ("plain_file", "reason", "windows", "backend"),
     [
         (False, None, False, SecretBackend.KEYRING),
         (False, None, True, SecretBackend.KEYRING),
@@ -148,11 +148,11 @@ def test_the_error_of_a_keyring_that_is_locked_later_says_what_to_do() -> None:
     ],
 )
 def test_secrets_go_to_the_keyring_unless_it_is_unavailable_or_a_file_is_requested(
-    *, plain_file: bool, trouble: str | None, windows: bool, place: SecretBackend
+    *, plain_file: bool, reason: str | None, windows: bool, backend: SecretBackend
 ) -> None:
     assert (
-        choose_secret_backend(plain_file=plain_file, unavailable_reason=trouble, windows=windows)
-        is place
+        choose_secret_backend(plain_file=plain_file, unavailable_reason=reason, windows=windows)
+        is backend
     )
 
 
@@ -176,8 +176,8 @@ def test_on_windows_a_secrets_file_must_be_requested() -> None:
     ],
     ids=["line-break", "look-alike", "space", "empty", "number", "deep", "list", "nothing"],
 )
-def test_a_file_of_secrets_that_cannot_be_zohos_is_named(tmp_path: Path, content: bytes) -> None:
-    FileSecretStore(tmp_path).save("prod", KEPT)
+def test_the_error_about_an_invalid_secrets_file_names_it(tmp_path: Path, content: bytes) -> None:
+    FileSecretStore(tmp_path).save("prod", SECRETS)
     (file,) = (tmp_path / "secrets").iterdir()
     file.write_bytes(content)
     with pytest.raises(ConfigError) as caught:

@@ -1,4 +1,4 @@
-"""Run folders: whose they are, who drives them, and what they say."""
+"""Run folders: creation, locks, and the state of a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fresh(tmp_path: Path) -> RunFolder:
     return create_run_folder(None, tmp_path / "runs", "link", NOW, "3f2a")
 
 
-def test_a_folder_is_named_by_time_and_op_and_is_its_owners_alone(tmp_path: Path) -> None:
+def test_a_folder_is_named_by_time_and_op_and_is_private(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
     assert folder.path.name == "20270115T080000Z-link-3f2a"
     assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
@@ -49,23 +49,23 @@ def test_a_folder_in_use_is_refused(tmp_path: Path, kind: str) -> None:
     assert "missing or empty" in caught.value.advice
 
 
-def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_below_a_file_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunDirError, match="Cannot create"):
         create_run_folder(tmp_path / "file" / "run", tmp_path, "link", NOW, "x")
 
 
-def test_only_one_process_drives_a_run(tmp_path: Path) -> None:
+def test_only_one_process_can_lock_a_run(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
     with folder.run_lock():
         assert folder.is_running()
         with pytest.raises(LockedError), RunFolder(folder.path).run_lock():
-            pytest.fail("two drive it")
+            pytest.fail("locked twice")
     assert not folder.is_running()
 
 
 @pytest.mark.parametrize("code", ["ENOLCK", "EOPNOTSUPP"])
-def test_a_file_system_without_locks_is_named_and_a_copy_elsewhere_goes_on(
+def test_a_file_system_without_locks_is_refused_and_a_copy_elsewhere_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     fcntl = pytest.importorskip("fcntl")
@@ -80,7 +80,7 @@ def test_a_file_system_without_locks_is_named_and_a_copy_elsewhere_goes_on(
             pytest.raises(RunDirError, match="file system without locks") as caught,
             folder.run_lock(),
         ):
-            pytest.fail("nothing keeps another process out")
+            pytest.fail("there is no lock")
     assert caught.value.where == str(folder.path)
     assert "run_dir" in caught.value.advice
     copy = shutil.copytree(folder.path, tmp_path / "local")
@@ -88,7 +88,7 @@ def test_a_file_system_without_locks_is_named_and_a_copy_elsewhere_goes_on(
         assert RunFolder(copy).is_running()
 
 
-def test_run_json_is_replaced_as_a_whole_and_read_back(tmp_path: Path) -> None:
+def test_run_json_is_replaced_atomically_and_read_back(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
     folder.write(record(rows=5))
     folder.write(record(rows=6))
@@ -98,7 +98,7 @@ def test_run_json_is_replaced_as_a_whole_and_read_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"rows": "many"}'])
-def test_what_is_no_run_folder_is_refused(tmp_path: Path, content: str | None) -> None:
+def test_a_folder_without_a_valid_run_json_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "run.json").write_text(content)
     with pytest.raises(RunDirError) as caught:
@@ -106,7 +106,7 @@ def test_what_is_no_run_folder_is_refused(tmp_path: Path, content: str | None) -
     assert str(tmp_path) in caught.value.where
 
 
-def test_a_running_run_that_nobody_drives_was_killed(tmp_path: Path) -> None:
+def test_a_running_run_without_a_process_was_killed(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
     folder.write(record(state=RunState.RUNNING, rows=3, invocations=(Invocation(TS),)))
     line = result_line(
@@ -123,7 +123,7 @@ def test_a_running_run_that_nobody_drives_was_killed(tmp_path: Path) -> None:
     assert summary.seconds == 7.5
 
 
-def test_a_killed_command_lasted_until_the_last_line_and_not_into_the_next() -> None:
+def test_a_killed_command_ends_at_the_last_ledger_line() -> None:
     ended = Invocation(TS, "2027-01-15T08:00:01.000Z", 1.0, None, 0)
     killed = Invocation("2027-01-15T09:00:00.000Z")
     assert close_last_invocation((), TS) == ()
@@ -131,11 +131,11 @@ def test_a_killed_command_lasted_until_the_last_line_and_not_into_the_next() -> 
     *earlier, last = close_last_invocation((ended, killed), "2027-01-15T09:00:02.500Z")
     assert earlier == [ended]
     assert last == Invocation(killed.started, "2027-01-15T09:00:02.500Z", 2.5, "killed")
-    (unheard,) = close_last_invocation((killed,), "2027-01-15T08:00:01.000Z")
-    assert unheard == Invocation(killed.started, killed.started, 0.0, "killed")
+    (without_lines,) = close_last_invocation((killed,), "2027-01-15T08:00:01.000Z")
+    assert without_lines == Invocation(killed.started, killed.started, 0.0, "killed")
 
 
-def test_all_runs_are_found_by_name(tmp_path: Path) -> None:
+def test_run_folders_are_listed_by_name(tmp_path: Path) -> None:
     for tag in ("b", "a"):
         create_run_folder(None, tmp_path, "link", NOW, tag).write(record())
     (tmp_path / "other").mkdir()

@@ -1,4 +1,4 @@
-"""Which rows of a run that was killed are between the halves of a relink."""
+"""Half-done relinks of a killed run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bulklink.runs.status import load_detached_relinks
 TS = "2026-11-22T10:15:00.000Z"
 
 
-def test_an_unlink_in_flight_is_not_between_two_halves(tmp_path: Path) -> None:
+def test_an_unlink_in_flight_is_not_a_half_done_relink(tmp_path: Path) -> None:
     mapping = tmp_path / "m.csv"
     with mapping.open("w", newline="") as file:
         rows = csv.writer(file)

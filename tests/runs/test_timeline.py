@@ -1,4 +1,4 @@
-"""The timeline of a run: what is written is read again, whatever a kill leaves of it."""
+"""Timeline of a run, including lines torn by a kill."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from bulklink.runs.timeline import TimelineInterval, append_interval, read_timeline
 
-STRETCH = TimelineInterval(
+INTERVAL = TimelineInterval(
     ts="2026-11-22T10:15:00.000Z",
     seconds=1.0,
     settled={"done": 20},
@@ -26,20 +26,20 @@ STRETCH = TimelineInterval(
 )
 
 
-def stretch_of(seconds: float) -> TimelineInterval:
-    return msgspec.structs.replace(STRETCH, seconds=seconds)
+def interval_of(seconds: float) -> TimelineInterval:
+    return msgspec.structs.replace(INTERVAL, seconds=seconds)
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+def test_intervals_are_read_back_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "timeline.jsonl"
     for seconds in (1.0, 2.5):
-        append_interval(path, stretch_of(seconds))
-    assert list(read_timeline(path)) == [stretch_of(1.0), stretch_of(2.5)]
+        append_interval(path, interval_of(seconds))
+    assert list(read_timeline(path)) == [interval_of(1.0), interval_of(2.5)]
 
 
-def test_a_line_is_one_json_object_with_texts_for_keys(tmp_path: Path) -> None:
+def test_each_line_is_a_json_object_with_string_keys(tmp_path: Path) -> None:
     path = tmp_path / "timeline.jsonl"
-    append_interval(path, STRETCH)
+    append_interval(path, INTERVAL)
     (line,) = path.read_text("utf-8").splitlines()
     record: dict[str, Any] = json.loads(line)
     assert list(record) == list(TimelineInterval.__struct_fields__)
@@ -47,18 +47,18 @@ def test_a_line_is_one_json_object_with_texts_for_keys(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", range(1, 60, 7))
-def test_a_torn_line_is_passed_over_and_the_next_one_stands_apart(
+def test_a_torn_line_is_skipped_and_the_next_one_starts_a_new_line(
     tmp_path: Path, left: int
 ) -> None:
     path = tmp_path / "timeline.jsonl"
     for seconds in (1.0, 2.0):
-        append_interval(path, stretch_of(seconds))
+        append_interval(path, interval_of(seconds))
     first, second = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + second[:left])
-    assert list(read_timeline(path)) == [stretch_of(1.0)]
-    append_interval(path, stretch_of(3.0))
-    assert list(read_timeline(path)) == [stretch_of(1.0), stretch_of(3.0)]
+    assert list(read_timeline(path)) == [interval_of(1.0)]
+    append_interval(path, interval_of(3.0))
+    assert list(read_timeline(path)) == [interval_of(1.0), interval_of(3.0)]
 
 
-def test_a_run_without_one_has_an_empty_timeline(tmp_path: Path) -> None:
+def test_a_missing_timeline_is_empty(tmp_path: Path) -> None:
     assert list(read_timeline(tmp_path / "timeline.jsonl")) == []

@@ -1,4 +1,4 @@
-"""What a run is told of its undos, and when it counts as undone."""
+"""Recording of undos in the run that they reverse."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def write_undo(path: Path, of: RunFolder, created: str = SECOND, **fields: Any) 
     return write_run(path, created, **({"undo_of": undo_of} | fields))
 
 
-def note(undo: RunFolder) -> list[str]:
-    """Tell the runs before an undo where it stands; return the warnings."""
+def record_state(undo: RunFolder) -> list[str]:
+    """Record an undo in the runs that it reverses; return the warnings."""
     return list(record_undo(undo, undo.read(), NOW))
 
 
-def test_a_finished_undo_makes_its_run_undone(tmp_path: Path) -> None:
+def test_a_finished_undo_marks_its_run_as_undone(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
-    assert note(write_undo(tmp_path / "back", run)) == []
+    assert record_state(write_undo(tmp_path / "back", run)) == []
     undo = run.read().effective_undo
     assert undo is not None
     assert (undo.run_dir, undo.at, undo.counts) == (str(tmp_path / "back"), NOW, DONE)
@@ -59,78 +59,78 @@ def test_a_finished_undo_makes_its_run_undone(tmp_path: Path) -> None:
         pytest.param({"counts": DONE | {"pending": 1}}, id="a row is pending"),
     ],
 )
-def test_an_undo_that_leaves_rows_makes_its_run_undone_in_part(
+def test_an_undo_that_leaves_rows_marks_its_run_as_partly_undone(
     fields: dict[str, Any], tmp_path: Path
 ) -> None:
     run = write_run(tmp_path / "run")
-    note(write_undo(tmp_path / "back", run, **fields))
+    record_state(write_undo(tmp_path / "back", run, **fields))
     assert run.read().effective_undo is None
     assert run.read().last_undo is not None
 
 
-def test_a_resumed_undo_replaces_what_was_noted_of_it_even_where_it_has_moved(
+def test_a_resumed_undo_replaces_its_entry_even_if_it_was_moved(
     tmp_path: Path,
 ) -> None:
     run = write_run(tmp_path / "run")
-    note(write_undo(tmp_path / "back", run, state=RunState.STOPPED))
-    note(write_undo(tmp_path / "moved", run))
+    record_state(write_undo(tmp_path / "back", run, state=RunState.STOPPED))
+    record_state(write_undo(tmp_path / "moved", run))
     (undo,) = run.read().undone_by
     assert undo.complete
     assert undo.run_dir == str(tmp_path / "moved")
 
 
-def test_an_undo_that_changed_nothing_is_not_noted(tmp_path: Path) -> None:
+def test_an_undo_that_changed_nothing_is_not_recorded(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
-    assert note(write_undo(tmp_path / "back", run, counts={"failed": 4})) == []
+    assert record_state(write_undo(tmp_path / "back", run, counts={"failed": 4})) == []
     assert run.read().undone_by == ()
 
 
-def test_each_undo_of_an_undo_reaches_the_first_run(tmp_path: Path) -> None:
+def test_each_undo_of_an_undo_updates_the_first_run(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     back = write_undo(tmp_path / "back", run)
-    note(back)
+    record_state(back)
     again = write_undo(tmp_path / "again", back, THIRD)
-    note(again)
+    record_state(again)
     assert run.read().effective_undo is None
     assert run.read().last_undo is None
-    note(write_undo(tmp_path / "last", again, FOURTH))
+    record_state(write_undo(tmp_path / "last", again, FOURTH))
     assert run.read().effective_undo is not None
 
 
-def test_a_run_that_went_on_after_its_undo_is_not_wholly_undone(tmp_path: Path) -> None:
+def test_a_run_that_continued_after_its_undo_is_not_undone(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
-    note(write_undo(tmp_path / "back", run))
+    record_state(write_undo(tmp_path / "back", run))
     run.write(run.read().replace(invocations=(Invocation(FIRST), Invocation(THIRD))))
     assert run.read().effective_undo is None
 
 
-def test_a_circle_of_undos_ends(tmp_path: Path) -> None:
+def test_recording_ends_at_a_cycle_of_undos(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     back = write_undo(tmp_path / "back", run)
     run.write(run.read().replace(undo_of=UndoneRun(str(back.path), created=SECOND)))
-    assert note(back) == []
+    assert record_state(back) == []
 
 
-def test_another_run_at_the_place_of_the_undone_one_is_left_alone(tmp_path: Path) -> None:
+def test_another_run_in_the_folder_of_the_undone_run_is_not_changed(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     back = write_undo(tmp_path / "back", run)
     write_run(tmp_path / "run", THIRD)
-    (warning,) = note(back)
-    assert "Another run is there now" in warning
+    (warning,) = record_state(back)
+    assert "The folder now holds another run" in warning
     assert run.read().undone_by == ()
 
 
 @pytest.mark.parametrize("state", ["gone", "running", "no run"])
-def test_a_run_that_cannot_be_told_is_warned_of(state: str, tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_updated_causes_a_warning(state: str, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     back = write_undo(tmp_path / "back", run)
     if state == "running":
         with run.run_lock():
-            warnings = note(back)
+            warnings = record_state(back)
     else:
         run.record.unlink()
         if state == "gone":
             run.path.rmdir()
-        warnings = note(back)
+        warnings = record_state(back)
     assert len(warnings) == 1
     assert str(run.path) in warnings[0]

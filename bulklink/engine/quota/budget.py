@@ -45,7 +45,7 @@ class Reservation:
 
     Args:
         amount: credits reserved.
-        has_detached: whether emails of the contact are between the halves of a relink.
+        has_detached: whether the contact has half-done relinks.
     """
 
     amount: int = 0
@@ -62,7 +62,7 @@ class Budget:
     """The credits of an invocation.
 
     A credit is taken for a call before its line is written, and spent when the call starts. A
-    reserved credit is kept for the call that completes a relink.
+    reserved credit is set aside for the call that completes a relink.
 
     Args:
         limits: limits on credits.
@@ -74,10 +74,10 @@ class Budget:
         granted: credits counted in the 24-hour usage but neither taken nor reserved; negative
             while calls that had to be made are not counted there yet.
         unreserved_finishes: calls that completed relinks without a reserved credit.
-        org_call_limit: most calls started in total, by the credits that the CRM reports as left;
-            None if it reports none.
-        day_call_limit: most calls started in total, by the 24-hour limit when last checked; None
-            if there is no limit.
+        org_call_limit: limit on calls started, from the credits that the CRM reports as left; None
+            if it reports none.
+        day_call_limit: limit on calls started, from the 24-hour limit when last checked; None if
+            there is no limit.
     """
 
     limits: CreditLimits
@@ -191,7 +191,7 @@ class Budget:
         self.granted += 1
 
     def on_reported_left(self, number: int, reported_left: int | None) -> None:
-        """Record the credits that an answer reports as left, unless a later call reported before.
+        """Record the credits that an answer reports as left, unless a later call reported first.
 
         Calls started after this one may not be counted in its report, and are subtracted. An answer
         without a report matters only during a recheck: more than half of the credits are left then.
@@ -210,7 +210,7 @@ class Budget:
             self.org_call_limit, self._recheck_pending = None, False
 
     def recheck_reported_left(self) -> None:
-        """Let one call find out how many credits are left, as the last report is too old."""
+        """Let one call determine how many credits are left, as the last report is too old."""
         if self.org_call_limit is not None:
             self._recheck_pending = True
             self.org_call_limit = self._committed + self.limits.reserve + _ASSUMED_LEFT

@@ -43,7 +43,7 @@ class AllowanceRequest(msgspec.Struct, frozen=True):
         minute: current time, in minutes since 1970.
         wanted: credits requested; at most a tenth of the credits left is granted, to leave some to
             other runs.
-        minimum: fewest credits granted; none if fewer are left.
+        minimum: minimum credits granted; none if fewer are left.
         already_spent: credits already spent, counted regardless of the limit.
         returned: credits returned first.
         returned_minute: minute in which these were taken.
@@ -51,7 +51,7 @@ class AllowanceRequest(msgspec.Struct, frozen=True):
         org: key of the org whose credits are counted; None if not known yet.
         counted: credits counted for this process so far, apart from `returned`: they move to `org`
             if it differs from the remembered one.
-        window_minutes: length of the org's window if an emulator reports other than 24 hours.
+        window_minutes: length of the org's window if an emulator reports one other than 24 hours.
     """
 
     minute: int
@@ -192,7 +192,7 @@ class DailyUsageFile:
         self._database.execute("DELETE FROM spent WHERE org = ?", (account,))
 
     def _drop_expired(self, minute: int) -> None:
-        """Drop minutes older than 24 hours, and those left by a clock that was far ahead."""
+        """Drop minutes older than 24 hours, and those recorded while the clock was far ahead."""
         self._database.execute(
             "DELETE FROM spent WHERE minute < ? OR minute > ? OR credits <= 0",
             (minute - WINDOW_MINUTES, minute + WINDOW_MINUTES),

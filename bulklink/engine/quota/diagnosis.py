@@ -17,7 +17,7 @@ from bulklink.zoho.throttling import ThrottleReason, throttle_reason
 LONGEST_PENALTY = 3_600
 """Seconds of Retry-After beyond which only quota can be the cause."""
 PLENTY = 100
-"""Credits left from which quota cannot be the cause, whatever a call costs."""
+"""Number of credits left at which quota cannot be the cause, whatever a call costs."""
 MAX_PROBES = 3
 DOUBT_SECONDS = 38.0
 """Seconds after which the next call sent alone settles a suspicion, not counting waits requested by
@@ -34,7 +34,7 @@ class RefusalCause(Enum):
 
     IN_FLIGHT = auto()
     SUSPECTED = auto()
-    """Quota may be the cause: a call sent alone finds out."""
+    """Quota may be the cause: a call sent alone will show."""
     CREDITS = auto()
 
 
@@ -42,16 +42,16 @@ class RefusalEvidence(msgspec.Struct, frozen=True):
     """Evidence available when a 429 arrives.
 
     Args:
-        wording: cause according to its wording; None if that says nothing.
+        wording: cause according to its wording; None if inconclusive.
         reported_left: credits left according to its header.
-        previously_left: credits left according to the last answer before.
+        previously_left: credits left according to the previous answer.
         retry_after: seconds to wait, as requested by the server.
         required: credits of the call and of the calls that must follow it.
         alone: whether no other call was in flight.
         refusals: 429s since a call was last accepted, including this one.
         probes: number of these calls that were alone.
-        max_in_flight: most calls in flight at once.
-        since_last_refusal: seconds since the previous 429, without an accepted call between.
+        max_in_flight: maximum calls in flight at once.
+        since_last_refusal: seconds since the previous 429, with no accepted call in between.
         overdue: whether the suspicion has lasted long enough.
     """
 
@@ -73,8 +73,8 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
     Args:
         cause: cause of the 429.
-        pause: fewest seconds before the next call is sent alone.
-        longest_pause: most seconds before the next call, unless the server asks for more.
+        pause: minimum seconds before the next call is sent alone.
+        longest_pause: maximum seconds before the next call, unless the server asks for more.
     """
 
     cause: RefusalCause
@@ -125,7 +125,7 @@ class QuotaSuspicion:
     """Suspicion that the quota is exhausted, based on refusals since a call was last accepted.
 
     Args:
-        max_in_flight: most calls in flight at once.
+        max_in_flight: maximum calls in flight at once.
         first_refusal_decides: whether the first refusal is decisive because the quota was
             exhausted before.
 
@@ -153,7 +153,7 @@ class QuotaSuspicion:
         return not (self.suspected and self.in_flight)
 
     def reprobe(self) -> None:
-        """Let the next call, sent alone, find out whether there are credits."""
+        """Let the next call, sent alone, show whether there are credits."""
         self.suspected = self._first_refusal_decides = True
 
     def on_start(self, number: int) -> None:

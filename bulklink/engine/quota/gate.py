@@ -31,9 +31,9 @@ CLOCK_CHECK_SECONDS = 15.0
 RECHECK_SECONDS = 3_600.0
 """Seconds between probes for credits if it is unknown when some are available."""
 _STEPS_OF_OTHERS = 20
-"""Steps after which a call that does not check the clocks makes sure that another one does."""
+"""Steps after which a call that does not check the clocks ensures that another does."""
 _WAIT_FRACTION = 10
-"""A wait ends when one part in this many of the daily limit is available."""
+"""A wait ends when this fraction (1/n) of the daily limit is available."""
 RELINK_RESERVE = 2
 """Credits reserved with the unlink of a relink: one for its link, one for putting it back."""
 
@@ -47,7 +47,7 @@ class WallClockTimer:
     Args:
         seconds: seconds to wait.
         wall: current time in seconds since 1970.
-        monotonic: current time of a clock that never jumps, in seconds.
+        monotonic: current monotonic time in seconds.
 
     Attributes:
         remaining: seconds left.
@@ -72,7 +72,7 @@ class QuotaWait:
 
     Args:
         wall: returns seconds since 1970.
-        monotonic: returns seconds of a clock that never jumps.
+        monotonic: returns monotonic seconds.
         on_change: called with the end of a wait in seconds since 1970, and with None after it.
 
     Attributes:
@@ -126,9 +126,9 @@ class QuotaPolicy(msgspec.Struct, frozen=True):
     Args:
         limits: limits of the invocation.
         wait_for_credits: whether the run waits for credits; otherwise it stops.
-        max_in_flight: most calls in flight at once.
+        max_in_flight: maximum calls in flight at once.
         exhausted_before: whether the run stopped for lack of credits before; if so, its first call
-            is sent alone to find out whether there are credits.
+            is sent alone to check whether there are credits.
     """
 
     limits: CreditLimits = CreditLimits()
@@ -144,9 +144,9 @@ class Credit:
     Args:
         required: credits of the request and of the calls that must follow it.
         completes_relink: whether it completes a relink.
-        number: number of the request among those started; None before it starts.
+        number: number of the request among those started; None until it starts.
         cause: why it was refused; None if it was not.
-        longest_pause: most seconds before the next call, if it was refused.
+        longest_pause: maximum seconds before the next call, if it was refused.
     """
 
     required: int
@@ -157,7 +157,7 @@ class Credit:
 
 
 class QuotaShortageError(StoppedError):
-    """Raised when a contact with relinks to complete would have to wait for credits."""
+    """Raised when a contact with half-done relinks would have to wait for credits."""
 
 
 class QuotaGate:
@@ -167,7 +167,7 @@ class QuotaGate:
         policy: how the run treats its quota.
         stop: stopped when credits are exhausted and the run does not wait.
         wall: returns seconds since 1970.
-        monotonic: returns seconds of a clock that never jumps.
+        monotonic: returns monotonic seconds.
         on_wait_change: called with the end of a wait in seconds since 1970, and with None after it.
         calls_left: returns how many calls the run may still need; None if unknown.
 
@@ -309,7 +309,7 @@ class QuotaGate:
         return not self._suspicion.suspected or self._monotonic() >= self._probe_at
 
     def start(self, credit: Credit) -> None:
-        """Spend a credit; its call must be sent right after."""
+        """Spend a credit; its call must be sent immediately."""
         credit.number = self.budget.start_call()
         self._suspicion.on_start(credit.number)
 
@@ -399,7 +399,7 @@ class QuotaGate:
             return
         self._stop.mark_quota_exhausted()
         until, certain = await self._available_at(1)
-        # A server that punishes each early call for longer accepts none at a fixed interval.
+        # A server that extends its penalty for each early call accepts none at a fixed interval.
         until = max(until, self._wall() + min(2 * self._refused_wait, RECHECK_SECONDS))
         if retry_after is not None:
             until, certain = self._wall() + retry_after + 1.0, True
@@ -440,7 +440,7 @@ class QuotaGate:
         self._changed.notify()
 
     async def _available_at(self, required: int) -> tuple[float, bool]:
-        """Return when credits are available, and whether that is certain or just one window."""
+        """Return when credits are available, and whether that is known or assumed (one window)."""
         limit = self.budget.daily_limit or 0
         wanted = max(required, limit // _WAIT_FRACTION)
         if self._calls_left is not None:

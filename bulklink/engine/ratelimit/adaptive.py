@@ -7,7 +7,7 @@ a refusal, and twice as long for each call that comes too early. The increase re
 limit stays at a value known to be good, then opens one more slot, and opens slots faster and faster
 while none is refused.
 
-The only thing learned about such a server is the penalty: the seconds that one refusal costs.
+All that is learned about such a server is the penalty: the seconds that one refusal costs.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class AdaptiveLimit(msgspec.Struct, frozen=True):
     """State of the adaptive limit; times are in seconds of the run's clock.
 
     Args:
-        ceiling: most calls in flight, set by the org's licence or the user.
+        ceiling: maximum calls in flight, set by the org's licence or the user.
         limit: calls that may be in flight now.
         known_good: calls the server accepted without a refusal; the limit grows back to it.
         paused_until: time before which no call starts.
         probe: whether a single call tests the server.
-        cut_at: when the limit was cut; refusals of calls started before do not cut it again.
+        cut_at: when the limit was cut; refusals of calls started earlier do not cut it again.
         accepted: calls in flight that were not refused then.
         min_limit: floor of that cut.
         first_known_good: `known_good` after the first refusals of the episode.
@@ -193,11 +193,11 @@ def on_refused(
     Args:
         state: state of the limit.
         started_at: when the call started.
-        in_flight: most calls in flight since then, including itself.
+        in_flight: maximum calls in flight since then, including itself.
         now: when the refusal came.
         retry_after: seconds to wait, as requested by the server; None without a request.
         jitter: a random number from 0 to 1.
-        longest_pause: most seconds to pause, unless the server asks for more.
+        longest_pause: maximum seconds to pause, unless the server asks for more.
     """
     state = _replace(state, refusals=state.refusals + 1)
     if started_at <= state.cut_at:
@@ -229,7 +229,7 @@ def explains_refusal(state: AdaptiveLimit, started_at: float, in_flight: int) ->
     Args:
         state: state of the limit before the refusal.
         started_at: when the call started.
-        in_flight: most calls in flight since then, including itself.
+        in_flight: maximum calls in flight since then, including itself.
     """
     return in_flight > state.known_good or started_at <= state.cut_at
 

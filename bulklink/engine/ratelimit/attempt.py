@@ -42,7 +42,7 @@ class Attempt:
         queued_call: the call it belongs to.
         slot: its place among the calls in flight, if it has one.
         started_at: when it started; None before.
-        peak_in_flight: most calls in flight since then, including itself.
+        peak_in_flight: maximum calls in flight since then, including itself.
         outcome_reported: whether the limiter knows its outcome.
         hold_after: seconds that it keeps its slot after its end, as the server may still be working
             on it.

@@ -82,15 +82,15 @@ class ConcurrencyLimiter:
 
     A call is admitted, prepared (its line is written to disk), granted a slot and started, so no
     slot is empty while the disk is busy. Few calls are prepared ahead of the slots, and none during
-    a pause. A refusal withdraws the slots of all calls that have not started, so only one call
-    leaves after the pause, whichever call held a slot before.
+    a pause. A refusal withdraws the slots of all calls that have not started, so only one call is
+    sent after the pause, regardless of which calls held a slot.
 
     The oldest call goes first. While calls of other contacts wait, a contact has at most half of
     the admitted calls and half of the slots. Refusals lower the limit, as `adaptive` decides.
 
     Args:
-        max_in_flight: most calls in flight at once.
-        max_per_second: most calls started per second; None for no limit.
+        max_in_flight: maximum calls in flight at once.
+        max_per_second: maximum calls started per second; None for no limit.
         stop: ends all waits when the run stops.
         clock: returns monotonic seconds.
         random: returns a random number from 0 to 1.
@@ -137,7 +137,7 @@ class ConcurrencyLimiter:
 
     @property
     def max_in_flight(self) -> int:
-        """Most calls in flight at once; the server may accept fewer."""
+        """Maximum calls in flight at once; the server may accept fewer."""
         return self._adaptive.ceiling
 
     @property
@@ -231,7 +231,7 @@ class ConcurrencyLimiter:
         return slot is not None and slot.refusals == self._refusals and not self.paused
 
     def start(self, attempt: Attempt) -> None:
-        """Record that an attempt starts; its request must be sent right after."""
+        """Record that an attempt starts; its request must be sent immediately."""
         attempt.started_at = self._clock()
         attempt.peak_in_flight = self._in_flight.total
 
@@ -269,7 +269,7 @@ class ConcurrencyLimiter:
         Args:
             attempt: attempt of the call.
             retry_after: seconds to wait, as requested by the server; None without a request.
-            longest_pause: most seconds to pause, unless the server asks for more.
+            longest_pause: maximum seconds to pause, unless the server asks for more.
             stated: limit stated by the server, shown to the user.
         """
         if attempt.started_at is None:

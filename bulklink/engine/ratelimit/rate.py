@@ -34,7 +34,7 @@ class RateLimiter:
     """Lets calls start one after the other, at no more than a given rate.
 
     `AsyncLimiter` paces the calls; its capacity is small enough to keep the guarantee of
-    `burst_capacity` however late a task wakes. This class adds that a stop wakes waiting calls.
+    `burst_capacity` however late a task wakes. This class also wakes waiting calls on a stop.
 
     Args:
         per_second: calls started per second.
@@ -50,7 +50,7 @@ class RateLimiter:
         stop.on_stop(self._cancel_forbidden)
 
     async def acquire(self, *, completes_relink: bool = False) -> None:
-        """Wait until a call may start; it starts right after.
+        """Wait until a call may start; it must start immediately.
 
         Args:
             completes_relink: whether the call completes a relink, which a graceful stop allows.
