@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all the set-up on a machine with Python 3.11 or later and make.
+# Every target sets up its own environment; only make and Python 3.11 or later are needed.
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -2,7 +2,7 @@
 
     python benchmarks/digest.py [ROWS] [--rounds N] [--write]
 
-What `bulklink plan --run-dir` does, the digest included, and the digest alone are run in turn.
+Runs `plan` with a run folder, which includes the digest, and the digest alone, in turn.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ COLUMNS = ("rows", "plan", "digest", "digest : plan, wall", "digest : plan, CPU"
 
 
 def measure(work: Callable[[], object]) -> tuple[float, float]:
-    """Return the seconds and the CPU seconds of some work."""
+    """Return the wall-clock seconds and CPU seconds that `work` takes."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def measure_size(rows: int, rounds: int) -> list[str]:
-    """Measure one size; return its line of the table."""
+    """Measure one size and return its row of the table."""
     with tempfile.TemporaryDirectory() as name:
         folder, path = Path(name), Path(name) / "mapping.csv"
         write_mapping(path, rows, quoted=False)
@@ -57,7 +57,7 @@ def measure_size(rows: int, rounds: int) -> list[str]:
 
 
 def main() -> None:
-    """Measure and print, or write the table into the README."""
+    """Measure and print the table, and write it to the README on request."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", type=int, nargs="*", default=[1_000_000])
     parser.add_argument("--rounds", type=int, default=5)

@@ -1,9 +1,9 @@
-"""The emulator: link calls a second on one core, memory of a large world, start-up time.
+"""Emulator: link calls per second on one core, memory of a large world, start-up time.
 
     python benchmarks/emulator.py [--emails 1000000] [--seconds 5]
 
-The emulator runs in a process of its own. The CPU seconds are those of that process, so that the
-figure "calls a second of one core" does not depend on the speed of this client.
+The emulator runs in its own process. Only the CPU seconds of that process count, so the calls per
+CPU second do not depend on the speed of this client.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ BASE = 5843104000000000000
 MODULE = str(BASE + 3735)
 PER_CONTACT = 20
 WORKERS = 16
-TICKS_A_SECOND = 100  # of /proc, on every usual Linux
+TICKS_A_SECOND = 100  # of /proc, on all common Linux systems
 
 
 def main() -> None:
-    """Run the measurements and print them."""
+    """Measure and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--emails", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=5.0)
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def write_world(path: Path, emails: int) -> None:
-    """Write a world of contacts with twenty emails each, a line an email."""
+    """Write a world of contacts with twenty emails each, one email per line."""
     contacts = max(1, emails // PER_CONTACT)
     with path.open("w", encoding="utf-8") as out:
         out.write(f'{{"module_id":"{MODULE}","users":[')
@@ -75,12 +75,12 @@ def deal(number: int) -> str:
 
 
 def deal_entry(number: int) -> dict[str, object]:
-    """Return the deal of a contact as in a world file."""
+    """Return the deal of a contact, as in a world file."""
     return {"id": deal(number), "name": f"Deal {number}", "contact_id": contact(number)}
 
 
 def email_entry(number: int) -> dict[str, object]:
-    """Return an email as in a world file, with a subject of usual length."""
+    """Return an email, as in a world file, with a subject of typical length."""
     return {
         "contact_id": contact(number // PER_CONTACT),
         "message_id": message(number),
@@ -98,7 +98,7 @@ def message(number: int) -> str:
 
 
 def start_emulator(world: Path) -> tuple[subprocess.Popen[str], str]:
-    """Start an emulator without limits and return it with its address."""
+    """Start an emulator without limits; return its process and address."""
     command = [sys.executable, "-c", PROGRAM, "--world", str(world)]
     command += ["--concurrency", "0", "--credits", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -107,7 +107,7 @@ def start_emulator(world: Path) -> tuple[subprocess.Popen[str], str]:
 
 
 def start_seconds(world: Path) -> float:
-    """Return the seconds from the start of the process to the line with its address."""
+    """Return the seconds from the start of the process until it prints its address."""
     before = time.perf_counter()
     process, _ = start_emulator(world)
     passed = time.perf_counter() - before
@@ -117,7 +117,7 @@ def start_seconds(world: Path) -> float:
 
 
 async def measure_links(world: Path, emails: int, seconds: float) -> None:
-    """Link twenty emails a call for n seconds and print the server's figures."""
+    """Link twenty emails per call for a number of seconds and print the server's figures."""
     process, url = start_emulator(world)
     try:
         loaded = memory_mb(process.pid)
@@ -126,10 +126,10 @@ async def measure_links(world: Path, emails: int, seconds: float) -> None:
         calls = await link_calls(url, emails // PER_CONTACT, before + seconds)
         passed = time.perf_counter() - before
         used = cpu_seconds(process.pid) - cpu
-        print(f"{emails:,} emails held: {loaded:,.0f} MB, at most {peak_mb(process.pid):,.0f} MB")
+        print(f"{emails:,} emails loaded: {loaded:,.0f} MB, peak {peak_mb(process.pid):,.0f} MB")
         print(
-            f"link calls of 20: {calls / passed:,.0f} a second beside this client, "
-            f"{calls / used:,.0f} a CPU second of the server ({calls:,} calls)"
+            f"link calls of 20: {calls / passed:,.0f} per second next to this client, "
+            f"{calls / used:,.0f} per CPU second of the server ({calls:,} calls)"
         )
     finally:
         process.terminate()
@@ -137,7 +137,7 @@ async def measure_links(world: Path, emails: int, seconds: float) -> None:
 
 
 async def link_calls(url: str, contacts: int, until: float) -> int:
-    """Link the emails of one contact after the other, and count the calls."""
+    """Link the emails of one contact after another; return the number of calls."""
     numbers = iter(range(contacts))
     async with aiohttp.ClientSession() as session:
         async with session.post(f"{url}/oauth/v2/token", data=TOKEN) as answer:
@@ -159,7 +159,7 @@ async def link_until(
     numbers: Iterator[int],
     until: float,
 ) -> int:
-    """Link the next contacts' emails until the time is up or no contact is left."""
+    """Link the emails of further contacts until the time is up or no contact is left."""
     calls = 0
     for number in numbers:
         if time.perf_counter() > until:
@@ -196,12 +196,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory_mb(pid: int) -> float:
-    """Return the memory that a process holds, in MB."""
+    """Return the resident memory of a process, in MB."""
     return _status_kb(pid, "VmRSS") / 1_000
 
 
 def peak_mb(pid: int) -> float:
-    """Return the most memory that a process has held, in MB."""
+    """Return the peak resident memory of a process, in MB."""
     return _status_kb(pid, "VmHWM") / 1_000
 
 

@@ -1,9 +1,9 @@
-"""How often a run takes what its forecasts said, by the share of emails that were linked before.
+"""Accuracy of a run's forecasts, by the share of emails that were linked before.
 
     python benchmarks/forecast.py [--seeds N] [--write]
 
-Each run links the emails of a generated world in which some contacts have very many emails, by
-one owner a contact or three. The emulator serves it in this process, on 127.0.0.1.
+Each run links the emails of a generated world in which some contacts have very many emails, with
+one or three owners per contact. The emulator serves it in this process, on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHARES = (0.0, 0.1, 0.5, 1.0)
 OWNERS = (1, 3)
 COLUMNS = (
     "linked before",
-    "owners a contact",
+    "owners per contact",
     "credits used",
     "at planning",
     "in range",
@@ -43,7 +43,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Forecasts of one run, and what it used."""
+    """Forecasts of one run, and the credits it used."""
 
     used: int
     planned: CreditRange
@@ -52,7 +52,7 @@ class Sample:
 
 
 async def measure(share: float, owners: int, seed: int) -> Sample:
-    """Link the emails of one world."""
+    """Link the emails of one world and return the forecasts and the credits used."""
     recipe = Recipe(
         messages=EMAILS,
         contacts=CONTACTS,
@@ -100,7 +100,7 @@ def _credits_used(result: RunResult) -> int:
 
 
 def summarize(share: float, owners: int, samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Return the row of the table for some runs of a kind."""
+    """Return the row of the table for runs with one share and number of owners."""
 
     def in_range(ranges: Sequence[CreditRange]) -> str:
         hits = sum(
@@ -128,7 +128,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="write the table to README.md")
     arguments = parser.parse_args()
     rows = []
     for share in SHARES:

@@ -2,7 +2,7 @@
 
     python benchmarks/grouping.py [--write]
 
-Counts what `bulklink plan` would print: nothing is sent, so the table is the same everywhere.
+Counts calls as `bulklink plan` does. Nothing is sent, so the table is the same on every machine.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from bulklink.models import Op
 CONTACTS = 1_000
 BATCH = 20
 COLUMNS = (
-    "emails a contact",
-    "owners a contact",
+    "emails per contact",
+    "owners per contact",
     "calls by contact and owner",
     "by contact",
     "saved",
@@ -32,7 +32,7 @@ COLUMNS = (
 
 
 def count_calls(emails: int, owners: int) -> tuple[int, int]:
-    """Generate a mapping and count its link calls by both groupings."""
+    """Generate a mapping and return its link calls with both groupings."""
     with tempfile.TemporaryDirectory() as name:
         amounts = {
             "messages": emails * CONTACTS,
@@ -51,14 +51,14 @@ def count_calls(emails: int, owners: int) -> tuple[int, int]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="write the table to README.md")
     arguments = parser.parse_args()
     rows = []
     for emails in (4, 8, 20, 50):
         for owners in (1, 2, 3):
-            apart, shared = count_calls(emails, owners)
-            saved = f"{(apart - shared) / apart:.0%}"
-            rows.append((str(emails), str(owners), f"{apart:,}", f"{shared:,}", saved))
+            by_owner, by_contact = count_calls(emails, owners)
+            saved = f"{(by_owner - by_contact) / by_owner:.0%}"
+            rows.append((str(emails), str(owners), f"{by_owner:,}", f"{by_contact:,}", saved))
     text = table(COLUMNS, rows)
     print(text)
     if arguments.write:

@@ -1,10 +1,10 @@
-"""Use of an org's limits: policies of calls in flight by org, real runs, and calls a second.
+"""Use of an org's limits: by policies of calls in flight, real runs, and rate limiters.
 
-The policies run on a virtual clock against the emulator in process, so that machine and load do
-not matter: a fixed limit as configured, the best fixed limit in hindsight, and the adaptive one.
-The real runs send 2,000 link calls over a socket, ledger on disk, timed from the first call to the
-last, and a bare aiohttp loop sends the same. The rates are those of four limiters on a virtual
-clock that wakes late.
+The policies are a fixed limit as configured, the best fixed limit in hindsight, and the adaptive
+limit. They run on a virtual clock against the emulator in this process, so machine and load do not
+matter. The real runs send 2,000 link calls over a socket with the ledger on disk, timed from the
+first call to the last result, and a bare aiohttp loop sends the same calls. The rates compare four
+limiters on a virtual clock that wakes late.
 
     python benchmarks/limits.py [--real | --rates] [--write]
 """
@@ -39,70 +39,70 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # for the simulation, which is not installed
 CALLS = 2_000
 FIXED_LIMITS = (1, 2, 3, 4, 5, 7, 10, 12, 15, 18, 20, 25)
-"""Fixed limits of which the best is taken."""
+"""Fixed limits that are tried to find the best."""
 LEARNING_SECONDS = 300.0
-"""Seconds after which calls count, in orgs that are simulated for longer."""
+"""Seconds before calls count in orgs that are simulated for longer."""
 RATES = (1, 10, 50, 500, 5_000)
 WAITING_CALLS = 100
 LATE_SECONDS = 0.008
-"""How late the clock wakes, at most: each time anew, between nothing and this."""
+"""Maximum of the random lateness of each wake-up."""
 VERY_LATE_SECONDS = 0.3
-"""The same on a machine that has too much to do."""
+"""The same on an overloaded machine."""
 OWNER, DEAL, FIRST = "5843104000000424672", "5843104000004382122", 5843104000000100000
 
 
 def orgs() -> dict[str, Org]:
-    """Return the orgs by their description."""
+    """Return the orgs by description."""
     from tests.simulation.traffic import Org
 
     comes_and_goes = [(20 + 40 * n, 5 * ((n + 1) % 2)) for n in range(7)]
     down = [(30 + 4 * n, n) for n in range(16)]
     return {
-        "10 as told": Org(10, 10),
-        "5 where 10 are told": Org(10, 5),
-        "3 where 25 are told": Org(25, 3),
-        "18 where 25 are told": Org(25, 18),
-        "4 where 10 are told, 2 s a call": Org(10, 4, latency=2.0),
-        "10, another program takes 5, on and off": Org(10, 10, background_calls=comes_and_goes),
-        "20, steps to 5, 15, 10 and back": Org(
+        "10, as configured": Org(10, 10),
+        "5, configured as 10": Org(10, 5),
+        "3, configured as 25": Org(25, 3),
+        "18, configured as 25": Org(25, 18),
+        "4, configured as 10, 2 s per call": Org(10, 4, latency=2.0),
+        "10, another program uses 5 on and off": Org(10, 10, background_calls=comes_and_goes),
+        "20, stepping to 5, 15, 10 and back": Org(
             20, 20, background_calls=((60, 15), (120, 5), (180, 10), (240, 0))
         ),
-        "20, ramps down to 5": Org(20, 20, background_calls=down),
-        "4, rises to 20 after 100 s": Org(
+        "20, falling gradually to 5": Org(20, 20, background_calls=down),
+        "4, rising to 20 after 100 s": Org(
             20, 20, background_calls=((0, 16), (100, 0)), latency=1.0
         ),
-        "7 where 10 are told, Retry-After": Org(10, 7, retry_after=True),
-        "12 where 20 are told, 4 s of penalty, Retry-After": Org(
+        "7, configured as 10, Retry-After": Org(10, 7, retry_after=True),
+        "12, configured as 20, penalty of 4 s, Retry-After": Org(
             20, 12, penalty=4.0, retry_after=True
         ),
-        "20, then 10, 30 s of penalty, Retry-After": Org(
+        "20, then 10, penalty of 30 s, Retry-After": Org(
             20, 20, penalty=30.0, retry_after=True, background_calls=((60, 10), (180, 0))
         ),
-        "12 where 20 are told, unannounced penalty of 4 s, minutes 5 to 15": Org(
+        "12, configured as 20, unannounced penalty of 4 s, minutes 5 to 15": Org(
             20, 12, penalty=4.0, duration=900
         ),
-        "12 where 20 are told, unannounced penalty of 10 s, minutes 5 to 15": Org(
+        "12, configured as 20, unannounced penalty of 10 s, minutes 5 to 15": Org(
             20, 12, penalty=10.0, duration=900
         ),
-        "12 where 20 are told, 10 s, words that tell nothing, minutes 5 to 15": Org(
+        "12, configured as 20, penalty of 10 s, inconclusive text, minutes 5 to 15": Org(
             20, 12, penalty=10.0, explains_429=False, duration=900
         ),
-        "18 where 25 are told, words that tell nothing": Org(25, 18, explains_429=False),
+        "18, configured as 25, inconclusive text": Org(25, 18, explains_429=False),
     }
 
 
 def policy_table() -> str:
-    """Return the table policy by org: use, 429s, time against the best in hindsight."""
+    """Return a table of use, 429s and relative time, by org and policy."""
     with multiprocessing.Pool() as pool:
         lines = [
             line for org_lines in pool.imap(measure_org, orgs(), chunksize=1) for line in org_lines
         ]
-    header = ["the CRM takes", "policy", "calls", "use", "429s", "after the first minute"]
-    return table([*header, "time for as many calls"], lines)
+    header = ["limit of the CRM", "policy", "calls", "use", "429s", "429s after the first minute"]
+    return table([*header, "time for the same calls"], lines)
 
 
 def measure_org(name: str) -> list[list[str]]:
-    """Return the lines of one org."""
+    """Return the rows of one org."""
     from tests.simulation.traffic import simulate_traffic
 
     org = orgs()[name]
@@ -114,7 +114,7 @@ def measure_org(name: str) -> list[list[str]]:
     since = LEARNING_SECONDS if org.duration > LEARNING_SECONDS else 0.0
     limit, best = max(fixed.items(), key=lambda item: item[1].count_successes(since))
     results = {
-        f"fixed at {org.client_limit}, as told": fixed[org.client_limit],
+        f"fixed at {org.client_limit}, as configured": fixed[org.client_limit],
         f"fixed at {limit}, best in hindsight": best,
         "adaptive": simulate_traffic(org),
     }
@@ -131,7 +131,7 @@ def measure_org(name: str) -> list[list[str]]:
 
 @contextmanager
 def emulator(folder: Path, in_flight: int, latency: float) -> Iterator[str]:
-    """Serve a world with an email for each call; write its mapping."""
+    """Write a world with one email per call and its mapping; serve the world."""
     contacts = [str(FIRST + n) for n in range(CALLS)]
     world = {
         "module_id": "5843104000000003735",
@@ -155,7 +155,7 @@ def emulator(folder: Path, in_flight: int, latency: float) -> Iterator[str]:
 
 
 def measure_real_run(in_flight: int, latency: float) -> list[str]:
-    """Run 2,000 calls, and the same in a bare loop, and return a line of the table."""
+    """Send the calls in a bare loop and in a run, and return a row of the table."""
     with tempfile.TemporaryDirectory() as name, emulator(Path(name), in_flight, latency) as url:
         bare = asyncio.run(bare_loop(Path(name) / "mapping.csv", url, in_flight))
     with tempfile.TemporaryDirectory() as name, emulator(Path(name), in_flight, latency) as url:
@@ -182,7 +182,7 @@ def measure_real_run(in_flight: int, latency: float) -> list[str]:
 
 
 async def bare_loop(mapping: Path, url: str, in_flight: int) -> float:
-    """Send the calls of a mapping with nothing but aiohttp, and return the seconds they took."""
+    """Send the calls of a mapping with only aiohttp, and return the seconds they take."""
     sign_in = {"grant_type": "refresh_token", "refresh_token": "demo"}
     sign_in |= {"client_id": "demo", "client_secret": "demo"}
     with mapping.open() as file:
@@ -214,10 +214,10 @@ def body(row: dict[str, str]) -> bytes:
 
 
 class Schedule:
-    """Calls at the moments of a schedule (GCRA), without aiolimiter.
+    """Limiter that starts calls by a schedule (GCRA), without aiolimiter.
 
     Args:
-        rate: calls a second.
+        rate: calls per second.
     """
 
     def __init__(self, rate: float) -> None:
@@ -225,7 +225,7 @@ class Schedule:
         self._next_at = 0.0
 
     async def acquire(self) -> None:
-        """Take the next moment of the schedule and wait for it."""
+        """Wait for the next time in the schedule."""
         now = asyncio.get_running_loop().time()
         due = max(now, self._next_at)
         self._next_at = due + self._interval
@@ -236,20 +236,20 @@ Acquire = Callable[[], Awaitable[None]]
 
 
 def rate_limiters(rate: float) -> dict[str, Callable[[], Acquire]]:
-    """Return what makes each limiter, by its description."""
+    """Return a factory for each limiter, by description."""
     from bulklink.engine.ratelimit.rate import RateLimiter
     from bulklink.engine.shutdown import StopController
 
     return {
         "`AsyncLimiter(rate, 1)`": lambda: AsyncLimiter(rate, 1).acquire,
         "`AsyncLimiter(1, 1 / rate)`": lambda: AsyncLimiter(1, 1 / rate).acquire,
-        "a schedule (GCRA), no aiolimiter": lambda: Schedule(rate).acquire,
+        "schedule (GCRA) without aiolimiter": lambda: Schedule(rate).acquire,
         "bulklink's `RateLimiter`": lambda: RateLimiter(rate, StopController()).acquire,
     }
 
 
 def rate_table() -> str:
-    """Return the table limiter by rate: starts in a second, and use, as the clock wakes late."""
+    """Return a table of starts per second and use on a late clock, by rate and limiter."""
     rows = []
     for rate in RATES:
         promise = int(rate + max(1, rate / 100))
@@ -261,8 +261,8 @@ def rate_table() -> str:
             very_late = max_per_second(start_times(make_acquire, seconds, VERY_LATE_SECONDS))
             counts = [mark_beyond(count, promise) for count in (max_per_second(starts), very_late)]
             rows.append([f"{rate:,}", name, f"{promise:,}", counts[0], f"{use:.3f}", counts[1]])
-    header = ["calls a second", "limiter", "promise", "most in a second", "use of the rate"]
-    return table([*header, "most in a second, 0.3 s late"], rows)
+    header = ["calls per second", "limiter", "promise", "maximum per second", "use of the rate"]
+    return table([*header, "maximum per second, 0.3 s late"], rows)
 
 
 def mark_beyond(count: int, promise: int) -> str:
@@ -273,7 +273,7 @@ def mark_beyond(count: int, promise: int) -> str:
 def start_times(
     make_acquire: Callable[[], Acquire], seconds: float, max_lateness: float
 ) -> list[float]:
-    """Return when calls start, of which many wait all the time, as the clock wakes late."""
+    """Return the start times of calls that are always waiting, on a clock that wakes late."""
     from tests.virtual import VirtualLoop
 
     rng = random.Random(1)
@@ -297,25 +297,25 @@ def start_times(
 
 
 def max_per_second(starts: Sequence[float]) -> int:
-    """Return the most starts in any second, its ends included."""
-    most = first = 0
+    """Return the maximum number of starts in any second, including both ends."""
+    maximum = first = 0
     for number, moment in enumerate(starts):
         while starts[first] < moment - 1.0:
             first += 1
-        most = max(most, number - first + 1)
-    return most
+        maximum = max(maximum, number - first + 1)
+    return maximum
 
 
 def main() -> None:
-    """Measure, print, and write the tables."""
+    """Measure and print a table, and write it to the README on request."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--real", action="store_true", help="run over a socket, ledger on disk")
-    parser.add_argument("--rates", action="store_true", help="compare limiters of calls a second")
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--rates", action="store_true", help="compare limiters of calls per second")
+    parser.add_argument("--write", action="store_true", help="write the table to README.md")
     arguments = parser.parse_args()
     if arguments.real:
         header = ["calls in flight", "latency", "N·L/C", "bare loop", "run"]
-        header += ["run to bare loop", "run to N·L/C", "calls sent again"]
+        header += ["run : bare loop", "run : N·L/C", "retried calls"]
         lines = [measure_real_run(c, latency) for c in (10, 25) for latency in (0.05, 0.2)]
         name, text = "full-use", table(header, lines)
     elif arguments.rates:

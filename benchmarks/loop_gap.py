@@ -1,8 +1,8 @@
 """Longest gap of the event loop in each command on a run of a million messages.
 
-A gap is the time between a return of the loop's `select` and its next call: so long Ctrl-C is not
-answered and no line of progress is drawn. Each command runs in a process of its own against a
-server that answers at once. A command without an event loop is interrupted by Ctrl-C itself.
+A gap is the time between a return of the loop's `select` and its next call, during which Ctrl-C is
+not answered and no progress is drawn. Each command runs in its own process against a server that
+answers at once. Ctrl-C interrupts a command without an event loop directly.
 
     python benchmarks/loop_gap.py [--messages 1000000] [--write]
 """
@@ -31,11 +31,11 @@ _PER_PAGE = 10
 _FIRST_CONTACT = 5843104000000100000
 _DEAL = 5843104000004382122
 _EXPECTED_EXITS = (0, 4)
-"""All is done, or no credits are left, as in the half of a run."""
+"""Exit codes of a finished run, and of the first half of a run, which uses up its credits."""
 
 
 class ReadingServer(Server):
-    """Answers reads too: the emails of `write_mapping`, all on their deal."""
+    """Server that answers reads too, with the emails of `write_mapping`, all linked."""
 
     _contact = re.compile(rb"/Contacts/(\d+)/Emails(?:\?index=(\d+))? ")
     _unlinked = re.compile(rb"message_ids=([\w,%]+)")
@@ -50,7 +50,7 @@ class ReadingServer(Server):
 
 
 def _page(contact_id: int, index: int) -> bytes:
-    """Return a page of a contact's emails, from an index on."""
+    """Return a page of a contact's emails, starting at an index."""
     first = (contact_id - _FIRST_CONTACT) * PER_CALL + index
     deal = {"module": {"api_name": "Deals", "id": "1"}, "id": str(_DEAL), "name": "Deal"}
     emails = [
@@ -76,7 +76,7 @@ async def serve_forever() -> None:
 
 
 def run_measured(result: Path, arguments: list[str]) -> None:
-    """Run a command in this process and write its longest gap, in seconds, to a file."""
+    """Run a command in this process and write its longest gap, in seconds, to `result`."""
     longest = 0.0
     returned_at: float | None = None
     select: Callable[..., Any] = selectors.DefaultSelector.select
@@ -100,7 +100,7 @@ def run_measured(result: Path, arguments: list[str]) -> None:
 
 
 def commands(folder: Path, messages: int) -> dict[str, list[str]]:
-    """Return the commands by name, each of which goes on from those before it."""
+    """Return the commands by name; each continues from those before it."""
     mapping, run = str(folder / "mapping.csv"), str(folder / "run")
     contacts = folder / "contacts.txt"
     contacts.write_text(
@@ -112,7 +112,13 @@ def commands(folder: Path, messages: int) -> dict[str, list[str]]:
     return {
         "plan": ["plan", mapping, "--op", "link", "--no-names", "--run-dir", run, "--json"],
         "link": ["link", mapping, "--no-names", "--run-dir", str(folder / "linked"), *send],
-        "apply, half of it": ["apply", run, "--max-credits", str(messages // PER_CALL // 2), *send],
+        "apply, half of the run": [
+            "apply",
+            run,
+            "--max-credits",
+            str(messages // PER_CALL // 2),
+            *send,
+        ],
         "resume": ["resume", run, *send],
         "status": ["status", run, "--json"],
         "status --check": ["status", run, "--check", "--json"],
@@ -143,7 +149,7 @@ def measure(messages: int) -> list[list[str]]:
                 text=True,
             )
             if process.returncode not in _EXPECTED_EXITS:
-                raise SystemExit(f"{label}: exit {process.returncode}\n{process.stderr}")
+                raise SystemExit(f"{label}: exit code {process.returncode}\n{process.stderr}")
             longest = json.loads(gap.read_text())
             shown = "no event loop" if longest is None else f"{longest * 1000:,.0f} ms"
             rows.append([f"`{label}`", f"{time.perf_counter() - started_at:.1f} s", shown])
@@ -152,13 +158,13 @@ def measure(messages: int) -> list[list[str]]:
 
 
 def main() -> None:
-    """Measure, print, and write the table."""
+    """Measure and print the table, and write it to the README on request."""
     if sys.argv[1:2] == ["--child"]:
         run_measured(Path(sys.argv[2]), sys.argv[3:])
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=1_000_000)
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="write the table to README.md")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:

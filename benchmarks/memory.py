@@ -1,6 +1,6 @@
 """Peak resident memory of `bulklink apply`, by the size of the sealed plan.
 
-Each plan is sealed first, by a process of its own; the process that is measured sends it to a local
+Each plan is sealed in advance by a separate process; the measured process sends it to a local
 server that answers at once. Quote the ratios.
 
     python benchmarks/memory.py [--messages 100000 1000000 5000000]
@@ -19,11 +19,11 @@ from servers import BULKLINK, serve, token_environment, write_mapping
 
 assert sys.platform != "win32", "Windows does not report the memory of child processes"
 _KB = 1 if sys.platform == "darwin" else 1024
-"""Bytes of the unit in which the system reports resident memory."""
+"""Bytes per unit in which the system reports resident memory."""
 
 
 def seal(messages: int, folder: Path) -> Path:
-    """Seal a plan of n links; return its run folder."""
+    """Seal a plan of links for a number of messages; return its run folder."""
     mapping, run = folder / "mapping.csv", folder / str(messages)
     write_mapping(mapping, messages)
     plan = [*BULKLINK, "plan", "--op", "link", "--no-names", "--run-dir", str(run), str(mapping)]
@@ -38,7 +38,7 @@ def peak_memory(command: list[str], env: dict[str, str]) -> int:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+        raise SystemExit(f"{' '.join(command)} exited with code {process.returncode}.")
     return usage.ru_maxrss * _KB
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, nargs="+", default=[100_000, 1_000_000, 5_000_000])
     arguments = parser.parse_args()
     first = 0
-    print("| messages | resident memory at its highest | of the first |\n|---|---|---|")
+    print("| messages | peak resident memory | relative |\n|---|---|---|")
     with serve(SERVER) as url, tempfile.TemporaryDirectory() as folder:
         env = token_environment(url)
         options = ["--rate", "off", "--concurrency", str(IN_FLIGHT), "--progress", "none", "--json"]

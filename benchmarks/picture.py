@@ -1,7 +1,8 @@
-"""Screenshot of a report for the README, from a run against the emulator.
+"""Screenshot of a report for the README, taken from a run against the emulator.
 
-Other programs use part of the calls in flight at times, some contacts refuse, some emails are on
-another deal. It takes about two minutes; Chromium is the system's own.
+In this run, other programs use some calls in flight at times, links to the deals of some contacts
+are refused, and some emails are on other deals. It takes about two minutes and needs the system's
+Chromium.
 
     python benchmarks/picture.py [docs/report.png]
 """
@@ -28,20 +29,20 @@ _WORLD = (
 )
 _CRM = ("--latency", "0.4", "--concurrency", "20", "--background-plan", "12=9,24=0,36=5,48=0")
 _REFUSING_CONTACTS = 12
-"""Contacts whose emails may not be linked to their deals."""
+"""Number of contacts whose emails must not be linked to their deals."""
 _HIDDEN_PARTS = (
     "nav, footer, #refused, #calls, #plan, #settings, #failures h3 ~ h3, #failures h3 ~ h3 ~ *"
 )
 
 
 def run_bulklink(folder: Path, *words: str, env: dict[str, str] | None = None) -> None:
-    """Run a command in a folder; rows that fail are part of the screenshot."""
+    """Run a command in a folder; ignore its exit code, as the screenshot shows failed rows."""
     subprocess.run([*BULKLINK, *words], cwd=folder, env=env, stdout=subprocess.DEVNULL, check=False)
 
 
 @contextmanager
 def serve_crm(folder: Path) -> Iterator[dict[str, str]]:
-    """Serve the world of a folder; yield the environment that connects to it."""
+    """Serve the world in a folder; yield an environment that connects to it."""
     world = folder / "world.json"
     contacts = [contact["id"] for contact in json.loads(world.read_text("utf-8"))["contacts"]]
     faults = [
@@ -54,7 +55,7 @@ def serve_crm(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def take_picture(page: Path, picture: Path) -> None:
-    """Take a screenshot of a page, without the parts for which it has no room."""
+    """Take a screenshot of a page without the parts that do not fit."""
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"))
         tab = browser.new_page(viewport={"width": 1000, "height": 700}, color_scheme="light")
@@ -65,7 +66,7 @@ def take_picture(page: Path, picture: Path) -> None:
 
 
 def main() -> None:
-    """Run, report, take the screenshot."""
+    """Run, create the report and take the screenshot."""
     picture = Path(sys.argv[1]) if len(sys.argv) > 1 else _PICTURE
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

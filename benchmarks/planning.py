@@ -1,10 +1,10 @@
-"""Planning, compared with DuckDB's bare sort of the same file and with a loop in Python.
+"""Planning, compared with DuckDB's bare sort of the same file and a loop in Python.
 
     python benchmarks/planning.py [ROWS …] [--rounds N] [--quoted] [--write]
 
-Each step is a process of its own, so that its peak memory is its own: the bare
-`COPY (SELECT * … ORDER BY contact_id, owner_id)`, planning (check, write rejects, count, seal), the
-stream from the sealed plan, and a loop that does the checks with the csv module and dictionaries.
+Each step runs in its own process, so that peak memory can be measured: the bare
+`COPY (SELECT * … ORDER BY contact_id, owner_id)`, planning (check, write rejects, count, seal),
+streaming the sealed plan, and a loop that does the checks with the csv module and dictionaries.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ if TYPE_CHECKING:
 
 MEMORY = "512MB"
 HEADER = "contact_id,owner_id,message_id,deal_id,deal_name,Note\n"
-#: The loop holds every row in memory; beyond this it says nothing new and takes minutes.
+#: The loop holds every row in memory; with more rows it takes minutes and shows nothing new.
 LOOP_ROWS = 3_000_000
 COLUMNS = (
     "rows",
     "bare sort",
     "plan",
-    "rows a second",
+    "rows per second",
     "plan : bare, wall",
     "plan : bare, CPU",
     "peak memory",
     "plan : Python loop",
-    "stream, messages a second",
+    "stream, messages per second",
 )
 
 
 def records(rows: int) -> Iterator[str]:
-    """Make shuffled rows: eight messages a contact, one in ten a duplicate, one in 500 bad."""
+    """Yield shuffled rows, eight per contact; 1 in 10 is a duplicate, and 1 in 500 is invalid."""
     rng = random.Random(1)
     earlier: list[str] = []
     for row in range(rows):
@@ -73,7 +73,7 @@ def records(rows: int) -> Iterator[str]:
 
 
 def write_mapping(path: Path, rows: int, *, quoted: bool) -> None:
-    """Write the mapping."""
+    """Write the rows as a mapping."""
     with path.open("w", encoding="utf-8") as file:
         file.write(HEADER)
         for line in records(rows):
@@ -81,7 +81,7 @@ def write_mapping(path: Path, rows: int, *, quoted: bool) -> None:
 
 
 def bare_sort(path: Path, folder: Path) -> int:
-    """Sort the file by DuckDB alone."""
+    """Sort the file with DuckDB alone."""
     with duckdb.connect(
         config={"memory_limit": MEMORY, "temp_directory": str(folder / "spill")}
     ) as connection:
@@ -93,7 +93,7 @@ def bare_sort(path: Path, folder: Path) -> int:
 
 
 def plan_mapping(path: Path, folder: Path) -> int:
-    """Check the file and seal its plan."""
+    """Check the file, seal its plan and return the number of messages."""
     with check(
         find_sources([str(path)]), MappingOptions(Op.LINK), folder, memory=MEMORY
     ) as checked:
@@ -104,12 +104,12 @@ def plan_mapping(path: Path, folder: Path) -> int:
 
 
 def stream_plan(_path: Path, folder: Path) -> int:
-    """Read the plan as the workers do."""
+    """Read the plan as a run does and return the number of messages."""
     return sum(map(len, SealedPlan(folder / "plan.parquet").chunks()))
 
 
 def loop_over_rows(path: Path, _folder: Path) -> int:
-    """Check, group and sort with the csv module and dictionaries; write nothing."""
+    """Check, group and sort with the csv module and dictionaries, without writing anything."""
     digits, letters = re.compile("[0-9]{1,100}"), re.compile("[0-9A-Za-z]{1,500}")
     groups: dict[tuple[str, str], dict[str, list[tuple[int, str]]]] = {}
     with path.open(encoding="utf-8", newline="") as file:
@@ -141,20 +141,20 @@ STEPS: dict[str, Callable[[Path, Path], int]] = {
 if sys.platform == "win32":
 
     def peak_memory() -> int:
-        """Say 0: how much memory the process has held cannot be told here."""
+        """Return 0, as peak memory cannot be determined on Windows."""
         return 0
 
 else:
     import resource
 
     def peak_memory() -> int:
-        """Say how much memory the process has held at most, in MB."""
-        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return held >> (20 if sys.platform == "darwin" else 10)
+        """Return the peak memory of this process, in MB."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak >> (20 if sys.platform == "darwin" else 10)
 
 
 def run_step(name: str, path: Path, folder: Path) -> None:
-    """Do one step in this process and print what it took."""
+    """Run one step in this process and print its figures."""
     wall, cpu = time.perf_counter(), time.process_time()
     count = STEPS[name](path, folder)
     figures = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
@@ -162,7 +162,7 @@ def run_step(name: str, path: Path, folder: Path) -> None:
 
 
 def run_step_in_subprocess(name: str, path: Path, folder: Path) -> dict[str, float]:
-    """Do one step in a process of its own."""
+    """Run one step in its own process and return its figures."""
     command = [sys.executable, __file__, "--step", name, str(path), str(folder)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     figures: dict[str, float] = json.loads(output)
@@ -176,7 +176,7 @@ def median_figures(rounds: list[dict[str, float]]) -> dict[str, float]:
 
 
 def measure_size(rows: int, *, rounds: int, quoted: bool) -> list[str]:
-    """Measure one size; return its line of the table."""
+    """Measure one size and return its row of the table."""
     print(f"{rows:,} rows")
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "mapping.csv"
@@ -213,12 +213,12 @@ def measure_size(rows: int, *, rounds: int, quoted: bool) -> list[str]:
 
 
 def main() -> None:
-    """Run the benchmark and print its table."""
+    """Measure and print the table, and write it to the README on request."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", type=int, nargs="*", default=[1_000_000])
-    parser.add_argument("--rounds", type=int, default=3, help="of bare sort and plan, in turn")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of bare sort and plan")
     parser.add_argument("--quoted", action="store_true", help="quote every cell")
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="write the table to README.md")
     arguments = parser.parse_args()
     text = table(
         COLUMNS,

@@ -1,7 +1,7 @@
-"""Report of a large run: time to make it, its size, and time until a browser shows it.
+"""HTML report of a large run: time to generate it, its size, and time until a browser shows it.
 
-Each run folder is sealed by bulklink; its ledger and timeline are written here, as a run of hours
-with a pause of two days would have left them. Chromium is the system's own.
+bulklink seals each run folder. This script writes the ledger and the timeline as a run with a pause
+of two days would. It needs the system's Chromium.
 
     python benchmarks/report.py [--messages 1000000] [--write]
 """
@@ -39,7 +39,7 @@ _OPENED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
 
 
 def cells(row: int) -> tuple[str, str, str, str]:
-    """Return contact, owner, message and deal of a row, as long as Zoho's."""
+    """Return contact, owner, message and deal id of a row, as long as Zoho's."""
     contact = 5843104000010000000 + row // 8
     owner = 5843104000020000000 + contact % _OWNERS
     deal = 5843104000030000000 + contact % _DEALS
@@ -47,7 +47,7 @@ def cells(row: int) -> tuple[str, str, str, str]:
 
 
 def seal(messages: int, folder: Path) -> RunFolder:
-    """Seal a plan of n links."""
+    """Seal a plan of links for a number of messages."""
     mapping, run = folder / "mapping.csv", folder / "run"
     with mapping.open("w") as file:
         file.write("contact_id,owner_id,message_id,deal_id,owner_name,deal_name\n")
@@ -64,15 +64,15 @@ def write_run(run: RunFolder, messages: int, failing: float) -> None:
     with run.ledger.open("ab") as ledger:
         for row in range(1, messages + 1):
             ledger.write(result_line(timestamp(_settled_at(row)), _result(row, failing)))
-    for stretch in _make_stretches(messages):
-        append_interval(run.timeline, stretch)
+    for interval in _make_intervals(messages):
+        append_interval(run.timeline, interval)
     started, ended = timestamp(_STARTED_AT), timestamp(_settled_at(messages))
     invocation = Invocation(started, ended, messages / _PER_SECOND, None, 1)
     run.write(run.read().replace(state=RunState.FINISHED, invocations=(invocation,)))
 
 
 def _settled_at(row: int) -> float:
-    """Return when a row was settled: half of them after a pause of two days."""
+    """Return when a row was settled; later rows are settled after a pause of two days."""
     return _STARTED_AT + row / _PER_SECOND + (2 * 86_400 if row / _PER_SECOND > 1250 else 0)
 
 
@@ -86,7 +86,7 @@ def _result(row: int, failing: float) -> Result:
     return Result(*ids, status, code, 400, f"the given data seems to be invalid ({row})", 1)
 
 
-def _make_stretches(messages: int) -> Iterator[TimelineInterval]:
+def _make_intervals(messages: int) -> Iterator[TimelineInterval]:
     for second in range(1, messages // _PER_SECOND + 1):
         yield TimelineInterval(
             ts=timestamp(_settled_at(second * _PER_SECOND)),
@@ -104,22 +104,22 @@ def _make_stretches(messages: int) -> Iterator[TimelineInterval]:
 
 
 def make_report(run: RunFolder) -> tuple[float, int]:
-    """Make the page; return the seconds that took and the resident memory in bytes."""
+    """Generate the page; return the seconds taken and the peak resident memory in bytes."""
     started_at = time.perf_counter()
     command = [sys.executable, "-m", "bulklink", "report", str(run.path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+        raise SystemExit(f"{' '.join(command)} exited with code {process.returncode}.")
     return time.perf_counter() - started_at, usage.ru_maxrss * _KB
 
 
 def load_page(page: Path) -> tuple[float, float]:
-    """Return the seconds until the page with its charts is loaded, and until rows are opened."""
+    """Return the seconds until the page with its charts is loaded, and until rows are shown."""
     program = shutil.which("chromium")
     if program is None:
-        raise SystemExit("There is no chromium.")
+        raise SystemExit("Cannot find chromium.")
     loads, opens = [], []
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program)
@@ -138,10 +138,10 @@ def load_page(page: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure runs in which few and all messages failed, and print a table."""
+    """Measure runs in which few or all messages failed, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=1_000_000)
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="write the table to README.md")
     arguments = parser.parse_args()
     lines = []
     for failing in (0.01, 1.0):
@@ -165,7 +165,7 @@ def main() -> None:
     header = (
         "messages",
         "failed",
-        "made in",
+        "generated in",
         "memory",
         "page",
         "loaded in",

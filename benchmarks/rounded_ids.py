@@ -2,8 +2,8 @@
 
     python benchmarks/rounded_ids.py [ROWS] [--rounds N]
 
-The two take turns, so that what else the machine does hits both alike; the least CPU time of each
-counts.
+The two run in turn, so that other load on the machine affects both alike; the minimum CPU time of
+each counts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bulklink.models import Op
 
 
 def plan_seconds(mapping: Path, *, search: bool) -> float:
-    """Return the CPU seconds of planning a mapping."""
+    """Return the CPU seconds that planning a mapping takes."""
     options = MappingOptions(op=Op.LINK, allow_round_ids=not search)
     started = time.process_time()
     with (
@@ -35,7 +35,7 @@ def plan_seconds(mapping: Path, *, search: bool) -> float:
 
 
 def main() -> None:
-    """Print the ratio."""
+    """Measure and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="?", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=7)

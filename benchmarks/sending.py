@@ -1,8 +1,8 @@
-"""Messages a second and CPU a message of a link run, compared with a bare aiohttp loop.
+"""Messages per second and CPU per message of a link run, compared with a bare aiohttp loop.
 
 Both send the same bodies to the same local server, which answers at once, and parse the same
 answers; the bare loop has no ledger and no limits, and discards the answers. They run in turn, so
-that a noisy machine disturbs both alike: quote the ratios, not the figures.
+that other load on the machine affects both alike: quote the ratios, not the figures.
 
     python benchmarks/sending.py [--messages 200000] [--rounds 3]
 """
@@ -44,7 +44,7 @@ class Figures(NamedTuple):
 
     Args:
         seconds: wall-clock seconds.
-        cpu: CPU seconds of its process.
+        cpu: CPU seconds of the process.
     """
 
     seconds: float
@@ -59,7 +59,7 @@ async def serve_forever() -> None:
 
 
 async def bare_loop(url: str, mapping: Path) -> None:
-    """Send a mapping with nothing but aiohttp."""
+    """Send a mapping with only aiohttp."""
     import aiohttp
     import orjson
 
@@ -87,7 +87,7 @@ async def bare_loop(url: str, mapping: Path) -> None:
     async with aiohttp.ClientSession(headers=headers) as session:
         await asyncio.gather(*(worker(session) for _ in range(IN_FLIGHT)))
     if succeeded != len(rows):
-        raise SystemExit(f"{succeeded} of {len(rows)} succeeded")
+        raise SystemExit(f"Only {succeeded} of {len(rows)} messages succeeded.")
 
 
 def _item(row: dict[str, str]) -> dict[str, object]:
@@ -109,7 +109,7 @@ def measure_command(command: list[str], env: dict[str, str]) -> Figures:
 
 
 def measure(messages: int, rounds: int, folder: Path) -> dict[str, list[Figures]]:
-    """Run the bare loop and the commands once a round, in turn."""
+    """Run the bare loop and the commands in turn, once per round."""
     mapping = folder / "mapping.csv"
     write_mapping(mapping, messages)
     figures: dict[str, list[Figures]] = {}
@@ -133,7 +133,7 @@ def measure(messages: int, rounds: int, folder: Path) -> dict[str, list[Figures]
                 for turn in range(rounds)
             ]
             median = statistics.median(invocation["seconds"] for invocation in sending)
-            print(f"sending alone, --sync {name}: {median} s")
+            print(f"sending only, --sync {name}: {median} s")
     return figures
 
 
@@ -155,19 +155,21 @@ def main() -> None:
 
 
 def show(figures: dict[str, list[Figures]], messages: int) -> None:
-    """Print medians, and the ratios to the bare loop round by round."""
+    """Print medians of the figures, and of the ratios to the bare loop in the same round."""
     bare = figures["bare aiohttp loop"]
     print(
-        f"{messages:,} messages, {PER_CALL} a call, {IN_FLIGHT} in flight; medians, whole process"
+        f"{messages:,} messages, {PER_CALL} per call, {IN_FLIGHT} in flight; medians, whole process"
     )
     for label, rounds in figures.items():
         rate = statistics.median(messages / f.seconds for f in rounds)
         cpu = statistics.median(f.cpu / messages * 1e6 for f in rounds)
-        slower = statistics.median(f.seconds / b.seconds for f, b in zip(rounds, bare, strict=True))
-        dearer = statistics.median(f.cpu / b.cpu for f, b in zip(rounds, bare, strict=True))
+        time_ratio = statistics.median(
+            f.seconds / b.seconds for f, b in zip(rounds, bare, strict=True)
+        )
+        cpu_ratio = statistics.median(f.cpu / b.cpu for f, b in zip(rounds, bare, strict=True))
         print(
-            f"{label:<26}{rate:>9,.0f} messages/s{cpu:>7.1f} µs CPU a message"
-            f"{slower:>6.2f} x time{dearer:>6.2f} x CPU"
+            f"{label:<26}{rate:>9,.0f} messages/s{cpu:>7.1f} µs CPU per message"
+            f"{time_ratio:>6.2f} x time{cpu_ratio:>6.2f} x CPU"
         )
 
 

@@ -1,4 +1,4 @@
-"""Servers that benchmarks run commands against, and the environments that connect to them."""
+"""Servers for benchmarks, and environments of commands that connect to them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ BULKLINK = (sys.executable, "-m", "bulklink")
 MODULE = "5843104000000002181"
 """Id of the Deals module in `token_environment`."""
 ACCESS_TOKEN = "1000.8cb99dxxxxxxxxxxxxx9be93.9b8xxxxxxxxxxxxxxxf"
-"""As long as Zoho's: what masks it has as much to do."""
+"""As long as Zoho's tokens, so that masking it takes as long."""
 PER_CALL = 20
-"""Messages a call."""
+"""Messages per call."""
 
 
 @contextmanager
 def serve(command: Sequence[str]) -> Iterator[str]:
-    """Run a server whose first line is a JSON object with its `url`; yield that."""
+    """Run a server that first prints a JSON object with its `url`; yield the URL."""
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
@@ -37,7 +37,7 @@ def serve(command: Sequence[str]) -> Iterator[str]:
 
 
 def token_environment(url: str) -> dict[str, str]:
-    """Return the environment of a command with an access token, so that it makes no look-up."""
+    """Return the environment of a command with an access token and module id, without look-ups."""
     return os.environ | {
         "BULKLINK_API_URL": url,
         "BULKLINK_ACCESS_TOKEN": ACCESS_TOKEN,
@@ -46,7 +46,7 @@ def token_environment(url: str) -> dict[str, str]:
 
 
 def emulator_environment(url: str) -> dict[str, str]:
-    """Return the environment of a command that is connected to an emulator."""
+    """Return the environment of a command that connects to an emulator."""
     return os.environ | {
         "BULKLINK_API_URL": url,
         "BULKLINK_ACCOUNTS_URL": url,
@@ -57,7 +57,7 @@ def emulator_environment(url: str) -> dict[str, str]:
 
 
 class Server(asyncio.Protocol):
-    """Answers every link call with success for each message, at once."""
+    """Server that answers every link call at once, with a success for each message."""
 
     _message = re.compile(rb'"message_id":"(\w+)"')
     _entry = (
@@ -67,12 +67,12 @@ class Server(asyncio.Protocol):
     _org = b'{"org":[{"id":"1","company_name":"Bench","type":"Sandbox"}]}'
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the connection."""
+        """Store the transport."""
         self._transport = transport
         self._received = b""
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is complete."""
+        """Answer each complete request."""
         self._received += data
         while (end := self._received.find(b"\r\n\r\n")) >= 0:
             length = re.search(rb"content-length: (\d+)", self._received[:end].lower())
@@ -99,7 +99,7 @@ class Server(asyncio.Protocol):
 
 
 def write_mapping(path: Path, messages: int) -> None:
-    """Write a mapping of full groups: 20 messages a contact."""
+    """Write a mapping of full groups, with 20 messages per contact."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["contact_id", "owner_id", "message_id", "deal_id"])

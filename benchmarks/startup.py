@@ -1,8 +1,8 @@
-"""Time that `--help` takes, compared with a Python that does nothing.
+"""Time that `--help` takes, compared with a Python process that does nothing.
 
     python benchmarks/startup.py [--rounds 20] [--write]
 
-Whole processes, in turn, so that what else the machine does hits all of them alike.
+Measures whole processes in turn, so that other load on the machine affects all of them alike.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ COMMANDS = (
     "bulklink --version",
     "bulklink lnk",
 )
-COLUMNS = ("command", "median", "9 in 10", "longest")
+COLUMNS = ("command", "median", "90th percentile", "maximum")
 MAX_SECONDS = 0.150
-"""Seconds that help may take."""
+"""Maximum median time of each command, in seconds."""
 
 
 def time_command(command: str) -> float:
@@ -42,11 +42,11 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="write the table to README.md")
     arguments = parser.parse_args()
     timings: dict[str, list[float]] = {command: [time_command(command)] for command in COMMANDS}
     for times in timings.values():
-        times.clear()  # the first reads the files
+        times.clear()  # the first run only warms the file cache
     for _ in range(arguments.rounds):
         for command, times in timings.items():
             times.append(time_command(command))
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def format_row(command: str, times: list[float]) -> list[str]:
-    """Return the line of a command, in milliseconds."""
+    """Return the row of a command, in milliseconds."""
     ninth_decile = statistics.quantiles(times, n=10)[-1]
     cells = [
         f"{1000 * value:.0f} ms" for value in (statistics.median(times), ninth_decile, max(times))

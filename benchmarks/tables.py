@@ -1,4 +1,4 @@
-"""Tables of benchmarks, written into README.md between two marker lines."""
+"""Benchmark tables, written to README.md between two marker lines."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def put_table(name: str, text: str) -> None:
     before, _, after_start = README.read_text("utf-8").partition(start)
     _, end_marker, after = after_start.partition(end)
     if not end_marker:
-        raise SystemExit(f"{README.name} has no place for {name}.")
+        raise SystemExit(f"{README.name} has no marker lines for {name}.")
     README.write_text(before + start + text + end + after, "utf-8")

@@ -1,7 +1,7 @@
-"""Picture of a terminal for the README: a link run against the emulator, as a user sees it.
+"""Picture of a terminal for the README, showing a link run against the emulator.
 
-The command runs at a pseudo-terminal. The picture shows one frame of its live view, from the middle
-of the run, and its summary. It is an SVG that loads nothing and names only fonts of the system.
+The command runs in a pseudo-terminal. The picture shows one frame of the live view, from the middle
+of the run, and the summary. It is an SVG that loads nothing and names only system fonts.
 
     python benchmarks/terminal.py [docs/terminal.svg]
 """
@@ -32,17 +32,17 @@ _WORLD = (
 )
 _CRM = ("--latency", "0.6", "--concurrency", "20")
 _REFUSING_CONTACT = 90
-"""Place in the world of a contact whose emails may not be linked to its deals."""
+"""Position in the world of a contact whose emails must not be linked to its deals."""
 _COMMAND = ("link", "mapping.csv", "--run-dir", "change")
 _SHOWN_SHARE = 60
-"""The frame that is shown is the first after so many percent."""
+"""Percentage from which on the first frame is shown."""
 _FRAME_END = re.compile(r"\r?\x1b\[2K(?:\x1b\[1A\x1b\[2K)*|\x1b\[\?25[lh]")
-"""What the live view writes between two frames: cursor movements and erasures."""
+"""Control sequences that the live view writes between two frames."""
 _FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
 
 
 def record_command(folder: Path, env: dict[str, str]) -> str:
-    """Run the command at a terminal of its own, and return everything that it wrote there."""
+    """Run the command in a pseudo-terminal and return all that it writes."""
     import termios
 
     master, slave = os.openpty()
@@ -62,21 +62,21 @@ def record_command(folder: Path, env: dict[str, str]) -> str:
 
 
 def choose_frames(written: str) -> tuple[str, str]:
-    """Return a frame of the live view from the middle of the run, and what followed the last one.
+    """Return a frame from the middle of the run, and the text after the last frame.
 
     Args:
-        written: everything that the command wrote.
+        written: all that the command wrote.
     """
     frames = [frame.strip("\n") for frame in _FRAME_END.split(written)]
     for frame in frames:
         share = re.search(r"(\d+) %", frame)
         if "Sending" in frame and share and int(share[1]) >= _SHOWN_SHARE:
             return frame, frames[-1]
-    raise SystemExit("The run ended before its live view showed the middle of it.")
+    raise SystemExit("The run ended before its live view showed a frame from the middle.")
 
 
 def draw(frame: str, summary: str) -> str:
-    """Return the picture."""
+    """Return the picture as SVG."""
     console = Console(
         record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
     )
@@ -93,7 +93,7 @@ def draw(frame: str, summary: str) -> str:
 
 
 def main() -> None:
-    """Run, choose a frame, draw."""
+    """Run the command and draw the picture."""
     picture = Path(sys.argv[1]) if len(sys.argv) > 1 else _PICTURE
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

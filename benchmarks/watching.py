@@ -1,9 +1,9 @@
 """CPU of a link run with a progress view at a terminal, and the view's share of it.
 
 The same mapping is sent to the same local server, which answers at once: at full speed, and at 40
-calls a second, the rate of a CRM that needs half a second for each of 20 calls in flight. Each run
-is made without a view and with one, in turn, whole processes. A view costs less than such runs
-differ by themselves on a busy machine, so a third run measures the CPU of its own view.
+calls per second, the rate of a CRM that takes half a second for each of 20 calls in flight. Runs
+without and with a view are measured in turn, as whole processes. A view costs less than the
+variation between such runs on a busy machine, so a third run measures the CPU of its own view.
 
     python benchmarks/watching.py [--rounds 5] [--write]
 """
@@ -29,8 +29,8 @@ from servers import BULKLINK, serve, token_environment
 from tables import put_table, table
 
 assert sys.platform != "win32", "Windows has no such terminals"
-RUNS = {"at full speed": (200_000, "off"), "40 calls a second": (20_000, "40")}
-"""Messages and rate of each run."""
+RUNS = {"at full speed": (200_000, "off"), "40 calls per second": (20_000, "40")}
+"""Number of messages and rate of each run."""
 STYLES = ("none", "bar")
 IN_FLIGHT = 50
 
@@ -61,7 +61,7 @@ def terminal() -> Iterator[int]:
 
 
 def run_at_terminal(command: list[str], env: dict[str, str]) -> tuple[float, bytes]:
-    """Run a command at a terminal; return the CPU seconds of its process, and what it printed."""
+    """Run a command at a terminal; return the CPU seconds of its process and its output."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with terminal() as screen:
         process = subprocess.run(
@@ -73,7 +73,7 @@ def run_at_terminal(command: list[str], env: dict[str, str]) -> tuple[float, byt
 
 
 def measure(messages: int, rate: str, rounds: int) -> tuple[list[float], list[float], list[float]]:
-    """Return the CPU seconds of each run without and with a view, and the view's share in it."""
+    """Return the CPU seconds of each run without and with a view, and the share of the view."""
     from sending import SERVER
     from servers import write_mapping
 
@@ -104,7 +104,7 @@ def measure(messages: int, rate: str, rounds: int) -> tuple[list[float], list[fl
 
 
 async def run_timed_view(mapping: str, run_dir: str, rate: str) -> None:
-    """Send a mapping with a view that measures its own CPU, and print that in seconds."""
+    """Send a mapping with a view that measures its own CPU time; print that in seconds."""
     from bulklink import Connection, Job, Op, PlanningStage, RunProgress, StopController, run
     from bulklink.cli.progress import ProgressDisplay
 
@@ -112,19 +112,19 @@ async def run_timed_view(mapping: str, run_dir: str, rate: str) -> None:
         cpu_seconds = 0.0
 
         def on_phase(self, text: str) -> None:
-            began = time.thread_time()
+            started_at = time.thread_time()
             super().on_phase(text)
-            self.cpu_seconds += time.thread_time() - began
+            self.cpu_seconds += time.thread_time() - started_at
 
         def on_planning(self, stage: PlanningStage) -> None:
-            began = time.thread_time()
+            started_at = time.thread_time()
             super().on_planning(stage)
-            self.cpu_seconds += time.thread_time() - began
+            self.cpu_seconds += time.thread_time() - started_at
 
         def on_progress(self, progress: RunProgress) -> None:
-            began = time.thread_time()
+            started_at = time.thread_time()
             super().on_progress(progress)
-            self.cpu_seconds += time.thread_time() - began
+            self.cpu_seconds += time.thread_time() - started_at
 
     job = Job(
         mappings=(mapping,),
@@ -143,16 +143,16 @@ async def run_timed_view(mapping: str, run_dir: str, rate: str) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write the table."""
+    """Measure and print the table, and write it to the README on request."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="write the table to README.md")
     parser.add_argument("--own", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.own:
         asyncio.run(run_timed_view(*arguments.own))
         return
-    header = ["run", "messages", "CPU without a view", "with one", "with : without, each round"]
+    header = ["run", "messages", "CPU without a view", "with a view", "with : without, per round"]
     lines = []
     for name, (messages, rate) in RUNS.items():
         none, bar, shares = measure(messages, rate, arguments.rounds)
@@ -163,7 +163,7 @@ def main() -> None:
         spread = ", ".join(f"{ratio:.2f}" for ratio in ratios)
         share = f"{statistics.median(shares):.2%}"
         lines.append([name, f"{messages:,}", *medians, spread, share])
-    text = table([*header, "the view's own share"], lines)
+    text = table([*header, "share of the view"], lines)
     print(text)
     if arguments.write:
         put_table("watching", text)

@@ -1,4 +1,4 @@
-"""How the tests are run: on a virtual clock in these folders, and some at a time."""
+"""Configuration of the tests: virtual clocks, parallel workers and the guard of the event loop."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from bulklink.blocking import guard_blocking
 from tests.guard import refuse_on_event_loop
 from tests.virtual import loop_factories
 
-# A machine at work makes no example wrong.
+# Examples may be slow on a busy machine.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 _VIRTUAL_TIME_FOLDERS = ("engine", "ledger", "ratelimit", "simulation")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take Ctrl-C as at a terminal: what a shell starts in the background ignores it.
+    """Handle Ctrl-C as at a terminal, since a process started in the background ignores it.
 
-    Commands that the tests start keep their compiled modules.
+    Also let commands that the tests start cache their compiled modules.
     """
     del config
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # tests start commands by the hundred
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # tests start hundreds of commands
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -38,14 +38,14 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return the processors and one: some tests wait for commands that they started."""
+    """Return the number of processors plus one, as some tests wait for commands they start."""
     del config
     return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(autouse=True)
 def guarded_event_loop() -> Iterator[None]:
-    """Fail blocking work on the thread of an event loop."""
+    """Make blocking work on the thread of an event loop fail the test."""
     guard_blocking(refuse_on_event_loop)
     yield
     guard_blocking(None)

@@ -1,4 +1,4 @@
-"""Guard of the event loop: blocking work on its thread fails the test."""
+"""Guard of the event loop that makes blocking work on its thread fail the test."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ T = TypeVar("T")
 
 
 class EventLoopBlockedError(AssertionError):
-    """Raised where blocking work runs on the thread of an event loop."""
+    """Raised if blocking work runs on the thread of an event loop."""
 
 
 def refuse_on_event_loop(work: str) -> None:
-    """Raise if the calling thread runs an event loop.
+    """Refuse blocking work if the calling thread runs an event loop.
 
     Raises:
-        EventLoopBlockedError: if it does.
+        EventLoopBlockedError: if the thread runs an event loop.
     """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise EventLoopBlockedError(f"{work} on the event loop: run it by `Environment.run_blocking`")
+    raise EventLoopBlockedError(f"{work} on the event loop: use `Environment.run_blocking`")
 
 
 async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a blocking function in a thread; where time is virtual, inline."""
+    """Call a blocking function in a thread or, on a virtual clock, inline."""
     call = partial(function, *args, **kwargs)
     if isinstance(asyncio.get_running_loop(), VirtualLoop):
         return call_inline(call)
@@ -42,7 +42,7 @@ async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
 
 
 def inline(function: Callable[P, T]) -> Callable[P, T]:
-    """Return a blocking function that a test on a virtual clock may call in its coroutine."""
+    """Wrap a blocking function so that a coroutine on a virtual clock may call it."""
 
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         return call_inline(partial(function, *args, **kwargs))

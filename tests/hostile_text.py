@@ -1,4 +1,4 @@
-"""Texts that act in a terminal, a page or a log, and what finds them in an output."""
+"""Texts that act in a terminal, a page or a log, and helpers to find them in output."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ HOSTILE_TEXTS = {
     "nul": "\x00",
 }
 HOSTILE = "".join(HOSTILE_TEXTS.values()) + "[bold red][link=https://example.com]x[/]</script><b>"
-"""All of them in one text, with markup."""
+"""All hostile texts in one, with markup."""
 _OWN_SEQUENCES = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|2K|1A)|\r(?=\x1b\[(?:2K|1A|\?25)|\n)")
-"""What colours a line, and what draws the live view in the place of the last one."""
+"""Sequences that colour a line or redraw the live view."""
 _ACTING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def find_acting_characters(text: str, *, allowed: str = "\n") -> list[str]:
-    """Return the characters of a text that act, but for joiners of letters and `allowed`."""
+    """Return the characters of a text that act, except joiners of letters and `allowed`."""
     return [
         ascii(character)
         for character in text
@@ -41,5 +41,5 @@ def find_acting_characters(text: str, *, allowed: str = "\n") -> list[str]:
 
 
 def without_styles(text: str) -> str:
-    """Return a text without what colours it and what draws the live view."""
+    """Return a text without the sequences that colour it or redraw the live view."""
     return _OWN_SEQUENCES.sub("", text)

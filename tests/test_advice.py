@@ -18,19 +18,19 @@ from bulklink.errors import UsageError
 
 PACKAGE = Path(bulklink.__file__).parent
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
-_ROOMS_OF_COMMANDS = ("cli", "emulator")
+_PACKAGES_OF_COMMANDS = ("cli", "emulator")
 _SIGN_IN = ("profiles/profile.py", "profiles/secrets.py")
-"""A user signs in at a terminal, whatever is run afterwards."""
+"""Signing in happens at a terminal, so these texts name options."""
 _WORDS_OF_THE_PAGE = ("operations/report/commands.py", "operations/wording.py")
-"""Commands that the report page shows are typed at a terminal."""
+"""The report shows commands that are typed at a terminal."""
 _WORDS_OF_ROWS = ("zoho/error_policy.py", "mapping/faults.py", "mapping/input/csv_reader.py")
-"""What is written about a row names options: who reads a ledger or rejected rows types them."""
+"""Reasons of refused rows name options: readers of a ledger or of rejected rows type them."""
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
-        if name.split("/")[0] not in _ROOMS_OF_COMMANDS:
+        if name.split("/")[0] not in _PACKAGES_OF_COMMANDS:
             yield name, ast.parse(path.read_text())
 
 
@@ -64,16 +64,16 @@ def options_of(command: click.Command) -> Iterator[str]:
         yield from options_of(sub)
 
 
-def test_the_library_does_not_speak_of_options() -> None:
+def test_texts_of_the_library_name_no_options() -> None:
     exempt = (*_SIGN_IN, *_WORDS_OF_THE_PAGE, *_WORDS_OF_ROWS)
-    found = [
+    violations = [
         f"{name}: {text}"
         for name, module in modules()
         if name not in exempt
         for text in texts_of(module)
         if _OPTION.search(text)
     ]
-    assert found == []
+    assert violations == []
 
 
 def test_each_setting_that_advice_names_is_an_option() -> None:
@@ -118,11 +118,11 @@ def test_a_program_reads_python_and_a_terminal_shows_commands(
     assert error.guidance.worded(command_words) == f"Use {typed}."
 
 
-def test_braces_in_texts_and_names_are_texts() -> None:
+def test_braces_in_texts_and_names_are_kept() -> None:
     error = UsageError("{}", where="{0}.csv", advice=Advice("See {}: {{}}.", "{x}"))
     assert str(error) == "{0}.csv: {}\nSee {x}: {}."
 
 
-def test_pieces_of_advice_are_joined_without_the_empty_ones() -> None:
+def test_pieces_of_advice_are_joined_without_empty_ones() -> None:
     joined = Advice.join("\n", ["a {}", "", Advice("b {}", Keyword("rate")), Advice("")])
     assert joined.worded(command_words) == "a {}\nb --rate"

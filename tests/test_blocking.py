@@ -1,4 +1,4 @@
-"""Blocking work stays off the event loop, and the guard of the tests sees where it does not."""
+"""Blocking work stays off the event loop, and the tests' guard detects where it does not."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ WORK: dict[str, Callable[[Path], object]] = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with an empty file."""
+    """Return a folder with an empty file."""
     (tmp_path / "file").touch()
     return tmp_path
 
@@ -73,23 +73,23 @@ async def test_blocking_work_on_the_event_loop_fails_a_test(name: str, folder: P
 
 
 @pytest.mark.parametrize("name", WORK)
-async def test_blocking_work_in_a_thread_is_let_through(name: str, folder: Path) -> None:
+async def test_blocking_work_in_a_thread_is_allowed(name: str, folder: Path) -> None:
     await anyio.to_thread.run_sync(WORK[name], folder)
 
 
 @pytest.mark.parametrize("name", WORK)
-async def test_blocking_work_by_the_door_of_a_virtual_clock_is_let_through(
+async def test_blocking_work_run_inline_on_a_virtual_clock_is_allowed(
     name: str, folder: Path
 ) -> None:
     await run_inline(lambda: WORK[name](folder))
 
 
 @pytest.mark.parametrize("name", WORK)
-def test_blocking_work_without_an_event_loop_is_let_through(name: str, folder: Path) -> None:
+def test_blocking_work_without_an_event_loop_is_allowed(name: str, folder: Path) -> None:
     WORK[name](folder)
 
 
-async def test_rows_that_a_thread_began_to_read_are_not_read_on_the_event_loop(
+async def test_a_query_that_a_thread_started_cannot_be_read_on_the_event_loop(
     folder: Path,
 ) -> None:
     stop = PlanningStop()
@@ -102,18 +102,18 @@ async def test_rows_that_a_thread_began_to_read_are_not_read_on_the_event_loop(
 
 
 _THREADS = {
-    "operations/environment.py",  # the door
+    "operations/environment.py",  # run_blocking
     "ledger/writer.py",  # files of the environment
     "engine/quota/daily_usage.py",  # usage file of the environment
-    "cli/progress.py",  # operations that are no coroutines
+    "cli/progress.py",  # operations that are not coroutines
 }
 
 
-def test_threads_are_started_by_the_door_and_by_the_disk_of_the_environment() -> None:
+def test_threads_are_started_only_by_listed_modules() -> None:
     assert users_of("anyio.to_thread") == _THREADS
 
 
-def test_a_thread_calls_back_to_the_loop_with_a_warning_of_planning_alone() -> None:
+def test_only_warnings_of_planning_call_back_from_a_thread() -> None:
     assert users_of("anyio.from_thread") == {"operations/cancellation.py"}
 
 

@@ -1,4 +1,4 @@
-"""Files that DuckDB opens: the named one and no other, whatever its name."""
+"""DuckDB opens the named file and no other, whatever its name."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ NAMES = [
     *("a=b", "a%2A", "a|b", "a,b", "a\nb", "a;b", " a ", "-a", "a.gz", "a.zst", "a.db", "e\u0301"),
     *("http:", "file:x", "s3:", os.fsdecode(b"\xff[\xfe]"), "n" * 255),
 ]
-"""Names that DuckDB, a shell or a codec would take for something else."""
+"""Names that DuckDB, a shell or a codec could misinterpret."""
 DECOYS = {"a[1]": "a1", "[!a]b": "xb", "a*b": "axb", "**": "x", "a?": "ax", "a\\[1]": "a[1]"}
-"""What the pattern of a name would match."""
+"""Names that match if a nasty name is used as a pattern."""
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def files() -> Iterator[DuckDBFiles]:
 
 @pytest.fixture(params=NAMES, ids=ascii)
 def nasty_path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A path whose last folder and file have the name; decoys lie beside both."""
+    """Return a path whose last folder and file have the name, with decoys next to both."""
     for name in (DECOYS.get(request.param, "decoy"), request.param):
         for parent in (tmp_path / name, tmp_path / request.param):
             parent.mkdir(exist_ok=True)
@@ -102,7 +102,7 @@ def test_a_relative_path_names_the_file_that_the_system_opens(
 
 
 @pytest.mark.parametrize("name", ["t[m]p", "a=b", "t*", os.fsdecode(b"\xff"), "e\u0301"], ids=ascii)
-def test_a_temporary_folder_with_such_a_name_is_not_given_to_duckdb(
+def test_a_temporary_folder_with_such_a_name_is_not_passed_to_duckdb(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / name).mkdir()
@@ -113,7 +113,7 @@ def test_a_temporary_folder_with_such_a_name_is_not_given_to_duckdb(
     assert not any((tmp_path / name).iterdir())
 
 
-def test_where_no_link_can_be_made_the_error_names_the_file(files: DuckDBFiles) -> None:
+def test_the_error_names_the_file_if_no_link_can_be_made(files: DuckDBFiles) -> None:
     with pytest.raises(RunDirError) as failure:
         files.read_parquet(Path("/" + "n/" * 3000))
     assert failure.value.where.startswith("/n/n/")
@@ -121,7 +121,7 @@ def test_where_no_link_can_be_made_the_error_names_the_file(files: DuckDBFiles) 
     assert "too long" in failure.value.advice
 
 
-def test_links_are_removed_with_their_database_and_never_what_they_lead_to(tmp_path: Path) -> None:
+def test_links_are_removed_with_their_database_but_not_their_targets(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("{}")
     with closing(DuckDBFiles()) as files:
         folder = Path(files.spill_folder(tmp_path / "spill")).parent.parent
@@ -153,7 +153,7 @@ def sql_texts(tree: ast.Module) -> Iterator[str]:
 
 
 def ways_to_a_file(tree: ast.Module) -> Iterator[str]:
-    """Yield what in a module hands DuckDB a path that did not go through `DuckDBFiles`."""
+    """Yield code that passes DuckDB a path that did not go through `DuckDBFiles`."""
     yield from filter(FILE_SQL.search, sql_texts(tree))
     for node in ast.walk(tree):
         match node:
@@ -172,14 +172,14 @@ def ways_to_a_file(tree: ast.Module) -> Iterator[str]:
                         yield ast.unparse(node)
 
 
-def test_no_module_gives_duckdb_a_path_that_did_not_become_a_link() -> None:
-    found = [
+def test_no_module_passes_duckdb_a_path_that_is_not_a_link() -> None:
+    violations = [
         f"{path.name}: {way}"
         for path in ROOT.rglob("*.py")
         if path != ROOT / "duckdb_sql.py"
         for way in ways_to_a_file(ast.parse(path.read_text("utf-8")))
     ]
-    assert found == []
+    assert violations == []
 
 
 @pytest.mark.parametrize(
@@ -195,5 +195,5 @@ def test_no_module_gives_duckdb_a_path_that_did_not_become_a_link() -> None:
         "f\"ATTACH '{path}'\"",
     ],
 )
-def test_such_code_would_be_found(code: str) -> None:
+def test_code_that_passes_duckdb_such_a_path_is_found(code: str) -> None:
     assert list(ways_to_a_file(ast.parse(code)))

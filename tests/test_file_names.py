@@ -1,4 +1,4 @@
-"""Names of files as text that UTF-8 can hold."""
+"""File names as text that UTF-8 can encode."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_bytes_that_the_locale_does_not_know_become_utf8_or_escapes(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="quoted for another shell there")
-def test_a_command_has_the_bytes_of_a_name_as_bash_reads_them() -> None:
+def test_bash_reads_the_bytes_of_a_name_from_a_shown_command() -> None:
     name = os.fsdecode(b"it's \xff\n\\[x]")
     command = format_command("printf", "%s", name)
     assert command.isascii()

@@ -1,4 +1,4 @@
-"""Files of folders from somebody else: what is opened, and who opens them."""
+"""Files of folders from others: which are opened, and by which modules."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_link_is_not_followed(
 
 
 class SwappingSystem:
-    """Puts another file in the place of one that was looked at.
+    """File system that replaces a file after it was checked.
 
     Args:
         other: the other file.
@@ -90,8 +90,8 @@ class SwappingSystem:
         os.close(file)
 
 
-def test_a_file_that_is_swapped_while_it_is_opened_is_refused(tmp_path: Path) -> None:
-    """The check of the path saw a regular file."""
+def test_a_file_swapped_while_it_is_opened_is_refused(tmp_path: Path) -> None:
+    """The check of the path finds a regular file."""
     if sys.platform != "win32":
         os.mkfifo(tmp_path / "pipe")
     (tmp_path / "file").write_bytes(b"")
@@ -100,7 +100,7 @@ def test_a_file_that_is_swapped_while_it_is_opened_is_refused(tmp_path: Path) ->
         open_to_append(tmp_path / "file", SwappingSystem(tmp_path / "pipe"))
 
 
-def test_only_what_is_changed_in_place_must_have_one_name(tmp_path: Path) -> None:
+def test_only_files_changed_in_place_must_not_have_hard_links(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"a\n")
     (tmp_path / "other").hardlink_to(tmp_path / "file")
     assert read_small_file(tmp_path / "file") == b"a\n"
@@ -111,7 +111,7 @@ def test_only_what_is_changed_in_place_must_have_one_name(tmp_path: Path) -> Non
         assert caught.value.advice.startswith("Copy the folder")
 
 
-def test_a_missing_file_is_missing_to_a_reader_and_created_by_a_writer(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_to_a_reader_and_created_by_a_writer(tmp_path: Path) -> None:
     assert not check_folder_file(tmp_path / "file")
     for read in (open_to_read, open_to_repair, read_small_file):
         with pytest.raises(FileNotFoundError):
@@ -123,7 +123,7 @@ def test_a_missing_file_is_missing_to_a_reader_and_created_by_a_writer(tmp_path:
         open_to_append(tmp_path / "none" / "file")
 
 
-def test_lines_come_whole_and_a_torn_one_not_at_all(tmp_path: Path) -> None:
+def test_complete_lines_are_read_and_a_torn_line_is_not(tmp_path: Path) -> None:
     path = tmp_path / "file"
     lines = [b"x" * length for length in (0, MAX_LINE_BYTES - 1, 5, MAX_LINE_BYTES, 0, 700_000)]
     path.write_bytes(b"".join(line + b"\n" for line in lines) + b"torn")
@@ -152,7 +152,7 @@ def test_a_file_without_newlines_takes_no_memory(tmp_path: Path) -> None:
     assert peak < 64 << 20
 
 
-def test_a_file_is_recognised_where_it_was_opened(tmp_path: Path) -> None:
+def test_an_open_file_is_recognised_as_the_same_file(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "file"
     path.parent.mkdir()
     file = open_to_append(path)
@@ -165,7 +165,7 @@ def test_a_file_is_recognised_where_it_was_opened(tmp_path: Path) -> None:
     os.close(file)
 
 
-def test_scratch_is_made_anew_and_never_behind_a_link(tmp_path: Path) -> None:
+def test_scratch_is_recreated_and_never_behind_a_link(tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     (tmp_path / "scratch" / "planted").symlink_to("/etc/passwd")
     make_scratch(tmp_path / "scratch")
@@ -176,7 +176,7 @@ def test_scratch_is_made_anew_and_never_behind_a_link(tmp_path: Path) -> None:
         make_scratch(tmp_path / "link")
 
 
-def test_a_file_is_replaced_and_not_what_a_planted_link_names(tmp_path: Path) -> None:
+def test_a_file_is_replaced_but_not_the_target_of_a_planted_link(tmp_path: Path) -> None:
     (tmp_path / "target").write_bytes(b"mine\n")
     for name in ("file", "file.partial"):
         (tmp_path / name).symlink_to("target")
@@ -193,7 +193,7 @@ OPENERS = {
 ELSEWHERE = {
     "folder_files.py": "the one place",
     "atomic_files.py": "flushes the temporary file that it created, and its folder",
-    "cli": "job files, logs and lists that the user names; `generate` writes anew",
+    "cli": "job files, logs and lists that the user names; `generate` creates",
     "emulator": "its own files",
     "duckdb_sql.py": "the temporary file that DuckDB writes, made before its link",
     "profiles": "profiles and secrets, in the folder of the user's settings",
@@ -217,7 +217,7 @@ ELSEWHERE = {
     "operations/export.py": "a table that the user names",
     "operations/session.py": "opens credits, not a file",
 }
-"""Modules that open files besides `folder_files`, and which: none is one of a run folder."""
+"""Other modules that open files, and which files these are; none is in a run folder."""
 
 
 def opens_files(path: Path) -> bool:
@@ -232,7 +232,7 @@ def opens_files(path: Path) -> bool:
 
 
 def test_no_other_module_opens_files_of_folders() -> None:
-    """A module that is not listed asks `folder_files`; one that is listed says what it opens."""
+    """Modules use `folder_files` unless they are listed with the files that they open."""
     opening = {str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py") if opens_files(path)}
 
     def entry(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""One name, one thing; and no word of a private vocabulary."""
+"""Public names are unique, and no name belongs to a private vocabulary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import bulklink
 ROOT = Path(bulklink.__file__).parent
 TESTS = Path(__file__).parent
 TWINS = {"Answer", "Org", "Request", "TokenStore"}
-"""What the emulator and the client both have: they are written apart."""
+"""Names that the emulator and the client share, as they are written independently."""
 PRIVATE_WORDS = re.compile(
     "_*(desk|tracks?|purse|doubt|lookout|deeds?|claims?|told|said|pacer|surroundings)",
     re.IGNORECASE,
@@ -22,7 +22,7 @@ PRIVATE_WORDS = re.compile(
 
 
 def is_command(path: Path) -> bool:
-    """Tell whether a module holds commands, each of which is named like its operation."""
+    """Return whether a module defines commands, which are named like their operations."""
     return path.is_relative_to(ROOT / "cli" / "commands")
 
 
@@ -41,12 +41,12 @@ def test_no_public_name_means_two_things() -> None:
         if not is_command(path):
             for name in public_names(path):
                 places[name].append(str(path.relative_to(ROOT)))
-    doubles = {name: found for name, found in places.items() if len(found) > 1}
-    assert {name: found for name, found in doubles.items() if name not in TWINS} == {}
+    duplicates = {name: paths for name, paths in places.items() if len(paths) > 1}
+    assert {name: paths for name, paths in duplicates.items() if name not in TWINS} == {}
 
 
-def names_given(tree: ast.AST) -> set[str]:
-    """Return what classes, functions, parameters, variables and attributes are called."""
+def defined_names(tree: ast.AST) -> set[str]:
+    """Return the names of classes, functions, parameters, variables and attributes."""
     names = set()
     for node in ast.walk(tree):
         match node:
@@ -62,10 +62,10 @@ def names_given(tree: ast.AST) -> set[str]:
 
 
 @pytest.mark.parametrize("folder", [ROOT, TESTS], ids=["package", "tests"])
-def test_nothing_has_a_name_of_a_private_vocabulary(folder: Path) -> None:
+def test_no_name_belongs_to_a_private_vocabulary(folder: Path) -> None:
     assert {
         f"{path.relative_to(folder)}: {name}"
         for path in folder.rglob("*.py")
-        for name in names_given(ast.parse(path.read_text("utf-8")))
+        for name in defined_names(ast.parse(path.read_text("utf-8")))
         if PRIVATE_WORDS.fullmatch(name)
     } == set()

@@ -1,4 +1,4 @@
-"""One error leaves a task group: the one that matters."""
+"""A task group raises a single error, the most important one."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ async def fail(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("pair", list(permutations(range(1, len(BY_RANK)), 2)))
-async def test_the_error_that_matters_most_leaves_whichever_comes_first(
+async def test_the_most_important_error_is_raised_whichever_comes_first(
     pair: tuple[int, int],
 ) -> None:
     with pytest.raises(type(BY_RANK[min(pair)])) as raised:
         async with task_group() as group:
-            for place in pair:
-                group.start_soon(fail, BY_RANK[place])
+            for rank in pair:
+                group.start_soon(fail, BY_RANK[rank])
     assert raised.value is BY_RANK[min(pair)]
 
 
-async def test_the_error_of_the_block_leaves_as_it_is_with_its_cause() -> None:
+async def test_an_error_of_the_block_is_raised_unchanged_with_its_cause() -> None:
     error = LedgerError("broken")
     with pytest.raises(LedgerError) as raised:
         async with task_group() as group:
@@ -50,7 +50,7 @@ async def test_the_error_of_the_block_leaves_as_it_is_with_its_cause() -> None:
     assert isinstance(raised.value.__cause__, OSError)
 
 
-async def test_one_error_leaves_groups_in_groups() -> None:
+async def test_nested_groups_raise_a_single_error() -> None:
     async def nested() -> None:
         async with task_group() as inner:
             inner.start_soon(fail, ConfigError("inner"))
@@ -61,14 +61,14 @@ async def test_one_error_leaves_groups_in_groups() -> None:
             group.start_soon(anyio.sleep_forever)
 
 
-async def test_a_cancellation_is_a_cancellation() -> None:
+async def test_a_cancellation_is_not_raised_as_an_error() -> None:
     with anyio.move_on_after(0) as scope:
         async with task_group() as group:
             group.start_soon(anyio.sleep_forever)
     assert scope.cancelled_caught
 
 
-def test_no_other_module_has_a_group_of_anyios_own() -> None:
+def test_no_other_module_creates_an_anyio_task_group() -> None:
     package = Path(bulklink.__file__).parent
     users = {
         str(path.relative_to(package))
@@ -81,13 +81,13 @@ def test_no_other_module_has_a_group_of_anyios_own() -> None:
 
 
 def opens_group(node: ast.AsyncWith) -> bool:
-    """Tell whether a block is one of `async with task_group()`, alone or with others."""
+    """Return whether an `async with` block opens a `task_group()`, alone or with others."""
     return any(ast.unparse(item.context_expr) == "task_group()" for item in node.items)
 
 
 def test_no_generator_yields_inside_a_task_group() -> None:
-    """Who leaves such a generator early would leave its tasks running (PEP 789)."""
-    found = [
+    """Leaving such a generator early would leave its tasks running (PEP 789)."""
+    violations = [
         f"{path.name}:{node.lineno}"
         for path in Path(bulklink.__file__).parent.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
@@ -95,4 +95,4 @@ def test_no_generator_yields_inside_a_task_group() -> None:
         and opens_group(node)
         and any(isinstance(inner, ast.Yield | ast.YieldFrom) for inner in ast.walk(node))
     ]
-    assert found == []
+    assert violations == []

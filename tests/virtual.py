@@ -1,4 +1,4 @@
-"""Event loop on virtual time: an hour of waiting passes in milliseconds, and repeats exactly."""
+"""Event loop on virtual time: an hour of waiting takes milliseconds and is reproducible."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class _VirtualSelector(selectors.DefaultSelector):
             self.now += timeout + self._lateness()
         self._idle = self._idle + 1 if timeout is None and not ready else 0
         if self._idle > _MAX_IDLE_PASSES:
-            raise RuntimeError("every task waits for something that nothing will bring")
+            raise RuntimeError("every task waits for an event that will never happen")
         return ready
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Event loop for tests that wait; `time()` is seconds since 1970, so one clock serves all.
+    """Event loop for tests that wait; `time()` is also the wall clock, in seconds since 1970.
 
     Args:
-        lateness: returns the seconds that the next wake-up is late.
+        lateness: returns the lateness of the next wake-up in seconds.
     """
 
     def __init__(self, lateness: Callable[[], float] = lambda: 0.0) -> None:
@@ -58,11 +58,11 @@ def now() -> float:
 def run_virtual(
     coroutine: Coroutine[Any, Any, _T], lateness: Callable[[], float] = lambda: 0.0
 ) -> _T:
-    """Run a coroutine on a virtual loop of its own, from a test that is not a coroutine.
+    """Run a coroutine on its own virtual loop, from a test that is not a coroutine.
 
     Args:
-        coroutine: to run.
-        lateness: returns the seconds that the next wake-up is late.
+        coroutine: the coroutine.
+        lateness: returns the lateness of the next wake-up in seconds.
     """
     loop = VirtualLoop(lateness)
     try:

@@ -1,4 +1,4 @@
-"""Texts as they are shown at a terminal: settings as options, next steps as commands."""
+"""Texts as shown at a terminal, with settings as options and next steps as commands."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from bulklink.errors import BulklinkError
 
 
 def typed_text(text: str | Advice) -> str:
-    """Return a text with its settings as options."""
+    """Return a text as shown at a terminal."""
     return text.worded(command_words) if isinstance(text, Advice) else text
 
 
 def typed_error(error: BulklinkError) -> str:
-    """Return an error with its place and advice."""
+    """Return an error with its place and advice, as shown at a terminal."""
     return f"{typed_text(error.place)}: {error.message}\n{typed_text(error.guidance)}"

@@ -1,4 +1,4 @@
-"""Real processes: `kill -9` at a random moment of a long run, then resume, and the CRM is asked."""
+"""Real processes killed at a random moment of a long run and resumed, compared with the CRM."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def env(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-def test_after_a_kill_and_a_resume_the_ledger_is_true(
+def test_the_ledger_agrees_with_the_crm_after_a_kill_and_a_resume(
     number: int, world: Path, env: dict[str, str], tmp_path: Path
 ) -> None:
     op = ("link", "relink", "unlink")[number % 3]
@@ -64,7 +64,7 @@ def test_after_a_kill_and_a_resume_the_ledger_is_true(
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) as process:
         _kill_while_sending(process, ledger, random.Random(number + time.time_ns()))
     killed = _lines(ledger)
-    done_before = {line["row"] for line in killed if line["event"] == "result"}
+    settled_rows = {line["row"] for line in killed if line["event"] == "result"}
     status_output = _run_json([*_BULKLINK, "status", run, "--json"], env)
     assert (status_output["state"], status_output["stopped_by"]) == ("stopped", "killed")
 
@@ -74,14 +74,14 @@ def test_after_a_kill_and_a_resume_the_ledger_is_true(
     first, second = orjson.loads((run / "run.json").read_bytes())["invocations"]
     assert (first["stopped_by"], first["ended"] <= second["started"]) == ("killed", True)
     lines = _lines(ledger)
-    after = lines[len(killed) :]
-    sent_again = {row for line in after if line["event"] == "call" for row in line["rows"]}
-    assert not sent_again & done_before
+    new_lines = lines[len(killed) :]
+    resent_rows = {row for line in new_lines if line["event"] == "call" for row in line["rows"]}
+    assert not resent_rows & settled_rows
     _compare_with_the_crm(op, lines, env)
 
 
 def _kill_while_sending(process: subprocess.Popen[Any], ledger: Path, rng: random.Random) -> None:
-    """Kill a run when a random part of its calls is made."""
+    """Kill a run after a random share of its calls."""
     size = rng.randint(100_000, 8_000_000)
     deadline = time.monotonic() + 60
     while (not ledger.exists() or ledger.stat().st_size < size) and time.monotonic() < deadline:
@@ -108,12 +108,13 @@ def _run_json(command: list[Any], env: dict[str, str]) -> dict[str, Any]:
 def _compare_with_the_crm(op: str, lines: list[dict[str, Any]], env: dict[str, str]) -> None:
     with urllib.request.urlopen(f"{env['BULKLINK_API_URL']}/_emulator/state") as answer:
         emails = orjson.loads(answer.read())["world"]["emails"]
-    is_on = {(e["contact_id"], e["message_id"]): e["deal_id"] for e in emails}
-    last = {line["row"]: line for line in lines if line["event"] == "result"}
+    current_deals = {(e["contact_id"], e["message_id"]): e["deal_id"] for e in emails}
+    last_results = {line["row"]: line for line in lines if line["event"] == "result"}
     checked = 0
-    for result in last.values():
+    for result in last_results.values():
         if result["status"] in ("done", "unchanged"):
             expected_deal = None if op == "unlink" else result["deal_id"]
-            assert is_on[result["contact_id"], result["message_id"]] == expected_deal, result
+            current_deal = current_deals[result["contact_id"], result["message_id"]]
+            assert current_deal == expected_deal, result
             checked += 1
     assert checked > MESSAGES // 2

@@ -1,7 +1,7 @@
-"""Answers that contradict themselves, or are no answers at all: a list to add to.
+"""Extensible list of answers that contradict themselves or make no sense.
 
-Each is what a server might send in place of the answer to a link, an unlink or a read. None says of
-an email that it was changed in a way that Zoho documents, so none may make a `done` on its own.
+A server might send each in place of the answer to a link, an unlink or a read. None says, in a way
+that Zoho documents, that an email was changed, so none of them alone may lead to a `done`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Good run folders of every kind, and the commands that read them."""
+"""Valid run folders of every kind, and the commands that read them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.e2e.command import Command, CommandResult, rows, write_mapping
 from tests.e2e.servers import Emulator
 
 RUN = "runs/run"
-"""Where a command of these tests finds the folder."""
+"""Path of the folder for commands in these tests."""
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "status": ("status", RUN),
     "check": ("status", RUN, "--check"),
@@ -28,22 +28,22 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "history": ("history", "MESSAGE"),
     "forget": ("forget", RUN, "--force"),
 }
-"""Every command that reads a run folder, by a name of these tests."""
+"""Every command that reads a run folder, by its name in these tests."""
 READERS = frozenset(COMMANDS) - {"list", "history"}
-"""Commands of one run; the others warn of a run that they cannot read, and go on."""
+"""Commands on a single run; the others warn about a run that they cannot read, and continue."""
 SENDERS = frozenset({"apply", "resume", "retry"})
 LEDGER_READERS = READERS - {"check", "status"}
-"""Commands that believe the ledger."""
+"""Commands that trust the ledger."""
 
 
 @dataclass(frozen=True)
 class GoodFolders:
-    """One folder of each kind, which no test changes.
+    """One valid folder of each kind, which no test changes.
 
     Args:
-        root: folder of the folders, each named by its kind.
-        emulator: the CRM that they are runs of.
-        message_id: an email of all of them.
+        root: parent of the folders, each of which is named after its kind.
+        emulator: the CRM of the runs.
+        message_id: an email that is in all of them.
     """
 
     root: Path
@@ -51,7 +51,7 @@ class GoodFolders:
     message_id: str
 
     def copy(self, kind: str, folder: Path) -> Command:
-        """Copy a folder, and return a command that works where the copy is."""
+        """Copy a folder, and return a command that runs where the copy is."""
         shutil.copytree(self.root / kind, folder / RUN)
         return Command(folder).with_env(**self.emulator.env())
 
@@ -62,7 +62,7 @@ class GoodFolders:
 
 
 def make_good_folders(root: Path, emulator: Emulator) -> GoodFolders:
-    """Make a folder of each kind: planned, stopped, killed and finished."""
+    """Create a folder of each kind: planned, stopped, killed and finished."""
     command = Command(root).with_env(**emulator.env())
     contact = emulator.world.contacts[0]
     mapping = write_mapping(root / "m.csv", rows(contact.free[:30], contact.a, Note="kept"))
@@ -92,7 +92,7 @@ def edit_record(run: Path, **changes: object) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes | str]:
-    """Return what is in a folder: the bytes of regular files, the kind of anything else."""
+    """Return the contents of a folder: bytes of regular files, modes of anything else."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         if path.is_file() and not path.is_symlink() and path.stat().st_size < 1 << 24

@@ -1,6 +1,6 @@
-"""What somebody may do to a run folder before it is handed over, and what must come of it.
+"""Ways to tamper with a run folder before it is handed over, and the required reactions.
 
-To add a case, add a `Tampering` to one of the lists; `test_tamperings.py` runs every command on it.
+To add a case, add a `Tampering` to one of the lists; `test_tamperings.py` runs commands on it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ class Tampering:
 
     Args:
         name: name of the case.
-        change: changes the run folder (first argument); the second is a file outside of it.
-        named: what the message of a refusal names.
-        kind: the good folder that is changed.
+        change: function that changes the run folder, its first argument; the second is a file
+            outside of it.
+        named: text that the message of a refusal must contain.
+        kind: the kind of valid folder that is changed.
         refused_by: commands that must refuse the folder; others may end in any documented way.
         untouched: whether no command may change anything in the folder.
     """
@@ -47,7 +48,7 @@ WRITTEN_FILES = (
     *("ledger.jsonl", "ledger.torn", "answers.jsonl", "timeline.jsonl", "rejects.csv"),
     *("verify.jsonl", "verify.torn", "verify-answers.jsonl", "lock", "verify.lock"),
 )
-"""Files that are changed in place."""
+"""Files that commands change in place."""
 OTHER_FILES = ("run.json", "plan.parquet", "names.parquet", "report.html")
 
 
@@ -90,7 +91,7 @@ def _socket(name: str) -> Change:
     def change(run: Path, _: Path) -> None:
         (run / name).unlink(missing_ok=True)
         if sys.platform != "win32":
-            # The path of a socket is short.
+            # The length of a socket's path is limited.
             with chdir(run), socket.socket(socket.AF_UNIX) as server:
                 server.bind(name)
 
@@ -141,7 +142,7 @@ def _planted() -> Iterator[Tampering]:
 
 
 def _lines(change: Callable[[list[bytes]], object], *, recorded: bool = True) -> Change:
-    """Change the lines of the ledger; `recorded` has run.json record that this is how it was."""
+    """Change the lines of the ledger and, if `recorded`, its hash in `run.json`."""
 
     def change_lines(run: Path, _: Path) -> None:
         lines = (run / "ledger.jsonl").read_bytes().splitlines(keepends=True)
@@ -233,7 +234,7 @@ def _damaged_lines() -> Iterator[Tampering]:
     yield _damaged("no-newline-in-8-GiB", _sparse)
 
 
-#: Commands that do not read every line need not see a damaged one: an export skips steps, ...
+#: Commands that read every line; others, such as an export, need not notice a damaged one.
 _EVERY_LINE = READERS - {"export", "check", "forget", "apply"}
 
 
@@ -374,7 +375,7 @@ def _record_changes() -> Iterator[Tampering]:
 
 
 def _fields(**fields: object) -> Change:
-    """Change fields of `run.json`."""
+    """Return a change of fields of `run.json`."""
 
     def change(run: Path, _: Path) -> None:
         edit_record(run, **fields)
@@ -383,7 +384,7 @@ def _fields(**fields: object) -> Change:
 
 
 def _content(name: str, content: bytes) -> Change:
-    """Replace a file."""
+    """Return a change that replaces a file."""
 
     def change(run: Path, _: Path) -> None:
         (run / name).write_bytes(content)
@@ -392,7 +393,7 @@ def _content(name: str, content: bytes) -> Change:
 
 
 def _replace_plan(query: str) -> Change:
-    """Replace the plan by the rows of a query over it, and record its hash."""
+    """Return a change that replaces the plan by a query over it, and records its hash."""
 
     def change(run: Path, outside: Path) -> None:
         plan, changed = run / "plan.parquet", outside.with_name("changed.parquet")

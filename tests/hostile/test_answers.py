@@ -1,4 +1,4 @@
-"""Runs against a server whose answers contradict themselves: no `done` that the CRM never saw."""
+"""Runs against a server with hostile answers never report a change that the CRM did not make."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.virtual import now, run_virtual
 
 MAX_REQUESTS = 400
 LONGEST_RUN = 3 * 86_400.0
-FOR_EVER = 10**9
+ALL_REQUESTS = 10**9
 
 
 @dataclass(slots=True)
 class HostileTransport:
-    """Carries requests to the CRM, but answers some itself.
+    """Transport to the CRM that answers some requests itself.
 
     Args:
-        crm: carries the others.
-        answer: what it answers.
-        methods: the methods of the requests that it answers.
-        count: how many of these it answers.
-        passes_on: whether the CRM gets them all the same, and carries them out.
+        crm: transport for the other requests.
+        answer: the answer to these requests.
+        methods: methods of the requests that it answers.
+        count: number of requests that it answers.
+        passes_on: whether the CRM executes these requests anyway.
     """
 
     crm: Transport
@@ -52,11 +52,11 @@ class HostileTransport:
 
 @dataclass(slots=True)
 class LateAnswers:
-    """Gives each request on a kind of connection the answer to the one before, now and then.
+    """Transport that at times returns the answer to the previous request of the same method.
 
     Args:
-        crm: carries the requests.
-        every: each how many-th answer comes twice.
+        crm: transport to the CRM.
+        every: interval, in requests, at which an answer is repeated.
     """
 
     crm: Transport
@@ -67,12 +67,12 @@ class LateAnswers:
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer | NoResponse:
-        own = await self.crm.send(method, url, headers, body)
+        answer = await self.crm.send(method, url, headers, body)
         if "/Emails" not in url:
-            return own
+            return answer
         self._requests += 1
-        previous, self._previous[method] = self._previous.get(method), own
-        return own if previous is None or self._requests % self.every else previous
+        previous, self._previous[method] = self._previous.get(method), answer
+        return answer if previous is None or self._requests % self.every else previous
 
 
 def case_of(op: Op, in_each: int = 3, **options: object) -> Case:
@@ -83,11 +83,11 @@ def case_of(op: Op, in_each: int = 3, **options: object) -> Case:
 
 
 def run_against(case: Case, wrap: Callable[[Transport], Transport]) -> None:
-    """Run a case against a hostile server: each `done` is true, and time and calls are bounded."""
+    """Check that a run has only true results and bounded time and calls with a hostile server."""
 
     async def run() -> tuple[SimulatedRun, float]:
-        began = now()
-        return await simulate(case, wrap_transport=wrap), now() - began
+        started_at = now()
+        return await simulate(case, wrap_transport=wrap), now() - started_at
 
     outcome, seconds = run_virtual(run())
     untrue = {
@@ -104,8 +104,8 @@ def run_against(case: Case, wrap: Callable[[Transport], Transport]) -> None:
 
 @pytest.mark.parametrize("answer", HOSTILE_ANSWERS.values(), ids=HOSTILE_ANSWERS)
 @pytest.mark.parametrize("op", [Op.LINK, Op.RELINK])
-def test_no_answer_makes_a_change_that_the_crm_never_saw(op: Op, answer: Answer) -> None:
-    for count, passes_on in ((2, False), (2, True), (FOR_EVER, False)):
+def test_no_answer_to_a_write_leads_to_a_false_result(op: Op, answer: Answer) -> None:
+    for count, passes_on in ((2, False), (2, True), (ALL_REQUESTS, False)):
         run_against(
             case_of(op),
             partial(
@@ -119,8 +119,8 @@ def test_no_answer_makes_a_change_that_the_crm_never_saw(op: Op, answer: Answer)
 
 
 @pytest.mark.parametrize("answer", HOSTILE_ANSWERS.values(), ids=HOSTILE_ANSWERS)
-def test_no_answer_to_a_read_makes_a_change_that_the_crm_never_saw(answer: Answer) -> None:
-    for count in (2, FOR_EVER):
+def test_no_answer_to_a_read_leads_to_a_false_result(answer: Answer) -> None:
+    for count in (2, ALL_REQUESTS):
         run_against(
             case_of(Op.RELINK),
             partial(
@@ -132,7 +132,5 @@ def test_no_answer_to_a_read_makes_a_change_that_the_crm_never_saw(answer: Answe
 @pytest.mark.parametrize("every", [1, 2, 3, 5])
 @pytest.mark.parametrize("in_each", [1, 3])
 @pytest.mark.parametrize("op", Op)
-def test_late_answers_make_no_change_that_the_crm_never_saw(
-    op: Op, in_each: int, every: int
-) -> None:
+def test_late_answers_lead_to_no_false_result(op: Op, in_each: int, every: int) -> None:
     run_against(case_of(op, in_each), partial(LateAnswers, every=every))

@@ -1,4 +1,4 @@
-"""A fetch goes on only from a folder that is as a fetch left it."""
+"""A fetch continues only from a folder that is as a fetch left it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOOKUP = {"event": "contact", "n": 0, "life": 1}
 
 @pytest.fixture(scope="module")
 def unfinished(good_folders: GoodFolders, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a fetch of four contacts that stopped after a few."""
+    """Return the folder of a fetch of four contacts that stopped partway."""
     path = tmp_path_factory.mktemp("fetch")
     result = fetch(good_folders, path, "--max-credits", "31")
     assert result == 4
@@ -96,7 +96,7 @@ def test_a_fetch_folder_that_was_tampered_with_is_refused(
         assert contents(path) == before
 
 
-def test_the_folder_of_a_fetch_may_be_copied(
+def test_a_fetch_folder_can_be_copied(
     good_folders: GoodFolders, unfinished: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(unfinished, tmp_path / "f.csv.fetching")

@@ -1,4 +1,4 @@
-"""Every command refuses a folder that was tampered with, in words, and leaves all else alone."""
+"""Every command refuses a folder that was tampered with, and changes nothing outside of it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tests.hostile.tamperings import TAMPERINGS, Tampering
 _CODES = {ExitCode.OK, ExitCode.ROWS_NOT_DONE, ExitCode.REFUSED, ExitCode.STOPPED, ExitCode.CREDITS}
 _OUTSIDE = b"mine\n"
 _COMMANDS_EACH = int(os.environ.get("BULKLINK_TEST_COMMANDS", "4"))
-"""Commands that each tampering is tried with, in turn; `make soak` tries all."""
+"""Number of commands that are run on each tampering, in turn; `make soak` runs all."""
 
 
 def _with_commands() -> Iterator[tuple[Tampering, list[str]]]:
     turn = cycle(COMMANDS)
     for tampering in TAMPERINGS:
         names = list(islice(turn, min(_COMMANDS_EACH, len(COMMANDS))))
-        next(turn)  # or the same commands would meet the same kinds of tampering
+        next(turn)  # otherwise the same commands would run on the same kinds of tampering
         yield tampering, names
 
 
 @pytest.mark.parametrize("kind", ["planned", "stopped", "killed", "finished"])
-def test_a_good_folder_is_refused_by_no_reader(
+def test_no_reader_refuses_a_valid_folder(
     good_folders: GoodFolders, kind: str, tmp_path: Path
 ) -> None:
     for name in ("status", "check", "list", "export", "report", "history", "plan-undo"):
@@ -41,7 +41,7 @@ def test_a_good_folder_is_refused_by_no_reader(
     ("tampering", "names"),
     [pytest.param(*pair, id=pair[0].name) for pair in _with_commands()],
 )
-def test_a_folder_that_was_tampered_with_ends_in_a_clear_refusal(
+def test_a_folder_that_was_tampered_with_is_refused_clearly(
     good_folders: GoodFolders,
     tampering: Tampering,
     names: list[str],

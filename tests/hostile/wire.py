@@ -1,4 +1,4 @@
-"""What a hostile server or a broken proxy sends to one request, byte for byte: a list to add to."""
+"""Extensible list of the bytes that a hostile server or a broken proxy sends to a request."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ DELETED = b'{"Emails":[{"code":"SUCCESS","details":{"message_id":"a1"},"status":
 
 
 def with_length(body: bytes, status: str = "200 OK", *headers: bytes) -> bytes:
-    """A whole answer."""
+    """Return a complete answer."""
     lines = [f"HTTP/1.1 {status}".encode(), *headers, b"Content-Length: %d" % len(body)]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 @dataclass(frozen=True, slots=True)
 class WireMisbehaviour:
-    """What is sent, and what must come of it.
+    """Misbehaviour of a server, and the required outcome.
 
     Args:
         name: what the server does.
-        send: sends it.
-        answer: status of the answer that comes of it; None where it is no answer.
-        says: a part of the reason why there is no answer.
+        send: function that sends the bytes.
+        answer: status of the resulting answer; None if there must be no answer.
+        says: text that the reason for the missing answer must contain.
     """
 
     name: str
@@ -47,7 +47,7 @@ def _sends(*parts: bytes, hangs_up: bool = True) -> Callable[[RawRequest], Await
 
 
 def _endlessly(head: bytes, part: bytes) -> Callable[[RawRequest], Awaitable[None]]:
-    """Send until the client ends the connection."""
+    """Return a function that sends until the client closes the connection."""
 
     async def send(visit: RawRequest) -> None:
         await visit.write(head)

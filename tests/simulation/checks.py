@@ -161,10 +161,10 @@ class _Checker:
         ):
             yield "its guard forbade the change"
         if status == "failed" and message.op is Op.RELINK and not foreign_changes:
-            is_torn = own_changes and current_deal_id != line.get(
+            is_half_done = own_changes and current_deal_id != line.get(
                 "previous_deal_id", current_deal_id
             )
-            if is_torn and code not in ("put-back-failed", "not-applied"):
+            if is_half_done and code not in ("put-back-failed", "not-applied"):
                 yield "it was not put back"
 
     def _check_evidence(self, message: Message, line: Line) -> Iterator[str]:

@@ -194,9 +194,9 @@ class InvariantMonitor:
         if stopped_by in _GRACEFUL_STOPS and not (
             self.stop.quota_exhausted or self.stop.unreachable
         ):
-            self._check_no_torn_relinks(was_unlinked_by_run)
+            self._check_no_half_done_relinks(was_unlinked_by_run)
 
-    def _check_no_torn_relinks(self, was_unlinked_by_run: Callable[[Message], bool]) -> None:
+    def _check_no_half_done_relinks(self, was_unlinked_by_run: Callable[[Message], bool]) -> None:
         """Check that no relink is left half done after a graceful stop."""
         previous_deals: dict[int, str | None] = {}
         for line in self._lines(self.machine.written):

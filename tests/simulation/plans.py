@@ -26,7 +26,7 @@ _VIRTUAL_COLUMNS = {
     "line": VirtualColumn(rows_before=1),
 }
 _NUMBERS = ("row", "group", "duplicate_of")
-_PLANS_KEPT = 256
+_MAX_CACHED_PLANS = 256
 
 
 class SimulatedPlan(SealedPlan):
@@ -80,7 +80,7 @@ def seal_plan(messages: Sequence[Message], *, in_order: bool = True) -> Simulate
     return inline(_seal)(tuple(messages), in_order=in_order)
 
 
-@lru_cache(_PLANS_KEPT)
+@lru_cache(_MAX_CACHED_PLANS)
 def _seal(messages: tuple[Message, ...], *, in_order: bool) -> SimulatedPlan:
     groups: dict[tuple[str, str], int] = {}
     rows = []

@@ -48,7 +48,7 @@ def max_requests_per_day(outcome: SimulatedRun) -> int:
     return max(sum(end - DAY < time <= end for time in times) for end in times)
 
 
-def torn_rows(case: Case, outcome: SimulatedRun) -> list[int]:
+def half_done_rows(case: Case, outcome: SimulatedRun) -> list[int]:
     return [m.row for m in case.messages if outcome.deal_of(m) is None]
 
 
@@ -79,7 +79,7 @@ async def test_no_credit_limit_leaves_a_relink_half_done(
         )
         first = await simulate(case)
         assert count_calls(first) <= limit
-        assert torn_rows(case, first) == []
+        assert half_done_rows(case, first) == []
         if limit >= 12 and emails == 2:  # enough for all reads and one complete relink
             outcome = await simulate(case, commands=commands, folder=tmp_path)
             assert count_statuses(outcome) == {"done": 3 * emails}
@@ -151,7 +151,7 @@ async def test_no_relink_is_left_half_done_if_the_crm_reports_credits(credits_: 
     case = relink_case(40, settings=settings, in_flight=4)
     outcome = await simulate(case)
     assert stopped_by(outcome) is StoppedBy.CREDITS
-    assert torn_rows(case, outcome) == []
+    assert half_done_rows(case, outcome) == []
 
 
 @pytest.mark.parametrize(

@@ -431,7 +431,7 @@ async def test_a_stop_holds_back_calls_that_wait_to_be_sent() -> None:
     assert not {row for line in unsent for row in line["rows"]} & outcome.results.keys()
 
 
-async def test_no_place_stands_empty_while_the_disk_works() -> None:
+async def test_all_calls_in_flight_are_used_while_the_disk_flushes() -> None:
     """The run takes as long as its calls, and no extra time for the disk."""
     groups = [(n, OWNERS[0], Op.LINK, 1) for n in range(2000)]
     for in_flight, latency in ((10, 0.05), (25, 0.2)):
