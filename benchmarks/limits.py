@@ -58,11 +58,11 @@ def orgs() -> dict[str, Org]:
     comes_and_goes = [(20 + 40 * n, 5 * ((n + 1) % 2)) for n in range(7)]
     down = [(30 + 4 * n, n) for n in range(16)]
     return {
-        "10 as told": Org(10, 10),
-        "5 where 10 are told": Org(10, 5),
-        "3 where 25 are told": Org(25, 3),
-        "18 where 25 are told": Org(25, 18),
-        "4 where 10 are told, 2 s a call": Org(10, 4, latency=2.0),
+        "10, as configured": Org(10, 10),
+        "5, but 10 configured": Org(10, 5),
+        "3, but 25 configured": Org(25, 3),
+        "18, but 25 configured": Org(25, 18),
+        "4, but 10 configured, 2 s a call": Org(10, 4, latency=2.0),
         "10, another program takes 5, on and off": Org(10, 10, background_calls=comes_and_goes),
         "20, steps to 5, 15, 10 and back": Org(
             20, 20, background_calls=((60, 15), (120, 5), (180, 10), (240, 0))
@@ -71,23 +71,23 @@ def orgs() -> dict[str, Org]:
         "4, rises to 20 after 100 s": Org(
             20, 20, background_calls=((0, 16), (100, 0)), latency=1.0
         ),
-        "7 where 10 are told, Retry-After": Org(10, 7, retry_after=True),
-        "12 where 20 are told, 4 s of penalty, Retry-After": Org(
+        "7, but 10 configured, Retry-After": Org(10, 7, retry_after=True),
+        "12, but 20 configured, 4 s of penalty, Retry-After": Org(
             20, 12, penalty=4.0, retry_after=True
         ),
         "20, then 10, 30 s of penalty, Retry-After": Org(
             20, 20, penalty=30.0, retry_after=True, background_calls=((60, 10), (180, 0))
         ),
-        "12 where 20 are told, unannounced penalty of 4 s, minutes 5 to 15": Org(
+        "12, but 20 configured, unannounced penalty of 4 s, minutes 5 to 15": Org(
             20, 12, penalty=4.0, duration=900
         ),
-        "12 where 20 are told, unannounced penalty of 10 s, minutes 5 to 15": Org(
+        "12, but 20 configured, unannounced penalty of 10 s, minutes 5 to 15": Org(
             20, 12, penalty=10.0, duration=900
         ),
-        "12 where 20 are told, 10 s, words that tell nothing, minutes 5 to 15": Org(
+        "12, but 20 configured, 10 s, text without a reason, minutes 5 to 15": Org(
             20, 12, penalty=10.0, explains_429=False, duration=900
         ),
-        "18 where 25 are told, words that tell nothing": Org(25, 18, explains_429=False),
+        "18, but 25 configured, text without a reason": Org(25, 18, explains_429=False),
     }
 
 
@@ -97,7 +97,7 @@ def policy_table() -> str:
         lines = [
             line for org_lines in pool.imap(measure_org, orgs(), chunksize=1) for line in org_lines
         ]
-    header = ["the CRM takes", "policy", "calls", "use", "429s", "after the first minute"]
+    header = ["the CRM accepts", "policy", "calls", "use", "429s", "after the first minute"]
     return table([*header, "time for as many calls"], lines)
 
 
@@ -114,7 +114,7 @@ def measure_org(name: str) -> list[list[str]]:
     since = LEARNING_SECONDS if org.duration > LEARNING_SECONDS else 0.0
     limit, best = max(fixed.items(), key=lambda item: item[1].count_successes(since))
     results = {
-        f"fixed at {org.client_limit}, as told": fixed[org.client_limit],
+        f"fixed at {org.client_limit}, as configured": fixed[org.client_limit],
         f"fixed at {limit}, best in hindsight": best,
         "adaptive": simulate_traffic(org),
     }
@@ -315,7 +315,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.real:
         header = ["calls in flight", "latency", "N·L/C", "bare loop", "run"]
-        header += ["run to bare loop", "run to N·L/C", "calls sent again"]
+        header += ["run to bare loop", "run to N·L/C", "calls retried"]
         lines = [measure_real_run(c, latency) for c in (10, 25) for latency in (0.05, 0.2)]
         name, text = "full-use", table(header, lines)
     elif arguments.rates:
