@@ -31,7 +31,7 @@ BASE = 5843104000000000000
 MODULE = str(BASE + 3735)
 PER_CONTACT = 20
 WORKERS = 16
-TICKS_A_SECOND = 100  # of /proc, on every usual Linux
+TICKS_A_SECOND = 100  # unit of CPU times in /proc on Linux
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def write_world(path: Path, emails: int) -> None:
-    """Write a world of contacts with twenty emails each, a line an email."""
+    """Write a world of contacts with twenty emails each, one email per line."""
     contacts = max(1, emails // PER_CONTACT)
     with path.open("w", encoding="utf-8") as out:
         out.write(f'{{"module_id":"{MODULE}","users":[')

@@ -1,9 +1,9 @@
-"""How often a run takes what its forecasts said, by the share of emails that were linked before.
+"""How often a run needs the credits that its forecasts said, by the share of emails linked before.
 
     python benchmarks/forecast.py [--seeds N] [--write]
 
-Each run links the emails of a generated world in which some contacts have very many emails, by
-one owner a contact or three. The emulator serves it in this process, on 127.0.0.1.
+Each run links the emails of a generated world in which some contacts have very many emails, with
+one or three owners per contact. The emulator serves it in this process, on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _credits_used(result: RunResult) -> int:
 
 
 def summarize(share: float, owners: int, samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Return the row of the table for some runs of a kind."""
+    """Return the row of the table for runs of one kind."""
 
     def in_range(ranges: Sequence[CreditRange]) -> str:
         hits = sum(

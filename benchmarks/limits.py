@@ -1,10 +1,10 @@
-"""Use of an org's limits: policies of calls in flight by org, real runs, and calls a second.
+"""Use of an org's limits: policies of calls in flight, real runs, and calls per second.
 
-The policies run on a virtual clock against the emulator in process, so that machine and load do
-not matter: a fixed limit as configured, the best fixed limit in hindsight, and the adaptive one.
-The real runs send 2,000 link calls over a socket, ledger on disk, timed from the first call to the
-last, and a bare aiohttp loop sends the same. The rates are those of four limiters on a virtual
-clock that wakes late.
+By default, the policies run on a virtual clock against the emulator in the same process, so that
+the machine and its load do not matter: a fixed limit as configured, the best fixed limit in
+hindsight, and the adaptive one. With --real, 2,000 link calls go over a socket with the ledger on
+disk, timed from the first call to the last, and a bare aiohttp loop sends the same. With --rates,
+four limiters of calls per second run on a virtual clock that wakes late.
 
     python benchmarks/limits.py [--real | --rates] [--write]
 """
@@ -39,15 +39,15 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # for the simulation, which is not installed
 CALLS = 2_000
 FIXED_LIMITS = (1, 2, 3, 4, 5, 7, 10, 12, 15, 18, 20, 25)
-"""Fixed limits of which the best is taken."""
+"""Fixed limits that are tried; the best one counts."""
 LEARNING_SECONDS = 300.0
-"""Seconds after which calls count, in orgs that are simulated for longer."""
+"""Seconds before calls are counted, in orgs that are simulated for longer."""
 RATES = (1, 10, 50, 500, 5_000)
 WAITING_CALLS = 100
 LATE_SECONDS = 0.008
-"""How late the clock wakes, at most: each time anew, between nothing and this."""
+"""Longest delay of a wake-up; each delay is random, from 0 to this."""
 VERY_LATE_SECONDS = 0.3
-"""The same on a machine that has too much to do."""
+"""The same on an overloaded machine."""
 OWNER, DEAL, FIRST = "5843104000000424672", "5843104000004382122", 5843104000000100000
 
 
@@ -92,7 +92,7 @@ def orgs() -> dict[str, Org]:
 
 
 def policy_table() -> str:
-    """Return the table policy by org: use, 429s, time against the best in hindsight."""
+    """Return the table of policies by org: use, 429s, time compared with the best in hindsight."""
     with multiprocessing.Pool() as pool:
         lines = [
             line for org_lines in pool.imap(measure_org, orgs(), chunksize=1) for line in org_lines
@@ -214,7 +214,7 @@ def body(row: dict[str, str]) -> bytes:
 
 
 class Schedule:
-    """Calls at the moments of a schedule (GCRA), without aiolimiter.
+    """Rate limiter that follows a schedule (GCRA), without aiolimiter.
 
     Args:
         rate: calls a second.
@@ -236,7 +236,7 @@ Acquire = Callable[[], Awaitable[None]]
 
 
 def rate_limiters(rate: float) -> dict[str, Callable[[], Acquire]]:
-    """Return what makes each limiter, by its description."""
+    """Return the factory of each limiter, by its description."""
     from bulklink.engine.ratelimit.rate import RateLimiter
     from bulklink.engine.shutdown import StopController
 
@@ -249,7 +249,7 @@ def rate_limiters(rate: float) -> dict[str, Callable[[], Acquire]]:
 
 
 def rate_table() -> str:
-    """Return the table limiter by rate: starts in a second, and use, as the clock wakes late."""
+    """Return the table of limiters by rate: starts per second, and use, with a late clock."""
     rows = []
     for rate in RATES:
         promise = int(rate + max(1, rate / 100))
@@ -273,7 +273,7 @@ def mark_beyond(count: int, promise: int) -> str:
 def start_times(
     make_acquire: Callable[[], Acquire], seconds: float, max_lateness: float
 ) -> list[float]:
-    """Return when calls start, of which many wait all the time, as the clock wakes late."""
+    """Return when calls start if many wait all the time and the clock wakes late."""
     from tests.virtual import VirtualLoop
 
     rng = random.Random(1)

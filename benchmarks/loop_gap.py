@@ -1,8 +1,8 @@
 """Longest gap of the event loop in each command on a run of a million messages.
 
-A gap is the time between a return of the loop's `select` and its next call: so long Ctrl-C is not
-answered and no line of progress is drawn. Each command runs in a process of its own against a
-server that answers at once. A command without an event loop is interrupted by Ctrl-C itself.
+A gap is the time between a return of the loop's `select` and its next call, in which Ctrl-C is not
+answered and no progress is drawn. Each command runs in a process of its own against a server that
+answers at once. Ctrl-C interrupts a command without an event loop directly.
 
     python benchmarks/loop_gap.py [--messages 1000000] [--write]
 """
@@ -31,7 +31,7 @@ _PER_PAGE = 10
 _FIRST_CONTACT = 5843104000000100000
 _DEAL = 5843104000004382122
 _EXPECTED_EXITS = (0, 4)
-"""All is done, or no credits are left, as in the half of a run."""
+"""Exit codes: all is done, or, for half of a run, no credits are left."""
 
 
 class ReadingServer(Server):
@@ -100,7 +100,7 @@ def run_measured(result: Path, arguments: list[str]) -> None:
 
 
 def commands(folder: Path, messages: int) -> dict[str, list[str]]:
-    """Return the commands by name, each of which goes on from those before it."""
+    """Return the commands by name; each continues from those before it."""
     mapping, run = str(folder / "mapping.csv"), str(folder / "run")
     contacts = folder / "contacts.txt"
     contacts.write_text(

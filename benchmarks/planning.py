@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 MEMORY = "512MB"
 HEADER = "contact_id,owner_id,message_id,deal_id,deal_name,Note\n"
-#: The loop holds every row in memory; beyond this it says nothing new and takes minutes.
+#: The loop holds every row in memory; more rows would take minutes and show nothing new.
 LOOP_ROWS = 3_000_000
 COLUMNS = (
     "rows",
@@ -81,7 +81,7 @@ def write_mapping(path: Path, rows: int, *, quoted: bool) -> None:
 
 
 def bare_sort(path: Path, folder: Path) -> int:
-    """Sort the file by DuckDB alone."""
+    """Sort the file with DuckDB alone."""
     with duckdb.connect(
         config={"memory_limit": MEMORY, "temp_directory": str(folder / "spill")}
     ) as connection:
@@ -141,20 +141,20 @@ STEPS: dict[str, Callable[[Path, Path], int]] = {
 if sys.platform == "win32":
 
     def peak_memory() -> int:
-        """Say 0: how much memory the process has held cannot be told here."""
+        """Return 0, because Windows does not report peak memory here."""
         return 0
 
 else:
     import resource
 
     def peak_memory() -> int:
-        """Say how much memory the process has held at most, in MB."""
+        """Return the peak memory of the process in MB."""
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return held >> (20 if sys.platform == "darwin" else 10)
 
 
 def run_step(name: str, path: Path, folder: Path) -> None:
-    """Do one step in this process and print what it took."""
+    """Run one step in this process and print its time and memory."""
     wall, cpu = time.perf_counter(), time.process_time()
     count = STEPS[name](path, folder)
     figures = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
@@ -162,7 +162,7 @@ def run_step(name: str, path: Path, folder: Path) -> None:
 
 
 def run_step_in_subprocess(name: str, path: Path, folder: Path) -> dict[str, float]:
-    """Do one step in a process of its own."""
+    """Run one step in a process of its own."""
     command = [sys.executable, __file__, "--step", name, str(path), str(folder)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     figures: dict[str, float] = json.loads(output)

@@ -2,8 +2,8 @@
 
     python benchmarks/rounded_ids.py [ROWS] [--rounds N]
 
-The two take turns, so that what else the machine does hits both alike; the least CPU time of each
-counts.
+The two take turns, so that other load on the machine affects both equally. The lowest CPU time of
+each counts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Messages a second and CPU a message of a link run, compared with a bare aiohttp loop.
+"""Messages per second and CPU per message of a link run, compared with a bare aiohttp loop.
 
 Both send the same bodies to the same local server, which answers at once, and parse the same
-answers; the bare loop has no ledger and no limits, and discards the answers. They run in turn, so
-that a noisy machine disturbs both alike: quote the ratios, not the figures.
+answers; the bare loop has no ledger and no limits, and discards the answers. They take turns,
+so that other load on the machine affects both equally. Quote the ratios, not the figures.
 
     python benchmarks/sending.py [--messages 200000] [--rounds 3]
 """
@@ -109,7 +109,7 @@ def measure_command(command: list[str], env: dict[str, str]) -> Figures:
 
 
 def measure(messages: int, rounds: int, folder: Path) -> dict[str, list[Figures]]:
-    """Run the bare loop and the commands once a round, in turn."""
+    """Run the bare loop and the commands in turn, once per round."""
     mapping = folder / "mapping.csv"
     write_mapping(mapping, messages)
     figures: dict[str, list[Figures]] = {}

@@ -20,9 +20,9 @@ BULKLINK = (sys.executable, "-m", "bulklink")
 MODULE = "5843104000000002181"
 """Id of the Deals module in `token_environment`."""
 ACCESS_TOKEN = "1000.8cb99dxxxxxxxxxxxxx9be93.9b8xxxxxxxxxxxxxxxf"
-"""As long as Zoho's: what masks it has as much to do."""
+"""As long as Zoho's, so that masking it takes as much time."""
 PER_CALL = 20
-"""Messages a call."""
+"""Messages per call."""
 
 
 @contextmanager
@@ -99,7 +99,7 @@ class Server(asyncio.Protocol):
 
 
 def write_mapping(path: Path, messages: int) -> None:
-    """Write a mapping of full groups: 20 messages a contact."""
+    """Write a mapping of full groups: 20 messages per contact."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["contact_id", "owner_id", "message_id", "deal_id"])

@@ -32,10 +32,10 @@ _WORLD = (
 )
 _CRM = ("--latency", "0.6", "--concurrency", "20")
 _REFUSING_CONTACT = 90
-"""Place in the world of a contact whose emails may not be linked to its deals."""
+"""Index of the contact in the world whose emails cannot be linked to its deals."""
 _COMMAND = ("link", "mapping.csv", "--run-dir", "change")
 _SHOWN_SHARE = 60
-"""The frame that is shown is the first after so many percent."""
+"""Percent of the run; the first frame after it is shown."""
 _FRAME_END = re.compile(r"\r?\x1b\[2K(?:\x1b\[1A\x1b\[2K)*|\x1b\[\?25[lh]")
 """What the live view writes between two frames: cursor movements and erasures."""
 _FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
