@@ -31,7 +31,7 @@ BASE = 5843104000000000000
 MODULE = str(BASE + 3735)
 PER_CONTACT = 20
 WORKERS = 16
-TICKS_A_SECOND = 100  # of /proc, on all common Linux systems
+TICKS_A_SECOND = 100  # unit of CPU times in /proc on Linux
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Accuracy of a run's forecasts, by the share of emails that were linked before.
+"""How often a run needs the credits that its forecasts said, by the share of emails linked before.
 
     python benchmarks/forecast.py [--seeds N] [--write]
 
@@ -100,7 +100,7 @@ def _credits_used(result: RunResult) -> int:
 
 
 def summarize(share: float, owners: int, samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Return the row of the table for runs with one share and number of owners."""
+    """Return the row of the table for runs of one kind."""
 
     def in_range(ranges: Sequence[CreditRange]) -> str:
         hits = sum(

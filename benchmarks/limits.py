@@ -1,10 +1,10 @@
-"""Use of an org's limits: by policies of calls in flight, real runs, and rate limiters.
+"""Use of an org's limits: policies of calls in flight, real runs, and calls per second.
 
-The policies are a fixed limit as configured, the best fixed limit in hindsight, and the adaptive
-limit. They run on a virtual clock against the emulator in this process, so machine and load do not
-matter. The real runs send 2,000 link calls over a socket with the ledger on disk, timed from the
-first call to the last result, and a bare aiohttp loop sends the same calls. The rates compare four
-limiters on a virtual clock that wakes late.
+By default, the policies run on a virtual clock against the emulator in the same process, so that
+the machine and its load do not matter: a fixed limit as configured, the best fixed limit in
+hindsight, and the adaptive one. With --real, 2,000 link calls go over a socket with the ledger on
+disk, timed from the first call to the last, and a bare aiohttp loop sends the same. With --rates,
+four limiters of calls per second run on a virtual clock that wakes late.
 
     python benchmarks/limits.py [--real | --rates] [--write]
 """
@@ -39,13 +39,13 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # for the simulation, which is not installed
 CALLS = 2_000
 FIXED_LIMITS = (1, 2, 3, 4, 5, 7, 10, 12, 15, 18, 20, 25)
-"""Fixed limits that are tried to find the best."""
+"""Fixed limits that are tried; the best one counts."""
 LEARNING_SECONDS = 300.0
-"""Seconds before calls count in orgs that are simulated for longer."""
+"""Seconds before calls are counted, in orgs that are simulated for longer."""
 RATES = (1, 10, 50, 500, 5_000)
 WAITING_CALLS = 100
 LATE_SECONDS = 0.008
-"""Maximum of the random lateness of each wake-up."""
+"""Longest delay of a wake-up; each delay is random, from 0 to this."""
 VERY_LATE_SECONDS = 0.3
 """The same on an overloaded machine."""
 OWNER, DEAL, FIRST = "5843104000000424672", "5843104000004382122", 5843104000000100000
@@ -59,46 +59,46 @@ def orgs() -> dict[str, Org]:
     down = [(30 + 4 * n, n) for n in range(16)]
     return {
         "10, as configured": Org(10, 10),
-        "5, configured as 10": Org(10, 5),
-        "3, configured as 25": Org(25, 3),
-        "18, configured as 25": Org(25, 18),
-        "4, configured as 10, 2 s per call": Org(10, 4, latency=2.0),
-        "10, another program uses 5 on and off": Org(10, 10, background_calls=comes_and_goes),
-        "20, stepping to 5, 15, 10 and back": Org(
+        "5, but 10 configured": Org(10, 5),
+        "3, but 25 configured": Org(25, 3),
+        "18, but 25 configured": Org(25, 18),
+        "4, but 10 configured, 2 s a call": Org(10, 4, latency=2.0),
+        "10, another program takes 5, on and off": Org(10, 10, background_calls=comes_and_goes),
+        "20, steps to 5, 15, 10 and back": Org(
             20, 20, background_calls=((60, 15), (120, 5), (180, 10), (240, 0))
         ),
         "20, falling gradually to 5": Org(20, 20, background_calls=down),
         "4, rising to 20 after 100 s": Org(
             20, 20, background_calls=((0, 16), (100, 0)), latency=1.0
         ),
-        "7, configured as 10, Retry-After": Org(10, 7, retry_after=True),
-        "12, configured as 20, penalty of 4 s, Retry-After": Org(
+        "7, but 10 configured, Retry-After": Org(10, 7, retry_after=True),
+        "12, but 20 configured, 4 s of penalty, Retry-After": Org(
             20, 12, penalty=4.0, retry_after=True
         ),
         "20, then 10, penalty of 30 s, Retry-After": Org(
             20, 20, penalty=30.0, retry_after=True, background_calls=((60, 10), (180, 0))
         ),
-        "12, configured as 20, unannounced penalty of 4 s, minutes 5 to 15": Org(
+        "12, but 20 configured, unannounced penalty of 4 s, minutes 5 to 15": Org(
             20, 12, penalty=4.0, duration=900
         ),
-        "12, configured as 20, unannounced penalty of 10 s, minutes 5 to 15": Org(
+        "12, but 20 configured, unannounced penalty of 10 s, minutes 5 to 15": Org(
             20, 12, penalty=10.0, duration=900
         ),
-        "12, configured as 20, penalty of 10 s, inconclusive text, minutes 5 to 15": Org(
+        "12, but 20 configured, 10 s, text without a reason, minutes 5 to 15": Org(
             20, 12, penalty=10.0, explains_429=False, duration=900
         ),
-        "18, configured as 25, inconclusive text": Org(25, 18, explains_429=False),
+        "18, but 25 configured, text without a reason": Org(25, 18, explains_429=False),
     }
 
 
 def policy_table() -> str:
-    """Return a table of use, 429s and relative time, by org and policy."""
+    """Return the table of policies by org: use, 429s, time compared with the best in hindsight."""
     with multiprocessing.Pool() as pool:
         lines = [
             line for org_lines in pool.imap(measure_org, orgs(), chunksize=1) for line in org_lines
         ]
-    header = ["limit of the CRM", "policy", "calls", "use", "429s", "429s after the first minute"]
-    return table([*header, "time for the same calls"], lines)
+    header = ["the CRM accepts", "policy", "calls", "use", "429s", "after the first minute"]
+    return table([*header, "time for as many calls"], lines)
 
 
 def measure_org(name: str) -> list[list[str]]:
@@ -214,7 +214,7 @@ def body(row: dict[str, str]) -> bytes:
 
 
 class Schedule:
-    """Limiter that starts calls by a schedule (GCRA), without aiolimiter.
+    """Rate limiter that follows a schedule (GCRA), without aiolimiter.
 
     Args:
         rate: calls per second.
@@ -236,7 +236,7 @@ Acquire = Callable[[], Awaitable[None]]
 
 
 def rate_limiters(rate: float) -> dict[str, Callable[[], Acquire]]:
-    """Return a factory for each limiter, by description."""
+    """Return the factory of each limiter, by its description."""
     from bulklink.engine.ratelimit.rate import RateLimiter
     from bulklink.engine.shutdown import StopController
 
@@ -249,7 +249,7 @@ def rate_limiters(rate: float) -> dict[str, Callable[[], Acquire]]:
 
 
 def rate_table() -> str:
-    """Return a table of starts per second and use on a late clock, by rate and limiter."""
+    """Return the table of limiters by rate: starts per second, and use, with a late clock."""
     rows = []
     for rate in RATES:
         promise = int(rate + max(1, rate / 100))
@@ -273,7 +273,7 @@ def mark_beyond(count: int, promise: int) -> str:
 def start_times(
     make_acquire: Callable[[], Acquire], seconds: float, max_lateness: float
 ) -> list[float]:
-    """Return the start times of calls that are always waiting, on a clock that wakes late."""
+    """Return when calls start if many wait all the time and the clock wakes late."""
     from tests.virtual import VirtualLoop
 
     rng = random.Random(1)
@@ -315,7 +315,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.real:
         header = ["calls in flight", "latency", "N·L/C", "bare loop", "run"]
-        header += ["run : bare loop", "run : N·L/C", "retried calls"]
+        header += ["run to bare loop", "run to N·L/C", "calls retried"]
         lines = [measure_real_run(c, latency) for c in (10, 25) for latency in (0.05, 0.2)]
         name, text = "full-use", table(header, lines)
     elif arguments.rates:

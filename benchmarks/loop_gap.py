@@ -1,7 +1,7 @@
 """Longest gap of the event loop in each command on a run of a million messages.
 
-A gap is the time between a return of the loop's `select` and its next call, during which Ctrl-C is
-not answered and no progress is drawn. Each command runs in its own process against a server that
+A gap is the time between a return of the loop's `select` and its next call, in which Ctrl-C is not
+answered and no progress is drawn. Each command runs in a process of its own against a server that
 answers at once. Ctrl-C interrupts a command without an event loop directly.
 
     python benchmarks/loop_gap.py [--messages 1000000] [--write]
@@ -31,7 +31,7 @@ _PER_PAGE = 10
 _FIRST_CONTACT = 5843104000000100000
 _DEAL = 5843104000004382122
 _EXPECTED_EXITS = (0, 4)
-"""Exit codes of a finished run, and of the first half of a run, which uses up its credits."""
+"""Exit codes: all is done, or, for half of a run, no credits are left."""
 
 
 class ReadingServer(Server):

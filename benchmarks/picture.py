@@ -1,8 +1,7 @@
 """Screenshot of a report for the README, taken from a run against the emulator.
 
-In this run, other programs use some calls in flight at times, links to the deals of some contacts
-are refused, and some emails are on other deals. It takes about two minutes and needs the system's
-Chromium.
+At times other programs use some of the calls in flight, calls for some contacts are refused, and
+some emails are on another deal. This takes about two minutes, and needs Chromium on the system.
 
     python benchmarks/picture.py [docs/report.png]
 """
@@ -29,7 +28,7 @@ _WORLD = (
 )
 _CRM = ("--latency", "0.4", "--concurrency", "20", "--background-plan", "12=9,24=0,36=5,48=0")
 _REFUSING_CONTACTS = 12
-"""Number of contacts whose emails must not be linked to their deals."""
+"""Number of contacts whose emails cannot be linked to their deals."""
 _HIDDEN_PARTS = (
     "nav, footer, #refused, #calls, #plan, #settings, #failures h3 ~ h3, #failures h3 ~ h3 ~ *"
 )
@@ -55,7 +54,7 @@ def serve_crm(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def take_picture(page: Path, picture: Path) -> None:
-    """Take a screenshot of a page without the parts that do not fit."""
+    """Take a screenshot of a page, without the parts that do not fit."""
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"))
         tab = browser.new_page(viewport={"width": 1000, "height": 700}, color_scheme="light")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 MEMORY = "512MB"
 HEADER = "contact_id,owner_id,message_id,deal_id,deal_name,Note\n"
-#: The loop holds every row in memory; with more rows it takes minutes and shows nothing new.
+#: The loop holds every row in memory; more rows would take minutes and show nothing new.
 LOOP_ROWS = 3_000_000
 COLUMNS = (
     "rows",
@@ -141,20 +141,20 @@ STEPS: dict[str, Callable[[Path, Path], int]] = {
 if sys.platform == "win32":
 
     def peak_memory() -> int:
-        """Return 0, as peak memory cannot be determined on Windows."""
+        """Return 0, because Windows does not report peak memory here."""
         return 0
 
 else:
     import resource
 
     def peak_memory() -> int:
-        """Return the peak memory of this process, in MB."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak >> (20 if sys.platform == "darwin" else 10)
+        """Return the peak memory of the process in MB."""
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return held >> (20 if sys.platform == "darwin" else 10)
 
 
 def run_step(name: str, path: Path, folder: Path) -> None:
-    """Run one step in this process and print its figures."""
+    """Run one step in this process and print its time and memory."""
     wall, cpu = time.perf_counter(), time.process_time()
     count = STEPS[name](path, folder)
     figures = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
@@ -162,7 +162,7 @@ def run_step(name: str, path: Path, folder: Path) -> None:
 
 
 def run_step_in_subprocess(name: str, path: Path, folder: Path) -> dict[str, float]:
-    """Run one step in its own process and return its figures."""
+    """Run one step in a process of its own."""
     command = [sys.executable, __file__, "--step", name, str(path), str(folder)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     figures: dict[str, float] = json.loads(output)

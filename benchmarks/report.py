@@ -1,7 +1,7 @@
 """HTML report of a large run: time to generate it, its size, and time until a browser shows it.
 
-bulklink seals each run folder. This script writes the ledger and the timeline as a run with a pause
-of two days would. It needs the system's Chromium.
+Each run folder is sealed by bulklink; its this script writes a ledger and a timeline like those of
+a run of some hours with a pause of two days. Chromium is the system's own.
 
     python benchmarks/report.py [--messages 1000000] [--write]
 """
@@ -39,7 +39,7 @@ _OPENED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
 
 
 def cells(row: int) -> tuple[str, str, str, str]:
-    """Return contact, owner, message and deal id of a row, as long as Zoho's."""
+    """Return contact, owner, message and deal of a row, with ids as long as Zoho's."""
     contact = 5843104000010000000 + row // 8
     owner = 5843104000020000000 + contact % _OWNERS
     deal = 5843104000030000000 + contact % _DEALS

@@ -2,7 +2,7 @@
 
     python benchmarks/rounded_ids.py [ROWS] [--rounds N]
 
-The two run in turn, so that other load on the machine affects both alike; the minimum CPU time of
+The two take turns, so that other load on the machine affects both equally. The lowest CPU time of
 each counts.
 """
 

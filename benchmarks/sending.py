@@ -1,8 +1,8 @@
 """Messages per second and CPU per message of a link run, compared with a bare aiohttp loop.
 
 Both send the same bodies to the same local server, which answers at once, and parse the same
-answers; the bare loop has no ledger and no limits, and discards the answers. They run in turn, so
-that other load on the machine affects both alike: quote the ratios, not the figures.
+answers; the bare loop has no ledger and no limits, and discards the answers. They take turns,
+so that other load on the machine affects both equally. Quote the ratios, not the figures.
 
     python benchmarks/sending.py [--messages 200000] [--rounds 3]
 """

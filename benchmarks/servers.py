@@ -20,7 +20,7 @@ BULKLINK = (sys.executable, "-m", "bulklink")
 MODULE = "5843104000000002181"
 """Id of the Deals module in `token_environment`."""
 ACCESS_TOKEN = "1000.8cb99dxxxxxxxxxxxxx9be93.9b8xxxxxxxxxxxxxxxf"
-"""As long as Zoho's tokens, so that masking it takes as long."""
+"""As long as Zoho's, so that masking it takes as much time."""
 PER_CALL = 20
 """Messages per call."""
 
@@ -99,7 +99,7 @@ class Server(asyncio.Protocol):
 
 
 def write_mapping(path: Path, messages: int) -> None:
-    """Write a mapping of full groups, with 20 messages per contact."""
+    """Write a mapping of full groups: 20 messages per contact."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["contact_id", "owner_id", "message_id", "deal_id"])

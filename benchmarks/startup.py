@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py [--rounds 20] [--write]
 
-Measures whole processes in turn, so that other load on the machine affects all of them alike.
+Whole processes take turns, so that other load on the machine affects all of them equally.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     timings: dict[str, list[float]] = {command: [time_command(command)] for command in COMMANDS}
     for times in timings.values():
-        times.clear()  # the first run only warms the file cache
+        times.clear()  # the first round reads the files from disk
     for _ in range(arguments.rounds):
         for command, times in timings.items():
             times.append(time_command(command))

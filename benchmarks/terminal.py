@@ -32,10 +32,10 @@ _WORLD = (
 )
 _CRM = ("--latency", "0.6", "--concurrency", "20")
 _REFUSING_CONTACT = 90
-"""Position in the world of a contact whose emails must not be linked to its deals."""
+"""Index of the contact in the world whose emails cannot be linked to its deals."""
 _COMMAND = ("link", "mapping.csv", "--run-dir", "change")
 _SHOWN_SHARE = 60
-"""Percentage from which on the first frame is shown."""
+"""Percent of the run; the first frame after it is shown."""
 _FRAME_END = re.compile(r"\r?\x1b\[2K(?:\x1b\[1A\x1b\[2K)*|\x1b\[\?25[lh]")
 """Control sequences that the live view writes between two frames."""
 _FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"

@@ -1,9 +1,9 @@
 """CPU of a link run with a progress view at a terminal, and the view's share of it.
 
 The same mapping is sent to the same local server, which answers at once: at full speed, and at 40
-calls per second, the rate of a CRM that takes half a second for each of 20 calls in flight. Runs
-without and with a view are measured in turn, as whole processes. A view costs less than the
-variation between such runs on a busy machine, so a third run measures the CPU of its own view.
+calls a second, the rate of a CRM that needs half a second for each of 20 calls in flight. Runs
+without and with a view take turns, as whole processes. On a busy machine such runs differ by more
+than a view costs, so a third run measures the CPU of its own view.
 
     python benchmarks/watching.py [--rounds 5] [--write]
 """

@@ -1,4 +1,4 @@
-"""The wheel and the source distribution of the checkout, built as a release is."""
+"""Wheel and source distribution of the checkout, built as for a release."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ UV = Path(sys.executable).parent / ("uv.exe" if sys.platform == "win32" else "uv
 
 @dataclass(frozen=True, slots=True)
 class Dists:
-    """What was built."""
+    """Paths of the built files."""
 
     wheel: Path
     sdist: Path
 
 
 def build_dists(folder: Path, source: Path = ROOT) -> Dists:
-    """Build both from a folder with the sources, without a registry."""
+    """Build both from a folder with the sources, without access to a registry."""
     process = subprocess.run(
         [
             *(UV, "build", "--quiet", "--offline", "--no-build-isolation", "--sdist", "--wheel"),

@@ -1,4 +1,4 @@
-"""Writes docs/reference.md from the commands themselves; `make docs` runs it.
+"""Generator of docs/reference.md from the commands; `make docs` runs it.
 
 What no command says of itself is defined here: exit codes, variables of a connection, the states of
 a run, and why a run stops.
@@ -107,7 +107,7 @@ def reference() -> str:
 
 
 def error_codes() -> dict[str, str]:
-    """Return the codes of errors, each with when it is raised."""
+    """Return the error codes, and when each is raised."""
     kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind)]
     occasions: dict[str, list[str]] = {}
     for kind in kinds:
@@ -143,7 +143,7 @@ def _command(command: click.Command, parent: str, level: int = 3) -> Iterator[st
 
 
 def _help_text(command: click.Command) -> Iterator[str]:
-    """Yield what a help says; what stands in it line by line is shown so, but the examples."""
+    """Yield the text of a help; preformatted lines stay so, and examples are left out."""
     for part in (command.help or "").split("\n\n"):
         text = inspect.cleandoc(part)
         if not text.startswith("\b"):
@@ -153,7 +153,7 @@ def _help_text(command: click.Command) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """Return a text in which signs that Markdown reads stand for themselves."""
+    """Return a text with the special characters of Markdown escaped."""
     parts = text.split("`")
     parts[::2] = [re.sub(r"([*<])", r"\\\1", part) for part in parts[::2]]
     return "`".join(parts)
@@ -213,7 +213,7 @@ def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str
 
 
 def _cell(text: str) -> str:
-    """Return a text that no bar in it cuts into two cells."""
+    """Return a text for a table cell, with its bars escaped."""
     return text.replace("\\|", "|").replace("|", "\\|")
 
 

@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md: the modules that it names exist, and a row does pass those of its walk."""
+"""ARCHITECTURE.md names modules that exist, and a row passes through those of its walk."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def test_every_package_is_named() -> None:
 
 def test_the_walk_and_the_glossary_are_short() -> None:
     assert 10 < len(WALK) <= 20
-    assert 20 <= len(GLOSSARY) - 1 <= 25  # the head of the table is no term
+    assert 20 <= len(GLOSSARY) - 1 <= 25  # without the header of the table
 
 
 async def test_a_row_passes_the_modules_of_its_walk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first is the command itself, which the library does not pass."""
+    """The first module is the command itself, which a call of the library does not use."""
     passed: set[str] = set()
 
     def note(frame: FrameType, event: str, _: object) -> None:
@@ -54,7 +54,7 @@ async def test_a_row_passes_the_modules_of_its_walk(
             passed.add(frame.f_code.co_filename)
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    from bulklink import run  # noqa: PLC0415 - so that its import is not taken for the walk
+    from bulklink import run  # noqa: PLC0415 - imported before profiling starts
 
     async with local_crm() as crm:
         threading.setprofile(note)

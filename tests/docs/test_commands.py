@@ -1,4 +1,4 @@
-"""Every command that the documentation shows is one that bulklink takes, with its options."""
+"""Every command in the documentation exists, with its options."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ NAMED = [
 
 @pytest.fixture(autouse=True)
 def profile_of_the_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the profile `test`, and none of the developer's."""
+    """Provide the profile `test`, and hide those of the developer."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     profile = tmp_path / "bulklink" / "profiles" / "test.toml"
     profile.parent.mkdir(parents=True)
@@ -67,7 +67,7 @@ def profile_of_the_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("command", SHOWN)
 def test_a_command_that_is_shown_is_valid(command: str) -> None:
-    # A drive path of Windows has backslashes, which a shell of Unix would take away.
+    # shlex would remove the backslashes of a Windows path.
     words = shlex.split(command.replace("\\", "/"))
     if "--help" not in words:
         assert parse_context(words).command_path.startswith("bulklink")

@@ -1,4 +1,4 @@
-"""What is released: the wheel has all that bulklink needs, whatever it was built from."""
+"""Release files: the wheel is complete, whether it is built from the checkout or the sdist."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _contents(wheel: Path) -> dict[str, bytes]:
 
 
 def _files(folder: Path) -> set[str]:
-    """Return the files below a folder, without what Python leaves there."""
+    """Return the files below a folder, without Python's caches."""
     return {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")

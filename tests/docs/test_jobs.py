@@ -1,4 +1,4 @@
-"""docs/jobs.md: its example can be planned, and its error is the real one."""
+"""The example in docs/jobs.md can be planned, and the error it shows is the real one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/library.md: its programs run as they stand, and it tells of every public name."""
+"""The programs in docs/library.md run as written, and the page names every public name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INIT = Path(bulklink.__file__)
 
 
 def fields_of(value: Any) -> list[str]:
-    """Return the fields of a value type; none of another class."""
+    """Return the fields of a value type; empty for any other class."""
     if is_typeddict(value):
         return list(value.__annotations__)
     if dataclasses.is_dataclass(value):
@@ -36,7 +36,7 @@ def fields_of(value: Any) -> list[str]:
 
 
 def doc_of(value: Any) -> str:
-    """Return the docstring of a type; that of a group of options has those of the others too."""
+    """Return the docstring of a type; for a group of options, with those of its bases."""
     if is_typeddict(value):
         groups = (bulklink.PaceOptions, bulklink.LimitOptions, bulklink.SendOptions)
         return "".join(group.__doc__ or "" for group in groups)
@@ -49,7 +49,7 @@ FUNCTIONS = {name: value for name, value in VALUES.items() if inspect.isfunction
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to be in, with nothing of the developer's around it."""
+    """Work in an empty folder, without the developer's settings."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path
@@ -63,7 +63,7 @@ def connected(crm: LocalCrm, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def example() -> ModuleType:
-    """Return the program of the page, which `make check` holds to the types too."""
+    """Return the program of the page, whose types `make check` checks too."""
     file = DOCS / "examples" / "move.py"
     assert file.read_text("utf-8") == PROGRAM
     spec = importlib.util.spec_from_file_location("move", file)

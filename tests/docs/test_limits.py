@@ -1,4 +1,4 @@
-"""What docs/limits.md shows can be run: its commands parse, its tables are those of the code."""
+"""The commands in docs/limits.md parse, and its numbers agree with the code."""
 
 from __future__ import annotations
 

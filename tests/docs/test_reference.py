@@ -25,7 +25,7 @@ _VARIABLE = re.compile(r"\bBULKLINK_[A-Z][A-Z_]*[A-Z]\b")
 
 
 def section(path: str) -> str:
-    """Return what the reference says of a command, without those below it."""
+    """Return the section of a command in the reference, without its subcommands."""
     match = re.search(rf"^#+ {path}\n(.*?)(?=^##+ )", DOCS[TARGET.name], re.MULTILINE | re.DOTALL)
     assert match, path
     return match[1]
@@ -91,6 +91,6 @@ def test_every_link_within_the_project_leads_somewhere(page: str) -> None:
 
 
 def anchors(path: Path) -> set[str]:
-    """Return the anchors that headings of a page have."""
+    """Return the anchors of the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,7 +1,7 @@
-"""The first-time walk: the wheel in an empty environment, and the README from top to bottom.
+"""A new user: the wheel in an empty environment, and the README from top to bottom.
 
-Only the README and the wheel of the checkout are used. Every block of the README is run as it is
-written, or listed below with what is done instead, and why.
+Only the README and the wheel of the checkout are used. Every block of the README is run as written,
+or listed below with its replacement and the reason.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 REPLACED = {
     "pipx install .": "done by uv, as below: an environment for bulklink alone",
     "uv tool install .": "done by uv, as below: an environment for bulklink alone",
-    "python3 -m venv .venv": "`uv venv .venv`, which takes no seconds",
-    ".venv/bin/pip install .": "`uv pip install` of the wheel that `.` is built to",
-    "make demo": "`bulklink demo`, as the Makefile has it; its output stands below it",
-    "make test": "nothing: it is what runs this walk",
+    "python3 -m venv .venv": "`uv venv .venv`, which is faster",
+    ".venv/bin/pip install .": "`uv pip install` of the wheel that is built from `.`",
+    "make demo": "`bulklink demo`, which the Makefile runs; the README shows its output",
+    "make test": "nothing: `make test` runs this test",
 }
-"""Lines that are not run as they stand, and what is done in their place."""
+"""Lines that are not run as written, and what replaces them."""
 EMAILS = 260
-"""Enough for a canary."""
+"""Number of emails, enough for a canary."""
 _UNREACHABLE = ("Failed to fetch", "error sending request", "Could not connect")
 _NUMBER = re.compile(r"\d{4}-\d\d-\d\d [\d:]{8}[+-]\d\d:\d\d|\d[\d,.]*|runs/\S+/")
 
@@ -64,7 +64,7 @@ class Reader:
         return output
 
     def run_line(self, line: str) -> str:
-        """Run a command as it is written, its DIGEST being what a plan printed before."""
+        """Run a command as written; DIGEST is replaced by the digest that a plan printed before."""
         words = line.partition("#")[0].split()
         output = self.run(*(self.digest if word == "DIGEST" else word for word in words))
         match = re.search(r"Digest: (\w+)", output)
@@ -72,7 +72,7 @@ class Reader:
         return output
 
 
-@pytest.mark.timeout(300)  # a cache may be empty
+@pytest.mark.timeout(300)  # uv's cache may be empty
 def test_the_readme_is_followed_from_top_to_bottom(tmp_path: Path) -> None:
     reader = Reader(tmp_path / "home", _bare_environment(tmp_path))
     reader.folder.mkdir()
@@ -91,13 +91,13 @@ def test_the_readme_is_followed_from_top_to_bottom(tmp_path: Path) -> None:
             elif language == "csv":
                 _plan_what_is_shown(reader, text, tmp_path / "shown")
             elif language == "console":
-                continue  # the output of `make demo`, which is compared where that is run
+                continue  # the output of the demo, which _see_the_demo compares
             else:
                 pytest.fail(f"the walk does not know {text!r}")
 
 
 def _follow(reader: Reader, block: str, variables: Mapping[str, str]) -> None:
-    """Run the lines of a block; the local CRM stands for the org."""
+    """Run the lines of a block against the local CRM."""
     for line in block.splitlines():
         command = line.partition("#")[0].strip()
         if command == "make demo":
@@ -109,7 +109,7 @@ def _follow(reader: Reader, block: str, variables: Mapping[str, str]) -> None:
 
 
 def _see_the_demo(reader: Reader) -> None:
-    """Compare what the demo prints with what the README shows, numbers apart."""
+    """Compare the output of the demo with that in the README, except for numbers."""
     (expected_text,) = (text for language, text in BLOCKS if language == "console")
     command, _, expected = expected_text.removeprefix("$ ").partition("\n")
     output = reader.run(*command.split())
@@ -151,7 +151,7 @@ def _plan_what_is_shown(reader: Reader, mapping: str, folder: Path) -> None:
 
 
 def _install(reader: Reader, wheel: Path) -> Path:
-    """Install the wheel as the README says; return where the shipped jobs are."""
+    """Install the wheel as the README says; return the folder of the shipped jobs."""
     reader.run(UV, "venv", "--quiet", "--python", sys.executable, ".venv")
     binaries = reader.folder / ".venv" / ("Scripts" if os.name == "nt" else "bin")
     python = binaries / "python"
@@ -175,7 +175,7 @@ def _install(reader: Reader, wheel: Path) -> Path:
 
 
 def _bare_environment(folder: Path) -> dict[str, str]:
-    """Return an environment without anything of the developer's."""
+    """Return an environment without the developer's settings."""
     strange = ("BULKLINK", "PYTHON", "VIRTUAL_ENV", "COVERAGE")
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(strange)
