@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
@@ -60,6 +61,8 @@ class Caller:
         outage: holds calls back during an outage.
         stop: stops the run.
         clock: clocks and randomness.
+        recorded: counts the requests in the ledger by kind, and those that are second or later
+            attempts as `retried`; requests that were not sent are left out.
         first_call: number of the first call in the ledger.
         settle_after: seconds that a timed-out call keeps its slot, as the server may still be
             working on it.
@@ -78,6 +81,7 @@ class Caller:
         stop: StopController,
         clock: Clock,
         *,
+        recorded: Counter[str] | None = None,
         first_call: int = 1,
         settle_after: float = 0.0,
     ) -> None:
@@ -90,6 +94,7 @@ class Caller:
         self._clock = clock
         self._next_call = first_call
         self.meter = CallMeter(lambda: limiter.limit, clock.monotonic, clock.cpu_time)
+        self._recorded: Counter[str] = Counter() if recorded is None else recorded
         self._settle_after = settle_after
         self._server_has_answered = False
         self._unanswered_in_row = 0
@@ -278,6 +283,7 @@ class Caller:
             if self._outage.is_closed and not progress.is_trial:
                 raise _HeldBackError
             await self._ledger.commit(call_line(self._clock.timestamp(), line))
+            self._count_recorded(line, 1)
             async with self._record_if_unsent(line):
                 token = await self._wait_to_leave(attempt, credit, is_trial=progress.is_trial)
             if progress.started is None:
@@ -368,7 +374,12 @@ class Caller:
             # resume assumes that the call was sent and reads its messages back.
             with contextlib.suppress(LedgerError):
                 self._ledger.append(unsent_line(self._clock.timestamp(), line))
+                self._count_recorded(line, -1)
             raise
+
+    def _count_recorded(self, line: CallLine, change: int) -> None:
+        self._recorded[line.op] += change
+        self._recorded["retried"] += change * (line.attempt > 1)
 
     def _attempt_history(
         self, progress: _CallProgress, request: Request, response: Answer | NoResponse

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from bulklink.blocking import blocks
 from bulklink.errors import LedgerError
-from bulklink.folder_files import check_folder_file
+from bulklink.folder_files import check_folder_file, open_to_read
 from bulklink.models import MAX_ROWS
 
 
@@ -43,7 +44,7 @@ class LedgerDigest:
         length: bytes read so far.
     """
 
-    path: Path
+    path: Path = Path()
     checkpoint: LedgerCheckpoint = NO_CHECKPOINT
     length: int = 0
     _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
@@ -52,6 +53,10 @@ class LedgerDigest:
     def sha256(self) -> str:
         """SHA-256 so far, in hex."""
         return self._digest.hexdigest()
+
+    def copy(self) -> LedgerDigest:
+        """Return a digest that goes on from here, compared with nothing."""
+        return LedgerDigest(self.path, length=self.length, _digest=self._digest.copy())
 
     def add(self, block: bytes) -> None:
         """Add the next whole lines.
@@ -92,6 +97,34 @@ class LedgerDigest:
                 f"The first {self.checkpoint.length:,} bytes of the ledger have changed since the"
                 " run last stopped: their SHA-256 differs from the one in run.json.",
             )
+
+
+def check_written(path: Path, written: LedgerDigest) -> None:
+    """Check that a ledger consists of the lines that were read and written, and nothing else.
+
+    Args:
+        path: the ledger.
+        written: digest of these lines.
+
+    Raises:
+        LedgerError: if it does not, or cannot be read.
+        RunDirError: if it is not a regular file.
+    """
+    blocks("a pass over the ledger")
+    try:
+        with open_to_read(path) as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            length = file.tell()
+    except FileNotFoundError:
+        raise _changed_error(path, "There is no ledger.") from None
+    except OSError as error:
+        raise _changed_error(path, f"Cannot read the ledger: {error.strerror}.") from None
+    if (length, sha256) != (written.length, written.sha256):
+        raise _changed_error(
+            path,
+            f"The ledger has changed while the run was sent: it has {length:,} bytes,"
+            f" {written.length:,} were written, and their SHA-256 differs.",
+        )
 
 
 def _changed_error(path: Path, message: str) -> LedgerError:

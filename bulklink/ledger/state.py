@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -54,6 +54,12 @@ class CallTotals(msgspec.Struct, frozen=True):
     read: int = 0
     lookup: int = 0
     retried: int = 0
+
+    def plus(self, counts: Mapping[str, int]) -> CallTotals:
+        """Return the sum with further requests, counted by the names of these fields."""
+        return CallTotals(
+            **{name: getattr(self, name) + counts.get(name, 0) for name in self.__struct_fields__}
+        )
 
 
 class OpenRow(msgspec.Struct):
@@ -136,8 +142,7 @@ class LedgerState:
         confirmed_kinds: kinds of call that succeeded, or were shown to have been applied.
         resettled_rows: the first rows with another result after a final one.
         rows: the highest row number of the run.
-        length: length of the ledger's whole lines in bytes.
-        sha256: their SHA-256 in hex; empty before the replay has ended.
+        digest: length and SHA-256 of the ledger's whole lines.
     """
 
     open_rows: dict[int, OpenRow] = field(default_factory=dict)
@@ -150,8 +155,7 @@ class LedgerState:
     confirmed_kinds: set[str] = field(default_factory=set)
     resettled_rows: list[int] = field(default_factory=list)
     rows: int = MAX_ROWS
-    length: int = 0
-    sha256: str = ""
+    digest: LedgerDigest = field(default_factory=LedgerDigest)
     _states: _PackedStates = field(init=False)
     _retry_attempts: dict[int, int] = field(default_factory=dict, init=False)
     _retry_counts: dict[Status, int] = field(default_factory=_no_rows, init=False)
@@ -292,8 +296,8 @@ def replay(
     Raises:
         LedgerError: if a line is damaged, or the ledger does not begin with the checkpoint.
     """
-    ledger_state = LedgerState(rows=checkpoint.rows)
     digest = LedgerDigest(path, checkpoint)
+    ledger_state = LedgerState(rows=checkpoint.rows, digest=digest)
     calls = dict.fromkeys(CallTotals.__struct_fields__, 0)
     decode = msgspec.json.Decoder(_Line).decode
 
@@ -306,7 +310,6 @@ def replay(
     if last_line:
         ledger_state.last_timestamp = format_time(last_line[0][1])
     ledger_state.calls = CallTotals(**calls)
-    ledger_state.length, ledger_state.sha256 = digest.length, digest.sha256
     return ledger_state
 
 

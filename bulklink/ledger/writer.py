@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup
 
 from bulklink.errors import LedgerError
 from bulklink.folder_files import FileSystem, is_open_at, open_to_append
+from bulklink.ledger.checkpoint import LedgerDigest
 from bulklink.task_group import task_group
 
 LAG_SECONDS = 0.1
@@ -106,12 +107,17 @@ class LedgerWriter:
 
     All queued lines are written at the end of the block, even after errors.
 
+    Args:
+        files: the files.
+        digest: digest of the ledger's lines before the block; those that are written are added.
+
     Raises:
         LedgerError: at the end, if something could not be written; also in place of an error that
             ended the block.
     """
 
-    _files: LedgerFiles
+    files: LedgerFiles
+    digest: LedgerDigest = field(default_factory=LedgerDigest)
     _batch: _Batch = field(default_factory=_Batch, init=False)
     _closing: bool = field(default=False, init=False)
     _write_error: OSError | None = field(default=None, init=False)
@@ -189,7 +195,9 @@ class LedgerWriter:
             self.close()
         try:
             if self._write_error is None:
-                await self._files.write(b"".join(batch.ledger), b"".join(batch.answers))
+                lines = b"".join(batch.ledger)
+                await self.files.write(lines, b"".join(batch.answers))
+                self.digest.add(lines)
         except OSError as error:
             self._write_error = error
         finally:

@@ -266,9 +266,9 @@ def _check_ledger_end(folder: RunFolder, record: RunRecord, ledger_state: Ledger
             where=str(folder.ledger),
             advice="Restore ledger.jsonl and run.json from the same backup.",
         )
-    if not may_go_on and recorded_bytes is not None and ledger_state.length > recorded_bytes:
+    if not may_go_on and recorded_bytes is not None and ledger_state.digest.length > recorded_bytes:
         raise LedgerError(
-            f"{ledger_state.length - recorded_bytes:,} bytes were added to it since the run"
+            f"{ledger_state.digest.length - recorded_bytes:,} bytes were added to it since the run"
             " stopped.",
             where=str(folder.ledger),
             advice="Restore ledger.jsonl and run.json from the same backup.",

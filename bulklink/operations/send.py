@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +26,7 @@ from bulklink.errors import (
     StoppedBy,
     StoppedError,
 )
+from bulklink.ledger.checkpoint import check_written
 from bulklink.ledger.done_batch import DoneBatch
 from bulklink.ledger.records import Result, timestamp
 from bulklink.ledger.state import LedgerState, replay
@@ -201,6 +202,7 @@ class _SendRun:
             sync=self.job.sync,
             warn=self.callbacks.warn,
             first_call=self.ledger_state.next_call,
+            ledger_digest=self.ledger_state.digest.copy(),
             stopped_for_credits=self.previous_record.stopped_by == StoppedBy.CREDITS,
             on_wait=self._on_wait,
             on_outage=self.callbacks.on_outage,
@@ -463,7 +465,10 @@ class _SendRun:
         ended, seconds = timestamp(clock.wall()), round(clock.monotonic() - self.started_at, 3)
         ledger_broken = reason is not None and reason.stopped_by is StoppedBy.LEDGER
         record = with_end_state(self.record, self.previous_record, reason, refusal)
-        ledger_state = await self._replay_ledger(record, ended, seconds)
+        if ledger_broken:
+            ledger_state = await self._read_ledger(record, ended, seconds, self._replay_ledger)
+        else:
+            ledger_state = await self._read_ledger(record, ended, seconds, self._check_ledger)
         counts = status_counts(record, ledger_state)
         exit_code = run_exit_code(record.state, record.stopped_by, counts)
         *earlier, last = record.invocations
@@ -480,8 +485,8 @@ class _SendRun:
         if not ledger_broken or ledger_state.next_call > self.ledger_state.next_call:
             ledger_fields = {
                 "counts": counts,
-                "ledger_sha256": ledger_state.sha256,
-                "ledger_bytes": ledger_state.length,
+                "ledger_sha256": ledger_state.digest.sha256,
+                "ledger_bytes": ledger_state.digest.length,
             }
         try:
             self._update(invocations=(*earlier, invocation), **ledger_fields)
@@ -493,20 +498,41 @@ class _SendRun:
             for text in record_undo(self.folder, self.record, ended):
                 self.callbacks.warn(text)
         if not ledger_broken:
-            check_accounting(self.record, self.counter, result)
+            check_accounting(self.record, result)
         return result
 
-    async def _replay_ledger(self, record: RunRecord, ended: str, seconds: float) -> LedgerState:
-        """Return what the ledger says at the end.
-
-        Of a ledger that has gone, or was changed, nothing is recorded: `run.json` still says what
-        it must begin with.
+    def _replay_ledger(self) -> LedgerState:
+        """Return what the ledger records, where it is unknown which lines were written.
 
         Raises:
             LedgerError: if it does not begin as it did at the start.
         """
-        checkpoint = self.previous_record.checkpoint
-        read = partial(replay, self.folder.ledger, checkpoint=checkpoint)
+        return replay(self.folder.ledger, checkpoint=self.previous_record.checkpoint)
+
+    def _check_ledger(self) -> LedgerState:
+        """Return what was counted, after a check that the ledger has the lines that were written.
+
+        Raises:
+            LedgerError: if a byte of them is missing or has changed, or if there are others.
+        """
+        digest = self.session.ledger_digest
+        check_written(self.folder.ledger, digest)
+        counted = self.ledger_state
+        counted.digest = digest
+        counted.calls = counted.calls.plus(self.session.recorded_calls)
+        return counted
+
+    async def _read_ledger(
+        self, record: RunRecord, ended: str, seconds: float, read: Callable[[], LedgerState]
+    ) -> LedgerState:
+        """Return what the ledger records at the end.
+
+        Nothing is recorded about a missing or changed ledger: `run.json` still contains the
+        checkpoint that it must start with.
+
+        Raises:
+            LedgerError: if it is missing or changed.
+        """
         try:
             return await self.environment.run_blocking(read)
         except LedgerError as error:

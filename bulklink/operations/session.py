@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from bulklink.errors import (
     StoppedError,
 )
 from bulklink.folder_files import check_folder_file, line_blocks, split_lines
+from bulklink.ledger.checkpoint import LedgerDigest
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import ReadProgress, RunCallbacks
@@ -67,6 +69,7 @@ class CrmSession:
         sync: whether each call waits until its ledger line is flushed to disk.
         warn: called with a warning for the user.
         first_call: number of the first call in the ledger.
+        ledger_digest: digest of the ledger's lines so far; lines that are written are added.
         stopped_for_credits: whether the run stopped for lack of credits before.
         on_wait: called when a wait for credits begins (with its end, seconds since 1970) and ends
             (None).
@@ -74,6 +77,7 @@ class CrmSession:
         calls_left: returns how many calls the run may still need; None if unknown.
 
     Attributes:
+        recorded_calls: requests that the ledger records, as `Caller` counts them.
         interrupt: interrupts blocking functions when the run stops.
         limiter: limits the calls in flight and per second.
         quota: limits the credits.
@@ -90,10 +94,12 @@ class CrmSession:
     sync: bool = True
     warn: Callable[[str | Advice], None] = lambda text: None
     first_call: int = 1
+    ledger_digest: LedgerDigest = field(default_factory=LedgerDigest)
     stopped_for_credits: bool = False
     on_wait: Callable[[float | None], None] = lambda until: None
     on_outage: Callable[[Outage | None], None] = lambda outage: None
     calls_left: Callable[[], int] | None = None
+    recorded_calls: Counter[str] = field(default_factory=Counter, init=False)
     interrupt: PlanningStop = field(init=False)
     limiter: ConcurrencyLimiter = field(init=False)
     quota: QuotaGate = field(init=False)
@@ -138,7 +144,7 @@ class CrmSession:
             stack.callback(files.close)
             stack.push_async_callback(self._close_quota)
             transport = await stack.enter_async_context(self.environment.transport())
-            self.ledger = await stack.enter_async_context(LedgerWriter(files))
+            self.ledger = await stack.enter_async_context(LedgerWriter(files, self.ledger_digest))
             await stack.enter_async_context(self.limiter)
             tokens = TokenProvider(
                 self.connection,
@@ -155,6 +161,7 @@ class CrmSession:
                 OutageGate(self.job.outage, self.stop, self.clock, self.on_outage),
                 self.stop,
                 self.clock,
+                recorded=self.recorded_calls,
                 first_call=self.first_call,
                 settle_after=self.job.settle_after,
             )

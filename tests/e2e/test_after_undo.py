@@ -117,5 +117,5 @@ def test_an_undo_of_a_run_that_has_moved_warns_and_succeeds(
     (crm.folder / "here").rename(crm.folder / "there")
     ended = crm("apply", "back", *QUICK)
     assert ended.code == 0
-    assert "could not be recorded" in " ".join(ended.err.split())
+    assert "cannot record there that this run was undone" in " ".join(ended.err.split())
     assert crm("status", "there", "--json").object["undone"] is False

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from bulklink import Connection, resume, retry, run
-from bulklink.errors import LedgerError
+from bulklink.errors import ExitCode, LedgerError
 from bulklink.runs.folder import RunFolder
 from tests.operations.local_crm import EMAILS, LocalCrm, job
 
@@ -74,3 +74,18 @@ async def test_a_run_whose_ledger_was_deleted_is_not_gone_on_with(
         with pytest.raises(LedgerError, match="no ledger"):
             await go_on(tmp_path / "run", connection)
     assert crm.linked == sent <= READY
+
+
+async def test_a_line_that_was_changed_while_the_run_sent_is_found_at_its_end(
+    crm: LocalCrm, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "run" / "ledger.jsonl"
+
+    def change_a_byte() -> None:
+        with ledger.open("r+b") as file:
+            file.seek(ledger.read_bytes().index(b'"call"') + 1)
+            file.write(b"C")
+
+    error = await run_until(tmp_path, crm, change_a_byte)
+    assert "changed" in error.message
+    assert error.exit_code is ExitCode.STOPPED

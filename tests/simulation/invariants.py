@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+import msgspec
 import orjson
 
 from bulklink.engine.outage import SUSPECT_AFTER
@@ -191,10 +192,24 @@ class InvariantMonitor:
             self.violations.append(
                 f"the ledger has {dict(ledger_counts)}, the run counted {run_counts}"
             )
+        ledger_calls = self._ledger_calls()
+        run_calls = msgspec.structs.asdict(self.ledger_state.calls)
+        if ledger_calls != run_calls:
+            self.violations.append(f"the ledger has calls {ledger_calls}, the run {run_calls}")
         if stopped_by in _GRACEFUL_STOPS and not (
             self.stop.quota_exhausted or self.stop.unreachable
         ):
             self._check_no_half_done_relinks(was_unlinked_by_run)
+
+    def _ledger_calls(self) -> dict[str, int]:
+        """Return the number of requests that the ledger records, by kind, and the repeated ones."""
+        calls = dict.fromkeys(("link", "unlink", "read", "lookup", "retried"), 0)
+        for line in self._lines(self.machine.written):
+            if line["event"] in ("call", "unsent"):
+                sign = 1 if line["event"] == "call" else -1
+                calls[line["op"]] += sign
+                calls["retried"] += sign * (line["attempt"] > 1)
+        return calls
 
     def _check_no_half_done_relinks(self, was_unlinked_by_run: Callable[[Message], bool]) -> None:
         """Check that no relink is left half done after a graceful stop."""
