@@ -255,7 +255,7 @@ class _UndoChecker:
         return violations
 
     def check_completeness(self) -> list[str]:
-        """Return violations for emails with a snapshot that only the run changed and that differ."""
+        """Return violations for emails with a snapshot, changed only by the run, that differ."""
         reason = self._undo.stop.reason
         if reason is not None:
             return [] if reason.stopped_by in _ALLOWED_STOPS else [str(reason)]
