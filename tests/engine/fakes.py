@@ -1,4 +1,4 @@
-"""Contacts sent to a scripted CRM: answers as Zoho documents them, a ledger in memory."""
+"""Scripted CRM with documented answers, and an engine run with a ledger in memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ THIRD_DEAL = "5843104000004400003"
 
 
 def email(row: int, op: Op = Op.LINK, owner_id: str = OWNER, guard: str | None = None) -> Message:
-    """Return an email of the contact; its message id is `message_id(row)`, its new deal `DEAL`."""
+    """Return an email of the contact with message id `message_id(row)` and wanted deal `DEAL`."""
     deal_id = None if op is Op.UNLINK else DEAL
     return Message(row, op, CONTACT, owner_id, message_id(row), deal_id, from_deal_id=guard)
 
@@ -50,7 +50,7 @@ def message_id(row: int) -> str:
 
 
 def page(links: Mapping[int, str | None], next_index: str | None = None) -> Answer:
-    """Return a page that lists these rows, each on a deal or on none."""
+    """Return a page with these rows, each on a deal or on none."""
     emails = [
         {"message_id": message_id(row), "linked_record": deal_id and _linked_record(deal_id)}
         for row, deal_id in links.items()
@@ -66,7 +66,7 @@ def _linked_record(deal_id: str) -> dict[str, Any]:
 
 
 def success(*rows: int) -> Answer:
-    """Return an answer that names each of these rows as done."""
+    """Return an answer that reports success for each of these rows."""
     return answer({"Emails": [_entry("SUCCESS", "success", row) for row in rows]})
 
 
@@ -81,7 +81,7 @@ def _entry(code: str, status: str, row: int) -> dict[str, Any]:
 
 
 def refusal(code: str, status: int = 400) -> Answer:
-    """Return a flat refusal of a whole call, which names no email."""
+    """Return a refusal of a whole call, which names no email."""
     return answer({"code": code, "details": {}, "message": "no", "status": "error"}, status)
 
 
@@ -89,10 +89,10 @@ LOST = NoResponse("the connection broke")
 
 
 class ScriptedCrm(FakeTransport):
-    """Gives the answers it was made with, the last of them for ever.
+    """Returns the given answers in order, repeating the last.
 
     Attributes:
-        sent_at: virtual time at which each request left.
+        sent_at: virtual time at which each request was sent.
     """
 
     def __init__(self, *answers: Answer | NoResponse) -> None:
@@ -112,7 +112,7 @@ class ScriptedCrm(FakeTransport):
 
     @property
     def indexes(self) -> list[str]:
-        """Query of each page that was read, empty for the first page of a contact."""
+        """Query of each page request; empty for the first page of a contact."""
         return [request.url.partition("?")[2] for request in self.sent if request.method == "GET"]
 
     def linked(self, number: int) -> dict[int, str]:
@@ -128,7 +128,7 @@ class ScriptedCrm(FakeTransport):
 
 @dataclass(slots=True)
 class LedgerInMemory:
-    """The two files of a run; a write takes `write_seconds`."""
+    """The two files of a run in memory; a write takes `write_seconds`."""
 
     ledger: bytes = b""
     answers: bytes = b""
@@ -150,13 +150,13 @@ class LedgerInMemory:
 
     @property
     def events(self) -> list[str]:
-        """What the ledger tells, line by line; a call by its kind."""
+        """Event of each line; for a call, its kind."""
         return [line["op"] if line["event"] == "call" else line["event"] for line in self.lines]
 
 
 @dataclass(slots=True)
 class EngineRun:
-    """A run that is going on: what its contacts share, and what it has left so far."""
+    """A run in progress, with its context, files and results so far."""
 
     context: RunContext
     files: LedgerInMemory
@@ -164,7 +164,7 @@ class EngineRun:
 
     @property
     def statuses(self) -> dict[int, str]:
-        """Status of each row that is settled, with its code if it has one: `failed NOT_ALLOWED`."""
+        """Status of each settled row, with its code if any: `failed NOT_ALLOWED`."""
         return {
             row: " ".join(filter(None, (result.status, result.code)))
             for row, result in self.results.items()
@@ -181,15 +181,15 @@ async def engine_run(
     may_skip_states: bool = True,
     **settings: Any,
 ) -> AsyncIterator[EngineRun]:
-    """Begin a run.
+    """Start a run.
 
     Args:
         crm: answers.
         snapshot: whether emails are read before they are changed.
-        max_credits: credits that may be spent; None is no limit.
-        max_outage: seconds that an outage may last; 0 leaves each call to its own attempts.
+        max_credits: credits that may be spent; None for no limit.
+        max_outage: longest outage in seconds; 0 disables outage handling.
         may_skip_states: whether messages are sent without a state each, where no read comes first.
-        settings: fields of `SendSettings` that differ from the defaults of a run.
+        settings: fields of `SendSettings` that differ from the defaults.
     """
     stop, files = StopController(), LedgerInMemory()
     clock = Clock(wall=now, monotonic=now, random=lambda: 0.5)

@@ -1,4 +1,4 @@
-"""Cutting batches: nothing lost, no limit broken, and never a call more than needed."""
+"""Batching: nothing is lost, limits are kept, calls are as few as possible."""
 
 from __future__ import annotations
 
@@ -41,19 +41,23 @@ def test_links_take_the_fewest_calls(count: int, size: int) -> None:
 
 
 @given(count=st.integers(1, 300), length=st.integers(4, 500), size=SIZES)
-def test_unlinks_of_ids_of_one_length_take_the_fewest_calls(
+def test_unlinks_of_ids_of_equal_length_take_the_fewest_calls(
     count: int, length: int, size: int
 ) -> None:
     batches = unlink_batches([unlink(n, length) for n in range(count)], size)
     assert sorted(m.row for batch in batches for m in batch) == list(range(count))
     assert all(len(batch) <= size and len(query(batch)) <= 2000 for batch in batches)
     # k ids and k - 1 commas fit where k * length + k - 1 <= 2000.
-    most = min(size, max(k for k in range(1, 500) if k * length + k - 1 <= 2000))
-    assert len(batches) == math.ceil(count / most) == unlink_calls_for_length(count, length, size)
+    max_ids = min(size, max(k for k in range(1, 500) if k * length + k - 1 <= 2000))
+    assert (
+        len(batches) == math.ceil(count / max_ids) == unlink_calls_for_length(count, length, size)
+    )
 
 
 @given(lengths=st.lists(st.integers(4, 500), min_size=1, max_size=120), size=SIZES)
-def test_unlinks_of_mixed_ids_stay_near_the_bound(lengths: list[int], size: int) -> None:
+def test_unlinks_of_mixed_ids_are_packed_first_fit_decreasing(
+    lengths: list[int], size: int
+) -> None:
     messages = [unlink(n, length) for n, length in enumerate(lengths)]
     batches = unlink_batches(messages, size)
     assert sorted(m.row for batch in batches for m in batch) == list(range(len(lengths)))
@@ -65,7 +69,7 @@ def test_unlinks_of_mixed_ids_stay_near_the_bound(lengths: list[int], size: int)
 
 
 def _first_fit_decreasing(lengths: list[int], size: int) -> int:
-    """The textbook's packing, written down plainly."""
+    """Return the number of batches of a textbook first-fit-decreasing packing."""
     calls: list[list[int]] = []
     for length in sorted(lengths, reverse=True):
         for call in calls:
@@ -82,7 +86,7 @@ def _first_fit_decreasing(lengths: list[int], size: int) -> int:
     [(64, 20), (96, 20), (99, 20), (100, 19), (500, 3)],
     ids=["64 hex digits", "96 hex digits", "20 just fit", "20 do not fit", "longest"],
 )
-def test_so_many_ids_of_a_length_go_into_one_unlink(length: int, in_a_call: int) -> None:
+def test_an_unlink_takes_as_many_ids_as_fit_in_its_query(length: int, in_a_call: int) -> None:
     batches = unlink_batches([unlink(n, length) for n in range(60)])
     assert len(batches[0]) == in_a_call
 
@@ -97,7 +101,7 @@ def test_so_many_ids_of_a_length_go_into_one_unlink(length: int, in_a_call: int)
     chunk=st.integers(1, 50),
     by_contact=st.booleans(),
 )
-def test_windows_keep_a_contact_together_and_cost_no_call(
+def test_windows_hold_one_contact_and_cost_no_extra_call(
     contacts: list[list[tuple[int, Op]]], most: int, size: int, chunk: int, by_contact: bool
 ) -> None:
     messages = [
@@ -114,7 +118,7 @@ def test_windows_keep_a_contact_together_and_cost_no_call(
 
 
 def _link_calls(windows: list[list[Message]], size: int, by_contact: bool) -> int:
-    """Count the link calls of each group, halves of relinks included, window by window."""
+    """Count the link calls of each group in each window, including those of relinks."""
     calls = 0
     for window in windows:
         groups: dict[tuple[str, str], int] = {}
@@ -131,7 +135,7 @@ def _link_calls(windows: list[list[Message]], size: int, by_contact: bool) -> in
     share=st.integers(1, 3),
     ahead=st.integers(1, 8),
 )
-def test_in_fair_order_every_window_comes_once_and_none_takes_more_than_its_share(
+def test_fair_order_yields_every_window_once_and_respects_shares(
     sizes: list[tuple[int, int]], share: int, ahead: int
 ) -> None:
     windows = [
@@ -141,8 +145,8 @@ def test_in_fair_order_every_window_comes_once_and_none_takes_more_than_its_shar
         ]
         for n, (contact, many) in enumerate(sizes)
     ]
-    at_work = Counter[str]()
-    came: list[list[Message]] = []
+    in_progress = Counter[str]()
+    started: list[list[Message]] = []
     remaining = iter(windows)
 
     async def next_window() -> list[Message] | None:
@@ -150,18 +154,20 @@ def test_in_fair_order_every_window_comes_once_and_none_takes_more_than_its_shar
 
     order = FairOrder(
         next_window=next_window,
-        in_progress=at_work,
+        in_progress=in_progress,
         max_per_contact=share,
         lookahead=ahead,
         max_messages=10**6,
     )
     while (window := run_virtual(order.next())) is not None:
-        whose = window[0].contact_id
-        if at_work[whose] >= share:  # only where no other is in sight
-            left = [one for one in windows if one not in came]
-            assert all(at_work[one[0].contact_id] >= share for one in left[:ahead])
-        came.append(window)
-        at_work[whose] += 1
-        if len(came) % 3 == 0:
-            at_work[came[len(came) // 3 - 1][0].contact_id] -= 1
-    assert sorted(w[0].row for w in came) == [w[0].row for w in windows]
+        contact_id = window[0].contact_id
+        if in_progress[contact_id] >= share:  # only if no other contact is within the lookahead
+            remaining_windows = [item for item in windows if item not in started]
+            assert all(
+                in_progress[item[0].contact_id] >= share for item in remaining_windows[:ahead]
+            )
+        started.append(window)
+        in_progress[contact_id] += 1
+        if len(started) % 3 == 0:
+            in_progress[started[len(started) // 3 - 1][0].contact_id] -= 1
+    assert sorted(w[0].row for w in started) == [w[0].row for w in windows]

@@ -1,4 +1,4 @@
-"""What is measured of calls: over all of a run, and between two looks."""
+"""Call metrics, of a whole run and of intervals."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from bulklink.zoho.http import CallKind
 
 
 def test_means_are_over_the_time_from_the_first_call_to_the_last_answer() -> None:
-    """Two calls of 3 s, the second a second later, then 10 s of nothing, then one of 2 s."""
-    now, cpu, most = [100.0], [7.0], [4]
-    meter = CallMeter(lambda: most[0], lambda: now[0], lambda: cpu[0])
-    flying: list[float] = []
+    """Two overlapping calls of 3 s, a pause of 10 s, and a call of 2 s."""
+    now, cpu = [100.0], [7.0]
+    meter = CallMeter(lambda: 4, lambda: now[0], lambda: cpu[0])
+    in_flight: list[float] = []
 
-    def leave() -> None:
-        flying.append(meter.call_started())
+    def start() -> None:
+        in_flight.append(meter.call_started())
 
-    def land() -> None:
-        meter.call_ended(CallKind.LINK, flying.pop(0))
+    def end() -> None:
+        meter.call_ended(CallKind.LINK, in_flight.pop(0))
 
     for wait, step in (
-        (0, leave),
-        (1, leave),
-        (2, land),
-        (1, land),
-        (10, leave),
-        (2, land),
+        (0, start),
+        (1, start),
+        (2, end),
+        (1, end),
+        (10, start),
+        (2, end),
     ):
         now[0], cpu[0] = now[0] + wait, cpu[0] + wait / 4
         step()
@@ -47,7 +47,7 @@ def test_means_are_over_the_time_from_the_first_call_to_the_last_answer() -> Non
     assert figures.cpu == 0.5
 
 
-def test_where_no_call_left_there_are_no_figures() -> None:
+def test_without_calls_there_are_no_figures() -> None:
     assert CallMeter(lambda: 1, lambda: 0.0, lambda: 0.0).figures(None, 0.0) is None
 
 
@@ -55,8 +55,8 @@ def take_totals(meter: CallMeter, waited: float = 0.0) -> MeterTotals:
     return meter.totals(answered_429=0, credit_wait=waited, paused_seconds=0.0)
 
 
-def test_a_window_has_what_happened_since_the_look_before_and_calls_in_flight_count() -> None:
-    """A link of 4 s is looked at in its middle; a read of 1 s flies beside its second half."""
+def test_an_interval_has_the_calls_since_the_previous_totals() -> None:
+    """A link of 4 s spans both intervals; a read of 1 s overlaps its second half."""
     now, cpu = [0.0], [0.0]
     meter = CallMeter(lambda: 4, lambda: now[0], lambda: cpu[0])
     now[0] = 10.0
@@ -91,25 +91,25 @@ def test_a_window_has_what_happened_since_the_look_before_and_calls_in_flight_co
     }
 
 
-def test_the_latencies_of_a_window_are_each_within_two_percent() -> None:
+def test_the_latencies_of_an_interval_are_within_two_percent() -> None:
     now = [0.0]
     meter = CallMeter(lambda: 1, lambda: now[0], lambda: 0.0)
-    chance = random.Random(5)
-    taken = sorted(chance.lognormvariate(-2, 2) for _ in range(2000))
+    rng = random.Random(5)
+    durations = sorted(rng.lognormvariate(-2, 2) for _ in range(2000))
 
     def call(seconds: float) -> None:
-        left_at = meter.call_started()
+        started_at = meter.call_started()
         now[0] += seconds
-        meter.call_ended(CallKind.LINK, left_at)
+        meter.call_ended(CallKind.LINK, started_at)
 
     call(0.123)
     began = take_totals(meter)
-    for seconds in taken:
+    for seconds in durations:
         call(seconds)
     latencies = latencies_between(began, take_totals(meter))
-    each = [seconds for seconds, count in latencies.items() for _ in range(count)]
-    assert len(each) == len(taken)
-    assert each == sorted(each)
-    for measured, shown in zip(taken, each, strict=True):
-        assert shown == pytest.approx(max(measured, 0.0001), rel=LATENCY_ERROR + 0.001)
+    reported = [seconds for seconds, count in latencies.items() for _ in range(count)]
+    assert len(reported) == len(durations)
+    assert reported == sorted(reported)
+    for duration, latency in zip(durations, reported, strict=True):
+        assert latency == pytest.approx(max(duration, 0.0001), rel=LATENCY_ERROR + 0.001)
     assert len(latencies) < 500, "a histogram is small"

@@ -1,4 +1,4 @@
-"""Items that threads read for the event loop come in order, bounded, with their errors in place."""
+"""Read-ahead in threads: order, bounds, and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class CountingThreads:
-    """Threads that count what they are given."""
+    """Thread runner that counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -24,30 +24,30 @@ class CountingThreads:
         return function()
 
 
-async def test_items_come_in_order_and_many_at_a_time() -> None:
+async def test_items_are_read_in_order_and_in_batches() -> None:
     threads = CountingThreads()
     ahead = ReadAhead(iter(range(1, 101)), threads, max_size=30)
     assert [await ahead.next() for _ in range(102)] == [*range(1, 101), None, None]
-    assert threads.calls == 5  # four with items, and one that finds the end
+    assert threads.calls == 5  # four with items, and one for the end
 
 
-async def test_no_more_is_read_than_the_size_and_one_item() -> None:
-    taken: list[list[int]] = []
+async def test_reading_ahead_stops_at_the_maximum_size() -> None:
+    read_items: list[list[int]] = []
 
     def items() -> Iterator[list[int]]:
         for length in (4, 4, 9, 1):
-            taken.append([0] * length)
-            yield taken[-1]
+            read_items.append([0] * length)
+            yield read_items[-1]
 
     ahead = ReadAhead(items(), CountingThreads(), size_of=len, max_size=8)
     await ahead.next()
-    assert len(taken) == 2
+    assert len(read_items) == 2
     await ahead.next()
     await ahead.next()
-    assert len(taken) == 3
+    assert len(read_items) == 3
 
 
-async def test_an_error_comes_after_the_items_before_it() -> None:
+async def test_an_error_is_raised_after_the_items_before_it() -> None:
     def items() -> Iterator[int]:
         yield 1
         yield 2
@@ -59,7 +59,7 @@ async def test_an_error_comes_after_the_items_before_it() -> None:
         await ahead.next()
 
 
-async def test_once_interrupted_it_never_looks_like_the_end() -> None:
+async def test_an_interrupted_read_never_looks_like_the_end() -> None:
     def items() -> Iterator[int]:
         yield 1
         raise InterruptedPlanningError("Planning was interrupted.")

@@ -1,4 +1,4 @@
-"""Whether and when a request is sent again."""
+"""Retry decisions and back-off."""
 
 from __future__ import annotations
 
@@ -20,36 +20,40 @@ def error(status: int, code: str) -> Answer:
 FIRST: dict[str, Any] = {"count": 1, "elapsed": 0.0}
 
 CASES = {
-    "success is taken": (Answer(200, b"{}"), {}, RetryAction.ACCEPT),
-    "a refusal is taken": (error(400, "INVALID_DATA"), {}, RetryAction.ACCEPT),
-    "no permission is taken": (error(403, "NO_PERMISSION"), {}, RetryAction.ACCEPT),
-    "a missing scope is taken, not renewed": (
+    "a success is accepted": (Answer(200, b"{}"), {}, RetryAction.ACCEPT),
+    "a refusal is accepted": (error(400, "INVALID_DATA"), {}, RetryAction.ACCEPT),
+    "a missing permission is accepted": (error(403, "NO_PERMISSION"), {}, RetryAction.ACCEPT),
+    "a missing scope is accepted, not renewed": (
         error(401, "OAUTH_SCOPE_MISMATCH"),
         {},
         RetryAction.ACCEPT,
     ),
-    "an ended token is renewed": (error(401, "INVALID_TOKEN"), {}, RetryAction.RENEW),
+    "an expired token is renewed": (error(401, "INVALID_TOKEN"), {}, RetryAction.RENEW),
     "a bad token is renewed": (error(401, "AUTHENTICATION_FAILURE"), {}, RetryAction.RENEW),
-    "a second time is taken": (
+    "a second token refusal is accepted": (
         error(401, "INVALID_TOKEN"),
         {"token_renewed": True},
         RetryAction.ACCEPT,
     ),
     "too many requests": (error(429, "TOO_MANY_REQUESTS"), {"count": 0}, RetryAction.RETRY),
-    "the older shape of it": (
+    "too many requests in the older shape": (
         Answer(429, b'{"code":429,"error":"TOO_MANY_REQUESTS","error_info":"many"}'),
         {"count": 0},
         RetryAction.RETRY,
     ),
-    "also for an unlink: it was not applied": (
+    "too many requests for an unlink, which was not applied": (
         error(429, "TOO_MANY_REQUESTS"),
         {"count": 0, "repeatable": False},
         RetryAction.RETRY,
     ),
-    "not for ever": (error(429, "TOO_MANY_REQUESTS"), {"elapsed": 600.0}, RetryAction.GIVE_UP),
+    "too many requests for ten minutes": (
+        error(429, "TOO_MANY_REQUESTS"),
+        {"elapsed": 600.0},
+        RetryAction.GIVE_UP,
+    ),
     "an internal error": (error(500, "INTERNAL_ERROR"), {}, RetryAction.RETRY),
     "a bad gateway in HTML": (Answer(502, b"<html>"), {}, RetryAction.RETRY),
-    "an unlink that failed inside": (
+    "an internal error of an unlink": (
         error(500, "INTERNAL_ERROR"),
         {"repeatable": False},
         RetryAction.GIVE_UP,
@@ -61,8 +65,8 @@ CASES = {
         {"repeatable": False},
         RetryAction.RETRY,
     ),
-    "the sixth try was the last": (NoResponse("gone"), {"count": 6}, RetryAction.GIVE_UP),
-    "two minutes are over": (
+    "six attempts are used up": (NoResponse("gone"), {"count": 6}, RetryAction.GIVE_UP),
+    "two minutes are used up": (
         NoResponse("gone"),
         {"count": 2, "elapsed": 121.0},
         RetryAction.GIVE_UP,
@@ -75,12 +79,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("outcome", "tries", "expected"), CASES.values(), ids=CASES.keys())
-def test_after(outcome: Answer | NoResponse, tries: dict[str, Any], expected: RetryAction) -> None:
-    assert decide_retry(outcome, AttemptHistory(**(FIRST | tries)), 0.5).action is expected
+@pytest.mark.parametrize(("outcome", "history", "expected"), CASES.values(), ids=CASES.keys())
+def test_the_answer_and_the_history_decide_on_a_retry(
+    outcome: Answer | NoResponse, history: dict[str, Any], expected: RetryAction
+) -> None:
+    assert decide_retry(outcome, AttemptHistory(**(FIRST | history)), 0.5).action is expected
 
 
-def test_a_request_with_too_long_a_retry_after_is_given_up() -> None:
+def test_a_retry_after_beyond_the_time_limit_gives_up() -> None:
     answer = Answer(429, b"", retry_after=400.0)
     assert (
         decide_retry(answer, AttemptHistory(count=0, elapsed=100), 0.0).action is RetryAction.RETRY
@@ -91,26 +97,26 @@ def test_a_request_with_too_long_a_retry_after_is_given_up() -> None:
     )
 
 
-@given(tries=st.integers(1, 1000), chance=st.floats(0, 1))
-def test_the_back_off_is_jittered_and_capped(tries: int, chance: float) -> None:
-    assert 0 <= back_off(tries, chance) <= 30
-    assert back_off(tries, chance) <= back_off(tries + 1, chance)
-    assert back_off(tries, 0) == 0
+@given(attempts=st.integers(1, 1000), jitter=st.floats(0, 1))
+def test_the_back_off_is_jittered_and_capped(attempts: int, jitter: float) -> None:
+    assert 0 <= back_off(attempts, jitter) <= 30
+    assert back_off(attempts, jitter) <= back_off(attempts + 1, jitter)
+    assert back_off(attempts, 0) == 0
 
 
-@given(chances=st.lists(st.floats(0, 1), min_size=10, max_size=10), took=st.floats(0, 60))
+@given(jitters=st.lists(st.floats(0, 1), min_size=10, max_size=10), duration=st.floats(0, 60))
 def test_a_request_is_tried_at_most_six_times_in_two_minutes(
-    chances: list[float], took: float
+    jitters: list[float], duration: float
 ) -> None:
     seconds = 0.0
-    for made, chance in enumerate(chances, 1):
+    for attempts, jitter in enumerate(jitters, 1):
         began = seconds
-        seconds += took
+        seconds += duration
         decision = decide_retry(
-            NoResponse("gone"), AttemptHistory(count=made, elapsed=seconds), chance
+            NoResponse("gone"), AttemptHistory(count=attempts, elapsed=seconds), jitter
         )
         if decision.action is RetryAction.GIVE_UP:
             break
         seconds += decision.delay
-    assert made <= 6
+    assert attempts <= 6
     assert began <= MAX_SECONDS

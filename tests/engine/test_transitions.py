@@ -1,4 +1,4 @@
-"""What a read makes of an email, and what the refusal of a call makes of it."""
+"""State transitions of a message after reads and refusals."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LINK, UNLINK, RELINK = (email(1, op) for op in (Op.LINK, Op.UNLINK, Op.RELINK))
 
 
 def outcome(state: MessageState) -> str:
-    """Return what an email needs next, or how it ended."""
+    """Return the next step of an email, or its result."""
     if state.result is None:
         return state.next_step.name
     return " ".join(filter(None, (state.result.status, state.result.code)))
 
 
 def read(state: MessageState, deal_id: str | None) -> str:
-    """Have a page list an email on a deal, or on none."""
+    """Apply a page that lists an email on a deal, or on none."""
     on_read(state, listed=True, deal=LinkedDeal(deal_id) if deal_id else None, call=7)
     return outcome(state)
 
@@ -33,7 +33,7 @@ def read(state: MessageState, deal_id: str | None) -> str:
 def in_doubt(
     message: Message, *, previous_deal: str | None = None, trusted: bool = True, sends: int = 1
 ) -> MessageState:
-    """Return an email after a write call whose answer was lost, to be settled by a read."""
+    """Return an email whose write call lost its answer, to be settled by a read."""
     state = MessageState(message, snapshot=False)
     if previous_deal:
         state.previous_deal = LinkedDeal(previous_deal)
@@ -43,27 +43,27 @@ def in_doubt(
 
 
 SNAPSHOTS: dict[str, tuple[Message, str | None, str]] = {
-    "a link of what is on no deal": (LINK, None, "LINK"),
-    "a link of what is on its deal": (LINK, DEAL, "unchanged"),
-    "a link of what is on another": (LINK, OTHER_DEAL, "failed already-linked"),
-    "an unlink of what is on no deal": (UNLINK, None, "unchanged"),
-    "an unlink of what is on a deal": (UNLINK, OTHER_DEAL, "UNLINK"),
-    "a relink of what is on no deal": (RELINK, None, "LINK"),
-    "a relink of what is on its deal": (RELINK, DEAL, "unchanged"),
-    "a relink of what is on another": (RELINK, OTHER_DEAL, "UNLINK"),
-    "a guard names the deal": (email(1, Op.RELINK, guard=OTHER_DEAL), OTHER_DEAL, "UNLINK"),
-    "a guard names another": (
+    "a link of an email on no deal": (LINK, None, "LINK"),
+    "a link of an email on its wanted deal": (LINK, DEAL, "unchanged"),
+    "a link of an email on another deal": (LINK, OTHER_DEAL, "failed already-linked"),
+    "an unlink of an email on no deal": (UNLINK, None, "unchanged"),
+    "an unlink of an email on a deal": (UNLINK, OTHER_DEAL, "UNLINK"),
+    "a relink of an email on no deal": (RELINK, None, "LINK"),
+    "a relink of an email on its wanted deal": (RELINK, DEAL, "unchanged"),
+    "a relink of an email on another deal": (RELINK, OTHER_DEAL, "UNLINK"),
+    "a guard with the current deal": (email(1, Op.RELINK, guard=OTHER_DEAL), OTHER_DEAL, "UNLINK"),
+    "a guard with another deal": (
         email(1, Op.RELINK, guard=OTHER_DEAL),
         THIRD_DEAL,
         "failed changed-since",
     ),
-    "a guard names several": (
+    "a guard with several deals": (
         email(1, Op.RELINK, guard=f"{OTHER_DEAL}|{THIRD_DEAL}"),
         THIRD_DEAL,
         "UNLINK",
     ),
-    "a guard names no deal": (email(1, guard="none"), OTHER_DEAL, "failed changed-since"),
-    "as wanted whatever its guard says": (
+    "a guard for no deal": (email(1, guard="none"), OTHER_DEAL, "failed changed-since"),
+    "on the wanted deal despite the guard": (
         email(1, Op.RELINK, guard=OTHER_DEAL),
         DEAL,
         "unchanged",
@@ -72,7 +72,9 @@ SNAPSHOTS: dict[str, tuple[Message, str | None, str]] = {
 
 
 @pytest.mark.parametrize(("message", "deal_id", "expected"), SNAPSHOTS.values(), ids=SNAPSHOTS)
-def test_a_snapshot_decides_for(message: Message, deal_id: str | None, expected: str) -> None:
+def test_the_snapshot_determines_the_next_step(
+    message: Message, deal_id: str | None, expected: str
+) -> None:
     assert read(MessageState(message, snapshot=True), deal_id) == expected
 
 
@@ -87,7 +89,7 @@ def test_a_snapshot_decides_for(message: Message, deal_id: str | None, expected:
     ],
     ids=["a link", "an unlink", "a relink", "a relink that need not be put back", "a guard"],
 )
-def test_what_no_page_lists_is_sent_where_nothing_forbids_it(
+def test_an_unlisted_email_is_sent_unless_it_needs_a_snapshot(
     message: Message, no_put_back: bool, expected: str
 ) -> None:
     state = MessageState(message, snapshot=True, no_put_back=no_put_back)
@@ -106,25 +108,27 @@ READ_BACKS: dict[str, tuple[Message, str | None, str]] = {
     "an unlink that was not applied": (UNLINK, OTHER_DEAL, "UNLINK"),
     "the unlink of a relink that was applied": (RELINK, None, "LINK"),
     "the unlink of a relink that was not applied": (RELINK, OTHER_DEAL, "UNLINK"),
-    "the unlink of a relink that is on its deal": (RELINK, DEAL, "done settled-by-read"),
-    "the unlink of what somebody moved since": (
+    "the unlink of a relink that is on its wanted deal": (RELINK, DEAL, "done settled-by-read"),
+    "the unlink of an email moved since": (
         email(1, Op.RELINK, guard=OTHER_DEAL),
         THIRD_DEAL,
         "failed changed-since",
     ),
     "a link that was applied": (LINK, DEAL, "done settled-by-read"),
     "a link that was not applied": (LINK, None, "LINK"),
-    "a link of what is on another deal": (LINK, OTHER_DEAL, "failed ALREADY_LINKED"),
+    "a link of an email on another deal": (LINK, OTHER_DEAL, "failed ALREADY_LINKED"),
 }
 
 
 @pytest.mark.parametrize(("message", "deal_id", "expected"), READ_BACKS.values(), ids=READ_BACKS)
-def test_a_read_settles(message: Message, deal_id: str | None, expected: str) -> None:
+def test_a_read_back_settles_an_email_in_doubt(
+    message: Message, deal_id: str | None, expected: str
+) -> None:
     assert read(in_doubt(message), deal_id) == expected
 
 
 @pytest.mark.parametrize(("message", "deal_id"), [(UNLINK, OTHER_DEAL), (LINK, None)])
-def test_what_a_read_shows_not_applied_is_sent_six_times_at_most(
+def test_a_change_that_is_not_applied_is_sent_at_most_six_times(
     message: Message, deal_id: str | None
 ) -> None:
     assert read(in_doubt(message, sends=5), deal_id) == message.op.name
@@ -132,7 +136,7 @@ def test_what_a_read_shows_not_applied_is_sent_six_times_at_most(
 
 
 @pytest.mark.parametrize(("message", "deal_id"), [(UNLINK, OTHER_DEAL), (LINK, None)])
-def test_a_read_that_came_too_soon_is_repeated_before_not_applied_is_believed(
+def test_an_early_read_that_shows_no_change_is_repeated(
     message: Message, deal_id: str | None
 ) -> None:
     state = in_doubt(message, trusted=False)
@@ -142,13 +146,13 @@ def test_a_read_that_came_too_soon_is_repeated_before_not_applied_is_believed(
 
 
 @pytest.mark.parametrize(("message", "deal_id"), [(UNLINK, None), (LINK, DEAL)])
-def test_a_read_that_came_soon_is_believed_where_it_shows_a_call_applied(
+def test_an_early_read_that_shows_the_change_is_trusted(
     message: Message, deal_id: str | None
 ) -> None:
     assert read(in_doubt(message, trusted=False), deal_id) == "done settled-by-read"
 
 
-def test_a_relink_that_is_found_back_on_its_deal_is_unlinked_once_more_and_no_more() -> None:
+def test_a_relink_found_on_its_previous_deal_is_unlinked_again_only_once() -> None:
     state = MessageState(RELINK, snapshot=True)
     read(state, OTHER_DEAL)
     for expected in ("UNLINK", "failed ALREADY_LINKED"):
@@ -157,11 +161,11 @@ def test_a_relink_that_is_found_back_on_its_deal_is_unlinked_once_more_and_no_mo
         assert read(state, OTHER_DEAL) == expected
 
 
-def test_a_link_refused_alone_after_calls_that_named_nobody_is_in_doubt_if_unlisted() -> None:
-    """One of those calls may have linked it."""
+def test_a_link_refused_alone_after_a_refused_batch_is_in_doubt_if_unlisted() -> None:
+    """One of the earlier calls may have linked it."""
     state = MessageState(LINK, snapshot=False)
     state.record_send(1, 1, answer_lost=False)
-    state.uncertain = True  # it was in a call that was refused without a name
+    state.uncertain = True  # its batch was refused without naming a message
     ON_RESULT[NextStep.LINK](state, NOT_ALLOWED)
     assert outcome(state) == "READ_BACK"
     on_read(state, listed=False, deal=None, call=7)
@@ -170,7 +174,7 @@ def test_a_link_refused_alone_after_calls_that_named_nobody_is_in_doubt_if_unlis
     assert "the contact is not on the deal" in state.result.message
 
 
-def test_a_link_refused_after_a_lost_answer_stays_in_doubt_where_no_page_lists_it() -> None:
+def test_a_link_refused_after_a_lost_answer_is_in_doubt_if_unlisted() -> None:
     state = MessageState(LINK, snapshot=False)
     state.record_send(1, 2, answer_lost=True)
     ON_RESULT[NextStep.LINK](state, NOT_ALLOWED)
@@ -179,14 +183,14 @@ def test_a_link_refused_after_a_lost_answer_stays_in_doubt_where_no_page_lists_i
     assert outcome(state) == "in_doubt not-listed"
 
 
-def test_a_relink_that_this_run_may_have_taken_off_its_deal_is_not_held_back_by_its_guard() -> None:
+def test_the_guard_allows_a_relink_that_this_run_may_have_unlinked() -> None:
     state = MessageState(email(1, Op.RELINK, guard=OTHER_DEAL), snapshot=True)
     state.uncertain = True  # in doubt since an earlier command
     assert read(state, None) == "LINK"
 
 
 def relink_with_refused_link() -> MessageState:
-    """Return a relink that is off its deal and whose link was refused."""
+    """Return an unlinked relink whose link was refused."""
     state = MessageState(RELINK, snapshot=True)
     read(state, OTHER_DEAL)
     ON_RESULT[NextStep.UNLINK](state, SUCCESS)
@@ -194,7 +198,7 @@ def relink_with_refused_link() -> MessageState:
     return state
 
 
-def test_a_relink_is_put_back_on_the_deal_that_its_snapshot_showed() -> None:
+def test_a_relink_is_put_back_on_the_deal_of_its_snapshot() -> None:
     state = relink_with_refused_link()
     assert outcome(state) == "PUT_BACK"
     assert state.link_target[0] == OTHER_DEAL
@@ -208,23 +212,25 @@ def test_a_relink_is_put_back_on_the_deal_that_its_snapshot_showed() -> None:
         (THIRD_DEAL, "failed put-back-failed"),
         (None, "PUT_BACK"),
     ],
-    ids=["put back", "on the wanted deal after all", "moved by somebody", "not put back yet"],
+    ids=["put back", "on the wanted deal after all", "moved by someone", "not put back yet"],
 )
-def test_a_put_back_in_doubt_is_settled_by_where_it_is(deal_id: str | None, expected: str) -> None:
+def test_a_put_back_in_doubt_is_settled_by_the_current_deal(
+    deal_id: str | None, expected: str
+) -> None:
     state = relink_with_refused_link()
     state.record_send(4, 1, answer_lost=True)
     state.request_read_back()
     assert read(state, deal_id) == expected
 
 
-def test_putting_back_is_sent_six_times_at_most() -> None:
+def test_a_put_back_is_sent_at_most_six_times() -> None:
     state = relink_with_refused_link()
     state.record_send(4, 6, answer_lost=True)
     state.request_read_back()
     assert read(state, None) == "failed put-back-failed"
 
 
-def test_a_result_tells_the_deals_before_and_after_and_where_that_was_seen() -> None:
+def test_a_result_has_the_deals_before_and_after_and_the_call_that_read_them() -> None:
     state = MessageState(email(1, Op.RELINK, guard=OTHER_DEAL), snapshot=True)
     read(state, THIRD_DEAL)
     assert state.result is not None
@@ -247,7 +253,7 @@ def test_an_unlink_refused_after_a_lost_answer_is_read_back(
     assert read(state, deal_id) == expected
 
 
-def test_an_unlink_refused_after_a_read_showed_it_not_applied_fails_at_once() -> None:
+def test_a_retried_unlink_that_is_refused_fails_immediately() -> None:
     state = in_doubt(UNLINK)
     assert read(state, OTHER_DEAL) == "UNLINK"
     ON_RESULT[NextStep.UNLINK](state, NOT_ALLOWED)
@@ -255,7 +261,7 @@ def test_an_unlink_refused_after_a_read_showed_it_not_applied_fails_at_once() ->
 
 
 @pytest.mark.parametrize("message", [LINK, UNLINK], ids=["link", "unlink"])
-def test_an_email_in_doubt_that_no_page_lists_stays_in_doubt_when_a_retry_is_refused(
+def test_an_unlisted_email_in_doubt_stays_in_doubt_after_a_refused_retry(
     message: Message,
 ) -> None:
     ledger_state = LedgerState()
@@ -278,7 +284,7 @@ def test_an_email_in_doubt_that_no_page_lists_stays_in_doubt_when_a_retry_is_ref
         (True, True, "in_doubt not-listed"),
     ],
 )
-def test_a_link_refused_as_invalid_fails_if_no_page_of_all_lists_it(
+def test_a_link_refused_as_invalid_fails_if_no_page_lists_it(
     complete: bool, answer_lost: bool, expected: str
 ) -> None:
     """The email does not exist, unless a call whose answer was lost linked it."""

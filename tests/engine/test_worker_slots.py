@@ -1,4 +1,4 @@
-"""Slots of workers: limited, and lent by what only waits."""
+"""Worker slots: limited, and lent by waiting workers."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ import anyio
 from bulklink.engine.worker_slots import MAX_LENT_SLOTS, WorkerSlots
 
 
-async def takes(slots: WorkerSlots, *, most: int = 1000) -> int:
-    """Return how many slots can be taken without waiting; they stay taken."""
+async def take_free(slots: WorkerSlots, *, limit: int = 1000) -> int:
+    """Take all slots that are free; return their number."""
     taken = 0
     with anyio.move_on_after(1):
-        while taken < most:
+        while taken < limit:
             await slots.acquire()
             taken += 1
     return taken
 
 
-async def test_as_many_slots_are_taken_as_there_are() -> None:
+async def test_all_slots_can_be_taken() -> None:
     slots = WorkerSlots(3)
-    assert await takes(slots) == 3
+    assert await take_free(slots) == 3
     slots.release()
-    assert await takes(slots) == 1
+    assert await take_free(slots) == 1
 
 
-async def test_a_lent_slot_is_taken_by_another_and_its_owner_goes_on_at_once() -> None:
+async def test_a_lent_slot_can_be_taken_and_its_owner_continues_immediately() -> None:
     slots = WorkerSlots(1)
-    assert await takes(slots) == 1
+    assert await take_free(slots) == 1
     with slots.lent():
-        assert await takes(slots) == 1
+        assert await take_free(slots) == 1
     slots.release()
-    assert await takes(slots) == 0, "two were in progress, and one is left"
+    assert await take_free(slots) == 0, "two were in progress, and one is left"
     slots.release()
-    assert await takes(slots) == 1
+    assert await take_free(slots) == 1
 
 
-async def test_no_more_slots_are_lent_than_contacts_may_be_in_memory() -> None:
+async def test_the_number_of_lent_slots_is_limited() -> None:
     slots = WorkerSlots(2 * MAX_LENT_SLOTS)
-    assert await takes(slots) == 2 * MAX_LENT_SLOTS
+    assert await take_free(slots) == 2 * MAX_LENT_SLOTS
     with ExitStack() as owners:
         for _ in range(2 * MAX_LENT_SLOTS):
             owners.enter_context(slots.lent())
-        assert await takes(slots) == MAX_LENT_SLOTS
+        assert await take_free(slots) == MAX_LENT_SLOTS

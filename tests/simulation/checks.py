@@ -34,7 +34,7 @@ Line = dict[str, Any]
 
 
 def find_violations(scenario: Scenario, outcome: SimulatedRun) -> list[str]:
-    """Return the broken guarantees, in words."""
+    """Return a description of each broken guarantee."""
     checker = _Checker(scenario, outcome)
     return [
         *outcome.violations,
@@ -83,7 +83,7 @@ class _Checker:
             ):
                 yield "stopped for failures without a failure limit"
             if reason.stopped_by is StoppedBy.CANARY and not self._case.canary:
-                yield "stopped by a canary without having one"
+                yield "stopped by a canary although it has none"
             return
         for message in self._case.messages:
             if message.row not in self._outcome.results:
@@ -175,7 +175,7 @@ class _Checker:
                 yield "it names no call"
             return
         if message.row not in call["rows"]:
-            yield "its call did not carry the row"
+            yield "its call did not include the row"
         reads = call["op"] == "read"
         if status == "done" and reads != (code == "settled-by-read"):
             yield "its code does not match the evidence"
@@ -187,7 +187,7 @@ class _Checker:
             yield "its state could have been determined"
         reads = self._case.read_back or self._case.reads_first(message.op)
         if code == "settled-by-read" and not reads:
-            yield "it was read back without being asked to"
+            yield "it was read back although read-backs are off"
 
     @property
     def _was_throttled(self) -> bool:
@@ -214,7 +214,7 @@ class _Checker:
                 yield f"{line} comes before its call"
 
     def check_credits(self) -> Iterator[str]:
-        """Check the credits of each command, and of all together in any 24 hours.
+        """Check the credits of each command, and of all commands in any 24 hours.
 
         Only calls that finish relinks may exceed a limit.
         """

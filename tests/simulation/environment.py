@@ -185,7 +185,7 @@ def _to_client_answer(answer: WireAnswer, *, reports_credits: bool) -> Answer | 
 
 
 class InMemoryDailyUsage:
-    """Credits of the day, without a thread or a disk."""
+    """24-hour usage without threads or a disk."""
 
     def __init__(self) -> None:
         self._file = DailyUsageFile(None, "connection")
@@ -207,7 +207,7 @@ class InMemoryDailyUsage:
 
 
 class _MachineDailyUsage:
-    """Credits of the day as seen by one machine; a machine that is off returns none."""
+    """24-hour usage as seen by one machine; a machine that is off gets no credits."""
 
     def __init__(self, daily_usage: DailyUsage, machine: Machine) -> None:
         self._daily_usage = daily_usage
@@ -264,7 +264,7 @@ def machine_environment(
         machine: the machine.
         transport: the transport.
         random: returns random numbers in [0, 1).
-        daily_usage: credits of the day, which outlive the machine.
+        daily_usage: 24-hour usage, which outlives the machine.
         options: other fields of `Environment`.
     """
 

@@ -41,7 +41,7 @@ class InvariantMonitor:
         machine: the machine that the command runs on.
         ledger_state: state of the ledger at the start; the command keeps it up to date.
         stop: stop controller of the command.
-        violations: list that violations are added to, in words.
+        violations: list to which descriptions of violations are added.
     """
 
     case: Case
@@ -80,7 +80,7 @@ class InvariantMonitor:
         }
 
     def check_request(self, method: str, target: str, body: bytes, *, was_running: bool) -> None:
-        """Check guarantee 3 as a request leaves: its lines are on disk, no settled row is in it.
+        """Check guarantee 3 when a request is sent: its lines are on disk, and no row is settled.
 
         Args:
             method: HTTP method.
@@ -146,11 +146,11 @@ class InvariantMonitor:
             else:
                 self._has_answered, self._unanswered_in_row = True, 0
                 self._out_in_outage.clear()
-            left_after_refusal = request in self._out_since_refusal
+            sent_after_refusal = request in self._out_since_refusal
             self._out_since_refusal.discard(request)
             if status == HTTPStatus.TOO_MANY_REQUESTS:
                 self._was_refused = True
-            elif status is not None and left_after_refusal:
+            elif status is not None and sent_after_refusal:
                 self._was_refused = False
                 self._out_since_refusal.clear()
 
@@ -163,7 +163,7 @@ class InvariantMonitor:
     def _can_finish_relinks(self, op: str, contact_id: str | None, rows: tuple[int, ...]) -> bool:
         """Return whether a request can finish relinks, as only these may be sent after a stop.
 
-        A link that was prepared before the stop may carry other emails too.
+        A link that was prepared before the stop may include other emails.
         """
         contact_rows = {m.row for m in self.case.messages if m.contact_id == contact_id}
         match op:

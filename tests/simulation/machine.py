@@ -44,7 +44,7 @@ class SimulatedCommand:
             await can be interrupted.
         retry: whether failed rows and rows in doubt are retried.
         pause: seconds before the command.
-        machine_mark: mark of the machine that it runs on; None for a machine without a mark.
+        machine_mark: identifier of its machine; None for a machine without one.
     """
 
     interruption: Interruption | None = None
@@ -95,7 +95,7 @@ class Machine:
             self._interrupt_after(self.command.loop_passes)
 
     def disarm(self) -> None:
-        """Disable the interruption, because the command has ended."""
+        """Disable the interruption after the command has ended."""
         self._events_left = -1
 
     def _interrupt_after(self, passes: int) -> None:

@@ -122,6 +122,6 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def memory_folder() -> str | None:
-    """Return a folder in memory, as a simulation needs no disk, or None if there is none."""
+    """Return a folder in memory, since simulations need no disk; None if there is none."""
     shared = "/dev/shm"
     return shared if os.access(shared, os.W_OK) else None

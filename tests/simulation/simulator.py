@@ -195,7 +195,7 @@ class SimulatedRun:
     violations: list[str] = field(default_factory=list)
     budgets: list[Budget] = field(default_factory=list)
     records: list[RunRecord] = field(default_factory=list)
-    """The contents of `run.json` over time, the latest last."""
+    """All contents of `run.json`, in order."""
     daily_usage: InMemoryDailyUsage = field(default_factory=lambda: InMemoryDailyUsage())
 
     def lines(self) -> list[dict[str, Any]]:
@@ -216,7 +216,7 @@ class SimulatedRun:
 
     @property
     def canary_records(self) -> list[CanaryRecord]:
-        """The states of the canary in `run.json` over time, the latest last."""
+        """All states of the canary in `run.json`, in order."""
         return [record.canary for record in self.records if record.canary is not None]
 
     def deal_of(self, message: Message) -> str | None:
@@ -310,7 +310,7 @@ class _Simulation:
     _plan: SimulatedPlan = field(init=False)
 
     def prepare(self) -> None:
-        """Create the run folder as planning leaves it."""
+        """Create the run folder as after planning."""
         case, folder = self._case, RunFolder(self._path)
         folder.ledger.write_bytes(b"")
         self._plan = case.seal_plan()

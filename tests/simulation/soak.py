@@ -1,4 +1,4 @@
-"""Run tens of thousands of seeds on all processors, or repeat one seed."""
+"""Run tens of thousands of seeds on all processors, or repeat a single seed."""
 
 from __future__ import annotations
 

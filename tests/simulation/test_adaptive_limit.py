@@ -31,7 +31,7 @@ ORGS = {
         Org(25, 18, explains_429=False, duration=120),
         18,
     ),
-    "a server that penalises early calls and states for how long": (
+    "a server that penalizes early calls and states for how long": (
         Org(20, 12, latency=1.0, penalty=4.0, retry_after=True, duration=300),
         12,
     ),

@@ -214,7 +214,7 @@ async def test_an_early_resume_costs_one_call(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("op", [Op.LINK, Op.RELINK])
 @pytest.mark.parametrize("by_crm", [False, True])
-async def test_ctrl_c_ends_the_wait_at_once(op: Op, by_crm: bool) -> None:
+async def test_ctrl_c_ends_the_wait_immediately(op: Op, by_crm: bool) -> None:
     limits = CreditLimits() if by_crm else CreditLimits(per_day=90)
     settings = Settings(latency=0.3, credits=90 if by_crm else 0)
     make_op_case: Callable[..., Case] = link_case if op is Op.LINK else relink_case

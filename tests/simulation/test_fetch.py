@@ -119,7 +119,9 @@ class _WarningCallbacks(RunCallbacks):
         self.texts.append(text)
 
 
-async def test_one_warning_says_that_the_crm_allows_fewer_concurrent_reads(tmp_path: Path) -> None:
+async def test_one_warning_reports_that_the_crm_allows_fewer_concurrent_reads(
+    tmp_path: Path,
+) -> None:
     crm = _make_crm(Settings(latency=0.3, concurrency=3), tmp_path)
     callbacks = _WarningCallbacks()
     async with simulated_environment(crm) as environment:

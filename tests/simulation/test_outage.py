@@ -114,7 +114,7 @@ async def test_a_run_gives_up_within_15_seconds_on_a_host_that_never_answered() 
 
 @pytest.mark.parametrize("op", Op)
 @pytest.mark.parametrize("failure", Failure)
-async def test_ctrl_c_stops_the_run_at_once(op: Op, failure: Failure) -> None:
+async def test_ctrl_c_stops_the_run_immediately(op: Op, failure: Failure) -> None:
     stop = StopController()
     stopped_at: list[float] = []
     case = outage_case(Downtime(2.0, 250.0, failure), op=op)

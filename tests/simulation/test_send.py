@@ -123,7 +123,7 @@ async def test_an_email_unknown_to_the_crm_fails_even_if_no_answer_names_it(
     assert outcome.results[1]["code"] == "INVALID_DATA"
 
 
-async def test_emails_named_as_invalid_fail_and_the_rest_is_retried_at_once() -> None:
+async def test_emails_named_as_invalid_fail_and_the_rest_is_retried_immediately() -> None:
     case = make_case([(0, OWNERS[0], Op.LINK, 20)])
     deals = {**case.deals, deal(7): contact(7)}
     messages = [*case.messages[:-1], message(20, case.emails[-1], Op.LINK, deal(7))]
@@ -281,7 +281,7 @@ async def test_an_email_on_its_target_is_unchanged_and_one_on_another_deal_fails
     assert "relink" in outcome.results[2]["message"]
 
 
-async def test_each_token_that_expires_in_mid_run_costs_one_renewal_and_no_email() -> None:
+async def test_each_token_that_expires_during_a_run_costs_one_renewal_and_no_email() -> None:
     groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(100)]
     settings_ = Settings(latency=1.0, expires_in=70)
     outcome = await simulate(make_case(groups, settings=settings_, in_flight=5))
@@ -295,7 +295,7 @@ async def test_calls_in_flight_reach_the_limit_and_never_exceed_it() -> None:
     assert outcome.crm.state.peak_in_flight == 7
 
 
-async def test_a_run_waits_for_a_server_that_answers_too_many_requests() -> None:
+async def test_a_run_waits_while_the_server_answers_too_many_requests() -> None:
     groups = [(n, OWNERS[0], Op.LINK, 20) for n in range(10)]
     limits = Settings(latency=0.5, concurrency=2)
     outcome = await simulate(make_case(groups, settings=limits, in_flight=4))
@@ -303,7 +303,7 @@ async def test_a_run_waits_for_a_server_that_answers_too_many_requests() -> None
     assert outcome.crm.state.answered_429 > 0
 
 
-async def test_a_stop_finishes_half_done_relinks_and_leaves_the_rest() -> None:
+async def test_a_stop_completes_half_done_relinks_and_leaves_the_rest() -> None:
     groups = [(n, OWNERS[0], Op.RELINK, 20) for n in range(20)]
     stop = StopController()
 

@@ -104,12 +104,12 @@ async def test_an_email_not_on_its_from_deal_fails_and_both_deals_are_named(op: 
     assert outcome.deal_of(case.messages[1]) == third
 
 
-async def test_an_email_on_a_deal_fails_if_its_guard_says_none() -> None:
+async def test_an_email_on_a_deal_fails_if_its_guard_is_none() -> None:
     outcome = await simulate(make_case(Op.RELINK, None, OTHER, guard="none"))
     assert statuses_and_codes(outcome) == [("done", "SUCCESS"), ("failed", "changed-since")]
 
 
-async def test_an_email_on_its_target_is_unchanged_whatever_its_guard_says() -> None:
+async def test_an_email_on_its_target_is_unchanged_whatever_its_guard() -> None:
     for op, present in ((Op.UNLINK, None), (Op.RELINK, WANTED)):
         outcome = await simulate(make_case(op, present, guard=OTHER))
         assert statuses_and_codes(outcome) == [("unchanged", None)]
@@ -120,7 +120,7 @@ async def test_a_guard_with_several_deals_allows_each() -> None:
     assert statuses_and_codes(outcome) == [("done", "SUCCESS")] * 2
 
 
-async def test_a_refused_relink_without_put_back_says_that_it_is_off_its_deal() -> None:
+async def test_a_refused_relink_without_put_back_reports_that_it_is_unlinked() -> None:
     faults = [Fault("NOT_ALLOWED", op="link")]
     outcome = await simulate(
         make_case(Op.RELINK, OTHER, snapshot=False, no_put_back=True, faults=faults)

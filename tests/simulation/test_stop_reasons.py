@@ -33,7 +33,7 @@ async def test_a_plan_that_cannot_be_read_stops_the_run_before_anything_is_sent(
     assert outcome.calls == {}
 
 
-async def test_a_disk_error_during_name_lookup_is_named_and_a_resume_continues() -> None:
+async def test_a_disk_error_during_name_look_up_is_reported_and_a_resume_continues() -> None:
     case = make_case(GROUPS, names_in_plan=False)
     uninterrupted = await simulate(case)
     assert count_statuses(uninterrupted) == {"done": 45}

@@ -1,1 +1,1 @@
-"""What is asked of Zoho CRM and what its answers mean, by its pages."""
+"""Tests of the CRM client against Zoho's documentation."""

@@ -1,4 +1,4 @@
-"""Certificates for servers of tests, made by openssl."""
+"""Certificates for test servers, created with openssl."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ HOST = "crm.bulklink.test"
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate and its key, self-signed, so that it is its own issuer too."""
+    """A self-signed certificate and its key."""
 
     certificate: Path
     key: Path
 
     def server_context(self) -> ssl.SSLContext:
-        """Return what a server presents it with."""
+        """Return a server's TLS context with this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, self.key)
         return context
 
 
 def make_certificate(folder: Path, *, host: str = HOST, expired: bool = False) -> Certificate:
-    """Make a certificate for a host; an expired one ended in 2020."""
+    """Create a certificate for a host, valid or expired."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("openssl makes the certificates")
+        pytest.skip("openssl is not installed")
     key, request, certificate = (folder / name for name in ("key.pem", "request.pem", "cert.pem"))
     extensions = folder / "extensions"
     extensions.write_text(f"subjectAltName=DNS:{host}\nbasicConstraints=CA:TRUE\n", "ascii")

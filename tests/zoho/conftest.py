@@ -1,4 +1,4 @@
-"""What waits here waits on a virtual clock; what opens sockets has the real one."""
+"""Event loops of the CRM client's tests: virtual time, but real time for sockets."""
 
 from __future__ import annotations
 

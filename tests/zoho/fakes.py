@@ -1,4 +1,4 @@
-"""A transport without a network, a clock that is set by hand, and short ways to say an answer."""
+"""Fake transport, manual clock, and builders of answers and messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bulklink.zoho.http import Answer, NoResponse
 
 
 class SentRequest(NamedTuple):
-    """A request as it reached the transport."""
+    """A request received by the transport."""
 
     method: str
     url: str
@@ -28,7 +28,7 @@ class SentRequest(NamedTuple):
 
 
 class FakeTransport:
-    """Gives the answers it was made with, the last of them for ever, and records what was sent."""
+    """Returns the given answers in order, repeating the last, and records the requests."""
 
     def __init__(self, *answers: Answer | NoResponse) -> None:
         self.answers = list(answers)
@@ -43,7 +43,7 @@ class FakeTransport:
 
 
 class ManualClock:
-    """Seconds since 1970, moved by the test."""
+    """Seconds since 1970, set by the test."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now
@@ -53,12 +53,12 @@ class ManualClock:
 
 
 def answer(content: Any, status: int = 200) -> Answer:
-    """An answer with this JSON."""
+    """Return an answer with a JSON body."""
     return Answer(status, json.dumps(content).encode())
 
 
 def message(message_id: str, op: Op = Op.LINK, **fields: str) -> Message:
-    """An email of contact 11 in the mailbox of owner 22."""
+    """Return an email of contact 11 and owner 22."""
     return Message(
         **{
             "row": 1,
@@ -72,5 +72,5 @@ def message(message_id: str, op: Op = Op.LINK, **fields: str) -> Message:
 
 
 def query_of(target: str) -> dict[str, list[str]]:
-    """The query of a request, decoded as a server does."""
+    """Return the decoded query of a request."""
     return parse_qs(urlsplit(target).query, strict_parsing=True, keep_blank_values=True)

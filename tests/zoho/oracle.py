@@ -1,4 +1,4 @@
-"""A second reading of the pages: which verdicts an answer leaves room for, slow and obvious."""
+"""Simple reference implementation: which verdicts an answer allows, according to Zoho's pages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _ITEM = re.compile(r"(?:^|[^A-Za-z_])(?:Emails|message_ids)\[([0-9]+)\]")
 
 
 class Oracle:
-    """What an answer to a call that carried these emails leaves room for.
+    """The verdicts that an answer to a call with these emails allows.
 
-    Entries are the objects of `Emails`, inner arrays laid flat; where there is no `Emails`, the
-    answer itself is the entry.
+    Entries are the objects in `Emails`, with inner arrays flattened; without `Emails`, the answer
+    itself is the entry.
     """
 
     def __init__(
@@ -24,14 +24,14 @@ class Oracle:
         self._echo_of = echo_of
         self._status = status
         self._single = single
-        tells_of_items = 200 <= status < 300 or status == 400
-        self._entries = list(_flatten(_top(content))) if tells_of_items else []
+        has_entries = 200 <= status < 300 or status == 400
+        self._entries = list(_flatten(_top(content))) if has_entries else []
 
     def may_be_success(self, message: str) -> bool:
-        """Whether something that can belong to the email says success, and nothing the contrary.
+        """Return whether the entries that can belong to the email all report success.
 
-        A 400 is the status of a call with a bad item: without one it contradicts itself. A success
-        without a name may be the answer to another call, unless the address named the email.
+        A 400 means a bad item: without one it contradicts itself. An unnamed success may be the
+        answer to another call, unless the address named the email.
         """
         if self._status == 400 and not any(map(_is_error, self._entries)):
             return False
@@ -45,7 +45,7 @@ class Oracle:
         )
 
     def may_have_failed(self, message: str) -> bool:
-        """Whether something that can belong to the email says an error."""
+        """Return whether an entry that can belong to the email reports an error."""
         naming = self._entries_naming(message)
         if naming:
             return any(map(_is_error, naming))
@@ -65,10 +65,10 @@ class Oracle:
         return message in unnamed_messages and len(self._unnamed_entries()) == len(unnamed_messages)
 
     def _named_messages(self, entry: Entry) -> set[str]:
-        """All that an entry names, emails never sent among them.
+        """Return all emails that an entry names, including emails that were not sent.
 
-        The pages' name of an email is its message_id; an index beside it can only contradict it,
-        and an index beyond the call contradicts nothing.
+        An email is named by its message_id; an additional index can only contradict it, and an
+        index beyond the call contradicts nothing.
         """
         details = entry.get("details")
         if not isinstance(details, dict):

@@ -1,4 +1,4 @@
-"""A server that answers bytes as they are, and a transport that talks to it."""
+"""Server that sends raw bytes, and a transport connected to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Reply = Callable[["RawRequest"], Awaitable[None]]
 
 
 class RawRequest:
-    """One request as a raw server got it, and the way back to its sender."""
+    """A request received by a raw server, and the connection to its sender."""
 
     def __init__(self, head: bytes, body: bytes, nth: int, writer: asyncio.StreamWriter) -> None:
         self.head = head
@@ -41,7 +41,7 @@ class RawRequest:
 
 
 class Server:
-    """Answers every request on every connection by one function and keeps what it saw."""
+    """Answers every request with a function, and records the requests."""
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
@@ -57,9 +57,9 @@ class Server:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = _content_length(head)
                 nth += 1
-                visit = RawRequest(head, await reader.readexactly(length), nth, writer)
-                self.requests.append(visit)
-                await self._reply(visit)
+                request = RawRequest(head, await reader.readexactly(length), nth, writer)
+                self.requests.append(request)
+                await self._reply(request)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -77,7 +77,7 @@ def _content_length(head: bytes) -> int:
 async def serve_raw(
     reply: Reply, answer_timeout: float = ANSWER_TIMEOUT_SECONDS
 ) -> AsyncIterator[tuple[Server, HttpTransport]]:
-    """A raw server on this machine and a transport to talk to it."""
+    """Yield a raw server on this machine and a transport."""
     server = Server(reply)
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""A request as it leaves: its address, its headers; and an answer as it comes in."""
+"""Client: address and headers of requests, and the handling of answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def send(transport: FakeTransport, request: Request) -> ClientResponse:
 
 
 @pytest.mark.parametrize("request_sent", [LINK, UNLINK, PAGE], ids=["link", "unlink", "read"])
-async def test_a_request_is_sent_once_as_it_is_to_the_api_host(request_sent: Request) -> None:
+async def test_a_request_is_sent_once_and_unchanged_to_the_api_host(request_sent: Request) -> None:
     transport = FakeTransport(Answer(200, b"{}"))
     await send(transport, request_sent)
     (sent,) = transport.sent
@@ -43,7 +43,7 @@ async def test_a_request_is_sent_once_as_it_is_to_the_api_host(request_sent: Req
 
 
 @pytest.mark.parametrize("request_sent", [LINK, UNLINK, PAGE], ids=["link", "unlink", "read"])
-async def test_the_token_goes_in_zohos_own_header_and_nowhere_else(request_sent: Request) -> None:
+async def test_the_token_is_only_in_the_authorization_header(request_sent: Request) -> None:
     transport = FakeTransport(Answer(200, b"{}"))
     await send(transport, request_sent)
     (sent,) = transport.sent
@@ -57,7 +57,7 @@ async def test_the_token_goes_in_zohos_own_header_and_nowhere_else(request_sent:
     [(LINK, "application/json"), (UNLINK, None), (PAGE, None)],
     ids=["link", "unlink", "read"],
 )
-async def test_only_a_body_has_a_content_type(
+async def test_only_a_request_with_a_body_has_a_content_type(
     request_sent: Request, content_type: str | None
 ) -> None:
     transport = FakeTransport(Answer(200, b"{}"))
@@ -65,7 +65,7 @@ async def test_only_a_body_has_a_content_type(
     assert transport.sent[0].headers.get("Content-Type") == content_type
 
 
-async def test_an_answer_comes_back_unchanged_with_the_token_of_its_request() -> None:
+async def test_an_answer_is_returned_unchanged_with_the_token_of_its_request() -> None:
     outcome = Answer(429, b'{"code":"TOO_MANY_REQUESTS"}', 7.0)
     received = await send(FakeTransport(outcome), PAGE)
     assert isinstance(received.outcome, Answer)
@@ -75,7 +75,7 @@ async def test_an_answer_comes_back_unchanged_with_the_token_of_its_request() ->
     assert SECRET not in repr(received)
 
 
-async def test_silence_comes_back_as_it_is() -> None:
+async def test_a_missing_answer_is_returned_unchanged() -> None:
     outcome = NoResponse("the connection broke")
     assert (await send(FakeTransport(outcome), LINK)).outcome == outcome
 
@@ -84,7 +84,7 @@ RECORDS = b'{"Emails":[{"message_id":"a1"}],"info":{"more_records":false}}'
 
 
 @pytest.mark.parametrize("body", [RECORDS, b'{"users":[{"id":"1"}]}', b'{"data":[{"id":"1"}]}'])
-async def test_records_that_repeat_another_answer_are_no_answer_to_a_read(body: bytes) -> None:
+async def test_records_that_repeat_another_answer_do_not_answer_a_read(body: bytes) -> None:
     repeated = Answer(200, body, repeated=True)
     outcome = (await send(FakeTransport(repeated), PAGE)).outcome
     assert outcome == NoResponse("the answer to another request arrived")
@@ -101,17 +101,17 @@ async def test_records_that_repeat_another_answer_are_no_answer_to_a_read(body: 
     ],
     ids=["not repeated", "nothing listed", "no JSON", "no content", "a refusal"],
 )
-async def test_what_can_be_alike_for_two_reads_is_an_answer(outcome: Answer) -> None:
+async def test_content_that_two_reads_can_share_is_an_answer(outcome: Answer) -> None:
     assert isinstance((await send(FakeTransport(outcome), PAGE)).outcome, Answer)
 
 
-async def test_an_answer_to_a_link_is_told_by_its_names_alone() -> None:
+async def test_a_repeated_answer_to_a_link_is_still_an_answer() -> None:
     repeated = Answer(200, RECORDS, repeated=True)
     assert isinstance((await send(FakeTransport(repeated), LINK)).outcome, Answer)
 
 
 @pytest.mark.parametrize(("header", "wait"), [(None, 60.0), (10.0, 60.0), (90.0, 90.0)])
-async def test_a_wait_that_the_body_asks_for_counts_like_the_header(
+async def test_the_longer_wait_of_body_and_header_applies(
     header: float | None, wait: float
 ) -> None:
     body = b'{"code":"TOO_MANY_REQUESTS","status":"error","details":{"retry_after":60}}'
@@ -120,7 +120,7 @@ async def test_a_wait_that_the_body_asks_for_counts_like_the_header(
     assert outcome.retry_after == wait
 
 
-async def test_a_token_that_a_server_repeats_stays_in_the_data_and_is_masked_in_texts() -> None:
+async def test_a_token_repeated_by_a_server_is_masked_only_in_texts() -> None:
     body = f'{{"code":"{SECRET}","message":"{SECRET}","name":"{SECRET}"}}'.encode()
     outcome = (await send(FakeTransport(Answer(400, body, 3.0)), PAGE)).outcome
     assert isinstance(outcome, Answer)
@@ -131,7 +131,7 @@ async def test_a_token_that_a_server_repeats_stays_in_the_data_and_is_masked_in_
     assert SECRET not in repr(outcome.mask)
 
 
-async def test_a_token_of_before_is_masked_too() -> None:
+async def test_an_earlier_token_is_masked_too() -> None:
     transport = FakeTransport(Answer(200, b"{}"), Answer(400, SECRET.encode()))
     client = client_of(transport)
     token = await client.tokens.current()
@@ -143,7 +143,7 @@ async def test_a_token_of_before_is_masked_too() -> None:
 
 
 @pytest.mark.parametrize("before", range(270, 310, 4))
-async def test_a_text_is_masked_before_it_is_cut(before: int) -> None:
+async def test_a_text_is_masked_before_it_is_truncated(before: int) -> None:
     body = f'{{"code":"X","message":"{"m" * before}{SECRET}"}}'.encode()
     outcome = (await send(FakeTransport(Answer(400, body)), PAGE)).outcome
     assert isinstance(outcome, Answer)
@@ -151,13 +151,15 @@ async def test_a_text_is_masked_before_it_is_cut(before: int) -> None:
     assert SECRET[:4] not in outcome.excerpt(before + 30)
 
 
-async def test_being_ready_sends_nothing_with_a_token_at_hand() -> None:
+async def test_an_existing_token_is_used_without_a_request() -> None:
     transport = FakeTransport(Answer(500))
     assert (await client_of(transport).tokens.current()).api_url == "https://www.zohoapis.eu"
     assert transport.sent == []
 
 
-async def test_the_log_has_the_duration_of_each_request(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_contains_the_duration_of_each_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO, LOGGER.name)
     connection = Connection.from_values(
         dc="eu", client_id="id", client_secret=SECRET, refresh_token=SECRET
@@ -167,4 +169,6 @@ async def test_the_log_has_the_duration_of_each_request(caplog: pytest.LogCaptur
     client = Client(TokenProvider(connection, transport, None, ManualClock()), transport)
     await client.send(PAGE, await client.tokens.current())
     durations = [vars(record)["noted"].duration for record in caplog.records]
-    assert durations == pytest.approx([0.1, 0.1], abs=0.001)  # what the fake takes, in virtual time
+    assert durations == pytest.approx(
+        [0.1, 0.1], abs=0.001
+    )  # duration of the fake's calls, in virtual time

@@ -1,4 +1,4 @@
-"""Where the CRM is and how to sign in: read from the environment, refused with a way out."""
+"""Connection settings: read from the environment, refused with advice."""
 
 from __future__ import annotations
 
@@ -42,30 +42,30 @@ def refusal(**env: str) -> ConfigError:
 
 @pytest.mark.parametrize(("centre", "hosts"), CENTRES.items(), ids=CENTRES)
 def test_a_data_centre_has_its_accounts_and_api_hosts(centre: str, hosts: tuple[str, str]) -> None:
-    found = connect(BULKLINK_DC=centre, **CREDENTIALS)
-    assert (found.accounts_url, found.api_url) == hosts
-    assert found.data_centre == centre
-    assert not found.loopback
-    assert not found.api_url_given
+    connection = connect(BULKLINK_DC=centre, **CREDENTIALS)
+    assert (connection.accounts_url, connection.api_url) == hosts
+    assert connection.data_centre == centre
+    assert not connection.loopback
+    assert not connection.api_url_given
 
 
 @pytest.mark.parametrize("centre", CENTRES)
 @pytest.mark.parametrize("environment", ["sandbox", "developer"])
-def test_sandbox_and_developer_stand_in_place_of_www(centre: str, environment: str) -> None:
-    found = connect(BULKLINK_DC=centre, BULKLINK_ENVIRONMENT=environment, **CREDENTIALS)
-    assert found.api_url == CENTRES[centre][1].replace("www.", f"{environment}.")
-    assert found.accounts_url == CENTRES[centre][0]
+def test_sandbox_and_developer_replace_www_in_the_api_host(centre: str, environment: str) -> None:
+    connection = connect(BULKLINK_DC=centre, BULKLINK_ENVIRONMENT=environment, **CREDENTIALS)
+    assert connection.api_url == CENTRES[centre][1].replace("www.", f"{environment}.")
+    assert connection.accounts_url == CENTRES[centre][0]
 
 
-def test_production_is_the_environment_if_none_is_named() -> None:
+def test_production_is_the_default_environment() -> None:
     named = connect(**US, BULKLINK_ENVIRONMENT="production", **TOKEN)
     assert connect(**US, **TOKEN) == named
     assert named.environment == "production"
 
 
-def test_case_and_spaces_around_a_name_do_not_matter() -> None:
-    found = connect(BULKLINK_DC=" EU ", BULKLINK_ENVIRONMENT="Sandbox\n", **TOKEN)
-    assert found.api_url == "https://sandbox.zohoapis.eu"
+def test_case_and_surrounding_spaces_of_a_value_are_ignored() -> None:
+    connection = connect(BULKLINK_DC=" EU ", BULKLINK_ENVIRONMENT="Sandbox\n", **TOKEN)
+    assert connection.api_url == "https://sandbox.zohoapis.eu"
 
 
 def test_there_is_no_default_data_centre() -> None:
@@ -76,28 +76,28 @@ def test_there_is_no_default_data_centre() -> None:
     assert all(centre in error.advice.replace(".", "").split() for centre in CENTRES)
 
 
-def test_an_empty_data_centre_is_none() -> None:
+def test_an_empty_data_centre_counts_as_unset() -> None:
     assert refusal(BULKLINK_DC="  ", **CREDENTIALS).where == "BULKLINK_DC"
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "advised"),
+    ("name", "value", "expected_advice"),
     [
         ("BULKLINK_DC", "com", "us"),
         ("BULKLINK_DC", "us,eu", "us"),
         ("BULKLINK_ENVIRONMENT", "staging", "sandbox"),
     ],
 )
-def test_a_value_that_is_not_known_is_refused_with_those_that_are(
-    name: str, value: str, advised: str
+def test_an_unknown_value_is_refused_with_the_valid_ones(
+    name: str, value: str, expected_advice: str
 ) -> None:
     error = refusal(**{**US, **TOKEN, name: value})
     assert error.where == name
     assert value in error.message
-    assert advised in error.advice
+    assert expected_advice in error.advice
 
 
-def test_without_any_credentials_the_refusal_names_every_variable() -> None:
+def test_without_credentials_the_error_names_every_variable() -> None:
     error = refusal(**US)
     assert "BULKLINK_ACCESS_TOKEN" in str(error)
     assert all(name in str(error) for name in CREDENTIALS)
@@ -105,60 +105,58 @@ def test_without_any_credentials_the_refusal_names_every_variable() -> None:
 
 
 @pytest.mark.parametrize("missing", CREDENTIALS)
-@pytest.mark.parametrize("left", ["unset", "empty"])
-def test_a_missing_part_of_the_credentials_is_named_and_the_given_ones_are_not_shown(
-    missing: str, left: str
-) -> None:
+@pytest.mark.parametrize("kind", ["unset", "empty"])
+def test_a_missing_credential_is_named_without_showing_the_others(missing: str, kind: str) -> None:
     env = {name: value for name, value in CREDENTIALS.items() if name != missing}
-    error = refusal(**US, **env, **({missing: " "} if left == "empty" else {}))
+    error = refusal(**US, **env, **({missing: " "} if kind == "empty" else {}))
     assert error.where == missing
     assert error.advice
     assert not any(value in str(error) for value in env.values())
 
 
-def test_part_of_the_credentials_is_refused_even_beside_an_access_token() -> None:
+def test_incomplete_credentials_are_refused_even_with_an_access_token() -> None:
     error = refusal(**US, **TOKEN, BULKLINK_CLIENT_ID="1000.CLIENT")
     assert "BULKLINK_CLIENT_SECRET" in error.where
     assert "BULKLINK_REFRESH_TOKEN" in error.where
 
 
 def test_an_access_token_alone_is_enough() -> None:
-    found = connect(**US, **TOKEN)
-    assert found.access_token == "1000.given"
-    assert found.credentials is None
+    connection = connect(**US, **TOKEN)
+    assert connection.access_token == "1000.given"
+    assert connection.credentials is None
 
 
-def test_credentials_and_an_access_token_are_both_kept() -> None:
-    found = connect(**US, **TOKEN, **CREDENTIALS)
-    assert found.access_token == "1000.given"
-    assert found.credentials is not None
+def test_credentials_and_an_access_token_can_both_be_set() -> None:
+    connection = connect(**US, **TOKEN, **CREDENTIALS)
+    assert connection.access_token == "1000.given"
+    assert connection.credentials is not None
     assert (
-        found.credentials.client_id,
-        found.credentials.client_secret,
-        found.credentials.refresh_token,
+        connection.credentials.client_id,
+        connection.credentials.client_secret,
+        connection.credentials.refresh_token,
     ) == ("1000.CLIENT", "hush-secret", "1000.refresh")
 
 
-def test_an_api_address_stands_in_for_a_data_centre() -> None:
-    found = connect(BULKLINK_API_URL="http://127.0.0.1:8080/", **TOKEN)
-    assert (found.api_url, found.data_centre, found.api_url_given) == (
+def test_an_api_address_can_replace_the_data_centre() -> None:
+    connection = connect(BULKLINK_API_URL="http://127.0.0.1:8080/", **TOKEN)
+    assert (connection.api_url, connection.data_centre, connection.api_url_given) == (
         "http://127.0.0.1:8080",
         None,
         True,
     )
-    assert found.loopback
+    assert connection.loopback
 
 
-def test_given_addresses_beat_those_of_the_data_centre() -> None:
-    found = connect(
+def test_given_addresses_override_those_of_the_data_centre() -> None:
+    connection = connect(
         BULKLINK_DC="eu",
         BULKLINK_ENVIRONMENT="sandbox",
         BULKLINK_API_URL="https://crm.example.com:8443",
         BULKLINK_ACCOUNTS_URL="https://id.example.com",
         **CREDENTIALS,
     )
-    assert found.api_url == "https://crm.example.com:8443"
-    assert found.accounts_url == "https://id.example.com"
+    assert connection.api_url == "https://crm.example.com:8443"
+    assert connection.accounts_url == "https://id.example.com"
 
 
 def test_credentials_without_an_accounts_address_are_refused() -> None:
@@ -176,9 +174,9 @@ ADDRESSES = ("BULKLINK_API_URL", "BULKLINK_ACCOUNTS_URL")
     "address",
     ["http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost:8080", "http://127.0.0.1"],
 )
-def test_plain_http_is_taken_to_this_machine(name: str, address: str) -> None:
-    found = connect(**{**US, **CREDENTIALS, name: address})
-    assert address in (found.api_url, found.accounts_url)
+def test_plain_http_to_this_machine_is_accepted(name: str, address: str) -> None:
+    connection = connect(**{**US, **CREDENTIALS, name: address})
+    assert address in (connection.api_url, connection.accounts_url)
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
@@ -222,7 +220,7 @@ def test_plain_http_to_another_machine_is_refused(name: str, address: str) -> No
         "https://www.zohoapis.com\thttps://www.zohoapis.eu",
     ],
 )
-def test_what_is_not_scheme_host_and_port_is_refused(name: str, address: str) -> None:
+def test_an_address_must_be_scheme_host_and_port(name: str, address: str) -> None:
     error = refusal(**{**US, **CREDENTIALS, name: address})
     assert error.where == name
     assert "hush" not in str(error)
@@ -246,29 +244,29 @@ def test_what_is_not_scheme_host_and_port_is_refused(name: str, address: str) ->
     ],
     ids=ascii,
 )
-def test_the_refusal_of_an_address_says_what_to_write(address: str) -> None:
+def test_the_error_about_an_address_shows_a_valid_one(address: str) -> None:
     assert "http" in refusal(**TOKEN, BULKLINK_API_URL=address).advice
 
 
 @given(st.text(max_size=40), st.sampled_from(["", "http://", "https://", "https://[", "//"]))
-def test_any_address_is_taken_or_refused_by_name(text: str, scheme: str) -> None:
+def test_any_text_is_accepted_as_an_address_or_refused_by_variable(text: str, scheme: str) -> None:
     where = "BULKLINK_API_URL"
     try:
-        found = connect(BULKLINK_API_URL=scheme + text, **US, **TOKEN)
+        connection = connect(BULKLINK_API_URL=scheme + text, **US, **TOKEN)
     except ConfigError as error:
         where = error.where
     else:
-        assert found.api_url.startswith("https://") or found.loopback
+        assert connection.api_url.startswith("https://") or connection.loopback
     assert where == "BULKLINK_API_URL"
 
 
 @pytest.mark.parametrize("module_id", ["5843104000000003735", "0", "1" * 100])
-def test_a_module_id_of_digits_is_taken(module_id: str) -> None:
+def test_a_module_id_of_digits_is_accepted(module_id: str) -> None:
     assert connect(**US, **TOKEN, BULKLINK_DEALS_MODULE_ID=module_id).module_id == module_id
 
 
 @pytest.mark.parametrize("module_id", ["Deals", "12a", "-1", "1.5", "1" * 101, "٣", "²", "1 2"])
-def test_a_module_id_of_anything_else_is_refused(module_id: str) -> None:
+def test_a_module_id_with_other_characters_is_refused(module_id: str) -> None:
     error = refusal(**US, **TOKEN, BULKLINK_DEALS_MODULE_ID=module_id)
     assert error.where == "BULKLINK_DEALS_MODULE_ID"
     assert error.advice
@@ -278,7 +276,7 @@ def test_a_module_id_of_anything_else_is_refused(module_id: str) -> None:
 @pytest.mark.parametrize(
     "text", ["hu\nsh", "hu sh", "hu\x1b[31msh", "hu\u202esh", "h\u0443sh", "hu\udcffsh"], ids=ascii
 )
-def test_what_no_token_or_secret_can_be_is_refused_by_its_variable_and_not_shown(
+def test_the_error_about_an_invalid_secret_names_its_variable_and_not_its_value(
     name: str, text: str
 ) -> None:
     error = refusal(**{**US, **CREDENTIALS, f"BULKLINK_{name}": text})
@@ -288,7 +286,7 @@ def test_what_no_token_or_secret_can_be_is_refused_by_its_variable_and_not_shown
 
 
 @pytest.mark.parametrize("secret", ["hush\r\nX-Other: 1", "hu\nsh", "hu\x00sh"], ids=repr)
-def test_an_access_token_that_no_header_can_hold_is_refused_and_not_shown(secret: str) -> None:
+def test_an_access_token_invalid_in_a_header_is_refused_and_not_shown(secret: str) -> None:
     error = refusal(**US, BULKLINK_ACCESS_TOKEN=secret)
     assert error.where == "BULKLINK_ACCESS_TOKEN"
     assert error.advice
@@ -313,17 +311,17 @@ def test_only_addresses_of_this_machine_are_loopback(url: str, loopback: bool) -
 
 
 @pytest.mark.parametrize("environment", ["production", "sandbox", "developer"])
-def test_the_api_domain_of_a_token_decides_the_data_centre_and_the_environment_stays(
+def test_the_api_domain_of_a_token_decides_the_data_centre_but_not_the_environment(
     environment: str,
 ) -> None:
-    found = connect(**US, BULKLINK_ENVIRONMENT=environment, **CREDENTIALS)
+    connection = connect(**US, BULKLINK_ENVIRONMENT=environment, **CREDENTIALS)
     host = {"production": "www"}.get(environment, environment)
-    assert found.api_url_from("https://www.zohoapis.eu") == f"https://{host}.zohoapis.eu"
+    assert connection.api_url_from("https://www.zohoapis.eu") == f"https://{host}.zohoapis.eu"
 
 
-def test_a_given_api_address_beats_the_api_domain_of_a_token() -> None:
-    found = connect(**US, BULKLINK_API_URL="http://127.0.0.1:8080", **CREDENTIALS)
-    assert found.api_url_from("https://www.zohoapis.eu") == "http://127.0.0.1:8080"
+def test_a_given_api_address_overrides_the_api_domain_of_a_token() -> None:
+    connection = connect(**US, BULKLINK_API_URL="http://127.0.0.1:8080", **CREDENTIALS)
+    assert connection.api_url_from("https://www.zohoapis.eu") == "http://127.0.0.1:8080"
 
 
 @pytest.mark.parametrize(
@@ -342,7 +340,7 @@ def test_a_given_api_address_beats_the_api_domain_of_a_token() -> None:
     ],
     ids=repr,
 )
-def test_an_api_domain_that_is_none_leaves_the_address_as_it_is(api_domain: object) -> None:
+def test_an_invalid_api_domain_does_not_change_the_address(api_domain: object) -> None:
     assert connect(**US, **CREDENTIALS).api_url_from(api_domain) == "https://www.zohoapis.com"
 
 
@@ -376,55 +374,55 @@ FOREIGN_DOMAINS = [
 
 
 @pytest.mark.parametrize("api_domain", FOREIGN_DOMAINS, ids=ascii)
-def test_only_zohos_hosts_may_be_named_by_an_accounts_server(api_domain: str) -> None:
-    found = connect(**EU, **CREDENTIALS)
-    assert found.is_foreign_api_domain(api_domain)
-    assert found.api_url_from(api_domain) == "https://www.zohoapis.eu"
-    assert not found.accepts_api_url(api_domain)
+def test_an_accounts_server_may_only_return_hosts_of_zoho(api_domain: str) -> None:
+    connection = connect(**EU, **CREDENTIALS)
+    assert connection.is_foreign_api_domain(api_domain)
+    assert connection.api_url_from(api_domain) == "https://www.zohoapis.eu"
+    assert not connection.accepts_api_url(api_domain)
 
 
 @pytest.mark.parametrize("spelling", ["HTTPS://WWW.ZOHOAPIS.IN", "https://www.zohoapis.in/"])
-def test_a_host_of_zohos_is_known_in_any_spelling(spelling: str) -> None:
-    found = connect(**EU, **CREDENTIALS)
-    assert not found.is_foreign_api_domain(spelling)
-    assert found.api_url_from(spelling) == "https://www.zohoapis.in"
+def test_a_zoho_host_is_recognized_in_any_spelling(spelling: str) -> None:
+    connection = connect(**EU, **CREDENTIALS)
+    assert not connection.is_foreign_api_domain(spelling)
+    assert connection.api_url_from(spelling) == "https://www.zohoapis.in"
 
 
-def test_an_accounts_server_on_this_machine_may_name_an_api_on_it() -> None:
-    found = connect(**EU, **CREDENTIALS, BULKLINK_ACCOUNTS_URL="http://127.0.0.1:8080")
-    assert found.api_url_from("http://127.0.0.1:9090") == "http://127.0.0.1:9090"
-    assert found.accepts_api_url("http://127.0.0.1:9090")
+def test_a_local_accounts_server_may_return_a_local_api() -> None:
+    connection = connect(**EU, **CREDENTIALS, BULKLINK_ACCOUNTS_URL="http://127.0.0.1:8080")
+    assert connection.api_url_from("http://127.0.0.1:9090") == "http://127.0.0.1:9090"
+    assert connection.accepts_api_url("http://127.0.0.1:9090")
     for foreign in ("http://127.0.0.1@example.com", "http://10.0.0.1", "https://example.com"):
-        assert found.is_foreign_api_domain(foreign)
-        assert not found.accepts_api_url(foreign)
+        assert connection.is_foreign_api_domain(foreign)
+        assert not connection.accepts_api_url(foreign)
 
 
 def test_a_connection_shows_no_secret() -> None:
-    found = connect(**US, **TOKEN, **CREDENTIALS)
-    shown = f"{found!r} {found} {found.credentials!r} {found.credentials}"
+    connection = connect(**US, **TOKEN, **CREDENTIALS)
+    shown = f"{connection!r} {connection} {connection.credentials!r} {connection.credentials}"
     assert not any(secret in shown for secret in [*TOKEN.values(), *CREDENTIALS.values()])
 
 
-def test_values_make_the_connection_that_variables_make() -> None:
+def test_values_give_the_same_connection_as_variables() -> None:
     values = {"client_id": "a", "client_secret": "b", "refresh_token": "c", "deals_module_id": "7"}
     env = {f"BULKLINK_{name.upper()}": value for name, value in values.items()}
-    made = Connection.from_values(dc="eu", environment="sandbox", **values)
-    assert made == Connection.from_environment(
+    connection = Connection.from_values(dc="eu", environment="sandbox", **values)
+    assert connection == Connection.from_environment(
         {"BULKLINK_DC": "eu", "BULKLINK_ENVIRONMENT": "sandbox", **env}
     )
     local = {"api_url": "http://127.0.0.1:7", "accounts_url": "http://[::1]:8"}
     assert Connection.from_values(access_token="t", **local).api_url == local["api_url"]
 
 
-def test_what_is_wrong_with_values_is_said_of_arguments() -> None:
-    with pytest.raises(ConfigError) as refused:
+def test_an_error_about_values_names_arguments_instead_of_variables() -> None:
+    with pytest.raises(ConfigError) as caught:
         Connection.from_values(dc="eu", client_id="a", client_secret="b")
-    assert (refused.value.where, "access_token" in refused.value.advice) == ("refresh_token", True)
+    assert (caught.value.where, "access_token" in caught.value.advice) == ("refresh_token", True)
     with pytest.raises(ConfigError, match="dc: 'mars' is unknown"):
         Connection.from_values(dc="mars", access_token="t")
 
 
-def test_without_variables_those_of_the_process_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_default_to_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BULKLINK_DC", "jp")
     monkeypatch.setenv("BULKLINK_ACCESS_TOKEN", "t")
     assert Connection.from_environment().data_centre == "jp"

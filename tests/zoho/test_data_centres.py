@@ -1,4 +1,4 @@
-"""Each data centre has hosts of its own, and each environment its own API host."""
+"""Hosts of each data centre and environment."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def test_there_are_nine_data_centres() -> None:
 
 @pytest.mark.parametrize("centre", HOSTS)
 def test_a_data_centre_has_an_accounts_an_api_and_a_console_host(centre: str) -> None:
-    found = accounts_address(centre), api_address(centre, "production"), console_address(centre)
-    assert found == tuple(f"https://{host}" for host in HOSTS[centre])
+    addresses = accounts_address(centre), api_address(centre, "production"), console_address(centre)
+    assert addresses == tuple(f"https://{host}" for host in HOSTS[centre])
 
 
 @pytest.mark.parametrize("environment", ["sandbox", "developer"])
-def test_another_environment_has_another_api_host(environment: str) -> None:
+def test_each_environment_has_its_own_api_host(environment: str) -> None:
     assert api_address("eu", environment) == f"https://{environment}.zohoapis.eu"

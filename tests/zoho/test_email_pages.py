@@ -1,4 +1,4 @@
-"""Pages of a contact's emails."""
+"""Parsers of pages of a contact's emails."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LAST = {**INFO, "next_index": None, "more_records": False}
 
 
 def email(message_id: Any = "a1", **fields: Any) -> dict[str, Any]:
-    """One email as the page shows it; no linked_record unless it is given."""
+    """Return an entry of a page, without linked_record unless given."""
     return {
         "cc": None,
         "summary": None,
@@ -58,13 +58,13 @@ def email(message_id: Any = "a1", **fields: Any) -> dict[str, Any]:
 
 
 def links_of(*emails: Any) -> dict[str, LinkedDeal | None]:
-    """What a page with these emails says of their links."""
+    """Return the parsed links of a page with these emails."""
     page = parse_links_page(answer({"Emails": list(emails), "info": LAST}))
     assert page is not None
     return page.links
 
 
-def test_an_email_on_a_deal_is_on_that_deal() -> None:
+def test_an_email_with_a_linked_record_is_on_that_deal() -> None:
     assert links_of(email(linked_record=RECORD)) == {"a1": DEAL}
 
 
@@ -72,7 +72,7 @@ def test_an_email_whose_linked_record_is_null_is_on_no_deal() -> None:
     assert links_of(email(linked_record=None)) == {"a1": None}
 
 
-def test_an_email_without_linked_record_says_nothing_of_its_link() -> None:
+def test_an_email_without_linked_record_is_left_out() -> None:
     assert links_of(email()) == {}
 
 
@@ -82,17 +82,17 @@ def test_an_email_without_linked_record_says_nothing_of_its_link() -> None:
     + [{"id": wrong} for wrong in ("", True, 1.5, ["7"], {"id": "7"})],
     ids=repr,
 )
-def test_a_linked_record_of_a_wrong_type_says_nothing_of_the_link(record: Any) -> None:
+def test_an_email_with_an_invalid_linked_record_is_left_out(record: Any) -> None:
     assert links_of(email(linked_record=record)) == {}
 
 
-def test_an_email_on_a_record_of_another_module_is_not_read_as_being_on_a_deal() -> None:
+def test_an_email_on_a_record_of_another_module_is_left_out() -> None:
     other = {**RECORD, "module": {"api_name": "Quotes", "id": "9"}}
     assert links_of(email(linked_record=other)) == {}
 
 
 @pytest.mark.parametrize("name", [None, 7, ["X"]], ids=repr)
-def test_a_deal_whose_name_is_no_text_is_read_without_a_name(name: Any) -> None:
+def test_a_deal_with_an_invalid_name_has_no_name(name: Any) -> None:
     assert links_of(email(linked_record={**RECORD, "name": name})) == {"a1": LinkedDeal(DEAL.id)}
 
 
@@ -104,15 +104,15 @@ def test_an_email_without_a_message_id_is_left_out(message_id: Any) -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, "a1", 5, [], [[]]], ids=repr)
-def test_what_is_no_email_is_left_out(wrong: Any) -> None:
+def test_an_entry_that_is_not_an_email_is_left_out(wrong: Any) -> None:
     assert links_of(wrong, email("b2", linked_record=RECORD)) == {"b2": DEAL}
 
 
-def test_no_content_is_a_last_page_without_emails() -> None:
+def test_http_204_is_a_last_page_without_emails() -> None:
     assert parse_links_page(Answer(204)) == LinksPage({}, None)
 
 
-def test_more_records_tell_the_index_of_the_next_page() -> None:
+def test_a_page_with_more_records_has_a_next_index() -> None:
     page = parse_links_page(answer({"Emails": [email()], "info": INFO}))
     assert page is not None
     assert page.next_index == "c8550c2f"
@@ -122,16 +122,16 @@ def test_more_records_tell_the_index_of_the_next_page() -> None:
     "info",
     [
         pytest.param(LAST, id="no-more"),
-        pytest.param({**INFO, "more_records": False}, id="no-more-yet-an-index"),
-        pytest.param({**INFO, "more_records": "false"}, id="a-text"),
+        pytest.param({**INFO, "more_records": False}, id="no-more-but-an-index"),
+        pytest.param({**INFO, "more_records": "false"}, id="more-as-text"),
         pytest.param({**INFO, "next_index": None}, id="more-but-no-index"),
-        pytest.param({**INFO, "next_index": ["x"]}, id="an-index-of-a-wrong-type"),
+        pytest.param({**INFO, "next_index": ["x"]}, id="an-invalid-index"),
         pytest.param(None, id="null"),
         pytest.param([], id="a-list"),
         pytest.param("more", id="text"),
     ],
 )
-def test_a_page_without_a_next_one_is_the_last(info: Any) -> None:
+def test_a_page_without_more_records_or_index_is_the_last(info: Any) -> None:
     page = parse_links_page(answer({"Emails": [email()], "info": info}))
     assert page is not None
     assert page.next_index is None
@@ -158,17 +158,17 @@ def test_a_page_without_info_is_the_last() -> None:
     ],
     ids=repr,
 )
-def test_an_answer_without_a_list_of_emails_is_no_page(content: Any) -> None:
+def test_an_answer_without_a_list_of_emails_is_not_a_page(content: Any) -> None:
     assert parse_links_page(answer(content)) is None
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"<html>sign in</html>", b"\xff\xfe"], ids=repr)
-def test_an_answer_that_is_no_json_is_no_page(body: bytes) -> None:
+def test_an_answer_other_than_json_is_not_a_page(body: bytes) -> None:
     assert parse_links_page(Answer(200, body)) is None
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 429, 500, 503])
-def test_an_error_is_no_page_even_if_it_lists_emails(status: int) -> None:
+def test_an_error_is_not_a_page_even_if_it_lists_emails(status: int) -> None:
     page = {"Emails": [email(linked_record=RECORD)], "info": LAST}
     assert parse_links_page(answer(page, status)) is None
 
@@ -192,10 +192,12 @@ JSON = st.recursive(
 
 
 @given(st.lists(JSON), JSON)
-def test_a_page_says_of_an_email_only_what_its_entry_says(emails: list[Any], info: Any) -> None:
+def test_a_parsed_link_always_comes_from_an_entry_of_its_email(
+    emails: list[Any], info: Any
+) -> None:
     page = parse_links_page(Answer(200, json.dumps({"Emails": emails, "info": info}).encode()))
     assert page is not None
-    listed = [found for found in emails if isinstance(found, dict) and "linked_record" in found]
+    listed = [entry for entry in emails if isinstance(entry, dict) and "linked_record" in entry]
     for message_id, deal in page.links.items():
         records = [e["linked_record"] for e in listed if str(e.get("message_id")) == message_id]
         if deal is None:
@@ -205,7 +207,7 @@ def test_a_page_says_of_an_email_only_what_its_entry_says(emails: list[Any], inf
 
 
 @given(st.integers(200, 599), st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
-def test_no_answer_makes_the_reader_fail(status: int, body: bytes) -> None:
+def test_the_page_parser_never_raises(status: int, body: bytes) -> None:
     page = parse_links_page(Answer(status, body))
     assert page is None or isinstance(page, LinksPage)
 
@@ -216,9 +218,9 @@ def listing(*entries: Any, info: Any = LAST) -> EmailListPage:
     return parsed_listing
 
 
-def test_an_email_is_parsed_as_zoho_shows_it() -> None:
-    (found,) = listing(email(linked_record=RECORD)).emails
-    assert found == ListedEmail(
+def test_all_fields_of_an_email_are_parsed() -> None:
+    (parsed,) = listing(email(linked_record=RECORD)).emails
+    assert parsed == ListedEmail(
         "a1",
         "5843104000000424672",
         "Patricia Boyle",
@@ -229,13 +231,13 @@ def test_an_email_is_parsed_as_zoho_shows_it() -> None:
     )
 
 
-def test_missing_fields_of_an_email_are_unset() -> None:
-    (found,) = listing({"message_id": "a1"}).emails
-    assert found == ListedEmail("a1")
-    assert found.deal is msgspec.UNSET
+def test_missing_fields_of_an_email_are_none_or_unset() -> None:
+    (parsed,) = listing({"message_id": "a1"}).emails
+    assert parsed == ListedEmail("a1")
+    assert parsed.deal is msgspec.UNSET
 
 
-def test_an_email_on_no_deal_is_so() -> None:
+def test_an_email_on_no_deal_has_deal_none() -> None:
     assert listing(email(linked_record=None)).emails[0].deal is None
 
 
@@ -245,13 +247,13 @@ def test_a_direction_that_is_not_a_boolean_is_none(sent: object) -> None:
 
 
 def test_entries_without_a_message_id_are_counted() -> None:
-    found = listing({"subject": "x"}, "text", None, email(""), email("a1"))
-    assert [one.message_id for one in found.emails] == ["a1"]
-    assert found.nameless == 4
+    page = listing({"subject": "x"}, "text", None, email(""), email("a1"))
+    assert [parsed.message_id for parsed in page.emails] == ["a1"]
+    assert page.nameless == 4
 
 
 @pytest.mark.parametrize(
-    ("info", "following", "cut"),
+    ("info", "next_index", "truncated"),
     [
         (INFO, "c8550c2f", False),
         (LAST, None, False),
@@ -260,19 +262,19 @@ def test_entries_without_a_message_id_are_counted() -> None:
         ({**INFO, "more_records": "yes"}, None, False),
     ],
 )
-def test_the_next_page_is_the_one_the_answer_names(
-    info: Any, following: str | None, cut: bool
+def test_the_next_index_and_truncation_follow_the_info(
+    info: Any, next_index: str | None, truncated: bool
 ) -> None:
-    found = listing(email(), info=info)
-    assert (found.next_index, found.truncated) == (following, cut)
+    page = listing(email(), info=info)
+    assert (page.next_index, page.truncated) == (next_index, truncated)
 
 
-def test_no_content_means_no_emails() -> None:
+def test_http_204_means_no_emails() -> None:
     assert parse_email_list(Answer(204)) == EmailListPage(())
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"Emails": {}}', b"<html>"])
-def test_another_answer_is_no_page(body: bytes) -> None:
+def test_another_answer_is_not_a_list_of_emails(body: bytes) -> None:
     assert parse_email_list(Answer(200, body)) is None
     assert parse_email_list(Answer(500, b'{"Emails": []}')) is None
 
@@ -286,27 +288,27 @@ FIELDS = ("message_id", "owner", "linked_record", "subject", "time", "sent")
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(FIELDS), JSON | st.just(RECORD), max_size=6)))
-def test_it_says_of_each_deal_what_the_reader_of_links_says(entries: list[Any]) -> None:
+def test_both_page_parsers_agree_on_the_links(entries: list[Any]) -> None:
     content = answer({"Emails": entries, "info": LAST})
-    found, page = parse_email_list(content), parse_links_page(content)
-    assert found is not None
-    assert page is not None
-    links = {e.message_id: e.deal for e in found.emails if e.deal is not msgspec.UNSET}
-    assert links == page.links
+    email_list, links_page = parse_email_list(content), parse_links_page(content)
+    assert email_list is not None
+    assert links_page is not None
+    links = {e.message_id: e.deal for e in email_list.emails if e.deal is not msgspec.UNSET}
+    assert links == links_page.links
 
 
-def test_what_is_longer_than_anything_of_zohos_is_not_taken() -> None:
+def test_values_longer_than_zohos_limits_are_ignored() -> None:
     long_deal = {**RECORD, "name": "n" * 256}
     long_fields = {"time": "2" * 5000, "owner": {"id": "7", "name": "n" * 256}}
-    (found,) = listing(email(linked_record=long_deal, **long_fields)).emails
-    assert found.deal == LinkedDeal(DEAL.id, None)
-    assert (found.owner_name, found.time) == (None, None)
+    (parsed,) = listing(email(linked_record=long_deal, **long_fields)).emails
+    assert parsed.deal == LinkedDeal(DEAL.id, None)
+    assert (parsed.owner_name, parsed.time) == (None, None)
     assert listing(email("a" * 501)).nameless == 1
     assert listing(info={**INFO, "next_index": "x" * 2001}).truncated
 
 
-def test_what_is_as_long_as_zoho_allows_is_taken() -> None:
-    (found,) = listing(email("a" * 500, linked_record={**RECORD, "name": "n" * 255})).emails
-    assert found.message_id == "a" * 500
-    assert found.deal == LinkedDeal(DEAL.id, "n" * 255)
+def test_values_as_long_as_zohos_limits_are_accepted() -> None:
+    (parsed,) = listing(email("a" * 500, linked_record={**RECORD, "name": "n" * 255})).emails
+    assert parsed.message_id == "a" * 500
+    assert parsed.deal == LinkedDeal(DEAL.id, "n" * 255)
     assert listing(info={**INFO, "next_index": "x" * 2000}).next_index == "x" * 2000

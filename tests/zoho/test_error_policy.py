@@ -1,4 +1,4 @@
-"""What a code or status of Zoho means."""
+"""Classes of Zoho's codes and statuses, and advice on them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bulklink.zoho.error_policy import (
 )
 from tests.zoho.fakes import answer
 
-CODES_ON_THE_PAGES = {
+DOCUMENTED_CODES = {
     "INVALID_DATA": (400, AnswerClass.ITEM),
     "INVALID_MODULE": (400, AnswerClass.FATAL),
     "FEATURE_NOT_SUPPORTED": (400, AnswerClass.FATAL),
@@ -30,15 +30,15 @@ CODES_ON_THE_PAGES = {
     "INVALID_URL_PATTERN": (404, AnswerClass.FATAL_IF_COMMON),
     "INTERNAL_ERROR": (500, AnswerClass.SERVER_ERROR),
 }
-CODES_OF_THE_WHOLE_API = {
+GENERAL_CODES = {
     "INVALID_TOKEN": (401, AnswerClass.TOKEN),
     "TOO_MANY_REQUESTS": (429, AnswerClass.THROTTLED),
     "INTERNAL_SERVER_ERROR": (500, AnswerClass.SERVER_ERROR),
     "LIMIT_EXCEEDED": (400, AnswerClass.ITEM),
     "REQUEST_BODY_IS_EMPTY": (400, AnswerClass.ITEM),
 }
-ALL_CODES = CODES_ON_THE_PAGES | CODES_OF_THE_WHOLE_API
-ADVICE_SAYS = {
+ALL_CODES = DOCUMENTED_CODES | GENERAL_CODES
+EXPECTED_ADVICE = {
     "INVALID_DATA": "type",
     "MANDATORY_NOT_FOUND": "the message names it",
     "INVALID_MODULE": "Deals",
@@ -56,26 +56,28 @@ ADVICE_SAYS = {
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "wanted"), [(code, *rest) for code, rest in ALL_CODES.items()], ids=ALL_CODES
+    ("code", "status", "expected"),
+    [(code, *rest) for code, rest in ALL_CODES.items()],
+    ids=ALL_CODES,
 )
-def test_a_code_has_the_class_of_the_table(code: str, status: int, wanted: AnswerClass) -> None:
-    assert classify_error(status, code) is wanted
+def test_a_documented_code_has_its_class(code: str, status: int, expected: AnswerClass) -> None:
+    assert classify_error(status, code) is expected
 
 
 @pytest.mark.parametrize("status", [200, 207, 400])
 @pytest.mark.parametrize(
-    ("code", "wanted"),
-    [(code, wanted) for code, (_, wanted) in ALL_CODES.items()],
+    ("code", "expected"),
+    [(code, expected) for code, (_, expected) in ALL_CODES.items()],
     ids=ALL_CODES,
 )
 def test_an_entry_of_a_mixed_answer_has_the_class_of_its_code(
-    code: str, wanted: AnswerClass, status: int
+    code: str, expected: AnswerClass, status: int
 ) -> None:
-    assert classify_error(status, code) is wanted
+    assert classify_error(status, code) is expected
 
 
 @pytest.mark.parametrize(
-    ("status", "wanted"),
+    ("status", "expected"),
     [
         (400, AnswerClass.ITEM),
         (401, AnswerClass.TOKEN),
@@ -91,11 +93,11 @@ def test_an_entry_of_a_mixed_answer_has_the_class_of_its_code(
         (307, AnswerClass.FATAL),
     ],
 )
-@pytest.mark.parametrize("code", ["", "NEVER_HEARD_OF"])
+@pytest.mark.parametrize("code", ["", "UNKNOWN_CODE"])
 def test_without_a_known_code_the_status_decides(
-    status: int, code: str, wanted: AnswerClass
+    status: int, code: str, expected: AnswerClass
 ) -> None:
-    assert classify_error(status, code) is wanted
+    assert classify_error(status, code) is expected
 
 
 ITEM, TOKEN, FATAL, COMMON, THROTTLED, SERVER = (
@@ -107,15 +109,15 @@ ITEM, TOKEN, FATAL, COMMON, THROTTLED, SERVER = (
     AnswerClass.SERVER_ERROR,
 )
 STATUSES = (101, 200, 207, 302, 400, 401, 403, 404, 405, 408, 409, 429, 500, 503, 600)
-BY_STATUS_ALONE = {101: SERVER, 302: FATAL, 408: SERVER, 429: THROTTLED}
-BY_STATUS_ALONE |= {500: SERVER, 503: SERVER, 600: SERVER}
+DECISIVE_STATUSES = {101: SERVER, 302: FATAL, 408: SERVER, 429: THROTTLED}
+DECISIVE_STATUSES |= {500: SERVER, 503: SERVER, 600: SERVER}
 WITHOUT_A_CODE = {401: TOKEN, 403: COMMON, 404: COMMON, 405: FATAL}
 STATUS_AND_CODE = {
-    (status, code): BY_STATUS_ALONE.get(status, by_code or WITHOUT_A_CODE.get(status, ITEM))
+    (status, code): DECISIVE_STATUSES.get(status, by_code or WITHOUT_A_CODE.get(status, ITEM))
     for status in STATUSES
     for code, by_code in {
         "": None,
-        "NEVER_HEARD_OF": None,
+        "UNKNOWN_CODE": None,
         "SUCCESS": None,
         "NOT_ALLOWED": None,
         "INVALID_TOKEN": TOKEN,
@@ -127,15 +129,15 @@ STATUS_AND_CODE = {
 }
 
 
-@pytest.mark.parametrize(("pair", "wanted"), STATUS_AND_CODE.items(), ids=repr)
+@pytest.mark.parametrize(("pair", "expected"), STATUS_AND_CODE.items(), ids=repr)
 def test_each_pair_of_status_and_code_has_one_class(
-    pair: tuple[int, str], wanted: AnswerClass
+    pair: tuple[int, str], expected: AnswerClass
 ) -> None:
-    assert classify_error(*pair) is wanted
+    assert classify_error(*pair) is expected
 
 
 @pytest.mark.parametrize(
-    ("code", "wanted"),
+    ("code", "expected"),
     [
         ("INVALID_TOKEN", TOKEN),
         ("AUTHENTICATION_FAILURE", TOKEN),
@@ -148,11 +150,11 @@ def test_each_pair_of_status_and_code_has_one_class(
     ],
 )
 @pytest.mark.parametrize("status", [200, 202])
-def test_an_error_of_the_call_under_a_status_of_success_is_a_refusal_of_the_call(
-    status: int, code: str, wanted: AnswerClass | None
+def test_a_flat_error_with_a_success_status_refuses_the_whole_call(
+    status: int, code: str, expected: AnswerClass | None
 ) -> None:
     content = {"code": code, "status": "error", "message": "no", "details": {}}
-    assert classify_outcome(answer(content, status)) is wanted
+    assert classify_outcome(answer(content, status)) is expected
     assert classify_outcome(answer({"Emails": [content]}, status)) is None
 
 
@@ -162,18 +164,20 @@ def test_every_answer_has_a_class(status: int, code: str) -> None:
 
 
 @given(st.integers(500, 599), st.sampled_from(["INVALID_DATA", "NOT_ALLOWED", "ALREADY_LINKED"]))
-def test_a_server_error_may_have_been_applied_whatever_it_says(status: int, code: str) -> None:
+def test_a_5xx_is_a_server_error_whatever_its_code(status: int, code: str) -> None:
     assert classify_error(status, code) is AnswerClass.SERVER_ERROR
 
 
-@pytest.mark.parametrize(("code", "says"), ADVICE_SAYS.items(), ids=ADVICE_SAYS)
-def test_the_advice_for_a_code_says_the_page_s_resolution(code: str, says: str) -> None:
-    assert says in advice_for_code(code)
+@pytest.mark.parametrize(("code", "expected_text"), EXPECTED_ADVICE.items(), ids=EXPECTED_ADVICE)
+def test_the_advice_for_a_code_contains_the_documented_resolution(
+    code: str, expected_text: str
+) -> None:
+    assert expected_text in advice_for_code(code)
 
 
 @pytest.mark.parametrize("field", ["owner.name", "linked_record.name", "$.Emails.owner.name"])
 @pytest.mark.parametrize(
-    ("code", "says"),
+    ("code", "expected_text"),
     [
         ("INVALID_DATA", "with --no-names"),
         ("EXTRA_KEY_FOUND", "with --no-names"),
@@ -182,9 +186,9 @@ def test_the_advice_for_a_code_says_the_page_s_resolution(code: str, says: str) 
 )
 @pytest.mark.parametrize("rest", ["", "; expected string"])
 def test_a_refused_or_missing_name_has_advice_on_names(
-    code: str, says: str, field: str, rest: str
+    code: str, expected_text: str, field: str, rest: str
 ) -> None:
-    assert says in advice_for_code(code, f"no (really) (field {field}{rest})")
+    assert expected_text in advice_for_code(code, f"no (really) (field {field}{rest})")
 
 
 @pytest.mark.parametrize(
@@ -199,8 +203,8 @@ def test_every_code_has_advice(code: str) -> None:
     assert advice_for_code(code)
 
 
-@pytest.mark.parametrize("code", ["", "SUCCESS", "NEVER_HEARD_OF", "invalid_data"])
-def test_what_is_no_known_error_has_no_advice(code: str) -> None:
+@pytest.mark.parametrize("code", ["", "SUCCESS", "UNKNOWN_CODE", "invalid_data"])
+def test_an_unknown_code_has_no_advice(code: str) -> None:
     assert advice_for_code(code) == ""
 
 
@@ -215,6 +219,6 @@ def test_what_is_no_known_error_has_no_advice(code: str) -> None:
         "ZohoCRM.org.READ",
     ],
 )
-def test_the_advice_for_a_scope_names_every_scope_that_is_needed(scope: str) -> None:
+def test_the_advice_on_scopes_names_every_required_scope(scope: str) -> None:
     assert scope in SCOPES
     assert scope in advice_for_code("OAUTH_SCOPE_MISMATCH")

@@ -1,8 +1,8 @@
-"""What an answer says of each email: the documented shapes, and every one that Zoho leaves open.
+"""Parser of answers to link calls: all documented shapes, and those that Zoho leaves open.
 
-The expectations come from the pages and from one rule: an entry belongs to the email that it
-names by `details.message_id`, else by the index in `details.json_path`, else to any email only
-where all unnamed entries say the same and number as many as the unnamed emails.
+The expectations follow Zoho's pages and one rule: an entry belongs to the email that it names by
+`details.message_id`, else by the index in `details.json_path`. Unnamed entries count only if they
+are all the same and there are as many as unnamed emails.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ NO_JSON = {
 
 
 def success(message_id: str | None = None, text: str = LINKED) -> dict[str, Any]:
-    """An entry of success, naming its email if one is given."""
+    """Return a success entry, which names its email if given."""
     details = {} if message_id is None else {"message_id": message_id}
     return {"code": "SUCCESS", "details": details, "message": text, "status": "success"}
 
 
 def error(code: str = "INVALID_DATA", **details: Any) -> dict[str, Any]:
-    """An entry of error with these details."""
+    """Return an error entry with these details."""
     return {"code": code, "details": details, "message": "invalid data", "status": "error"}
 
 
 def codes(parsed: ParsedAnswer) -> dict[str, str]:
-    """The code of each email that has a verdict."""
+    """Return the code of each email with a verdict."""
     return {message: verdict.code for message, verdict in parsed.verdicts.items()}
 
 
@@ -77,7 +77,7 @@ def parse_single(content: Any, status: int = 200) -> ParsedAnswer:
 
 
 def has_no_success(parsed: ParsedAnswer) -> bool:
-    """Whether nothing in it, the call as a whole included, counts as success."""
+    """Return whether neither an email nor the whole call counts as a success."""
     whole = parsed.call_verdict
     return not any(v.success for v in parsed.verdicts.values()) and not (whole and whole.success)
 
@@ -87,13 +87,13 @@ def has_no_success(parsed: ParsedAnswer) -> bool:
 
 @pytest.mark.parametrize("text", [LINKED, UNLINKED, OPENAPI, "", "error: not linked"], ids=repr)
 def test_the_code_decides_the_success_of_an_email_whatever_the_wording(text: str) -> None:
-    reading = parse({"Emails": [success(m, text) for m in SENT]})
-    assert codes(reading) == {"a1": "SUCCESS", "b2": "SUCCESS", "c3": "SUCCESS"}
-    assert reading.call_verdict is None
-    assert reading.all_succeeded(SENT)
+    parsed = parse({"Emails": [success(m, text) for m in SENT]})
+    assert codes(parsed) == {"a1": "SUCCESS", "b2": "SUCCESS", "c3": "SUCCESS"}
+    assert parsed.call_verdict is None
+    assert parsed.all_succeeded(SENT)
 
 
-def test_the_status_text_and_http_status_of_a_verdict_are_those_of_the_answer() -> None:
+def test_a_verdict_has_the_code_text_and_http_status_of_the_answer() -> None:
     verdict = parse({"Emails": [error(message_id="b2")]}, 400).verdicts["b2"]
     assert (verdict.code, verdict.text, verdict.http_status, verdict.success) == (
         "INVALID_DATA",
@@ -103,19 +103,19 @@ def test_the_status_text_and_http_status_of_a_verdict_are_those_of_the_answer() 
     )
 
 
-def test_the_single_link_is_linked_where_the_answer_echoes_the_request() -> None:
-    reading = parse_single({"Emails": [ECHO]})
-    assert codes(reading) == {"a1": "SUCCESS"}
-    assert reading.all_succeeded(["a1"])
+def test_an_echo_of_the_request_means_success_of_a_single_link() -> None:
+    parsed = parse_single({"Emails": [ECHO]})
+    assert codes(parsed) == {"a1": "SUCCESS"}
+    assert parsed.all_succeeded(["a1"])
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
-def test_the_single_link_is_linked_where_the_answer_says_success(named: bool) -> None:
-    reading = parse_single({"Emails": [success("a1" if named else None, OPENAPI)]})
-    assert reading.all_succeeded(["a1"])
+def test_a_success_entry_means_success_of_a_single_link(named: bool) -> None:
+    parsed = parse_single({"Emails": [success("a1" if named else None, OPENAPI)]})
+    assert parsed.all_succeeded(["a1"])
 
 
-def test_the_400_of_the_openapi_names_each_item_by_the_index_in_its_path() -> None:
+def test_an_error_names_its_item_by_the_index_in_its_path() -> None:
     content = {
         "Emails": [
             [
@@ -139,28 +139,28 @@ def test_the_400_of_the_openapi_names_each_item_by_the_index_in_its_path() -> No
             ],
         ]
     }
-    reading = parse(content, 400)
-    assert codes(reading) == {"a1": "MANDATORY_NOT_FOUND", "b2": "INVALID_DATA"}
-    assert reading.verdicts["a1"].text == "message_id is mandatory (field message_id)"
+    parsed = parse(content, 400)
+    assert codes(parsed) == {"a1": "MANDATORY_NOT_FOUND", "b2": "INVALID_DATA"}
+    assert parsed.verdicts["a1"].text == "message_id is mandatory (field message_id)"
 
 
-def test_an_unlink_s_400_names_each_item_by_the_index_in_its_path() -> None:
+def test_an_unlink_error_names_its_item_by_the_index_in_its_path() -> None:
     content = {"Emails": [[error(json_path="message_ids[0]")], [error(json_path="message_ids[2]")]]}
     assert codes(parse(content, 400)) == {"a1": "INVALID_DATA", "c3": "INVALID_DATA"}
 
 
-@pytest.mark.parametrize("code", ["INVALID_DATA", "NOT_ALLOWED", "INVALID_MODULE", "UNHEARD_OF"])
-def test_a_flat_error_is_of_the_whole_call(code: str) -> None:
-    reading = parse(error(code), 400)
-    assert reading.verdicts == {}
-    assert reading.call_verdict is not None
-    assert (reading.call_verdict.code, reading.call_verdict.http_status) == (code, 400)
+@pytest.mark.parametrize("code", ["INVALID_DATA", "NOT_ALLOWED", "INVALID_MODULE", "UNKNOWN_CODE"])
+def test_a_flat_error_applies_to_the_whole_call(code: str) -> None:
+    parsed = parse(error(code), 400)
+    assert parsed.verdicts == {}
+    assert parsed.call_verdict is not None
+    assert (parsed.call_verdict.code, parsed.call_verdict.http_status) == (code, 400)
 
 
 @pytest.mark.parametrize("path", ["message_ids[1]", "Emails[1].owner.id", "$.Emails[1].owner"])
-def test_a_flat_error_that_names_an_item_is_of_that_item(path: str) -> None:
-    reading = parse(error("INVALID_DATA", json_path=path), 400)
-    assert codes(reading) == {"b2": "INVALID_DATA"}
+def test_a_flat_error_that_names_an_item_applies_to_that_item(path: str) -> None:
+    parsed = parse(error("INVALID_DATA", json_path=path), 400)
+    assert codes(parsed) == {"b2": "INVALID_DATA"}
 
 
 @pytest.mark.parametrize(
@@ -174,41 +174,39 @@ def test_a_flat_error_that_names_an_item_is_of_that_item(path: str) -> None:
         (500, "INTERNAL_ERROR"),
     ],
 )
-def test_an_error_status_is_of_the_whole_call(status: int, code: str) -> None:
-    reading = parse(error(code), status)
-    assert reading.verdicts == {}
-    assert reading.call_verdict is not None
-    assert (reading.call_verdict.code, reading.call_verdict.http_status) == (code, status)
-    assert parse_refusal(answer(error(code), status)) == reading.call_verdict
+def test_an_error_status_applies_to_the_whole_call(status: int, code: str) -> None:
+    parsed = parse(error(code), status)
+    assert parsed.verdicts == {}
+    assert parsed.call_verdict is not None
+    assert (parsed.call_verdict.code, parsed.call_verdict.http_status) == (code, status)
+    assert parse_refusal(answer(error(code), status)) == parsed.call_verdict
 
 
 @pytest.mark.parametrize("status", [301, 302, 401, 403, 404, 429, 500, 502, 503])
-def test_entries_under_a_status_that_tells_of_no_items_are_no_verdicts(status: int) -> None:
-    reading = parse({"Emails": [success(m) for m in SENT]}, status)
-    assert reading.verdicts == {}
-    assert has_no_success(reading)
+def test_entries_under_a_status_of_the_whole_call_are_ignored(status: int) -> None:
+    parsed = parse({"Emails": [success(m) for m in SENT]}, status)
+    assert parsed.verdicts == {}
+    assert has_no_success(parsed)
 
 
 @pytest.mark.parametrize("status", [302, 401, 403, 404, 429, 500, 503])
 @pytest.mark.parametrize("many", [False, True], ids=["object", "array"])
-def test_a_refusal_by_its_status_is_no_success_whatever_code_it_holds(
-    status: int, many: bool
-) -> None:
+def test_an_error_status_is_never_a_success_whatever_the_code(status: int, many: bool) -> None:
     content = [success()] if many else success()
     assert has_no_success(parse(content, status))
     assert not parse_refusal(answer(content, status)).success
 
 
-def test_the_older_shape_of_too_many_requests_is_a_refusal_without_success() -> None:
+def test_the_older_shape_of_too_many_requests_is_a_refusal() -> None:
     content = {"code": 429, "error": "TOO_MANY_REQUESTS", "error_info": "Many requests fired"}
-    reading = parse(content, 429)
-    assert reading.verdicts == {}
-    assert reading.call_verdict is not None
-    assert reading.call_verdict.http_status == 429
-    assert has_no_success(reading)
+    parsed = parse(content, 429)
+    assert parsed.verdicts == {}
+    assert parsed.call_verdict is not None
+    assert parsed.call_verdict.http_status == 429
+    assert has_no_success(parsed)
 
 
-# Good and bad items in one answer, whatever status, shape and order Zoho gives them
+# Mixed answers with successes and errors, in any status, shape and order
 
 MIXED = {
     "objects": [success("a1"), error("ALREADY_LINKED", message_id="b2"), success("c3")],
@@ -221,7 +219,7 @@ MIXED = {
     "one inner array": [
         [success("a1"), error("ALREADY_LINKED", json_path="Emails[1]"), success("c3")]
     ],
-    "empty arrays between": [
+    "empty arrays in between": [
         [],
         success("a1"),
         [],
@@ -239,13 +237,13 @@ MIXED = {
         error("ALREADY_LINKED", message_id="b2", json_path="Emails[1].message_id"),
         success("c3"),
     ],
-    "one twice": [
+    "a repeated entry": [
         success("a1"),
         success("a1"),
         error("ALREADY_LINKED", message_id="b2"),
         success("c3"),
     ],
-    "surplus": [
+    "entries of unsent emails": [
         success("zz9"),
         success("a1"),
         error("ALREADY_LINKED", message_id="b2"),
@@ -257,54 +255,54 @@ MIXED = {
 
 @pytest.mark.parametrize("status", [200, 202, 207, 400])
 @pytest.mark.parametrize("entries", MIXED.values(), ids=MIXED)
-def test_every_email_that_is_named_has_its_verdict(entries: list[Any], status: int) -> None:
-    wanted = {"a1": "SUCCESS", "b2": "ALREADY_LINKED", "c3": "SUCCESS"}
+def test_every_named_email_has_its_verdict(entries: list[Any], status: int) -> None:
+    expected = {"a1": "SUCCESS", "b2": "ALREADY_LINKED", "c3": "SUCCESS"}
     for shuffled in (entries, entries[::-1], entries[1:] + entries[:1]):
-        reading = parse({"Emails": shuffled}, status)
-        assert codes(reading) == wanted
-        assert reading.call_verdict is None
-        assert not reading.all_succeeded(SENT)
+        parsed = parse({"Emails": shuffled}, status)
+        assert codes(parsed) == expected
+        assert parsed.call_verdict is None
+        assert not parsed.all_succeeded(SENT)
 
 
-def test_an_email_that_no_entry_names_has_no_verdict() -> None:
-    reading = parse({"Emails": [success("a1"), error(message_id="b2")]}, 207)
-    assert codes(reading)["a1"] == "SUCCESS"
-    assert "c3" not in reading.verdicts
-    assert reading.call_verdict is None
-    assert not reading.all_succeeded(SENT)
+def test_an_unnamed_email_has_no_verdict() -> None:
+    parsed = parse({"Emails": [success("a1"), error(message_id="b2")]}, 207)
+    assert codes(parsed)["a1"] == "SUCCESS"
+    assert "c3" not in parsed.verdicts
+    assert parsed.call_verdict is None
+    assert not parsed.all_succeeded(SENT)
 
 
-def test_one_success_for_three_emails_does_not_count_for_the_others() -> None:
+def test_a_success_for_one_email_does_not_apply_to_others() -> None:
     assert codes(parse({"Emails": [success("b2")]})) == {"b2": "SUCCESS"}
 
 
 @pytest.mark.parametrize("shape", ["objects", "arrays"])
-def test_unnamed_entries_that_all_say_the_same_serve_as_many_unnamed_emails(shape: str) -> None:
+def test_equal_unnamed_errors_apply_to_as_many_unnamed_emails(shape: str) -> None:
     same = [error("NOT_ALLOWED") if shape == "objects" else [error("NOT_ALLOWED")]] * 2
-    reading = parse({"Emails": [*same, success("b2")]}, 207)
-    assert codes(reading) == {"a1": "NOT_ALLOWED", "b2": "SUCCESS", "c3": "NOT_ALLOWED"}
+    parsed = parse({"Emails": [*same, success("b2")]}, 207)
+    assert codes(parsed) == {"a1": "NOT_ALLOWED", "b2": "SUCCESS", "c3": "NOT_ALLOWED"}
 
 
-def test_the_text_of_an_unnamed_error_is_not_put_to_an_email_that_it_may_not_concern() -> None:
+def test_differing_texts_of_unnamed_errors_are_dropped() -> None:
     texts = ["deal 71 is not valid", "deal 72 is not valid", "deal 73 is not valid"]
-    reading = parse({"Emails": [[{**error(), "message": text}] for text in texts]}, 400)
-    assert not {verdict.text for verdict in reading.verdicts.values()} & set(texts)
+    parsed = parse({"Emails": [[{**error(), "message": text}] for text in texts]}, 400)
+    assert not {verdict.text for verdict in parsed.verdicts.values()} & set(texts)
 
 
 @pytest.mark.parametrize("sent", [["a1"], SENT], ids=["batch of one", "batch of three"])
 @pytest.mark.parametrize("nested", [False, True], ids=["objects", "arrays"])
 @pytest.mark.parametrize("status", [200, 207, 400])
-def test_a_success_that_names_nobody_may_be_the_answer_to_another_call(
+def test_an_unnamed_success_does_not_count_in_a_batch(
     status: int, nested: bool, sent: list[str]
 ) -> None:
     entry: Any = [success()] if nested else success()
     for content in ({"Emails": [entry] * len(sent)}, [entry] * len(sent), success()):
-        reading = parse(content, status, sent)
-        assert reading.verdicts == {}
-        assert reading.call_verdict is None
+        parsed = parse(content, status, sent)
+        assert parsed.verdicts == {}
+        assert parsed.call_verdict is None
 
 
-def test_a_success_that_names_nobody_leaves_those_that_are_named_their_verdicts() -> None:
+def test_an_unnamed_success_does_not_affect_the_verdicts_of_named_emails() -> None:
     assert codes(parse({"Emails": [success("a1"), success(), error(message_id="c3")]}, 207)) == {
         "a1": "SUCCESS",
         "c3": "INVALID_DATA",
@@ -318,26 +316,30 @@ ALL_SUCCESS: dict[str, Any] = {
     "by their paths": {
         "Emails": [{**success(), "details": {"json_path": f"Emails[{n}]"}} for n in range(3)]
     },
-    "empty arrays beside": {"Emails": [success("a1"), [], []]},
+    "with empty arrays": {"Emails": [success("a1"), [], []]},
     "an object": success("a1"),
-    "beside what says nothing": {"Emails": [success("a1"), {"code": "SUCCESS", "status": "error"}]},
+    "with a contradictory entry": {
+        "Emails": [success("a1"), {"code": "SUCCESS", "status": "error"}]
+    },
 }
 
 
 @pytest.mark.parametrize("content", ALL_SUCCESS.values(), ids=ALL_SUCCESS)
-def test_successes_alone_contradict_the_status_400(content: Any) -> None:
-    reading = parse(content, 400)
-    assert reading.verdicts == {}
-    assert reading.call_verdict is None
+def test_a_400_with_only_successes_has_no_verdicts(content: Any) -> None:
+    parsed = parse(content, 400)
+    assert parsed.verdicts == {}
+    assert parsed.call_verdict is None
 
 
-def test_a_single_call_of_success_under_400_says_nothing() -> None:
+def test_a_400_with_the_success_of_a_single_call_has_no_verdict() -> None:
     assert parse_single({"Emails": [success("a1")]}, 400).verdicts == {}
     assert parse_single(success(), 400).verdicts == {}
 
 
 @pytest.mark.parametrize("status", [200, 207, 400])
-def test_a_success_beside_an_error_counts_under_every_status_of_a_mixed_answer(status: int) -> None:
+def test_a_success_next_to_an_error_counts_under_every_status_of_a_mixed_answer(
+    status: int,
+) -> None:
     assert codes(parse({"Emails": [success("a1"), [error(message_id="b2")]]}, status)) == {
         "a1": "SUCCESS",
         "b2": "INVALID_DATA",
@@ -350,9 +352,9 @@ FLAT_ERRORS = ["INVALID_TOKEN", "TOO_MANY_REQUESTS", "INTERNAL_ERROR", "NOT_ALLO
 @pytest.mark.parametrize("code", FLAT_ERRORS)
 @pytest.mark.parametrize("status", [200, 202, 400, 500])
 def test_a_flat_error_is_found_whatever_the_status(status: int, code: str) -> None:
-    found = parse_flat_error(answer(error(code), status))
-    assert found is not None
-    assert (found.code, found.http_status) == (code, status)
+    flat_error = parse_flat_error(answer(error(code), status))
+    assert flat_error is not None
+    assert (flat_error.code, flat_error.http_status) == (code, status)
 
 
 NO_FLAT_ERRORS: list[Any] = [success(), {**error(), "status": "success"}, [error()], {}, None]
@@ -360,11 +362,11 @@ NO_FLAT_ERRORS += [{"Emails": [error()]}, {"code": "SUCCESS", "status": "error"}
 
 
 @pytest.mark.parametrize("content", NO_FLAT_ERRORS, ids=repr)
-def test_what_is_no_flat_error_is_none(content: Any) -> None:
+def test_content_other_than_a_flat_error_is_none(content: Any) -> None:
     assert parse_flat_error(answer(content)) is None
 
 
-UNTELLABLE = {
+AMBIGUOUS = {
     "fewer than the emails": [success(), success()],
     "as many as the emails": [success()] * 3,
     "more than the emails": [success()] * 4,
@@ -376,34 +378,32 @@ UNTELLABLE = {
     "a huge index": [error(json_path="Emails[99999999999999999999]")],
     "emails never sent": [success("x7"), success("y8"), success("z9")],
     "another case": [success("A1"), success("B2"), success("C3")],
-    "one inner array of errors is one item's": [[error(), error(), error()]],
+    "one inner array with several errors": [[error(), error(), error()]],
 }
 
 
 @pytest.mark.parametrize("status", [200, 207, 400])
-@pytest.mark.parametrize("entries", UNTELLABLE.values(), ids=UNTELLABLE)
-def test_an_unreadable_entry_names_no_email_and_is_not_a_success(
-    entries: list[Any], status: int
-) -> None:
-    reading = parse({"Emails": entries}, status)
-    assert reading.verdicts == {}
-    assert has_no_success(reading)
+@pytest.mark.parametrize("entries", AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_an_ambiguous_entry_gives_no_verdict(entries: list[Any], status: int) -> None:
+    parsed = parse({"Emails": entries}, status)
+    assert parsed.verdicts == {}
+    assert has_no_success(parsed)
 
 
-def test_entries_for_emails_never_sent_do_not_serve_the_unnamed_ones() -> None:
-    reading = parse({"Emails": [success("a1"), success("x7"), success("y8")]})
-    assert codes(reading) == {"a1": "SUCCESS"}
+def test_entries_for_unsent_emails_do_not_apply_to_unnamed_ones() -> None:
+    parsed = parse({"Emails": [success("a1"), success("x7"), success("y8")]})
+    assert codes(parsed) == {"a1": "SUCCESS"}
 
 
-def test_an_error_for_an_email_never_sent_does_not_speak_of_the_call() -> None:
-    reading = parse({"Emails": [error("INVALID_DATA", message_id="x7"), success("a1")]}, 207)
-    assert codes(reading) == {"a1": "SUCCESS"}
-    assert reading.call_verdict is None
+def test_an_error_for_an_unsent_email_does_not_apply_to_the_call() -> None:
+    parsed = parse({"Emails": [error("INVALID_DATA", message_id="x7"), success("a1")]}, 207)
+    assert codes(parsed) == {"a1": "SUCCESS"}
+    assert parsed.call_verdict is None
 
 
-def test_an_unnamed_error_with_an_item_in_doubt_fails_neither() -> None:
-    reading = parse({"Emails": [success("a1"), error("INVALID_DATA")]}, 207)
-    assert codes(reading) == {"a1": "SUCCESS"}
+def test_an_unnamed_error_that_fits_several_emails_is_ignored() -> None:
+    parsed = parse({"Emails": [success("a1"), error("INVALID_DATA")]}, 207)
+    assert codes(parsed) == {"a1": "SUCCESS"}
 
 
 CONTRADICTIONS = {
@@ -424,16 +424,16 @@ CONTRADICTIONS = {
 
 @pytest.mark.parametrize("status", [200, 207, 400])
 @pytest.mark.parametrize("entries", CONTRADICTIONS.values(), ids=CONTRADICTIONS)
-def test_a_contradiction_is_no_success(entries: list[Any], status: int) -> None:
+def test_a_contradiction_is_not_a_success(entries: list[Any], status: int) -> None:
     for order in itertools.permutations(entries):
         assert has_no_success(parse({"Emails": list(order)}, status))
         assert has_no_success(parse({"Emails": [list(order)]}, status))
 
 
-def test_a_contradiction_about_one_email_leaves_the_others_their_verdicts() -> None:
+def test_a_contradiction_about_one_email_does_not_affect_the_others() -> None:
     entries = [success("a1"), error(message_id="a1"), success("b2"), error(message_id="c3")]
-    reading = parse({"Emails": entries}, 207)
-    assert {m: c for m, c in codes(reading).items() if m != "a1"} == {
+    parsed = parse({"Emails": entries}, 207)
+    assert {m: c for m, c in codes(parsed).items() if m != "a1"} == {
         "b2": "SUCCESS",
         "c3": "INVALID_DATA",
     }
@@ -456,9 +456,9 @@ WRONG_DETAILS = {
 
 
 @pytest.mark.parametrize("details", WRONG_DETAILS.values(), ids=WRONG_DETAILS)
-def test_details_of_a_wrong_type_name_nobody(details: Any) -> None:
-    reading = parse({"Emails": [{**error(), "details": details}, success("b2")]}, 207)
-    assert codes(reading) == {"b2": "SUCCESS"}
+def test_details_of_a_wrong_type_name_no_email(details: Any) -> None:
+    parsed = parse({"Emails": [{**error(), "details": details}, success("b2")]}, 207)
+    assert codes(parsed) == {"b2": "SUCCESS"}
     assert codes(
         parse({"Emails": [{**success(), "details": details}, error(message_id="b2")]})
     ) == {"b2": "INVALID_DATA"}
@@ -477,7 +477,7 @@ NO_ENTRIES += [{"Emails": []}, {"Emails": [None]}, {"Emails": ["a1"]}, {"Emails"
 
 
 @pytest.mark.parametrize("code", [None, 429], ids=repr)
-def test_a_field_of_errors_cannot_say_success(code: Any) -> None:
+def test_the_error_field_cannot_report_success(code: Any) -> None:
     entries = [{"code": code, "error": "SUCCESS", "details": {"message_id": m}} for m in SENT]
     assert has_no_success(parse({"Emails": entries}))
 
@@ -488,26 +488,24 @@ def test_a_field_of_errors_cannot_say_success(code: Any) -> None:
     NO_ENTRIES,
     ids=repr,
 )
-def test_an_answer_without_entries_says_nothing_of_any_email(content: Any, status: int) -> None:
-    reading = parse(content, status)
-    assert reading.verdicts == {}
-    assert has_no_success(reading)
-    assert not reading.all_succeeded(SENT)
+def test_an_answer_without_entries_has_no_verdicts(content: Any, status: int) -> None:
+    parsed = parse(content, status)
+    assert parsed.verdicts == {}
+    assert has_no_success(parsed)
+    assert not parsed.all_succeeded(SENT)
 
 
 @pytest.mark.parametrize("status", [200, 204, 207, 302, 400, 403, 404, 429, 500, 503])
 @pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON)
-def test_a_body_that_is_no_json_says_nothing_of_any_email(body: bytes, status: int) -> None:
-    reading = parse_answer(SENT, Answer(status, body))
-    assert reading.verdicts == {}
-    assert has_no_success(reading)
+def test_a_body_other_than_json_has_no_verdicts(body: bytes, status: int) -> None:
+    parsed = parse_answer(SENT, Answer(status, body))
+    assert parsed.verdicts == {}
+    assert has_no_success(parsed)
 
 
 @pytest.mark.parametrize("depth", [10, 500, 1000, 1023])
 @pytest.mark.parametrize(("left", "right"), [(b"[", b"]"), (b'{"Emails":', b"}")], ids=["[", "{"])
-def test_json_as_deep_as_a_parser_takes_does_not_make_the_reader_fail(
-    left: bytes, right: bytes, depth: int
-) -> None:
+def test_deeply_nested_json_does_not_raise(left: bytes, right: bytes, depth: int) -> None:
     deep = left * depth + b"1" + right * depth
     for body in (deep, b'{"Emails":' + deep + b"}"):
         for status in (200, 400, 500):
@@ -518,7 +516,7 @@ ECHOES_OF_SOMETHING_ELSE = {
     "another deal": [{**ECHO, "linked_record": {**ECHO["linked_record"], "id": "9"}}],
     "no deal": [{**ECHO, "linked_record": None}],
     "deal without id": [{**ECHO, "linked_record": {"name": "Travel Insurance"}}],
-    "an owner alone": [{"owner": ECHO["owner"]}],
+    "only an owner": [{"owner": ECHO["owner"]}],
     "an error with the request": [{**ECHO, **error("INVALID_DATA")}],
     "an error status": [{**ECHO, "status": "error"}],
     "an echo and an error": [ECHO, error("INVALID_DATA")],
@@ -532,41 +530,41 @@ def test_only_an_echo_of_the_request_is_success(entries: list[Any]) -> None:
     assert has_no_success(parse_single({"Emails": entries}))
 
 
-def test_an_echo_under_an_error_status_is_no_success() -> None:
+def test_an_echo_under_an_error_status_is_not_a_success() -> None:
     for status in (400, 403, 500):
         assert has_no_success(parse_single({"Emails": [ECHO]}, status))
 
 
-def test_an_echo_counts_only_where_the_call_is_a_single_link() -> None:
+def test_an_echo_counts_only_for_a_single_link() -> None:
     assert has_no_success(parse_answer(["a1"], answer({"Emails": [ECHO]})))
 
 
-def test_the_eleventh_item_is_not_taken_for_the_second() -> None:
+def test_an_index_of_two_digits_names_its_item() -> None:
     sent = [f"m{n}" for n in range(20)]
-    reading = parse({"Emails": [[error(json_path="Emails[10].owner.id")]]}, 400, sent)
-    assert codes(reading) == {"m10": "INVALID_DATA"}
+    parsed = parse({"Emails": [[error(json_path="Emails[10].owner.id")]]}, 400, sent)
+    assert codes(parsed) == {"m10": "INVALID_DATA"}
 
 
 def test_an_id_of_digits_is_matched_exactly_even_as_a_number() -> None:
     sent = ["12", "012", "120"]
-    reading = parse({"Emails": [success("012"), error(message_id=12)]}, 207, sent)
-    assert codes(reading).get("012") == "SUCCESS"
-    assert codes(reading).get("12") in (None, "INVALID_DATA")
-    assert "120" not in reading.verdicts
+    parsed = parse({"Emails": [success("012"), error(message_id=12)]}, 207, sent)
+    assert codes(parsed).get("012") == "SUCCESS"
+    assert codes(parsed).get("12") in (None, "INVALID_DATA")
+    assert "120" not in parsed.verdicts
 
 
-def test_the_texts_kept_of_an_answer_are_bounded() -> None:
+def test_the_texts_of_verdicts_are_truncated() -> None:
     huge = {"code": "X" * 100_000, "message": "y" * 100_000, "status": "error", "details": {}}
-    for reading in (parse(huge, 500), parse({"Emails": [huge] * 3}, 400)):
+    for parsed in (parse(huge, 500), parse({"Emails": [huge] * 3}, 400)):
         for verdict in [
-            *reading.verdicts.values(),
-            *([reading.call_verdict] if reading.call_verdict else []),
+            *parsed.verdicts.values(),
+            *([parsed.call_verdict] if parsed.call_verdict else []),
         ]:
             assert len(verdict.text) <= 1000
             assert len(verdict.code) <= 1000
 
 
-# Any order, any mutation, any bytes
+# Property tests: any order, mutations, arbitrary bytes
 
 IDS = st.lists(
     st.text("0123456789abcdefXYZ", min_size=1, max_size=8), min_size=1, max_size=20, unique=True
@@ -576,7 +574,7 @@ ERRORS = st.sampled_from(["INVALID_DATA", "MANDATORY_NOT_FOUND", "NOT_ALLOWED", 
 
 @st.composite
 def named_answers(draw: st.DrawFn) -> tuple[list[str], dict[str, str], list[Any]]:
-    """Emails, the code of each that is named, and entries that say so in any order and shape."""
+    """Draw emails, the codes of the named ones, and their entries in any order and shape."""
     sent = draw(IDS)
     expected_codes: dict[str, str] = {}
     entries: list[Any] = []
@@ -601,16 +599,16 @@ def named_answers(draw: st.DrawFn) -> tuple[list[str], dict[str, str], list[Any]
 
 
 @given(named_answers(), st.sampled_from([200, 201, 202, 207, 400]))
-def test_named_entries_are_read_right_in_any_order_and_shape(
+def test_named_entries_are_parsed_in_any_order_and_shape(
     case: tuple[list[str], dict[str, str], list[Any]], status: int
 ) -> None:
-    sent, wanted, entries = case
-    if status == 400 and set(wanted.values()) == {"SUCCESS"}:
-        wanted = {}
-    reading = parse({"Emails": entries}, status, sent)
-    assert codes(reading) == wanted
-    assert all(verdict.http_status == status for verdict in reading.verdicts.values())
-    assert reading.all_succeeded(sent) == (wanted == dict.fromkeys(sent, "SUCCESS"))
+    sent, expected, entries = case
+    if status == 400 and set(expected.values()) == {"SUCCESS"}:
+        expected = {}
+    parsed = parse({"Emails": entries}, status, sent)
+    assert codes(parsed) == expected
+    assert all(verdict.http_status == status for verdict in parsed.verdicts.values())
+    assert parsed.all_succeeded(sent) == (expected == dict.fromkeys(sent, "SUCCESS"))
 
 
 SCALARS = (
@@ -651,7 +649,7 @@ DOCUMENTED: list[Any] = [
 
 
 def mutated(draw: st.DrawFn, value: Any) -> Any:
-    """The same value with entries dropped, doubled, moved or replaced here and there."""
+    """Return the value with some entries dropped, duplicated, moved or replaced."""
     if draw(st.integers(0, 11)) == 0:
         return draw(ANY_JSON)
     if isinstance(value, dict):
@@ -668,7 +666,7 @@ def mutated(draw: st.DrawFn, value: Any) -> Any:
 
 @st.composite
 def mutations(draw: st.DrawFn) -> Any:
-    """A documented answer after arbitrary mutations."""
+    """Draw a documented answer with arbitrary mutations."""
     return mutated(draw, draw(st.sampled_from(DOCUMENTED)))
 
 
@@ -707,35 +705,37 @@ STATUS = st.sampled_from([200, 200, 202, 207, 400, 400, 401, 403, 404, 429, 500]
     st.permutations(SENT).map(list) | st.just(["a1"]),
     st.sampled_from(["many", "single unlink", "single link"]),
 )
-def test_no_verdict_is_a_guess(content: Any, status: int, sent: list[str], endpoint: str) -> None:
+def test_every_verdict_is_one_that_the_oracle_allows(
+    content: Any, status: int, sent: list[str], endpoint: str
+) -> None:
     single = len(sent) == 1 and endpoint != "many"
     echo = DEAL if single and endpoint == "single link" else None
-    reading = parse_answer(sent, answer(content, status), single=single, echo_deal_id=echo)
+    parsed = parse_answer(sent, answer(content, status), single=single, echo_deal_id=echo)
     oracle = Oracle(sent, content, status, echo, single=single)
-    assert set(reading.verdicts) <= set(sent)
-    assert reading.call_verdict is None or not reading.call_verdict.success
-    for message, verdict in reading.verdicts.items():
+    assert set(parsed.verdicts) <= set(sent)
+    assert parsed.call_verdict is None or not parsed.call_verdict.success
+    for message, verdict in parsed.verdicts.items():
         if verdict.success:
             assert oracle.may_be_success(message)
         else:
             assert oracle.may_have_failed(message)
-    assert reading.all_succeeded(sent) == (
-        set(reading.verdicts) == set(sent) and all(v.success for v in reading.verdicts.values())
+    assert parsed.all_succeeded(sent) == (
+        set(parsed.verdicts) == set(sent) and all(v.success for v in parsed.verdicts.values())
     )
 
 
 @given(st.binary() | st.text().map(str.encode), st.integers(100, 599), IDS)
-def test_no_bytes_make_the_reader_fail_or_see_success(
+def test_arbitrary_bytes_neither_raise_nor_count_as_success(
     body: bytes, status: int, sent: list[str]
 ) -> None:
     assert has_no_success(parse_answer(sent, Answer(status, body), echo_deal_id=sent[0]))
 
 
 @given(mutations(), st.integers(0, 400), st.sampled_from([200, 207, 400]))
-def test_a_truncated_answer_is_no_success(content: Any, kept: int, status: int) -> None:
+def test_a_truncated_answer_is_not_a_success(content: Any, length: int, status: int) -> None:
     body = json.dumps({"Emails": content}).encode()
-    cut = body[: min(kept, len(body) - 1)]
-    assert has_no_success(parse_answer(SENT, Answer(status, cut)))
+    truncated = body[: min(length, len(body) - 1)]
+    assert has_no_success(parse_answer(SENT, Answer(status, truncated)))
 
 
 @pytest.mark.parametrize(
@@ -757,5 +757,5 @@ def test_a_truncated_answer_is_no_success(content: Any, kept: int, status: int) 
         ({"api_name": 5, "permissions": {}}, "invalid data"),
     ],
 )
-def test_an_error_says_what_its_details_name(details: dict[str, Any], text: str) -> None:
+def test_the_text_of_an_error_includes_its_details(details: dict[str, Any], text: str) -> None:
     assert parse_refusal(answer(error(**details), 400)).text == text

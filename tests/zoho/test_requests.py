@@ -1,4 +1,4 @@
-"""Requests equal the samples of Zoho's pages: as JSON, as paths and as queries."""
+"""Requests compared with the samples of Zoho's pages."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ def body_of(request: Request) -> Any:
 
 
 def every_id(value: Any) -> list[Any]:
-    """Every value whose key says that it is an id."""
+    """Return all values with the key of an id."""
     if isinstance(value, list):
-        return [found for inner in value for found in every_id(inner)]
+        return [id_value for inner in value for id_value in every_id(inner)]
     if not isinstance(value, dict):
         return []
     own = [inner for key, inner in value.items() if key in ("id", "message_id")]
-    return own + [found for inner in value.values() for found in every_id(inner)]
+    return own + [id_value for inner in value.values() for id_value in every_id(inner)]
 
 
-def test_a_link_of_many_is_the_sample_of_the_page() -> None:
+def test_a_link_request_equals_the_documented_sample() -> None:
     request = requests.link_request([SAMPLE], [DEAL], MODULE)
     assert (request.kind, request.method) == (CallKind.LINK, "POST")
     assert request.target == "/crm/v8/Contacts/5843104000000424001/Emails/actions/link_record"
     assert body_of(request) == {"Emails": [SAMPLE_ITEM]}
 
 
-def test_a_link_names_a_deal_and_an_owner_for_each_email_in_the_order_given() -> None:
+def test_a_link_request_has_deal_and_owner_of_each_email_in_order() -> None:
     first = message("a1", owner_id="1", owner_name="Ana")
     second = message("b2", owner_id="2", owner_name="Ben")
     items = body_of(requests.link_request([first, second], [("7", "X"), ("8", "Y")], MODULE))[
@@ -75,14 +75,14 @@ def test_a_link_names_a_deal_and_an_owner_for_each_email_in_the_order_given() ->
     ]
 
 
-def test_a_link_of_one_names_the_message_in_the_path_and_not_in_the_body() -> None:
+def test_a_single_link_request_has_the_message_id_only_in_the_path() -> None:
     request = requests.single_link_request(SAMPLE, DEAL, MODULE)
     assert (request.kind, request.method) == (CallKind.LINK, "POST")
     assert request.target == (
         f"/crm/v8/Contacts/5843104000000424001/Emails/{MESSAGE_ID}/actions/link_record"
     )
-    wanted = {key: value for key, value in SAMPLE_ITEM.items() if key != "message_id"}
-    assert body_of(request) == {"Emails": [wanted]}
+    expected = {key: value for key, value in SAMPLE_ITEM.items() if key != "message_id"}
+    assert body_of(request) == {"Emails": [expected]}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_link_of_one_names_the_message_in_the_path_and_not_in_the_body() -> No
 def test_ids_are_json_strings(request_sent: Request) -> None:
     ids = every_id(body_of(request_sent))
     assert len(ids) >= 3
-    assert all(isinstance(found, str) for found in ids)
+    assert all(isinstance(id_value, str) for id_value in ids)
 
 
 @pytest.mark.parametrize("single", [False, True], ids=["many", "one"])
@@ -115,20 +115,20 @@ def test_without_names_only_ids_are_sent(single: bool) -> None:
     assert b"Insurance" not in (request.body or b"")
 
 
-def test_a_name_that_is_not_known_is_left_out_and_not_sent_as_null() -> None:
+def test_an_unknown_name_is_omitted() -> None:
     item = body_of(requests.link_request([message("a1")], [("7", None)], MODULE))["Emails"][0]
     assert "name" not in item["owner"]
     assert "name" not in item["linked_record"]
 
 
 @pytest.mark.parametrize("name", ["Zoë “Müller”", 'a "quoted" \\ name', "線 \U0001d4b3 \x7f\n"])
-def test_names_reach_the_server_as_they_are(name: str) -> None:
+def test_names_are_sent_unchanged(name: str) -> None:
     item = body_of(requests.link_request([message("a1", owner_name=name)], [("7", name)], MODULE))
     assert item["Emails"][0]["owner"]["name"] == name
     assert item["Emails"][0]["linked_record"]["name"] == name
 
 
-def test_an_unlink_of_many_is_one_query_with_one_owner_and_raw_commas() -> None:
+def test_an_unlink_request_has_one_owner_and_unescaped_commas() -> None:
     request = requests.unlink_request([message(m, Op.UNLINK) for m in ("M1", "M2", "M3")])
     assert request == Request(
         CallKind.UNLINK,
@@ -137,7 +137,7 @@ def test_an_unlink_of_many_is_one_query_with_one_owner_and_raw_commas() -> None:
     )
 
 
-def test_an_unlink_of_one_names_the_message_in_the_path_and_the_owner_in_the_query() -> None:
+def test_a_single_unlink_request_has_the_message_in_the_path_and_the_owner_in_the_query() -> None:
     assert requests.single_unlink_request(message("M1", Op.UNLINK)) == Request(
         CallKind.UNLINK,
         "DELETE",
@@ -145,7 +145,7 @@ def test_an_unlink_of_one_names_the_message_in_the_path_and_the_owner_in_the_que
     )
 
 
-def test_the_pages_limits_are_the_limits() -> None:
+def test_the_limits_are_the_documented_ones() -> None:
     assert requests.MAX_MESSAGES_PER_CALL == 20
     assert requests.MAX_MESSAGE_IDS_LENGTH == 2000
     assert requests.MAX_DEAL_IDS_LENGTH == 1024
@@ -161,11 +161,13 @@ def test_the_pages_limits_are_the_limits() -> None:
         ),
     ],
 )
-def test_look_ups_without_a_query_are_the_pages_paths(request_sent: Request, target: str) -> None:
+def test_look_ups_without_a_query_use_the_documented_paths(
+    request_sent: Request, target: str
+) -> None:
     assert request_sent == Request(CallKind.LOOKUP, "GET", target)
 
 
-def test_deals_are_looked_up_by_ids_with_raw_commas_and_the_mandatory_fields() -> None:
+def test_deals_are_looked_up_by_ids_with_unescaped_commas_and_the_required_fields() -> None:
     request = requests.deals_request(["71", "72", "73"])
     assert (request.kind, request.method, request.body) == (CallKind.LOOKUP, "GET", None)
     assert urlsplit(request.target).path == "/crm/v8/Deals"
@@ -176,7 +178,7 @@ def test_deals_are_looked_up_by_ids_with_raw_commas_and_the_mandatory_fields() -
 
 
 @pytest.mark.parametrize("page", [1, 2, 37])
-def test_users_are_looked_up_page_by_page_whatever_their_state(page: int) -> None:
+def test_users_of_any_state_are_looked_up_page_by_page(page: int) -> None:
     request = requests.users_request(page)
     assert (request.kind, request.method, request.body) == (CallKind.LOOKUP, "GET", None)
     assert urlsplit(request.target).path == "/crm/v8/users"
@@ -197,7 +199,7 @@ def test_a_later_page_of_emails_is_requested_with_its_index() -> None:
 
 
 @given(st.text(min_size=1).filter(lambda text: text.isprintable()))
-def test_an_index_is_opaque_and_reaches_the_server_as_it_was_given(index: str) -> None:
+def test_any_index_is_sent_unchanged(index: str) -> None:
     target = requests.emails_page_request("11", index).target
     assert query_of(target) == {"index": [index]}
     assert target.isascii()

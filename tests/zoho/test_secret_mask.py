@@ -1,4 +1,4 @@
-"""Secrets in texts: found in any notation, and nothing else is changed."""
+"""Masking of secrets in any notation, and of nothing else."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NOTATIONS = {
 
 
 @pytest.mark.parametrize("text", NOTATIONS.values(), ids=NOTATIONS)
-def test_a_secret_is_masked_in_whatever_notation_it_comes(text: str) -> None:
+def test_a_secret_is_masked_in_any_notation(text: str) -> None:
     masked = mask(f"You sent {text}, which is wrong.")
     assert MASK in masked
     assert TOKEN[:20].lower() not in masked.lower()
@@ -60,13 +60,13 @@ def test_a_secret_of_eight_characters_is_masked(text: str) -> None:
 
 
 @pytest.mark.parametrize("secret", ["demo", "1234567", ""])
-def test_a_shorter_text_is_no_secret(secret: str) -> None:
+def test_a_shorter_text_is_not_masked(secret: str) -> None:
     text = f"Product {secret} and democracy, 12345678, '{secret}'"
     assert SecretMask(secret)(text) == text
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="13579"), max_size=300))
-def test_a_text_without_a_secret_stays_as_it_is(text: str) -> None:
+def test_a_text_without_a_secret_is_not_changed(text: str) -> None:
     assert mask(text) == text
 
 

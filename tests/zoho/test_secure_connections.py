@@ -1,4 +1,4 @@
-"""TLS and proxies over real sockets: certificates that are not trusted, and CONNECT."""
+"""TLS and proxies over real sockets: untrusted certificates, and CONNECT."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def serve_tls(certificate: Certificate) -> AsyncIterator[int]:
 
 
 class ConnectProxy:
-    """A proxy that connects every host to a port of this machine, or refuses with a status."""
+    """A proxy that connects any host to a port of this machine, or refuses with a status."""
 
     def __init__(self, port: int = 0, status: int = 200) -> None:
         self.port = 0
@@ -112,16 +112,16 @@ asyncio.run(main())
 
 
 async def send_from_process(url: str, **env: str) -> str:
-    """Send a request from a process of its own, which reads its certificates as it starts."""
+    """Send a request from a new process, which reads its certificates at the start."""
     program = [sys.executable, "-c", PROGRAM, url]
-    done = await asyncio.to_thread(
+    completed = await asyncio.to_thread(
         subprocess.run, program, env=os.environ | env, capture_output=True, text=True, check=True
     )
-    assert done.stderr == ""
-    return str(done.stdout)
+    assert completed.stderr == ""
+    return str(completed.stdout)
 
 
-async def test_a_certificate_of_an_unknown_issuer_names_the_reason_and_the_cure(
+async def test_an_unknown_issuer_is_reported_with_advice(
     certificate: Certificate,
 ) -> None:
     async with serve_tls(certificate) as port:
@@ -132,34 +132,34 @@ async def test_a_certificate_of_an_unknown_issuer_names_the_reason_and_the_cure(
     assert not outcome.sent
 
 
-async def test_the_certificates_of_ssl_cert_file_are_trusted(certificate: Certificate) -> None:
+async def test_certificates_in_ssl_cert_file_are_trusted(certificate: Certificate) -> None:
     async with serve_tls(certificate) as port, run_proxy(port) as proxy:
-        shown = await send_from_process(
+        output = await send_from_process(
             f"https://{HOST}/", SSL_CERT_FILE=str(certificate.certificate), HTTPS_PROXY=proxy.url
         )
-    assert shown.startswith("Answer(status=200")
+    assert output.startswith("Answer(status=200")
 
 
-async def test_a_certificate_of_another_host_is_told_as_such(certificate: Certificate) -> None:
+async def test_a_certificate_of_another_host_is_reported(certificate: Certificate) -> None:
     async with serve_tls(certificate) as port:
-        shown = await send_from_process(
+        output = await send_from_process(
             f"https://127.0.0.1:{port}/", SSL_CERT_FILE=str(certificate.certificate)
         )
-    assert "it is for another host" in shown
-    assert "SSL_CERT_FILE" not in shown
+    assert "it is for another host" in output
+    assert "SSL_CERT_FILE" not in output
 
 
-async def test_a_certificate_that_has_expired_is_told_as_such(tmp_path: Path) -> None:
+async def test_an_expired_certificate_is_reported(tmp_path: Path) -> None:
     expired = make_certificate(tmp_path, expired=True)
     async with serve_tls(expired) as port, run_proxy(port) as proxy:
-        shown = await send_from_process(
+        output = await send_from_process(
             f"https://{HOST}/", SSL_CERT_FILE=str(expired.certificate), HTTPS_PROXY=proxy.url
         )
-    assert "it has expired" in shown
+    assert "it has expired" in output
 
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"])
-async def test_a_proxy_of_the_environment_is_used_for_https(
+async def test_a_proxy_in_the_environment_is_used_for_https(
     certificate: Certificate, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve_tls(certificate) as port, run_proxy(port) as proxy:
@@ -170,7 +170,7 @@ async def test_a_proxy_of_the_environment_is_used_for_https(
     assert [head.splitlines()[0] for head in proxy.heads] == [f"CONNECT {HOST}:443 HTTP/1.1"]
 
 
-async def test_user_and_password_go_to_the_proxy_and_are_not_shown(
+async def test_user_and_password_are_sent_to_the_proxy_and_not_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with run_proxy(status=407) as proxy:
@@ -185,7 +185,7 @@ async def test_user_and_password_go_to_the_proxy_and_are_not_shown(
 
 
 @pytest.mark.parametrize("status", [302, 307, 400, 403, 407])
-async def test_a_refusal_of_the_proxy_is_the_proxys_and_not_retried(
+async def test_a_refusal_by_the_proxy_is_reported_with_advice(
     status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with run_proxy(status=status) as proxy:
@@ -199,7 +199,7 @@ async def test_a_refusal_of_the_proxy_is_the_proxys_and_not_retried(
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-async def test_a_proxy_that_fails_is_tried_again(
+async def test_a_server_error_of_the_proxy_can_be_retried(
     status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with run_proxy(status=status) as proxy:
@@ -211,7 +211,7 @@ async def test_a_proxy_that_fails_is_tried_again(
     assert not outcome.sent
 
 
-async def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unreachable_proxy_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     outcome = await send_to(f"https://{HOST}/")
     assert isinstance(outcome, NoResponse)
@@ -222,7 +222,7 @@ async def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     "value", ["socks5://127.0.0.1:1080", "http://", "http://a:b:c", "http://[::1", "http://x:y%3Az"]
 )
-async def test_what_is_no_http_proxy_is_named_by_its_variable(
+async def test_an_invalid_proxy_address_is_reported_by_variable(
     value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", value)

@@ -1,4 +1,4 @@
-"""Signing in by a code: what is sent, what each refusal says, what a token lacks."""
+"""Sign-in with a code: requests, refusals, and missing scopes."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Zoho(FakeTransport):
             self.answers = [self.revoked]
         return await super().send(method, url, headers, body)
 
-    def asked(self, part: str) -> list[str]:
-        return [one.url for one in self.sent if part in one.url]
+    def urls(self, part: str) -> list[str]:
+        return [request.url for request in self.sent if part in request.url]
 
 
 def eu(**env: str) -> Connection:
@@ -75,9 +75,9 @@ async def sign_in_error(zoho: Zoho) -> BulklinkError:
     return caught.value
 
 
-async def test_a_code_is_exchanged_in_a_form_body_at_the_data_centre() -> None:
+async def test_a_code_is_sent_in_a_form_to_the_accounts_server() -> None:
     zoho = Zoho()
-    found = await sign_in_with(zoho)
+    result = await sign_in_with(zoho)
     exchange = zoho.sent[0]
     assert (exchange.method, exchange.url) == ("POST", "https://accounts.zoho.eu/oauth/v2/token")
     assert exchange.form == {
@@ -86,33 +86,35 @@ async def test_a_code_is_exchanged_in_a_form_body_at_the_data_centre() -> None:
         "client_secret": SECRETS[0],
         "code": SECRETS[1],
     }
-    credentials = found.connection.credentials
+    credentials = result.connection.credentials
     assert credentials is not None
     assert credentials.refresh_token == "1000.refresh.token"
 
 
-async def test_the_org_its_type_and_edition_are_found() -> None:
+async def test_the_result_has_the_org_with_type_and_edition() -> None:
     org = (await sign_in_with(Zoho())).org
     assert (org.id, org.name, org.type, org.paid_type) == ("77", "Zylker", "Sandbox", "enterprise")
 
 
-async def test_each_look_up_of_a_run_is_tried_with_the_token_in_the_header() -> None:
+async def test_each_look_up_of_a_run_is_sent_with_the_token() -> None:
     zoho = Zoho()
     await sign_in_with(zoho, BULKLINK_ENVIRONMENT="sandbox")
-    tried = zoho.sent[1:]
-    paths = [one.url.partition("?")[0] for one in tried]
+    look_ups = zoho.sent[1:]
+    paths = [request.url.partition("?")[0] for request in look_ups]
     assert paths == [f"https://sandbox.zohoapis.eu/crm/v8/{path}" for path in LOOKUPS]
-    assert {one.headers["Authorization"] for one in tried} == {"Zoho-oauthtoken 1000.fresh"}
-    assert {one.method for one in tried} == {"GET"}
+    assert {request.headers["Authorization"] for request in look_ups} == {
+        "Zoho-oauthtoken 1000.fresh"
+    }
+    assert {request.method for request in look_ups} == {"GET"}
 
 
-async def test_a_refresh_token_serves_in_place_of_a_code() -> None:
+async def test_a_refresh_token_can_replace_the_code() -> None:
     grant = {key: value for key, value in GRANT.items() if key != "refresh_token"}
     zoho = Zoho(answer(grant))
-    found = await sign_in_with(zoho, SelfClient("1000.CLIENTID", "s", refresh_token="1000.mine"))
+    result = await sign_in_with(zoho, SelfClient("1000.CLIENTID", "s", refresh_token="1000.mine"))
     assert zoho.sent[0].form["grant_type"] == "refresh_token"
-    assert found.connection.credentials is not None
-    assert found.connection.credentials.refresh_token == "1000.mine"
+    assert result.connection.credentials is not None
+    assert result.connection.credentials.refresh_token == "1000.mine"
 
 
 REFUSALS: dict[str, tuple[Answer, tuple[str, ...], ExitCode]] = {
@@ -139,7 +141,7 @@ REFUSALS: dict[str, tuple[Answer, tuple[str, ...], ExitCode]] = {
 
 
 @pytest.mark.parametrize(("grant", "expected_words", "code"), REFUSALS.values(), ids=REFUSALS)
-async def test_each_refusal_has_a_message_of_its_own(
+async def test_each_refusal_has_its_own_message(
     grant: Answer, expected_words: tuple[str, ...], code: ExitCode
 ) -> None:
     error = await sign_in_error(Zoho(grant))
@@ -152,26 +154,26 @@ async def test_each_refusal_has_a_message_of_its_own(
 @pytest.mark.parametrize(
     "outcome", [NoResponse("no answer within 40 seconds"), Answer(503)], ids=["silence", "503"]
 )
-async def test_a_code_is_sent_once_since_it_works_once(outcome: Answer | NoResponse) -> None:
+async def test_a_code_is_sent_only_once(outcome: Answer | NoResponse) -> None:
     zoho = Zoho(outcome)
     await sign_in_error(zoho)
     assert len(zoho.sent) == 1
 
 
-async def test_what_repeats_the_secrets_shows_none() -> None:
+async def test_secrets_repeated_by_the_server_are_masked() -> None:
     body = {"error": "invalid_code", "error_description": " ".join(SECRETS[:2])}
     assert "[secret]" in str(await sign_in_error(Zoho(answer(body))))
 
 
-NEEDED = {
+REQUIRED = {
     "settings/modules/Deals": ("ZohoCRM.settings.modules.READ",),
     "Deals": ("ZohoCRM.modules.deals.ALL",),
     "Contacts/1/Emails": ("ZohoCRM.modules.emails.ALL", "ZohoCRM.modules.contacts.ALL"),
 }
 
 
-@pytest.mark.parametrize(("path", "scopes"), NEEDED.items(), ids=NEEDED)
-async def test_scopes_too_few_are_named_and_the_token_is_given_back(
+@pytest.mark.parametrize(("path", "scopes"), REQUIRED.items(), ids=REQUIRED)
+async def test_missing_required_scopes_are_named_and_the_token_is_revoked(
     path: str, scopes: tuple[str, ...]
 ) -> None:
     zoho = Zoho(lookups={path: NO_SCOPE})
@@ -186,30 +188,30 @@ async def test_scopes_too_few_are_named_and_the_token_is_given_back(
     assert zoho.sent[-1].form == {"token": "1000.refresh.token"}
 
 
-async def test_a_refresh_token_that_was_brought_is_never_revoked() -> None:
+async def test_a_refresh_token_given_by_the_user_is_not_revoked() -> None:
     zoho = Zoho(lookups={"Deals": NO_SCOPE})
     with pytest.raises(ConfigError):
         await sign_in_with(zoho, SelfClient("1000.CLIENTID", "s", refresh_token="1000.mine"))
-    assert zoho.asked("revoke") == []
+    assert zoho.urls("revoke") == []
 
 
-async def test_the_message_stands_even_if_the_token_cannot_be_given_back() -> None:
+async def test_a_failed_revocation_does_not_hide_the_error() -> None:
     zoho = Zoho(lookups={"Deals": NO_SCOPE}, revoked=NoResponse("the connection broke"))
     assert "without these required scopes" in (await sign_in_error(zoho)).message
 
 
-WITHOUT = {"users": "ZohoCRM.users.READ", "org": "ZohoCRM.org.READ"}
+OPTIONAL = {"users": "ZohoCRM.users.READ", "org": "ZohoCRM.org.READ"}
 
 
-@pytest.mark.parametrize(("path", "scope"), WITHOUT.items(), ids=WITHOUT)
+@pytest.mark.parametrize(("path", "scope"), OPTIONAL.items(), ids=OPTIONAL)
 async def test_a_missing_optional_scope_is_reported(path: str, scope: str) -> None:
-    found = await sign_in_with(Zoho(lookups={path: NO_SCOPE}))
-    assert list(found.missing_scopes) == [scope]
-    assert scope not in found.scopes
+    result = await sign_in_with(Zoho(lookups={path: NO_SCOPE}))
+    assert list(result.missing_scopes) == [scope]
+    assert scope not in result.scopes
 
 
 @pytest.mark.parametrize(
-    "expected_words",
+    "outcome",
     [
         answer({"code": "INVALID_DATA", "status": "error", "message": "no"}, 400),
         answer({"code": "NO_PERMISSION", "status": "error", "message": "no"}, 403),
@@ -218,45 +220,45 @@ async def test_a_missing_optional_scope_is_reported(path: str, scope: str) -> No
     ],
     ids=["unknown contact", "no permission", "404", "429"],
 )
-async def test_another_refusal_of_a_look_up_says_nothing_of_scopes(expected_words: Answer) -> None:
-    found = await sign_in_with(Zoho(lookups={"Contacts/1/Emails": expected_words}))
-    assert found.scopes == SCOPES
+async def test_another_refusal_of_a_look_up_does_not_mean_a_missing_scope(outcome: Answer) -> None:
+    result = await sign_in_with(Zoho(lookups={"Contacts/1/Emails": outcome}))
+    assert result.scopes == SCOPES
 
 
-async def test_scopes_that_the_accounts_server_names_are_kept() -> None:
+async def test_scopes_named_by_the_accounts_server_are_reported() -> None:
     named = "ZohoCRM.modules.ALL ZohoCRM.settings.ALL,ZohoCRM.users.READ"
-    found = await sign_in_with(Zoho(answer({**GRANT, "scope": named})))
-    assert found.scopes == ("ZohoCRM.modules.ALL", "ZohoCRM.settings.ALL", "ZohoCRM.users.READ")
+    result = await sign_in_with(Zoho(answer({**GRANT, "scope": named})))
+    assert result.scopes == ("ZohoCRM.modules.ALL", "ZohoCRM.settings.ALL", "ZohoCRM.users.READ")
 
 
-async def test_a_fresh_token_that_the_crm_refuses_is_an_error_and_not_renewed() -> None:
+async def test_a_refused_new_token_is_an_error_and_not_renewed() -> None:
     refusal = answer({"code": "INVALID_TOKEN", "status": "error", "message": "no"}, 401)
     zoho = Zoho(lookups={"org": refusal})
     assert "environment" in (await sign_in_error(zoho)).advice
-    assert len(zoho.asked("/token")) - len(zoho.asked("/revoke")) == 1
+    assert len(zoho.urls("/token")) - len(zoho.urls("/revoke")) == 1
 
 
 @pytest.mark.parametrize(
-    "expected_words",
+    "outcome",
     [NoResponse("the host name is unknown", sent=False), Answer(200, b"<html>")],
     ids=["silence", "html"],
 )
-async def test_an_api_that_is_not_there_ends_the_sign_in(
-    expected_words: Answer | NoResponse,
+async def test_an_unreachable_api_stops_the_sign_in(
+    outcome: Answer | NoResponse,
 ) -> None:
-    zoho = Zoho(lookups={"org": expected_words})
+    zoho = Zoho(lookups={"org": outcome})
     assert isinstance(await sign_in_error(zoho), RunStoppedError)
-    assert zoho.asked("/revoke")
+    assert zoho.urls("/revoke")
 
 
 async def test_without_an_accounts_address_nothing_is_sent() -> None:
     zoho = Zoho()
-    place = Connection.endpoint_from({"BULKLINK_API_URL": "http://127.0.0.1:1"})
+    endpoint = Connection.endpoint_from({"BULKLINK_API_URL": "http://127.0.0.1:1"})
     with pytest.raises(ConfigError, match="accounts address is unknown"):
-        await sign_in(place, GIVEN, zoho, ManualClock())
+        await sign_in(endpoint, GIVEN, zoho, ManualClock())
     assert zoho.sent == []
 
 
-def test_neither_what_is_given_nor_what_is_found_shows_a_secret() -> None:
+def test_a_self_client_shows_no_secret() -> None:
     shown: Any = f"{GIVEN!r} {[GIVEN]}"
     assert not [secret for secret in SECRETS if secret in shown]

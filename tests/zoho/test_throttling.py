@@ -49,7 +49,7 @@ DAY = "Many requests fired than the allowed limit for the past 24 hours"
         ([], None),
     ],
 )
-def test_words_that_mean_one_thing_tell_it_and_others_tell_nothing(
+def test_only_unambiguous_wording_names_a_limit(
     body: object, expected: ThrottleReason | None
 ) -> None:
     response = answer(body, 429)
@@ -57,7 +57,7 @@ def test_words_that_mean_one_thing_tell_it_and_others_tell_nothing(
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe\x00", b"<html>429</html>", b"x" * 100_000])
-def test_a_body_that_is_no_json_tells_nothing_and_is_no_trouble(body: bytes) -> None:
+def test_a_body_other_than_json_names_no_limit(body: bytes) -> None:
     assert throttle_reason(Answer(429, body)) is None
 
 
@@ -70,7 +70,7 @@ PUBLISHED: dict[str, Any] = {
 
 
 def with_details(**details: Any) -> bytes:
-    """The published body with other details."""
+    """Return the published body with other details."""
     return json.dumps({**PUBLISHED, "details": details}).encode()
 
 
@@ -101,7 +101,7 @@ def test_the_published_body_states_limit_window_and_wait() -> None:
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_the_longer_wait_of_header_and_body_counts(
+def test_the_longer_wait_of_header_and_body_is_used(
     header: float | None, body: object, wait: float | None
 ) -> None:
     assert requested_wait(Answer(429, with_details(retry_after=body), header)) == wait
@@ -120,7 +120,7 @@ def test_the_longer_wait_of_header_and_body_counts(
     ],
     ids=repr,
 )
-def test_a_limit_that_is_not_stated_whole_is_none(details: dict[str, Any]) -> None:
+def test_an_incomplete_stated_limit_is_none(details: dict[str, Any]) -> None:
     assert stated_limit(Answer(429, with_details(**details))) is None
 
 
@@ -132,7 +132,7 @@ def test_a_limit_that_is_not_stated_whole_is_none(details: dict[str, Any]) -> No
         ).encode()
     )
 )
-def test_no_body_makes_the_reader_fail_or_wait_longer_than_a_day(body: bytes) -> None:
+def test_any_body_gives_a_wait_of_at_most_a_day(body: bytes) -> None:
     wait = requested_wait(Answer(429, body))
     assert wait is None or 0 <= wait <= MAX_WAIT_SECONDS
     stated_limit(Answer(429, body))
@@ -160,7 +160,7 @@ def test_no_body_makes_the_reader_fail_or_wait_longer_than_a_day(body: bytes) ->
     ],
     ids=lambda value: ascii(value)[:20],
 )
-def test_a_number_from_outside_is_never_negative_nor_above_its_bound(
+def test_an_untrusted_number_is_never_negative_or_above_its_maximum(
     value: object, number: float | None
 ) -> None:
     assert parse_number(value) == number
@@ -182,7 +182,7 @@ SENT_AT = "Wed, 21 Oct 2026 07:28:00 GMT"
         ("Wed,", None),
     ],
 )
-def test_a_date_counts_from_the_date_of_its_answer(value: str, wait: float | None) -> None:
+def test_a_retry_after_date_is_relative_to_the_date_header(value: str, wait: float | None) -> None:
     assert parse_retry_after(value, SENT_AT) == wait
     assert parse_retry_after(value, "") is None
 
@@ -199,7 +199,7 @@ def test_a_date_counts_from_the_date_of_its_answer(value: str, wait: float | Non
         ("9999999", "http://127.0.0.1:8080/", None),
     ],
 )
-def test_only_this_machine_may_tell_another_window_than_24_hours(
+def test_only_a_server_on_this_machine_may_shorten_the_window(
     value: str, url: str, window: float | None
 ) -> None:
     assert parse_credit_window(value, url) == window

@@ -1,4 +1,4 @@
-"""Access tokens: asked for as Zoho's pages say, once for all, and never shown."""
+"""Access tokens: requested as documented, shared by all tasks, never shown."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def connect(**env: str) -> Connection:
 
 
 def token_answer(name: str = "1000.fresh", **fields: Any) -> Answer:
-    """The accounts server's answer as the pages show it."""
+    """Return the documented answer of the accounts server."""
     return answer(
         {
             "access_token": name,
@@ -56,7 +56,7 @@ def token_answer(name: str = "1000.fresh", **fields: Any) -> Answer:
 
 
 class NumberedTokenTransport(FakeTransport):
-    """Grants token after token, each with its own name."""
+    """Grants numbered tokens."""
 
     async def send(self, *args: Any) -> Answer | NoResponse:
         await super().send(*args)
@@ -73,10 +73,10 @@ def make_tokens(
     return TokenProvider(connection or connect(), transport, store, clock or ManualClock())
 
 
-# Asking
+# Requests
 
 
-async def test_a_token_request_is_a_form_with_the_fields_of_the_api() -> None:
+async def test_a_token_request_is_a_form_with_the_documented_fields() -> None:
     transport = FakeTransport(token_answer())
     token = await make_tokens(transport).current()
     (sent,) = transport.sent
@@ -101,18 +101,18 @@ async def test_no_secret_is_in_the_address_or_the_headers() -> None:
 
 async def test_a_valid_token_is_not_requested_again() -> None:
     transport = NumberedTokenTransport(token_answer())
-    kept = make_tokens(transport)
-    assert [(await kept.current()).access_token for _ in range(5)] == ["1000.fresh.1"] * 5
+    tokens = make_tokens(transport)
+    assert [(await tokens.current()).access_token for _ in range(5)] == ["1000.fresh.1"] * 5
     assert len(transport.sent) == 1
 
 
-# Answers that give none
+# Answers without a token
 
 REFUSALS = {
     "invalid_code under HTTP 200": INVALID_CODE,
     "throttled": THROTTLED,
     "invalid_client": answer({"error": "invalid_client"}),
-    "an error beside a status of 401": answer({"error": "unauthorized"}, 401),
+    "an error with status 401": answer({"error": "unauthorized"}, 401),
     "an empty body": Answer(200),
     "html": Answer(200, b"<html>sign in</html>"),
     "a list": answer([token_answer().body.decode()]),
@@ -139,12 +139,14 @@ async def test_an_answer_without_a_token_stops_the_run_after_one_request(
 
 
 @pytest.mark.parametrize(
-    ("refusal", "says"),
+    ("refusal", "expected_text"),
     [(INVALID_CODE, "invalid_code"), (THROTTLED, "too many requests continuously")],
     ids=["invalid_code", "throttled"],
 )
-async def test_the_refusal_says_what_the_accounts_server_said(refusal: Answer, says: str) -> None:
-    with pytest.raises(RunStoppedError, match=says):
+async def test_a_refusal_includes_the_message_of_the_accounts_server(
+    refusal: Answer, expected_text: str
+) -> None:
+    with pytest.raises(RunStoppedError, match=expected_text):
         await make_tokens(FakeTransport(refusal)).current()
 
 
@@ -157,7 +159,7 @@ async def test_a_request_to_a_failing_accounts_server_is_retried_once(
     assert len(transport.sent) == 2
 
 
-async def test_an_accounts_server_that_stays_silent_stops_the_run() -> None:
+async def test_a_run_stops_if_the_accounts_server_does_not_answer() -> None:
     transport = FakeTransport(NoResponse("the host name is unknown", sent=False))
     with pytest.raises(RunStoppedError, match="the host name is unknown") as caught:
         await make_tokens(transport).current()
@@ -168,21 +170,21 @@ async def test_an_accounts_server_that_stays_silent_stops_the_run() -> None:
 
 @pytest.mark.parametrize("secret", CREDENTIALS.values(), ids=CREDENTIALS)
 @pytest.mark.parametrize("field", ["error", "error_description"])
-async def test_a_secret_that_the_accounts_server_repeats_is_not_shown(
+async def test_a_secret_repeated_by_the_accounts_server_is_not_shown(
     field: str, secret: str
 ) -> None:
-    content = {"error": "invalid_code", field: f"what you sent, {secret}, is not valid"}
+    content = {"error": "invalid_code", field: f"the value {secret} is not valid"}
     with pytest.raises(RunStoppedError) as caught:
         await make_tokens(FakeTransport(answer(content))).current()
-    assert_shows_nothing_secret(caught.value)
+    assert_shows_no_secret(caught.value)
 
 
-def assert_shows_nothing_secret(error: BulklinkError) -> None:
+def assert_shows_no_secret(error: BulklinkError) -> None:
     shown = f"{error} {error!r} {error.args} {error.where} {error.advice}"
     assert not any(secret in shown for secret in SECRETS)
 
 
-async def test_the_text_of_a_refusal_is_bounded() -> None:
+async def test_the_text_of_a_refusal_is_truncated() -> None:
     content = {"error": "x" * 100_000, "error_description": "y" * 100_000}
     with pytest.raises(RunStoppedError) as caught:
         await make_tokens(FakeTransport(answer(content))).current()
@@ -190,29 +192,29 @@ async def test_the_text_of_a_refusal_is_bounded() -> None:
 
 
 @given(st.integers(200, 499), st.binary() | st.text().map(str.encode))
-def test_no_bytes_of_an_accounts_server_make_it_fail_in_another_way(
-    status: int, body: bytes
-) -> None:
-    async def ask() -> None:
+def test_arbitrary_bytes_of_an_accounts_server_stop_the_run(status: int, body: bytes) -> None:
+    async def request_token() -> None:
         with pytest.raises(RunStoppedError):
             await TokenProvider(
                 connect(), InstantTransport(Answer(status, body)), None, ManualClock()
             ).current()
 
-    asyncio.run(ask())
+    asyncio.run(request_token())
 
 
 class InstantTransport(FakeTransport):
-    """Answers at once."""
+    """Answers immediately."""
 
     async def send(self, *args: Any) -> Answer | NoResponse:
         del args
         return self.answers[0]
 
 
-@pytest.mark.parametrize("lasts", [None, "3600", "soon", [], True, 0, -5, 10**30, 1e300], ids=repr)
-async def test_a_lifetime_that_is_none_still_gives_a_token(lasts: Any) -> None:
-    token = await make_tokens(FakeTransport(token_answer(expires_in=lasts))).current()
+@pytest.mark.parametrize(
+    "lifetime", [None, "3600", "soon", [], True, 0, -5, 10**30, 1e300], ids=repr
+)
+async def test_a_token_with_an_invalid_lifetime_is_used(lifetime: Any) -> None:
+    token = await make_tokens(FakeTransport(token_answer(expires_in=lifetime))).current()
     assert token.access_token == "1000.fresh"
 
 
@@ -220,7 +222,7 @@ async def test_a_lifetime_that_is_none_still_gives_a_token(lasts: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "api_domain", "wanted"),
+    ("env", "api_domain", "expected"),
     [
         ({}, "https://www.zohoapis.eu", "https://www.zohoapis.eu"),
         ({"BULKLINK_DC": "us"}, "https://www.zohoapis.eu", "https://www.zohoapis.eu"),
@@ -268,165 +270,165 @@ async def test_a_lifetime_that_is_none_still_gives_a_token(lasts: Any) -> None:
         "no-address",
     ],
 )
-async def test_the_api_host_follows_the_answer_the_environment_and_the_given_address(
-    env: dict[str, str], api_domain: Any, wanted: str
+async def test_the_api_host_depends_on_answer_environment_and_given_address(
+    env: dict[str, str], api_domain: Any, expected: str
 ) -> None:
     transport = FakeTransport(token_answer(api_domain=api_domain))
-    assert (await make_tokens(transport, connection=connect(**env)).current()).api_url == wanted
+    assert (await make_tokens(transport, connection=connect(**env)).current()).api_url == expected
 
 
-# One refresh for all
+# One refresh for all tasks
 
 
-async def test_fifty_tasks_that_need_a_token_ask_once() -> None:
+async def test_fifty_tasks_that_need_a_token_send_one_request() -> None:
     transport = NumberedTokenTransport(token_answer())
-    kept = make_tokens(transport)
-    found = await asyncio.gather(*(kept.current() for _ in range(50)))
-    assert {token.access_token for token in found} == {"1000.fresh.1"}
+    tokens = make_tokens(transport)
+    current = await asyncio.gather(*(tokens.current() for _ in range(50)))
+    assert {token.access_token for token in current} == {"1000.fresh.1"}
     assert len(transport.sent) == 1
 
 
-async def test_fifty_tasks_that_find_the_token_refused_have_it_renewed_once() -> None:
+async def test_fifty_tasks_with_a_refused_token_renew_it_once() -> None:
     transport = NumberedTokenTransport(token_answer())
-    kept = make_tokens(transport)
-    refused = await kept.current()
-    await asyncio.gather(*(kept.renew(refused) for _ in range(50)))
-    assert (await kept.current()).access_token == "1000.fresh.2"
+    tokens = make_tokens(transport)
+    refused = await tokens.current()
+    await asyncio.gather(*(tokens.renew(refused) for _ in range(50)))
+    assert (await tokens.current()).access_token == "1000.fresh.2"
     assert len(transport.sent) == 2
 
 
-async def test_a_task_that_comes_late_with_the_old_token_does_not_renew_the_new_one() -> None:
+async def test_a_late_refusal_of_the_old_token_does_not_renew_the_new_one() -> None:
     transport = NumberedTokenTransport(token_answer())
-    kept = make_tokens(transport)
-    refused = await kept.current()
-    await kept.renew(refused)
-    await kept.renew(refused)
-    assert (await kept.current()).access_token == "1000.fresh.2"
+    tokens = make_tokens(transport)
+    refused = await tokens.current()
+    await tokens.renew(refused)
+    await tokens.renew(refused)
+    assert (await tokens.current()).access_token == "1000.fresh.2"
 
 
-async def test_a_task_that_asks_during_a_renewal_gets_a_token() -> None:
+async def test_a_token_is_available_during_a_renewal() -> None:
     transport = NumberedTokenTransport(token_answer())
-    kept = make_tokens(transport)
-    refused = await kept.current()
-    renewing = asyncio.create_task(kept.renew(refused))
+    tokens = make_tokens(transport)
+    refused = await tokens.current()
+    renewing = asyncio.create_task(tokens.renew(refused))
     await asyncio.sleep(0.01)
-    found = await kept.current()
+    token = await tokens.current()
     await renewing
-    assert found.access_token in ("1000.fresh.1", "1000.fresh.2")
+    assert token.access_token in ("1000.fresh.1", "1000.fresh.2")
     assert len(transport.sent) == 2
 
 
 @pytest.mark.parametrize("refusal", [THROTTLED, INVALID_CODE], ids=["throttled", "invalid_code"])
-async def test_fifty_tasks_whose_renewal_is_refused_ask_once_since_asking_lengthens_the_penalty(
+async def test_a_refused_renewal_is_not_repeated_for_other_tasks(
     refusal: Answer,
 ) -> None:
     transport = FakeTransport(token_answer(), refusal)
-    kept = make_tokens(transport)
-    refused = await kept.current()
+    tokens = make_tokens(transport)
+    refused = await tokens.current()
     outcomes = await asyncio.gather(
-        *(kept.renew(refused) for _ in range(50)), return_exceptions=True
+        *(tokens.renew(refused) for _ in range(50)), return_exceptions=True
     )
     assert all(isinstance(outcome, RunStoppedError) for outcome in outcomes)
     assert len(transport.sent) == 2
 
 
-async def test_a_renewal_that_is_given_up_leaves_the_way_free_for_the_next() -> None:
+async def test_a_cancelled_renewal_does_not_block_the_next() -> None:
     transport = NumberedTokenTransport(token_answer())
-    kept = make_tokens(transport)
-    refused = await kept.current()
-    renewing = asyncio.create_task(kept.renew(refused))
+    tokens = make_tokens(transport)
+    refused = await tokens.current()
+    renewing = asyncio.create_task(tokens.renew(refused))
     await asyncio.sleep(0.01)
     renewing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await renewing
-    await kept.renew(refused)
-    assert (await kept.current()).access_token != "1000.fresh.1"
+    await tokens.renew(refused)
+    assert (await tokens.current()).access_token != "1000.fresh.1"
 
 
-# A given token, and its end
+# Given tokens and expiry
 
 
 async def test_a_given_token_is_used_until_it_is_refused() -> None:
     transport = NumberedTokenTransport(token_answer())
     clock = ManualClock()
-    kept = make_tokens(transport, connection=connect(BULKLINK_ACCESS_TOKEN=GIVEN), clock=clock)
+    tokens = make_tokens(transport, connection=connect(BULKLINK_ACCESS_TOKEN=GIVEN), clock=clock)
     clock.now += 365 * 24 * 3600
-    given = await kept.current()
+    given = await tokens.current()
     assert given.access_token == GIVEN
     assert given.api_url == "https://www.zohoapis.eu"
     assert transport.sent == []
-    await kept.renew(given)
-    assert (await kept.current()).access_token == "1000.fresh.1"
+    await tokens.renew(given)
+    assert (await tokens.current()).access_token == "1000.fresh.1"
 
 
-async def test_a_given_token_that_is_refused_and_cannot_be_renewed_stops_the_run() -> None:
+async def test_a_refused_given_token_without_credentials_stops_the_run() -> None:
     connection = Connection.from_environment({**EU, "BULKLINK_ACCESS_TOKEN": GIVEN})
     transport = FakeTransport(token_answer())
-    kept = make_tokens(transport, connection=connection)
+    tokens = make_tokens(transport, connection=connection)
     with pytest.raises(RunStoppedError) as caught:
-        await kept.renew(await kept.current())
+        await tokens.renew(await tokens.current())
     assert caught.value.stopped_by is StoppedBy.FATAL
     assert "BULKLINK_ACCESS_TOKEN" in caught.value.where
     assert caught.value.advice
-    assert_shows_nothing_secret(caught.value)
+    assert_shows_no_secret(caught.value)
     assert transport.sent == []
 
 
-async def test_a_token_is_renewed_before_it_ends() -> None:
+async def test_a_token_is_renewed_before_it_expires() -> None:
     transport, clock = NumberedTokenTransport(token_answer()), ManualClock()
-    kept = make_tokens(transport, clock=clock)
-    await kept.current()
+    tokens = make_tokens(transport, clock=clock)
+    await tokens.current()
     clock.now += 3000
-    assert (await kept.current()).access_token == "1000.fresh.1"
+    assert (await tokens.current()).access_token == "1000.fresh.1"
     clock.now += 599
-    found = await asyncio.gather(*(kept.current() for _ in range(50)))
-    assert {token.access_token for token in found} == {"1000.fresh.2"}
+    current = await asyncio.gather(*(tokens.current() for _ in range(50)))
+    assert {token.access_token for token in current} == {"1000.fresh.2"}
     assert len(transport.sent) == 2
 
 
-# Keeping
+# Storage
 
 
 def stored_token_files(folder: Path) -> list[Path]:
-    """What lies in the folder of kept tokens; nothing where it is missing."""
+    """Return the files of stored tokens; none if the folder is missing."""
     return list(folder.glob("*.json")) if folder.exists() else []
 
 
-async def test_a_kept_token_serves_the_next_run(tmp_path: Path) -> None:
+async def test_a_stored_token_is_used_by_the_next_run(tmp_path: Path) -> None:
     transport = NumberedTokenTransport(token_answer())
     for _ in range(3):
-        found = await make_tokens(transport, store=TokenStore(tmp_path / "bulklink")).current()
-        assert found.access_token == "1000.fresh.1"
-        assert found.api_url == "https://www.zohoapis.eu"
+        token = await make_tokens(transport, store=TokenStore(tmp_path / "bulklink")).current()
+        assert token.access_token == "1000.fresh.1"
+        assert token.api_url == "https://www.zohoapis.eu"
     assert len(transport.sent) == 1
 
 
-async def test_a_renewed_token_is_the_one_that_is_kept(tmp_path: Path) -> None:
+async def test_a_renewed_token_replaces_the_stored_one(tmp_path: Path) -> None:
     transport, store = NumberedTokenTransport(token_answer()), TokenStore(tmp_path)
-    kept = make_tokens(transport, store=store)
-    await kept.renew(await kept.current())
+    tokens = make_tokens(transport, store=store)
+    await tokens.renew(await tokens.current())
     assert (await make_tokens(transport, store=store).current()).access_token == "1000.fresh.2"
     assert len(transport.sent) == 2
 
 
-async def test_a_kept_token_that_is_refused_is_replaced(tmp_path: Path) -> None:
+async def test_a_refused_stored_token_is_replaced(tmp_path: Path) -> None:
     transport, store = NumberedTokenTransport(token_answer()), TokenStore(tmp_path)
     await make_tokens(transport, store=store).current()
-    kept = make_tokens(transport, store=store)
-    await kept.renew(await kept.current())
-    assert (await kept.current()).access_token == "1000.fresh.2"
+    tokens = make_tokens(transport, store=store)
+    await tokens.renew(await tokens.current())
+    assert (await tokens.current()).access_token == "1000.fresh.2"
 
 
 @pytest.mark.parametrize("late", [-30, 0, 1, 10_000_000])
-async def test_a_kept_token_that_has_ended_is_not_used(tmp_path: Path, late: float) -> None:
+async def test_an_expired_stored_token_is_not_used(tmp_path: Path, late: float) -> None:
     transport, clock = NumberedTokenTransport(token_answer()), ManualClock()
     await make_tokens(transport, store=TokenStore(tmp_path), clock=clock).current()
     clock.now += 3600 + late
-    found = await make_tokens(transport, store=TokenStore(tmp_path), clock=clock).current()
-    assert found.access_token == "1000.fresh.2"
+    token = await make_tokens(transport, store=TokenStore(tmp_path), clock=clock).current()
+    assert token.access_token == "1000.fresh.2"
 
 
-async def test_a_given_token_is_not_kept(tmp_path: Path) -> None:
+async def test_a_given_token_is_not_stored(tmp_path: Path) -> None:
     store = TokenStore(tmp_path)
     connection = connect(BULKLINK_ACCESS_TOKEN=GIVEN)
     await make_tokens(FakeTransport(token_answer()), connection=connection, store=store).current()
@@ -445,23 +447,23 @@ async def test_a_given_token_is_not_kept(tmp_path: Path) -> None:
     ],
     ids=lambda env: next(iter(env)),
 )
-async def test_a_kept_token_serves_only_the_connection_it_was_given_for(
+async def test_a_stored_token_is_only_used_for_its_connection(
     tmp_path: Path, other: dict[str, str]
 ) -> None:
     transport, store = NumberedTokenTransport(token_answer()), TokenStore(tmp_path)
     await make_tokens(transport, store=store).current()
-    found = await make_tokens(transport, store=store, connection=connect(**other)).current()
-    assert found.access_token == "1000.fresh.2"
+    token = await make_tokens(transport, store=store, connection=connect(**other)).current()
+    assert token.access_token == "1000.fresh.2"
 
 
 @posix_only
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077], ids=oct)
-async def test_only_their_owner_can_read_kept_tokens(tmp_path: Path, mask: int) -> None:
+async def test_only_their_owner_can_read_stored_tokens(tmp_path: Path, mask: int) -> None:
     folder = tmp_path / "bulklink"
     before = os.umask(mask)
     try:
-        kept = make_tokens(NumberedTokenTransport(token_answer()), store=TokenStore(folder))
-        await kept.renew(await kept.current())
+        tokens = make_tokens(NumberedTokenTransport(token_answer()), store=TokenStore(folder))
+        await tokens.renew(await tokens.current())
     finally:
         os.umask(before)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -469,7 +471,7 @@ async def test_only_their_owner_can_read_kept_tokens(tmp_path: Path, mask: int) 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-async def test_the_name_and_content_of_the_file_hold_no_credential(tmp_path: Path) -> None:
+async def test_a_stored_token_file_contains_no_credentials(tmp_path: Path) -> None:
     await make_tokens(FakeTransport(token_answer()), store=TokenStore(tmp_path)).current()
     (file,) = stored_token_files(tmp_path)
     seen = file.name + file.read_text("utf-8")
@@ -510,7 +512,7 @@ async def test_a_file_that_cannot_be_read_or_replaced_costs_only_a_refresh(tmp_p
 
 
 @pytest.mark.parametrize("below", ["", "bulklink"], ids=["a-file", "below-a-file"])
-async def test_a_folder_that_cannot_be_made_costs_only_a_refresh(
+async def test_a_folder_that_cannot_be_created_costs_only_a_refresh(
     tmp_path: Path, below: str
 ) -> None:
     (tmp_path / "taken").touch()
@@ -525,12 +527,12 @@ def test_a_token_shows_no_secret() -> None:
     assert "1000.fresh" not in f"{token!r} {token} {[token]}"
 
 
-async def test_the_tokens_of_a_run_show_no_secret() -> None:
-    kept = make_tokens(
+async def test_a_token_provider_shows_no_secret() -> None:
+    tokens = make_tokens(
         FakeTransport(token_answer()), connection=connect(BULKLINK_ACCESS_TOKEN=GIVEN)
     )
-    await kept.current()
-    assert not any(secret in repr(kept) for secret in SECRETS)
+    await tokens.current()
+    assert not any(secret in repr(tokens) for secret in SECRETS)
 
 
 def warned_tokens(transport: FakeTransport) -> tuple[TokenProvider, list[str]]:
@@ -540,7 +542,7 @@ def warned_tokens(transport: FakeTransport) -> tuple[TokenProvider, list[str]]:
 
 
 @pytest.mark.parametrize("api_domain", ["https://www.example.com", 7, "x" * 5000], ids=repr)
-async def test_a_host_that_is_not_zohos_is_named_in_a_warning_and_never_has_the_token(
+async def test_a_foreign_api_host_causes_a_warning_and_never_receives_the_token(
     api_domain: object,
 ) -> None:
     tokens, warnings = warned_tokens(FakeTransport(token_answer(api_domain=api_domain)))
@@ -552,7 +554,7 @@ async def test_a_host_that_is_not_zohos_is_named_in_a_warning_and_never_has_the_
 
 
 @pytest.mark.parametrize("api_domain", [None, "https://www.zohoapis.com"])
-async def test_a_host_of_zohos_and_none_at_all_bring_no_warning(api_domain: object) -> None:
+async def test_a_zoho_host_or_no_host_causes_no_warning(api_domain: object) -> None:
     tokens, warnings = warned_tokens(FakeTransport(token_answer(api_domain=api_domain)))
     await tokens.current()
     assert warnings == []
@@ -570,16 +572,14 @@ async def test_a_host_of_zohos_and_none_at_all_bring_no_warning(api_domain: obje
     ],
     ids=["foreign", "user", "line-break", "no-address", "empty", "for-ever"],
 )
-async def test_a_stored_token_that_no_request_may_have_is_asked_for_anew(
-    tmp_path: Path, stored: Token
-) -> None:
+async def test_an_invalid_stored_token_is_replaced(tmp_path: Path, stored: Token) -> None:
     store = TokenStore(tmp_path)
     store.save(connect(), stored)
     token = await make_tokens(FakeTransport(token_answer()), store=store).current()
     assert (token.access_token, token.api_url) == ("1000.fresh", "https://www.zohoapis.eu")
 
 
-async def test_a_stored_token_of_another_data_centre_of_zohos_is_used(tmp_path: Path) -> None:
+async def test_a_stored_token_of_another_zoho_data_centre_is_used(tmp_path: Path) -> None:
     store, stored = TokenStore(tmp_path), Token("1000.stored", "https://www.zohoapis.in", SOON)
     store.save(connect(), stored)
     assert await make_tokens(FakeTransport(), store=store).current() == stored
@@ -588,7 +588,7 @@ async def test_a_stored_token_of_another_data_centre_of_zohos_is_used(tmp_path: 
 @pytest.mark.parametrize(
     "token", ["1000\r\nX-Other: 1", "1000 x", "1000\x00", "1000\u0430"], ids=ascii
 )
-async def test_an_access_token_that_no_header_can_hold_is_no_token(token: str) -> None:
+async def test_an_access_token_invalid_in_a_header_is_rejected(token: str) -> None:
     with pytest.raises(RunStoppedError, match="has characters that no token has") as caught:
         await make_tokens(FakeTransport(token_answer(token))).current()
     assert caught.value.where == "https://accounts.zoho.eu/oauth/v2/token"
@@ -596,7 +596,7 @@ async def test_an_access_token_that_no_header_can_hold_is_no_token(token: str) -
 
 
 @pytest.mark.parametrize(
-    ("lasts", "seconds"),
+    ("lifetime", "seconds"),
     [
         ("3600", 3600),
         (7200, 7200),
@@ -608,18 +608,20 @@ async def test_an_access_token_that_no_header_can_hold_is_no_token(token: str) -
     ],
     ids=repr,
 )
-async def test_a_lifetime_is_a_number_or_its_text_between_a_minute_and_a_day(
-    lasts: object, seconds: float
+async def test_a_lifetime_is_limited_to_between_a_minute_and_a_day(
+    lifetime: object, seconds: float
 ) -> None:
     clock = ManualClock()
-    tokens = make_tokens(FakeTransport(token_answer(expires_in=lasts)), clock=clock)
+    tokens = make_tokens(FakeTransport(token_answer(expires_in=lifetime)), clock=clock)
     left = (await tokens.current()).ends_at - clock()
     assert left == max(60, seconds - min(60, seconds / 10))
 
 
-@pytest.mark.parametrize("lasts", [0, 1, 60, -(10**9), "7"], ids=repr)
-async def test_a_token_of_seconds_costs_ten_requests_in_ten_minutes_at_most(lasts: object) -> None:
-    clock, crm = ManualClock(), FakeTransport(token_answer(expires_in=lasts))
+@pytest.mark.parametrize("lifetime", [0, 1, 60, -(10**9), "7"], ids=repr)
+async def test_a_short_lifetime_causes_at_most_ten_requests_in_ten_minutes(
+    lifetime: object,
+) -> None:
+    clock, crm = ManualClock(), FakeTransport(token_answer(expires_in=lifetime))
     tokens = make_tokens(crm, clock=clock)
     for _ in range(600):
         await tokens.current()
@@ -627,7 +629,7 @@ async def test_a_token_of_seconds_costs_ten_requests_in_ten_minutes_at_most(last
     assert len(crm.sent) <= 10
 
 
-async def test_an_accounts_server_that_fails_blames_no_credentials_and_is_asked_again() -> None:
+async def test_a_failing_accounts_server_is_retried_without_blaming_the_credentials() -> None:
     transport = FakeTransport(Answer(503), Answer(503), token_answer())
     tokens = make_tokens(transport)
     with pytest.raises(TokenUnavailableError, match="HTTP 503") as caught:
@@ -637,7 +639,7 @@ async def test_an_accounts_server_that_fails_blames_no_credentials_and_is_asked_
     assert (await tokens.current()).access_token == "1000.fresh"
 
 
-async def test_those_that_wait_for_a_token_share_one_failure() -> None:
+async def test_tasks_waiting_for_a_token_share_one_failure() -> None:
     transport = FakeTransport(NoResponse("the connection broke"))
     tokens = make_tokens(transport)
     outcomes = await asyncio.gather(*(tokens.current() for _ in range(5)), return_exceptions=True)
@@ -645,7 +647,7 @@ async def test_those_that_wait_for_a_token_share_one_failure() -> None:
     assert len(transport.sent) == 2
 
 
-async def test_a_refused_token_is_not_used_again_when_no_other_could_be_asked_for() -> None:
+async def test_a_refused_token_is_not_used_again_after_a_failed_renewal() -> None:
     transport = FakeTransport(
         token_answer(), NoResponse("gone"), NoResponse("gone"), token_answer(access_token="1000.b")
     )
@@ -656,7 +658,7 @@ async def test_a_refused_token_is_not_used_again_when_no_other_could_be_asked_fo
     assert (await tokens.current()).access_token == "1000.b"
 
 
-async def test_an_answer_that_is_not_zohos_blames_no_credentials() -> None:
+async def test_an_answer_of_another_server_does_not_blame_the_credentials() -> None:
     with pytest.raises(RunStoppedError) as caught:
         await make_tokens(FakeTransport(Answer(200, b"<html>"))).current()
     assert "secret" not in caught.value.advice

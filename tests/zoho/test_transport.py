@@ -1,4 +1,4 @@
-"""The transport over real sockets: a request leaves once, and its answer is returned unchanged."""
+"""Transport over real sockets: each request is sent once, each answer returned unchanged."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MEGABYTE = 1024 * 1024
 
 
 def reply_with(*parts: bytes, then: Callable[[RawRequest], None] = RawRequest.hang_up) -> Reply:
-    """Answer with these bytes and end the connection."""
+    """Return a reply with these bytes, which then ends the connection."""
 
-    async def reply(visit: RawRequest) -> None:
-        await visit.write(*parts)
-        then(visit)
+    async def reply(request: RawRequest) -> None:
+        await request.write(*parts)
+        then(request)
 
     return reply
 
@@ -32,14 +32,14 @@ def reply_with(*parts: bytes, then: Callable[[RawRequest], None] = RawRequest.ha
 async def outcome_of(
     *parts: bytes, then: Callable[[RawRequest], None] = RawRequest.hang_up
 ) -> object:
-    """What the transport makes of these bytes."""
+    """Return the transport's outcome for an answer of these bytes."""
     async with serve_raw(reply_with(*parts, then=then)) as (server, transport):
         outcome = await transport.send("GET", f"{server.url}/crm/v8/org?s={SECRET}", HEADERS, None)
         assert len(server.requests) == 1
         return outcome
 
 
-async def test_a_request_arrives_as_it_was_given_and_its_answer_comes_back() -> None:
+async def test_a_request_is_sent_and_its_answer_returned_unchanged() -> None:
     async with serve_raw(reply_with(b"HTTP/1.1 207 X\r\nContent-Length: 4\r\n\r\n[1]\n")) as (
         server,
         transport,
@@ -48,14 +48,14 @@ async def test_a_request_arrives_as_it_was_given_and_its_answer_comes_back() -> 
             "POST", f"{server.url}/a/b", {**HEADERS, "Content-Type": "application/json"}, b'{"x":1}'
         )
     assert outcome == Answer(207, b"[1]\n", None)
-    (visit,) = server.requests
-    assert visit.line == "POST /a/b HTTP/1.1"
-    assert b"\r\nAuthorization: Zoho-oauthtoken 1000.hush.hush\r\n" in visit.head
-    assert b"\r\nContent-Type: application/json\r\n" in visit.head
-    assert visit.body == b'{"x":1}'
+    (request,) = server.requests
+    assert request.line == "POST /a/b HTTP/1.1"
+    assert b"\r\nAuthorization: Zoho-oauthtoken 1000.hush.hush\r\n" in request.head
+    assert b"\r\nContent-Type: application/json\r\n" in request.head
+    assert request.body == b'{"x":1}'
 
 
-async def test_commas_and_percent_signs_of_a_query_arrive_raw() -> None:
+async def test_commas_and_percent_signs_in_a_query_are_sent_unchanged() -> None:
     target = (
         "/crm/v8/Contacts/1/Emails/actions/link_record?owner_id=2&message_ids=a1,b2,c3&x=%2C+%20"
     )
@@ -66,14 +66,14 @@ async def test_commas_and_percent_signs_of_a_query_arrive_raw() -> None:
 
 @pytest.mark.parametrize("end", [RawRequest.hang_up, RawRequest.reset], ids=["closed", "reset"])
 @pytest.mark.parametrize("method", ["DELETE", "GET", "POST"])
-async def test_a_request_on_a_kept_connection_that_drops_is_not_sent_again(
+async def test_a_request_on_a_reused_connection_that_drops_is_not_resent(
     method: str, end: Callable[[RawRequest], None]
 ) -> None:
-    async def reply(visit: RawRequest) -> None:
-        if visit.nth == 1:
-            await visit.write(EMPTY_OK)
+    async def reply(request: RawRequest) -> None:
+        if request.nth == 1:
+            await request.write(EMPTY_OK)
         else:
-            end(visit)
+            end(request)
 
     async with serve_raw(reply) as (server, transport):
         body = b"{}" if method == "POST" else None
@@ -83,12 +83,15 @@ async def test_a_request_on_a_kept_connection_that_drops_is_not_sent_again(
     assert first == Answer(200, b"{}")
     assert isinstance(second, NoResponse)
     assert second.sent
-    assert [visit.line.split()[:2] for visit in server.requests] == [[method, "/1"], [method, "/2"]]
+    assert [request.line.split()[:2] for request in server.requests] == [
+        [method, "/1"],
+        [method, "/2"],
+    ]
     assert server.connections == 1
 
 
 @pytest.mark.parametrize("method", ["DELETE", "GET", "POST"])
-async def test_a_request_on_a_new_connection_that_drops_is_not_sent_again(method: str) -> None:
+async def test_a_request_on_a_new_connection_that_drops_is_not_resent(method: str) -> None:
     async with serve_raw(reply_with()) as (server, transport):
         outcome = await transport.send(method, f"{server.url}/1", HEADERS, None)
     assert isinstance(outcome, NoResponse)
@@ -96,28 +99,28 @@ async def test_a_request_on_a_new_connection_that_drops_is_not_sent_again(method
     assert len(server.requests) == 1
 
 
-async def test_a_refused_connection_is_silence_and_nothing_was_sent() -> None:
+async def test_a_refused_connection_is_reported_as_not_sent() -> None:
     async with serve_raw(reply_with(EMPTY_OK)) as (server, _):
         pass
     async with HttpTransport() as transport:
         outcome = await transport.send("DELETE", f"{server.url}/?s={SECRET}", HEADERS, None)
     assert isinstance(outcome, NoResponse)
     assert not outcome.sent
-    assert_says_nothing_secret(outcome)
+    assert_shows_no_secret(outcome)
 
 
 @pytest.mark.parametrize(
     "host", ["a..b", "www..example.com", "a" * 64 + ".example.com"], ids=lambda host: host[:16]
 )
-async def test_a_host_name_that_cannot_be_is_silence_and_nothing_was_sent(host: str) -> None:
+async def test_an_invalid_host_name_is_reported_as_not_sent(host: str) -> None:
     async with HttpTransport() as transport:
         outcome = await transport.send("GET", f"https://{host}/?s={SECRET}", HEADERS, None)
     assert isinstance(outcome, NoResponse)
     assert not outcome.sent
-    assert_says_nothing_secret(outcome)
+    assert_shows_no_secret(outcome)
 
 
-async def test_a_server_without_tls_is_silence_and_nothing_was_sent() -> None:
+async def test_a_server_without_tls_is_reported_as_not_sent() -> None:
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\nThis is no TLS.")
@@ -129,11 +132,11 @@ async def test_a_server_without_tls_is_silence_and_nothing_was_sent() -> None:
         outcome = await transport.send("GET", f"https://127.0.0.1:{port}/{SECRET}", HEADERS, None)
     assert isinstance(outcome, NoResponse)
     assert not outcome.sent
-    assert_says_nothing_secret(outcome)
+    assert_shows_no_secret(outcome)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_an_answer_and_is_not_followed(status: int) -> None:
+async def test_a_redirect_is_returned_and_not_followed(status: int) -> None:
     async with (
         serve_raw(reply_with(EMPTY_OK)) as (other, _),
         serve_raw(
@@ -145,11 +148,11 @@ async def test_a_redirect_is_an_answer_and_is_not_followed(status: int) -> None:
     ):
         outcome = await transport.send("GET", f"{server.url}/here", HEADERS, None)
         assert outcome == Answer(status, b"")
-        assert [visit.line for visit in server.requests] == ["GET /here HTTP/1.1"]
+        assert [request.line for request in server.requests] == ["GET /here HTTP/1.1"]
         assert other.requests == []
 
 
-def assert_says_nothing_secret(outcome: object) -> None:
+def assert_shows_no_secret(outcome: object) -> None:
     text = repr(outcome)
     assert SECRET not in text
     assert "http:" not in text
@@ -159,17 +162,17 @@ def assert_says_nothing_secret(outcome: object) -> None:
 
 
 BROKEN = {
-    "a body shorter than it says": (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}",),
-    "a head without end": (b"HTTP/1.1 200 OK\r\nContent-",),
+    "a body shorter than its length": (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}",),
+    "an incomplete head": (b"HTTP/1.1 200 OK\r\nContent-",),
     "no status line": (b"<html>hello</html>\r\n\r\n",),
     "a status of letters": (b"HTTP/1.1 OK fine\r\n\r\n",),
     "a broken header": (b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n",),
     "a length of letters": (b"HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\n{}",),
-    "a chunk without end": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}",),
-    "a chunk of no size": (
+    "an incomplete chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}",),
+    "an invalid chunk size": (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
     ),
-    "a body that is no gzip": (
+    "a body that is not gzip": (
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 8\r\n\r\nnot gzip",
     ),
     "a very long header": (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",),
@@ -178,17 +181,17 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("parts", BROKEN.values(), ids=BROKEN)
-async def test_a_broken_answer_is_silence_after_a_request_that_was_sent(
+async def test_a_broken_answer_is_reported_as_no_response_to_a_sent_request(
     parts: tuple[bytes, ...],
 ) -> None:
     outcome = await outcome_of(*parts)
     assert isinstance(outcome, NoResponse)
     assert outcome.sent
     assert outcome.reason
-    assert_says_nothing_secret(outcome)
+    assert_shows_no_secret(outcome)
 
 
-async def test_an_answer_of_exactly_eight_megabytes_is_taken() -> None:
+async def test_an_answer_of_exactly_eight_megabytes_is_accepted() -> None:
     body = b" " * (8 * MEGABYTE)
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     outcome = await outcome_of(head, body)
@@ -197,7 +200,7 @@ async def test_an_answer_of_exactly_eight_megabytes_is_taken() -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
-async def test_an_answer_of_more_than_eight_megabytes_is_silence(packed: bool) -> None:
+async def test_an_answer_of_more_than_eight_megabytes_is_no_response(packed: bool) -> None:
     body = b" " * (8 * MEGABYTE + 1)
     head = b"HTTP/1.1 200 OK\r\n"
     if packed:
@@ -207,14 +210,14 @@ async def test_an_answer_of_more_than_eight_megabytes_is_silence(packed: bool) -
     outcome = await outcome_of(head, body)
     assert isinstance(outcome, NoResponse)
     assert outcome.sent
-    assert_says_nothing_secret(outcome)
+    assert_shows_no_secret(outcome)
 
 
-async def test_an_answer_without_end_is_given_up_at_eight_megabytes() -> None:
-    async def reply(visit: RawRequest) -> None:
-        await visit.write(b"HTTP/1.1 200 OK\r\n\r\n")
+async def test_an_endless_answer_is_abandoned_at_eight_megabytes() -> None:
+    async def reply(request: RawRequest) -> None:
+        await request.write(b"HTTP/1.1 200 OK\r\n\r\n")
         for _ in range(100):
-            await visit.write(b" " * MEGABYTE)
+            await request.write(b" " * MEGABYTE)
 
     async with serve_raw(reply) as (server, transport):
         outcome = await transport.send("GET", f"{server.url}/", HEADERS, None)
@@ -240,7 +243,7 @@ async def test_an_answer_without_end_is_given_up_at_eight_megabytes() -> None:
         ("1e9", None),
     ],
 )
-async def test_retry_after_is_read_in_seconds(value: str, seconds: float | None) -> None:
+async def test_retry_after_is_parsed_in_seconds(value: str, seconds: float | None) -> None:
     outcome = await outcome_of(
         f"HTTP/1.1 429 Too Many\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n".encode()
     )
@@ -255,18 +258,18 @@ async def test_without_the_header_retry_after_is_none() -> None:
     ("value", "left"),
     [("0", 0), ("4999", 4999), (" 12 ", 12), ("-1", None), ("many", None), ("", None)],
 )
-async def test_the_credits_that_are_left_are_read(value: str, left: int | None) -> None:
+async def test_the_credits_left_are_parsed(value: str, left: int | None) -> None:
     outcome = await outcome_of(
         f"HTTP/1.1 204 No Content\r\nX-API-CREDITS-REMAINING: {value}\r\n\r\n".encode()
     )
     assert outcome == Answer(204, b"", credits_left=left)
 
 
-async def test_no_content_is_an_answer_without_a_body() -> None:
+async def test_http_204_is_an_answer_without_a_body() -> None:
     assert await outcome_of(b"HTTP/1.1 204 No Content\r\n\r\n") == Answer(204, b"", None)
 
 
-async def test_an_answer_in_chunks_and_gzip_is_put_together() -> None:
+async def test_a_chunked_gzip_answer_is_decoded() -> None:
     packed = gzip.compress(b'{"Emails":[]}')
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n"
     chunks = [b"%x\r\n%s\r\n" % (1, packed[n : n + 1]) for n in range(len(packed))]
@@ -275,31 +278,31 @@ async def test_an_answer_in_chunks_and_gzip_is_put_together() -> None:
 
 async def test_cookies_are_not_kept_between_requests() -> None:
     answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: session=hush; Path=/\r\nContent-Length: 0\r\n\r\n"
-    async with serve_raw(reply_with(answer, then=lambda visit: None)) as (server, transport):
+    async with serve_raw(reply_with(answer, then=lambda request: None)) as (server, transport):
         for _ in range(2):
             await transport.send("GET", f"{server.url}/", HEADERS, None)
     assert len(server.requests) == 2
-    assert all(b"cookie" not in visit.head.lower() for visit in server.requests)
+    assert all(b"cookie" not in request.head.lower() for request in server.requests)
 
 
-async def test_a_header_cannot_smuggle_another_one() -> None:
+async def test_a_header_value_cannot_add_another_header() -> None:
     async with serve_raw(reply_with(EMPTY_OK)) as (server, transport):
         headers = {"Authorization": "Zoho-oauthtoken x\r\nX-Smuggled: 1"}
         with suppress(ValueError):
             await transport.send("GET", f"{server.url}/", headers, None)
-    assert all(b"X-Smuggled" not in visit.head for visit in server.requests)
+    assert all(b"X-Smuggled" not in request.head for request in server.requests)
 
 
-async def test_requests_at_the_same_time_do_not_wait_for_each_other() -> None:
+async def test_concurrent_requests_do_not_wait_for_each_other() -> None:
     waiting = asyncio.Semaphore(0)
 
-    async def reply(visit: RawRequest) -> None:
+    async def reply(request: RawRequest) -> None:
         waiting.release()
         if len(server.requests) < 30:
             await everyone.wait()
         everyone.set()
-        await visit.write(EMPTY_OK)
-        visit.hang_up()
+        await request.write(EMPTY_OK)
+        request.hang_up()
 
     everyone = asyncio.Event()
     async with serve_raw(reply) as (server, transport):
@@ -310,6 +313,6 @@ async def test_requests_at_the_same_time_do_not_wait_for_each_other() -> None:
     assert len(server.requests) == 30
 
 
-async def test_a_transport_that_is_not_open_says_so() -> None:
+async def test_a_transport_that_is_not_open_raises_an_error() -> None:
     with pytest.raises(RuntimeError, match="not open"):
         await HttpTransport().send("GET", "http://127.0.0.1:9/", {}, None)

@@ -1,4 +1,4 @@
-"""What the day's limit leaves is looked up with what other runs on the org spent."""
+"""Allowance of an invocation, reduced by what other runs on the org spend."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOW = 1_800_000_000.0
 
 
 class InMemoryDailyUsage:
-    """The day's credits, without a thread and a disk."""
+    """24-hour usage without threads or a disk."""
 
     def __init__(self) -> None:
         self.file = DailyUsageFile(None, "org")
@@ -41,7 +41,7 @@ async def spend(budget: Budget, allowance: DailyAllowance, calls: int) -> None:
 
 
 @pytest.mark.parametrize("others", [0, 300])
-async def test_the_24_hour_allowance_is_what_neither_this_run_nor_others_spent(others: int) -> None:
+async def test_credits_spent_by_other_runs_reduce_the_allowance(others: int) -> None:
     day, budget = InMemoryDailyUsage(), Budget(CreditLimits(per_day=1000))
     allowance = DailyAllowance(budget, lambda: NOW)
     await allowance.open(day)
@@ -54,21 +54,21 @@ async def test_the_24_hour_allowance_is_what_neither_this_run_nor_others_spent(o
     await allowance.close()
 
 
-async def test_daily_usage_serves_one_request_at_a_time() -> None:
-    """Its file has one connection, and what is asked of it is asked in threads."""
+async def test_daily_usage_gets_one_request_at_a_time() -> None:
+    """Its file has a single connection, which is used in threads."""
 
-    class Alone(InMemoryDailyUsage):
+    class ExclusiveUsage(InMemoryDailyUsage):
         busy = False
 
-        async def take(self, ask: AllowanceRequest) -> int:
-            await self._be_alone()
-            return await super().take(ask)
+        async def take(self, request: AllowanceRequest) -> int:
+            await self._check_exclusive()
+            return await super().take(request)
 
-        async def spent(self, minute: int) -> list[tuple[int, int]]:
-            await self._be_alone()
+        async def spent_by_minute(self, minute: int) -> list[tuple[int, int]]:
+            await self._check_exclusive()
             return await super().spent_by_minute(minute)
 
-        async def _be_alone(self) -> None:
+        async def _check_exclusive(self) -> None:
             assert not self.busy
             self.busy = True
             for _ in range(10):
@@ -77,7 +77,7 @@ async def test_daily_usage_serves_one_request_at_a_time() -> None:
 
     allowance = DailyAllowance(Budget(CreditLimits(per_day=1000)), lambda: NOW)
     async with anyio.create_task_group() as group:
-        group.start_soon(allowance.open, Alone())
+        group.start_soon(allowance.open, ExclusiveUsage())
         await anyio.lowlevel.checkpoint()
         group.start_soon(allowance.refresh_budget)
         group.start_soon(allowance.free_at, 5)
@@ -95,8 +95,8 @@ async def test_without_a_daily_limit_the_budget_has_no_limit() -> None:
     await allowance.close()
 
 
-async def test_a_credit_counts_in_the_minute_in_which_its_call_leaves() -> None:
-    """A call can wait for its slot long after it took its credit."""
+async def test_a_credit_counts_in_the_minute_in_which_its_call_starts() -> None:
+    """A call can wait for its slot long after it has taken its credit."""
     day, time = InMemoryDailyUsage(), [NOW]
     gate = QuotaGate(
         QuotaPolicy(CreditLimits(per_day=5)),

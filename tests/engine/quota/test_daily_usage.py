@@ -1,4 +1,4 @@
-"""The day's credits: shared by processes, never over-spent, forgotten after 24 hours."""
+"""24-hour usage: shared by processes, never overspent, expired after 24 hours."""
 
 from __future__ import annotations
 
@@ -21,52 +21,52 @@ NOW = 30_000_000
 
 
 def take(
-    day: DailyUsageFile, requested: int, minute: int = NOW, daily_limit: int | None = 1_000
+    usage: DailyUsageFile, requested: int, minute: int = NOW, daily_limit: int | None = 1_000
 ) -> int:
-    return day.take(AllowanceRequest(minute, requested, 1, limit=daily_limit))
+    return usage.take(AllowanceRequest(minute, requested, 1, limit=daily_limit))
 
 
-def test_what_is_taken_is_gone_for_24_hours_and_then_back() -> None:
-    day = DailyUsageFile(None, "org")
-    assert [take(day, 100, daily_limit=150), take(day, 100, daily_limit=150)] == [15, 13]
-    assert take(day, 1_000, daily_limit=28) == 0
-    assert take(day, 1, NOW + WINDOW_MINUTES, daily_limit=28) == 0
-    assert take(day, 1, NOW + WINDOW_MINUTES + 1, daily_limit=28) == 1
+def test_taken_credits_are_available_again_after_24_hours() -> None:
+    usage = DailyUsageFile(None, "org")
+    assert [take(usage, 100, daily_limit=150), take(usage, 100, daily_limit=150)] == [15, 13]
+    assert take(usage, 1_000, daily_limit=28) == 0
+    assert take(usage, 1, NOW + WINDOW_MINUTES, daily_limit=28) == 0
+    assert take(usage, 1, NOW + WINDOW_MINUTES + 1, daily_limit=28) == 1
 
 
-def test_near_the_limit_a_tenth_is_taken_so_that_others_find_some() -> None:
-    day = DailyUsageFile(None, "org")
-    assert take(day, 50, daily_limit=10_000) == 50
-    assert take(day, 50, daily_limit=150) == 10
-    assert day.take(AllowanceRequest(NOW, 50, 3, limit=64)) == 3
-    assert day.take(AllowanceRequest(NOW, 50, 3, limit=65)) == 0
+def test_near_the_limit_only_a_tenth_is_granted() -> None:
+    usage = DailyUsageFile(None, "org")
+    assert take(usage, 50, daily_limit=10_000) == 50
+    assert take(usage, 50, daily_limit=150) == 10
+    assert usage.take(AllowanceRequest(NOW, 50, 3, limit=64)) == 3
+    assert usage.take(AllowanceRequest(NOW, 50, 3, limit=65)) == 0
 
 
-def test_what_is_given_back_can_be_taken_again_and_what_is_owed_is_counted_first() -> None:
-    day = DailyUsageFile(None, "org")
-    take(day, 40, daily_limit=None)
-    assert day.spent_by_minute(NOW) == [(NOW, 40)]
-    day.take(AllowanceRequest(NOW + 5, 0, 0, already_spent=7, returned=30, returned_minute=NOW))
-    assert day.spent_by_minute(NOW + 5) == [(NOW, 10), (NOW + 5, 7)]
-    assert take(day, 100, NOW + 5, daily_limit=17) == 0
+def test_returned_and_already_spent_credits_are_counted_first() -> None:
+    usage = DailyUsageFile(None, "org")
+    take(usage, 40, daily_limit=None)
+    assert usage.spent_by_minute(NOW) == [(NOW, 40)]
+    usage.take(AllowanceRequest(NOW + 5, 0, 0, already_spent=7, returned=30, returned_minute=NOW))
+    assert usage.spent_by_minute(NOW + 5) == [(NOW, 10), (NOW + 5, 7)]
+    assert take(usage, 100, NOW + 5, daily_limit=17) == 0
 
 
-def test_orgs_are_counted_apart() -> None:
-    here = DailyUsageFile(None, "a")
-    take(here, 100)
+def test_orgs_are_counted_separately() -> None:
+    usage = DailyUsageFile(None, "a")
+    take(usage, 100)
     assert DailyUsageFile(None, "b").spent_by_minute(NOW) == []
 
 
-def test_what_a_connection_spends_before_its_org_is_known_counts_for_the_org(
+def test_credits_spent_before_the_org_is_known_are_moved_to_it(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "credits.sqlite3"
-    first, at_the_same_time = (DailyUsageFile(path, "connection") for _ in range(2))
+    first, concurrent = (DailyUsageFile(path, "connection") for _ in range(2))
     first.take(AllowanceRequest(NOW, 3, 1))
-    at_the_same_time.take(AllowanceRequest(NOW, 5, 1))
+    concurrent.take(AllowanceRequest(NOW, 5, 1))
     first.take(AllowanceRequest(NOW, 2, 1, org="org", counted=3))
-    assert first.spent_by_minute(NOW) == at_the_same_time.spent_by_minute(NOW) == [(NOW, 10)]
-    at_the_same_time.take(AllowanceRequest(NOW, 0, 0, returned=4, returned_minute=NOW))
+    assert first.spent_by_minute(NOW) == concurrent.spent_by_minute(NOW) == [(NOW, 10)]
+    concurrent.take(AllowanceRequest(NOW, 0, 0, returned=4, returned_minute=NOW))
     assert first.spent_by_minute(NOW) == [(NOW, 6)]
 
 
@@ -80,20 +80,20 @@ def test_the_org_of_a_connection_is_remembered(tmp_path: Path) -> None:
     assert other_connection.spent_by_minute(NOW) == [(NOW, 8)]
 
 
-def test_a_connection_that_leads_to_another_org_now_counts_there(tmp_path: Path) -> None:
+def test_a_connection_that_changed_its_org_counts_for_the_new_org(tmp_path: Path) -> None:
     path = tmp_path / "credits.sqlite3"
     DailyUsageFile(path, "connection").take(AllowanceRequest(NOW, 7, 1, org="former"))
-    day = DailyUsageFile(path, "connection")
-    taken = day.take(AllowanceRequest(NOW, 1, 1))
-    day.take(AllowanceRequest(NOW, 5, 1, org="org", counted=taken))
-    day.take(AllowanceRequest(NOW, 5, 1, org="org", counted=taken + 5))
-    assert day.spent_by_minute(NOW) == [(NOW, 11)]
+    usage = DailyUsageFile(path, "connection")
+    taken = usage.take(AllowanceRequest(NOW, 1, 1))
+    usage.take(AllowanceRequest(NOW, 5, 1, org="org", counted=taken))
+    usage.take(AllowanceRequest(NOW, 5, 1, org="org", counted=taken + 5))
+    assert usage.spent_by_minute(NOW) == [(NOW, 11)]
 
 
-def test_a_window_that_an_emulator_tells_is_kept_for_its_org(tmp_path: Path) -> None:
+def test_a_window_reported_by_an_emulator_is_stored_for_its_org(tmp_path: Path) -> None:
     path = tmp_path / "credits.sqlite3"
-    day = DailyUsageFile(path, "connection")
-    day.take(AllowanceRequest(NOW, 9, 1, org="emulator", window_minutes=2))
+    usage = DailyUsageFile(path, "connection")
+    usage.take(AllowanceRequest(NOW, 9, 1, org="emulator", window_minutes=2))
     next_run, other = DailyUsageFile(path, "connection"), DailyUsageFile(path, "other")
     assert (next_run.window_minutes(), other.window_minutes()) == (2, WINDOW_MINUTES)
     assert next_run.take(AllowanceRequest(NOW + 2, 1, 1, limit=9)) == 0
@@ -101,17 +101,17 @@ def test_a_window_that_an_emulator_tells_is_kept_for_its_org(tmp_path: Path) -> 
     assert free_at([(NOW, 9)], 9, next_run.window_minutes()) == (NOW + 3) * 60
 
 
-def test_a_clock_that_was_days_ahead_leaves_nothing_behind_for_ever() -> None:
-    day = DailyUsageFile(None, "org")
-    take(day, 500, NOW + 10 * WINDOW_MINUTES, daily_limit=None)
-    assert day.spent_by_minute(NOW) == []
-    take(day, 500, NOW + 300, daily_limit=None)
-    assert day.spent_by_minute(NOW) == [(NOW + 300, 500)], (
-        "less than a day ahead counts: to be safe"
+def test_credits_recorded_days_ahead_are_dropped() -> None:
+    usage = DailyUsageFile(None, "org")
+    take(usage, 500, NOW + 10 * WINDOW_MINUTES, daily_limit=None)
+    assert usage.spent_by_minute(NOW) == []
+    take(usage, 500, NOW + 300, daily_limit=None)
+    assert usage.spent_by_minute(NOW) == [(NOW + 300, 500)], (
+        "less than a day ahead still counts, to be safe"
     )
 
 
-def test_credits_are_free_again_after_24_hours() -> None:
+def test_free_at_returns_when_enough_credits_leave_the_window() -> None:
     spent = [(NOW, 10), (NOW + 3, 5)]
     assert free_at(spent, 10) == (NOW + WINDOW_MINUTES + 1) * 60
     assert free_at(spent, 11) == (NOW + WINDOW_MINUTES + 4) * 60
@@ -119,19 +119,19 @@ def test_credits_are_free_again_after_24_hours() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
-def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         path = tmp_path / "state" / "credits.sqlite3"
-        day = DailyUsageFile(path, "org")
-        take(day, 1)
+        usage = DailyUsageFile(path, "org")
+        take(usage, 1)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     finally:
         os.umask(before)
 
 
-def test_a_file_that_is_none_is_an_error_of_the_system(tmp_path: Path) -> None:
+def test_a_file_other_than_a_database_raises_an_os_error(tmp_path: Path) -> None:
     path = tmp_path / "credits.sqlite3"
     path.write_bytes(b"no database at all" * 100)
     with pytest.raises(OSError, match="not a database"):
@@ -139,13 +139,13 @@ def test_a_file_that_is_none_is_an_error_of_the_system(tmp_path: Path) -> None:
 
 
 def _spend(path: Path, results: multiprocessing.Queue[int]) -> None:
-    day, total = DailyUsageFile(path, "org"), 0
-    while taken := take(day, 9, daily_limit=200):
+    usage, total = DailyUsageFile(path, "org"), 0
+    while taken := take(usage, 9, daily_limit=200):
         total += taken
     results.put(total)
 
 
-def test_processes_that_take_at_the_same_time_take_no_more_than_there_is(tmp_path: Path) -> None:
+def test_concurrent_processes_do_not_exceed_the_limit(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     results: multiprocessing.Queue[int] = context.Queue()
     path = tmp_path / "credits.sqlite3"

@@ -1,4 +1,4 @@
-"""What a 429 stands for, by words, header, Retry-After and behaviour: zoho-api.md, section 2."""
+"""Cause of a 429 by wording, headers and behaviour (zoho-api.md, section 2)."""
 
 from __future__ import annotations
 
@@ -38,42 +38,44 @@ from bulklink.zoho.throttling import ThrottleReason
         ({"reported_left": 4, "max_in_flight": 10}, RefusalCause.SUSPECTED),
     ],
 )
-def test_words_and_headers_tell_where_they_tell_anything(
+def test_wording_and_headers_decide_if_they_are_conclusive(
     known: dict[str, Any], cause: RefusalCause
 ) -> None:
     assert diagnose_refusal(RefusalEvidence(**known)) is cause
 
 
-@pytest.mark.parametrize("most", [1, 2, 5, 10, 25])
+@pytest.mark.parametrize("max_in_flight", [1, 2, 5, 10, 25])
 @pytest.mark.parametrize("answer_text", ["", "for the past 24 hours"])
-def test_at_most_as_many_calls_are_wasted_as_may_be_in_flight(most: int, answer_text: str) -> None:
-    """Credits go while all calls are in flight, and no header tells: the worst case."""
+def test_exhausted_credits_waste_at_most_max_in_flight_calls(
+    max_in_flight: int, answer_text: str
+) -> None:
+    """Worst case: credits run out while all calls are in flight, and no header reports it."""
     suspicion, wasted = (
-        QuotaSuspicion(most, first_refusal_decides=False),
+        QuotaSuspicion(max_in_flight, first_refusal_decides=False),
         -1,
-    )  # the first refusal is none too many
+    )  # the first refusal is not wasted
     busy = Answer(429, f'{{"code":"TOO_MANY_REQUESTS","message":"{answer_text}"}}'.encode())
-    number, gone = 0, False
-    for _ in range(most):
+    number, is_exhausted = 0, False
+    for _ in range(max_in_flight):
         number += 1
         suspicion.on_start(number)
     in_flight = list(suspicion.in_flight)
-    while not gone:
-        for one in in_flight:
-            suspicion.in_flight.discard(one)
-            diagnosis = suspicion.on_refused(one, busy, required=1, previously_left=None)
-            wasted, gone = wasted + 1, diagnosis.cause is RefusalCause.CREDITS
+    while not is_exhausted:
+        for call in in_flight:
+            suspicion.in_flight.discard(call)
+            diagnosis = suspicion.on_refused(call, busy, required=1, previously_left=None)
+            wasted, is_exhausted = wasted + 1, diagnosis.cause is RefusalCause.CREDITS
             assert diagnosis.pause > 0
         number += 1
         free = suspicion.may_start
         suspicion.on_start(number)
         assert (free, suspicion.may_start) == (True, False)
         in_flight = [number]
-    assert wasted <= most
+    assert wasted <= max_in_flight
 
 
 def refuse_then_succeed(suspicion: QuotaSuspicion, first: int, *, explained: bool) -> RefusalCause:
-    """Have a call refused that says nothing, and one after it get through; return the cause."""
+    """Refuse a call without wording, then accept the next; return the diagnosed cause."""
     suspicion.on_start(first)
     suspicion.in_flight.discard(first)
     diagnosis = suspicion.on_refused(
@@ -85,7 +87,7 @@ def refuse_then_succeed(suspicion: QuotaSuspicion, first: int, *, explained: boo
     return diagnosis.cause
 
 
-def test_a_refusal_that_too_many_in_flight_explain_raises_no_doubt() -> None:
+def test_a_refusal_explained_by_concurrency_raises_no_suspicion() -> None:
     assert (
         refuse_then_succeed(QuotaSuspicion(10, first_refusal_decides=False), 1, explained=True)
         is RefusalCause.IN_FLIGHT
@@ -96,46 +98,46 @@ def test_a_refusal_that_too_many_in_flight_explain_raises_no_doubt() -> None:
     )
 
 
-def test_doubts_that_come_to_nothing_are_not_raised_for_ever() -> None:
+def test_false_suspicions_are_raised_only_three_times() -> None:
     suspicion = QuotaSuspicion(10, first_refusal_decides=False)
     causes = [refuse_then_succeed(suspicion, 2 * n + 1, explained=False) for n in range(5)]
     assert causes == [RefusalCause.SUSPECTED] * 3 + [RefusalCause.IN_FLIGHT] * 2
 
 
-@pytest.mark.parametrize("most", [1, 2, 3, 5, 10, 25])
+@pytest.mark.parametrize("max_in_flight", [1, 2, 3, 5, 10, 25])
 @pytest.mark.parametrize("part", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize(("explained", "doubted"), [(True, 0), (False, 3), (True, 3)])
-def test_credits_that_go_during_a_probe_are_found_out_with_as_few_calls(
-    most: int, part: float, explained: bool, doubted: int
+@pytest.mark.parametrize(("explained", "false_alarms"), [(True, 0), (False, 3), (True, 3)])
+def test_credits_exhausted_during_a_probe_waste_at_most_max_in_flight_calls(
+    max_in_flight: int, part: float, explained: bool, false_alarms: int
 ) -> None:
-    """Calls that too many in flight explain are refused first, then those that leave alone."""
-    suspicion, number = QuotaSuspicion(most, first_refusal_decides=False), 0
-    for _ in range(doubted):
+    """Refusals explained by concurrency come first, then those of calls sent alone."""
+    suspicion, number = QuotaSuspicion(max_in_flight, first_refusal_decides=False), 0
+    for _ in range(false_alarms):
         refuse_then_succeed(suspicion, number + 1, explained=False)
         number += 2
-    in_flight = [number + 1 + n for n in range(max(1, int(most * part)))]
+    in_flight = [number + 1 + n for n in range(max(1, int(max_in_flight * part)))]
     for number in in_flight:
         suspicion.on_start(number)
-    wasted, gone = -1, False
-    while not gone:
-        for one in in_flight:
-            suspicion.in_flight.discard(one)
+    wasted, is_exhausted = -1, False
+    while not is_exhausted:
+        for call in in_flight:
+            suspicion.in_flight.discard(call)
             diagnosis = suspicion.on_refused(
-                one,
+                call,
                 Answer(429),
                 required=1,
                 previously_left=None,
                 explained_by_concurrency=explained,
             )
-            wasted, gone = wasted + 1, diagnosis.cause is RefusalCause.CREDITS
+            wasted, is_exhausted = wasted + 1, diagnosis.cause is RefusalCause.CREDITS
         explained = False
         number += 1
         suspicion.on_start(number)
         in_flight = [number]
-    assert wasted <= most
+    assert wasted <= max_in_flight
 
 
-def test_a_call_that_left_after_a_refusal_and_got_through_clears_the_suspicion() -> None:
+def test_only_a_call_accepted_after_the_refusal_clears_the_suspicion() -> None:
     suspicion, busy = QuotaSuspicion(10, first_refusal_decides=False), Answer(429)
     for number in (1, 2, 3):
         suspicion.on_start(number)
@@ -143,7 +145,7 @@ def test_a_call_that_left_after_a_refusal_and_got_through_clears_the_suspicion()
     suspicion.on_refused(2, busy, required=1, previously_left=None)
     suspicion.in_flight.discard(1)
     suspicion.on_accepted(1)
-    assert suspicion.suspected, "it left before: it got the credit that the other did not get"
+    assert suspicion.suspected, "it started earlier, and got the last credit"
     suspicion.in_flight.discard(3)
     suspicion.on_start(4)
     suspicion.in_flight.discard(4)
@@ -151,7 +153,7 @@ def test_a_call_that_left_after_a_refusal_and_got_through_clears_the_suspicion()
     assert not suspicion.suspected
 
 
-def test_after_credits_were_out_one_refusal_is_enough_to_know() -> None:
+def test_after_exhausted_credits_one_refusal_decides() -> None:
     suspicion = QuotaSuspicion(10, first_refusal_decides=True)
     suspicion.on_start(1)
     suspicion.in_flight.discard(1)
@@ -161,7 +163,7 @@ def test_after_credits_were_out_one_refusal_is_enough_to_know() -> None:
     )
 
 
-def test_after_credits_ran_out_too_many_calls_in_flight_are_still_recognised() -> None:
+def test_after_exhausted_credits_concurrency_is_still_recognized() -> None:
     suspicion = QuotaSuspicion(10, first_refusal_decides=True)
     suspicion.on_start(1)
     suspicion.in_flight.discard(1)
@@ -174,10 +176,8 @@ def test_after_credits_ran_out_too_many_calls_in_flight_are_still_recognised() -
 
 @pytest.mark.parametrize("explained", [False, True])
 @pytest.mark.parametrize("retry_after", [None, 60.0])
-def test_a_suspicion_is_settled_in_time_beyond_what_the_server_asks_for(
-    explained: bool, retry_after: float | None
-) -> None:
-    """However many calls may be in flight, and whatever the limiter would wait by itself."""
+def test_a_suspicion_is_settled_in_bounded_time(explained: bool, retry_after: float | None) -> None:
+    """The bound holds for any limit of calls in flight and any pause of the limiter."""
     suspicion, now, number = QuotaSuspicion(1_000, first_refusal_decides=False), 0.0, 0
     cause = RefusalCause.IN_FLIGHT
     refusals = 0

@@ -1,4 +1,4 @@
-"""Pacing: calls in flight, calls a second, and pauses."""
+"""Limiter: calls in flight, calls per second, and pauses."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def make_limiter(
     )
 
 
-async def leave(limiter: ConcurrencyLimiter, attempt: Attempt) -> None:
-    """Wait until a call may leave, as the caller does."""
+async def wait_to_start(limiter: ConcurrencyLimiter, attempt: Attempt) -> None:
+    """Wait until a call may be sent, as the caller does."""
     while not limiter.may_start(attempt):
         limiter.return_slot(attempt)
         await limiter.acquire_slot(attempt)
@@ -41,12 +41,12 @@ async def leave(limiter: ConcurrencyLimiter, attempt: Attempt) -> None:
 
 
 async def start_times(limiter: ConcurrencyLimiter, calls: int, seconds: float = 0.0) -> list[float]:
-    """Make calls at once, each so long, and return when each started."""
+    """Make concurrent calls of a given duration; return the start time of each."""
     times: list[float] = []
 
     async def call() -> None:
-        async with limiter.attempt(limiter.new_call()) as turn:
-            await leave(limiter, turn)
+        async with limiter.attempt(limiter.new_call()) as attempt:
+            await wait_to_start(limiter, attempt)
             times.append(now())
             await anyio.sleep(seconds)
 
@@ -57,7 +57,7 @@ async def start_times(limiter: ConcurrencyLimiter, calls: int, seconds: float = 
 
 
 @pytest.mark.parametrize("rate", [0.5, 1, 7.5, 50, 500])
-async def test_no_second_has_more_starts_than_the_rate_and_none_is_lost(rate: float) -> None:
+async def test_calls_start_at_the_configured_rate(rate: float) -> None:
     began = await start_times(make_limiter(rate=rate), int(rate * 4) or 10)
     for n, moment in enumerate(began):
         within = sum(moment <= other < moment + 1 for other in began[n:])
@@ -65,19 +65,19 @@ async def test_no_second_has_more_starts_than_the_rate_and_none_is_lost(rate: fl
     assert len(began) / (began[-1] - began[0]) >= 0.99 * rate
 
 
-async def test_never_more_in_flight_than_allowed() -> None:
+async def test_calls_in_flight_never_exceed_the_limit() -> None:
     began = await start_times(make_limiter(in_flight=3), 12, seconds=1.0)
     assert [round(moment - began[0]) for moment in began] == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
 
 
 async def refuse_call(limiter: ConcurrencyLimiter, retry_after: float | None = None) -> None:
     """Make a call that the server refuses because too many are in flight."""
-    async with limiter.attempt(limiter.new_call()) as turn:
-        await leave(limiter, turn)
-        limiter.report_refused(turn, retry_after)
+    async with limiter.attempt(limiter.new_call()) as attempt:
+        await wait_to_start(limiter, attempt)
+        limiter.report_refused(attempt, retry_after)
 
 
-async def test_retry_after_is_obeyed_and_a_second_added() -> None:
+async def test_calls_wait_for_retry_after_and_one_second() -> None:
     async with make_limiter() as limiter:
         await refuse_call(limiter, 20.0)
         before = now()
@@ -94,16 +94,16 @@ async def test_retry_after_is_obeyed_and_a_second_added() -> None:
         (60.0, StatedLimit(100, 60.0), ["it allows 100 calls in 60 s", "the requested 60 s"]),
     ],
 )
-async def test_a_refusal_is_shown_with_the_limit_and_the_wait_that_it_states(
+async def test_the_notice_of_a_refusal_has_the_stated_limit_and_wait(
     retry_after: float | None, stated: StatedLimit | None, words: list[str]
 ) -> None:
     notices: list[str] = []
     async with (
         make_limiter(notify=notices.append) as limiter,
-        limiter.attempt(limiter.new_call()) as turn,
+        limiter.attempt(limiter.new_call()) as attempt,
     ):
-        await leave(limiter, turn)
-        limiter.report_refused(turn, retry_after, stated=stated)
+        await wait_to_start(limiter, attempt)
+        limiter.report_refused(attempt, retry_after, stated=stated)
     (notice,) = notices
     assert [word for word in words if word not in notice] == []
 
@@ -126,31 +126,31 @@ async def test_a_stop_ends_a_pause() -> None:
     assert now() - before < 2
 
 
-async def test_a_call_keeps_its_slot_for_the_time_it_is_told() -> None:
+async def test_a_call_keeps_its_slot_for_hold_after_seconds() -> None:
     async with make_limiter(in_flight=1) as limiter:
         async with limiter.attempt(limiter.new_call()) as attempt:
-            await leave(limiter, attempt)
+            await wait_to_start(limiter, attempt)
             attempt.hold_after = 5.0
         ended = now()
         (began,) = await start_times(limiter, 1)
     assert 5.0 <= began - ended < 5.01
 
 
-async def test_what_the_block_raises_is_raised_as_it_is() -> None:
+async def test_an_error_in_the_limiter_block_is_raised_unchanged() -> None:
     with pytest.raises(StoppedError):
         async with make_limiter() as limiter:
             await refuse_call(limiter, 600.0)
             raise StoppedError
 
 
-async def test_after_a_refusal_one_call_leaves_until_it_is_answered_whoever_held_a_slot() -> None:
-    """Calls that have a slot and wait for the rate when the refusal comes are sent back."""
+async def test_after_a_refusal_a_single_call_is_sent_until_it_is_answered() -> None:
+    """A refusal withdraws the slots of calls that wait for the rate limit."""
     in_flight, most_in_flight, times = 0, 0, list[float]()
 
     async def call(limiter: ConcurrencyLimiter, seconds: float) -> None:
         nonlocal in_flight, most_in_flight
         async with limiter.attempt(limiter.new_call()) as attempt:
-            await leave(limiter, attempt)
+            await wait_to_start(limiter, attempt)
             in_flight += 1
             times.append(now())
             most_in_flight = max(most_in_flight, in_flight)
@@ -170,7 +170,7 @@ async def test_after_a_refusal_one_call_leaves_until_it_is_answered_whoever_held
     assert len(times) == 3
 
 
-async def test_a_probe_that_is_cancelled_before_it_leaves_is_followed_by_another() -> None:
+async def test_a_cancelled_probe_is_followed_by_another() -> None:
     async with make_limiter() as limiter:
         await refuse_call(limiter)
         await anyio.sleep(1.0)
