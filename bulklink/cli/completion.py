@@ -42,7 +42,7 @@ class BashCompleter(BashComplete):
     )
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the previous words and the incomplete one, without the `=` that bash splits off."""
+        """Return the previous words and the incomplete one, without the `=` split off by bash."""
         args, incomplete = super().get_completion_args()
         return [word for word in args if word != "="], incomplete
 

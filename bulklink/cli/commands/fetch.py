@@ -140,8 +140,8 @@ def _show_result(
             note("Not finished: nothing was written.")
         else:
             note(
-                f"Not finished: the emails read are in {output}.fetching. Run the same command again"
-                " to continue."
+                f"Not finished: the emails read are in {output}.fetching. Run the same command"
+                " again to continue."
             )
     elif output != "-":
         note(f"Written to {output}")

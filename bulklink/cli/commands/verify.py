@@ -43,7 +43,7 @@ _VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")
     "--sample",
     type=WholeNumber(1),
     metavar="N",
-    help="Verify a random sample of N emails, and show how many of all emails can be wrong at most.",
+    help="Verify a random sample of N emails, and show the upper bound on wrong emails overall.",
 )
 @option(
     "--seed",
@@ -73,9 +73,10 @@ _VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")
 def verify(run: Path, **options: Any) -> int:
     """Read the emails of RUN back, and compare them with its ledger.
 
-    Use it to prove that the CRM matches the ledger: for all emails, a sample, or those in doubt. The command first shows what it will cost. It changes neither the CRM nor the ledger;
-    every finding is in RUN/verify.jsonl. Changes made by others since are differences too. Exit
-    code 1: at least one difference.
+    Use it to prove that the CRM matches the ledger: for all emails, a sample, or those in doubt.
+    The command first shows its cost. It changes neither the CRM nor the ledger; every finding is in
+    RUN/verify.jsonl. Later changes by others are differences too. Exit code 1: at least one
+    difference.
 
     \b
     Examples:
