@@ -64,7 +64,7 @@ def options_of(command: click.Command) -> Iterator[str]:
         yield from options_of(sub)
 
 
-def test_the_library_does_not_speak_of_options() -> None:
+def test_library_texts_name_no_command_line_options() -> None:
     exempt = (*_SIGN_IN, *_WORDS_OF_THE_PAGE, *_WORDS_OF_ROWS)
     found = [
         f"{name}: {text}"
@@ -76,7 +76,7 @@ def test_the_library_does_not_speak_of_options() -> None:
     assert found == []
 
 
-def test_each_setting_that_advice_names_is_an_option() -> None:
+def test_each_setting_in_advice_is_an_option() -> None:
     settings, options = list(named_settings()), set(options_of(cli))
     assert settings
     unknown = [

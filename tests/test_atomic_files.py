@@ -9,7 +9,7 @@ import pytest
 from bulklink.atomic_files import atomic_replace
 
 
-def test_another_file_with_the_name_of_a_temporary_file_is_left_alone(tmp_path: Path) -> None:
+def test_an_existing_file_with_the_name_of_a_temporary_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / "out.csv.partial").write_text("mine")
     with atomic_replace(tmp_path / "out.csv") as temporary:
         temporary.write_text("new")
@@ -19,7 +19,7 @@ def test_another_file_with_the_name_of_a_temporary_file_is_left_alone(tmp_path: 
     }
 
 
-def test_after_an_error_the_file_is_as_it_was_and_nothing_is_left_behind(tmp_path: Path) -> None:
+def test_after_an_error_the_file_is_unchanged_and_nothing_is_left_behind(tmp_path: Path) -> None:
     (tmp_path / "out.csv").write_text("old")
     with pytest.raises(ValueError, match="half"), atomic_replace(tmp_path / "out.csv") as temporary:
         temporary.write_text("half")

@@ -73,19 +73,19 @@ async def test_blocking_work_on_the_event_loop_fails_a_test(name: str, folder: P
 
 
 @pytest.mark.parametrize("name", WORK)
-async def test_blocking_work_in_a_thread_is_let_through(name: str, folder: Path) -> None:
+async def test_blocking_work_in_a_thread_is_allowed(name: str, folder: Path) -> None:
     await anyio.to_thread.run_sync(WORK[name], folder)
 
 
 @pytest.mark.parametrize("name", WORK)
-async def test_blocking_work_by_the_door_of_a_virtual_clock_is_let_through(
+async def test_blocking_work_through_the_virtual_clocks_runner_is_allowed(
     name: str, folder: Path
 ) -> None:
     await run_inline(lambda: WORK[name](folder))
 
 
 @pytest.mark.parametrize("name", WORK)
-def test_blocking_work_without_an_event_loop_is_let_through(name: str, folder: Path) -> None:
+def test_blocking_work_without_an_event_loop_is_allowed(name: str, folder: Path) -> None:
     WORK[name](folder)
 
 
@@ -109,11 +109,11 @@ _THREADS = {
 }
 
 
-def test_threads_are_started_by_the_door_and_by_the_disk_of_the_environment() -> None:
+def test_only_listed_modules_start_threads() -> None:
     assert users_of("anyio.to_thread") == _THREADS
 
 
-def test_a_thread_calls_back_to_the_loop_with_a_warning_of_planning_alone() -> None:
+def test_a_thread_calls_back_to_the_loop_only_for_planning_warnings() -> None:
     assert users_of("anyio.from_thread") == {"operations/cancellation.py"}
 
 

@@ -62,14 +62,14 @@ def query(sql: str, spill: str = "") -> list[tuple[object, ...]]:
         return connection.execute(sql).fetchall()
 
 
-def test_the_named_file_is_read_whatever_its_name(nasty_path: Path, files: DuckDBFiles) -> None:
+def test_the_named_file_is_read_for_any_name(nasty_path: Path, files: DuckDBFiles) -> None:
     nasty_path.write_text('{"a":"right"}\n')
     options = {"columns": "{a: 'VARCHAR'}", "auto_detect": "false", "delim": "';'", "quote": "''"}
     assert query(f"FROM {files.read_json(nasty_path, {'a': 'VARCHAR'})}") == [("right",)]
     assert query(f"FROM {files.read_csv(nasty_path, options)}") == [('{"a":"right"}',)]
 
 
-def test_the_named_file_is_written_whatever_its_name(nasty_path: Path, files: DuckDBFiles) -> None:
+def test_the_named_file_is_written_for_any_name(nasty_path: Path, files: DuckDBFiles) -> None:
     nasty_path.unlink()
     query(files.copy("SELECT 'right' AS a", nasty_path, "FORMAT parquet", "KV_METADATA {k: 'v'}"))
     assert nasty_path.stat().st_mode & 0o777 == 0o600
@@ -77,7 +77,7 @@ def test_the_named_file_is_written_whatever_its_name(nasty_path: Path, files: Du
     assert query(f"SELECT key, value FROM {files.parquet_metadata(nasty_path)}") == [(b"k", b"v")]
 
 
-def test_data_is_spilled_into_the_named_folder_whatever_its_name(
+def test_data_is_spilled_into_the_named_folder_for_any_name(
     nasty_path: Path, files: DuckDBFiles
 ) -> None:
     spill = files.spill_folder(nasty_path.parent / "spill")
@@ -113,7 +113,7 @@ def test_a_temporary_folder_with_such_a_name_is_not_given_to_duckdb(
     assert not any((tmp_path / name).iterdir())
 
 
-def test_where_no_link_can_be_made_the_error_names_the_file(files: DuckDBFiles) -> None:
+def test_the_error_names_the_file_if_no_link_can_be_created(files: DuckDBFiles) -> None:
     with pytest.raises(RunDirError) as failure:
         files.read_parquet(Path("/" + "n/" * 3000))
     assert failure.value.where.startswith("/n/n/")
@@ -121,7 +121,7 @@ def test_where_no_link_can_be_made_the_error_names_the_file(files: DuckDBFiles) 
     assert "too long" in failure.value.advice
 
 
-def test_links_are_removed_with_their_database_and_never_what_they_lead_to(tmp_path: Path) -> None:
+def test_links_are_removed_with_their_database_but_not_their_targets(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("{}")
     with closing(DuckDBFiles()) as files:
         folder = Path(files.spill_folder(tmp_path / "spill")).parent.parent
@@ -172,7 +172,7 @@ def ways_to_a_file(tree: ast.Module) -> Iterator[str]:
                         yield ast.unparse(node)
 
 
-def test_no_module_gives_duckdb_a_path_that_did_not_become_a_link() -> None:
+def test_no_module_passes_duckdb_a_path_that_is_not_a_link() -> None:
     found = [
         f"{path.name}: {way}"
         for path in ROOT.rglob("*.py")

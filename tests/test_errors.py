@@ -42,7 +42,7 @@ def test_the_errors_are_found() -> None:
 
 
 @pytest.mark.parametrize("node", ERROR_CALLS)
-def test_an_error_says_where_and_what_to_do(node: ast.Call) -> None:
+def test_every_error_has_a_place_and_advice(node: ast.Call) -> None:
     assert isinstance(node.func, ast.Name)
     if any(STOP_MESSAGE in ast.unparse(arg) for arg in node.args):
         return

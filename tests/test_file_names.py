@@ -25,14 +25,12 @@ from bulklink.shell import format_command
         (Path("a\udcff"), "a\\xff"),
     ],
 )
-def test_bytes_that_the_locale_does_not_know_become_utf8_or_escapes(
-    name: str | Path, text: str
-) -> None:
+def test_bytes_outside_the_locale_become_utf8_or_escapes(name: str | Path, text: str) -> None:
     assert file_name_text(name) == text
 
 
 @pytest.mark.skipif(os.name == "nt", reason="quoted for another shell there")
-def test_a_command_has_the_bytes_of_a_name_as_bash_reads_them() -> None:
+def test_a_command_shows_the_bytes_of_a_name_in_bash_syntax() -> None:
     name = os.fsdecode(b"it's \xff\n\\[x]")
     command = format_command("printf", "%s", name)
     assert command.isascii()

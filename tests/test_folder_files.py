@@ -100,7 +100,7 @@ def test_a_file_that_is_swapped_while_it_is_opened_is_refused(tmp_path: Path) ->
         open_to_append(tmp_path / "file", SwappingSystem(tmp_path / "pipe"))
 
 
-def test_only_what_is_changed_in_place_must_have_one_name(tmp_path: Path) -> None:
+def test_only_files_changed_in_place_must_have_no_hard_links(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"a\n")
     (tmp_path / "other").hardlink_to(tmp_path / "file")
     assert read_small_file(tmp_path / "file") == b"a\n"
@@ -123,7 +123,7 @@ def test_a_missing_file_is_missing_to_a_reader_and_created_by_a_writer(tmp_path:
         open_to_append(tmp_path / "none" / "file")
 
 
-def test_lines_come_whole_and_a_torn_one_not_at_all(tmp_path: Path) -> None:
+def test_only_whole_lines_are_read(tmp_path: Path) -> None:
     path = tmp_path / "file"
     lines = [b"x" * length for length in (0, MAX_LINE_BYTES - 1, 5, MAX_LINE_BYTES, 0, 700_000)]
     path.write_bytes(b"".join(line + b"\n" for line in lines) + b"torn")
@@ -140,7 +140,7 @@ def test_a_line_beyond_the_limit_is_named(tmp_path: Path) -> None:
     assert caught.value.where == f"{path}:3"
 
 
-def test_a_file_without_newlines_takes_no_memory(tmp_path: Path) -> None:
+def test_a_file_without_newlines_takes_little_memory(tmp_path: Path) -> None:
     with (tmp_path / "file").open("wb") as file:
         file.truncate(4 << 30)
     tracemalloc.start()
@@ -152,7 +152,7 @@ def test_a_file_without_newlines_takes_no_memory(tmp_path: Path) -> None:
     assert peak < 64 << 20
 
 
-def test_a_file_is_recognised_where_it_was_opened(tmp_path: Path) -> None:
+def test_an_open_file_is_recognised_by_its_path(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "file"
     path.parent.mkdir()
     file = open_to_append(path)
@@ -165,7 +165,7 @@ def test_a_file_is_recognised_where_it_was_opened(tmp_path: Path) -> None:
     os.close(file)
 
 
-def test_scratch_is_made_anew_and_never_behind_a_link(tmp_path: Path) -> None:
+def test_scratch_is_recreated_and_never_behind_a_link(tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     (tmp_path / "scratch" / "planted").symlink_to("/etc/passwd")
     make_scratch(tmp_path / "scratch")
@@ -176,7 +176,7 @@ def test_scratch_is_made_anew_and_never_behind_a_link(tmp_path: Path) -> None:
         make_scratch(tmp_path / "link")
 
 
-def test_a_file_is_replaced_and_not_what_a_planted_link_names(tmp_path: Path) -> None:
+def test_a_file_is_replaced_but_not_the_target_of_a_planted_link(tmp_path: Path) -> None:
     (tmp_path / "target").write_bytes(b"mine\n")
     for name in ("file", "file.partial"):
         (tmp_path / name).symlink_to("target")

@@ -35,7 +35,7 @@ def public_names(path: Path) -> set[str]:
     }
 
 
-def test_no_public_name_means_two_things() -> None:
+def test_public_names_are_unique() -> None:
     places = defaultdict[str, list[str]](list)
     for path in ROOT.rglob("*.py"):
         if not is_command(path):
@@ -62,7 +62,7 @@ def names_given(tree: ast.AST) -> set[str]:
 
 
 @pytest.mark.parametrize("folder", [ROOT, TESTS], ids=["package", "tests"])
-def test_nothing_has_a_name_of_a_private_vocabulary(folder: Path) -> None:
+def test_names_use_standard_vocabulary(folder: Path) -> None:
     assert {
         f"{path.relative_to(folder)}: {name}"
         for path in folder.rglob("*.py")

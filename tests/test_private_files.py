@@ -40,7 +40,7 @@ def without_modes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @posix_only
 @pytest.mark.usefixtures("without_modes")
-def test_where_files_have_no_modes_no_secret_is_written(tmp_path: Path) -> None:
+def test_without_file_modes_no_secret_is_written(tmp_path: Path) -> None:
     store = FileSecretStore(tmp_path / "config")
     for write in (store.check, lambda: store.save("prod", KEPT)):
         with pytest.raises(ConfigError) as caught:
@@ -52,7 +52,7 @@ def test_where_files_have_no_modes_no_secret_is_written(tmp_path: Path) -> None:
 
 @posix_only
 @pytest.mark.usefixtures("without_modes")
-def test_where_files_have_no_modes_no_token_is_stored(tmp_path: Path) -> None:
+def test_without_file_modes_no_token_is_stored(tmp_path: Path) -> None:
     connection = Connection.from_environment(
         {"BULKLINK_API_URL": "http://127.0.0.1:9", "BULKLINK_ACCESS_TOKEN": "x"}
     )
@@ -62,7 +62,7 @@ def test_where_files_have_no_modes_no_token_is_stored(tmp_path: Path) -> None:
 
 @posix_only
 @pytest.mark.usefixtures("without_modes")
-def test_where_files_have_no_modes_a_run_folder_is_made_with_a_warning(tmp_path: Path) -> None:
+def test_without_file_modes_a_run_folder_is_created_with_a_warning(tmp_path: Path) -> None:
     warnings: list[str | Advice] = []
     job = Job(mappings=("m.csv",), run_dir=tmp_path / "run")
     with new_run_folder(job, real_clock(), warnings.append) as folder:
@@ -73,6 +73,6 @@ def test_where_files_have_no_modes_a_run_folder_is_made_with_a_warning(tmp_path:
 
 
 @posix_only
-def test_a_store_that_was_checked_is_left_empty(tmp_path: Path) -> None:
+def test_checking_a_store_leaves_it_empty(tmp_path: Path) -> None:
     FileSecretStore(tmp_path).check()
     assert list((tmp_path / "secrets").iterdir()) == []

@@ -14,7 +14,7 @@ from bulklink.engine.failure_limit import FailureCounter
 from bulklink.shell import bulklink_command, format_command
 
 
-def test_a_plain_command_stands_as_it_is() -> None:
+def test_a_plain_command_is_not_quoted() -> None:
     assert bulklink_command("resume", "runs/a-link") == "`bulklink resume runs/a-link`"
 
 
@@ -29,7 +29,7 @@ def test_a_path_with_a_space_is_one_word_for_the_shell() -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="quoted for another shell there")
 @pytest.mark.parametrize("path", ["a\nb", "a'b\\\x1b[2Jc", "é\u202ex y", os.fsdecode(b"x\xffy")])
-def test_a_path_that_would_act_in_the_terminal_is_typed_in_escapes(path: str) -> None:
+def test_control_characters_in_a_path_are_escaped(path: str) -> None:
     command = format_command("printf", "%s", path)
     assert command.isprintable()
     bash = shutil.which("bash")

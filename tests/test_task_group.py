@@ -30,7 +30,7 @@ async def fail(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("pair", list(permutations(range(1, len(BY_RANK)), 2)))
-async def test_the_error_that_matters_most_leaves_whichever_comes_first(
+async def test_the_most_important_error_leaves_in_any_order(
     pair: tuple[int, int],
 ) -> None:
     with pytest.raises(type(BY_RANK[min(pair)])) as raised:
@@ -40,7 +40,7 @@ async def test_the_error_that_matters_most_leaves_whichever_comes_first(
     assert raised.value is BY_RANK[min(pair)]
 
 
-async def test_the_error_of_the_block_leaves_as_it_is_with_its_cause() -> None:
+async def test_the_error_of_the_block_leaves_unchanged_with_its_cause() -> None:
     error = LedgerError("broken")
     with pytest.raises(LedgerError) as raised:
         async with task_group() as group:
@@ -50,7 +50,7 @@ async def test_the_error_of_the_block_leaves_as_it_is_with_its_cause() -> None:
     assert isinstance(raised.value.__cause__, OSError)
 
 
-async def test_one_error_leaves_groups_in_groups() -> None:
+async def test_one_error_leaves_nested_groups() -> None:
     async def nested() -> None:
         async with task_group() as inner:
             inner.start_soon(fail, ConfigError("inner"))
@@ -61,14 +61,14 @@ async def test_one_error_leaves_groups_in_groups() -> None:
             group.start_soon(anyio.sleep_forever)
 
 
-async def test_a_cancellation_is_a_cancellation() -> None:
+async def test_a_cancellation_stays_a_cancellation() -> None:
     with anyio.move_on_after(0) as scope:
         async with task_group() as group:
             group.start_soon(anyio.sleep_forever)
     assert scope.cancelled_caught
 
 
-def test_no_other_module_has_a_group_of_anyios_own() -> None:
+def test_no_other_module_uses_anyios_task_group() -> None:
     package = Path(bulklink.__file__).parent
     users = {
         str(path.relative_to(package))

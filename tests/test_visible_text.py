@@ -13,7 +13,7 @@ from tests.hostile_text import HOSTILE_TEXTS, find_acting_characters
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS.values(), ids=HOSTILE_TEXTS)
-def test_what_acts_is_shown_as_an_escape(text: str) -> None:
+def test_control_characters_are_escaped(text: str) -> None:
     shown = escape_controls(f"a{text}b")
     assert find_acting_characters(shown, allowed="") == []
     assert "\\" in shown
@@ -32,12 +32,12 @@ def test_what_acts_is_shown_as_an_escape(text: str) -> None:
         "C:\\new",
     ],
 )
-def test_other_texts_stay_as_they_are(text: str) -> None:
+def test_other_texts_are_unchanged(text: str) -> None:
     assert escape_controls(text) == text
 
 
 @given(st.text(st.characters()))
-def test_any_text_becomes_one_line_that_does_nothing_and_is_escaped_once(text: str) -> None:
+def test_any_text_becomes_one_harmless_line_and_is_escaped_once(text: str) -> None:
     shown = escape_controls(text)
     assert find_acting_characters(shown, allowed="") == []
     assert len(shown.splitlines()) <= 1

@@ -109,7 +109,7 @@ def test_all_charts_are_drawn(open_page: OpenPage) -> None:
     assert 5 < pauses[0][2] < 30
 
 
-def test_bars_stand_beside_their_numbers(open_page: OpenPage) -> None:
+def test_bars_are_next_to_their_numbers(open_page: OpenPage) -> None:
     widths = open_page.evaluate_all("#plan .bar rect", "e => e.getBoundingClientRect().width")
     assert len(widths) == 8
     assert all(width > 100 for width in widths)
@@ -139,7 +139,7 @@ def test_labels_of_the_time_axis_do_not_collide(
     tab.close()
 
 
-def test_a_pointer_shows_the_values_of_a_moment(open_page: OpenPage) -> None:
+def test_hovering_shows_the_values_at_a_time(open_page: OpenPage) -> None:
     tip = open_page.tab.locator(f"{chart('latency')} .tip")
     assert tip.is_hidden()
     open_page.tab.locator(chart("latency")).hover(position={"x": 48, "y": 50})
@@ -153,7 +153,7 @@ def test_a_pointer_shows_the_values_of_a_moment(open_page: OpenPage) -> None:
     assert tip.is_hidden()
 
 
-def test_keys_show_the_values_of_a_moment(open_page: OpenPage) -> None:
+def test_arrow_keys_show_the_values_at_a_time(open_page: OpenPage) -> None:
     tip = open_page.tab.locator(f"{chart('throughput')} .tip")
     open_page.tab.focus(chart("throughput"))
     seen = []
@@ -183,7 +183,7 @@ def test_each_chart_has_its_values_as_a_table(open_page: OpenPage) -> None:
     ]
 
 
-def test_nothing_is_fetched_run_or_complained_of(open_page: OpenPage, report_path: Path) -> None:
+def test_nothing_is_fetched_injected_or_logged(open_page: OpenPage, report_path: Path) -> None:
     assert open_page.requests == [report_path.as_uri()]
     assert open_page.console_messages == []
     assert open_page.tab.title().startswith("bulklink report: link, finished")
@@ -195,7 +195,7 @@ def test_nothing_is_fetched_run_or_complained_of(open_page: OpenPage, report_pat
     open_page.console_messages.clear()
 
 
-def test_a_click_opens_the_rows_of_a_class(open_page: OpenPage) -> None:
+def test_a_click_opens_the_rows_of_a_group(open_page: OpenPage) -> None:
     rows = "details[open] .rows tbody tr"
     assert open_page.evaluate_all(rows) == []
     open_page.tab.click("details[data-key=NOT_ALLOWED] > summary")
@@ -218,7 +218,7 @@ def test_a_click_opens_the_rows_of_a_class(open_page: OpenPage) -> None:
     )
 
 
-def test_it_fits_a_telephone_and_darkness(chromium: Browser, report_path: Path) -> None:
+def test_the_page_fits_a_phone_and_dark_mode(chromium: Browser, report_path: Path) -> None:
     tab = chromium.new_page(viewport={"width": 400, "height": 800}, color_scheme="dark")
     open_page = OpenPage(tab, report_path)
     assert tab.evaluate("document.documentElement.scrollWidth") == 400
@@ -236,7 +236,7 @@ def test_it_fits_a_telephone_and_darkness(chromium: Browser, report_path: Path) 
     tab.close()
 
 
-def test_without_scripts_figures_and_charts_are_there(chromium: Browser, report_path: Path) -> None:
+def test_figures_and_charts_work_without_scripts(chromium: Browser, report_path: Path) -> None:
     context = chromium.new_context(java_script_enabled=False)
     tab = context.new_page()
     tab.goto(report_path.as_uri())

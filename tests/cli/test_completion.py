@@ -86,7 +86,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_bash_is_offered_what_fits(complete: Offered, name: str) -> None:
+def test_bash_is_offered_matching_words(complete: Offered, name: str) -> None:
     typed, wanted = CASES[name]
     assert complete(typed) == wanted
 
@@ -105,21 +105,23 @@ def test_zsh_and_fish_show_op_and_state_of_a_run(complete: Offered) -> None:
     ]
 
 
-def test_runs_are_looked_for_where_the_environment_or_the_option_says(complete: Offered) -> None:
+def test_runs_are_completed_from_the_folder_in_the_environment_or_the_option(
+    complete: Offered,
+) -> None:
     assert complete("bulklink resume ", BULKLINK_RUNS_DIR="my runs") == ["plain,my runs/4-link"]
     assert complete("bulklink status --runs-dir nothing 1") == ["dir,1"]
     assert complete("bulklink status --runs-dir runs ") == [f"plain,{run}" for run in RUNS]
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_completion_never_prints_an_error_into_the_prompt(folder: Path, shell: str) -> None:
+def test_completion_never_prints_errors_into_the_prompt(folder: Path, shell: str) -> None:
     for words, place in (("bulklink link", "x"), ("", ""), ('bulklink link "', "2")):
         asked = {"_BULKLINK_COMPLETE": f"{shell}_complete", "COMP_WORDS": words}
         assert Command(folder, {**asked, "COMP_CWORD": place})().err == ""
     assert Command(folder, {"_BULKLINK_COMPLETE": "tcsh_complete"})().output == ""
 
 
-def test_a_broken_environment_ends_no_completion(complete: Offered) -> None:
+def test_a_broken_environment_does_not_break_completion(complete: Offered) -> None:
     assert complete("bulklink li", BULKLINK_BATCH_SIZE="many", BULKLINK_PROFILE="?") == [
         "plain,link"
     ]

@@ -102,17 +102,17 @@ PAIRS = [(command, key) for command in COMMANDS for key in OPTIONS if key in _pa
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_option_of_what_goes_on_is_known_here(command: str) -> None:
+def test_every_option_of_a_continuing_command_is_in_the_table(command: str) -> None:
     assert _params(command).keys() <= OPTIONS.keys() | NOT_OF_A_JOB
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_is_not_given_is_not_passed_on(command: str) -> None:
+def test_unset_options_are_not_passed_on(command: str) -> None:
     assert _passed_on(command) == {}
 
 
 @pytest.mark.parametrize(("command", "key"), PAIRS)
-def test_an_option_on_the_command_line_is_passed_on_alone(command: str, key: str) -> None:
+def test_only_options_set_on_the_command_line_are_passed_on(command: str, key: str) -> None:
     text, name, value = OPTIONS[key]
     words = [f"--{key.replace('_', '-')}", *([text] if text is not None else [])]
     passed_on = _passed_on(command, *words)
@@ -124,7 +124,7 @@ def test_an_option_on_the_command_line_is_passed_on_alone(command: str, key: str
 
 
 @pytest.mark.parametrize(("command", "key"), PAIRS)
-def test_an_option_in_the_environment_is_passed_on_alone(
+def test_only_options_set_in_the_environment_are_passed_on(
     command: str, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text, name, _ = OPTIONS[key]
@@ -137,13 +137,13 @@ def test_an_option_in_the_environment_is_passed_on_alone(
 
 
 @pytest.mark.parametrize(("command", "key"), [p for p in PAIRS if p[1] in DEFAULTS_GIVEN])
-def test_a_default_that_is_given_is_passed_on(command: str, key: str) -> None:
+def test_a_default_value_that_is_set_explicitly_is_passed_on(command: str, key: str) -> None:
     text, value = DEFAULTS_GIVEN[key]
     assert _passed_on(command, f"--{key.replace('_', '-')}", text) == {OPTIONS[key][1]: value}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_function_of_a_command_takes_all_that_is_passed_on(command: str) -> None:
+def test_the_operation_of_a_command_accepts_all_options_passed_on(command: str) -> None:
     _, _, taken = COMMANDS[command]
     function = getattr(bulklink, command)
     (options,) = (
@@ -155,5 +155,5 @@ def test_the_function_of_a_command_takes_all_that_is_passed_on(command: str) -> 
     assert options.annotation.startswith("Unpack")
 
 
-def test_all_options_of_sending_are_in_the_table() -> None:
+def test_all_sending_options_are_in_the_table() -> None:
     assert {name for _, name, _ in OPTIONS.values()} == SEND_OPTIONS

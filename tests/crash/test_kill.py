@@ -55,7 +55,7 @@ def env(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-def test_after_a_kill_and_a_resume_the_ledger_is_true(
+def test_the_ledger_matches_the_crm_after_a_kill_and_a_resume(
     number: int, world: Path, env: dict[str, str], tmp_path: Path
 ) -> None:
     op = ("link", "relink", "unlink")[number % 3]

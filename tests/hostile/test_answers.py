@@ -104,7 +104,7 @@ def run_against(case: Case, wrap: Callable[[Transport], Transport]) -> None:
 
 @pytest.mark.parametrize("answer", HOSTILE_ANSWERS.values(), ids=HOSTILE_ANSWERS)
 @pytest.mark.parametrize("op", [Op.LINK, Op.RELINK])
-def test_no_answer_makes_a_change_that_the_crm_never_saw(op: Op, answer: Answer) -> None:
+def test_no_hostile_answer_reports_a_change_that_never_happened(op: Op, answer: Answer) -> None:
     for count, passes_on in ((2, False), (2, True), (FOR_EVER, False)):
         run_against(
             case_of(op),
@@ -119,7 +119,7 @@ def test_no_answer_makes_a_change_that_the_crm_never_saw(op: Op, answer: Answer)
 
 
 @pytest.mark.parametrize("answer", HOSTILE_ANSWERS.values(), ids=HOSTILE_ANSWERS)
-def test_no_answer_to_a_read_makes_a_change_that_the_crm_never_saw(answer: Answer) -> None:
+def test_no_hostile_answer_to_a_read_reports_a_change_that_never_happened(answer: Answer) -> None:
     for count in (2, FOR_EVER):
         run_against(
             case_of(Op.RELINK),
@@ -132,7 +132,7 @@ def test_no_answer_to_a_read_makes_a_change_that_the_crm_never_saw(answer: Answe
 @pytest.mark.parametrize("every", [1, 2, 3, 5])
 @pytest.mark.parametrize("in_each", [1, 3])
 @pytest.mark.parametrize("op", Op)
-def test_late_answers_make_no_change_that_the_crm_never_saw(
+def test_late_answers_report_no_change_that_never_happened(
     op: Op, in_each: int, every: int
 ) -> None:
     run_against(case_of(op, in_each), partial(LateAnswers, every=every))

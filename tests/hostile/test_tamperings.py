@@ -28,7 +28,7 @@ def _with_commands() -> Iterator[tuple[Tampering, list[str]]]:
 
 
 @pytest.mark.parametrize("kind", ["planned", "stopped", "killed", "finished"])
-def test_a_good_folder_is_refused_by_no_reader(
+def test_a_good_folder_is_accepted_by_every_reader(
     good_folders: GoodFolders, kind: str, tmp_path: Path
 ) -> None:
     for name in ("status", "check", "list", "export", "report", "history", "plan-undo"):
@@ -41,7 +41,7 @@ def test_a_good_folder_is_refused_by_no_reader(
     ("tampering", "names"),
     [pytest.param(*pair, id=pair[0].name) for pair in _with_commands()],
 )
-def test_a_folder_that_was_tampered_with_ends_in_a_clear_refusal(
+def test_a_folder_that_was_tampered_with_is_clearly_refused(
     good_folders: GoodFolders,
     tampering: Tampering,
     names: list[str],

@@ -26,7 +26,7 @@ def _peak_kilobytes() -> int:
     "misbehaviour", MISBEHAVIOURS, ids=[misbehaviour.name for misbehaviour in MISBEHAVIOURS]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-async def test_a_hostile_server_is_answered_by_an_end_and_a_reason(
+async def test_a_call_to_a_hostile_server_ends_with_a_reason(
     misbehaviour: WireMisbehaviour, method: str
 ) -> None:
     before = _peak_kilobytes()
@@ -68,7 +68,7 @@ UNASKED = {
 @pytest.mark.parametrize("unasked", UNASKED.values(), ids=UNASKED)
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 @pytest.mark.parametrize("passes", [0, 1, 5], ids="{} passes of the loop".format)
-async def test_what_comes_on_a_waiting_connection_is_no_answer_to_the_next_request(
+async def test_unrequested_bytes_on_an_idle_connection_do_not_answer_the_next_request(
     unasked: bytes, method: str, passes: int
 ) -> None:
     async with serve_raw(answer_in_turn) as (server, transport):
@@ -82,7 +82,7 @@ async def test_what_comes_on_a_waiting_connection_is_no_answer_to_the_next_reque
     assert server.connections == 2
 
 
-async def test_what_comes_in_one_piece_with_an_answer_is_no_answer_to_the_next_request() -> None:
+async def test_extra_bytes_after_an_answer_do_not_answer_the_next_request() -> None:
     async def twice(visit: RawRequest) -> None:
         await visit.write(with_length(body_of(visit.line.split()[1])) * 2)
 
@@ -92,7 +92,7 @@ async def test_what_comes_in_one_piece_with_an_answer_is_no_answer_to_the_next_r
     assert server.connections == 3
 
 
-async def test_an_answer_that_comes_once_more_after_the_next_request_is_marked() -> None:
+async def test_a_repeated_answer_after_the_next_request_is_marked() -> None:
     async def one_late(visit: RawRequest) -> None:
         if visit.nth == 2:
             await visit.write(with_length(body_of("/1")))
@@ -119,7 +119,7 @@ async def test_links_unlinks_and_reads_have_connections_of_their_own(
     assert server.connections == len({first, second})
 
 
-async def test_a_request_that_is_to_end_its_connection_has_one_of_its_own() -> None:
+async def test_a_request_that_closes_its_connection_has_its_own() -> None:
     async with serve_raw(answer_in_turn) as (server, transport):
         await transport.send("POST", f"{server.url}/", {}, None)
         for _ in range(3):
@@ -127,7 +127,7 @@ async def test_a_request_that_is_to_end_its_connection_has_one_of_its_own() -> N
     assert server.connections == 4
 
 
-async def test_a_kept_connection_is_used_for_as_many_requests_as_come() -> None:
+async def test_an_open_connection_is_reused_for_all_requests() -> None:
     async with serve_raw(answer_in_turn) as (server, transport):
         for number in range(200):
             await transport.send("GET", f"{server.url}/{number}", {}, None)

@@ -57,7 +57,7 @@ def test_merging_loses_no_measurement_and_counts_none_twice(
 
 
 @given(_LINES)
-def test_no_span_goes_over_a_pause_while_pauses_are_few(
+def test_no_span_covers_a_pause_while_pauses_are_few(
     lines: list[tuple[float, float, int, int]],
 ) -> None:
     given_lines = make_measurements(lines)
@@ -67,14 +67,14 @@ def test_no_span_goes_over_a_pause_while_pauses_are_few(
         assert all(pause <= 30 + 1e-6 for pause in apart)
 
 
-def test_where_there_are_many_pauses_spans_cover_the_shortest() -> None:
+def test_with_many_pauses_spans_cover_the_shortest() -> None:
     lines = [(100.0, 1.0, 1, 0)] * 1000 + [(1e6, 1.0, 1, 0)] * 3
     found = merge_measurements(make_measurements(lines), 10)
     assert len(found) <= 10
     assert sum(b.began - a.ended > 9e5 for a, b in pairwise(found)) == 3
 
 
-def test_a_long_run_comes_in_some_hundred_spans_of_equal_width() -> None:
+def test_a_long_run_has_about_a_hundred_spans_of_equal_width() -> None:
     day = make_measurements([(0.0, 1.0, 10, 0)] * 86_400)
     found = merge_measurements(iter(day))
     assert MAX_SPANS / 2 <= len(found) <= MAX_SPANS
@@ -83,7 +83,7 @@ def test_a_long_run_comes_in_some_hundred_spans_of_equal_width() -> None:
     assert all(one.settled["done"] == 10 * round(one.active_seconds) for one in found)
 
 
-def test_means_are_weighed_by_time_and_percentiles_by_calls() -> None:
+def test_means_are_weighted_by_time_and_percentiles_by_calls() -> None:
     slow = Measurement(
         began=0, ended=9, settled={}, in_flight=1.0, allowed=10.0, latency={0.1: 98, 2.0: 1}
     )
@@ -96,6 +96,6 @@ def test_means_are_weighed_by_time_and_percentiles_by_calls() -> None:
     assert [one.percentile(share) for share in (0.5, 0.99, 0.995, 1.0)] == [0.1, 0.1, 0.5, 2.0]
 
 
-def test_where_no_call_was_answered_there_is_no_latency() -> None:
+def test_a_span_without_answers_has_no_latency() -> None:
     (one,) = merge_measurements([Measurement(began=0, ended=1, settled={})])
     assert one.percentile(0.5) is None

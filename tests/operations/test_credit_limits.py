@@ -38,7 +38,7 @@ from bulklink.zoho.lookup_responses import Org
         ),
     ],
 )
-def test_the_reserve_is_kept_from_the_orgs_credits_or_else_from_the_days(
+def test_the_reserve_is_kept_from_the_orgs_credits_or_else_from_credits_per_day(
     asked: dict[str, Any], quota: int | None, limits: CreditLimits
 ) -> None:
     assert credit_limits(Job(mappings=(), **asked), quota) == limits
@@ -66,7 +66,7 @@ def test_an_org_is_counted_under_its_host_and_id(url: str, org_id: str, key: str
     assert usage_key(url, org_id) == key
 
 
-def test_a_connection_is_known_by_its_host_and_who_signs_in() -> None:
+def test_a_connection_is_identified_by_host_and_credentials() -> None:
     options = {"client_id": "id", "client_secret": "secret", "refresh_token": "token"}
     connections = [
         Connection.from_values(dc="eu", **options),

@@ -76,9 +76,7 @@ def years(folder: RunFolder) -> set[str]:
     return {moment[:4] for moment in moments}
 
 
-async def test_every_verb_reaches_only_the_network_and_the_clock_that_it_is_given(
-    tmp_path: Path, crm: Crm
-) -> None:
+async def test_every_operation_uses_only_its_own_environment(tmp_path: Path, crm: Crm) -> None:
     """`http://crm` is no host, so a socket would fail."""
     run_dir, planned, back, other = (
         tmp_path / name for name in ("run", "planned", "back", "other")
@@ -115,7 +113,7 @@ async def test_every_verb_reaches_only_the_network_and_the_clock_that_it_is_give
     assert not (tmp_path / "state").exists()
 
 
-def test_what_is_given_a_connection_is_given_its_environment_too() -> None:
+def test_functions_with_a_connection_take_an_environment_too() -> None:
     contacting = {
         name
         for name, function in FUNCTIONS.items()
@@ -160,7 +158,7 @@ def defaults_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     ]
 
 
-def test_the_real_environment_is_made_only_as_the_default_of_an_argument_once_a_verb() -> None:
+def test_the_real_environment_is_created_only_as_the_default_of_an_argument() -> None:
     makers: list[str] = []
     for path, module in parse_modules():
         in_defaults: list[str] = []
@@ -197,7 +195,7 @@ def names_used(module: ast.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("package", ["operations", "cli/commands"])
-def test_no_module_takes_what_the_environment_gives(package: str) -> None:
+def test_no_module_bypasses_the_environment(package: str) -> None:
     users = {
         path: names_used(module) & GIVEN_BY_ENVIRONMENT
         for path, module in parse_modules(PACKAGE / package)

@@ -54,7 +54,7 @@ BEGUN: dict[str, Any] = {
 """A value other than the default for each option of sending that is kept."""
 
 
-def test_each_option_that_is_kept_has_a_value_here_that_is_not_the_default() -> None:
+def test_every_kept_option_has_a_test_value_other_than_its_default() -> None:
     assert BEGUN.keys() == SEND_OPTIONS - PER_CALL_OPTIONS
     begun, default = Job(mappings=(), **BEGUN), Job(mappings=())
     assert not [name for name in BEGUN if getattr(begun, name) == getattr(default, name)]
@@ -98,7 +98,7 @@ GOING_ON: dict[str, Callable[..., Any]] = {"resume": resume, "retry": retry, "un
     [({}, (2, None)), ({"concurrency": None}, (10, None)), ({"rate": 400.0}, (2, 400.0))],
     ids=["nothing given", "auto given", "a rate given"],
 )
-async def test_a_begun_run_goes_on_at_its_own_pace_unless_given_another(
+async def test_a_resumed_run_keeps_its_limits_unless_they_are_set_again(
     name: str,
     given: dict[str, Any],
     limits: tuple[int, float | None],
@@ -111,19 +111,19 @@ async def test_a_begun_run_goes_on_at_its_own_pace_unless_given_another(
     assert limiters.limits == [limits]
 
 
-async def test_a_plan_is_applied_at_its_own_pace(tmp_path: Path, connection: Connection) -> None:
+async def test_an_applied_plan_keeps_its_limits(tmp_path: Path, connection: Connection) -> None:
     await off_loop(plan, job(tmp_path, **LIMITS))
     limiters = Limiters()
     await apply(tmp_path / "run", connection, environment=limiters.environment)
     assert limiters.limits == [(2, None)]
 
 
-async def test_what_was_for_one_call_is_not_kept(tmp_path: Path, connection: Connection) -> None:
+async def test_per_call_options_are_not_kept(tmp_path: Path, connection: Connection) -> None:
     folder = await _stopped(tmp_path, connection)
     assert (await resume(folder, connection)).counts["done"] == 30
 
 
-async def test_an_undo_is_sent_as_its_run_was_and_does_not_read_its_mapping(
+async def test_an_undo_uses_the_options_of_its_run_without_its_mapping(
     tmp_path: Path, connection: Connection
 ) -> None:
     mapping: dict[str, Any] = {
@@ -144,7 +144,7 @@ async def test_an_undo_is_sent_as_its_run_was_and_does_not_read_its_mapping(
     assert not any(undone[name] for name in ("yes", "only", "defaults"))
 
 
-async def test_an_unfinished_fetch_goes_on_at_its_own_pace_into_the_same_kind_of_file(
+async def test_an_unfinished_fetch_keeps_its_limits_and_file_type(
     tmp_path: Path, connection: Connection, crm: LocalCrm
 ) -> None:
     file = tmp_path / "emails"

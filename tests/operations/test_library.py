@@ -67,7 +67,7 @@ async def assert_stopped(folder: Path) -> RunResult:
     return result
 
 
-async def test_a_gentle_stop_records_what_is_in_flight_and_the_run_can_be_resumed(
+async def test_a_graceful_stop_records_calls_in_flight_and_the_run_can_be_resumed(
     crm: LocalCrm, tmp_path: Path
 ) -> None:
     stop = StopController()
@@ -103,7 +103,7 @@ async def cancelled_twice(task: asyncio.Task[RunResult]) -> None:
 @pytest.mark.parametrize(
     "cancelled", [cancelled_by_the_program, cancelled_by_a_time_out, cancelled_twice]
 )
-async def test_a_cancelled_run_leaves_in_doubt_what_was_in_flight_and_resume_settles_it(
+async def test_resume_settles_the_calls_in_flight_of_a_cancelled_run(
     crm: LocalCrm, tmp_path: Path, cancelled: Callable[[asyncio.Task[RunResult]], Any]
 ) -> None:
     before = asyncio.all_tasks()
@@ -134,7 +134,7 @@ class BlockingStdin(io.BytesIO):
 
 
 @pytest.mark.parametrize("gentle", [True, False], ids=["interrupted", "cancelled"])
-async def test_stopped_while_the_mapping_is_checked_nothing_is_left(
+async def test_a_stop_during_planning_leaves_nothing_behind(
     crm: LocalCrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gentle: bool
 ) -> None:
     given, stop = BlockingStdin(), StopController()
@@ -180,7 +180,7 @@ class RaisingCallbacks(RunCallbacks):
 
 
 @pytest.mark.parametrize("name", ["on_start", "on_progress", "on_failure"])
-async def test_a_call_back_that_raises_stops_the_run_in_good_order_and_its_error_is_raised(
+async def test_a_callback_that_raises_stops_the_run_gracefully_and_its_error_is_raised(
     crm: LocalCrm, tmp_path: Path, name: str
 ) -> None:
     callbacks = RaisingCallbacks(name)
@@ -198,7 +198,7 @@ async def test_a_call_back_that_raises_stops_the_run_in_good_order_and_its_error
 
 
 @pytest.mark.parametrize("name", ["on_phase", "on_warning"])
-async def test_one_that_raises_while_the_mapping_is_checked_leaves_nothing(
+async def test_a_callback_that_raises_during_planning_leaves_nothing_behind(
     crm: LocalCrm, tmp_path: Path, name: str
 ) -> None:
     asked = job(tmp_path, runs_dir=tmp_path / "runs", run_dir=None, only=(("deal_id", "1"),))
@@ -207,7 +207,7 @@ async def test_one_that_raises_while_the_mapping_is_checked_leaves_nothing(
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_question_whose_call_back_raises_is_answered_with_no() -> None:
+def test_a_confirmation_whose_callback_raises_is_declined() -> None:
     class Asked(RunCallbacks):
         can_ask = True
 
@@ -221,7 +221,7 @@ def test_a_question_whose_call_back_raises_is_answered_with_no() -> None:
     assert stop.reason is not None
 
 
-async def test_call_backs_are_called_on_the_event_loop(crm: LocalCrm, tmp_path: Path) -> None:
+async def test_callbacks_are_called_on_the_event_loop(crm: LocalCrm, tmp_path: Path) -> None:
     class Notes(RunCallbacks):
         def __init__(self) -> None:
             self.threads = set[int]()
@@ -242,7 +242,7 @@ async def test_call_backs_are_called_on_the_event_loop(crm: LocalCrm, tmp_path: 
     assert callbacks.threads == {threading.get_ident()}
 
 
-async def test_signals_logging_and_standard_output_are_the_programs_own(
+async def test_signals_logging_and_standard_output_are_left_to_the_program(
     crm: LocalCrm, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def settings() -> tuple[object, ...]:
@@ -267,7 +267,7 @@ async def test_signals_logging_and_standard_output_are_the_programs_own(
     assert capfd.readouterr() == ("", "")
 
 
-async def test_two_runs_go_on_at_once_in_one_loop(crm: LocalCrm, tmp_path: Path) -> None:
+async def test_two_runs_share_one_event_loop(crm: LocalCrm, tmp_path: Path) -> None:
     linked = msgspec.structs.replace(job(tmp_path, rows=20), run_dir=tmp_path / "runs" / "a")
     failing = job(
         tmp_path,
@@ -282,7 +282,7 @@ async def test_two_runs_go_on_at_once_in_one_loop(crm: LocalCrm, tmp_path: Path)
     assert crm.linked == 20
 
 
-def test_no_thread_outlives_a_program_that_cancelled_its_run(tmp_path: Path) -> None:
+def test_no_thread_outlives_a_cancelled_run(tmp_path: Path) -> None:
     before = set(threading.enumerate())
 
     async def program() -> None:
@@ -295,7 +295,7 @@ def test_no_thread_outlives_a_program_that_cancelled_its_run(tmp_path: Path) -> 
     assert set(threading.enumerate()) <= before
 
 
-def test_ctrl_c_in_a_program_without_handlers_of_its_own_cancels_the_run(tmp_path: Path) -> None:
+def test_ctrl_c_in_a_program_without_signal_handlers_cancels_the_run(tmp_path: Path) -> None:
     class Presses(RunCallbacks):
         def on_phase(self, text: str) -> None:
             if text == "Sending":
@@ -320,7 +320,7 @@ async def test_a_resume_keeps_the_options_of_the_run_but_not_those_of_one_comman
     assert (finished.state, finished.calls.link) == (RunState.FINISHED, 10)
 
 
-async def test_options_that_would_change_a_sealed_plan_are_no_arguments(
+async def test_options_that_would_change_a_sealed_plan_are_not_accepted(
     crm: LocalCrm, tmp_path: Path
 ) -> None:
     plan(job(tmp_path))
@@ -330,7 +330,7 @@ async def test_options_that_would_change_a_sealed_plan_are_no_arguments(
         await verify(tmp_path / "run", crm.connection, single_endpoint=True)  # type: ignore[call-arg]
 
 
-async def test_an_undo_is_a_run_of_its_own(crm: LocalCrm, tmp_path: Path) -> None:
+async def test_an_undo_is_a_new_run(crm: LocalCrm, tmp_path: Path) -> None:
     await run(job(tmp_path), crm.connection)
     back = await undo(tmp_path / "run", crm.connection, run_dir=tmp_path / "back")
     assert back is not None

@@ -62,7 +62,7 @@ async def test_a_run_whose_folder_is_deleted_stops_before_another_call(
     assert not folder.exists()
 
 
-async def test_a_run_whose_ledger_was_deleted_is_not_gone_on_with(
+async def test_a_run_whose_ledger_was_deleted_is_not_continued(
     crm: LocalCrm, connection: Connection, tmp_path: Path
 ) -> None:
     """Nobody knows what was done, and an empty ledger would have everything sent twice."""

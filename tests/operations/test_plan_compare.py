@@ -139,7 +139,7 @@ def draw_mapping(rng: random.Random, op: Op | None, count: int) -> tuple[list[Ro
         (Op.RELINK, "f.xlsx"),
     ],
 )
-def test_it_says_what_an_obvious_comparison_says(tmp_path: Path, op: Op | None, name: str) -> None:
+def test_the_comparison_agrees_with_a_naive_one(tmp_path: Path, op: Op | None, name: str) -> None:
     chance = random.Random(name)
     for many in (10, 400):
         emails, rows = draw_mapping(chance, op, many)
@@ -163,14 +163,14 @@ def email(message: str, deal: str, **more: str) -> Row:
     }  # fmt: skip
 
 
-def test_a_fetched_file_that_is_filled_in_can_be_compared_with_itself(tmp_path: Path) -> None:
+def test_a_completed_fetched_file_can_be_compared_with_itself(tmp_path: Path) -> None:
     rows = [email("a", "5", deal_id="6", op="relink"), email("b", "none", deal_id="6", op="link")]
     write_mapping(tmp_path / "f.csv", rows)
     comparison = compare_plan(tmp_path, None, rows, tmp_path / "f.csv")
     assert (comparison.moved, comparison.linked, comparison.emails) == (1, 1, 2)
 
 
-def test_of_an_email_in_two_mailboxes_the_planned_owners_counts(tmp_path: Path) -> None:
+def test_for_an_email_in_two_mailboxes_that_of_the_planned_owner_counts(tmp_path: Path) -> None:
     file = write_fetched(tmp_path / "f.csv", [email("a", "5"), email("a", "6", owner_id="2")])
     row = {"contact_id": "7", "owner_id": "2", "message_id": "a", "deal_id": "6"}
     comparison = compare_plan(tmp_path, Op.RELINK, [row], file)

@@ -134,13 +134,13 @@ async def _stop_at(number: int, path: Path) -> tuple[StoppingThreads, RunResult]
     return threads, result
 
 
-async def test_a_run_gives_threads_its_passes_over_plan_and_ledger(tmp_path: Path) -> None:
+async def test_passes_over_plan_and_ledger_run_in_threads(tmp_path: Path) -> None:
     threads, result = await _stop_at(0, tmp_path / "run")
     assert (threads.calls, result.state) == (_CALLS, RunState.FINISHED)
 
 
 @pytest.mark.parametrize("number", range(1, _CALLS - _ENDING + 1))
-async def test_a_stop_is_answered_while_names_are_looked_up_or_the_plan_is_read(
+async def test_a_stop_is_handled_while_names_are_looked_up_or_the_plan_is_read(
     number: int, tmp_path: Path
 ) -> None:
     threads, result = await _stop_at(number, tmp_path / "run")
@@ -149,9 +149,7 @@ async def test_a_stop_is_answered_while_names_are_looked_up_or_the_plan_is_read(
 
 
 @pytest.mark.parametrize("number", range(_CALLS - _ENDING + 1, _CALLS + 1))
-async def test_a_stop_is_answered_at_the_end_where_all_was_sent(
-    number: int, tmp_path: Path
-) -> None:
+async def test_a_stop_is_handled_after_everything_was_sent(number: int, tmp_path: Path) -> None:
     _, result = await _stop_at(number, tmp_path / "run")
     assert result.state is RunState.FINISHED
 
@@ -198,7 +196,7 @@ async def _stop_verb_at(
 
 
 @pytest.mark.parametrize("verb", [_verify, _undo, _fetch], ids=["verify", "undo", "fetch"])
-async def test_a_verb_is_stopped_at_any_of_its_threads_and_called_again(
+async def test_an_operation_can_be_stopped_at_any_thread_and_called_again(
     verb: Callable[..., Awaitable[bool]], tmp_path: Path
 ) -> None:
     calls, complete = await _stop_verb_at(0, verb, tmp_path / "0")

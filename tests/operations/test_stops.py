@@ -55,7 +55,7 @@ def reversed_plan(tmp_path: Path) -> RunFolder:
     return folder
 
 
-async def test_a_plan_out_of_order_stops_the_run_by_its_name(
+async def test_a_plan_out_of_order_stops_the_run_with_its_own_error(
     reversed_plan: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

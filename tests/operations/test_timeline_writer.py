@@ -66,7 +66,7 @@ class FakeRun:
         return totals(self.samples / 2, self.calls, self.waited), counts, 1000 - self.calls
 
 
-async def test_a_stretch_tells_what_was_done_in_it(tmp_path: Path) -> None:
+async def test_a_stretch_has_the_work_done_in_it(tmp_path: Path) -> None:
     run = FakeRun(tmp_path / "timeline.jsonl")
     await run.advance(4)
     first, *_ = run.end()
@@ -77,7 +77,7 @@ async def test_a_stretch_tells_what_was_done_in_it(tmp_path: Path) -> None:
     assert not run.warned
 
 
-async def test_all_that_was_done_is_in_the_stretches_together(tmp_path: Path) -> None:
+async def test_the_stretches_add_up_to_all_work(tmp_path: Path) -> None:
     run = FakeRun(tmp_path / "timeline.jsonl")
     await run.advance(101)
     await run.advance(300, waits=True)
@@ -89,7 +89,7 @@ async def test_all_that_was_done_is_in_the_stretches_together(tmp_path: Path) ->
     assert sum(one.waited for one in stretches) == 150.0
 
 
-async def test_five_days_are_some_thousand_lines(tmp_path: Path) -> None:
+async def test_five_days_make_about_a_thousand_lines(tmp_path: Path) -> None:
     """Two hours more are few lines then: a stretch lasts 14 minutes."""
     run = FakeRun(tmp_path / "timeline.jsonl", before=5 * 86_400.0)
     await run.advance(2 * 4 * 3600)

@@ -119,7 +119,7 @@ def test_failures_are_counted_by_code_deal_and_owner(full_report: Report) -> Non
     } == {50}
 
 
-def test_a_class_says_what_to_do_and_how_to_get_its_rows(full_report: Report) -> None:
+def test_a_group_has_advice_and_an_export_command(full_report: Report) -> None:
     told_of = {one.label: one for one in group_by(full_report, "code").groups}
     assert told_of["NOT_ALLOWED"].advice.startswith("The contact is not on that deal")
     run = full_report.identity.folder if full_report.identity else ""
@@ -135,7 +135,7 @@ def test_a_class_says_what_to_do_and_how_to_get_its_rows(full_report: Report) ->
     )
 
 
-def test_each_row_is_in_the_page_once_with_all_that_is_known_of_it(full_report: Report) -> None:
+def test_each_row_is_embedded_once_with_all_its_fields(full_report: Report) -> None:
     rows = read_embedded_rows(full_report)
     assert [one["row"] for one in rows] == sorted(
         [*(one.row for one in expected_failures()), MANY + 1]
@@ -157,7 +157,7 @@ def test_each_row_is_in_the_page_once_with_all_that_is_known_of_it(full_report: 
         assert [one.embedded for one in group.groups] == [one.count for one in group.groups]
 
 
-def test_where_there_is_no_room_each_class_has_its_share(run: RunFolder) -> None:
+def test_under_a_size_limit_each_group_keeps_some_rows(run: RunFolder) -> None:
     report = gather_report(run, max_bytes=3000)
     rows = read_embedded_rows(report)
     assert 20 < len(rows) < 60
@@ -168,7 +168,7 @@ def test_where_there_is_no_room_each_class_has_its_share(run: RunFolder) -> None
             assert one.embedded >= min(3, one.count)
 
 
-def test_what_fails_rarely_and_late_is_not_crowded_out(tmp_path: Path) -> None:
+def test_rare_late_failures_are_embedded_too(tmp_path: Path) -> None:
     codes = ["INVALID_DATA"] * 290 + ["NOT_ALLOWED"] * 10
     failing = [result(n, ROWS[n - 1], Status.FAILED, code) for n, code in enumerate(codes, start=1)]
     run = write_results(plan_run(tmp_path, ROWS[:300]), failing)
@@ -177,7 +177,7 @@ def test_what_fails_rarely_and_late_is_not_crowded_out(tmp_path: Path) -> None:
     assert rarely.embedded == rarely.count == 10
 
 
-def test_classes_beyond_the_largest_are_summed(tmp_path: Path) -> None:
+def test_groups_beyond_the_largest_are_summed(tmp_path: Path) -> None:
     rows = mapping_rows(110, deals=100)
     run = write_results(
         plan_run(tmp_path, rows),
@@ -201,7 +201,7 @@ def test_the_timeline_shows_its_pause(full_report: Report) -> None:
     assert [row[1] for row in answered_429.rows] == ["0"] * 30 + ["1"] * 30
 
 
-def test_without_a_timeline_the_ledger_tells_when_emails_were_settled(tmp_path: Path) -> None:
+def test_without_a_timeline_throughput_comes_from_the_ledger(tmp_path: Path) -> None:
     run = write_results(
         plan_run(tmp_path, ROWS[:100]),
         [result(n, ROWS[n - 1], Status.DONE) for n in range(1, 101)],
@@ -238,7 +238,7 @@ def test_a_plan_that_cannot_be_undone_says_so(tmp_path: Path) -> None:
     assert gather_report(run).undo.startswith("It cannot be undone")
 
 
-def test_a_refused_run_tells_the_reasons(tmp_path: Path) -> None:
+def test_the_report_of_a_refused_run_has_the_reasons(tmp_path: Path) -> None:
     with pytest.raises(InvalidRowsError):
         plan_run(tmp_path, [*ROWS[:5], BAD, BAD], on_invalid=OnInvalid.STOP)
     report = gather_report(RunFolder(tmp_path / "run"))
@@ -256,7 +256,7 @@ def test_a_copy_on_another_machine_has_the_same_report(run: RunFolder, tmp_path:
     assert read_embedded_rows(copied) == read_embedded_rows(gather_report(run))
 
 
-def test_a_damaged_ledger_is_no_page(tmp_path: Path) -> None:
+def test_a_damaged_ledger_is_refused(tmp_path: Path) -> None:
     run = plan_run(tmp_path, ROWS[:3])
     with run.ledger.open("ab") as ledger:
         ledger.write(b"{\n")
@@ -307,7 +307,7 @@ def marked_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return run
 
 
-def test_counts_alone_tell_nothing_of_anybody(marked_run: RunFolder) -> None:
+def test_counts_only_has_no_personal_data(marked_run: RunFolder) -> None:
     everything = render_page(marked_run)
     counts = render_page(marked_run, full=False)
     for mark in (MARK, NAME):
@@ -321,7 +321,7 @@ def test_counts_alone_tell_nothing_of_anybody(marked_run: RunFolder) -> None:
     assert "not-listed" in counts
 
 
-def test_counts_alone_add_up_as_the_whole_page_does(run: RunFolder, full_report: Report) -> None:
+def test_counts_only_has_the_counts_of_the_full_report(run: RunFolder, full_report: Report) -> None:
     counts = gather_report(run, full=False)
     assert counts.accounting == full_report.accounting
     assert counts.calls == full_report.calls
@@ -332,7 +332,7 @@ def test_counts_alone_add_up_as_the_whole_page_does(run: RunFolder, full_report:
     assert counts.commands.retry == "bulklink retry RUN"
 
 
-def test_what_users_and_the_crm_say_is_shown_and_never_run(tmp_path: Path) -> None:
+def test_texts_of_users_and_the_crm_are_escaped(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}"
     rows = [("1", "71", "m1", "500", evil, evil, evil)]
     run = plan_run(tmp_path, rows)
@@ -349,7 +349,7 @@ def test_what_users_and_the_crm_say_is_shown_and_never_run(tmp_path: Path) -> No
     assert "7*7" in written
 
 
-def test_a_run_that_goes_on_is_reported_as_running(tmp_path: Path) -> None:
+def test_an_active_run_is_reported_as_running(tmp_path: Path) -> None:
     run = write_results(plan_run(tmp_path, ROWS[:9]), [result_of_row(1)], state=RunState.RUNNING)
     with run.run_lock():
         report = gather_report(run)
@@ -359,7 +359,7 @@ def test_a_run_that_goes_on_is_reported_as_running(tmp_path: Path) -> None:
     assert gather_report(run).commands.resume == f"bulklink resume {run.path}"
 
 
-def test_of_very_many_commands_the_last_are_listed(tmp_path: Path) -> None:
+def test_only_the_last_commands_are_listed(tmp_path: Path) -> None:
     run = write_results(plan_run(tmp_path, ROWS[:3]), [result_of_row(1)], state=RunState.STOPPED)
     record = run.read()
     run.write(record.replace(invocations=record.invocations * 1000))
@@ -368,7 +368,7 @@ def test_of_very_many_commands_the_last_are_listed(tmp_path: Path) -> None:
     assert "The last 100 of 1,000 commands" in render_page(run)
 
 
-def test_a_timeline_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_timeline_is_named(tmp_path: Path) -> None:
     run = write_results(plan_run(tmp_path, ROWS[:3]), [result_of_row(1)])
     run.timeline.mkdir()
     with pytest.raises(RunDirError, match="This is a folder"):
