@@ -1,4 +1,4 @@
-"""How the tests are run: on a virtual clock in these folders, and some at a time."""
+"""Configuration of the tests: virtual time in some folders, number of workers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return the processors and one: some tests wait for commands that they started."""
+    """Return the number of processors plus one: some tests wait for commands they started."""
     del config
     return (os.cpu_count() or 1) + 1
 

@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 
 class EventLoopBlockedError(AssertionError):
-    """Raised where blocking work runs on the thread of an event loop."""
+    """Raised when blocking work runs on the thread of an event loop."""
 
 
 def refuse_on_event_loop(work: str) -> None:
     """Raise if the calling thread runs an event loop.
 
     Raises:
-        EventLoopBlockedError: if it does.
+        EventLoopBlockedError: if the calling thread runs one.
     """
     try:
         asyncio.get_running_loop()
@@ -34,7 +34,7 @@ def refuse_on_event_loop(work: str) -> None:
 
 
 async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a blocking function in a thread; where time is virtual, inline."""
+    """Call a blocking function in a thread, or inline on a virtual loop."""
     call = partial(function, *args, **kwargs)
     if isinstance(asyncio.get_running_loop(), VirtualLoop):
         return call_inline(call)

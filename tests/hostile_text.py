@@ -1,4 +1,4 @@
-"""Texts that act in a terminal, a page or a log, and what finds them in an output."""
+"""Texts with control characters and markup, and their detection in an output."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ACTING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def find_acting_characters(text: str, *, allowed: str = "\n") -> list[str]:
-    """Return the characters of a text that act, but for joiners of letters and `allowed`."""
+    """Return the control characters of a text, except joiners of letters and `allowed`."""
     return [
         ascii(character)
         for character in text
@@ -41,5 +41,5 @@ def find_acting_characters(text: str, *, allowed: str = "\n") -> list[str]:
 
 
 def without_styles(text: str) -> str:
-    """Return a text without what colours it and what draws the live view."""
+    """Return a text without the sequences of colours and the live view."""
     return _OWN_SEQUENCES.sub("", text)

@@ -1,4 +1,4 @@
-"""Errors name settings and next steps, and each interface words them in its own terms."""
+"""Errors name settings and next steps, which each interface formats in its own terms."""
 
 from __future__ import annotations
 

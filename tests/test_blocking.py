@@ -1,4 +1,4 @@
-"""Blocking work stays off the event loop, and the guard of the tests sees where it does not."""
+"""Blocking work stays off the event loop, and the guard of the tests detects violations."""
 
 from __future__ import annotations
 
@@ -102,10 +102,10 @@ async def test_rows_that_a_thread_began_to_read_are_not_read_on_the_event_loop(
 
 
 _THREADS = {
-    "operations/environment.py",  # the door
+    "operations/environment.py",  # runner of blocking functions
     "ledger/writer.py",  # files of the environment
     "engine/quota/daily_usage.py",  # usage file of the environment
-    "cli/progress.py",  # operations that are no coroutines
+    "cli/progress.py",  # operations that are not coroutines
 }
 
 

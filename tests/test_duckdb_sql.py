@@ -1,4 +1,4 @@
-"""Files that DuckDB opens: the named one and no other, whatever its name."""
+"""DuckDB opens exactly the named file, for any name."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def files() -> Iterator[DuckDBFiles]:
 
 @pytest.fixture(params=NAMES, ids=ascii)
 def nasty_path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A path whose last folder and file have the name; decoys lie beside both."""
+    """A path whose last folder and file have the name, with decoys next to both."""
     for name in (DECOYS.get(request.param, "decoy"), request.param):
         for parent in (tmp_path / name, tmp_path / request.param):
             parent.mkdir(exist_ok=True)
@@ -153,7 +153,7 @@ def sql_texts(tree: ast.Module) -> Iterator[str]:
 
 
 def ways_to_a_file(tree: ast.Module) -> Iterator[str]:
-    """Yield what in a module hands DuckDB a path that did not go through `DuckDBFiles`."""
+    """Yield the places in a module that pass DuckDB a path without `DuckDBFiles`."""
     yield from filter(FILE_SQL.search, sql_texts(tree))
     for node in ast.walk(tree):
         match node:

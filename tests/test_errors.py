@@ -1,4 +1,4 @@
-"""Every error says what, where and what to do: read off the code that makes them."""
+"""Every error has a message, a place and advice, checked in the source."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STOP_MESSAGE = "It was asked to stop."
 
 
 def find_error_calls(path: Path) -> Iterator[ast.Call]:
-    """Yield the calls that make an error."""
+    """Yield the calls that create an error."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS:
             yield node

@@ -1,4 +1,4 @@
-"""Names of files as text that UTF-8 can hold."""
+"""Names of files as valid UTF-8 text."""
 
 from __future__ import annotations
 

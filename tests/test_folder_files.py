@@ -1,4 +1,4 @@
-"""Files of folders from somebody else: what is opened, and who opens them."""
+"""Files of untrusted folders: which are opened, and by which modules."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_link_is_not_followed(
 
 
 class SwappingSystem:
-    """Puts another file in the place of one that was looked at.
+    """Replaces a file after it was checked.
 
     Args:
         other: the other file.
@@ -232,7 +232,7 @@ def opens_files(path: Path) -> bool:
 
 
 def test_no_other_module_opens_files_of_folders() -> None:
-    """A module that is not listed asks `folder_files`; one that is listed says what it opens."""
+    """Other modules use `folder_files`, unless they are listed here with a reason."""
     opening = {str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py") if opens_files(path)}
 
     def entry(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""One name, one thing; and no word of a private vocabulary."""
+"""Public names are unique, and names use standard vocabulary."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PRIVATE_WORDS = re.compile(
 
 
 def is_command(path: Path) -> bool:
-    """Tell whether a module holds commands, each of which is named like its operation."""
+    """Return whether a module holds commands, which are named like their operations."""
     return path.is_relative_to(ROOT / "cli" / "commands")
 
 
@@ -46,7 +46,7 @@ def test_public_names_are_unique() -> None:
 
 
 def names_given(tree: ast.AST) -> set[str]:
-    """Return what classes, functions, parameters, variables and attributes are called."""
+    """Return the names of classes, functions, parameters, variables and attributes."""
     names = set()
     for node in ast.walk(tree):
         match node:

@@ -1,4 +1,4 @@
-"""File systems without modes: what is named, and what is not written there."""
+"""On file systems without modes, no secret is written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no file mod
 
 @pytest.fixture
 def without_modes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A file system that has no modes: all its files are everybody's, and no change is taken."""
+    """A file system without modes: all files are world-readable, and changes are ignored."""
     open_file, make_folder = os.open, os.mkdir
 
     def refuse(*_: object, **__: object) -> None:

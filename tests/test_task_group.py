@@ -1,4 +1,4 @@
-"""One error leaves a task group: the one that matters."""
+"""Only the most important error leaves a task group."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def test_no_other_module_uses_anyios_task_group() -> None:
 
 
 def opens_group(node: ast.AsyncWith) -> bool:
-    """Tell whether a block is one of `async with task_group()`, alone or with others."""
+    """Return whether a block enters `task_group()`."""
     return any(ast.unparse(item.context_expr) == "task_group()" for item in node.items)
 
 
 def test_no_generator_yields_inside_a_task_group() -> None:
-    """Who leaves such a generator early would leave its tasks running (PEP 789)."""
+    """Leaving such a generator early would leave its tasks running (PEP 789)."""
     found = [
         f"{path.name}:{node.lineno}"
         for path in Path(bulklink.__file__).parent.rglob("*.py")

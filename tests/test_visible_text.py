@@ -1,4 +1,4 @@
-"""Texts from anywhere: shown in one line that does nothing."""
+"""Texts from any source are shown in one line without control characters."""
 
 from __future__ import annotations
 

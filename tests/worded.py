@@ -1,4 +1,4 @@
-"""Texts as they are shown at a terminal: settings as options, next steps as commands."""
+"""Texts as shown at a terminal: settings as options, next steps as commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a run in a browser: it is drawn, it opens, it prints, and it fetches nothing."""
+"""The report in a browser: it draws, opens, prints, and fetches nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROWS = [(*cells[:5], EVIL, cells[6]) for cells in mapping_rows(MANY)]
 
 
 class OpenPage:
-    """A page in the browser, and all that it asked for and complained of."""
+    """A page in the browser, with its requests and messages."""
 
     def __init__(self, tab: Page, path: Path) -> None:
         self.tab = tab
@@ -42,14 +42,14 @@ class OpenPage:
         tab.goto(path.as_uri())
 
     def evaluate_all(self, selector: str, script: str = "e => e.outerHTML") -> list[Any]:
-        """Return what a function says of each element."""
+        """Return the results of a function for each element."""
         values = self.tab.eval_on_selector_all(selector, f"es => es.map({script})")
         assert isinstance(values, list)
         return values
 
 
 def result_of_row(row: int) -> Result:
-    """Fail all but each tenth row; two codes, one of more rows than a page shows."""
+    """Fail all but each tenth row with two codes, one of them on more rows than a page shows."""
     cells = ROWS[row - 1]
     if row % 10 == 0:
         return result(row, cells, Status.DONE)
@@ -59,7 +59,7 @@ def result_of_row(row: int) -> Result:
 
 @pytest.fixture(scope="module")
 def report_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a run that went on after three days."""
+    """The page of a run that was resumed after three days."""
     run: RunFolder = plan_run(tmp_path_factory.mktemp("run"), ROWS)
     write_results(run, map(result_of_row, range(1, MANY + 1)))
     write_timeline(run, 20)
@@ -70,7 +70,7 @@ def report_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def open_page(chromium: Browser, report_path: Path) -> Iterator[OpenPage]:
-    """That page at a broad screen in light colours."""
+    """The page on a wide screen in light colours."""
     tab = chromium.new_page(viewport={"width": 1100, "height": 800}, color_scheme="light")
     yield OpenPage(tab, report_path)
     tab.close()
@@ -241,7 +241,7 @@ def test_figures_and_charts_work_without_scripts(chromium: Browser, report_path:
     tab = context.new_page()
     tab.goto(report_path.as_uri())
     text = tab.inner_text("body")
-    assert "The rows are shown where scripts may run" in text
+    assert "The rows are shown only if scripts are enabled" in text
     assert "INVALID_DATA" in text
     assert "1,170 rows failed" in text
     charts = tab.locator(".chart")

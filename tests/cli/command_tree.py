@@ -1,4 +1,4 @@
-"""All commands with the words by which they are typed."""
+"""All commands by their words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Tab key offers commands, options, choices, profiles, files and the folders of runs."""
+"""The Tab key completes commands, options, choices, profiles, files and run folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BIN = str(Path(sys.executable).parent)
 
 
 def write_run(runs: Path, name: str, changed: int, **record: object) -> None:
-    """Make the folder of a run that was changed at this time."""
+    """Create a run folder with this modification time."""
     (runs / name).mkdir(parents=True)
     (runs / name / "run.json").write_text(json.dumps(record), "utf-8")
     os.utime(runs / name / "run.json", (changed, changed))
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def complete(folder: Path) -> Offered:
-    """Ask as a shell does; return the lines that it gets."""
+    """Request completion as a shell does; return the lines of the answer."""
 
     def ask(typed: str, shell: str = "bash", **env: str) -> list[str]:
         word_index = str(len(typed.split(" ")) - 1)
@@ -128,7 +128,7 @@ def test_a_broken_environment_does_not_break_completion(complete: Offered) -> No
 
 
 def find_shell(name: str) -> str:
-    """Return the path of a shell; skip the test where it is not installed, in CI never."""
+    """Return the path of a shell; skip the test if it is missing, but never on CI."""
     path = shutil.which(name)
     if path is None:
         assert not os.environ.get("CI"), f"{name} is not installed"
@@ -150,7 +150,7 @@ def run(shell: list[str], folder: Path) -> str:
 
 
 def write_script(folder: Path, shell: str) -> Path:
-    """Write the script of a shell into the folder."""
+    """Write the completion script of a shell to the folder."""
     result = Command(folder)("completion", shell)
     assert result.out == completion_script(shell, cli)
     path = folder / f"completion.{shell}"

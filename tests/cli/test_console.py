@@ -1,4 +1,4 @@
-"""What every command prints with: each line stays one line and does nothing."""
+"""Every command prints through the console, which escapes control characters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PRINTERS = {
 
 
 class Terminal(io.TextIOWrapper):
-    """A stream that is a terminal, and keeps what is written to it."""
+    """A terminal that records its output."""
 
     def __init__(self) -> None:
         super().__init__(io.BytesIO(), encoding="utf-8", newline="")
@@ -54,14 +54,14 @@ class Terminal(io.TextIOWrapper):
 
 @contextlib.contextmanager
 def terminal() -> Iterator[Terminal]:
-    """Make a terminal standard output and standard error."""
+    """Use a terminal as standard output and standard error."""
     made = Terminal()
     with contextlib.redirect_stdout(made), contextlib.redirect_stderr(made):
         yield made
 
 
 def printing_calls(path: Path) -> set[str]:
-    """Return the calls of a module that print, or style what is printed."""
+    """Return the calls of a module that print or style text."""
     calls = set[str]()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         match node:

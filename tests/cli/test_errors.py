@@ -1,4 +1,4 @@
-"""However a command ends, its exit code says how, and no user is shown a traceback."""
+"""Every end of a command has its exit code, and no user sees a traceback."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def bulklink(tmp_path: Path) -> Command:
 
 
 def run_raising(error: BaseException, pressed: Sequence[int] = ()) -> tuple[int, str]:
-    """Run a command that raises this; return its exit code and what a person reads."""
+    """Run a command that raises an error; return its exit code and output."""
 
     @click.command()
     def command() -> None:
@@ -67,7 +67,7 @@ def test_an_error_that_a_library_raises_for_ctrl_c_counts_as_ctrl_c() -> None:
 def test_a_bug_in_bulklink_is_reported_without_a_traceback() -> None:
     code, text = run_raising(ZeroDivisionError("division by zero"))
     assert code == ExitCode.STOPPED
-    assert text.startswith("error: bulklink itself: A mistake in bulklink: ZeroDivisionError: div")
+    assert text.startswith("error: bulklink: Bug in bulklink: ZeroDivisionError: div")
     assert "--debug" in text
     assert "Traceback" not in text
 

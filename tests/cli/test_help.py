@@ -1,4 +1,4 @@
-"""The help of every command teaches: what it is for, examples that are valid, in little time."""
+"""The help of every command has its purpose and valid examples, and is fast."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ print("\\n" + json.dumps(sorted(sys.modules)))
 
 @pytest.fixture(autouse=True)
 def no_user_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no profile of the developer's in reach."""
+    """Hide the developer's own profiles."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
 
 
@@ -107,7 +107,7 @@ def test_commands_without_a_connection_do_not_import_the_http_client(tmp_path: P
 
 
 def run_and_list_modules(asked: Sequence[str], typed: Sequence[str]) -> tuple[bytes, set[str]]:
-    """Run commands and completions in one process; return its output and what it imported."""
+    """Run commands and completions in one process; return its output and imported modules."""
     process = subprocess.run(
         [sys.executable, "-c", _IMPORTED, json.dumps(asked), json.dumps(typed)],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The line of a key in a TOML file, also where something else looks like it."""
+"""The line of a key in a TOML file is found, even if other lines look like it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that continue something keep its original options, unless they are set again."""
+"""Commands that continue a run or a fetch keep its options, unless they are set again."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _params(command: str) -> dict[str, click.Option]:
 
 
 def _passed_on(command: str, *words: str) -> dict[str, Any]:
-    """Return what a command line passes on to the function of the command."""
+    """Return the options that a command line passes on to the operation."""
     arguments, convert, _ = COMMANDS[command]
     with parse_context(["bulklink", command, *arguments, *words]) as ctx:
         passed_on: dict[str, Any] = convert(given_options(ctx.params))

@@ -1,4 +1,4 @@
-"""What is shown of a command where nothing can be drawn, and where nothing is wanted."""
+"""Progress of a command without a live view."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Terminal(io.StringIO):
 
 
 class ProgressScreen:
-    """A screen that is updated with the progress of a run, twice a second."""
+    """A progress display that is updated twice a second."""
 
     def __init__(self, style: str, *, quiet: bool = False) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""The live view: what it says of a value, and that it fits any width without cutting a number."""
+"""The live view shows all values and fits any width without truncating a number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the first Ctrl-C and the second do to work that a run was stopped in before."""
+"""The first Ctrl-C stops work gracefully, the second immediately."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOO_MANY = RunStoppedError(StoppedBy.MAX_FAILURES, "Too many emails failed.")
 
 @pytest.fixture(autouse=True)
 def restored_handlers() -> Iterator[None]:
-    """An immediate stop leaves signals ignored, which processes started later would inherit."""
+    """Restore handlers: an immediate stop ignores signals, which later processes would inherit."""
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     yield
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
@@ -36,7 +36,7 @@ async def run_stoppable(work: Callable[[StopController], Awaitable[T]]) -> T:
 
 
 async def press(stop: StopController) -> None:
-    """Press Ctrl-C and wait until it was heard."""
+    """Press Ctrl-C and wait until it was handled."""
     heard = anyio.Event()
     stop.on_stop(heard.set)
     os.kill(os.getpid(), signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Real processes: `kill -9` at a random moment of a long run, then resume, and the CRM is asked."""
+"""Real processes: `kill -9` at a random moment of a long run, resume, compare with the CRM."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_ledger_matches_the_crm_after_a_kill_and_a_resume(
 
 
 def _kill_while_sending(process: subprocess.Popen[Any], ledger: Path, rng: random.Random) -> None:
-    """Kill a run when a random part of its calls is made."""
+    """Kill a run after a random part of its calls."""
     size = rng.randint(100_000, 8_000_000)
     deadline = time.monotonic() + 60
     while (not ledger.exists() or ledger.stat().st_size < size) and time.monotonic() < deadline:

@@ -104,7 +104,7 @@ def test_a_profile_without_permission_stops_the_run(
     assert "NO_PERMISSION" in ended.err
 
 
-def test_retry_after_is_obeyed_and_a_second_added(
+def test_calls_wait_for_retry_after_and_one_second(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=1)

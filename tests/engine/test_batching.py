@@ -41,7 +41,7 @@ def test_links_take_the_fewest_calls(count: int, size: int) -> None:
 
 
 @given(count=st.integers(1, 300), length=st.integers(4, 500), size=SIZES)
-def test_unlinks_of_ids_of_one_length_take_the_fewest_calls(
+def test_unlinks_of_ids_of_equal_length_take_the_fewest_calls(
     count: int, length: int, size: int
 ) -> None:
     batches = unlink_batches([unlink(n, length) for n in range(count)], size)
@@ -53,7 +53,9 @@ def test_unlinks_of_ids_of_one_length_take_the_fewest_calls(
 
 
 @given(lengths=st.lists(st.integers(4, 500), min_size=1, max_size=120), size=SIZES)
-def test_unlinks_of_mixed_ids_stay_near_the_bound(lengths: list[int], size: int) -> None:
+def test_unlinks_of_mixed_ids_are_packed_first_fit_decreasing(
+    lengths: list[int], size: int
+) -> None:
     messages = [unlink(n, length) for n, length in enumerate(lengths)]
     batches = unlink_batches(messages, size)
     assert sorted(m.row for batch in batches for m in batch) == list(range(len(lengths)))
@@ -82,7 +84,7 @@ def _first_fit_decreasing(lengths: list[int], size: int) -> int:
     [(64, 20), (96, 20), (99, 20), (100, 19), (500, 3)],
     ids=["64 hex digits", "96 hex digits", "20 just fit", "20 do not fit", "longest"],
 )
-def test_so_many_ids_of_a_length_go_into_one_unlink(length: int, in_a_call: int) -> None:
+def test_an_unlink_takes_as_many_ids_as_fit_in_its_query(length: int, in_a_call: int) -> None:
     batches = unlink_batches([unlink(n, length) for n in range(60)])
     assert len(batches[0]) == in_a_call
 
@@ -97,7 +99,7 @@ def test_so_many_ids_of_a_length_go_into_one_unlink(length: int, in_a_call: int)
     chunk=st.integers(1, 50),
     by_contact=st.booleans(),
 )
-def test_windows_keep_a_contact_together_and_cost_no_call(
+def test_windows_hold_one_contact_and_cost_no_extra_call(
     contacts: list[list[tuple[int, Op]]], most: int, size: int, chunk: int, by_contact: bool
 ) -> None:
     messages = [
@@ -131,7 +133,7 @@ def _link_calls(windows: list[list[Message]], size: int, by_contact: bool) -> in
     share=st.integers(1, 3),
     ahead=st.integers(1, 8),
 )
-def test_in_fair_order_every_window_comes_once_and_none_takes_more_than_its_share(
+def test_fair_order_yields_every_window_once_and_respects_shares(
     sizes: list[tuple[int, int]], share: int, ahead: int
 ) -> None:
     windows = [

@@ -44,7 +44,9 @@ FIGURES = CallFigures(
         ({"in_flight": 9.7, "calls": 23}, False, LimitedBy.NOTHING),
     ],
 )
-def test_what_is_used_up_limits(changed: dict[str, Any], out: bool, by: LimitedBy) -> None:
+def test_the_bottleneck_of_a_run_is_the_exhausted_resource(
+    changed: dict[str, Any], out: bool, by: LimitedBy
+) -> None:
     figures = msgspec.structs.replace(FIGURES, **changed)
     assert find_bottleneck(figures, out_of_credits=out) is by
 
@@ -78,5 +80,7 @@ WINDOW = MeterInterval(
         ({"in_flight": 9.0, "answered_429": 1}, LimitedBy.IN_FLIGHT),
     ],
 )
-def test_what_is_used_up_limits_a_window_too(changed: dict[str, Any], by: LimitedBy) -> None:
+def test_the_bottleneck_of_an_interval_is_the_exhausted_resource(
+    changed: dict[str, Any], by: LimitedBy
+) -> None:
     assert find_interval_bottleneck(msgspec.structs.replace(WINDOW, **changed), rate=50.0) is by

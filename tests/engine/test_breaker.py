@@ -72,7 +72,7 @@ async def contacts_at_work(
         group.cancel_scope.cancel()
 
 
-async def test_a_refused_contact_waits_while_another_is_at_work() -> None:
+async def test_a_refused_contact_waits_while_another_is_in_progress() -> None:
     async with contacts_at_work("a", "b", refused="a") as contacts:
         contacts.active.all_started()
         await anyio.sleep(3600)
@@ -81,7 +81,7 @@ async def test_a_refused_contact_waits_while_another_is_at_work() -> None:
         assert contacts.stop.reason is None
 
 
-async def test_a_refused_contact_goes_on_alone_when_another_succeeds() -> None:
+async def test_a_success_of_another_contact_releases_a_refused_one() -> None:
     async with contacts_at_work("a", "b", refused="a") as contacts:
         contacts.breaker.on_success(CallKind.LINK, "b")
         await anyio.sleep(1)
@@ -90,7 +90,7 @@ async def test_a_refused_contact_goes_on_alone_when_another_succeeds() -> None:
         assert contacts.stop.reason is None
 
 
-async def test_a_success_of_another_kind_of_call_tells_nothing() -> None:
+async def test_a_success_of_another_kind_of_call_does_not_count() -> None:
     async with contacts_at_work("a", "b", refused="a") as contacts:
         contacts.breaker.on_success(CallKind.UNLINK, "b")
         contacts.breaker.on_success(CallKind.READ, "b")
@@ -98,7 +98,7 @@ async def test_a_success_of_another_kind_of_call_tells_nothing() -> None:
         assert contacts.fates == {"a": WAITS}
 
 
-async def test_another_call_of_the_same_contact_tells_nothing() -> None:
+async def test_a_success_of_the_same_contact_does_not_count() -> None:
     async with contacts_at_work("a", "b", refused="a") as contacts:
         contacts.breaker.on_success(CallKind.LINK, "a")
         await anyio.sleep(1)
@@ -126,7 +126,7 @@ async def test_several_refused_calls_of_one_contact_count_once() -> None:
         assert contacts.stop.reason is None
 
 
-async def test_a_success_begins_the_row_anew() -> None:
+async def test_a_success_resets_the_count_of_refused_contacts() -> None:
     async with contacts_at_work("a", "b", "c", "d", "e", refused="ab") as contacts:
         contacts.breaker.on_success(CallKind.LINK, "e")
         for contact_id in "cd":
@@ -136,7 +136,7 @@ async def test_a_success_begins_the_row_anew() -> None:
         assert contacts.stop.reason is None
 
 
-async def test_contacts_refused_for_calls_of_different_kinds_are_not_in_a_row() -> None:
+async def test_refusals_of_different_kinds_are_counted_separately() -> None:
     async with contacts_at_work("a", "b", "c", "d", refused="ab") as contacts:
         with anyio.move_on_after(1):
             await contacts.be_refused("c", CallKind.READ)
@@ -144,7 +144,7 @@ async def test_contacts_refused_for_calls_of_different_kinds_are_not_in_a_row() 
         assert contacts.stop.reason is None
 
 
-async def test_if_all_contacts_are_refused_and_none_succeeded_the_run_stops() -> None:
+async def test_the_run_stops_if_all_contacts_are_refused_and_none_succeeded() -> None:
     async with contacts_at_work("a", "b", refused="ab") as contacts:
         contacts.active.all_started()
         await anyio.sleep(1)
@@ -153,7 +153,7 @@ async def test_if_all_contacts_are_refused_and_none_succeeded_the_run_stops() ->
         assert contacts.stop.reason.stopped_by is StoppedBy.FATAL
 
 
-async def test_the_end_of_the_last_other_contact_is_what_decides() -> None:
+async def test_the_end_of_the_last_other_contact_decides() -> None:
     async with contacts_at_work("a", "b", refused="a") as contacts:
         contacts.active.all_started()
         await anyio.sleep(1)
@@ -163,7 +163,7 @@ async def test_the_end_of_the_last_other_contact_is_what_decides() -> None:
         assert contacts.fates == {"a": RUN_STOPPED}
 
 
-async def test_the_last_contact_is_alone_if_a_call_succeeded_before_it() -> None:
+async def test_a_refusal_of_the_last_contact_concerns_it_alone_after_a_success() -> None:
     async with contacts_at_work("a", "b") as contacts:
         contacts.breaker.on_success(CallKind.LINK, "b")
         contacts.active.end("b")
@@ -173,7 +173,7 @@ async def test_the_last_contact_is_alone_if_a_call_succeeded_before_it() -> None
         assert contacts.stop.reason is None
 
 
-async def test_a_success_before_the_run_was_resumed_counts() -> None:
+async def test_a_success_before_a_resume_counts() -> None:
     async with contacts_at_work("a", confirmed_kinds=[CallKind.LINK]) as contacts:
         contacts.active.all_started()
         await contacts.be_refused("a")
@@ -181,14 +181,14 @@ async def test_a_success_before_the_run_was_resumed_counts() -> None:
         assert contacts.stop.reason is None
 
 
-async def test_a_success_of_one_kind_of_call_judges_no_contact_refused_for_another() -> None:
+async def test_an_earlier_success_counts_only_for_its_kind_of_call() -> None:
     async with contacts_at_work("a", "b", refused="a", confirmed_kinds=[CallKind.LINK]) as contacts:
         contacts.active.all_started()
         await contacts.be_refused("b", CallKind.READ)
         assert contacts.fates == {"a": ALONE, "b": RUN_STOPPED}
 
 
-async def test_no_contact_is_judged_while_others_are_still_to_be_begun() -> None:
+async def test_no_decision_is_made_while_other_contacts_have_not_started() -> None:
     async with contacts_at_work("a", refused="a") as contacts:
         await anyio.sleep(1)
         assert contacts.fates == {"a": WAITS}
@@ -200,7 +200,7 @@ async def test_no_contact_is_judged_while_others_are_still_to_be_begun() -> None
         assert contacts.fates == {"a": RUN_STOPPED}
 
 
-async def test_a_wait_for_credits_judges_a_suspended_contact_by_earlier_success() -> None:
+async def test_a_wait_for_credits_releases_suspended_contacts_after_a_success() -> None:
     confirmed = [CallKind.LINK]
     async with contacts_at_work("a", "b", refused="a", confirmed_kinds=confirmed) as contacts:
         assert contacts.fates == {"a": WAITS}
@@ -219,14 +219,14 @@ async def test_a_wait_for_credits_stops_the_run_if_no_call_succeeded() -> None:
         assert contacts.stop.reason.stopped_by is StoppedBy.FATAL
 
 
-async def test_a_wait_for_credits_with_no_contact_suspended_stops_nothing() -> None:
+async def test_a_wait_for_credits_without_suspended_contacts_changes_nothing() -> None:
     async with contacts_at_work("a", "b", refused="a") as contacts:
         contacts.breaker.on_success(CallKind.LINK, "b")
         contacts.breaker.resolve_suspended()
         assert contacts.stop.reason is None
 
 
-async def test_a_stopped_run_leaves_its_suspended_contacts_as_they_are() -> None:
+async def test_a_stop_releases_suspended_contacts_undecided() -> None:
     async with contacts_at_work("a", "b", refused="a") as contacts:
         contacts.stop.interrupt()
         await anyio.sleep(1)
@@ -237,7 +237,7 @@ async def test_a_stopped_run_leaves_its_suspended_contacts_as_they_are() -> None
 @pytest.mark.parametrize(
     ("confirmed_kinds", "fate"), [([CallKind.LINK], ALONE), ([CallKind.READ], RUN_IS_HOPELESS)]
 )
-async def test_after_ctrl_c_what_finishes_a_relink_is_judged_by_earlier_success(
+async def test_after_ctrl_c_earlier_successes_decide_on_a_refused_relink(
     confirmed_kinds: list[CallKind], fate: str
 ) -> None:
     async with contacts_at_work("a", "b", confirmed_kinds=confirmed_kinds) as contacts:
@@ -247,14 +247,14 @@ async def test_after_ctrl_c_what_finishes_a_relink_is_judged_by_earlier_success(
 
 
 @pytest.mark.parametrize("code", ["OAUTH_SCOPE_MISMATCH", "FEATURE_NOT_SUPPORTED"])
-async def test_a_code_after_which_no_call_can_succeed_waits_for_nobody(code: str) -> None:
+async def test_a_fatal_code_stops_the_run_immediately(code: str) -> None:
     async with contacts_at_work("a", "b", confirmed_kinds=[CallKind.LINK]) as contacts:
         with pytest.raises(RunStoppedError, match=code):
             await contacts.breaker.on_refusal(CallKind.LINK, "a", AnswerVerdict(code, "", 400))
 
 
 @pytest.mark.parametrize("code", ["INVALID_DATA", "NOT_ALLOWED", "ALREADY_LINKED"])
-async def test_a_code_about_one_email_suspends_nobody(code: str) -> None:
+async def test_a_code_about_one_email_suspends_no_contact(code: str) -> None:
     async with contacts_at_work("a", "b", "c", "d") as contacts:
         for contact_id in "abc":
             verdict = AnswerVerdict(code, "", 400)
@@ -262,7 +262,7 @@ async def test_a_code_about_one_email_suspends_nobody(code: str) -> None:
         assert contacts.stop.reason is None
 
 
-async def test_who_waits_for_the_first_contacts_goes_on_when_each_is_done_or_suspended() -> None:
+async def test_contacts_are_idle_once_each_is_done_or_suspended() -> None:
     async with contacts_at_work("a", "b", refused="a") as contacts:
         contacts.active.all_started(others_follow=True)
         with anyio.move_on_after(60) as scope:
@@ -274,7 +274,7 @@ async def test_who_waits_for_the_first_contacts_goes_on_when_each_is_done_or_sus
         assert contacts.fates == {"a": WAITS}
 
 
-async def test_others_start_while_a_contact_waits_for_a_read_and_its_call_may_still_tell() -> None:
+async def test_a_contact_waiting_for_a_read_counts_as_idle_but_may_still_decide() -> None:
     async with contacts_at_work("a", "b", refused="a") as contacts:
         with contacts.active.waiting("b"), anyio.fail_after(1):
             contacts.active.all_started()
@@ -282,14 +282,14 @@ async def test_others_start_while_a_contact_waits_for_a_read_and_its_call_may_st
         assert contacts.fates == {"a": WAITS}
 
 
-async def test_a_contact_that_is_read_only_is_its_own_matter_once_another_was_read() -> None:
+async def test_refused_reads_concern_their_contacts_alone_after_a_successful_read() -> None:
     breaker = ReadBreaker()
     breaker.on_success(CallKind.READ, "readable")
     for contact_id in "abcd":
         await breaker.on_refusal(CallKind.READ, contact_id, NO_PERMISSION)
 
 
-async def test_three_contacts_refused_before_any_was_read_end_the_reading() -> None:
+async def test_three_contacts_refused_before_any_read_stop_the_run() -> None:
     breaker = ReadBreaker()
     for contact_id in "aab":
         await breaker.on_refusal(CallKind.READ, contact_id, NO_PERMISSION)

@@ -12,7 +12,7 @@ from tests.engine.fakes import DEAL, LOST, ScriptedCrm, email, engine_run, page
 from tests.zoho.fakes import answer
 
 
-async def test_a_call_whose_line_goes_to_disk_as_the_run_stops_is_recorded_as_unsent() -> None:
+async def test_a_call_stopped_while_its_line_is_written_is_recorded_as_unsent() -> None:
     crm = ScriptedCrm()
     async with engine_run(crm, snapshot=False) as run:
         run.files.write_seconds = 1.0
@@ -24,7 +24,7 @@ async def test_a_call_whose_line_goes_to_disk_as_the_run_stops_is_recorded_as_un
     assert crm.sent == []
 
 
-async def test_a_certificate_that_is_not_trusted_stops_the_run_at_once() -> None:
+async def test_an_untrusted_certificate_stops_the_run_immediately() -> None:
     cure = "Set SSL_CERT_FILE."
     crm = ScriptedCrm(NoResponse("its issuer is unknown", sent=False, cure=cure))
     async with engine_run(crm, snapshot=False, max_outage=300.0) as run:
@@ -37,7 +37,7 @@ async def test_a_certificate_that_is_not_trusted_stops_the_run_at_once() -> None
     assert "its issuer is unknown" in reason.message
 
 
-async def test_an_unlink_that_met_an_outage_is_read_back_after_it() -> None:
+async def test_an_unlink_sent_into_an_outage_is_read_back_afterwards() -> None:
     crm = ScriptedCrm(page({1: DEAL}), *[LOST] * 6, answer({"org": [{}]}), page({1: None}))
     async with engine_run(crm, max_outage=300.0) as run:
         await ContactSender([email(1, Op.UNLINK)], run.context).run()

@@ -20,9 +20,9 @@ CLOCK = Clock(wall=lambda: 1_800_000_000.0, monotonic=lambda: 50.0, random=lambd
         (-math.inf, -math.inf),
     ],
 )
-def test_a_past_moment_is_as_long_ago_on_either_clock(wall: float, monotonic: float) -> None:
+def test_a_past_time_is_converted_to_the_monotonic_clock(wall: float, monotonic: float) -> None:
     assert CLOCK.monotonic_at(wall) == monotonic
 
 
-def test_a_moment_in_the_future_counts_as_now() -> None:
+def test_a_future_time_counts_as_now() -> None:
     assert CLOCK.monotonic_at(1_800_000_060.0) == 50.0

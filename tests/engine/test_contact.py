@@ -60,35 +60,35 @@ async def test_without_a_snapshot_a_relink_is_not_read() -> None:
     assert crm.methods == [UNLINK, LINK]
 
 
-async def test_the_ledger_has_each_half_of_a_relink_before_the_next_begins() -> None:
+async def test_the_ledger_records_each_half_of_a_relink_before_the_next_begins() -> None:
     async with engine_run(ScriptedCrm(page({1: OTHER_DEAL}), success(1))) as run:
         await send(run, [RELINK])
     assert run.files.events == ["read", "snapshot", "unlink", "step", "link", "result"]
     assert run.files.lines[1]["previous_deal_id"] == OTHER_DEAL
 
 
-async def test_an_email_that_is_as_wanted_is_not_sent() -> None:
+async def test_an_email_on_its_wanted_deal_is_not_sent() -> None:
     crm = ScriptedCrm(page({1: DEAL}))
     async with engine_run(crm) as run:
         assert await send(run, [RELINK]) == {1: "unchanged"}
     assert crm.methods == [READ]
 
 
-async def test_pages_are_read_until_all_emails_are_seen_and_no_further() -> None:
+async def test_pages_are_read_until_all_emails_are_listed() -> None:
     crm = ScriptedCrm(page({1: DEAL}, "x1"), page({2: DEAL}, "x2"), page({3: DEAL}))
     async with engine_run(crm) as run:
         assert set(await send(run, [email(1), email(2)])) == {1, 2}
     assert crm.methods == [READ, READ]
 
 
-async def test_no_more_pages_are_read_than_read_pages_says() -> None:
+async def test_at_most_read_pages_pages_are_read() -> None:
     crm = ScriptedCrm(page({8: None}, "x1"), page({9: None}, "x2"), page({1: OTHER_DEAL}))
     async with engine_run(crm, read_pages=2) as run:
         assert await send(run, [RELINK]) == {1: "in_doubt not-listed"}
     assert crm.methods == [READ, READ]
 
 
-async def test_a_relink_that_no_page_lists_is_not_touched() -> None:
+async def test_an_unlisted_relink_is_not_sent() -> None:
     crm = ScriptedCrm(page({2: OTHER_DEAL}))
     async with engine_run(crm) as run:
         assert await send(run, [RELINK]) == {1: "in_doubt not-listed"}
@@ -105,7 +105,7 @@ async def test_a_refused_snapshot_changes_nothing() -> None:
 # Unlink and link
 
 
-async def test_all_unlinks_go_before_the_first_link_and_share_its_call() -> None:
+async def test_links_wait_for_all_unlinks_and_share_a_call() -> None:
     crm = ScriptedCrm(page({1: OTHER_DEAL, 2: None}), success(1), success(1, 2))
     async with engine_run(crm) as run:
         assert len(await send(run, [RELINK, email(2)])) == 2
@@ -113,14 +113,14 @@ async def test_all_unlinks_go_before_the_first_link_and_share_its_call() -> None
     assert crm.linked(2) == {1: DEAL, 2: DEAL}
 
 
-async def test_an_unlink_is_followed_by_no_link() -> None:
+async def test_an_unlink_is_not_followed_by_a_link() -> None:
     crm = ScriptedCrm(page({1: OTHER_DEAL}), success(1))
     async with engine_run(crm) as run:
         assert await send(run, [email(1, Op.UNLINK)]) == {1: "done SUCCESS"}
     assert crm.methods == [READ, UNLINK]
 
 
-async def test_a_call_carries_no_more_emails_than_a_batch_holds() -> None:
+async def test_a_call_has_at_most_batch_size_emails() -> None:
     crm = ScriptedCrm(success(*range(1, 6)))
     async with engine_run(crm, snapshot=False, batch_size=2) as run:
         assert len(await send(run, [email(row) for row in range(1, 6)])) == 5
@@ -149,7 +149,7 @@ async def test_an_email_refused_by_name_fails_and_the_others_are_done() -> None:
     assert [sorted(crm.linked(call)) for call in range(2)] == [[1, 2, 3], [1, 3]]
 
 
-async def test_links_refused_without_a_name_are_halved_at_once() -> None:
+async def test_links_refused_without_a_name_are_split_immediately() -> None:
     crm = ScriptedCrm(refusal("INVALID_DATA"), success(*range(1, 6)))
     async with engine_run(crm, snapshot=False) as run:
         statuses = await send(run, [email(row) for row in range(1, 6)])
@@ -157,7 +157,7 @@ async def test_links_refused_without_a_name_are_halved_at_once() -> None:
     assert [sorted(crm.linked(call)) for call in range(3)] == [[1, 2, 3, 4, 5], [1, 2, 3], [4, 5]]
 
 
-async def test_unlinks_refused_without_a_name_are_read_before_they_are_halved() -> None:
+async def test_unlinks_refused_without_a_name_are_read_before_they_are_split() -> None:
     messages = [email(1, Op.UNLINK), email(2, Op.UNLINK)]
     both = page({1: OTHER_DEAL, 2: OTHER_DEAL})
     crm = ScriptedCrm(refusal("INVALID_DATA"), both, success(1, 2))
@@ -167,7 +167,7 @@ async def test_unlinks_refused_without_a_name_are_read_before_they_are_halved() 
     assert [crm.unlinked(call) for call in (2, 3)] == [[1], [2]]
 
 
-async def test_an_answer_that_does_not_name_all_emails_is_kept() -> None:
+async def test_an_answer_that_does_not_name_all_emails_is_stored() -> None:
     crm = ScriptedCrm(success(1), page({1: None, 2: None}))
     async with engine_run(crm, snapshot=False) as run:
         await send(run, [email(1, Op.UNLINK), email(2, Op.UNLINK)])
@@ -175,7 +175,7 @@ async def test_an_answer_that_does_not_name_all_emails_is_kept() -> None:
     assert (kept["call"], kept["http_status"]) == (1, 200)
 
 
-async def test_a_link_that_succeeds_lets_refused_contacts_go_on() -> None:
+async def test_a_successful_link_releases_refused_contacts() -> None:
     async with engine_run(ScriptedCrm(success(1)), snapshot=False) as run:
         breaker = run.context.breaker
         run.context.contacts.start(CONTACT)
@@ -207,13 +207,13 @@ async def test_a_relink_that_was_on_no_deal_is_not_put_back() -> None:
     assert crm.methods == [READ, LINK]
 
 
-async def test_a_relink_that_cannot_be_put_back_either_says_so() -> None:
+async def test_a_relink_that_cannot_be_put_back_is_reported() -> None:
     crm = ScriptedCrm(page({1: OTHER_DEAL}), success(1), item_refusal("NOT_ALLOWED", 1))
     async with engine_run(crm) as run:
         assert await send(run, [RELINK]) == {1: "failed put-back-failed"}
 
 
-async def test_putting_back_in_doubt_is_settled_by_a_read() -> None:
+async def test_a_put_back_in_doubt_is_settled_by_a_read() -> None:
     crm = ScriptedCrm(
         page({1: OTHER_DEAL}),
         success(1),
@@ -238,7 +238,7 @@ async def test_an_unlink_whose_answer_was_lost_is_read_before_its_link() -> None
     assert crm.methods == [READ, UNLINK, READ, LINK]
 
 
-async def test_an_unlink_that_a_read_shows_not_applied_is_sent_again() -> None:
+async def test_an_unlink_that_was_not_applied_is_retried() -> None:
     still_there = page({1: OTHER_DEAL})
     crm = ScriptedCrm(still_there, LOST, still_there, success(1))
     async with engine_run(crm) as run:
@@ -247,7 +247,7 @@ async def test_an_unlink_that_a_read_shows_not_applied_is_sent_again() -> None:
 
 
 @pytest.mark.parametrize("settle_after", [10.0, 45.0])
-async def test_not_applied_is_believed_of_a_read_settle_after_seconds_after_the_call(
+async def test_a_read_that_shows_no_change_is_trusted_after_settle_after_seconds(
     settle_after: float,
 ) -> None:
     still_there = page({1: OTHER_DEAL})
@@ -259,7 +259,7 @@ async def test_not_applied_is_believed_of_a_read_settle_after_seconds_after_the_
     assert repeated_at - read_at < 1
 
 
-async def test_a_link_whose_answer_was_lost_is_sent_once_more_and_read() -> None:
+async def test_a_link_whose_answer_was_lost_is_retried_once_and_then_read() -> None:
     crm = ScriptedCrm(LOST, item_refusal("ALREADY_LINKED", 1), page({1: DEAL}))
     async with engine_run(crm, snapshot=False) as run:
         assert await send(run, [email(1)]) == {1: "done settled-by-read"}
@@ -269,7 +269,7 @@ async def test_a_link_whose_answer_was_lost_is_sent_once_more_and_read() -> None
 @pytest.mark.parametrize(
     ("deal_id", "status"), [(DEAL, "unchanged"), (THIRD_DEAL, "failed ALREADY_LINKED")]
 )
-async def test_a_link_refused_as_linked_already_is_judged_by_the_deal_it_is_on(
+async def test_a_link_refused_as_already_linked_is_settled_by_its_current_deal(
     deal_id: str, status: str
 ) -> None:
     crm = ScriptedCrm(item_refusal("ALREADY_LINKED", 1), page({1: deal_id}))
@@ -281,7 +281,7 @@ async def test_a_link_refused_as_linked_already_is_judged_by_the_deal_it_is_on(
 @pytest.mark.parametrize(
     "silent", [Answer(200, b"{}"), Answer(200, b"<html>"), success()], ids=["empty", "html", "none"]
 )
-async def test_an_unlink_that_its_answer_does_not_name_is_read(silent: Answer) -> None:
+async def test_an_unlink_not_named_in_its_answer_is_read_back(silent: Answer) -> None:
     crm = ScriptedCrm(silent, page({1: None}))
     async with engine_run(crm, snapshot=False) as run:
         assert await send(run, [email(1, Op.UNLINK)]) == {1: "done settled-by-read"}
@@ -293,14 +293,14 @@ async def test_an_unlink_that_its_answer_does_not_name_is_read(silent: Answer) -
     [refusal("INTERNAL_ERROR", 500), item_refusal("INTERNAL_ERROR", 1)],
     ids=["whole call", "email"],
 )
-async def test_an_unlink_that_failed_on_zohos_side_may_have_been_applied(failure: Answer) -> None:
+async def test_an_unlink_is_read_back_after_a_server_error(failure: Answer) -> None:
     crm = ScriptedCrm(failure, page({1: None}))
     async with engine_run(crm, snapshot=False) as run:
         assert await send(run, [email(1, Op.UNLINK)]) == {1: "done settled-by-read"}
     assert crm.methods == [UNLINK, READ]
 
 
-async def test_a_link_settled_by_a_read_shows_that_links_can_succeed() -> None:
+async def test_a_link_settled_by_a_read_counts_as_a_success() -> None:
     crm = ScriptedCrm(LOST, item_refusal("ALREADY_LINKED", 1), page({1: DEAL}))
     async with engine_run(crm, snapshot=False) as run:
         await send(run, [email(1)])
@@ -319,21 +319,21 @@ async def test_one_read_settles_all_emails_in_doubt() -> None:
     assert crm.methods == [UNLINK, READ]
 
 
-async def test_read_back_never_leaves_an_unlink_in_doubt() -> None:
+async def test_without_read_backs_an_unlink_stays_in_doubt() -> None:
     crm = ScriptedCrm(LOST, page({1: None}))
     async with engine_run(crm, snapshot=False, read_back=False) as run:
         assert await send(run, [email(1, Op.UNLINK)]) == {1: "in_doubt no-answer"}
     assert crm.methods == [UNLINK]
 
 
-async def test_read_back_never_leaves_a_link_refused_as_linked_already_in_doubt() -> None:
+async def test_without_read_backs_a_link_refused_as_already_linked_stays_in_doubt() -> None:
     crm = ScriptedCrm(item_refusal("ALREADY_LINKED", 1), page({1: DEAL}))
     async with engine_run(crm, snapshot=False, read_back=False) as run:
         assert await send(run, [email(1)]) == {1: "in_doubt ALREADY_LINKED"}
     assert crm.methods == [LINK]
 
 
-async def test_a_read_back_that_is_refused_leaves_an_email_in_doubt() -> None:
+async def test_a_refused_read_back_leaves_an_email_in_doubt() -> None:
     crm = ScriptedCrm(LOST, refusal("CANNOT_PROCESS"))
     async with engine_run(crm, snapshot=False) as run:
         assert await send(run, [email(1, Op.UNLINK)]) == {1: "in_doubt CANNOT_PROCESS"}
@@ -342,7 +342,7 @@ async def test_a_read_back_that_is_refused_leaves_an_email_in_doubt() -> None:
 # Stops and credits
 
 
-async def test_a_relink_between_its_halves_is_finished_after_ctrl_c() -> None:
+async def test_a_half_done_relink_is_completed_after_ctrl_c() -> None:
     crm = ScriptedCrm(page({1: OTHER_DEAL, 2: None}), success(1))
     async with engine_run(crm) as run, anyio.create_task_group() as group:
         group.start_soon(send, run, [RELINK, email(2)])
@@ -353,7 +353,7 @@ async def test_a_relink_between_its_halves_is_finished_after_ctrl_c() -> None:
     assert run.statuses == {1: "done SUCCESS"}
 
 
-async def test_a_code_after_which_no_call_can_succeed_leaves_all_emails_pending() -> None:
+async def test_a_fatal_code_leaves_all_emails_pending() -> None:
     crm = ScriptedCrm(refusal("OAUTH_SCOPE_MISMATCH", 401))
     async with engine_run(crm, snapshot=False) as run:
         assert await send(run, [email(1), email(2)]) == {}
@@ -365,7 +365,7 @@ async def test_a_code_after_which_no_call_can_succeed_leaves_all_emails_pending(
 @pytest.mark.parametrize(
     ("credits_left", "methods"), [(2, []), (3, [UNLINK, LINK])], ids=["too few", "just enough"]
 )
-async def test_an_unlink_leaves_only_with_credits_to_link_and_to_put_back(
+async def test_the_unlink_of_a_relink_requires_credits_to_link_and_to_put_back(
     credits_left: int, methods: list[str]
 ) -> None:
     crm = ScriptedCrm(success(1))
@@ -374,7 +374,7 @@ async def test_an_unlink_leaves_only_with_credits_to_link_and_to_put_back(
     assert crm.methods == methods
 
 
-async def test_relinks_that_have_their_credits_are_finished_where_others_have_none() -> None:
+async def test_relinks_with_reserved_credits_are_completed_when_credits_run_out() -> None:
     crm = ScriptedCrm(success(1, 2))
     async with engine_run(crm, snapshot=False, batch_size=1, max_credits=4) as run:
         assert await send(run, [RELINK, email(2, Op.RELINK)]) == {1: "done SUCCESS"}
@@ -383,7 +383,7 @@ async def test_relinks_that_have_their_credits_are_finished_where_others_have_no
     assert crm.methods == [UNLINK, LINK]
 
 
-async def test_credits_set_aside_for_a_relink_serve_other_emails_once_it_is_done() -> None:
+async def test_unused_credits_reserved_for_a_relink_are_available_afterwards() -> None:
     crm = ScriptedCrm(success(1), success(1), success(2))
     async with engine_run(crm, snapshot=False, max_credits=3) as run:
         await send(run, [RELINK])
@@ -404,7 +404,7 @@ async def test_the_first_batch_can_be_sent_before_the_rest() -> None:
     assert crm.methods == [READ, LINK, LINK, LINK]
 
 
-async def test_what_was_read_too_long_ago_is_read_again_before_it_is_sent() -> None:
+async def test_outdated_snapshots_are_read_again_before_sending() -> None:
     crm = ScriptedCrm(page({1: None, 2: None}), success(1), page({2: DEAL}))
     async with engine_run(crm, batch_size=1) as run:
         sender = ContactSender([email(1), email(2)], run.context)

@@ -34,7 +34,7 @@ from bulklink.models import Op, Status
         (MaxFailures(percent=100), 5000, 5000, False),
     ],
 )
-def test_a_run_stops_for_more_failures_than_it_takes(
+def test_a_run_stops_if_failures_exceed_the_limit(
     asked: MaxFailures | None, failures: int, settled: int, *, stops: bool
 ) -> None:
     assert exceeds_max_failures(asked, failures, settled) is stops
@@ -52,13 +52,13 @@ def count_failures(*results: Result, max_failures: MaxFailures | None = None) ->
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.IN_DOUBT])
-def test_what_failed_and_what_is_in_doubt_counts(status: Status) -> None:
+def test_failed_and_in_doubt_results_count_as_failures(status: Status) -> None:
     failures = count_failures(*(result(n, status, "X") for n in range(20)))
     assert failures.limit_exceeded
 
 
 @pytest.mark.parametrize("status", [Status.DONE, Status.UNCHANGED])
-def test_what_is_as_wanted_is_settled_and_no_failure(status: Status) -> None:
+def test_done_and_unchanged_results_count_only_as_settled(status: Status) -> None:
     failures = count_failures(
         *(result(n, Status.FAILED, "X") for n in range(19)), result(19, status)
     )
@@ -69,14 +69,14 @@ def test_what_is_as_wanted_is_settled_and_no_failure(status: Status) -> None:
 
 
 @pytest.mark.parametrize("status", [Status.REJECTED, Status.DUPLICATE])
-def test_what_was_never_sent_does_not_count(status: Status) -> None:
+def test_rows_never_sent_do_not_count(status: Status) -> None:
     failures = count_failures(
         *(result(n, status, "bad-id") for n in range(30)), max_failures=MaxFailures(count=0)
     )
     assert (failures.settled, failures.limit_exceeded) == (0, False)
 
 
-def test_the_reason_names_count_share_codes_what_to_do_and_a_row() -> None:
+def test_the_stop_reason_has_count_share_codes_advice_and_an_example() -> None:
     failures = count_failures(
         result(1, Status.IN_DOUBT, "not-listed", "No page lists it."),
         *(result(n, Status.FAILED, "NOT_ALLOWED", "no") for n in (2, 3, 4)),
@@ -95,12 +95,12 @@ def test_the_reason_names_count_share_codes_what_to_do_and_a_row() -> None:
     ]
 
 
-def test_however_many_codes_a_server_invents_few_are_kept() -> None:
+def test_the_number_of_counted_codes_is_bounded() -> None:
     failures = count_failures(*(result(n, Status.FAILED, f"CODE_{n}") for n in range(1000)))
     assert "950 other codes" in failures.summary
 
 
-def test_what_a_read_tells_counts_in_a_share_once_the_contact_is_done() -> None:
+def test_early_failures_count_in_percent_only_once_the_contact_is_done() -> None:
     failures = FailureCounter()
     for row in range(200):
         failures.add(result(row, Status.FAILED, "already-linked"), early=True)
@@ -111,7 +111,7 @@ def test_what_a_read_tells_counts_in_a_share_once_the_contact_is_done() -> None:
     assert not failures.limit_exceeded, "a fifth"
 
 
-def test_a_contact_of_which_a_read_tells_that_all_fail_stops_the_run_when_it_is_done() -> None:
+def test_early_failures_can_stop_the_run_once_the_contact_is_done() -> None:
     failures = FailureCounter()
     for row in range(200):
         failures.add(result(row, Status.FAILED, "already-linked"), early=True)
@@ -121,7 +121,7 @@ def test_a_contact_of_which_a_read_tells_that_all_fail_stops_the_run_when_it_is_
     assert failures.limit_exceeded
 
 
-def test_what_a_read_tells_counts_at_once_against_a_number() -> None:
+def test_early_failures_count_immediately_against_an_absolute_limit() -> None:
     failures = FailureCounter(MaxFailures(count=3))
     for row in range(4):
         failures.add(result(row, Status.FAILED, "already-linked"), early=True)

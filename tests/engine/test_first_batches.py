@@ -80,7 +80,7 @@ STEPS = st.sampled_from(
     size=st.integers(1, 20),
     by_contact=st.booleans(),
 )
-def test_they_cost_no_call_and_have_the_requested_size(
+def test_first_batches_cost_no_extra_call_and_have_the_requested_size(
     drawn: list[tuple[str, tuple[Op, NextStep], int]], at_least: int, size: int, by_contact: bool
 ) -> None:
     given = [
@@ -99,7 +99,7 @@ def test_they_cost_no_call_and_have_the_requested_size(
 @pytest.mark.parametrize(
     ("at_least", "size", "first"), [(1, 20, 20), (20, 20, 20), (21, 20, 40), (5, 1, 5), (50, 7, 50)]
 )
-def test_of_one_op_and_owner_they_are_the_fewest_whole_calls(
+def test_first_batches_of_one_op_and_owner_are_the_fewest_whole_calls(
     at_least: int, size: int, first: int
 ) -> None:
     for op, need in (
@@ -111,12 +111,12 @@ def test_of_one_op_and_owner_they_are_the_fewest_whole_calls(
         assert len(first_batches(given, at_least, size, by_contact=False)) == first
 
 
-def test_an_owner_is_done_before_the_next_begins() -> None:
+def test_one_owner_is_completed_before_the_next_begins() -> None:
     given = make_states(("1", Op.LINK, NextStep.LINK, 5), ("2", Op.LINK, NextStep.LINK, 50))
     assert rows_of(first_batches(given, 20, 20, by_contact=False)) == set(range(1, 26))
 
 
-def test_grouped_by_contact_the_owners_fill_one_link_call() -> None:
+def test_grouped_by_contact_owners_share_a_link_call() -> None:
     given = make_states(("1", Op.LINK, NextStep.LINK, 5), ("2", Op.LINK, NextStep.LINK, 50))
     assert rows_of(first_batches(given, 20, 20, by_contact=True)) == set(range(1, 21))
 
@@ -127,13 +127,13 @@ def test_links_fill_the_link_call_of_relinks() -> None:
     assert Counter(one.message.op for one in first) == {Op.RELINK: 5, Op.LINK: 15}
 
 
-def test_what_an_earlier_command_left_open_goes_first_whatever_it_needs() -> None:
+def test_messages_left_open_by_an_earlier_command_go_first() -> None:
     given = make_states(("1", Op.LINK, NextStep.LINK, 40), ("3", Op.LINK, NextStep.READ_BACK, 3))
     first = first_batches(given, 1, 20, by_contact=False)
     assert {one.message.row for one in first} == {41, 42, 43}
 
 
-def test_if_fewer_are_left_than_requested_all_are_taken() -> None:
+def test_all_messages_are_taken_if_fewer_are_left_than_requested() -> None:
     given = make_states(("1", Op.UNLINK, NextStep.UNLINK, 7), ("2", Op.LINK, NextStep.LINK, 4))
     assert rows_of(first_batches(given, 500, 20, by_contact=False)) == rows_of(given)
     assert first_batches([], 5, 20, by_contact=True) == []

@@ -43,7 +43,7 @@ async def test_pages_are_read_until_all_users_are_named() -> None:
     assert len(crm.sent) == 2
 
 
-async def test_no_page_is_read_for_no_user() -> None:
+async def test_without_users_no_page_is_read() -> None:
     crm = ScriptedCrm(users_page(1))
     assert await look_up(crm) == {}
     assert crm.sent == []
@@ -54,13 +54,13 @@ async def test_no_page_is_read_for_no_user() -> None:
     [users_page(1, 2), users_page(2), users_page(), Answer(204)],
     ids=["the same", "some of them", "none", "no content"],
 )
-async def test_a_page_that_brings_no_new_user_ends_the_look_up(repeated: Answer) -> None:
+async def test_a_page_without_new_users_ends_the_look_up(repeated: Answer) -> None:
     crm = ScriptedCrm(users_page(1, 2), repeated)
     assert await look_up(crm, 1, 9) == {"1": "User 1"}
     assert len(crm.sent) == 2
 
 
-async def test_a_number_of_pages_ends_the_look_up() -> None:
+async def test_the_look_up_ends_at_a_maximum_number_of_pages() -> None:
     crm = EndlessUsers(users_page(1))
     assert await look_up(crm, 1, 0) == {"1": "User 1"}
     assert len(crm.sent) == MAX_USER_PAGES

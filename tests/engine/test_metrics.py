@@ -47,7 +47,7 @@ def test_means_are_over_the_time_from_the_first_call_to_the_last_answer() -> Non
     assert figures.cpu == 0.5
 
 
-def test_where_no_call_left_there_are_no_figures() -> None:
+def test_without_calls_there_are_no_figures() -> None:
     assert CallMeter(lambda: 1, lambda: 0.0, lambda: 0.0).figures(None, 0.0) is None
 
 
@@ -55,7 +55,7 @@ def take_totals(meter: CallMeter, waited: float = 0.0) -> MeterTotals:
     return meter.totals(answered_429=0, credit_wait=waited, paused_seconds=0.0)
 
 
-def test_a_window_has_what_happened_since_the_look_before_and_calls_in_flight_count() -> None:
+def test_an_interval_has_the_calls_since_the_previous_totals() -> None:
     """A link of 4 s is looked at in its middle; a read of 1 s flies beside its second half."""
     now, cpu = [0.0], [0.0]
     meter = CallMeter(lambda: 4, lambda: now[0], lambda: cpu[0])
@@ -91,7 +91,7 @@ def test_a_window_has_what_happened_since_the_look_before_and_calls_in_flight_co
     }
 
 
-def test_the_latencies_of_a_window_are_each_within_two_percent() -> None:
+def test_the_latencies_of_an_interval_are_within_two_percent() -> None:
     now = [0.0]
     meter = CallMeter(lambda: 1, lambda: now[0], lambda: 0.0)
     chance = random.Random(5)

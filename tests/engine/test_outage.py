@@ -22,29 +22,29 @@ def silent(times: int, state: OutageState | None = None) -> OutageState:
 
 
 @pytest.mark.parametrize("times", range(SUSPECT_AFTER))
-def test_fewer_calls_without_an_answer_hold_none_back(times: int) -> None:
+def test_fewer_unanswered_calls_hold_no_calls_back(times: int) -> None:
     assert silent(times).trial_at is None
 
 
-def test_three_in_a_row_hold_all_back_until_a_trial_a_second_later() -> None:
+def test_three_unanswered_calls_hold_all_calls_back_until_a_trial() -> None:
     state = silent(SUSPECT_AFTER)
     assert (state.began_at, state.trial_at) == (100.0, 103.0)
     assert silent(5, state).trial_at == state.trial_at
 
 
-def test_an_answer_begins_a_new_row() -> None:
+def test_an_answer_starts_a_new_streak() -> None:
     state = after_answer(silent(SUSPECT_AFTER - 1))
     assert silent(SUSPECT_AFTER - 1, state).trial_at is None
     assert state.streak == 1
     assert after_answer(silent(SUSPECT_AFTER)).trial_at is None
 
 
-def test_without_a_token_one_failure_holds_all_back() -> None:
+def test_one_failed_token_request_holds_all_calls_back() -> None:
     assert after_silence(OutageState(), 100.0, concerns_all=True).trial_at == 101.0
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
-def test_pauses_grow_and_end_with_the_outage(jitter: float) -> None:
+def test_pauses_grow_until_the_longest_outage_is_reached(jitter: float) -> None:
     state, pauses = silent(SUSPECT_AFTER), []
     now = state.trial_at or 0.0
     while (next_state := after_failed_trial(state, now, 300.0, jitter)) is not None:

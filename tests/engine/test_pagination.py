@@ -46,7 +46,7 @@ async def rows_read(reader: PageReader[LinksPage]) -> list[int]:
     return rows
 
 
-async def test_each_page_is_asked_for_by_the_index_that_the_page_before_gave() -> None:
+async def test_each_page_is_requested_by_the_index_of_the_previous_page() -> None:
     crm = ScriptedCrm(page({1: DEAL}, "x1"), page({2: None}, "a/b+c=="), page({3: None}))
     async with engine_run(crm) as run:
         reader = reader_of(run)
@@ -56,7 +56,7 @@ async def test_each_page_is_asked_for_by_the_index_that_the_page_before_gave() -
     assert not reader.failed
 
 
-async def test_nothing_is_asked_after_the_last_page() -> None:
+async def test_no_page_is_requested_after_the_last() -> None:
     crm = ScriptedCrm(page({1: None}))
     async with engine_run(crm) as run:
         reader = reader_of(run)
@@ -74,7 +74,7 @@ async def test_a_contact_without_emails_has_one_empty_page() -> None:
 
 
 @pytest.mark.parametrize("indexes", [["x1", "x1"], ["x1", "x2", "x1"]], ids=["same", "earlier"])
-async def test_reading_ends_at_an_index_that_was_asked_for_before(indexes: Sequence[str]) -> None:
+async def test_reading_ends_at_a_repeated_index(indexes: Sequence[str]) -> None:
     crm = ScriptedCrm(*(page({row: None}, index) for row, index in enumerate(indexes, 1)))
     async with engine_run(crm) as run:
         reader = reader_of(run)
@@ -85,7 +85,7 @@ async def test_reading_ends_at_an_index_that_was_asked_for_before(indexes: Seque
 
 
 @pytest.mark.parametrize("max_pages", [1, 2, 3])
-async def test_no_more_pages_are_read_than_allowed(max_pages: int) -> None:
+async def test_at_most_max_pages_pages_are_read(max_pages: int) -> None:
     crm = ScriptedCrm(*(page({row: None}, f"x{row}") for row in range(1, 9)))
     async with engine_run(crm) as run:
         reader = reader_of(run, max_pages=max_pages)
@@ -95,7 +95,7 @@ async def test_no_more_pages_are_read_than_allowed(max_pages: int) -> None:
     assert not reader.failed
 
 
-async def test_a_contact_with_as_many_pages_as_allowed_is_read_completely() -> None:
+async def test_a_contact_with_exactly_max_pages_pages_is_read_completely() -> None:
     async with engine_run(ScriptedCrm(page({1: None}, "x1"), page({2: None}))) as run:
         reader = reader_of(run, max_pages=2)
         assert await rows_read(reader) == [1, 2]
@@ -110,7 +110,7 @@ NOTHING_NEW = {
 
 
 @pytest.mark.parametrize("links", NOTHING_NEW.values(), ids=NOTHING_NEW)
-async def test_reading_ends_at_a_page_that_brings_nothing_new_whatever_it_says_of_more(
+async def test_reading_ends_at_a_page_without_new_emails(
     links: dict[int, str | None],
 ) -> None:
     crm = ScriptedCrm(
@@ -132,7 +132,7 @@ async def test_a_first_page_without_emails_does_not_end_the_reading() -> None:
     assert reader.complete
 
 
-async def test_a_last_page_that_brings_nothing_new_completes_the_reading() -> None:
+async def test_a_last_page_without_new_emails_completes_the_reading() -> None:
     async with engine_run(ScriptedCrm(page({1: None}, "x1"), page({1: None}))) as run:
         reader = reader_of(run)
         await rows_read(reader)
@@ -145,7 +145,7 @@ async def test_without_a_limit_all_pages_are_read() -> None:
         assert await rows_read(reader_of(run)) == list(range(1, 301))
 
 
-async def test_a_refused_page_ends_the_reading_and_says_why() -> None:
+async def test_a_refused_page_ends_the_reading_with_its_refusal() -> None:
     crm = ScriptedCrm(page({1: DEAL}, "x1"), refusal("CANNOT_PROCESS"), page({2: None}))
     async with engine_run(crm) as run:
         reader = reader_of(run)
@@ -162,7 +162,7 @@ async def test_a_refused_page_ends_the_reading_and_says_why() -> None:
     [LOST, refusal("INTERNAL_ERROR", 500), Answer(503, b"<html>")],
     ids=["no answer", "an internal error", "a bad gateway"],
 )
-async def test_a_page_that_never_comes_was_not_refused(trouble: Any) -> None:
+async def test_a_missing_answer_is_a_failure_without_a_refusal(trouble: Any) -> None:
     async with engine_run(ScriptedCrm(page({1: None}, "x1"), trouble)) as run:
         reader = reader_of(run)
         assert await rows_read(reader) == [1]
@@ -170,7 +170,7 @@ async def test_a_page_that_never_comes_was_not_refused(trouble: Any) -> None:
     assert reader.refusal is None
 
 
-async def test_an_answer_that_is_no_page_ends_the_reading_and_is_kept() -> None:
+async def test_an_answer_other_than_a_page_ends_the_reading_and_is_stored() -> None:
     async with engine_run(ScriptedCrm(HTML)) as run:
         reader = reader_of(run)
         assert await reader.next_page() is None
@@ -181,7 +181,7 @@ async def test_an_answer_that_is_no_page_ends_the_reading_and_is_kept() -> None:
     assert kept["body"] == HTML.body.decode()
 
 
-async def test_the_ledger_tells_each_read_and_the_rows_that_it_looks_for() -> None:
+async def test_the_ledger_records_each_read_with_its_rows() -> None:
     async with engine_run(ScriptedCrm(page({1: None}, "x1"), page({2: None}))) as run:
         reader = reader_of(run)
         first = await reader.next_page([1, 2])
@@ -194,7 +194,7 @@ async def test_the_ledger_tells_each_read_and_the_rows_that_it_looks_for() -> No
     assert calls == [(1, "read", [1, 2]), (2, "read", [2])]
 
 
-async def test_a_forbidden_contact_is_its_own_matter_where_another_was_read() -> None:
+async def test_a_refused_contact_does_not_stop_the_run_after_another_was_read() -> None:
     crm = ScriptedCrm(page({1: None}), refusal("NO_PERMISSION", 403))
     breaker = ReadBreaker()
     async with engine_run(crm) as run:
@@ -205,7 +205,7 @@ async def test_a_forbidden_contact_is_its_own_matter_where_another_was_read() ->
     assert {reader.refusal and reader.refusal.code for reader in forbidden} == {"NO_PERMISSION"}
 
 
-async def test_three_forbidden_contacts_and_none_read_end_the_run() -> None:
+async def test_three_refused_contacts_before_any_read_stop_the_run() -> None:
     breaker = ReadBreaker()
     async with engine_run(ScriptedCrm(refusal("NO_PERMISSION", 403))) as run:
         for number in range(2):
@@ -214,7 +214,7 @@ async def test_three_forbidden_contacts_and_none_read_end_the_run() -> None:
             await reader_of(run, breaker, contact_id="2").next_page()
 
 
-async def test_a_page_lets_the_contacts_go_on_that_wait_to_know_whether_they_are_alone() -> None:
+async def test_a_page_releases_suspended_contacts() -> None:
     async with engine_run(ScriptedCrm(page({1: None}))) as run, anyio.create_task_group() as group:
         breaker = run.context.breaker
         run.context.contacts.start(CONTACT)

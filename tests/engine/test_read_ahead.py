@@ -24,14 +24,14 @@ class CountingThreads:
         return function()
 
 
-async def test_items_come_in_order_and_many_at_a_time() -> None:
+async def test_items_are_read_in_order_and_in_batches() -> None:
     threads = CountingThreads()
     ahead = ReadAhead(iter(range(1, 101)), threads, max_size=30)
     assert [await ahead.next() for _ in range(102)] == [*range(1, 101), None, None]
     assert threads.calls == 5  # four with items, and one that finds the end
 
 
-async def test_no_more_is_read_than_the_size_and_one_item() -> None:
+async def test_reading_ahead_stops_at_the_maximum_size() -> None:
     taken: list[list[int]] = []
 
     def items() -> Iterator[list[int]]:
@@ -47,7 +47,7 @@ async def test_no_more_is_read_than_the_size_and_one_item() -> None:
     assert len(taken) == 3
 
 
-async def test_an_error_comes_after_the_items_before_it() -> None:
+async def test_an_error_is_raised_after_the_items_before_it() -> None:
     def items() -> Iterator[int]:
         yield 1
         yield 2
@@ -59,7 +59,7 @@ async def test_an_error_comes_after_the_items_before_it() -> None:
         await ahead.next()
 
 
-async def test_once_interrupted_it_never_looks_like_the_end() -> None:
+async def test_an_interrupted_read_never_looks_like_the_end() -> None:
     def items() -> Iterator[int]:
         yield 1
         raise InterruptedPlanningError("Planning was interrupted.")

@@ -76,11 +76,13 @@ CASES = {
 
 
 @pytest.mark.parametrize(("outcome", "tries", "expected"), CASES.values(), ids=CASES.keys())
-def test_after(outcome: Answer | NoResponse, tries: dict[str, Any], expected: RetryAction) -> None:
+def test_decide_retry(
+    outcome: Answer | NoResponse, tries: dict[str, Any], expected: RetryAction
+) -> None:
     assert decide_retry(outcome, AttemptHistory(**(FIRST | tries)), 0.5).action is expected
 
 
-def test_a_request_with_too_long_a_retry_after_is_given_up() -> None:
+def test_a_retry_after_beyond_the_time_limit_gives_up() -> None:
     answer = Answer(429, b"", retry_after=400.0)
     assert (
         decide_retry(answer, AttemptHistory(count=0, elapsed=100), 0.0).action is RetryAction.RETRY

@@ -72,7 +72,9 @@ SNAPSHOTS: dict[str, tuple[Message, str | None, str]] = {
 
 
 @pytest.mark.parametrize(("message", "deal_id", "expected"), SNAPSHOTS.values(), ids=SNAPSHOTS)
-def test_a_snapshot_decides_for(message: Message, deal_id: str | None, expected: str) -> None:
+def test_the_snapshot_determines_the_next_step(
+    message: Message, deal_id: str | None, expected: str
+) -> None:
     assert read(MessageState(message, snapshot=True), deal_id) == expected
 
 
@@ -87,7 +89,7 @@ def test_a_snapshot_decides_for(message: Message, deal_id: str | None, expected:
     ],
     ids=["a link", "an unlink", "a relink", "a relink that need not be put back", "a guard"],
 )
-def test_what_no_page_lists_is_sent_where_nothing_forbids_it(
+def test_an_unlisted_email_is_sent_unless_it_needs_a_snapshot(
     message: Message, no_put_back: bool, expected: str
 ) -> None:
     state = MessageState(message, snapshot=True, no_put_back=no_put_back)
@@ -119,12 +121,14 @@ READ_BACKS: dict[str, tuple[Message, str | None, str]] = {
 
 
 @pytest.mark.parametrize(("message", "deal_id", "expected"), READ_BACKS.values(), ids=READ_BACKS)
-def test_a_read_settles(message: Message, deal_id: str | None, expected: str) -> None:
+def test_a_read_back_settles_an_email_in_doubt(
+    message: Message, deal_id: str | None, expected: str
+) -> None:
     assert read(in_doubt(message), deal_id) == expected
 
 
 @pytest.mark.parametrize(("message", "deal_id"), [(UNLINK, OTHER_DEAL), (LINK, None)])
-def test_what_a_read_shows_not_applied_is_sent_six_times_at_most(
+def test_a_change_that_is_not_applied_is_sent_at_most_six_times(
     message: Message, deal_id: str | None
 ) -> None:
     assert read(in_doubt(message, sends=5), deal_id) == message.op.name
@@ -132,7 +136,7 @@ def test_what_a_read_shows_not_applied_is_sent_six_times_at_most(
 
 
 @pytest.mark.parametrize(("message", "deal_id"), [(UNLINK, OTHER_DEAL), (LINK, None)])
-def test_a_read_that_came_too_soon_is_repeated_before_not_applied_is_believed(
+def test_an_early_read_that_shows_no_change_is_repeated(
     message: Message, deal_id: str | None
 ) -> None:
     state = in_doubt(message, trusted=False)
@@ -142,13 +146,13 @@ def test_a_read_that_came_too_soon_is_repeated_before_not_applied_is_believed(
 
 
 @pytest.mark.parametrize(("message", "deal_id"), [(UNLINK, None), (LINK, DEAL)])
-def test_a_read_that_came_soon_is_believed_where_it_shows_a_call_applied(
+def test_an_early_read_that_shows_the_change_is_trusted(
     message: Message, deal_id: str | None
 ) -> None:
     assert read(in_doubt(message, trusted=False), deal_id) == "done settled-by-read"
 
 
-def test_a_relink_that_is_found_back_on_its_deal_is_unlinked_once_more_and_no_more() -> None:
+def test_a_relink_found_on_its_previous_deal_is_unlinked_again_only_once() -> None:
     state = MessageState(RELINK, snapshot=True)
     read(state, OTHER_DEAL)
     for expected in ("UNLINK", "failed ALREADY_LINKED"):
@@ -157,7 +161,7 @@ def test_a_relink_that_is_found_back_on_its_deal_is_unlinked_once_more_and_no_mo
         assert read(state, OTHER_DEAL) == expected
 
 
-def test_a_link_refused_alone_after_calls_that_named_nobody_is_in_doubt_if_unlisted() -> None:
+def test_a_link_refused_alone_after_a_refused_batch_is_in_doubt_if_unlisted() -> None:
     """One of those calls may have linked it."""
     state = MessageState(LINK, snapshot=False)
     state.record_send(1, 1, answer_lost=False)
@@ -170,7 +174,7 @@ def test_a_link_refused_alone_after_calls_that_named_nobody_is_in_doubt_if_unlis
     assert "the contact is not on the deal" in state.result.message
 
 
-def test_a_link_refused_after_a_lost_answer_stays_in_doubt_where_no_page_lists_it() -> None:
+def test_a_link_refused_after_a_lost_answer_is_in_doubt_if_unlisted() -> None:
     state = MessageState(LINK, snapshot=False)
     state.record_send(1, 2, answer_lost=True)
     ON_RESULT[NextStep.LINK](state, NOT_ALLOWED)
@@ -179,7 +183,7 @@ def test_a_link_refused_after_a_lost_answer_stays_in_doubt_where_no_page_lists_i
     assert outcome(state) == "in_doubt not-listed"
 
 
-def test_a_relink_that_this_run_may_have_taken_off_its_deal_is_not_held_back_by_its_guard() -> None:
+def test_the_guard_allows_a_relink_that_this_run_may_have_unlinked() -> None:
     state = MessageState(email(1, Op.RELINK, guard=OTHER_DEAL), snapshot=True)
     state.uncertain = True  # in doubt since an earlier command
     assert read(state, None) == "LINK"
@@ -194,7 +198,7 @@ def relink_with_refused_link() -> MessageState:
     return state
 
 
-def test_a_relink_is_put_back_on_the_deal_that_its_snapshot_showed() -> None:
+def test_a_relink_is_put_back_on_the_deal_of_its_snapshot() -> None:
     state = relink_with_refused_link()
     assert outcome(state) == "PUT_BACK"
     assert state.link_target[0] == OTHER_DEAL
@@ -210,21 +214,23 @@ def test_a_relink_is_put_back_on_the_deal_that_its_snapshot_showed() -> None:
     ],
     ids=["put back", "on the wanted deal after all", "moved by somebody", "not put back yet"],
 )
-def test_a_put_back_in_doubt_is_settled_by_where_it_is(deal_id: str | None, expected: str) -> None:
+def test_a_put_back_in_doubt_is_settled_by_the_current_deal(
+    deal_id: str | None, expected: str
+) -> None:
     state = relink_with_refused_link()
     state.record_send(4, 1, answer_lost=True)
     state.request_read_back()
     assert read(state, deal_id) == expected
 
 
-def test_putting_back_is_sent_six_times_at_most() -> None:
+def test_a_put_back_is_sent_at_most_six_times() -> None:
     state = relink_with_refused_link()
     state.record_send(4, 6, answer_lost=True)
     state.request_read_back()
     assert read(state, None) == "failed put-back-failed"
 
 
-def test_a_result_tells_the_deals_before_and_after_and_where_that_was_seen() -> None:
+def test_a_result_has_the_deals_before_and_after_and_the_call_that_read_them() -> None:
     state = MessageState(email(1, Op.RELINK, guard=OTHER_DEAL), snapshot=True)
     read(state, THIRD_DEAL)
     assert state.result is not None
@@ -247,7 +253,7 @@ def test_an_unlink_refused_after_a_lost_answer_is_read_back(
     assert read(state, deal_id) == expected
 
 
-def test_an_unlink_refused_after_a_read_showed_it_not_applied_fails_at_once() -> None:
+def test_a_retried_unlink_that_is_refused_fails_immediately() -> None:
     state = in_doubt(UNLINK)
     assert read(state, OTHER_DEAL) == "UNLINK"
     ON_RESULT[NextStep.UNLINK](state, NOT_ALLOWED)
@@ -255,7 +261,7 @@ def test_an_unlink_refused_after_a_read_showed_it_not_applied_fails_at_once() ->
 
 
 @pytest.mark.parametrize("message", [LINK, UNLINK], ids=["link", "unlink"])
-def test_an_email_in_doubt_that_no_page_lists_stays_in_doubt_when_a_retry_is_refused(
+def test_an_unlisted_email_in_doubt_stays_in_doubt_after_a_refused_retry(
     message: Message,
 ) -> None:
     ledger_state = LedgerState()
@@ -278,7 +284,7 @@ def test_an_email_in_doubt_that_no_page_lists_stays_in_doubt_when_a_retry_is_ref
         (True, True, "in_doubt not-listed"),
     ],
 )
-def test_a_link_refused_as_invalid_fails_if_no_page_of_all_lists_it(
+def test_a_link_refused_as_invalid_fails_if_no_page_lists_it(
     complete: bool, answer_lost: bool, expected: str
 ) -> None:
     """The email does not exist, unless a call whose answer was lost linked it."""

@@ -19,14 +19,14 @@ async def takes(slots: WorkerSlots, *, most: int = 1000) -> int:
     return taken
 
 
-async def test_as_many_slots_are_taken_as_there_are() -> None:
+async def test_all_slots_can_be_taken() -> None:
     slots = WorkerSlots(3)
     assert await takes(slots) == 3
     slots.release()
     assert await takes(slots) == 1
 
 
-async def test_a_lent_slot_is_taken_by_another_and_its_owner_goes_on_at_once() -> None:
+async def test_a_lent_slot_can_be_taken_and_its_owner_continues_immediately() -> None:
     slots = WorkerSlots(1)
     assert await takes(slots) == 1
     with slots.lent():
@@ -37,7 +37,7 @@ async def test_a_lent_slot_is_taken_by_another_and_its_owner_goes_on_at_once() -
     assert await takes(slots) == 1
 
 
-async def test_no_more_slots_are_lent_than_contacts_may_be_in_memory() -> None:
+async def test_the_number_of_lent_slots_is_limited() -> None:
     slots = WorkerSlots(2 * MAX_LENT_SLOTS)
     assert await takes(slots) == 2 * MAX_LENT_SLOTS
     with ExitStack() as owners:

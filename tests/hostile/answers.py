@@ -1,7 +1,7 @@
-"""Answers that contradict themselves, or are no answers at all: a list to add to.
+"""List of answers that contradict themselves or are invalid.
 
-Each is what a server might send in place of the answer to a link, an unlink or a read. None says of
-an email that it was changed in a way that Zoho documents, so none may make a `done` on its own.
+A server might send each in place of the answer to a link, an unlink or a read. None confirms a
+change as Zoho documents it, so none may result in `done` on its own.
 """
 
 from __future__ import annotations

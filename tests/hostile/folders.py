@@ -42,8 +42,8 @@ class GoodFolders:
 
     Args:
         root: folder of the folders, each named by its kind.
-        emulator: the CRM that they are runs of.
-        message_id: an email of all of them.
+        emulator: the CRM of the runs.
+        message_id: an email in all of them.
     """
 
     root: Path
@@ -51,7 +51,7 @@ class GoodFolders:
     message_id: str
 
     def copy(self, kind: str, folder: Path) -> Command:
-        """Copy a folder, and return a command that works where the copy is."""
+        """Copy a folder, and return a command that works next to the copy."""
         shutil.copytree(self.root / kind, folder / RUN)
         return Command(folder).with_env(**self.emulator.env())
 
@@ -62,7 +62,7 @@ class GoodFolders:
 
 
 def make_good_folders(root: Path, emulator: Emulator) -> GoodFolders:
-    """Make a folder of each kind: planned, stopped, killed and finished."""
+    """Create a folder of each kind: planned, stopped, killed and finished."""
     command = Command(root).with_env(**emulator.env())
     contact = emulator.world.contacts[0]
     mapping = write_mapping(root / "m.csv", rows(contact.free[:30], contact.a, Note="kept"))
@@ -92,7 +92,7 @@ def edit_record(run: Path, **changes: object) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes | str]:
-    """Return what is in a folder: the bytes of regular files, the kind of anything else."""
+    """Return the content of a folder: the bytes of regular files, the kind of anything else."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         if path.is_file() and not path.is_symlink() and path.stat().st_size < 1 << 24

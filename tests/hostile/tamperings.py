@@ -1,4 +1,4 @@
-"""What somebody may do to a run folder before it is handed over, and what must come of it.
+"""Ways of tampering with a run folder, and the expected refusals.
 
 To add a case, add a `Tampering` to one of the lists; `test_tamperings.py` runs every command on it.
 """
@@ -29,7 +29,7 @@ class Tampering:
     Args:
         name: name of the case.
         change: changes the run folder (first argument); the second is a file outside of it.
-        named: what the message of a refusal names.
+        named: text that a refusal must contain.
         kind: the good folder that is changed.
         refused_by: commands that must refuse the folder; others may end in any documented way.
         untouched: whether no command may change anything in the folder.
@@ -141,7 +141,7 @@ def _planted() -> Iterator[Tampering]:
 
 
 def _lines(change: Callable[[list[bytes]], object], *, recorded: bool = True) -> Change:
-    """Change the lines of the ledger; `recorded` has run.json record that this is how it was."""
+    """Change the lines of the ledger; `recorded` updates its hash in run.json."""
 
     def change_lines(run: Path, _: Path) -> None:
         lines = (run / "ledger.jsonl").read_bytes().splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""Runs against a server whose answers contradict themselves: no `done` that the CRM never saw."""
+"""Runs against a server with contradictory answers report no change that never happened."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class HostileTransport:
         crm: carries the others.
         answer: what it answers.
         methods: the methods of the requests that it answers.
-        count: how many of these it answers.
-        passes_on: whether the CRM gets them all the same, and carries them out.
+        count: number of requests that it answers.
+        passes_on: whether the CRM executes these requests too.
     """
 
     crm: Transport
@@ -52,11 +52,11 @@ class HostileTransport:
 
 @dataclass(slots=True)
 class LateAnswers:
-    """Gives each request on a kind of connection the answer to the one before, now and then.
+    """Answers some requests with the answer to the previous request on the connection.
 
     Args:
         crm: carries the requests.
-        every: each how many-th answer comes twice.
+        every: interval of repeated answers.
     """
 
     crm: Transport
@@ -83,7 +83,7 @@ def case_of(op: Op, in_each: int = 3, **options: object) -> Case:
 
 
 def run_against(case: Case, wrap: Callable[[Transport], Transport]) -> None:
-    """Run a case against a hostile server: each `done` is true, and time and calls are bounded."""
+    """Run a case against a hostile server; check that each `done` is true, with bounded calls."""
 
     async def run() -> tuple[SimulatedRun, float]:
         began = now()

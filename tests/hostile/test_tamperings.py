@@ -1,4 +1,4 @@
-"""Every command refuses a folder that was tampered with, in words, and leaves all else alone."""
+"""Every command refuses a folder that was tampered with, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _with_commands() -> Iterator[tuple[Tampering, list[str]]]:
     turn = cycle(COMMANDS)
     for tampering in TAMPERINGS:
         names = list(islice(turn, min(_COMMANDS_EACH, len(COMMANDS))))
-        next(turn)  # or the same commands would meet the same kinds of tampering
+        next(turn)  # otherwise the same commands would meet the same tampering
         yield tampering, names
 
 
@@ -56,7 +56,7 @@ def test_a_folder_that_was_tampered_with_is_clearly_refused(
         tampering.change(folder / RUN, outside)
         before, outside_before = contents(folder / RUN), contents(outside.parent)
         result = good_folders.run(command, name)
-        assert "mistake in bulklink" not in result.output, (name, result)
+        assert "Bug in bulklink" not in result.output, (name, result)
         assert result.code in _CODES, (name, result)
         assert contents(outside.parent) == outside_before, (name, result)
         if name in tampering.refused_by:

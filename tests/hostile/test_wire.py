@@ -1,4 +1,4 @@
-"""The transport with a hostile server: bounded in time and memory, and no answer invented."""
+"""With a hostile server, the transport is bounded in time and memory and invents no answer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_a_call_to_a_hostile_server_ends_with_a_reason(
 
 
 async def answer_in_turn(visit: RawRequest) -> None:
-    """Answer each request by its own address."""
+    """Answer each request with its own address."""
     await visit.write(with_length(body_of(visit.line.split()[1])))
 
 

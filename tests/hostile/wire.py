@@ -1,4 +1,4 @@
-"""What a hostile server or a broken proxy sends to one request, byte for byte: a list to add to."""
+"""List of misbehaviours of a hostile server or a broken proxy, byte for byte."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def with_length(body: bytes, status: str = "200 OK", *headers: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class WireMisbehaviour:
-    """What is sent, and what must come of it.
+    """Bytes that a server sends, and the expected outcome.
 
     Args:
-        name: what the server does.
-        send: sends it.
-        answer: status of the answer that comes of it; None where it is no answer.
+        name: misbehaviour of the server.
+        send: sends the bytes.
+        answer: status of the resulting answer; None for no answer.
         says: a part of the reason why there is no answer.
     """
 

@@ -1,4 +1,4 @@
-"""The charts are drawn in the page: sound SVG, in bounds and small, with a table each."""
+"""The charts of a page are valid, bounded and small SVG, each with a table."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_statuses_are_stacked() -> None:
 
 
 def test_negative_rates_are_only_in_the_table() -> None:
-    """A correction of an earlier result takes it off the count of its status."""
+    """A correction subtracts the earlier result from its status."""
     charts = charts_of(measurement(0.0, settled={"done": 10, "in_doubt": -1}))
     assert list(layers_of(charts, "throughput")) == ["done"]
     assert charts.charts[0].rows == (("00:00:00", "10", "-1"),)
@@ -138,7 +138,7 @@ _MEASUREMENTS = st.lists(
 def test_any_timeline_is_drawn_within_the_plot_area(
     measurements: list[Measurement],
 ) -> None:
-    """Also what a clock that was put back, or somebody's own file, has out of order."""
+    """Even if a clock was put back or the file was edited."""
     charts = charts_of(*measurements)
     for chart in charts.charts:
         assert len(chart.rows) == len(charts.middles) <= len(measurements)
@@ -164,7 +164,7 @@ def embedded_rows_size(page: str) -> int:
 
 
 def page_of(folder: Path, rows: int, *moments: timedelta) -> str:
-    """Return the page of a run of which every row failed, and no second was like another."""
+    """Return the page of a run whose rows all failed and whose seconds all differ."""
     cells = [
         (contact, str(6000 + number % 60), message, deal, f"Owner {number % 60}", *names)
         for number, (contact, _, message, deal, _, *names) in enumerate(
@@ -219,7 +219,7 @@ def test_each_chart_is_sound_xml_with_a_title_and_a_table(
 
 
 def assert_small(page: str) -> None:
-    """Every page has its charts, and all that there is about failures."""
+    """Check the size of a page without its rows."""
     assert len(page.encode()) - embedded_rows_size(page) < MAX_PAGE
     assert page.count("<details data-field") == 3 * 40
     throughput = page.split("<figure>")[1]

@@ -1,4 +1,4 @@
-"""Scales have round ticks, and whatever numbers come, a path stays in the plot area."""
+"""Scales have round ticks, and any path stays in the plot area."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page allows by hash the script and the style that it brings, and stays small."""
+"""The page allows only its own script and style, by hash, and is small."""
 
 from __future__ import annotations
 

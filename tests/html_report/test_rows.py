@@ -1,4 +1,4 @@
-"""The rows of a page: each once, no more than fit, and harmless wherever they came from."""
+"""The rows of a page are embedded once, within a size limit, and escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The time axis folds pauses and tells local time at round places."""
+"""The time axis collapses pauses and has ticks at round local times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured comes in few spans, whose counts are whole and whose rates are right."""
+"""Measurements are merged into few spans with correct counts and rates."""
 
 from __future__ import annotations
 

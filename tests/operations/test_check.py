@@ -1,4 +1,4 @@
-"""A check finds what was changed in a run folder, and nothing where nothing was."""
+"""A check finds every change of a run folder."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(finished_run: Path, tmp_path: Path) -> RunFolder:
 
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Such a run and its mapping, to be copied."""
+    """A finished run and its mapping, to be copied."""
     tmp_path = tmp_path_factory.mktemp("finished")
     mapping = tmp_path / "m.csv"
     lines = ["1,2,m1,5", "1,2,m2,5", "1,2,m3,5", "1,2,m1,5", "x,2,m5,5"]

@@ -1,4 +1,4 @@
-"""Expected calls agree with what random worlds need."""
+"""Expected calls agree with the calls of random worlds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job may spend, by its options and the org's licence; the limits are zoho-api.md's."""
+"""Credit limits follow from a job's options and the org's licence, as in zoho-api.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Network, disk and clock are arguments of the verbs; nothing in `operations` goes round them."""
+"""Network, disk and clock are arguments of the operations, and nothing bypasses them."""
 
 from __future__ import annotations
 
@@ -57,27 +57,27 @@ def crm() -> Crm:
 
 @asynccontextmanager
 async def environment_of(crm: Crm) -> AsyncIterator[Environment]:
-    """Yield a network that ends in this process, and a clock that is years ahead."""
+    """Yield an in-process network and a clock that is years ahead."""
     clock = Clock(lambda: time.time() + LATER, time.monotonic, random.random)
     async with simulated_environment(crm) as simulated:
         yield msgspec.structs.replace(simulated, clock=clock)
 
 
 def count_linked(crm: Crm) -> int:
-    """Return the emails that are on a deal."""
+    """Return the number of emails on a deal."""
     view = crm.state.view(CONTACT)
     return sum(view.deal_of(email) is not None for email in view.mailbox.emails)
 
 
 def years(folder: RunFolder) -> set[str]:
-    """Return the years in which a run was made and its ledger was written."""
+    """Return the years in the times of a run and its ledger."""
     moments = [folder.read().created]
     moments += [msgspec.json.decode(line)["ts"] for line in folder.ledger.read_bytes().splitlines()]
     return {moment[:4] for moment in moments}
 
 
 async def test_every_operation_uses_only_its_own_environment(tmp_path: Path, crm: Crm) -> None:
-    """`http://crm` is no host, so a socket would fail."""
+    """`http://crm` is not a host, so a socket would fail."""
     run_dir, planned, back, other = (
         tmp_path / name for name in ("run", "planned", "back", "other")
     )
@@ -137,13 +137,13 @@ def parse_modules(folder: Path = PACKAGE) -> Iterator[tuple[str, ast.Module]]:
 
 
 def calls_of_real(node: ast.AST) -> list[str]:
-    """Return what below a node makes a real environment or clock."""
+    """Return the calls below a node that create a real environment or clock."""
     called = (inner.func for inner in ast.walk(node) if isinstance(inner, ast.Call))
     return [func.id for func in called if isinstance(func, ast.Name) and func.id in REAL]
 
 
 def defaults_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
-    """Return which of them stand after `or`, for an argument that may be None."""
+    """Return the calls that follow `or`, as the default of an argument."""
     arguments = {
         argument.arg: ast.unparse(argument.annotation)
         for argument in (*function.args.args, *function.args.kwonlyargs)
@@ -205,7 +205,7 @@ def test_no_module_bypasses_the_environment(package: str) -> None:
 
 
 def test_only_one_module_reads_the_clock_of_the_machine() -> None:
-    """The terminal's view has it as the default of an argument; the emulator stands beside."""
+    """The live view has it as the default of an argument; the emulator is independent."""
     clocks = {"time.time", "time.monotonic", "time.perf_counter", "datetime.now", "random.random"}
     users = {
         path

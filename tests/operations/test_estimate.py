@@ -1,4 +1,4 @@
-"""What a plan says it will cost, and what it is up against."""
+"""Estimates of a plan's cost and bottleneck."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEADER = ["contact_id", "owner_id", "message_id", "deal_id"]
 def write_mapping(
     tmp_path: Path, groups: list[tuple[int, int, int]], length: int = 64, name: str = "m.csv"
 ) -> str:
-    """Write so many rows of each (contact, owner, rows); return the path."""
+    """Write n rows for each (contact, owner, n); return the path."""
     path = tmp_path / name
     with path.open("w", newline="") as file:
         writer = csv.writer(file)

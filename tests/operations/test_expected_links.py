@@ -1,4 +1,4 @@
-"""Where a ledger says that emails are."""
+"""Expected deals of emails, by the ledger."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def result(
 def expected_deals(
     folder: Path, *results: Result, open_rows: tuple[int, ...] = (), in_doubt: bool = False
 ) -> dict[int, str | None]:
-    """Return the deal claimed of each row."""
+    """Return the expected deal of each row."""
     ledger = folder / "ledger.jsonl"
     ledger.write_bytes(
         b"".join(

@@ -1,4 +1,4 @@
-"""What is exported is the whole mapping, each row once and as it was, and it is a mapping again."""
+"""An export has every row of the mapping once and unchanged, and is itself a mapping."""
 
 from __future__ import annotations
 

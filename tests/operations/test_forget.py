@@ -1,4 +1,4 @@
-"""What is forgotten is gone from every file, what is kept is as it was, whenever it is killed."""
+"""Forgotten data is removed from every file and the rest is kept, even after a kill."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ STEPS = 10
 
 
 def clock_at(moment: float) -> Clock:
-    """Return a clock that stands still."""
+    """Return a clock that is stopped."""
     return Clock(wall=lambda: moment, monotonic=lambda: moment, random=lambda: 0.5)
 
 
 @pytest.fixture
 def run(finished_run: Path, tmp_path: Path) -> RunFolder:
-    """A finished run that is full of a customer's name."""
+    """A finished run with a customer's name in every text."""
     return RunFolder(shutil.copytree(finished_run, tmp_path / "run"))
 
 
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Such a run, to be copied."""
+    """A finished run, to be copied."""
     tmp_path = tmp_path_factory.mktemp("finished")
     lines = [f"{n},2,m{n},{n % 3},{SECRET} {n},{SECRET} & Sons,{SECRET}@home" for n in range(1, 9)]
     header = f"contact_id,owner_id,message_id,deal_id,deal_name,owner_name,E-mail of {SECRET}\n"
@@ -88,7 +88,7 @@ def messages(run: RunFolder) -> list[Message]:
 
 
 def read_all_text(run: RunFolder) -> str:
-    """Return all that the files of a run say, those that are packed unpacked."""
+    """Return all texts in the files of a run, decompressed."""
     texts = [
         path.read_bytes().decode("utf-8", "replace")
         for path in run.path.iterdir()

@@ -1,4 +1,4 @@
-"""The values that options may have: a program is refused what the command line refuses."""
+"""A job accepts the same values as the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run keeps the options that it was begun with: in its record, in a resume, in its undo."""
+"""A run keeps its options in its record, a resume and its undo."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_record_gives_back_each_option(name: str) -> None:
 
 
 class Limiters:
-    """Makes limiters and records what they were asked to keep to."""
+    """Creates limiters and records their limits."""
 
     def __init__(self) -> None:
         self.limits: list[tuple[int, float | None]] = []

@@ -1,4 +1,4 @@
-"""What a program can count on that runs jobs: it may cancel them, and its call-backs may raise."""
+"""Guarantees for programs that run jobs: cancellation, callbacks that raise, threads, signals."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ from tests.operations.local_crm import DEAL, EMAILS, FOREIGN, LocalCrm, job, loc
 
 
 def two_calls(folder: Path, deal: str = DEAL) -> Job:
-    """Return a job of two calls, one behind the other."""
+    """Return a job of two consecutive calls."""
     return job(folder, deal=deal, concurrency=1)
 
 
 async def start_run(crm: LocalCrm, folder: Path, **options: Any) -> asyncio.Task[RunResult]:
-    """Start a run and return its task when its first link call is carried out and not answered."""
+    """Start a run and return its task once its first link call is executed but not answered."""
     crm.gate.clear()
     task = asyncio.create_task(run(two_calls(folder), crm.connection, **options))
     await crm.arrived.wait()
@@ -58,7 +58,7 @@ async def start_run(crm: LocalCrm, folder: Path, **options: Any) -> asyncio.Task
 
 
 async def assert_stopped(folder: Path) -> RunResult:
-    """Return where a run stands that was stopped and is driven by nobody."""
+    """Return the result of a run that was stopped and is no longer running."""
     result = await off_loop(status, folder)
     assert (result.state, result.stopped_by) == (RunState.STOPPED, StoppedBy.INTERRUPTED)
     assert sum(result.counts.values()) == result.rows == EMAILS
@@ -120,7 +120,7 @@ async def test_resume_settles_the_calls_in_flight_of_a_cancelled_run(
 
 
 class BlockingStdin(io.BytesIO):
-    """A mapping that does not end before the test lets it."""
+    """Standard input that blocks until the test ends it."""
 
     def __init__(self) -> None:
         super().__init__(b"contact_id,owner_id,message_id,deal_id\n1,2,a,3\n")
@@ -159,7 +159,7 @@ async def test_a_stop_during_planning_leaves_nothing_behind(
 
 
 class MistakeError(Exception):
-    """What call-backs of these tests raise."""
+    """Raised by callbacks of these tests."""
 
 
 class RaisingCallbacks(RunCallbacks):

@@ -1,4 +1,4 @@
-"""The mark of a machine is a random number of its state folder."""
+"""The mark of a machine is a random number in its state folder."""
 
 from __future__ import annotations
 

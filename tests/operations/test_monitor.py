@@ -1,4 +1,4 @@
-"""Metrics of a command: current values, as far as they are known."""
+"""Metrics of a command are current, or None if unknown."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class FakeRun:
         return self.monitor.metrics()
 
     async def wait(self, seconds: float) -> Metrics:
-        """Wait for credits so long."""
+        """Wait for credits for n seconds."""
         for _ in range(int(seconds * 2)):
             self.now += 0.5
             self.waited += 0.5

@@ -1,4 +1,4 @@
-"""What a mapping would change says the same as a slow, obvious comparison."""
+"""The comparison of a mapping with fetched emails agrees with a naive one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RESULTS = (
 
 
 def write_fetched(path: Path, rows: list[Row]) -> Path:
-    """Write what `fetch` would have written of these emails."""
+    """Write these emails as `fetch` writes them."""
     with write_table(path, format_for(path.name), FETCH_COLUMNS) as table:
         table.write(
             [tuple(row.get(column.header) or None for column in FETCH_COLUMNS) for row in rows]
@@ -100,7 +100,7 @@ def compare_naively(op: Op | None, rows: list[Row], emails: list[Row]) -> dict[s
 
 
 def draw_mapping(rng: random.Random, op: Op | None, count: int) -> tuple[list[Row], list[Row]]:
-    """Draw emails, and a mapping that knows some of them."""
+    """Draw emails, and a mapping of some of them."""
     contacts = [str(100 + n) for n in range(rng.choice((1, 5, 40)))]
     deals = [str(500 + n) for n in range(rng.choice((2, 50)))]
     emails, rows = [], []

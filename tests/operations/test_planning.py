@@ -1,4 +1,4 @@
-"""Planning for a program that blocks: its callbacks, and what ends it."""
+"""Blocking planning: its callbacks and interruption."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.operations.local_crm import job
 
 
 class RecordingCallbacks(RunCallbacks):
-    """Keeps what it is called with, and in which thread; `action` is done in `on_planning`."""
+    """Records its calls and their threads; `on_planning` calls `action`."""
 
     def __init__(self, action: Callable[[], object] = lambda: None) -> None:
         self.action = action
@@ -41,7 +41,7 @@ class RecordingCallbacks(RunCallbacks):
 
 
 class EndlessPlanning:
-    """Planning that goes on until it is interrupted."""
+    """Planning that runs until it is interrupted."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -107,7 +107,7 @@ def test_planning_can_be_interrupted(interrupt: Callable[[StopController], None]
 
 
 class MistakeError(Exception):
-    """What a callback of these tests raises."""
+    """Raised by callbacks of these tests."""
 
 
 def make_mistake() -> None:

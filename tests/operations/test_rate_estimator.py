@@ -12,7 +12,7 @@ from bulklink.operations.monitor import RateEstimator
 def estimator_after(
     seconds: float, per_second: float, estimator: RateEstimator | None = None
 ) -> RateEstimator:
-    """Look each half second while emails come in calls of twenty."""
+    """Sample every half second while emails are sent in calls of twenty."""
     estimator, emails_due = estimator or RateEstimator(), 0.0
     for _ in range(int(seconds * 2)):
         emails_due += per_second / 2

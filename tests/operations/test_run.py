@@ -1,4 +1,4 @@
-"""A job as a program runs it, against the emulator over a socket."""
+"""Jobs run by a program against the emulator over a socket."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def sum_of(calls: CallCounts) -> int:
 
 
 class RecordingCallbacks(RunCallbacks):
-    """Records what it is called with."""
+    """Records its calls."""
 
     def __init__(self, answer: bool | None = None) -> None:
         self.can_ask = answer is not None
@@ -93,7 +93,7 @@ async def test_callbacks_report_the_progress_of_a_run(
     assert settled[-1] == callbacks.progress_calls[-1].rows == 30
     metrics = callbacks.progress_calls[-1].metrics
     assert (metrics.credits_spent, metrics.max_in_flight) == (sum_of(summary.calls), 20)
-    # It was over too soon to tell how long it takes.
+    # The run ended before its rate was known.
     assert (metrics.rate, metrics.seconds_left) == (None, None)
 
 

@@ -1,4 +1,4 @@
-"""What a sample tells of the whole: an exact bound, and a draw without favourites."""
+"""The bound of a sample is exact, and its draw is uniform."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALLOWED = Fraction(1, 20)
 def probability_of_at_most(
     population: int, size: int, population_wrong: int, wrong: int
 ) -> Fraction:
-    """The chance that a sample has so many wrong ones or fewer, if there are `population_wrong`."""
+    """Return the probability of at most `wrong` wrong items in a sample."""
     ways = sum(
         comb(population_wrong, sample_wrong)
         * comb(population - population_wrong, size - sample_wrong)
@@ -58,7 +58,7 @@ def test_the_bound_holds_over_many_draws() -> None:
 
 
 def test_299_of_299_bound_one_percent() -> None:
-    # 0.99 to the 299th power is 0.0495: of a population without end, at most 1 % is wrong
+    # 0.99 to the 299th power is 0.0495: in an infinite population, at most 1 % is wrong
     assert max_wrong(10**7, 299, 0) == pytest.approx(99_690, abs=30)
     assert max_wrong(200_000, 299, 0) <= 2_000
     assert max_wrong(200_000, 298, 0) > max_wrong(200_000, 299, 0)

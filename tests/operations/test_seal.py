@@ -1,4 +1,4 @@
-"""What was sealed is what is sent: a changed plan, option, count, name or ledger is refused."""
+"""Only what was sealed is sent: a changed plan, option, count, name or ledger is refused."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _seal(tmp_path: Path, **options: Any) -> RunFolder:
 
 
 def _rewrite(folder: RunFolder, select: str) -> None:
-    """Replace the plan by a query of it, and give run.json the new file's hash."""
+    """Replace the plan by a query over it, and record the new file's hash in run.json."""
     changed = folder.path.parent / "changed.parquet"
     source = f"read_parquet({literal(str(folder.plan))}, file_row_number=true)"
     with duckdb.connect() as database:

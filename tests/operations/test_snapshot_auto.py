@@ -1,4 +1,4 @@
-"""What a run costs is forecast as a range, and links are read first where that is cheaper."""
+"""The cost of a run is forecast as a range, and links are read first if that is cheaper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stop is answered while a thread works, whatever it works at."""
+"""A stop is handled while any thread works."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ _ENDING = 1
 
 
 class StoppingThreads:
-    """Threads, one of which works until the event loop has answered a stop.
+    """Threads, one of which works until the event loop has handled a stop.
 
     Args:
         stop: stopped while the thread works.
-        number: number of the call, from 1, that goes to that thread; 0 for none.
+        number: number of the call, from 1, during which the stop comes; 0 for none.
 
     Attributes:
         calls: calls so far.
@@ -87,7 +87,7 @@ class StoppingThreads:
 
 @asynccontextmanager
 async def sample_once(sample: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Call `sample` before the block, so that each run gives threads the same calls."""
+    """Call `sample` once before the block, so that each run makes the same calls."""
     await sample()
     yield
 
@@ -95,7 +95,7 @@ async def sample_once(sample: Callable[[], Awaitable[object]]) -> AsyncIterator[
 async def send_plan(
     folder: RunFolder, asked: Job, connection: Connection, threads: StoppingThreads | None = None
 ) -> RunResult:
-    """Send what is left of a sealed plan."""
+    """Send the rest of a sealed plan."""
     environment: Environment = real_environment()
     stop = StopController()
     if threads is not None:
@@ -122,7 +122,7 @@ def _seal(path: Path) -> Job:
 
 
 async def _stop_at(number: int, path: Path) -> tuple[StoppingThreads, RunResult]:
-    """Send a plan, stopped at a call to a thread, and the rest of it."""
+    """Send a plan, stop it at a call to a thread, and send the rest."""
     asked = await off_loop(_seal, path)
     threads = StoppingThreads(StopController(), number)
     async with local_crm() as crm:
@@ -175,10 +175,10 @@ async def _fetch(path: Path, connection: Connection, **options: Any) -> bool:
 async def _stop_verb_at(
     number: int, verb: Callable[..., Awaitable[bool]], path: Path
 ) -> tuple[int, bool]:
-    """Send a plan, call a verb that is stopped at a call to a thread, and call it again.
+    """Send a plan, stop an operation at a call to a thread, and call it again.
 
     Returns:
-        Calls to threads, and whether the stop was too late to end the verb.
+        Calls to threads, and whether the stop was too late to end the operation.
     """
     asked = await off_loop(_seal, path)
     threads = StoppingThreads(StopController(), number)

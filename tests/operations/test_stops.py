@@ -1,4 +1,4 @@
-"""Errors that end a run from inside its tasks reach the user as they are."""
+"""Errors that end a run from inside its tasks reach the user unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECOND = str(int(CONTACT) + 1)
 
 @pytest.fixture
 def reversed_plan(tmp_path: Path) -> RunFolder:
-    """A sealed plan of two contacts whose rows were put in the wrong order, with its new hash."""
+    """A sealed plan of two contacts with its rows in the wrong order and a matching hash."""
     mapping = tmp_path / "two.csv"
     rows = [
         f"{contact},{OWNER},{message(n)},{DEAL},n,o\n"

@@ -1,4 +1,4 @@
-"""The timeline is cut into stretches that grow with the run; no run needs it."""
+"""The timeline consists of stretches that grow with the run, and is optional."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def totals(at: float, calls: int, waited: float = 0.0, answered_429: int = 0) ->
 
 
 class FakeRun:
-    """Looks at a run each half second: 20 emails and one call are done in it."""
+    """A run sampled every half second, with 20 emails and one call per sample."""
 
     def __init__(self, path: Path, before: float = 0.0) -> None:
         self.path = path
@@ -90,7 +90,7 @@ async def test_the_stretches_add_up_to_all_work(tmp_path: Path) -> None:
 
 
 async def test_five_days_make_about_a_thousand_lines(tmp_path: Path) -> None:
-    """Two hours more are few lines then: a stretch lasts 14 minutes."""
+    """Two more hours add few lines, because a stretch then lasts 14 minutes."""
     run = FakeRun(tmp_path / "timeline.jsonl", before=5 * 86_400.0)
     await run.advance(2 * 4 * 3600)
     assert len(run.end()) < 20

@@ -1,4 +1,4 @@
-"""What takes a row of a run back, for each way in which the run can have left it."""
+"""The undo step of a row, for each state that a run can leave it in."""
 
 from __future__ import annotations
 

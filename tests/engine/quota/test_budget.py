@@ -11,7 +11,7 @@ def spend(budget: Budget, calls: int) -> None:
         budget.start_call()
 
 
-def test_a_relink_needs_what_finishes_it_and_leaves_that_to_nobody_else() -> None:
+def test_a_relink_reserves_the_credits_that_complete_it() -> None:
     budget, hold = Budget(CreditLimits(per_invocation=5)), Reservation()
     spend(budget, 2)
     assert budget.shortage(3, daily_limited=False) is None
@@ -23,7 +23,7 @@ def test_a_relink_needs_what_finishes_it_and_leaves_that_to_nobody_else() -> Non
     assert budget.shortage(1, daily_limited=False) is None
 
 
-def test_what_finishes_a_relink_beyond_the_cap_is_counted_as_beyond() -> None:
+def test_calls_that_complete_relinks_beyond_the_limit_are_counted() -> None:
     budget, hold = Budget(CreditLimits(per_invocation=3)), Reservation()
     budget.take(hold, 2)
     budget.start_call()
@@ -33,7 +33,7 @@ def test_what_finishes_a_relink_beyond_the_cap_is_counted_as_beyond() -> None:
     assert (budget.overrun, budget.unreserved_finishes) == (2, 2)
 
 
-def test_what_an_answer_tells_is_less_what_left_after_its_call() -> None:
+def test_later_calls_are_subtracted_from_the_reported_credits() -> None:
     budget = Budget(CreditLimits(reserve=10))
     spend(budget, 8)
     budget.on_reported_left(5, 20)
@@ -57,14 +57,14 @@ def test_an_answer_without_credits_left_matters_only_after_a_recheck() -> None:
     assert budget.org_left is None
 
 
-def test_until_the_crm_tells_the_reserve_is_kept_by_counting() -> None:
+def test_without_a_report_the_reserve_lowers_the_daily_limit() -> None:
     budget = Budget(CreditLimits(per_day=90, reserve=20, per_day_if_unreported=80))
     assert budget.daily_limit == 80
     budget.on_reported_left(0, 500)
     assert budget.daily_limit == 90
 
 
-def test_the_credit_of_a_call_that_did_not_leave_is_free_again() -> None:
+def test_the_credit_of_an_unsent_call_is_returned() -> None:
     budget = Budget(CreditLimits(per_invocation=1))
     budget.take(None, 0)
     assert budget.shortage(1, daily_limited=False) is Shortage.INVOCATION
@@ -72,7 +72,7 @@ def test_the_credit_of_a_call_that_did_not_leave_is_free_again() -> None:
     assert budget.shortage(1, daily_limited=False) is None
 
 
-def test_what_can_still_be_spent_is_what_the_first_limit_leaves() -> None:
+def test_the_lowest_limit_determines_the_spendable_credits() -> None:
     assert Budget(CreditLimits(reserve=10)).spendable is None
     budget = Budget(CreditLimits(reserve=10))
     spend(budget, 5)
@@ -88,7 +88,7 @@ def test_what_can_still_be_spent_is_what_the_first_limit_leaves() -> None:
     assert budget.spendable == 0
 
 
-def test_an_outdated_report_of_credits_left_is_not_passed_on() -> None:
+def test_an_outdated_report_of_credits_left_is_not_used() -> None:
     budget = Budget(CreditLimits())
     spend(budget, 1)
     budget.on_reported_left(1, 100)

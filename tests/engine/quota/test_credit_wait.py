@@ -17,11 +17,11 @@ def remaining_seconds(seconds: float, steps: list[tuple[float, float]]) -> list[
     return remaining
 
 
-def test_it_ends_when_its_time_has_passed() -> None:
+def test_a_wait_ends_after_its_time() -> None:
     assert remaining_seconds(40, [(15, 15), (15, 15), (15, 15)]) == [25, 10, 0]
 
 
-def test_a_machine_that_slept_has_waited_meanwhile() -> None:
+def test_time_asleep_counts_as_waited() -> None:
     assert (
         remaining_seconds(
             9 * HOUR, [(CLOCK_CHECK_SECONDS, CLOCK_CHECK_SECONDS), (10 * HOUR, CLOCK_CHECK_SECONDS)]
@@ -30,7 +30,7 @@ def test_a_machine_that_slept_has_waited_meanwhile() -> None:
     )
 
 
-def test_a_clock_that_is_set_back_makes_it_no_longer() -> None:
+def test_a_clock_set_back_does_not_extend_the_wait() -> None:
     assert (
         remaining_seconds(
             60,
@@ -43,18 +43,18 @@ def test_a_clock_that_is_set_back_makes_it_no_longer() -> None:
     )
 
 
-def test_a_clock_that_is_set_back_again_and_again_does_not_make_it_wait_for_ever() -> None:
+def test_a_clock_set_back_repeatedly_does_not_extend_the_wait_forever() -> None:
     assert remaining_seconds(10 * CLOCK_CHECK_SECONDS, [(-HOUR, CLOCK_CHECK_SECONDS)] * 10)[-1] == 0
 
 
-def test_a_monotonic_clock_that_jumps_does_not_make_it_start_early() -> None:
+def test_a_jump_of_the_monotonic_clock_does_not_shorten_the_wait() -> None:
     assert (
         remaining_seconds(9 * HOUR, [(CLOCK_CHECK_SECONDS, 10 * HOUR)])[-1]
         == 9 * HOUR - CLOCK_CHECK_SECONDS
     )
 
 
-def test_both_clocks_wrong_at_once_pass_two_steps_at_most() -> None:
+def test_two_wrong_clocks_shorten_the_wait_by_at_most_two_steps() -> None:
     assert (
         remaining_seconds(9 * HOUR, [(-HOUR, 10 * HOUR)])[-1] >= 9 * HOUR - 2 * CLOCK_CHECK_SECONDS
     )

@@ -41,7 +41,7 @@ async def spend(budget: Budget, allowance: DailyAllowance, calls: int) -> None:
 
 
 @pytest.mark.parametrize("others", [0, 300])
-async def test_the_24_hour_allowance_is_what_neither_this_run_nor_others_spent(others: int) -> None:
+async def test_credits_spent_by_other_runs_reduce_the_allowance(others: int) -> None:
     day, budget = InMemoryDailyUsage(), Budget(CreditLimits(per_day=1000))
     allowance = DailyAllowance(budget, lambda: NOW)
     await allowance.open(day)
@@ -54,7 +54,7 @@ async def test_the_24_hour_allowance_is_what_neither_this_run_nor_others_spent(o
     await allowance.close()
 
 
-async def test_daily_usage_serves_one_request_at_a_time() -> None:
+async def test_daily_usage_gets_one_request_at_a_time() -> None:
     """Its file has one connection, and what is asked of it is asked in threads."""
 
     class Alone(InMemoryDailyUsage):
@@ -95,7 +95,7 @@ async def test_without_a_daily_limit_the_budget_has_no_limit() -> None:
     await allowance.close()
 
 
-async def test_a_credit_counts_in_the_minute_in_which_its_call_leaves() -> None:
+async def test_a_credit_counts_in_the_minute_in_which_its_call_starts() -> None:
     """A call can wait for its slot long after it took its credit."""
     day, time = InMemoryDailyUsage(), [NOW]
     gate = QuotaGate(

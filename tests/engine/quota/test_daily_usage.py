@@ -26,7 +26,7 @@ def take(
     return day.take(AllowanceRequest(minute, requested, 1, limit=daily_limit))
 
 
-def test_what_is_taken_is_gone_for_24_hours_and_then_back() -> None:
+def test_taken_credits_are_available_again_after_24_hours() -> None:
     day = DailyUsageFile(None, "org")
     assert [take(day, 100, daily_limit=150), take(day, 100, daily_limit=150)] == [15, 13]
     assert take(day, 1_000, daily_limit=28) == 0
@@ -34,7 +34,7 @@ def test_what_is_taken_is_gone_for_24_hours_and_then_back() -> None:
     assert take(day, 1, NOW + WINDOW_MINUTES + 1, daily_limit=28) == 1
 
 
-def test_near_the_limit_a_tenth_is_taken_so_that_others_find_some() -> None:
+def test_near_the_limit_only_a_tenth_is_granted() -> None:
     day = DailyUsageFile(None, "org")
     assert take(day, 50, daily_limit=10_000) == 50
     assert take(day, 50, daily_limit=150) == 10
@@ -42,7 +42,7 @@ def test_near_the_limit_a_tenth_is_taken_so_that_others_find_some() -> None:
     assert day.take(AllowanceRequest(NOW, 50, 3, limit=65)) == 0
 
 
-def test_what_is_given_back_can_be_taken_again_and_what_is_owed_is_counted_first() -> None:
+def test_returned_and_already_spent_credits_are_counted_first() -> None:
     day = DailyUsageFile(None, "org")
     take(day, 40, daily_limit=None)
     assert day.spent_by_minute(NOW) == [(NOW, 40)]
@@ -51,13 +51,13 @@ def test_what_is_given_back_can_be_taken_again_and_what_is_owed_is_counted_first
     assert take(day, 100, NOW + 5, daily_limit=17) == 0
 
 
-def test_orgs_are_counted_apart() -> None:
+def test_orgs_are_counted_separately() -> None:
     here = DailyUsageFile(None, "a")
     take(here, 100)
     assert DailyUsageFile(None, "b").spent_by_minute(NOW) == []
 
 
-def test_what_a_connection_spends_before_its_org_is_known_counts_for_the_org(
+def test_credits_spent_before_the_org_is_known_are_moved_to_it(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "credits.sqlite3"
@@ -80,7 +80,7 @@ def test_the_org_of_a_connection_is_remembered(tmp_path: Path) -> None:
     assert other_connection.spent_by_minute(NOW) == [(NOW, 8)]
 
 
-def test_a_connection_that_leads_to_another_org_now_counts_there(tmp_path: Path) -> None:
+def test_a_connection_that_changed_its_org_counts_for_the_new_org(tmp_path: Path) -> None:
     path = tmp_path / "credits.sqlite3"
     DailyUsageFile(path, "connection").take(AllowanceRequest(NOW, 7, 1, org="former"))
     day = DailyUsageFile(path, "connection")
@@ -90,7 +90,7 @@ def test_a_connection_that_leads_to_another_org_now_counts_there(tmp_path: Path)
     assert day.spent_by_minute(NOW) == [(NOW, 11)]
 
 
-def test_a_window_that_an_emulator_tells_is_kept_for_its_org(tmp_path: Path) -> None:
+def test_a_window_reported_by_an_emulator_is_stored_for_its_org(tmp_path: Path) -> None:
     path = tmp_path / "credits.sqlite3"
     day = DailyUsageFile(path, "connection")
     day.take(AllowanceRequest(NOW, 9, 1, org="emulator", window_minutes=2))
@@ -101,7 +101,7 @@ def test_a_window_that_an_emulator_tells_is_kept_for_its_org(tmp_path: Path) -> 
     assert free_at([(NOW, 9)], 9, next_run.window_minutes()) == (NOW + 3) * 60
 
 
-def test_a_clock_that_was_days_ahead_leaves_nothing_behind_for_ever() -> None:
+def test_credits_recorded_days_ahead_are_dropped() -> None:
     day = DailyUsageFile(None, "org")
     take(day, 500, NOW + 10 * WINDOW_MINUTES, daily_limit=None)
     assert day.spent_by_minute(NOW) == []
@@ -111,7 +111,7 @@ def test_a_clock_that_was_days_ahead_leaves_nothing_behind_for_ever() -> None:
     )
 
 
-def test_credits_are_free_again_after_24_hours() -> None:
+def test_free_at_returns_when_enough_credits_leave_the_window() -> None:
     spent = [(NOW, 10), (NOW + 3, 5)]
     assert free_at(spent, 10) == (NOW + WINDOW_MINUTES + 1) * 60
     assert free_at(spent, 11) == (NOW + WINDOW_MINUTES + 4) * 60
@@ -119,7 +119,7 @@ def test_credits_are_free_again_after_24_hours() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
-def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         path = tmp_path / "state" / "credits.sqlite3"
@@ -131,7 +131,7 @@ def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
         os.umask(before)
 
 
-def test_a_file_that_is_none_is_an_error_of_the_system(tmp_path: Path) -> None:
+def test_a_file_other_than_a_database_raises_an_os_error(tmp_path: Path) -> None:
     path = tmp_path / "credits.sqlite3"
     path.write_bytes(b"no database at all" * 100)
     with pytest.raises(OSError, match="not a database"):
@@ -145,7 +145,7 @@ def _spend(path: Path, results: multiprocessing.Queue[int]) -> None:
     results.put(total)
 
 
-def test_processes_that_take_at_the_same_time_take_no_more_than_there_is(tmp_path: Path) -> None:
+def test_concurrent_processes_do_not_exceed_the_limit(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     results: multiprocessing.Queue[int] = context.Queue()
     path = tmp_path / "credits.sqlite3"

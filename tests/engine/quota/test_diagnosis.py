@@ -38,7 +38,7 @@ from bulklink.zoho.throttling import ThrottleReason
         ({"reported_left": 4, "max_in_flight": 10}, RefusalCause.SUSPECTED),
     ],
 )
-def test_words_and_headers_tell_where_they_tell_anything(
+def test_wording_and_headers_decide_if_they_are_conclusive(
     known: dict[str, Any], cause: RefusalCause
 ) -> None:
     assert diagnose_refusal(RefusalEvidence(**known)) is cause
@@ -46,7 +46,7 @@ def test_words_and_headers_tell_where_they_tell_anything(
 
 @pytest.mark.parametrize("most", [1, 2, 5, 10, 25])
 @pytest.mark.parametrize("answer_text", ["", "for the past 24 hours"])
-def test_at_most_as_many_calls_are_wasted_as_may_be_in_flight(most: int, answer_text: str) -> None:
+def test_exhausted_credits_waste_at_most_max_in_flight_calls(most: int, answer_text: str) -> None:
     """Credits go while all calls are in flight, and no header tells: the worst case."""
     suspicion, wasted = (
         QuotaSuspicion(most, first_refusal_decides=False),
@@ -85,7 +85,7 @@ def refuse_then_succeed(suspicion: QuotaSuspicion, first: int, *, explained: boo
     return diagnosis.cause
 
 
-def test_a_refusal_that_too_many_in_flight_explain_raises_no_doubt() -> None:
+def test_a_refusal_explained_by_concurrency_raises_no_suspicion() -> None:
     assert (
         refuse_then_succeed(QuotaSuspicion(10, first_refusal_decides=False), 1, explained=True)
         is RefusalCause.IN_FLIGHT
@@ -96,7 +96,7 @@ def test_a_refusal_that_too_many_in_flight_explain_raises_no_doubt() -> None:
     )
 
 
-def test_doubts_that_come_to_nothing_are_not_raised_for_ever() -> None:
+def test_false_suspicions_are_raised_only_three_times() -> None:
     suspicion = QuotaSuspicion(10, first_refusal_decides=False)
     causes = [refuse_then_succeed(suspicion, 2 * n + 1, explained=False) for n in range(5)]
     assert causes == [RefusalCause.SUSPECTED] * 3 + [RefusalCause.IN_FLIGHT] * 2
@@ -105,7 +105,7 @@ def test_doubts_that_come_to_nothing_are_not_raised_for_ever() -> None:
 @pytest.mark.parametrize("most", [1, 2, 3, 5, 10, 25])
 @pytest.mark.parametrize("part", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize(("explained", "doubted"), [(True, 0), (False, 3), (True, 3)])
-def test_credits_that_go_during_a_probe_are_found_out_with_as_few_calls(
+def test_credits_exhausted_during_a_probe_waste_at_most_max_in_flight_calls(
     most: int, part: float, explained: bool, doubted: int
 ) -> None:
     """Calls that too many in flight explain are refused first, then those that leave alone."""
@@ -135,7 +135,7 @@ def test_credits_that_go_during_a_probe_are_found_out_with_as_few_calls(
     assert wasted <= most
 
 
-def test_a_call_that_left_after_a_refusal_and_got_through_clears_the_suspicion() -> None:
+def test_only_a_call_accepted_after_the_refusal_clears_the_suspicion() -> None:
     suspicion, busy = QuotaSuspicion(10, first_refusal_decides=False), Answer(429)
     for number in (1, 2, 3):
         suspicion.on_start(number)
@@ -151,7 +151,7 @@ def test_a_call_that_left_after_a_refusal_and_got_through_clears_the_suspicion()
     assert not suspicion.suspected
 
 
-def test_after_credits_were_out_one_refusal_is_enough_to_know() -> None:
+def test_after_exhausted_credits_one_refusal_decides() -> None:
     suspicion = QuotaSuspicion(10, first_refusal_decides=True)
     suspicion.on_start(1)
     suspicion.in_flight.discard(1)
@@ -161,7 +161,7 @@ def test_after_credits_were_out_one_refusal_is_enough_to_know() -> None:
     )
 
 
-def test_after_credits_ran_out_too_many_calls_in_flight_are_still_recognised() -> None:
+def test_after_exhausted_credits_concurrency_is_still_recognized() -> None:
     suspicion = QuotaSuspicion(10, first_refusal_decides=True)
     suspicion.on_start(1)
     suspicion.in_flight.discard(1)
@@ -174,9 +174,7 @@ def test_after_credits_ran_out_too_many_calls_in_flight_are_still_recognised() -
 
 @pytest.mark.parametrize("explained", [False, True])
 @pytest.mark.parametrize("retry_after", [None, 60.0])
-def test_a_suspicion_is_settled_in_time_beyond_what_the_server_asks_for(
-    explained: bool, retry_after: float | None
-) -> None:
+def test_a_suspicion_is_settled_in_bounded_time(explained: bool, retry_after: float | None) -> None:
     """However many calls may be in flight, and whatever the limiter would wait by itself."""
     suspicion, now, number = QuotaSuspicion(1_000, first_refusal_decides=False), 0.0, 0
     cause = RefusalCause.IN_FLIGHT

@@ -24,22 +24,22 @@ def after_probe(limit: AdaptiveLimit, at: float) -> AdaptiveLimit:
     return adaptive.on_accepted(limit, at, at + 0.5)
 
 
-def test_it_starts_at_the_configured_limit() -> None:
+def test_the_limit_starts_at_the_ceiling() -> None:
     assert adaptive.initial_limit(25).limit == 25
 
 
-def test_a_refusal_cuts_to_what_was_in_flight_beside_it() -> None:
+def test_a_refusal_cuts_the_limit_to_the_other_calls_in_flight() -> None:
     assert after_refusal(adaptive.initial_limit(10), in_flight=9, at=1.0).limit == 8
 
 
-def test_one_episode_cuts_to_a_half_at_most() -> None:
+def test_an_episode_cuts_the_limit_by_at_most_half() -> None:
     known = after_refusal(adaptive.initial_limit(10), in_flight=10, at=1.0)
     for _ in range(9):
         known = after_refusal(known, in_flight=10, at=1.1, left_at=0.9)
     assert known.limit == 5
 
 
-def test_all_wait_and_then_one_leaves_alone() -> None:
+def test_after_a_pause_a_single_probe_is_sent() -> None:
     known = after_refusal(adaptive.initial_limit(10), in_flight=10, at=1.0)
     assert not adaptive.may_start(known, 0, 1.01)
     assert adaptive.may_start(known, 0, 1.5)
@@ -50,13 +50,13 @@ def test_all_wait_and_then_one_leaves_alone() -> None:
     assert adaptive.may_start(adaptive.on_accepted(known, 1.5, 60.0), 0, 60.0)
 
 
-def test_retry_after_is_obeyed_with_a_second_more() -> None:
+def test_the_limit_pauses_for_retry_after_and_one_second() -> None:
     known = adaptive.on_refused(adaptive.initial_limit(10), 1.0, 10, 1.0, 30.0, 0.5)
     assert not adaptive.may_start(known, 0, 31.99)
     assert adaptive.may_start(known, 0, 32.0)
 
 
-def test_it_grows_back_from_a_half_by_one_a_success() -> None:
+def test_the_limit_grows_back_by_one_per_success() -> None:
     known = after_probe(after_refusal(adaptive.initial_limit(20), in_flight=17, at=1.0), 2.0)
     limits = [known.limit]
     for n in range(12):
@@ -66,7 +66,7 @@ def test_it_grows_back_from_a_half_by_one_a_success() -> None:
     assert limits[-1] == 16
 
 
-def test_upwards_it_tries_one_place_and_then_more_and_more() -> None:
+def test_slots_are_opened_faster_and_faster() -> None:
     known, at, opened = (
         AdaptiveLimit(ceiling=30, limit=10, known_good=10, next_increase_at=100.0),
         100.0,
@@ -108,12 +108,12 @@ def probe_until_accepted(limit: AdaptiveLimit, at: float, until: float) -> Adapt
 
 
 @pytest.mark.parametrize("seconds", [1.0, 4.0, 10.0, 20.0])
-def test_a_penalty_that_doubles_is_overtaken_before_a_call_gives_up(seconds: float) -> None:
+def test_pauses_outgrow_a_doubling_penalty_before_a_call_gives_up(seconds: float) -> None:
     known = after_refusal(adaptive.initial_limit(10), in_flight=10, at=1.0)
     assert probe_until_accepted(known, 1.0, 1.0 + seconds).paused_until < MAX_BUSY_SECONDS
 
 
-def test_the_next_episode_begins_with_the_penalty_that_was_learned() -> None:
+def test_the_next_episode_begins_with_the_learned_penalty() -> None:
     known = probe_until_accepted(
         after_refusal(adaptive.initial_limit(10), in_flight=10, at=1.0), 1.0, 11.0
     )
@@ -122,12 +122,12 @@ def test_the_next_episode_begins_with_the_penalty_that_was_learned() -> None:
     assert probe_until_accepted(again, 1_000.0, 1_010.0).paused_until == again.paused_until
 
 
-def test_refusals_of_a_server_that_bars_do_not_lower_what_is_known_to_be_good() -> None:
+def test_refusals_during_a_lockout_do_not_lower_the_known_good_limit() -> None:
     known = after_refusal(adaptive.initial_limit(20), in_flight=13, at=1.0)
     assert probe_until_accepted(known, 1.0, 11.0).known_good == 12
 
 
-def test_a_learned_penalty_decays_where_shorter_pauses_do() -> None:
+def test_a_learned_penalty_decays_while_shorter_pauses_suffice() -> None:
     known = probe_until_accepted(
         after_refusal(adaptive.initial_limit(10), in_flight=10, at=1.0), 1.0, 11.0
     )
@@ -143,14 +143,14 @@ def test_a_learned_penalty_decays_where_shorter_pauses_do() -> None:
 @pytest.mark.parametrize(
     ("in_flight", "left_at", "explained"), [(10, 1.0, False), (11, 1.0, True), (5, 0.5, True)]
 )
-def test_a_refusal_is_explained_beyond_what_is_good_and_beside_another_refusal(
+def test_exceeding_the_known_good_limit_or_an_earlier_refusal_explains_a_refusal(
     in_flight: int, left_at: float, explained: bool
 ) -> None:
     known = AdaptiveLimit(ceiling=20, limit=11, known_good=10, cut_at=0.7)
     assert adaptive.explains_refusal(known, left_at, in_flight) is explained
 
 
-def test_the_dearer_a_failed_probe_is_the_rarer_is_the_next() -> None:
+def test_costly_refusals_make_increases_rare() -> None:
     for seconds in (4.0, 10.0):
         known = probe_until_accepted(
             after_refusal(adaptive.initial_limit(10), in_flight=10, at=1.0), 1.0, 1.0 + seconds
@@ -169,7 +169,7 @@ def test_the_dearer_a_failed_probe_is_the_rarer_is_the_next() -> None:
         max_size=80,
     ),
 )
-def test_whatever_happens_it_stays_between_one_call_and_the_ceiling(
+def test_the_limit_always_stays_between_one_and_the_ceiling(
     ceiling: int, events: list[tuple[str, float, int]]
 ) -> None:
     known, now = adaptive.initial_limit(ceiling), 0.0

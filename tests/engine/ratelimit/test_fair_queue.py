@@ -37,63 +37,63 @@ def take_all(queue: FairQueue[str]) -> list[str]:
     return taken
 
 
-def test_the_oldest_goes_first_whichever_contact_it_is_of() -> None:
+def test_the_oldest_entry_of_any_contact_is_taken_first() -> None:
     queue = queue_of((1, "a"), (2, "b"), (3, "a"), (4, "c"))
     assert take_all(queue) == ["a1", "b2", "a3", "c4"]
 
 
-def test_a_call_that_waits_a_second_time_is_as_old_as_it_was() -> None:
+def test_a_call_that_waits_again_keeps_its_age() -> None:
     queue = queue_of((2, "b"), (3, "a"), (1, "a"))
     assert take_all(queue) == ["a1", "b2", "a3"]
 
 
-def test_a_contact_that_holds_its_share_lets_others_pass() -> None:
+def test_a_contact_with_its_full_share_is_skipped() -> None:
     queue = queue_of((1, "a"), (2, "a"), (3, "b"))
     assert queue.take({"a": 2}, 2) == "b3"
 
 
-def test_a_contact_that_holds_less_than_its_share_waits_for_nobody() -> None:
+def test_a_contact_with_less_than_its_share_is_not_skipped() -> None:
     queue = queue_of((1, "a"), (2, "b"))
     assert queue.take({"a": 1}, 2) == "a1"
 
 
-def test_what_was_passed_over_is_the_oldest_again_once_its_contact_holds_less() -> None:
+def test_a_skipped_entry_keeps_its_age() -> None:
     queue = queue_of((1, "a"), (2, "b"), (3, "b"))
     assert queue.take({"a": 1}, 1) == "b2"
     assert take_all(queue) == ["a1", "b3"]
 
 
-def test_where_all_hold_their_share_the_oldest_of_all_goes() -> None:
+def test_if_all_contacts_have_their_share_the_oldest_entry_is_taken() -> None:
     queue = queue_of((1, "b"), (2, "a"))
     assert queue.take({"a": 2, "b": 2}, 2) == "b1"
 
 
-def test_a_place_is_kept_for_a_contact_that_is_about_to_come_for_its_share() -> None:
+def test_nothing_is_taken_while_another_contact_may_claim_its_share() -> None:
     queue = queue_of((1, "a"), (2, "a"))
     assert queue.take({"a": 2}, 2, never) is None
     assert take_all(queue) == ["a1", "a2"]
 
 
-def test_a_waiter_that_withdrew_is_never_taken() -> None:
+def test_a_removed_entry_is_never_taken() -> None:
     queue = queue_of((1, "a"), (2, "b"), (3, "a"))
     queue.remove(1, "a")
     assert take_all(queue) == ["b2", "a3"]
 
 
-def test_after_a_waiter_withdrew_the_oldest_of_its_contact_still_goes_first() -> None:
+def test_after_a_removal_the_oldest_entry_of_the_contact_is_taken_first() -> None:
     # 2 waits a second time: it comes after 3, and is older.
     queue = queue_of((1, "a"), (3, "a"), (2, "a"))
     queue.remove(1, "a")
     assert take_all(queue) == ["a2", "a3"]
 
 
-def test_after_a_waiter_withdrew_its_contact_keeps_its_rank_among_others() -> None:
+def test_after_a_removal_the_contact_keeps_its_rank() -> None:
     queue = queue_of((1, "a"), (4, "a"), (2, "a"), (3, "b"))
     queue.remove(1, "a")
     assert queue.take({}, NO_LIMIT) == "a2"
 
 
-def test_the_last_waiter_of_a_contact_can_withdraw_and_the_contact_come_back() -> None:
+def test_a_contact_without_entries_can_be_added_again() -> None:
     queue = queue_of((1, "a"))
     queue.remove(1, "a")
     assert take_all(queue) == []
@@ -101,7 +101,7 @@ def test_the_last_waiter_of_a_contact_can_withdraw_and_the_contact_come_back() -
     assert take_all(queue) == ["a2"]
 
 
-def test_withdrawing_what_waits_no_more_changes_nothing() -> None:
+def test_removing_a_missing_entry_changes_nothing() -> None:
     queue = queue_of((1, "a"), (2, "b"))
     queue.remove(7, "a")
     queue.remove(7, "c")
@@ -109,7 +109,7 @@ def test_withdrawing_what_waits_no_more_changes_nothing() -> None:
     assert take_all(queue) == ["a1", "b2"]
 
 
-def test_it_counts_and_lists_those_that_wait() -> None:
+def test_the_queue_counts_and_lists_its_entries() -> None:
     queue = queue_of((1, "a"), (2, "b"), (3, "b"))
     queue.take({}, NO_LIMIT)
     queue.remove(3, "b")
@@ -147,7 +147,7 @@ STEPS = st.one_of(
     contact_ids=st.lists(st.sampled_from("aab"), min_size=8, max_size=8),
     steps=st.lists(STEPS, max_size=40),
 )
-def test_whatever_comes_and_withdraws_it_takes_what_a_plain_search_takes(
+def test_the_queue_takes_the_same_entries_as_a_plain_search(
     ages: list[int], contact_ids: list[str], steps: list[tuple[str, int, str | bool]]
 ) -> None:
     queue, obvious, counts = FairQueue[tuple[int, str]](), ObviousQueue(), Counter[str]()

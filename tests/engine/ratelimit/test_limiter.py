@@ -57,7 +57,7 @@ async def start_times(limiter: ConcurrencyLimiter, calls: int, seconds: float = 
 
 
 @pytest.mark.parametrize("rate", [0.5, 1, 7.5, 50, 500])
-async def test_no_second_has_more_starts_than_the_rate_and_none_is_lost(rate: float) -> None:
+async def test_calls_start_at_the_configured_rate(rate: float) -> None:
     began = await start_times(make_limiter(rate=rate), int(rate * 4) or 10)
     for n, moment in enumerate(began):
         within = sum(moment <= other < moment + 1 for other in began[n:])
@@ -65,7 +65,7 @@ async def test_no_second_has_more_starts_than_the_rate_and_none_is_lost(rate: fl
     assert len(began) / (began[-1] - began[0]) >= 0.99 * rate
 
 
-async def test_never_more_in_flight_than_allowed() -> None:
+async def test_calls_in_flight_never_exceed_the_limit() -> None:
     began = await start_times(make_limiter(in_flight=3), 12, seconds=1.0)
     assert [round(moment - began[0]) for moment in began] == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
 
@@ -77,7 +77,7 @@ async def refuse_call(limiter: ConcurrencyLimiter, retry_after: float | None = N
         limiter.report_refused(turn, retry_after)
 
 
-async def test_retry_after_is_obeyed_and_a_second_added() -> None:
+async def test_calls_wait_for_retry_after_and_one_second() -> None:
     async with make_limiter() as limiter:
         await refuse_call(limiter, 20.0)
         before = now()
@@ -94,7 +94,7 @@ async def test_retry_after_is_obeyed_and_a_second_added() -> None:
         (60.0, StatedLimit(100, 60.0), ["it allows 100 calls in 60 s", "the requested 60 s"]),
     ],
 )
-async def test_a_refusal_is_shown_with_the_limit_and_the_wait_that_it_states(
+async def test_the_notice_of_a_refusal_has_the_stated_limit_and_wait(
     retry_after: float | None, stated: StatedLimit | None, words: list[str]
 ) -> None:
     notices: list[str] = []
@@ -126,7 +126,7 @@ async def test_a_stop_ends_a_pause() -> None:
     assert now() - before < 2
 
 
-async def test_a_call_keeps_its_slot_for_the_time_it_is_told() -> None:
+async def test_a_call_keeps_its_slot_for_hold_after_seconds() -> None:
     async with make_limiter(in_flight=1) as limiter:
         async with limiter.attempt(limiter.new_call()) as attempt:
             await leave(limiter, attempt)
@@ -136,14 +136,14 @@ async def test_a_call_keeps_its_slot_for_the_time_it_is_told() -> None:
     assert 5.0 <= began - ended < 5.01
 
 
-async def test_what_the_block_raises_is_raised_as_it_is() -> None:
+async def test_an_error_in_the_limiter_block_is_raised_unchanged() -> None:
     with pytest.raises(StoppedError):
         async with make_limiter() as limiter:
             await refuse_call(limiter, 600.0)
             raise StoppedError
 
 
-async def test_after_a_refusal_one_call_leaves_until_it_is_answered_whoever_held_a_slot() -> None:
+async def test_after_a_refusal_a_single_call_is_sent_until_it_is_answered() -> None:
     """Calls that have a slot and wait for the rate when the refusal comes are sent back."""
     in_flight, most_in_flight, times = 0, 0, list[float]()
 
@@ -170,7 +170,7 @@ async def test_after_a_refusal_one_call_leaves_until_it_is_answered_whoever_held
     assert len(times) == 3
 
 
-async def test_a_probe_that_is_cancelled_before_it_leaves_is_followed_by_another() -> None:
+async def test_a_cancelled_probe_is_followed_by_another() -> None:
     async with make_limiter() as limiter:
         await refuse_call(limiter)
         await anyio.sleep(1.0)

@@ -63,7 +63,7 @@ WAITERS = st.sampled_from([1, 3, 50])
 
 @settings(deadline=None, max_examples=40)
 @given(per_second=RATES, waiters=WAITERS, late=st.sampled_from([0.0, 0.02, 0.3]))
-def test_no_second_has_more_starts_than_the_rate_however_late_the_clock_wakes(
+def test_the_rate_is_never_exceeded_even_on_a_late_loop(
     per_second: float, waiters: int, late: float
 ) -> None:
     seconds = max(4.0, 20 / per_second)
@@ -73,7 +73,7 @@ def test_no_second_has_more_starts_than_the_rate_however_late_the_clock_wakes(
 
 @settings(deadline=None, max_examples=40)
 @given(per_second=RATES, waiters=WAITERS, late=st.sampled_from([0.0, 0.001, 0.006]))
-def test_the_rate_is_used_though_the_clock_wakes_late(
+def test_the_rate_is_reached_even_on_a_late_loop(
     per_second: float, waiters: int, late: float
 ) -> None:
     seconds = max(4.0, 20 / per_second)
@@ -83,9 +83,7 @@ def test_the_rate_is_used_though_the_clock_wakes_late(
 
 @pytest.mark.parametrize("lateness", [0.0, 0.008])
 @pytest.mark.parametrize("per_second", [1, 10, 50, 500, 5000])
-def test_the_promise_holds_at_the_rates_that_people_ask_for(
-    per_second: float, lateness: float
-) -> None:
+def test_the_guarantee_holds_at_common_rates(per_second: float, lateness: float) -> None:
     seconds = 2.0 if per_second > 1000 else max(10.0, 200 / per_second)
     starts = run_on_late_loop(lambda: start_times(per_second, seconds, 100), lateness, 7)
     assert max_per_second(starts) <= per_second + max(1, per_second / 100)
@@ -93,7 +91,7 @@ def test_the_promise_holds_at_the_rates_that_people_ask_for(
 
 
 @given(per_second=st.floats(0.001, 10_000))
-def test_the_bucket_holds_a_call_and_never_more_than_the_promise(per_second: float) -> None:
+def test_the_capacity_is_at_least_one_call_and_keeps_the_guarantee(per_second: float) -> None:
     capacity = burst_capacity(per_second)
     assert capacity >= 1
     # A bucket lets at most as many start in a second as it leaks and holds.
@@ -106,7 +104,7 @@ def test_the_bucket_holds_a_call_and_never_more_than_the_promise(per_second: flo
     per_second=st.sampled_from([1, 7.5, 50]),
     late=st.sampled_from([0.0, 0.05]),
 )
-def test_calls_that_come_one_by_one_make_no_burst(
+def test_single_calls_after_gaps_do_not_exceed_the_rate(
     gaps: list[float], per_second: float, late: float
 ) -> None:
     async def one_by_one() -> Starts:
@@ -121,7 +119,7 @@ def test_calls_that_come_one_by_one_make_no_burst(
     assert max_per_second(starts) <= per_second + max(1, per_second / 100)
 
 
-async def test_a_stop_wakes_all_who_wait_for_their_slot() -> None:
+async def test_a_stop_wakes_all_waiting_calls() -> None:
     stop = StopController()
     rate, began, halted = RateLimiter(0.01, stop), now(), list[float]()
 
@@ -140,7 +138,7 @@ async def test_a_stop_wakes_all_who_wait_for_their_slot() -> None:
     assert max(halted) < 2
 
 
-async def test_a_gentle_stop_lets_a_call_that_completes_a_relink_wait_on() -> None:
+async def test_after_a_graceful_stop_a_call_that_completes_a_relink_keeps_waiting() -> None:
     stop = StopController()
     rate, starts = RateLimiter(0.5, stop), list[float]()
     began = now()
@@ -157,7 +155,7 @@ async def test_a_gentle_stop_lets_a_call_that_completes_a_relink_wait_on() -> No
     assert starts == pytest.approx([0.0, 2.0], abs=0.1)
 
 
-async def test_a_call_that_was_cancelled_takes_no_slot() -> None:
+async def test_a_cancelled_call_does_not_use_up_the_rate() -> None:
     rate, began = RateLimiter(1, StopController()), now()
     await rate.acquire()
     with anyio.move_on_after(0.5):

@@ -1,4 +1,4 @@
-"""What the page of a run says is what its folder holds: counts, rows, names, commands."""
+"""The report of a run agrees with its folder: counts, rows, names, commands."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CODES = ["INVALID_DATA", "NOT_ALLOWED", "not-listed", None]
 
 
 def result_of_row(row: int) -> Result:
-    """Return the result of a row: one of three fails, of several codes, some are in doubt."""
+    """Return the result of a row: a third fail with several codes, some are in doubt."""
     cells = ROWS[row - 1]
     if row % 3:
         return result(row, cells, Status.DONE)
@@ -64,7 +64,7 @@ def full_report(run: RunFolder) -> Report:
 
 
 def expected_failures() -> list[Result]:
-    """Return what failed or is in doubt, obviously."""
+    """Return the rows that failed or are in doubt, computed naively."""
     failures = [result_of_row(row) for row in range(2, MANY + 1) if row % 3 == 0]
     return [result(1, ROWS[0], Status.FAILED, "not-applied"), *failures]
 
@@ -75,7 +75,7 @@ def group_by(report: Report, field: str) -> Breakdown:
 
 
 def read_embedded_rows(report: Report) -> list[dict[str, Any]]:
-    """Return the rows that the page has, as it reads them."""
+    """Return the embedded rows as the page reads them."""
     read = msgspec.json.decode(report.embedded_rows or b"null")
     return [
         {
@@ -272,7 +272,7 @@ NAME = "Zebra"
 
 @pytest.fixture(scope="module")
 def marked_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run that has a marker in all that tells whose it is."""
+    """A run with a marker in all personal data."""
     folder = tmp_path_factory.mktemp(f"{NAME}-host")
     rows = [
         (*(f"{MARK}{n}" for n in range(4)), f"{NAME} owner", f"{NAME} deal", f"{NAME} note"),
