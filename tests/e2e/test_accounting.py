@@ -76,7 +76,7 @@ def key(cells: Row) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_rows_are_the_sum_of_the_counts_and_each_has_its_true_status(
+def test_counts_add_up_and_each_row_has_its_true_status(
     connected_command: Command, emulator: Emulator, contacts: list[Contact], seed: int
 ) -> None:
     chance = random.Random(seed)
@@ -103,7 +103,7 @@ def test_rows_are_the_sum_of_the_counts_and_each_has_its_true_status(
 
 
 @pytest.mark.parametrize("seed", [4, 5])
-def test_mixed_rows_end_as_the_crm_has_them(
+def test_results_of_mixed_rows_match_the_crm(
     connected_command: Command, emulator: Emulator, contacts: list[Contact], seed: int
 ) -> None:
     chance = random.Random(seed)

@@ -90,7 +90,7 @@ def files(
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_plan_is_sealed_sent_and_looked_at(
+def test_a_plan_is_sealed_sent_and_inspected(
     connected_command: Command, contact: Contact, emulator: Emulator, files: Files
 ) -> None:
     command, run = connected_command, files("-run")

@@ -64,7 +64,7 @@ def hostile_crm(standin: StandIn, world: World) -> tuple[StandIn, Contact]:
     return standin, contact
 
 
-def test_no_text_of_a_server_acts_in_any_command(
+def test_control_characters_of_a_server_are_escaped_in_every_command(
     bulklink: Command, hostile_crm: tuple[StandIn, Contact]
 ) -> None:
     standin, contact = hostile_crm
@@ -120,7 +120,7 @@ def test_no_text_of_a_server_acts_in_any_command(
     ids=lambda arguments: " ".join(arguments)[:30].encode("ascii", "backslashreplace").decode(),
 )
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["", "json"])
-def test_no_option_acts_in_a_message(
+def test_control_characters_of_options_are_escaped(
     connected_command: Command, arguments: tuple[str, ...], options: tuple[str, ...]
 ) -> None:
     result = connected_command(*arguments, *options)
@@ -136,7 +136,7 @@ def test_no_option_acts_in_a_message(
         *("JSON", "RUNS_DIR"),
     ],
 )
-def test_no_environment_variable_acts_in_a_message(
+def test_control_characters_of_environment_variables_are_escaped(
     connected_command: Command, contact: Contact, name: str
 ) -> None:
     write_mapping(connected_command.folder / "m.csv", rows(contact.free[:1], "7"))
@@ -161,7 +161,7 @@ def test_no_environment_variable_acts_in_a_message(
         "mapping = [\x1b]0;x\x07",
     ],
 )
-def test_no_key_or_value_of_a_job_file_acts_in_a_message(
+def test_control_characters_of_a_job_file_are_escaped(
     connected_command: Command, line: str
 ) -> None:
     hostile = json.dumps(HOSTILE, ensure_ascii=True)
@@ -173,7 +173,7 @@ def test_no_key_or_value_of_a_job_file_acts_in_a_message(
 
 
 @pytest.mark.parametrize("column", ["contact_id", "owner_id", "message_id", "deal_id", "Note"])
-def test_no_cell_or_header_of_a_mapping_acts_in_a_message(
+def test_control_characters_of_a_mapping_are_escaped(
     connected_command: Command, contact: Contact, column: str
 ) -> None:
     given = [{**row(contact.free[0], contact.a), column: HOSTILE.replace("\0", "")}]

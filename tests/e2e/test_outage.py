@@ -10,7 +10,7 @@ from tests.e2e.servers import ReceivedRequest, Reply, StandIn
 from tests.e2e.world import World
 
 
-def test_a_run_waits_for_the_time_of_its_option_and_a_resume_keeps_that(
+def test_a_run_waits_as_long_as_its_option_and_a_resume_keeps_it(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     ends: list[bool] = []

@@ -174,7 +174,7 @@ async def test_a_ledger_that_settles_rows_of_a_plan_not_sent_yet_is_refused(
     forged = line | {"row": 1, "status": "done", "code": None, "message_id": message(0)}
     with folder.ledger.open("a", encoding="utf-8") as file:
         file.write(json.dumps(forged) + "\n")
-    with pytest.raises(LedgerError, match="bytes were added to it"):
+    with pytest.raises(LedgerError, match="bytes were added to the ledger"):
         await apply(folder, connection)
 
 
