@@ -1,4 +1,4 @@
-"""Whatever a mapping holds, each row ends in exactly one status, the one that is true."""
+"""For any mapping, each row ends in exactly one status, the true one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ExpectedRows = list[tuple[Row, str, str | None]]
 
 
 def draw_rows(rng: random.Random, contacts: list[Contact]) -> ExpectedRows:
-    """Return a mapping of link rows with faults, conflicts and duplicates, judged by hand."""
+    """Return link rows with faults, conflicts and duplicates, and their expected statuses."""
     expected: ExpectedRows = []
     emails: list[tuple[Contact, Email]] = [
         (candidate, email)
@@ -53,7 +53,7 @@ def draw_rows(rng: random.Random, contacts: list[Contact]) -> ExpectedRows:
 
 
 def shuffle_rows(rng: random.Random, expected: ExpectedRows) -> ExpectedRows:
-    """Return the rows in another order, the first of each duplicate still the sent one."""
+    """Return the rows in another order; the first of duplicate rows is the one that is sent."""
     order = sorted(expected, key=lambda _: rng.random())
     seen_keys: set[tuple[str, ...]] = set()
     reordered: ExpectedRows = []
@@ -71,7 +71,7 @@ def shuffle_rows(rng: random.Random, expected: ExpectedRows) -> ExpectedRows:
 
 
 def key(cells: Row) -> tuple[str, ...]:
-    """Return what makes two rows duplicates."""
+    """Return the key that duplicate rows have in common."""
     return tuple(cells[name] for name in ("contact_id", "owner_id", "message_id", "deal_id"))
 
 

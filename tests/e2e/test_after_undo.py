@@ -1,4 +1,4 @@
-"""What export, history, check and forget make of a run that was undone, and of its undo."""
+"""Export, history, check and forget of an undone run and of its undo."""
 
 from __future__ import annotations
 

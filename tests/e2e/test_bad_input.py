@@ -1,4 +1,4 @@
-"""Bad input: what is wrong, where, and what to do; an exit code; never a traceback."""
+"""Bad input is reported with message, place, advice and exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def line(contact: str = CONTACT.id, *, at: int = 0, deal: str = CONTACT.a) -> st
 
 @dataclass(frozen=True)
 class Case:
-    """A command that is refused: how it is given, and what the refusal must say."""
+    """A refused command and the expected texts of its refusal."""
 
     arguments: tuple[str, ...] = ("link", "m.csv")
     content: str | bytes | None = as_csv(GOOD)
@@ -154,7 +154,7 @@ CASES = {
 
 
 def prepare_folder(folder: Path, case: Case) -> Command:
-    """Return a command in a folder with all that the cases name."""
+    """Return a command in a folder with the files of the cases."""
     folder.mkdir()
     (folder / "folder").mkdir()
     (folder / "file").write_text("kept\n", "utf-8")
@@ -307,7 +307,7 @@ async def _not_found(_: ReceivedRequest) -> Reply | None:
 
 @pytest.fixture(scope="module")
 def scripted_crm() -> Iterator[StandIn]:
-    """Serve one contact; each test scripts what is answered."""
+    """Serve one contact; each test scripts the answers."""
     world = World()
     contact: Contact = world.add(free=6, linked=2)
     assert contact == CONTACT

@@ -28,7 +28,7 @@ QUICK = ("--settle-after", "0", "--rate", "off", "--json", "--run-dir", "here")
 def prepare_run(
     bulklink: Command, world: World, contacts: int = 12, emails_per_contact: int = 20
 ) -> Command:
-    """Write a mapping of contacts with so many emails each, on no deal; names are not looked up."""
+    """Write a mapping of contacts with n emails each, on no deal, without look-ups of names."""
     world_contacts = [world.add(free=emails_per_contact) for _ in range(contacts)]
     write_mapping(bulklink.folder / "m.csv", free_rows(world_contacts))
     return bulklink.with_env(BULKLINK_NO_NAMES="1")
@@ -44,7 +44,7 @@ def ignore_links(standin: StandIn, share: int = 20) -> Script:
 
 
 def read_canary_record(run: AuditedRun) -> dict[str, Any]:
-    """Return what run.json keeps of the canary."""
+    """Return the canary in run.json."""
     return dict(json.loads((run.folder / "run.json").read_text("utf-8"))["canary"])
 
 
@@ -182,7 +182,7 @@ def test_the_user_is_prompted_after_a_canary_that_did_not_pass(
 
 
 def stop_by_canary(bulklink: Command, standin: StandIn, world: World) -> Command:
-    """Send a run of 6 emails whose canary of 3 does not pass; the server is sound afterwards."""
+    """Send a run of 6 emails whose canary of 3 fails; the server works afterwards."""
     command = prepare_run(bulklink, world, 2, 3).with_env(**standin.env())
     standin.script = ignore_links(standin, 1)
     result = command("link", "m.csv", *QUICK, "--canary", "3", "--snapshot")

@@ -1,4 +1,4 @@
-"""`bulklink status --check`: what it proves of a real run, and what it finds."""
+"""`bulklink status --check`: checks of real runs, and their differences."""
 
 from __future__ import annotations
 

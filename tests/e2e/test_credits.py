@@ -27,7 +27,7 @@ CONTACTS = 12
 
 @pytest.fixture
 def local_emulator(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    """Serve contacts with an email each to link and to relink, as the test's options say."""
+    """Serve contacts with an email each to link and to relink, with the test's options."""
     world = World()
     for _ in range(CONTACTS):
         world.add(free=1, linked=1)

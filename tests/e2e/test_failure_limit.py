@@ -1,4 +1,4 @@
-"""Too many failures: the run stops before it does the same to every email, and says why."""
+"""A run with too many failures stops early and explains why."""
 
 from __future__ import annotations
 

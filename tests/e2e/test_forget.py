@@ -1,4 +1,4 @@
-"""`bulklink forget`: what a run can still do without the user's columns and names."""
+"""`bulklink forget`: runs without the user's columns and names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts that act in a terminal, from wherever they come: no command lets one through."""
+"""Every command escapes control characters in texts from any source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILE = HOSTILE.replace("/", "").replace("\0", "")[:80]
 
 
 def assert_harmless(result: CommandResult) -> None:
-    """Check that nothing on the screen acts, but line breaks and styles of our own."""
+    """Check that the screen has no control characters except line breaks and our own styles."""
     shown = without_styles(result.output).replace("\r\n", "\n")
     assert find_acting_characters(shown) == [], shown
     assert "error: faked" not in shown.splitlines()
@@ -27,7 +27,7 @@ def assert_harmless(result: CommandResult) -> None:
 
 
 def hostile_pages(request: ReceivedRequest, contact: Contact) -> Reply | None:
-    """Answer each request for texts with ones that act."""
+    """Answer each request with texts that have control characters."""
     match request.kind:
         case "org":
             org = {"id": "58", "company_name": HOSTILE, "type": HOSTILE}
@@ -54,7 +54,7 @@ def hostile_pages(request: ReceivedRequest, contact: Contact) -> Reply | None:
 
 @pytest.fixture
 def hostile_crm(standin: StandIn, world: World) -> tuple[StandIn, Contact]:
-    """Return a CRM whose texts all act, and its contact."""
+    """Return a CRM whose texts have control characters, and its contact."""
     contact = world.add(free=1, linked=1)
 
     async def script(request: ReceivedRequest) -> Reply | None:

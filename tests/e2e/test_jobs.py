@@ -1,4 +1,4 @@
-"""The shipped jobs do what their comments say, and a wrong job file says where it is wrong."""
+"""The shipped jobs work as documented, and errors in a job file are located."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHIPPED = ["bulk_correction", "data_migration", "load_run"]
 
 @pytest.fixture
 def job_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    """Serve the world that a job is shipped with."""
+    """Serve the world of a shipped job."""
     with serve_world_file(JOBS / request.param / "world.json") as emulator:
         yield emulator
 

@@ -1,4 +1,4 @@
-"""What Zoho may answer: each message gets a true status, and the run ends as promised."""
+"""For every answer of Zoho, each message gets a true status and the run ends as documented."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.e2e.world import Contact, World
 
 
 def reply_from(number: int, kind: str, reply: Reply) -> Script:
-    """Answer so from the nth request of a kind on."""
+    """Return a script that sends a reply from the nth request of a kind on."""
 
     async def script(request: ReceivedRequest) -> Reply | None:
         return reply if request.kind == kind and request.number >= number else None
@@ -207,7 +207,7 @@ BAD = 1
 
 @dataclass(frozen=True)
 class TroubledRun:
-    """One run in which each contact's first call got an answer of its own kind of trouble."""
+    """A run in which each contact's first call gets another kind of faulty answer."""
 
     run: AuditedRun
     standin: StandIn
@@ -230,7 +230,7 @@ class TroubledRun:
 
 @pytest.fixture(scope="module")
 def troubled_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TroubledRun]:
-    """Run all troubles side by side: settling each by a read takes two seconds."""
+    """Run all faults concurrently, because settling each by a read takes two seconds."""
     world = World()
     unclear = {f"{name}-{how}": world.add(free=4) for name in SHAPES for how in ("applied", "lost")}
     late = {f"link-{name}": world.add(free=3) for name in TROUBLE}

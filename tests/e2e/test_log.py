@@ -1,4 +1,4 @@
-"""`--log FILE`: a line for each request, and nothing in it that is secret."""
+"""`--log FILE`: one line per request, without secrets."""
 
 from __future__ import annotations
 

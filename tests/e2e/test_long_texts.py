@@ -1,4 +1,4 @@
-"""Texts of the CRM that are longer than Zoho's: none is kept whole, none is sent cut."""
+"""Texts of the CRM beyond Zoho's limits are truncated when stored and never sent truncated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options, environment and job file: each says the same, the nearer one wins."""
+"""Options, environment and job file are equivalent, in this order of precedence."""
 
 from __future__ import annotations
 

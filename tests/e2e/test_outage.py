@@ -1,4 +1,4 @@
-"""A CRM that stops answering: the run waits, then stops with its rows pending, and is resumed."""
+"""If the CRM stops answering, the run waits, then stops with pending rows and can be resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`plan --look-up-names`: names are part of the plan that is approved, and of its page."""
+"""`plan --look-up-names`: names become part of the approved plan and its page."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def planned(folder: Path) -> list[tuple[str, ...]]:
 
 
 def kinds(standin: StandIn) -> list[str]:
-    """Return what the API was asked for, but for tokens."""
+    """Return the kinds of requests, except for tokens."""
     return [request.kind for request in standin.requests if request.kind != "token"]
 
 
 def is_left_empty(run_dir: Path) -> bool:
-    """Return whether a folder is as it may be given as run folder again."""
+    """Return whether a folder can be used as a run folder again."""
     return not run_dir.exists() or not any(run_dir.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""What a person sees of a run while it goes on, at terminals of 60 and of 200 columns."""
+"""The live view of a run at terminals of 60 and 200 columns."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def run(
 
 
 def drawn_parts(run: WatchedCommand) -> list[list[str]]:
-    """Return what was drawn in each picture of the run: from the line with the bar on."""
+    """Return the drawn lines in each screen of the run, from the line with the bar on."""
     return [
         picture[index:]
         for picture in run.screens

@@ -1,4 +1,4 @@
-"""`bulklink report`: the page of a run, of its undo, and of a run that was forgotten."""
+"""`bulklink report`: the pages of a run, its copy, its undo and a forgotten run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reaches the server: the documented requests, and no more of them than needed."""
+"""The server receives only documented requests, and no more than needed."""
 
 from __future__ import annotations
 

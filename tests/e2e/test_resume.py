@@ -1,4 +1,4 @@
-"""Going on with a run: after a kill, a full disk or a refusal, here or on another machine."""
+"""Resuming a run after a kill, a full disk or a refusal, here or on another machine."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ QUICK = ("--settle-after", "0", "--rate", "off")
 def run_held_in_flight(
     bulklink: Command, standin: StandIn, world: World, op: str, kind: str, contacts: int = 20
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a run and yield it once calls of a kind are held in flight; afterwards none is."""
+    """Start a run and yield it while calls of a kind are held in flight."""
     world_contacts = [world.add(free=20, linked=5) for _ in range(contacts)]
     standin.script = hold_calls(standin, kind, after=HELD)
     mapping_rows = [line for contact in world_contacts for line in rows(contact.emails, contact.b)]
@@ -95,7 +95,7 @@ def test_a_torn_last_line_is_moved_to_its_own_file(
     result = bulklink.with_env(**standin.env())("resume", "here", "--json", *QUICK)
     audit_run(result, bulklink.folder, 250)
     torn = (bulklink.folder / "here" / "ledger.torn").read_bytes()
-    # The kill can have torn a line of its own, to which this one was added.
+    # The kill may have torn a line itself, to which this line was added.
     assert torn.endswith(b'{"event":"result","ts":"20\n')
 
 
@@ -152,7 +152,7 @@ def test_a_finished_run_is_left_unchanged_and_exits_by_its_counts(
 
 
 def _refuse_message(message: str, times: int) -> Script:
-    """Return a script that refuses one email by name so many times."""
+    """Return a script that refuses one email n times."""
     times_left = [times]
 
     async def refuse(request: ReceivedRequest) -> Reply | None:
@@ -378,5 +378,5 @@ def test_two_concurrent_processes_request_one_token(
 
 
 def _tokens(emulator: Emulator) -> int:
-    """Return how often the emulator was asked for a token."""
+    """Return the number of token requests to the emulator."""
     return int(emulator.state()["calls"].get("token", 0))

@@ -1,4 +1,4 @@
-"""The run folder: private, complete, readable by other programs; and it holds no secret."""
+"""The run folder is private, complete, readable by other programs and free of secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main job: a mapping goes in, the emails are on their deals, the ledger says so."""
+"""Sending a mapping puts its emails on their deals and records this in the ledger."""
 
 from __future__ import annotations
 

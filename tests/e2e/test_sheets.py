@@ -1,4 +1,4 @@
-"""Workbooks on the command line, in job files and for a fetch: which sheet, and hidden rows."""
+"""Workbooks on the command line, in job files and for a fetch: sheet and hidden rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals: calls in flight are finished and recorded, or the run stops at once."""
+"""Signals finish and record calls in flight, or stop the run immediately."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_a_call_is_on_disk_before_it_is_sent(
 
 @pytest.fixture(scope="module")
 def million_row_mapping(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a mapping of a million messages, shuffled, every tenth of them there twice."""
+    """Return a mapping of a million shuffled messages, every tenth of them duplicated."""
     path = tmp_path_factory.mktemp("million") / "m.csv"
     with path.open("w", encoding="utf-8") as file:
         file.write("contact_id,owner_id,message_id,deal_id\n")
@@ -189,7 +189,7 @@ def test_planning_stops_within_two_seconds_at_any_step_and_leaves_no_run_folder(
 
 
 def appeared(folder: Path, pattern: str) -> None:
-    """Wait until there is a file or folder of this name."""
+    """Wait until a file or folder of this name exists."""
     until = time.monotonic() + 40
     while not any(folder.glob(pattern)):
         assert time.monotonic() < until, pattern

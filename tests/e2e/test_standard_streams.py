@@ -42,7 +42,7 @@ def run_in_shell(command: Command, redirection: str, *arguments: str) -> Command
 
 @pytest.fixture
 def sent(connected_command: Command, contact: Contact) -> Command:
-    """Return a command in whose folder a run was sent."""
+    """Return a command whose folder has a finished run."""
     write_mapping(connected_command.folder / "m.csv", rows(contact.free[:2], contact.a))
     assert connected_command("link", "m.csv", "--run-dir", "run").code == 0
     return connected_command
@@ -52,7 +52,7 @@ def sent(connected_command: Command, contact: Contact) -> Command:
 def test_a_run_is_sent_and_recorded_without_standard_streams(
     connected_command: Command, contact: Contact, closed: str
 ) -> None:
-    """The ledger is not opened in the place of a closed stream, so nothing is written into it."""
+    """The ledger is not opened on the descriptor of a closed stream."""
     write_mapping(connected_command.folder / "m.csv", rows(contact.free[:2], contact.a))
     arguments = ("link", "m.csv", "--run-dir", "run", "--yes")
     assert run_in_shell(connected_command, closed, *arguments).code == 0
@@ -107,7 +107,7 @@ def test_an_unreadable_standard_input_is_reported(sent: Command) -> None:
 
 @pytest.fixture(params=["utf-8", "ascii"])
 def in_locale(request: pytest.FixtureRequest, bulklink: Command) -> Command:
-    """Return the command beside mappings with such names, in a locale of UTF-8 or of ASCII."""
+    """Return the command next to mappings with such names, in a UTF-8 or ASCII locale."""
     for name in (b"caf\xc3\xa9", b"\xff[x]"):
         path = Path(bulklink.folder, os.fsdecode(name) + ".csv")
         path.write_text("contact_id,owner_id,message_id,deal_id\n1,2,ab,3\n")

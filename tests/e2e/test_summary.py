@@ -1,4 +1,4 @@
-"""The summary adds up by op and status, explains what failed, and ends with what to type next."""
+"""The summary adds up by op and status, explains failures, and suggests next commands."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def refuse_first_links(standin: StandIn) -> Script:
 
 
 def prepare_failing_run(bulklink: Command, standin: StandIn, world: World) -> Command:
-    """Write a mixed mapping of which eleven links are refused, and one row has no op."""
+    """Write a mixed mapping with eleven refused links and a row without an op."""
     contact = world.add(free=20, linked=5)
     standin.script = refuse_first_links(standin)
     mapping_rows = [
@@ -52,7 +52,7 @@ RUN = ("run", "m.csv", "--on-invalid", "skip", "--max-failures", "off", "--run-d
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """Yield the commands to type that a summary ends with."""
+    """Yield the suggested commands at the end of a summary."""
     for line in text.splitlines():
         if line.startswith("  bulklink "):
             yield shlex.split(line)[1:]

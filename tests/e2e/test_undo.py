@@ -1,4 +1,4 @@
-"""`bulklink undo`: every email that a run changed goes back, and no other."""
+"""`bulklink undo` restores every email that a run changed, and no other."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_the_undo_names_its_run_and_its_rows(
     assert [undo["run_dir"] for undo in undone["undone_by"]] == [str(back.folder)]
     assert sorted(back.plan("source_row")) == [("1",), ("2",), ("3",)]
     assert scripted_command("status", "back", "--check").code == 0
-    # The names are those of the snapshot: only the owner had to be looked up.
+    # The deal names come from the snapshot: only the owner had to be looked up.
     assert [seen.kind for seen in standin.requests_of("deals", "users")] == ["users"]
 
 
@@ -235,7 +235,7 @@ def test_an_undo_restores_a_relink_that_could_not_be_put_back(
 def link_with_lost_answer(
     scripted_command: Command, standin: StandIn, contact: Contact
 ) -> AuditedRun:
-    """Link without a snapshot; the answer of the first call is lost, and its email was so."""
+    """Link without a snapshot; the answer to the first call is lost, its email already linked."""
 
     async def lose(request: ReceivedRequest) -> Reply | None:
         if request.kind == "link" and request.number == 1:

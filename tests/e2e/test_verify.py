@@ -1,4 +1,4 @@
-"""`bulklink verify`: is every email where the ledger says it is?"""
+"""`bulklink verify` compares the deals of emails with the ledger."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ QUICK = ("--settle-after", "0", "--rate", "off")
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    """Return what is in verify.jsonl."""
+    """Return the lines of verify.jsonl."""
     content = (folder / "here" / "verify.jsonl").read_bytes()
     return [json.loads(line) for line in content.splitlines()]
 
@@ -52,7 +52,7 @@ def run_mapping(bulklink: Command, standin: StandIn, op: str, contacts: list[Con
 
 
 def verify_run(command: Command, *arguments: str) -> CommandResult:
-    """Verify the run, having checked that ledger and run.json stay as they are."""
+    """Verify the run, and check that ledger and run.json stay unchanged."""
     run_folder = command.folder / "here"
     before = [(run_folder / name).read_bytes() for name in ("ledger.jsonl", "run.json")]
     result = command("verify", "here", "--json", *QUICK, *arguments)

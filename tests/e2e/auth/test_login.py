@@ -1,4 +1,4 @@
-"""`bulklink auth login`: what it takes, what each fault says, what is stored."""
+"""`bulklink auth login`: inputs, errors, stored files."""
 
 from __future__ import annotations
 

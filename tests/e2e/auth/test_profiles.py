@@ -1,4 +1,4 @@
-"""Profiles: which one a command uses, and the defaults that it holds."""
+"""Profiles: their selection and their default options."""
 
 from __future__ import annotations
 

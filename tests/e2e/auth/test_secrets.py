@@ -1,4 +1,4 @@
-"""Secrets are in their stores, and on no screen and in no other file."""
+"""Secrets are only in their stores, never on a screen or in another file."""
 
 from __future__ import annotations
 

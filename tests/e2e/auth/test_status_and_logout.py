@@ -1,4 +1,4 @@
-"""`bulklink auth status` and `logout`: whether it works, and what is left of it."""
+"""`bulklink auth status` and `logout`: working profiles, removed profiles."""
 
 from __future__ import annotations
 
