@@ -116,8 +116,8 @@ def test_runs_are_completed_from_the_folder_in_the_environment_or_the_option(
 @pytest.mark.parametrize("shell", SHELLS)
 def test_completion_never_prints_errors_into_the_prompt(folder: Path, shell: str) -> None:
     for words, place in (("bulklink link", "x"), ("", ""), ('bulklink link "', "2")):
-        asked = {"_BULKLINK_COMPLETE": f"{shell}_complete", "COMP_WORDS": words}
-        assert Command(folder, {**asked, "COMP_CWORD": place})().err == ""
+        variables = {"_BULKLINK_COMPLETE": f"{shell}_complete", "COMP_WORDS": words}
+        assert Command(folder, {**variables, "COMP_CWORD": place})().err == ""
     assert Command(folder, {"_BULKLINK_COMPLETE": "tcsh_complete"})().output == ""
 
 

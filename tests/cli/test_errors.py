@@ -85,8 +85,8 @@ def test_a_missing_command_shows_the_help_and_is_a_usage_error(bulklink: Command
         result = bulklink(*words)
         assert (result.code, result.out) == (ExitCode.REFUSED, "")
         assert result.err.startswith("Usage: bulklink")
-    asked = bulklink.with_env(BULKLINK_JSON="yes")()
-    assert asked.error["message"] == "A command is missing."
+    json_result = bulklink.with_env(BULKLINK_JSON="yes")()
+    assert json_result.error["message"] == "A command is missing."
 
 
 def test_a_closed_reader_ends_the_command_quietly(bulklink: Command) -> None:

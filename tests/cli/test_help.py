@@ -93,23 +93,25 @@ def test_help_usage_errors_and_completion_import_no_heavy_modules() -> None:
 def test_commands_without_a_connection_do_not_import_the_http_client(tmp_path: Path) -> None:
     mapping, run = tmp_path / "m.csv", tmp_path / "run"
     mapping.write_text("contact_id,owner_id,message_id,deal_id\n1,2,m,3\n")
-    asked = (
+    command_lines = (
         f"plan --op link {mapping} --run-dir {run}",
         f"status {run}",
         f"export {run} -o {tmp_path / 'rows.csv'}",
         f"report {run}",
         f"history m --runs-dir {tmp_path}",
     )
-    output, modules = run_and_list_modules(asked, ())
+    output, modules = run_and_list_modules(command_lines, ())
     assert (tmp_path / "rows.csv").exists(), output
     assert (run / "report.html").exists(), output
     assert "aiohttp" not in modules
 
 
-def run_and_list_modules(asked: Sequence[str], typed: Sequence[str]) -> tuple[bytes, set[str]]:
+def run_and_list_modules(
+    command_lines: Sequence[str], typed: Sequence[str]
+) -> tuple[bytes, set[str]]:
     """Run commands and completions in one process; return its output and imported modules."""
     process = subprocess.run(
-        [sys.executable, "-c", _IMPORTED, json.dumps(asked), json.dumps(typed)],
+        [sys.executable, "-c", _IMPORTED, json.dumps(command_lines), json.dumps(typed)],
         capture_output=True,
         timeout=50,
         check=True,

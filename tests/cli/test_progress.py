@@ -155,9 +155,9 @@ def test_a_closed_terminal_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("TERM", "xterm")
     drawing = ProgressScreen("bar")
     monkeypatch.setattr(sys, "stderr", Gone())
-    for one in (progress_screen, drawing):
-        with one.callbacks:
-            one.advance(20)
+    for display in (progress_screen, drawing):
+        with display.callbacks:
+            display.advance(20)
             note("Nobody reads this.")
 
 

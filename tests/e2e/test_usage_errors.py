@@ -146,7 +146,7 @@ def no_connection(path: str, command: click.Command, typed: list[str]) -> Made:
     if any(param.name == "log" for param in command.params) and "auth" not in typed:
         look_up = (
             ("--look-up-names",) if command.name == "plan" else ()
-        )  # else it opens no connection
+        )  # otherwise it opens no connection
         words = (*typed, *look_up, *required_words(command))
         yield "no data centre", Mistake(words, "config", ("BULKLINK_DC",), env=())
         yield (

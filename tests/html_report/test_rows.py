@@ -50,11 +50,11 @@ def test_rows_are_read_back_unchanged_in_the_order_of_the_mapping(
     kept = EmbeddedRows(zone=UTC)
     kept.add(row(n, code=code, text=text, deal=deal) for n, (code, text, deal) in rows.items())
     found = read_rows(kept) if rows else []
-    assert [one["row"] for one in found] == sorted(rows)
-    assert [(one["code"], one["text"], one["deal"]) for one in found] == [
+    assert [entry["row"] for entry in found] == sorted(rows)
+    assert [(entry["code"], entry["text"], entry["deal"]) for entry in found] == [
         tuple(cell and escape_controls(cell) for cell in rows[n]) for n in sorted(rows)
     ]
-    assert all(one["time"] == "2026-11-22 10:15:00+00:00" for one in found)
+    assert all(entry["time"] == "2026-11-22 10:15:00+00:00" for entry in found)
 
 
 @given(st.integers(0, 5_000), st.text(min_size=1, max_size=40))
@@ -68,7 +68,7 @@ def test_rows_stay_within_the_size_limit(most: int, text: str) -> None:
 def test_the_first_rows_are_kept() -> None:
     kept = EmbeddedRows(2000, UTC)
     kept.add(map(row, range(100, 0, -1)))
-    found = [one["row"] for one in read_rows(kept)]
+    found = [entry["row"] for entry in read_rows(kept)]
     assert 5 < len(found) < 30
     assert found == sorted(range(100, 100 - len(found), -1))
     assert kept.count("code", "INVALID_DATA", refused=False) == len(found)

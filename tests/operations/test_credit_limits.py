@@ -14,7 +14,7 @@ from bulklink.zoho.lookup_responses import Org
 
 
 @pytest.mark.parametrize(
-    ("asked", "quota", "limits"),
+    ("options", "quota", "limits"),
     [
         ({}, 50_000, CreditLimits()),
         ({"max_credits": 9}, None, CreditLimits(per_invocation=9)),
@@ -39,9 +39,9 @@ from bulklink.zoho.lookup_responses import Org
     ],
 )
 def test_the_reserve_is_kept_from_the_orgs_credits_or_else_from_credits_per_day(
-    asked: dict[str, Any], quota: int | None, limits: CreditLimits
+    options: dict[str, Any], quota: int | None, limits: CreditLimits
 ) -> None:
-    assert credit_limits(Job(mappings=(), **asked), quota) == limits
+    assert credit_limits(Job(mappings=(), **options), quota) == limits
 
 
 def test_the_orgs_credits_are_those_of_its_edition_and_users() -> None:

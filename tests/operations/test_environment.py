@@ -87,8 +87,8 @@ async def test_every_operation_uses_only_its_own_environment(tmp_path: Path, crm
         assert (sealed.messages, sealed.run_dir) == (EMAILS, str(run_dir))
         await bulklink.apply(run_dir, CONNECTION, environment=environment, yes=True)
         assert count_linked(crm) == EMAILS
-        for go_on in (bulklink.resume, bulklink.retry):
-            result = await go_on(run_dir, CONNECTION, environment=environment)
+        for operation in (bulklink.resume, bulklink.retry):
+            result = await operation(run_dir, CONNECTION, environment=environment)
             assert result.exit_code == 0
         verified = await bulklink.verify(
             run_dir, CONNECTION, environment=environment, settle_after=0.0

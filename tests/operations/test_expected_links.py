@@ -73,7 +73,9 @@ def expected_deals(
         (result(status=Status.REJECTED, code="unknown-deal"), NOTHING),
         (result(status=Status.DUPLICATE, duplicate_of=7), NOTHING),
     ],
-    ids=lambda one: f"{one.op}-{one.status}-{one.code}" if isinstance(one, Result) else None,
+    ids=lambda value: (
+        f"{value.op}-{value.status}-{value.code}" if isinstance(value, Result) else None
+    ),
 )
 def test_each_result_has_its_expected_deal(
     tmp_path: Path, ledger_result: Result, expected: str | None

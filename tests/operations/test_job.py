@@ -16,8 +16,8 @@ from bulklink.operations.job_options import LIMIT_OPTIONS, PACE_OPTIONS, SEND_OP
 
 
 def test_texts_are_converted_to_enums_and_paths() -> None:
-    given: dict[str, Any] = {"op": "relink", "edition": "zoho-one", "on_invalid": "skip"}
-    job = Job(mappings=(Path("m.csv"), "n.csv"), run_dir="here", **given)  # type: ignore[arg-type]
+    values: dict[str, Any] = {"op": "relink", "edition": "zoho-one", "on_invalid": "skip"}
+    job = Job(mappings=(Path("m.csv"), "n.csv"), run_dir="here", **values)  # type: ignore[arg-type]
     assert (job.op, job.edition, job.on_invalid) == (Op.RELINK, Edition.ZOHO_ONE, OnInvalid.SKIP)
     assert (job.mappings, job.run_dir) == (("m.csv", "n.csv"), Path("here"))
 
@@ -55,7 +55,7 @@ def test_an_invalid_value_is_refused(options: dict[str, Any], expected_text: str
 @pytest.mark.parametrize("name", ["batch_size", "concurrency", "read_pages", "canary", "rate"])
 def test_the_command_line_accepts_the_same_numbers(name: str) -> None:
     run = cli.commands["run"]
-    (param,) = (one for one in run.params if one.name == name)
+    (param,) = (p for p in run.params if p.name == name)
     context = click.Context(run)
     for number in (-1, 0, 1, 20, 21, 1000, 1001, 10_000, 10_001, 100_000, 100_001):
         assert _accepted_by_cli(param, number, context) is _accepted_by_job(name, number), number

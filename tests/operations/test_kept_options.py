@@ -56,16 +56,16 @@ BEGUN: dict[str, Any] = {
 
 def test_every_kept_option_has_a_test_value_other_than_its_default() -> None:
     assert BEGUN.keys() == SEND_OPTIONS - PER_CALL_OPTIONS
-    begun, default = Job(mappings=(), **BEGUN), Job(mappings=())
-    assert not [name for name in BEGUN if getattr(begun, name) == getattr(default, name)]
+    kept_job, default = Job(mappings=(), **BEGUN), Job(mappings=())
+    assert not [name for name in BEGUN if getattr(kept_job, name) == getattr(default, name)]
 
 
 @pytest.mark.parametrize("name", BEGUN)
 def test_a_record_gives_back_each_option(name: str) -> None:
-    asked = Job(mappings=("m.csv",), **{name: BEGUN[name]})
-    record = new_record(asked, "2026-11-22T10:15:00.000Z", inputs=())
+    planned_job = Job(mappings=("m.csv",), **{name: BEGUN[name]})
+    record = new_record(planned_job, "2026-11-22T10:15:00.000Z", inputs=())
     saved = msgspec.json.decode(msgspec.json.encode(record), type=type(record))
-    assert load_job(saved) == asked
+    assert load_job(saved) == planned_job
 
 
 class Limiters:
@@ -132,13 +132,13 @@ async def test_an_undo_uses_the_options_of_its_run_without_its_mapping(
         "keep": (),
     }
     begun_with = BEGUN | {"names": True}  # this CRM wants them
-    asked = job(tmp_path, **begun_with, **mapping, yes=True)
-    ended = await run(asked, connection)
+    planned_job = job(tmp_path, **begun_with, **mapping, yes=True)
+    ended = await run(planned_job, connection)
     assert ended.counts["done"] == 30, ended
     await off_loop(plan_undo, tmp_path / "run", run_dir=tmp_path / "back", rate=3.0)
     undone = serialize_job(load_job(RunFolder(tmp_path / "back").read()))
-    begun = serialize_job(asked)
-    assert {name: undone[name] for name in BEGUN} == {name: begun[name] for name in BEGUN} | {
+    options = serialize_job(planned_job)
+    assert {name: undone[name] for name in BEGUN} == {name: options[name] for name in BEGUN} | {
         "rate": 3.0
     }
     assert not any(undone[name] for name in ("yes", "only", "defaults"))

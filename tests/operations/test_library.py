@@ -109,8 +109,8 @@ async def test_resume_settles_the_calls_in_flight_of_a_cancelled_run(
     before = asyncio.all_tasks()
     task = await start_run(crm, tmp_path)
     await cancelled(task)
-    ours = {one for one in asyncio.all_tasks() - before if "bulklink" in repr(one)}
-    assert {one for one in ours if "local_crm" not in repr(one)} == set()
+    ours = {task for task in asyncio.all_tasks() - before if "bulklink" in repr(task)}
+    assert {task for task in ours if "local_crm" not in repr(task)} == set()
     result = await assert_stopped(tmp_path / "run")
     assert (result.counts[Status.DONE], result.counts["pending"]) == (0, EMAILS)
     crm.gate.set()
@@ -144,8 +144,8 @@ async def test_a_stop_during_planning_leaves_nothing_behind(
         def on_phase(self, text: str) -> None:
             stop.on_stop(given.may_end.set)  # behind that which interrupts the check
 
-    asked = Job(mappings=("-",), format="csv", runs_dir=tmp_path / "runs")
-    task = asyncio.create_task(run(asked, crm.connection, callbacks=Ends(), stop=stop))
+    planned_job = Job(mappings=("-",), format="csv", runs_dir=tmp_path / "runs")
+    task = asyncio.create_task(run(planned_job, crm.connection, callbacks=Ends(), stop=stop))
     await asyncio.to_thread(given.read_started.wait, 20)
     if gentle:
         stop.interrupt()
@@ -184,9 +184,9 @@ async def test_a_callback_that_raises_stops_the_run_gracefully_and_its_error_is_
     crm: LocalCrm, tmp_path: Path, name: str
 ) -> None:
     callbacks = RaisingCallbacks(name)
-    asked = two_calls(tmp_path, FOREIGN if name == "on_failure" else DEAL)
+    planned_job = two_calls(tmp_path, FOREIGN if name == "on_failure" else DEAL)
     with pytest.raises(MistakeError, match=name):
-        await run(asked, crm.connection, callbacks=callbacks)
+        await run(planned_job, crm.connection, callbacks=callbacks)
     result = await assert_stopped(tmp_path / "run")
     assert callbacks.calls.count(name) == 1
     assert callbacks.calls[-1] == name, "no other is called"
@@ -201,9 +201,9 @@ async def test_a_callback_that_raises_stops_the_run_gracefully_and_its_error_is_
 async def test_a_callback_that_raises_during_planning_leaves_nothing_behind(
     crm: LocalCrm, tmp_path: Path, name: str
 ) -> None:
-    asked = job(tmp_path, runs_dir=tmp_path / "runs", run_dir=None, only=(("deal_id", "1"),))
+    planned_job = job(tmp_path, runs_dir=tmp_path / "runs", run_dir=None, only=(("deal_id", "1"),))
     with pytest.raises(MistakeError, match=name):
-        await run(asked, crm.connection, callbacks=RaisingCallbacks(name))
+        await run(planned_job, crm.connection, callbacks=RaisingCallbacks(name))
     assert list((tmp_path / "runs").iterdir()) == []
 
 
@@ -248,7 +248,10 @@ async def test_signals_logging_and_standard_output_are_left_to_the_program(
     def settings() -> tuple[object, ...]:
         handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
         loggers = [logging.getLogger(name) for name in ("", "bulklink", "bulklink.calls")]
-        return (*handlers, *((one.level, one.handlers[:], one.propagate) for one in loggers))
+        return (
+            *handlers,
+            *((logger.level, logger.handlers[:], logger.propagate) for logger in loggers),
+        )
 
     seen = [settings()]
 
@@ -263,7 +266,7 @@ async def test_signals_logging_and_standard_output_are_left_to_the_program(
     await verify(tmp_path / "run", crm.connection)
     seen.append(settings())
     assert len(seen) > 5
-    assert all(one == seen[0] for one in seen)
+    assert all(state == seen[0] for state in seen)
     assert capfd.readouterr() == ("", "")
 
 
@@ -276,7 +279,7 @@ async def test_two_runs_share_one_event_loop(crm: LocalCrm, tmp_path: Path) -> N
         run_dir=tmp_path / "runs" / "b",
         max_failures=MaxFailures(percent=100),
     )
-    await asyncio.gather(*(run(one, crm.connection) for one in (linked, failing)))
+    await asyncio.gather(*(run(each_job, crm.connection) for each_job in (linked, failing)))
     a, b = await off_loop(statuses, tmp_path / "runs")
     assert (a.counts[Status.DONE], b.counts[Status.FAILED]) == (20, 30)
     assert crm.linked == 20
@@ -313,8 +316,8 @@ def test_ctrl_c_in_a_program_without_signal_handlers_cancels_the_run(tmp_path: P
 async def test_a_resume_keeps_the_options_of_the_run_but_not_those_of_one_command(
     crm: LocalCrm, tmp_path: Path
 ) -> None:
-    asked = job(tmp_path, batch_size=3, max_credits=5, yes=True)
-    stopped = await run(asked, crm.connection)
+    planned_job = job(tmp_path, batch_size=3, max_credits=5, yes=True)
+    stopped = await run(planned_job, crm.connection)
     assert stopped.stopped_by == StoppedBy.MAX_CREDITS
     finished = await resume(stopped.run_dir, crm.connection)
     assert (finished.state, finished.calls.link) == (RunState.FINISHED, 10)

@@ -70,7 +70,7 @@ async def test_a_run_whose_ledger_was_deleted_is_not_continued(
     record = RunFolder(tmp_path / "run").read()
     assert (record.state, record.stopped_by) == ("stopped", "ledger")
     sent = crm.linked
-    for go_on in (resume, retry):
+    for operation in (resume, retry):
         with pytest.raises(LedgerError, match="no ledger"):
-            await go_on(tmp_path / "run", connection)
+            await operation(tmp_path / "run", connection)
     assert crm.linked == sent <= READY

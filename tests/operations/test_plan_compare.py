@@ -146,15 +146,15 @@ def test_the_comparison_agrees_with_a_naive_one(tmp_path: Path, op: Op | None, n
         file = write_fetched(tmp_path / name, emails)
         comparison = compare_plan(tmp_path, op, rows, file)
         expected = compare_naively(op, rows, emails)
-        got = {name: getattr(comparison, name) for name in expected}
-        got["deals"] = [(one.deal_id, one.leave, one.come) for one in comparison.deals]
-        got["moves"] = [
-            (one.from_deal_id or "none", one.to_deal_id or "none", one.emails)
-            for one in comparison.moves
+        counts = {name: getattr(comparison, name) for name in expected}
+        counts["deals"] = [(entry.deal_id, entry.leave, entry.come) for entry in comparison.deals]
+        counts["moves"] = [
+            (entry.from_deal_id or "none", entry.to_deal_id or "none", entry.emails)
+            for entry in comparison.moves
         ]
-        got["contacts"] = [(one.contact_id, one.change) for one in comparison.contacts]
-        assert got == expected, many
-        assert sum(got[result] for result in RESULTS) == len(rows)
+        counts["contacts"] = [(entry.contact_id, entry.change) for entry in comparison.contacts]
+        assert counts == expected, many
+        assert sum(counts[result] for result in RESULTS) == len(rows)
 
 
 def email(message: str, deal: str, **more: str) -> Row:
@@ -183,13 +183,16 @@ def test_deals_are_named_as_the_file_names_them(tmp_path: Path) -> None:
     file = write_fetched(tmp_path / "f.csv", [email("a", "5", from_deal_name="Boat")])
     row = {**email("a", ""), "deal_id": "6", "deal_name": "Travel"}
     comparison = compare_plan(tmp_path, Op.RELINK, [row], file)
-    assert {one.deal_id: one.deal_name for one in comparison.deals} == {"5": "Boat", "6": "Travel"}
+    assert {entry.deal_id: entry.deal_name for entry in comparison.deals} == {
+        "5": "Boat",
+        "6": "Travel",
+    }
 
 
 def test_the_plan_keeps_which_deal_each_email_is_on(tmp_path: Path) -> None:
     emails = [email("a", "5", from_deal_name="Boat"), email("b", "none"), email("c", "")]
     file = write_fetched(tmp_path / "f.csv", emails)
-    rows = [{**one, "from_deal_id": "", "deal_id": "6"} for one in (*emails, email("d", ""))]
+    rows = [{**entry, "from_deal_id": "", "deal_id": "6"} for entry in (*emails, email("d", ""))]
     write_mapping(tmp_path / "m.csv", rows)
     job = Job(mappings=(str(tmp_path / "m.csv"),), op=Op.RELINK, run_dir=tmp_path / "here")
     sealed = plan(job, compare_with=str(file))

@@ -103,25 +103,25 @@ async def test_the_timeline_covers_all_results_and_calls_of_all_commands(
     summary = await run(job(tmp_path, rows=2, deal=FOREIGN), connection)
     folder = RunFolder(tmp_path / "run")
     first = await off_loop(list, read_timeline(folder.timeline))
-    assert sum(one.settled.get("failed", 0) for one in first) == 2
-    assert {str(k): sum(one.calls[k] for one in first) for k in first[0].calls} == {
+    assert sum(stretch.settled.get("failed", 0) for stretch in first) == 2
+    assert {str(k): sum(stretch.calls[k] for stretch in first) for k in first[0].calls} == {
         kind: getattr(summary.calls, kind) for kind in ("link", "unlink", "read", "lookup")
     }
-    assert sum(sum(one.latency.values()) for one in first) == sum_of(summary.calls)
+    assert sum(sum(stretch.latency.values()) for stretch in first) == sum_of(summary.calls)
     summary = await retry(folder, connection)
     stretches = await off_loop(list, read_timeline(folder.timeline))
     assert stretches[: len(first)] == first
-    assert sum(one.settled.get("failed", 0) for one in stretches) == 4
-    assert sum(sum(one.calls.values()) for one in stretches) == sum_of(summary.calls)
+    assert sum(stretch.settled.get("failed", 0) for stretch in stretches) == 4
+    assert sum(sum(stretch.calls.values()) for stretch in stretches) == sum_of(summary.calls)
 
 
 async def test_earlier_failures_are_counted_by_code_unless_they_are_retried(
     tmp_path: Path, connection: Connection
 ) -> None:
-    asked = job(tmp_path, rows=2, deal=FOREIGN)
+    first_job = job(tmp_path, rows=2, deal=FOREIGN)
     with (tmp_path / f"mapping-2-{FOREIGN}.csv").open("a", encoding="utf-8") as file:
         file.write(f"{CONTACT},{OWNER},{'f' * 64},{DEAL}\n")
-    await run(asked, connection)
+    await run(first_job, connection)
     callbacks = RecordingCallbacks()
     await retry(tmp_path / "run", connection, code="NOT_ALLOWED", callbacks=callbacks)
     first, last = callbacks.progress_calls[0], callbacks.progress_calls[-1]

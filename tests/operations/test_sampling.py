@@ -32,9 +32,9 @@ def test_the_bound_is_the_largest_plausible_number(population: int) -> None:
         for wrong in range(size + 1):
             most = max_wrong(population, size, wrong)
             possible = [
-                one
-                for one in range(wrong, population - size + wrong + 1)
-                if probability_of_at_most(population, size, one, wrong) > ALLOWED
+                number
+                for number in range(wrong, population - size + wrong + 1)
+                if probability_of_at_most(population, size, number, wrong) > ALLOWED
             ]
             assert most == max(possible)
 

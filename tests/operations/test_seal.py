@@ -180,8 +180,8 @@ async def test_a_ledger_that_settles_rows_of_a_plan_not_sent_yet_is_refused(
 
 async def _stopped_run(tmp_path: Path, connection: Connection) -> RunFolder:
     """Return a run that looked up names, sent one call and stopped."""
-    asked = job(tmp_path, batch_size=10, max_credits=5, canary=0, concurrency=1)
-    await run(asked, connection)
+    planned_job = job(tmp_path, batch_size=10, max_credits=5, canary=0, concurrency=1)
+    await run(planned_job, connection)
     folder = RunFolder(tmp_path / "run")
     assert folder.names.is_file()
     return folder

@@ -93,7 +93,10 @@ async def sample_once(sample: Callable[[], Awaitable[object]]) -> AsyncIterator[
 
 
 async def send_plan(
-    folder: RunFolder, asked: Job, connection: Connection, threads: StoppingThreads | None = None
+    folder: RunFolder,
+    planned_job: Job,
+    connection: Connection,
+    threads: StoppingThreads | None = None,
 ) -> RunResult:
     """Send the rest of a sealed plan."""
     environment: Environment = real_environment()
@@ -106,7 +109,7 @@ async def send_plan(
     return await send(
         folder,
         await off_loop(replay, folder.ledger),
-        job=asked,
+        job=planned_job,
         connection=connection,
         callbacks=RunCallbacks(),
         stop=stop,
@@ -116,19 +119,19 @@ async def send_plan(
 
 def _seal(path: Path) -> Job:
     path.mkdir()
-    asked = job(path)
-    plan(asked)
-    return asked
+    planned_job = job(path)
+    plan(planned_job)
+    return planned_job
 
 
 async def _stop_at(number: int, path: Path) -> tuple[StoppingThreads, RunResult]:
     """Send a plan, stop it at a call to a thread, and send the rest."""
-    asked = await off_loop(_seal, path)
+    planned_job = await off_loop(_seal, path)
     threads = StoppingThreads(StopController(), number)
     async with local_crm() as crm:
-        result = await send_plan(RunFolder(path / "run"), asked, crm.connection, threads)
+        result = await send_plan(RunFolder(path / "run"), planned_job, crm.connection, threads)
         if result.state is RunState.STOPPED:
-            finished = await send_plan(RunFolder(path / "run"), asked, crm.connection)
+            finished = await send_plan(RunFolder(path / "run"), planned_job, crm.connection)
             assert finished.state is RunState.FINISHED
         assert crm.linked == EMAILS
     return threads, result
@@ -180,13 +183,13 @@ async def _stop_verb_at(
     Returns:
         Calls to threads, and whether the stop was too late to end the operation.
     """
-    asked = await off_loop(_seal, path)
+    planned_job = await off_loop(_seal, path)
     threads = StoppingThreads(StopController(), number)
     environment = msgspec.structs.replace(
         real_environment(), run_blocking=threads, sample_periodically=sample_once
     )
     async with local_crm() as crm:
-        await send_plan(RunFolder(path / "run"), asked, crm.connection)
+        await send_plan(RunFolder(path / "run"), planned_job, crm.connection)
         try:
             complete = await verb(path, crm.connection, stop=threads.stop, environment=environment)
         except InterruptedPlanningError:

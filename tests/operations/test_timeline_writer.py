@@ -83,10 +83,10 @@ async def test_the_stretches_add_up_to_all_work(tmp_path: Path) -> None:
     await run.advance(300, waits=True)
     await run.advance(51)
     stretches = run.end()
-    assert sum(one.seconds for one in stretches) == run.samples / 2 - 0.5
-    assert sum(one.settled.get("done", 0) for one in stretches) == 20 * (run.calls - 1)
-    assert sum(one.calls["link"] for one in stretches) == run.calls - 1
-    assert sum(one.waited for one in stretches) == 150.0
+    assert sum(stretch.seconds for stretch in stretches) == run.samples / 2 - 0.5
+    assert sum(stretch.settled.get("done", 0) for stretch in stretches) == 20 * (run.calls - 1)
+    assert sum(stretch.calls["link"] for stretch in stretches) == run.calls - 1
+    assert sum(stretch.waited for stretch in stretches) == 150.0
 
 
 async def test_five_days_make_about_a_thousand_lines(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ async def test_a_wait_for_credits_is_one_stretch(tmp_path: Path) -> None:
     await run.advance(10)
     await run.advance(5000, waits=True)
     await run.advance(10)
-    (wait,) = [one for one in run.end() if one.limited_by == "credits"]
+    (wait,) = [stretch for stretch in run.end() if stretch.limited_by == "credits"]
     assert wait.seconds - 0.5 == wait.waited == 2499.5
 
 

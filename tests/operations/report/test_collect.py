@@ -101,32 +101,32 @@ def test_every_row_is_counted_once_by_its_last_result(full_report: Report) -> No
 
 
 def test_failures_are_counted_by_code_deal_and_owner(full_report: Report) -> None:
-    told_of = expected_failures()
-    codes = Counter(one.code or f"HTTP {one.http_status}" for one in told_of)
-    assert {one.label: one.count for one in group_by(full_report, "code").groups} == codes
-    deals = Counter(one.deal_id for one in told_of)
-    assert {one.label: one.count for one in group_by(full_report, "deal").groups} == deals
-    owners = Counter(one.owner_id for one in told_of)
-    assert {one.label: one.count for one in group_by(full_report, "owner").groups} == owners
-    assert {one.label: one.name for one in group_by(full_report, "owner").groups} == {
+    failures = expected_failures()
+    codes = Counter(item.code or f"HTTP {item.http_status}" for item in failures)
+    assert {item.label: item.count for item in group_by(full_report, "code").groups} == codes
+    deals = Counter(item.deal_id for item in failures)
+    assert {item.label: item.count for item in group_by(full_report, "deal").groups} == deals
+    owners = Counter(item.owner_id for item in failures)
+    assert {item.label: item.count for item in group_by(full_report, "owner").groups} == owners
+    assert {item.label: item.name for item in group_by(full_report, "owner").groups} == {
         owner: OWNERS[owner or ""] for owner in owners
     }
-    assert [one.count for one in group_by(full_report, "deal").groups] == sorted(
+    assert [item.count for item in group_by(full_report, "deal").groups] == sorted(
         deals.values(), reverse=True
     )
     assert {
-        one.in_doubt for one in group_by(full_report, "code").groups if one.label == "not-listed"
+        item.in_doubt for item in group_by(full_report, "code").groups if item.label == "not-listed"
     } == {50}
 
 
 def test_a_group_has_advice_and_an_export_command(full_report: Report) -> None:
-    told_of = {one.label: one for one in group_by(full_report, "code").groups}
-    assert told_of["NOT_ALLOWED"].advice.startswith("The contact is not on that deal")
+    groups = {item.label: item for item in group_by(full_report, "code").groups}
+    assert groups["NOT_ALLOWED"].advice.startswith("The contact is not on that deal")
     run = full_report.identity.folder if full_report.identity else ""
     export = f"bulklink export {run} --status"
-    assert told_of["NOT_ALLOWED"].command == f"{export} failed --code NOT_ALLOWED -o again.csv"
-    assert told_of["not-listed"].command == f"{export} in_doubt --code not-listed -o again.csv"
-    assert told_of["HTTP 400"].command == ""  # a row without a code has none to be chosen by
+    assert groups["NOT_ALLOWED"].command == f"{export} failed --code NOT_ALLOWED -o again.csv"
+    assert groups["not-listed"].command == f"{export} in_doubt --code not-listed -o again.csv"
+    assert groups["HTTP 400"].command == ""  # a row without a code has none to be chosen by
     assert full_report.failures.command == f"{export} failed --status in_doubt -o again.csv"
     (reason,) = full_report.refused.breakdowns[0].groups
     assert (reason.label, reason.command) == (
@@ -137,10 +137,10 @@ def test_a_group_has_advice_and_an_export_command(full_report: Report) -> None:
 
 def test_each_row_is_embedded_once_with_all_its_fields(full_report: Report) -> None:
     rows = read_embedded_rows(full_report)
-    assert [one["row"] for one in rows] == sorted(
-        [*(one.row for one in expected_failures()), MANY + 1]
+    assert [item["row"] for item in rows] == sorted(
+        [*(item.row for item in expected_failures()), MANY + 1]
     )
-    third = next(one for one in rows if one["row"] == 3)
+    third = next(item for item in rows if item["row"] == 3)
     assert third == {
         "row": 3,
         "op": "link",
@@ -154,7 +154,7 @@ def test_each_row_is_embedded_once_with_all_its_fields(full_report: Report) -> N
         "time": "2026-11-22 12:00:00+00:00",
     }
     for group in full_report.failures.breakdowns:
-        assert [one.embedded for one in group.groups] == [one.count for one in group.groups]
+        assert [item.embedded for item in group.groups] == [item.count for item in group.groups]
 
 
 def test_under_a_size_limit_each_group_keeps_some_rows(run: RunFolder) -> None:
@@ -162,10 +162,10 @@ def test_under_a_size_limit_each_group_keeps_some_rows(run: RunFolder) -> None:
     rows = read_embedded_rows(report)
     assert 20 < len(rows) < 60
     for group in report.failures.breakdowns:
-        for one in group.groups:
-            of_class = [row for row in rows if row[group.field] == one.key]
-            assert one.embedded == sum(row["status"] != "rejected" for row in of_class)
-            assert one.embedded >= min(3, one.count)
+        for item in group.groups:
+            of_class = [row for row in rows if row[group.field] == item.key]
+            assert item.embedded == sum(row["status"] != "rejected" for row in of_class)
+            assert item.embedded >= min(3, item.count)
 
 
 def test_rare_late_failures_are_embedded_too(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_groups_beyond_the_largest_are_summed(tmp_path: Path) -> None:
     )
     group = group_by(gather_report(run), "deal")
     assert len(group.groups) == 40
-    assert [one.count for one in group.groups[:11]] == [2] * 10 + [1]
+    assert [item.count for item in group.groups[:11]] == [2] * 10 + [1]
     assert (group.other_groups, group.other_rows) == (60, 60)
 
 
@@ -220,7 +220,7 @@ def test_the_report_of_a_planned_run_is_for_approval(tmp_path: Path) -> None:
     assert report.plan is not None
     (op,) = report.plan.ops
     assert (op.op, op.emails, op.contacts, op.owners, op.deals) == ("relink", 90, 9, 3, 5)
-    assert [(one.record and one.record.name, one.emails) for one in report.plan.deals] == [
+    assert [(item.record and item.record.name, item.emails) for item in report.plan.deals] == [
         (f"Deal {n}", 18) for n in range(5)
     ]
     assert len(report.plan.sample) == 18
@@ -326,8 +326,8 @@ def test_counts_only_has_the_counts_of_the_full_report(run: RunFolder, full_repo
     assert counts.accounting == full_report.accounting
     assert counts.calls == full_report.calls
     assert counts.charts == full_report.charts
-    assert [[one.count for one in group.groups] for group in counts.failures.breakdowns] == [
-        [one.count for one in group.groups] for group in full_report.failures.breakdowns
+    assert [[item.count for item in group.groups] for group in counts.failures.breakdowns] == [
+        [item.count for item in group.groups] for group in full_report.failures.breakdowns
     ]
     assert counts.commands.retry == "bulklink retry RUN"
 
