@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[list[str], Any, frozenset[str]]] = {
     "undo": (["RUN"], send_arguments, SEND_OPTIONS),
     "fetch": (["1", "-o", "f.csv"], pace_arguments, PACE_OPTIONS),
 }
-"""Commands that go on with something: their arguments, and what their function takes."""
+"""Commands that continue a run or a fetch: their arguments, and the options of their operation."""
 
 KEPT: dict[str, tuple[str | None, str, object]] = {
     "concurrency": ("3", "concurrency", 3),
@@ -58,7 +58,7 @@ FOR_ONE_CALL: dict[str, tuple[str | None, str, object]] = {
     "run_dir": ("here", "run_dir", "here"),
     "runs_dir": ("there", "runs_dir", "there"),
 }
-"""Options of `Job` that are for one call alone."""
+"""Per-call options of `Job`."""
 DEFAULTS_GIVEN = {
     "concurrency": ("auto", None),
     "rate": ("off", None),

@@ -238,7 +238,7 @@ def test_a_wrong_token_makes_no_plan(
     result = bulklink.with_env(**standin.env())(*NAMED, *run_dir, "--json", *QUICK)
     assert result.code == 3, result
     assert result.error["advice"]
-    assert "answers.jsonl" not in result.error["advice"], "there is no folder to look into"
+    assert "answers.jsonl" not in result.error["advice"], "there is no folder to inspect"
     assert is_left_empty(bulklink.folder / "here")
 
 

@@ -69,7 +69,7 @@ def test_a_run_its_copy_and_its_undo_have_a_page(
     text = (connected_command.folder / "moved run" / "report.html").read_text("utf-8")
     assert "Harbour deal" not in text
     assert contact.free[0].contact in text
-    assert "Columns and names were dropped" in text
+    assert "Columns and names were removed" in text
 
 
 def test_a_planned_run_has_a_page_for_approval(bulklink: Command, contact: Contact) -> None:

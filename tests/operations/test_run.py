@@ -175,7 +175,7 @@ async def test_a_ledger_of_another_plan_is_refused(tmp_path: Path, connection: C
     folder = RunFolder(tmp_path / "run")
     content = folder.ledger.read_bytes().replace(message(0).encode(), message(9).encode())
     folder.ledger.write_bytes(content)
-    with pytest.raises(LedgerError, match="not as they were when the run last stopped"):
+    with pytest.raises(LedgerError, match="have changed since the run last stopped"):
         await retry(folder, connection)
     record = orjson.loads(folder.record.read_bytes())
     folder.record.write_bytes(

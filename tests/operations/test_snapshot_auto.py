@@ -107,7 +107,7 @@ async def test_links_are_read_first_if_many_are_already_linked(tmp_path: Path) -
     choice = record_of(job).snapshot_choice
     assert choice is not None
     assert choice.reads_first
-    assert "linked already" in choice.reason
+    assert "already linked" in choice.reason
     unread_folder = tmp_path / "unread"
     unread_folder.mkdir()
     async with generated_world(unread_folder, linked_right=0.5) as (connection, job):

@@ -211,7 +211,7 @@ def test_without_a_timeline_throughput_comes_from_the_ledger(tmp_path: Path) -> 
     assert report.charts.answered_429 is None
     (throughput,) = report.charts.charts
     assert [row[1:] for row in throughput.rows] == [("20",)] * 5
-    assert "were not kept for this run" in render_page(run)
+    assert "were not recorded for this run" in render_page(run)
 
 
 def test_the_report_of_a_planned_run_is_for_approval(tmp_path: Path) -> None:
