@@ -22,11 +22,11 @@ from bulklink.cli.commands.undo import undo
 from bulklink.cli.commands.verify import verify
 
 SECTIONS = {
-    "First things": (demo, auth, completion),
+    "Getting started": (demo, auth, completion),
     "Change emails": (plan, link, unlink, relink, run, apply_plan),
     "Resume, inspect, undo": (resume, retry, status, verify, history, undo),
     "Files": (fetch, export, report, forget),
-    "A local CRM": (emulator, generate),
+    "Local CRM": (emulator, generate),
 }
 """Help headings and their commands, in order."""
 
@@ -60,7 +60,7 @@ def cli() -> None:
     """Link and unlink the emails of Zoho CRM contacts to deals, in bulk.
 
     Start with `bulklink demo`, which links the emails of a sample mapping in a local CRM. Then sign
-    in, look at the plan of a mapping of yours, and send it.
+    in, plan a mapping of your own, and send it.
 
     \b
     Examples:

@@ -28,7 +28,7 @@ _CONVERTERS: Mapping[str, Callable[[Any], object]] = {
     "max_failures": lambda limits: MaxFailures(**limits),
 }
 _NONE_IS_A_VALUE = ("concurrency", "rate")
-"""Options with a word that stands for None: auto and off."""
+"""Options with a word for None: auto or off."""
 
 
 def job_from_options(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
@@ -59,10 +59,10 @@ def job_from_options(mappings: tuple[str, ...], options: Mapping[str, Any]) -> J
 
 
 def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that are given to the current command, by command line or environment.
+    """Return the options that the command line or the environment sets for the current command.
 
-    Commands that continue something keep its other options, so the profile only counts for
-    options that are for one call.
+    Commands that continue a run or a fetch keep its other options, so only the per-call options
+    of the profile apply.
     """
     profile = profile_options(options)
     for_one_call = {name: profile[name] for name in PER_CALL_OPTIONS & profile.keys()}
@@ -70,7 +70,7 @@ def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def profile_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that the profile gives to the current command."""
+    """Return the options that the profile sets for the current command."""
     return _options_from(options, (ParameterSource.DEFAULT_MAP,))
 
 
@@ -82,7 +82,7 @@ def _options_from(
 
 
 def send_arguments(options: Mapping[str, Any]) -> SendOptions:
-    """Return the options for sending emails, whatever they come from."""
+    """Return the options for sending emails, from any source."""
     arguments = _arguments(options, SEND_OPTIONS)
     if "no_names" in options:
         arguments["names"] = not options["no_names"]
@@ -100,7 +100,7 @@ def pace_arguments(options: Mapping[str, Any]) -> PaceOptions:
 
 
 def _arguments(options: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """Return some options as a job has them, without those that have no value."""
+    """Return the named options that are set, converted for a job."""
     values = {
         name: options[name]
         for name in names & options.keys()

@@ -1,6 +1,6 @@
 """Shell completion for bash, zsh and fish.
 
-Tab must be answered at once: nothing here imports the modules that read run folders.
+Completion must be fast, so this module imports none of the modules that read run folders.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class BashCompleter(BashComplete):
     )
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the previous words and the incomplete one; bash makes a word of each `=`."""
+        """Return the previous words and the incomplete one, without the `=` split off by bash."""
         args, incomplete = super().get_completion_args()
         return [word for word in args if word != "="], incomplete
 
 
 class FishCompleter(FishComplete):
-    """Fish completion whose values may contain commas, as `contact,owner` does, and keep order."""
+    """Fish completion that keeps the order of values, and commas within them."""
 
     source_template = FishComplete.source_template.replace(
         'string split ","', 'string split --max 1 ","'
@@ -67,7 +67,7 @@ for _shell in (BashCompleter, FishCompleter):
 
 
 class RunPath(click.Path):
-    """A run folder; completed with those below the runs folder, the last changed first."""
+    """A run folder; completion lists the runs folder, most recently changed first."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
@@ -75,7 +75,7 @@ class RunPath(click.Path):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[_Item]:
-        """Return the runs whose path or name starts so; else have the shell complete folders."""
+        """Return matching runs; if there are none, have the shell complete folders."""
         del param
         runs_dir = ctx.params.get("runs_dir") or os.environ.get("BULKLINK_RUNS_DIR") or "runs"
         items = list(_complete_runs(Path(runs_dir), incomplete))
@@ -102,7 +102,7 @@ class ProfileName(LineSeparatedText):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[_Item]:
-        """Return the profiles whose name starts so."""
+        """Return the matching profiles."""
         from bulklink.profiles.names import config_folder, profile_names  # noqa: PLC0415 - on Tab
 
         del ctx, param
@@ -146,9 +146,9 @@ def _complete_runs(runs_dir: Path, incomplete: str) -> Iterator[_Item]:
     with suppress(OSError):
         for folder in runs_dir.iterdir():
             if str(folder).startswith(incomplete) or folder.name.startswith(incomplete):
-                if not str(folder).isprintable():  # it would act in the terminal
+                if not str(folder).isprintable():  # the terminal would interpret it
                     continue
-                with suppress(OSError):  # no run folder
+                with suppress(OSError):  # not a run folder
                     modified_at[folder] = (folder / "run.json").lstat().st_mtime
     for folder in sorted(modified_at, key=modified_at.__getitem__, reverse=True)[:_MAX_RUNS]:
         yield CompletionItem(str(folder), help=_describe_run(folder / "run.json"))

@@ -51,7 +51,7 @@ def connection_from_options(options: Mapping[str, Any]) -> Connection:
     With `--log` its requests are logged from here on.
 
     Raises:
-        ConfigError: if something is missing or wrong, or the log cannot be written.
+        ConfigError: if a setting is missing or invalid, or the log cannot be written.
     """
     from bulklink.cli.request_log import start_request_log  # noqa: PLC0415 - not for --help
     from bulklink.profiles.resolve import load_connection  # noqa: PLC0415 - not for --help
@@ -61,7 +61,7 @@ def connection_from_options(options: Mapping[str, Any]) -> Connection:
 
 
 def module_id_is_set() -> bool:
-    """Return whether the environment names the id of the Deals module."""
+    """Return whether the environment sets the id of the Deals module."""
     return bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())
 
 
@@ -69,7 +69,7 @@ def _profile_defaults(ctx: click.Context, profile: str | None) -> dict[str, Any]
     """Return the defaults that a profile has for the options of a command, by parameter.
 
     Raises:
-        ConfigError: if there is no such profile, or a key or value of its options is wrong.
+        ConfigError: if there is no such profile, or a key or value of its options is invalid.
     """
     from bulklink.profiles.names import config_folder  # noqa: PLC0415 - not for --help
     from bulklink.profiles.profile import Profiles  # noqa: PLC0415 - not for --help

@@ -1,6 +1,6 @@
 """Terminal output: lines, notes, warnings, errors, questions, tables.
 
-Every command prints through this module, where each line is made harmless.
+Every command prints through this module, which escapes control characters.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from bulklink.visible_text import escape_controls, escape_json_controls
 
 @dataclass(frozen=True, slots=True)
 class Styled:
-    """A text in a colour or in bold.
+    """Text with a colour or in bold.
 
     Args:
         text: the text.
-        colour: its colour; None for the terminal's.
+        colour: its colour; None for the terminal's default.
         bold: whether it is bold.
     """
 
@@ -41,7 +41,7 @@ class Styled:
 
 
 Line = str | Styled | tuple[str | Styled, ...]
-"""One line of output, or its parts. Whatever the texts hold, it stays one line and does no more."""
+"""One line of output, or its parts. Control characters and line breaks in it are escaped."""
 
 
 def print_line(line: Line, *, err: bool = False) -> None:
@@ -55,12 +55,12 @@ def print_line(line: Line, *, err: bool = False) -> None:
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """Print one JSON object on standard output, in UTF-8 whatever the locale is."""
+    """Print one JSON object on standard output, in UTF-8 regardless of the locale."""
     import orjson  # noqa: PLC0415 - not for --help
 
     try:
         json = orjson.dumps(content, default=str)
-    except TypeError:  # the name of a file is not UTF-8
+    except TypeError:  # a file name is not UTF-8
         json = orjson.dumps(_with_encodable_texts(content))
     click.echo(escape_json_controls(json.decode()).encode())
 
@@ -78,30 +78,30 @@ def _with_encodable_texts(content: Any) -> Any:
 
 
 def _render(line: Line) -> str:
-    """Return a line as it is written: what it holds is escaped, and styles are our own."""
+    """Return a line as it is written: escape its texts, add styles."""
     parts = line if isinstance(line, tuple) else (line,)
     return "".join(
-        click.style(_harmless(part.text), fg=part.colour, bold=part.bold or None)
+        click.style(_escape_text(part.text), fg=part.colour, bold=part.bold or None)
         if isinstance(part, Styled)
-        else _harmless(part)
+        else _escape_text(part)
         for part in parts
     )
 
 
-def _harmless(text: str) -> str:
-    """Return a text, which may hold names with bytes that are no text, harmless at a terminal."""
+def _escape_text(text: str) -> str:
+    """Escape control characters, and bytes of file names that are not text."""
     return escape_controls(file_name_text(text))
 
 
 def stdout_stream() -> BinaryIO:
-    """Return standard output for rows: as they are, but harmless at a terminal."""
+    """Return standard output for rows; at a terminal, control characters are escaped."""
     if sys.stdout.isatty():
         return cast("BinaryIO", _TerminalStream(sys.stdout.buffer))
     return sys.stdout.buffer
 
 
 class _TerminalStream(io.RawIOBase):
-    """Stream of UTF-8 that escapes characters which act, but line breaks and tabs."""
+    """UTF-8 stream that escapes control characters except line breaks and tabs."""
 
     def __init__(self, terminal: BinaryIO) -> None:
         self._terminal = terminal
@@ -144,7 +144,7 @@ _note_output = _NoteOutput()
 
 @contextmanager
 def redirect_notes(write: Callable[[str], object]) -> Iterator[None]:
-    """Send notes and warnings, as they are written, to `write` while the block runs."""
+    """Redirect notes and warnings to `write` while the block runs."""
     previous, _note_output.write = _note_output.write, write
     try:
         yield
@@ -159,7 +159,7 @@ def note(line: Line) -> None:
 
 
 def note_lines(text: str) -> None:
-    """Write a text of our own, of several lines, to standard error."""
+    """Write a text of several lines to standard error."""
     for line in text.split("\n"):
         note(line)
 
@@ -188,7 +188,7 @@ def confirm(question: str) -> bool:
     """Ask a question on standard error and return whether the answer is yes.
 
     Raises:
-        click.Abort: at Ctrl-C, and at the end of the input.
+        click.Abort: at Ctrl-C or the end of the input.
     """
     return click.confirm(escape_controls(question), err=True)
 
@@ -197,18 +197,18 @@ def ask(label: str, **options: Any) -> str:
     """Ask for a text on standard error.
 
     Args:
-        label: what to type.
+        label: label of the prompt.
         options: keyword arguments of `click.prompt`.
 
     Raises:
-        click.Abort: at Ctrl-C, and at the end of the input.
+        click.Abort: at Ctrl-C or the end of the input.
     """
     answer: str = click.prompt(escape_controls(label), err=True, **options)
     return answer
 
 
 def error_object(error: BulklinkError) -> dict[str, str]:
-    """Return an error as JSON output has it, without its code."""
+    """Return an error as in JSON output, without its code."""
     return {
         "where": error.place.worded(command_words),
         "message": error.message,
@@ -217,7 +217,7 @@ def error_object(error: BulklinkError) -> dict[str, str]:
 
 
 def command_words(part: Keyword | NextCall) -> str:
-    """Return a setting as the option that is typed, and a call as the command."""
+    """Return a setting as a command-line option, and a call as a command."""
     if isinstance(part, Keyword):
         return format_command(*_option_words(part))
     options = (word for setting in part.settings for word in _option_words(setting))
@@ -225,7 +225,7 @@ def command_words(part: Keyword | NextCall) -> str:
 
 
 _OPTIONS = {"columns": "column", "defaults": "default", "format_": "format"}
-"""Options that are not named like the keyword of the library."""
+"""Options whose name differs from the library's keyword."""
 
 
 def _option_words(setting: Keyword) -> Sequence[str]:
@@ -249,8 +249,8 @@ def format_columns(rows: Sequence[Sequence[str]], right_aligned: Collection[int]
     """Yield rows as indented lines with aligned columns.
 
     Args:
-        rows: texts of equal number.
-        right_aligned: indices of the columns that are aligned right.
+        rows: rows of equal length.
+        right_aligned: indices of right-aligned columns.
     """
     rows = [[escape_controls(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -263,7 +263,7 @@ def format_columns(rows: Sequence[Sequence[str]], right_aligned: Collection[int]
 
 
 def count_lines(counts: Mapping[str, int], *, always: Collection[str]) -> Iterator[Line]:
-    """Yield counts as a table, without those that are 0 and not always shown."""
+    """Yield counts as a table; leave out zeros unless they are always shown."""
     return table_lines({name: n for name, n in counts.items() if n or name in always})
 
 
@@ -283,11 +283,11 @@ def table_lines(rows: Mapping[str, int | float | Line]) -> Iterator[Line]:
 
 
 def wrap_text(text: str, margin: str = "") -> list[str]:
-    """Return a text in lines that fit the terminal, the later ones indented; whole without one.
+    """Wrap a text to the terminal's width with a hanging indent; without a terminal, do not wrap.
 
     Args:
         text: one paragraph. Words are never cut: ids and paths stay whole.
-        margin: what every line begins with.
+        margin: prefix of every line.
     """
     if not sys.stdout.isatty():
         return [margin + text]

@@ -19,7 +19,7 @@ from bulklink.errors import BulklinkError, ExitCode, OutputError, UsageError
 from bulklink.suggestions import close_matches, did_you_mean
 
 MIN_SIMILARITY = 0.7
-"""How much a command, an option or a variable must resemble a word to be suggested for it."""
+"""Minimum similarity at which a command, an option or a variable is suggested."""
 _EXAMPLES = re.compile(r"^\s*Examples?:\n((?:[ \t]+bulklink.*\n?)+)", re.MULTILINE)
 
 
@@ -173,7 +173,7 @@ def run_command_line(cli: click.Command, received_signals: Sequence[int]) -> int
 
     Args:
         cli: the command tree.
-        received_signals: signals received so far; changed meanwhile.
+        received_signals: signals received so far; a signal handler appends to it.
 
     Returns:
         The exit code.
@@ -192,7 +192,7 @@ def run_command_line(cli: click.Command, received_signals: Sequence[int]) -> int
         return _report_error(usage_error(error, cli, sys.argv[1:]))
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    except SystemExit:  # how click ends when nobody reads standard output any more
+    except SystemExit:  # click exits when standard output has no reader any more
         discard_stdout()
         return ExitCode.OUTPUT_CLOSED
     except BulklinkError as error:
@@ -211,7 +211,7 @@ def _report_error(error: BulklinkError) -> int:
     stdout_usable = not isinstance(error, OutputError)
     try:
         show_error(error, as_json=stdout_usable and _is_option_set("--json", "BULKLINK_JSON"))
-    except OSError:  # standard output cannot take the JSON object either
+    except OSError:  # the JSON object cannot be written either
         show_error(error, as_json=False)
         discard_stdout()
     return error.exit_code
@@ -229,15 +229,15 @@ def _wrap_error(error: Exception) -> BulklinkError:
         bulklink_error: BulklinkError = OutputError(
             f"Cannot write: {error.strerror}.",
             where="standard output",
-            advice="Free some space, or send the output elsewhere. Everything else that the"
-            " command did is done: `bulklink status` shows the state of a run.",
+            advice="Free some space, or send the output elsewhere. Only output was lost:"
+            " `bulklink status` shows the state of a run.",
         )
         discard_stdout()
     else:
         bulklink_error = BulklinkError(
-            f"A mistake in bulklink: {type(error).__name__}: {error}",
-            where="bulklink itself",
-            advice="Run the command again with --debug and report what it shows. `bulklink"
+            f"Bug in bulklink: {type(error).__name__}: {error}",
+            where="bulklink",
+            advice="Run the command again with --debug and report the output. `bulklink"
             " status` shows the state of a run.",
         )
     bulklink_error.__cause__ = error

@@ -32,14 +32,14 @@ def apply_job_file(path: Path, ctx: click.Context, options: dict[str, Any]) -> t
 
     Args:
         path: the job file, TOML; keys are option names with `_`, `op` and `mapping`.
-        ctx: the context of the command, which knows its options and where each came from.
+        ctx: click's context of the command, which knows its options and their sources.
         options: the command's options, changed in place.
 
     Returns:
         The mappings that the job file names, relative to itself.
 
     Raises:
-        ConfigError: if the file cannot be read, or a key or value is wrong.
+        ConfigError: if the file cannot be read, or a key or value is invalid.
     """
     content = _read_job_file(path)
     known_params = {
@@ -79,21 +79,24 @@ def _read_job_file(path: Path) -> dict[str, Any]:
 def convert_value(
     param: click.Option, value: Any, path: str, ctx: click.Context, table: str = ""
 ) -> Any:
-    """Return the value that a file, or a table of it, sets an option to.
+    """Convert the value that a file, or a table of it, gives an option.
 
     Raises:
         ConfigError: if it is not a valid value of the option.
     """
     key = option_key(param)
     if any("\0" in str(item) for item in (value if isinstance(value, list) else [value])):
-        raise _config_error(path, key, "It contains a NUL character", "Write it without.", table)
+        raise _config_error(path, key, "The value contains a NUL character", "Remove it.", table)
     if param.is_flag:
         if not isinstance(value, bool):
-            raise _config_error(path, key, "It is on or off", "Use true or false.", table)
+            raise _config_error(
+                path, key, "The value is not a boolean", "Use true or false.", table
+            )
         return value
     if isinstance(value, list) != param.multiple:
-        problem = "It is a list" if param.multiple else "It is one value"
-        raise _config_error(path, key, problem, "[…] is a list.", table)
+        problem = "The value is not a list" if param.multiple else "The value is a list"
+        advice = "Use a list: […]." if param.multiple else "Use a single value."
+        raise _config_error(path, key, problem, advice, table)
     if isinstance(param.type, click.Path):
         _check_file_name(str(value), path, key, table)
     try:
@@ -102,18 +105,18 @@ def convert_value(
         return param.type.convert(str(value), param, ctx)
     except click.BadParameter as error:
         advice = did_you_mean(error.suggestions) if isinstance(error, BadChoice) else ""
-        advice += f"`bulklink run --help` shows what --{key.replace('_', '-')} takes."
+        advice += f"`bulklink run --help` shows the values of --{key.replace('_', '-')}."
         raise _config_error(path, key, error.message.rstrip("."), advice, table) from None
 
 
 def _check_file_name(name: str, path: str, key: str, table: str = "") -> None:
-    """Refuse what no file can be called: the system takes no NUL, and bytes of the locale only."""
+    """Refuse names with a NUL, or with characters outside the locale."""
     try:
         valid = b"\0" not in os.fsencode(name)
     except UnicodeEncodeError:
         valid = False
     if not valid:
-        problem = f"No file can be called {name!r} in this locale"
+        problem = f"{name!r} is not a valid file name in this locale"
         raise _config_error(path, key, problem, "Rename it, or set LC_ALL=C.UTF-8.", table)
 
 
@@ -166,11 +169,11 @@ def _apply_job_profile(
         options: its options, changed in place; defaults come from this profile alone.
 
     Raises:
-        ConfigError: if there is no such profile, or something in it is wrong.
+        ConfigError: if there is no such profile, or it is invalid.
     """
     if ctx.get_parameter_source("profile") not in _DEFAULT_SOURCES:
         return
-    # The command once more, as if nothing but this profile had been given to it.
+    # Parse the command line with only this profile, to get the profile's defaults.
     args = ["--profile", profile, "--", job_path]
     with ctx.command.make_context(ctx.info_name, args, parent=ctx.parent) as profile_ctx:
         for name in options.keys() & profile_ctx.params.keys():
@@ -194,10 +197,10 @@ def key_location(path: str, key: str, table: str = "") -> str:
 
 
 def find_key_line(text: str, key: str, table: str = "") -> int | None:
-    """Return the line on which a key begins, counted from 1; None if it is written unusually.
+    """Return the line on which a key begins, counted from 1; None if it is not found.
 
     A line that only looks like the key may be part of a multi-line text or of another table: the
-    file is parsed up to it, with a short value in its place, to see what it means.
+    file is parsed up to it, with a short value in its place, to find out.
     """
     lines = text.splitlines()
     key_pattern = re.compile(rf"""\s*\[*\s*["']?{re.escape(key)}["']?\s*[=.\]]""")

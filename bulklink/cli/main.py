@@ -16,7 +16,7 @@ def main() -> None:
     """Run the command line and exit with a code of `ExitCode`."""
     with _handle_interrupts() as received_signals:
         try:
-            # Ctrl-C may come while all that is being imported.
+            # Ctrl-C may arrive during these imports.
             from bulklink.cli.app import cli  # noqa: PLC0415
             from bulklink.cli.errors import run_command_line  # noqa: PLC0415
 
@@ -28,10 +28,10 @@ def main() -> None:
 
 @contextmanager
 def _handle_interrupts() -> Iterator[list[int]]:
-    """Raise KeyboardInterrupt at Ctrl-C, but end the process while something is imported.
+    """Raise KeyboardInterrupt at Ctrl-C; during an import, exit instead.
 
-    Libraries in C++ do not survive it in their import. Received signals are kept: some libraries
-    turn them into an error of their own.
+    C++ libraries do not survive KeyboardInterrupt during their import. Received signals are
+    recorded because some libraries turn KeyboardInterrupt into an error of their own.
     """
     received_signals: list[int] = []
 

@@ -116,7 +116,7 @@ preset_option = option(
 allow_round_ids_option = option(
     "--allow-round-ids",
     is_flag=True,
-    help="Accept ids that look as if a program had rounded them.",
+    help="Accept ids that look rounded by a spreadsheet.",
 )
 memory_option = option(
     "--memory",
@@ -213,7 +213,7 @@ compare_with_option = option(
     " change, from which deal to which, and put that into the plan.",
 )
 page_options = combine_options(look_up_names_option, compare_with_option)
-"""What makes the page of a plan say more to who approves it."""
+"""Options that add details to a plan for its approval."""
 
 snapshot_options = combine_options(
     option(
@@ -221,8 +221,8 @@ snapshot_options = combine_options(
         default=None,
         help="Read the deal that each email is on before changing it: emails already as wanted"
         " are left alone, and `bulklink undo` can restore the others. On for unlink and"
-        " relink. Links are by default read first only if the canary shows that it is"
-        " cheaper.",
+        " relink. By default, links are read first only if the canary shows that this"
+        " is cheaper.",
     ),
     option(
         "--accept-no-put-back",
@@ -261,7 +261,7 @@ credit_options = combine_options(
         type=_CREDIT_COUNT,
         metavar="N",
         help="Maximum requests of this command, including reads, look-ups and retries. Only"
-        " relinks already started are completed beyond it.",
+        " the completion of relinks already started may exceed it.",
     ),
     option(
         "--credits-per-day",
@@ -273,7 +273,7 @@ credit_options = combine_options(
         "--reserve-credits",
         type=_CREDIT_COUNT,
         metavar="N",
-        help="Number of the org's credits to leave to others.",
+        help="Number of the org's credits to leave for others.",
     ),
 )
 
@@ -281,7 +281,7 @@ run_dir_option = option(
     "--run-dir",
     type=FolderPath(),
     metavar="DIR",
-    help="Run folder: missing or empty. By default a new folder below --runs-dir.",
+    help="Run folder, new or empty. Default: a new folder below --runs-dir.",
 )
 runs_dir_option = option(
     "--runs-dir",
@@ -366,8 +366,8 @@ canary_option = option(
     type=WholeNumber(0, 10_000),
     metavar="N",
     help="Send the first N emails, in whole batches, and read them back before the rest. 0:"
-    " none. Default: 20 of more than 200. If all are as recorded, the run continues by"
-    " itself; otherwise it asks, even with --yes.",
+    " none. Default: 20 of more than 200. If all are as recorded, the run continues;"
+    " otherwise it asks, even with --yes.",
 )
 
 display_options = combine_options(

@@ -35,7 +35,7 @@ def show_plan_result(result: PlanResult, *, as_json: bool, undo: bool = False) -
     Args:
         result: the result of planning.
         as_json: print one JSON object.
-        undo: whether the plan is an undo, which cannot do without a snapshot.
+        undo: whether the plan is an undo, which requires a snapshot.
     """
     if as_json:
         content = msgspec.to_builtins(result)
@@ -87,7 +87,7 @@ def _summary_lines(result: PlanResult, *, undo: bool) -> Iterator[Line]:
 
 
 def _estimate_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[str]:
-    """Yield estimates: time, credits a day, what would save calls."""
+    """Yield estimates: time, credits a day, options that would save calls."""
     estimate = result.estimate
     yield (
         f"Time: {result.seconds.likely:,.1f} s likely, {result.seconds.least:,.1f} to"
@@ -117,19 +117,20 @@ def _estimate_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[
     if estimate.may_read_first:
         yield (
             f"Snapshot: auto. The run may first read which deal each email is on, at least"
-            f" {estimate.may_read_first:,} credits, where its first emails show that this is"
-            " cheaper: reading spares the calls for emails that are linked already. --snapshot"
+            f" {estimate.may_read_first:,} credits, if its first emails show that this is"
+            " cheaper: reading saves the calls for emails that are already linked. --snapshot"
             " always reads them first, which an undo can use; --no-snapshot never does."
         )
     if estimate.saved_by_contact:
         yield (
             f"--group-by contact would save {estimate.saved_by_contact:,} link calls"
-            f" ({estimate.saved_by_contact / result.calls.link:.0%}); no page of Zoho's shows it."
+            f" ({estimate.saved_by_contact / result.calls.link:.0%}); Zoho's documentation does not"
+            " show it."
         )
 
 
 def _name_lines(names: PlanNames) -> Iterator[str]:
-    """Yield what was looked up, then the deals and owners with the most emails."""
+    """Yield the number of look-ups, then the deals and owners with the most emails."""
     if names.org is None:
         yield "Names: none was missing, so nothing was looked up."
     else:
@@ -137,7 +138,7 @@ def _name_lines(names: PlanNames) -> Iterator[str]:
         org_id = f" ({names.org.id})" if names.org.id else ""
         yield from wrap_text(
             f"Names: {count_of(names.looked_up, 'name')} looked up in"
-            f" {org}{org_id} for {count_of(names.credits, 'credit')}; the run looks none up again."
+            f" {org}{org_id} for {count_of(names.credits, 'credit')}; the run does not repeat them."
         )
     yield from _record_lines("deal", names.deals, names.deals_in_all)
     yield from _record_lines("owner", names.owners, names.owners_in_all)
@@ -150,15 +151,13 @@ def _record_lines(kind: str, records: Sequence[RecordEmails], total: int) -> Ite
 
 
 def _comparison_lines(comparison: Comparison) -> Iterator[str]:
-    """Yield what would change: in a sentence, then the deals and contacts with most changes."""
+    """Yield the changes in a sentence, then the deals and contacts with the most changes."""
     yield (
         f"Compared with {count_of(comparison.emails, 'email')} of {comparison.file}:"
         f" {'; '.join(_clauses(comparison))}."
     )
     if comparison.other_owner:
-        yield (
-            f"{comparison.other_owner:,} of them are in the mailbox of another user than planned."
-        )
+        yield (f"{comparison.other_owner:,} of them are in another user's mailbox than planned.")
     yield from _move_lines(comparison.moves, comparison.moves_in_all)
     if comparison.deals:
         deals = [
@@ -172,7 +171,7 @@ def _comparison_lines(comparison: Comparison) -> Iterator[str]:
 
 
 def _move_lines(moves: Sequence[DealMove], total: int) -> Iterator[str]:
-    """Yield how many emails go from which deal to which."""
+    """Yield the number of emails for each pair of previous and new deal."""
     width = max((len(f"{move.emails:,}") for move in moves), default=0)
     for move in moves:
         from_deal = _deal_text(move.from_deal_id, move.from_deal_name)

@@ -42,7 +42,7 @@ T_co = TypeVar("T_co", covariant=True)
 LINE_SECONDS = 10.0
 """Interval between progress lines."""
 REDRAW_SECONDS = 0.9
-"""Minimum interval between two pictures of one phase; faster changes are hard to read."""
+"""Minimum interval between redraws within a phase; faster changes are hard to read."""
 
 
 class _RenderedView:
@@ -195,7 +195,7 @@ class ProgressDisplay(WarningDisplay):
     def confirm(self, request: ConfirmationRequest) -> bool:
         """Ask before an org is changed."""
         org = request.org_name or "an org with an unknown name"
-        kind = request.org_type or "type not known"
+        kind = request.org_type or "unknown type"
         return self._ask(f"{request.op}: change {request.messages:,} emails of {org} ({kind})?")
 
     def _ask(self, question: str) -> bool:
@@ -230,7 +230,7 @@ class ProgressDisplay(WarningDisplay):
             self._live_context.close()
 
     def _print_above(self, text: str) -> None:
-        """Print a text above the view; lines too wide for the terminal are not broken."""
+        """Print a text above the view, without wrapping its lines."""
         self._console.print(Text.from_ansi(text), soft_wrap=True)
 
     def _update_view(self, view: ProgressView) -> None:
@@ -238,11 +238,11 @@ class ProgressDisplay(WarningDisplay):
         if self._live is not None:
             if _is_new_work(view, previous) or self._clock() >= self._next_redraw:
                 self._next_redraw = self._clock() + REDRAW_SECONDS
-                with suppress(OSError):  # the terminal is gone: the command goes on
+                with suppress(OSError):  # the terminal is gone: the command continues
                     self._live.update(_RenderedView(view), refresh=True)
         elif self._style == "lines" and self._clock() >= self._next_line:
             self._next_line = self._clock() + LINE_SECONDS
-            if view.waiting_until is None:  # that was said, and may last for hours
+            if view.waiting_until is None:  # already noted, and may last for hours
                 note(render_one_line(view))
 
 
@@ -259,7 +259,7 @@ def _resolve_style(style: str, console: Console, *, terminal: bool) -> str:
 
 
 def _is_new_work(view: ProgressView, previous: ProgressView) -> bool:
-    """Return whether a view is of other work than the previous one."""
+    """Return whether a view shows different work from the previous one."""
     return _work_of(view) != _work_of(previous)
 
 
@@ -268,7 +268,7 @@ def _work_of(view: ProgressView) -> tuple[object, ...]:
 
 
 class WatchedOperation(Protocol[T_co]):
-    """An operation that lacks only its callbacks and its stop controller."""
+    """An operation that takes only callbacks and a stop controller."""
 
     def __call__(self, *, callbacks: RunCallbacks, stop: StopController) -> Awaitable[T_co]:
         """Run the operation."""

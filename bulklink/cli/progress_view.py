@@ -32,14 +32,14 @@ class ProgressView:
         unit: what is counted.
         done: how many are done; None if nothing is counted.
         total: how many there are.
-        fraction: the part that is done, if nothing is counted; None if it is unknown.
-        total_bytes: bytes of the file that is read from end to end; None if none is.
+        fraction: fraction done, if nothing is counted; None if it is unknown.
+        total_bytes: size of the file being read; None if there is none.
         metrics: current metrics; None if there are none.
         failed: emails that failed.
         in_doubt: emails in doubt.
         codes: counts of both, by code.
         waiting_until: when credits are expected, as text; None if there is no wait for credits.
-        outage: that no call is answered, and until when the command waits; None if calls are.
+        outage: text about an outage and the end of the wait; None if there is no outage.
     """
 
     phase: str
@@ -107,7 +107,7 @@ def _head_lines(view: ProgressView, width: int) -> Iterator[Text]:
 
 
 def _bar(fraction: float, width: int) -> Text:
-    # The rest is another sign, not only another colour, for where there is none.
+    # The remaining part has a different character, not only a colour, for plain terminals.
     halves = int(fraction * 2 * width)
     whole, half = divmod(halves, 2)
     done = "━" * whole + "╸" * half
@@ -125,7 +125,7 @@ def _count_figures(view: ProgressView) -> Iterator[str]:
         yield f"{view.done:,} of {view.total:,}"
     fraction = _fraction_done(view)
     if fraction is not None:
-        # Rounded down: it is 100 % when all is done.
+        # Rounded down, so that 100 % means done.
         percent = f"{int(fraction * 100)} %"
         yield percent if view.total_bytes is None else f"{percent} of {decimal(view.total_bytes)}"
 

@@ -18,7 +18,7 @@ from bulklink.zoho.request_log import LOGGER, RequestLogRecord
 
 
 def start_request_log(path: Path | None) -> None:
-    """Append the requests of the current command to a file that only its owner can read.
+    """Log the requests of the current command to a file that only its owner can read.
 
     Args:
         path: the file; None logs nothing.
@@ -66,6 +66,6 @@ class _RequestLogHandler(logging.StreamHandler[IO[str]]):
         LOGGER.removeHandler(self)
         if not LOGGER.handlers:
             LOGGER.setLevel(logging.NOTSET)
-        with suppress(OSError):  # a full disk once more
+        with suppress(OSError):  # the disk may still be full
             self.stream.close()
         super().close()

@@ -50,12 +50,11 @@ _ROWS = "rows"
 def accounting_lines(result: RunResult, record: RunRecord, *, explain: bool) -> Iterator[Line]:
     """Yield row counts by status, which add up to those of the run, and the commonest failures.
 
-    The ledger is read only if it is needed: for a run of one op without failures the counts say
-    everything.
+    The ledger is read only if needed: for a run of one op without failures, the counts suffice.
 
     Args:
-        result: where the run stands.
-        record: of the run.
+        result: state of the run.
+        record: record of the run.
         explain: yield the commonest failures with advice and an example of each.
     """
     mixed = result.op == _MIXED
@@ -101,7 +100,7 @@ def _failure_lines(failures: list[FailureCount]) -> Iterator[str]:
 
 
 HIDE_NEXT_STEPS = "bulklink.no_steps"
-"""Key in the `meta` of a command's context: its CRM is gone when the summary is read."""
+"""Key in the `meta` of click's context: suggest no commands, because the CRM is gone."""
 _SAMPLE_SIZE = 299
 _Step = tuple[str, tuple[str, ...]]
 
@@ -119,7 +118,7 @@ def next_steps(result: RunResult, record: RunRecord) -> Iterator[str]:
 def _suggestions(result: RunResult, record: RunRecord) -> Iterator[_Step]:
     run, counts = result.run_dir, result.counts
     if record.effective_undo is not None:
-        yield "To read back what its undo left", ("verify", record.effective_undo.run_dir)
+        yield "To verify its undo", ("verify", record.effective_undo.run_dir)
         return
     match result.state:
         case RunState.PLANNED:
@@ -127,27 +126,27 @@ def _suggestions(result: RunResult, record: RunRecord) -> Iterator[_Step]:
         case RunState.STOPPED if record.needs_accept_canary:
             yield from _after_failed_canary(result, record)
         case RunState.STOPPED:
-            yield "To go on", ("resume", run)
+            yield "To continue", ("resume", run)
         case RunState.FINISHED:
             if counts[Status.FAILED] or counts[Status.IN_DOUBT]:
-                yield "To see the whole run on a page", ("report", run)
+                yield "To see the whole run on a web page", ("report", run)
             if counts[Status.FAILED]:
                 yield (
-                    "To export what failed as a mapping",
+                    "To export failed rows as a mapping",
                     ("export", run, "--status", "failed", "-o", "again.csv"),
                 )
                 yield "To retry it once the cause is fixed", ("retry", run)
             if counts[Status.IN_DOUBT]:
-                yield "To read back what is in doubt", ("verify", run, "--in-doubt")
+                yield "To read back emails in doubt", ("verify", run, "--in-doubt")
             if not counts[Status.FAILED] and not counts[Status.IN_DOUBT]:
                 yield from _after_success(result, record)
 
 
 def _after_failed_canary(result: RunResult, record: RunRecord) -> Iterator[_Step]:
     run = result.run_dir
-    yield "To read back what was sent", ("verify", run)
+    yield "To read back the emails sent", ("verify", run)
     if result.counts[Status.DONE] and can_be_undone(record):
-        yield "To take it back", ("undo", run)
+        yield "To undo it", ("undo", run)
     yield (
         "To send the rest anyway, without another canary",
         tuple(continue_arguments(record, "resume", run)),
@@ -165,15 +164,15 @@ def _after_success(result: RunResult, record: RunRecord) -> Iterator[_Step]:
     elif settled:
         yield "To read it back", ("verify", run)
     if done and can_be_undone(record):
-        yield "To take it back", ("undo", run)
+        yield "To undo it", ("undo", run)
 
 
 _STATUS_COLOURS = {CheckStatus.OK: "green", CheckStatus.DIFFERS: "red"}
-_STATUS_TEXTS = {CheckStatus.MISSING: "not there", CheckStatus.NOT_YET: "nothing to check"}
+_STATUS_TEXTS = {CheckStatus.MISSING: "missing", CheckStatus.NOT_YET: "nothing to check"}
 
 
 def check_object(check_result: CheckResult) -> dict[str, Any]:
-    """Return the result of a check as JSON output has it; `ok` is whether nothing differs."""
+    """Return the result of a check as in JSON output; `ok` is whether nothing differs."""
     content: dict[str, Any] = msgspec.to_builtins(check_result)
     return {"ok": check_result.ok, **content}
 
@@ -218,7 +217,7 @@ def show_run(
     """Show the state of a run, detached relinks first; return its exit code, 0 while it is active.
 
     Args:
-        result: where the run stands.
+        result: state of the run.
         reason: why it stopped early; None if it did not.
         as_json: print one JSON object.
         check_result: result of checking its files; None if they were not checked.
@@ -241,11 +240,11 @@ def show_run(
 def _summary_lines(
     result: RunResult, record: RunRecord, check_result: CheckResult | None, *, explain: bool
 ) -> Iterator[Line]:
-    """Yield the lines of a summary, none wider than the terminal but paths and commands.
+    """Yield the lines of a summary, wrapped to the terminal's width except paths and commands.
 
     Args:
-        result: where the run stands.
-        record: of the run.
+        result: state of the run.
+        record: record of the run.
         check_result: result of checking its files; None if they were not checked.
         explain: yield advice on the commonest failures; the reason of a stop includes it.
     """
@@ -285,7 +284,7 @@ def _time_lines(record: RunRecord) -> Iterator[str]:
 
 
 def _forecast_lines(record: RunRecord) -> Iterator[str]:
-    """Yield what was forecast, shown below the actual calls, and what was chosen for that."""
+    """Yield the forecast, the renewed forecast and the choice of snapshot."""
     forecast, renewed, choice = record.forecast, record.renewed, record.snapshot_choice
     if forecast is not None:
         yield f"Forecast: {_forecast_text(forecast)}."
@@ -315,7 +314,7 @@ def _credits_spent(result: RunResult) -> int:
 
 
 def _limit_lines(record: RunRecord) -> Iterator[str]:
-    """Yield what limited the last command on a run, and how many calls went beyond its limit."""
+    """Yield the bottleneck of a run's last command, and its calls beyond the credit limit."""
     if sentence := describe_limit(record):
         yield sentence
     if excess_calls := beyond_max_credits(record):
@@ -337,7 +336,7 @@ def show_runs(
         print_json({"runs": [_run_object(result, check_result) for result, check_result in pairs]})
         return
     if not results:
-        note("No runs there.")
+        note("No runs found.")
     for result, check_result in pairs:
         counts = ", ".join(f"{n:,} {name}" for name, n in result.counts.items() if n)
         undone = "  undone" if result.undone else ""
@@ -348,7 +347,7 @@ def show_runs(
 
 
 def _run_object(result: RunResult, check_result: CheckResult | None) -> dict[str, Any]:
-    """Return a run as JSON output has it, with the result of its check."""
+    """Return a run as in JSON output, with the result of its check."""
     content: dict[str, Any] = msgspec.to_builtins(result)
     return content if check_result is None else content | {"check": check_object(check_result)}
 

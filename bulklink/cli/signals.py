@@ -1,6 +1,6 @@
 """Graceful stop at the first SIGINT, SIGTERM or SIGHUP, immediate stop at another one.
 
-A SIGHUP never stops at once: shell and system both send one when a terminal is closed.
+SIGHUP never stops immediately: shell and kernel both send one when a terminal is closed.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _SignalHandler = Callable[[signal.Signals], None]
 
 
 def run_cancellable(function: Callable[..., Awaitable[T]], *args: object) -> T:
-    """Run a coroutine function; Ctrl-C cancels it and raises KeyboardInterrupt when it has ended.
+    """Run a coroutine function; Ctrl-C cancels it, then raises KeyboardInterrupt.
 
-    For commands with nothing to finish first. A handler that raises at once, wherever the loop is,
-    would raise in a task of a library too, whose error nobody takes.
+    For commands with nothing to finish. A handler that raises immediately could raise inside a
+    task of a library, where nobody catches the error.
     """
     handler = signal.getsignal(signal.SIGINT)
     if callable(handler):
@@ -48,11 +48,11 @@ def run_cancellable(function: Callable[..., Awaitable[T]], *args: object) -> T:
 
 
 async def run_with_signals(work: Callable[[], Awaitable[T]], stop: StopController) -> T:
-    """Run some work that the first signal stops gracefully, the second immediately.
+    """Run work that the first signal stops gracefully, the second immediately.
 
     Args:
-        work: what is run.
-        stop: stops the work gracefully, whatever stopped it before.
+        work: the work to run.
+        stop: stops the work gracefully.
 
     Raises:
         InterruptedPlanningError: if it was stopped before there was a run.
@@ -123,7 +123,7 @@ async def _receive_signals(
 
 
 def _handled_signals() -> list[signal.Signals]:
-    """Return the signals that stop the work: not a SIGHUP that `nohup` has made ignored."""
+    """Return the signals that stop the work, without a SIGHUP that `nohup` ignores."""
     hangup = [] if _HANGUP is None or signal.getsignal(_HANGUP) is signal.SIG_IGN else [_HANGUP]
     return [*_STOP_REASONS, *hangup]
 

@@ -17,17 +17,17 @@ _MODES = {"stdin": "r", "stdout": "w", "stderr": "w"}
 
 
 def prepare_streams() -> None:
-    """Open closed streams with the null device; show characters that one lacks as escapes.
+    """Open closed streams on the null device; escape characters that a stream cannot encode.
 
-    Otherwise the next file that is opened would become the standard error, a ledger for example.
+    Otherwise the next file opened, such as a ledger, would become standard error.
     """
-    for name, mode in _MODES.items():  # in the order of their numbers: each takes its own
+    for name, mode in _MODES.items():  # in the order of their descriptors: each gets its own
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
     codecs.register_error(_ERROR_HANDLER, _escape)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Click takes ASCII for a mistake, and writes UTF-8.
+            # Click treats ASCII as misconfigured and writes UTF-8.
             is_ascii = codecs.lookup(stream.encoding).name == "ascii"
             stream.reconfigure(encoding="utf-8" if is_ascii else None, errors=_ERROR_HANDLER)
 
@@ -38,15 +38,15 @@ def is_stdout_closed() -> bool:
 
 
 def discard_stdout() -> None:
-    """Redirect standard output to nowhere, so that the flush at exit cannot fail."""
+    """Redirect standard output to the null device, so that the flush at exit cannot fail."""
     _discard(sys.stdout)
 
 
 def discard_closed_terminals() -> None:
-    """Redirect standard output and error to nowhere where their terminal was closed."""
+    """Redirect standard output and error to the null device if their terminal was closed."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
-            # A closed terminal is a device still, but no terminal.
+            # A closed terminal is still a character device, but not a terminal.
             if stat.S_ISCHR(os.fstat(stream.fileno()).st_mode) and not stream.isatty():
                 _discard(stream)
 

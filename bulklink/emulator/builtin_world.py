@@ -1,4 +1,4 @@
-"""Small built-in world, served unless a world file is named."""
+"""Small built-in world, served if no world file is given."""
 
 from __future__ import annotations
 

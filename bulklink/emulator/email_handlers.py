@@ -93,7 +93,7 @@ def _page_info(start: int, count: int, total: int) -> dict[str, object]:
 
 
 def encode_index(start: int, total: int) -> str:
-    """Return the index of a position, counted from the oldest, as new emails must not shift it."""
+    """Return the index of a position, counted from the oldest: new emails do not shift it."""
     return base64.urlsafe_b64encode(f"o{total - start}".encode()).decode().rstrip("=")
 
 

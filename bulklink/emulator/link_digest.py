@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class LinkDigest:
-    """Digest of which email is on which deal, independent of order."""
+    """Digest of the deals of all emails, independent of order."""
 
     _sum: int = field(default=0, init=False)
 

@@ -86,7 +86,7 @@ _UNSUPPORTED_VERSION = Call(Endpoint.UNKNOWN, problem=Problem(Code.API_NOT_SUPPO
 
 
 def match_call(method: str, path: str) -> Call:
-    """Return the call that `method` and `path` stand for."""
+    """Return the call of a method and path."""
     match path.strip("/").split("/"):
         case ["crm", version, *segments]:
             return _match_crm_call(method, version, segments)

@@ -212,7 +212,7 @@ def parse_background_plan(settings: Settings) -> tuple[tuple[float, int], ...]:
             raise ValueError(f"{part!r} is not of the form SECONDS=CALLS") from None
     if steps != sorted(steps, key=lambda step: step[0]) or any(calls < 0 for _, calls in steps):
         raise ValueError(
-            "the steps of background_plan must be in order of time, with 0 or more calls"
+            "the steps of background_plan must be in chronological order, with 0 or more calls"
         )
     return tuple(steps)
 

@@ -1,6 +1,6 @@
-"""Charts of a run: what is drawn and said of its activity over time. Pure.
+"""Charts of a run's activity over time. Pure.
 
-The words around them are in the templates, colours and widths in the style sheet.
+Texts are in the templates, colours and widths in the style sheet.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _COARSE_SECONDS = 86_400
 """Length of an axis beyond which bins are minutes long and their times need no seconds."""
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _ROOMS = {"narrow": 210, "medium": 280, "wide": 400, "full": 700}
-"""Pixels that the axis has at least, by the class of the labels; the style sheet picks one."""
+"""Minimum width of the axis in pixels, by the class of the labels that the style sheet picks."""
 
 
 class ChartLayer(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ class ChartLayer(msgspec.Struct, frozen=True):
     Args:
         series: name of the series.
         path: SVG path of its areas, or of its lines.
-        is_line: whether it is lines.
+        is_line: whether the path is of lines.
     """
 
     series: str
@@ -64,7 +64,7 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
         name: name of the chart.
         layers: its series, in the order of drawing.
         ticks: labelled values.
-        rows: time of each bin, and its values as text; None where there is none.
+        rows: time of each bin, and its values as text; None for no value.
     """
 
     name: str
@@ -74,12 +74,12 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChartPause(msgspec.Struct, frozen=True):
-    """A pause that the charts fold.
+    """A pause that the charts collapse.
 
     Args:
         x: position of its beginning, from 0 to `PLOT_WIDTH`.
         width: width of its mark.
-        label: how long the pause was, in words.
+        label: how long the pause was, as text.
     """
 
     x: int
@@ -105,7 +105,7 @@ class ChartData(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         charts: the charts.
         middles: position of the middle of each bin, from 0 to `PLOT_WIDTH`.
-        pauses: pauses that all of them fold.
+        pauses: pauses that the charts collapse.
         ticks: labels of their time axis, by width.
         statuses: statuses of the settled messages.
         offsets: offsets of local time from UTC.
@@ -144,7 +144,7 @@ def build_chart_data(
     """Return the charts; None without measurements.
 
     Args:
-        measurements: activity, in order of time.
+        measurements: activity, in chronological order.
         zone: time zone of the charts; None for this machine's.
     """
     spans = merge_measurements(measurements)
@@ -171,7 +171,7 @@ def build_chart_data(
 
 
 def _place(position: float, axis: TimeAxis) -> int:
-    """Return where a position of the axis is drawn; a thousandth of a chart is under a pixel."""
+    """Return the x coordinate of a position; a thousandth of a chart is less than a pixel."""
     return round(PLOT_WIDTH * min(1.0, max(0.0, position / axis.end)))
 
 
@@ -200,7 +200,7 @@ def _make_bins(spans: Sequence[Span], axis: TimeAxis, zone: tzinfo | None) -> li
 def _time_format(
     spans: Sequence[Span], axis: TimeAxis, zone: tzinfo | None
 ) -> Callable[[float], str]:
-    """Return what formats the time of a bin, as short as the axis allows."""
+    """Return the formatter of a bin's time, as short as the axis allows."""
     with_day = covers_several_days(axis, zone)
     clock = "%H:%M" if axis.end > _COARSE_SECONDS else "%H:%M:%S"
     with_offset = utc_offset(spans[0].began, zone) != utc_offset(spans[-1].ended, zone)
@@ -215,7 +215,7 @@ def _time_format(
 
 def _make_bin(span: Span, axis: TimeAxis, line: int, format_when: Callable[[float], str]) -> _Bin:
     x0 = min(PLOT_WIDTH - 1, _place(axis.position(span.began), axis))
-    x1 = max(x0 + 1, _place(axis.position(span.ended), axis))  # a second can be seen among weeks
+    x1 = max(x0 + 1, _place(axis.position(span.ended), axis))  # a second is visible among weeks
     measured = span.measured_seconds
     return _Bin(
         x0=x0,
@@ -231,7 +231,7 @@ def _make_bin(span: Span, axis: TimeAxis, line: int, format_when: Callable[[floa
 
 
 def _throughput(bins: Sequence[_Bin], statuses: Sequence[str]) -> Chart:
-    """Return the chart of rates, stacked; one below zero, of corrections, is only in the table."""
+    """Return the stacked chart of rates; negative rates (corrections) are only in the table."""
     steps: dict[str, list[Step]] = {status: [] for status in statuses}
     for bin_ in bins:
         lower = 0.0
@@ -314,12 +314,12 @@ def _chart(
 
 
 def _format_rate(rate: float) -> str | None:
-    """Return a rate; one of a few messages a minute is no zero."""
+    """Format a rate so that a few messages a minute do not become 0."""
     return _format_value(rate, 1 if abs(rate) >= 1 else 3)
 
 
 def _format_value(value: float | None, digits: int) -> str | None:
-    """Return a number with as many digits after the point as it needs, up to some."""
+    """Format a number with up to `digits` decimals, without trailing zeros."""
     if value is None:
         return None
     text = f"{value:z,.{digits}f}"

@@ -1,4 +1,4 @@
-"""Report model: plain values; the templates hold the words.
+"""Report model: plain values; texts are in the templates.
 
 Times are as the ledger writes them.
 """
@@ -25,16 +25,16 @@ class NamedRecord(msgspec.Struct, frozen=True):
 
 
 class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose run the report is of; left out of a report without ids and names.
+    """Folder, org and files of the run; left out of a report without ids and names.
 
     Args:
         folder: run folder.
         org_id: id of the org; None if unknown.
         org_name: name of the org; None if unknown.
         api_url: URL of the API; None if unknown.
-        canary_found: what the canary found; None if nothing.
+        canary_found: result of the canary; None if there is none.
         undo_of: folder of the run that this run undoes, if any.
-        undone_by: folder of the undo of this run that stands, if any.
+        undone_by: folder of the last undo of this run, if any.
         files: names of the mappings.
     """
 
@@ -93,7 +93,7 @@ class FailureGroup(msgspec.Struct, frozen=True, kw_only=True):
         name: name of the deal or owner, if known.
         count: number of rows.
         in_doubt: number of rows in doubt.
-        advice: what to do about a code; empty if unknown.
+        advice: advice on the code; empty if unknown.
         commonest_code: commonest code of a deal or an owner; empty if not shown.
         embedded: number of rows embedded in the report.
         command: command that exports the rows; empty if there is none.
@@ -165,7 +165,7 @@ class CallSummary(msgspec.Struct, frozen=True, kw_only=True):
         retried: calls that were retries.
         seconds: time that the run took.
         forecast_seconds: minimum time forecast, in seconds; None without a forecast.
-        limited: sentence about what limited the run; empty if nothing did.
+        limited: sentence about the bottleneck of the run; empty if there was none.
         beyond_max_credits: calls made beyond the limit on credits.
     """
 
@@ -193,11 +193,11 @@ class EmailCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DealOrigin(msgspec.Struct, frozen=True, kw_only=True):
-    """Emails that come to a deal from another, or from none.
+    """Emails that move to a deal from another, or from no deal.
 
     Args:
-        record: the deal that they are on; None for none, and in a report without ids and names.
-        linked: whether they are on none.
+        record: their previous deal; None for no deal, and in a report without ids and names.
+        linked: whether they are on no deal.
         emails: number of emails.
     """
 
@@ -207,12 +207,12 @@ class DealOrigin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DealOrigins(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the emails of a deal come from.
+    """Previous deals of the emails of a deal.
 
     Args:
-        right: emails that are on it already.
-        largest: the deals that most emails come from.
-        others: number of further deals that emails come from.
+        right: emails that are already on the deal.
+        largest: previous deals of the most emails.
+        others: number of further previous deals.
     """
 
     right: int
@@ -221,11 +221,11 @@ class DealOrigins(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MoveCount(msgspec.Struct, frozen=True, kw_only=True):
-    """Emails that go from one deal to another, from none to a deal, or off their deal.
+    """Emails that move from one deal to another, from no deal to a deal, or off their deal.
 
     Args:
-        from_deal: the deal that they are on; None for none.
-        to_deal: the deal that they are wanted on; None for none.
+        from_deal: previous deal; None for no deal.
+        to_deal: wanted deal; None for no deal.
         emails: number of emails.
     """
 
@@ -235,15 +235,15 @@ class MoveCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanComparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan changes of emails that were fetched before it was sealed.
+    """Changes of a plan to emails that were fetched before it was sealed.
 
     Args:
         results: emails by the result of the comparison: `moved`, `right` and so on.
         unknown: emails whose deal was not fetched.
-        moves: pairs of deals between which the most emails go; none in a report without ids and
-            names.
-        total_moves: number of such pairs.
-        origins: where the emails of each listed deal of the plan come from, in its order.
+        moves: pairs of previous and wanted deals with the most emails; none in a report without
+            ids and names.
+        total_moves: number of all pairs.
+        origins: previous deals for each listed deal of the plan, in its order.
     """
 
     results: Counter[str]
@@ -282,8 +282,8 @@ class SampleRow(msgspec.Struct, frozen=True, kw_only=True):
         message_id: message id of the email.
         deal: target deal; None for an unlink.
         from_deal_id: guard of the row, if it has one.
-        fetched: deal that the email was on when it was fetched; None if unknown, and for none.
-        on_no_deal: whether it was on none when it was fetched.
+        fetched: fetched deal of the email; None for no deal, and if unknown.
+        on_no_deal: whether the fetched email was on no deal.
     """
 
     row: int
@@ -309,7 +309,7 @@ class PlanSummary(msgspec.Struct, frozen=True, kw_only=True):
         owners: the owners with most emails.
         total_owners: number of owners.
         sample: sample rows; none in a report without ids and names.
-        comparison: what it changes of fetched emails; None if it was compared with none.
+        comparison: changes to fetched emails; None if the plan was not compared.
     """
 
     ops: tuple[OpCount, ...]
@@ -352,13 +352,13 @@ class InputSummary(msgspec.Struct, frozen=True):
 
 
 class InvocationSummary(msgspec.Struct, frozen=True):
-    """One command that drove the run.
+    """One command on the run.
 
     Args:
         started: when it started.
         ended: when it ended; None if it has not.
         seconds: how long it took; None if unknown.
-        outcome: how it ended, in words.
+        outcome: how it ended, as text.
     """
 
     started: str
@@ -368,7 +368,7 @@ class InvocationSummary(msgspec.Struct, frozen=True):
 
 
 class ForgetSummary(msgspec.Struct, frozen=True):
-    """When columns and names were dropped.
+    """Removal of columns and names.
 
     Args:
         at: when it started.
@@ -382,12 +382,12 @@ class ForgetSummary(msgspec.Struct, frozen=True):
 
 
 class NextCommands(msgspec.Struct, frozen=True):
-    """Commands that continue the run, ready to be typed; empty where one does not apply.
+    """Commands that continue the run; empty if one does not apply.
 
     Args:
         apply: sends a planned run.
-        verify: reads back what a failed canary sent.
-        undo: takes back what a failed canary sent.
+        verify: reads back the emails of a failed canary.
+        undo: undoes a failed canary.
         resume: continues a stopped run.
         retry: sends the failed rows of a finished run.
     """
@@ -400,7 +400,7 @@ class NextCommands(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the report of a run says.
+    """Content of the report of a run.
 
     Args:
         op: op of the run.
@@ -417,7 +417,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         digest: digest of the plan; None without a plan.
         messages: messages of the plan.
         left_out: rows of the mapping that the user left out.
-        identity: whose run it is; None in a report without ids and names.
+        identity: folder, org and files; None in a report without ids and names.
         accounting: rows by status and op.
         plan: summary of the plan; None without a plan.
         failures: rows that failed or are in doubt.
@@ -428,13 +428,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         settings: options of the run.
         inputs: mappings that were read.
         hashes: digest and recorded hashes.
-        invocations: the last commands that drove the run.
-        total_invocations: number of all commands that drove it.
+        invocations: the last commands on the run.
+        total_invocations: number of all commands on the run.
         canary: state and size of the canary; empty without one.
         undo: sentence about what an undo can do.
         undo_digest: digest of the run that this run undoes, if it is an undo.
-        undone: how far the run was undone; empty if it was not.
-        forgotten: when columns and names were dropped.
+        undone: whether the run was undone in whole or in part; empty if it was not.
+        forgotten: removals of columns and names.
         commands: commands that continue the run.
     """
 

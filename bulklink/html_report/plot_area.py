@@ -1,7 +1,7 @@
 """Geometry of a chart: scales, ticks and the paths of steps. Pure.
 
-A chart is stretched to the width of its place: x goes from 0 to 1,000 whatever the width, y from
-0 at the top to the height in pixels. Whatever numbers come, everything lies within.
+A chart is stretched to the available width: x goes from 0 to 1,000 for any width, y from 0 at the
+top to the height in pixels. All paths stay within the plot area for any values.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from msgspec.structs import replace
 PLOT_WIDTH = 1000
 PLOT_HEIGHT = 140
 _MAX_STEPS = 6
-"""Steps of a scale at most; it has a tick more."""
+"""Maximum steps of a scale, which has one tick more."""
 _MIN_WHOLE_STEPS = 4
-"""Steps of 1 at least: one call is not drawn as high as the chart."""
+"""Minimum steps of a scale of whole numbers, so that one call does not fill the chart."""
 _LOWEST_TOP, _HIGHEST_TOP = 1e-3, 1e18
 _COMPACT_FROM = 10_000
 _TOUCHING = 2.0
-"""Distance up to which areas touch, about a pixel."""
+"""Maximum distance of areas that touch, about a pixel."""
 _SUFFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A value that holds over a part of the axis.
+    """A constant value over a part of the axis.
 
     Args:
         x0: beginning, from 0 to `PLOT_WIDTH`.
         x1: end.
         line: number of the line it belongs to; lines are not connected.
         upper: the value; None if there is none.
-        lower: the value that an area begins at.
+        lower: the lower value of an area.
     """
 
     x0: float
@@ -68,7 +68,7 @@ class ValueScale(msgspec.Struct, frozen=True):
     step: float
 
     def y(self, value: float) -> float:
-        """Return the position of a value; one that is off the scale is at its edge."""
+        """Return the position of a value, clamped to the scale."""
         share = min(1.0, max(0.0, value / self.top)) if value > 0 else 0.0
         return round(PLOT_HEIGHT * (1 - share), 1)
 
@@ -85,11 +85,11 @@ class ValueScale(msgspec.Struct, frozen=True):
 
 
 def fit_scale(values: Iterable[float | None], *, whole: bool = False) -> ValueScale:
-    """Return the scale that has round ticks and room for all values.
+    """Return a scale with round ticks that fits all values.
 
     Args:
-        values: what is drawn; what is no finite number takes no part.
-        whole: whether all values are whole numbers, and so all ticks.
+        values: values to draw; None and values that are not finite are ignored.
+        whole: whether all values, and therefore all ticks, are whole numbers.
     """
     highest = max((value for value in values if value is not None and isfinite(value)), default=0.0)
     if highest <= 0:
@@ -103,14 +103,14 @@ def fit_scale(values: Iterable[float | None], *, whole: bool = False) -> ValueSc
 
 
 def _round_up(value: float) -> float:
-    """Return the least of 1, 2, 5 and their tenfolds that is no less than a value."""
+    """Round up to 1, 2 or 5 times a power of ten."""
     exponent = floor(log10(value))
     candidates = (float(f"{digit}e{exponent}") for digit in (1, 2, 5, 10))
     return next(size for size in candidates if size >= value * (1 - 1e-9))
 
 
 def format_coordinate(value: float) -> str:
-    """Return a coordinate to a tenth, as short as it can be."""
+    """Format a coordinate to a tenth, as short as possible."""
     return f"{value:.1f}".removesuffix(".0")
 
 
@@ -145,7 +145,7 @@ def _has_area(step: Step) -> bool:
 def _runs(
     steps: Sequence[Step], is_drawn: Callable[[Step], bool], max_gap: float
 ) -> Iterator[list[Step]]:
-    """Yield steps that are drawn in one go, each extended to the beginning of the next."""
+    """Yield steps drawn as one shape, each extended to the beginning of the next."""
     run: list[Step] = []
     for step in steps:
         if run and not (is_drawn(step) and _follows(step, run[-1], max_gap)):

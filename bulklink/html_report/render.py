@@ -23,8 +23,8 @@ _PACKAGE_FILES = files("bulklink.html_report")
 def render_report(report: Report, zone: tzinfo | None = None) -> str:
     """Return the report as HTML.
 
-    All texts are escaped, also characters that would act where they are shown. Script and style
-    are allowed by their hashes only, and nothing may be fetched.
+    All texts are escaped, including control characters. Script and style are allowed only by their
+    hashes, and nothing may be fetched.
 
     Args:
         report: report model.
@@ -58,7 +58,7 @@ def render_report(report: Report, zone: tzinfo | None = None) -> str:
 
 
 def _finalize(value: object) -> object:
-    """Return a value as the page shows it; what is marked as safe is no text of a user's."""
+    """Escape control characters of a text; markup marked as safe is not user text."""
     return escape_controls(value) if type(value) is str else value
 
 

@@ -11,9 +11,9 @@ from bulklink.local_time import format_local_time
 from bulklink.visible_text import escape_controls
 
 MAX_ROWS_PER_GROUP = 1000
-"""Rows of one group shown at most."""
+"""Maximum rows shown of one group."""
 MAX_EMBEDDED_BYTES = 4_000_000
-"""Bytes of all embedded rows; the rest of the page has less than 150 KB."""
+"""Maximum bytes of all embedded rows; the rest of the page has less than 150 KB."""
 EMBEDDED_COLUMNS = (
     *("row", "op", "contact", "owner", "message", "deal"),
     *("status", "code", "text", "time"),
@@ -51,8 +51,8 @@ class EmbeddedRow(msgspec.Struct, frozen=True, kw_only=True):
 class EmbeddedRows:
     """Rows embedded in the report, as JSON without repeated texts.
 
-    A text is written as its index in the list of its column's texts, but for message ids, which
-    differ from row to row.
+    A text is written as its index in the list of its column's texts, except message ids, which
+    differ in each row.
 
     Args:
         max_bytes: approximate limit on the JSON, in bytes.

@@ -16,10 +16,10 @@ _PAUSE_WIDTH_SHARE = 0.03
 _PAUSES_WIDTH_SHARE = 0.3
 _TARGET_TICKS = 8
 _MAX_TICKS = 40
-"""Ticks at most; those for which a chart has no room are left out."""
+"""Maximum ticks; a chart leaves out those that do not fit."""
 _CHARACTER_WIDTH = 6
 _LABEL_GAP = 14
-"""Pixels of a character of a label, and between two labels."""
+"""Pixels per character of a label, and between two labels."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _STEPS = (
     *(1, 2, 5, 10, 15, 30),
@@ -49,7 +49,7 @@ class CollapsedPause(msgspec.Struct, frozen=True):
     Args:
         at: position of its beginning on the axis, in seconds.
         to: position of its end.
-        label: how long the pause was, in words.
+        label: length of the pause, as text.
     """
 
     at: float
@@ -64,7 +64,7 @@ class Tick(msgspec.Struct, frozen=True):
         at: position on the axis, in seconds.
         time: local time; empty at midnight if ticks are days apart.
         day: day of the month; empty if the axis covers one day.
-        opens: whether it is the first of a segment.
+        opens: whether it is the first tick of a segment.
     """
 
     at: float
@@ -99,7 +99,7 @@ class TimeAxis(msgspec.Struct, frozen=True):
     end: float
 
     def position(self, moment: float) -> float:
-        """Return the position of a moment, in seconds since 1970; one in a pause is at its end."""
+        """Return the position of a moment, in seconds since 1970; in a pause, that of its end."""
         for segment in self.segments:
             if moment <= segment.ended:
                 return round(segment.start + max(0.0, moment - segment.began), 3)
@@ -140,7 +140,7 @@ def build_axis(spans: Sequence[tuple[float, float]]) -> TimeAxis:
 
 
 def humanize_duration(seconds: float) -> str:
-    """Return a duration in words, in two units at most."""
+    """Format a duration in at most two units."""
     units = (("d", _DAY), ("h", _HOUR), ("min", _MINUTE), ("s", 1))
     steps = [step for (_, size), (_, step) in pairwise(units) if seconds >= size]
     step = steps[0] if steps else 1
@@ -190,7 +190,7 @@ def format_day(when: datetime) -> str:
 
 
 def _format_time(when: datetime, step: int, day: str) -> str:
-    """Return the time of a tick; empty where its day says all."""
+    """Return the time of a tick; empty if its day suffices."""
     if day and step >= _DAY and not (when.hour or when.minute):
         return ""
     return f"{when:%H:%M:%S}" if step < _MINUTE else f"{when:%H:%M}"
@@ -199,7 +199,7 @@ def _format_time(when: datetime, step: int, day: str) -> str:
 def _round_moments(segment: AxisSegment, step: int, zone: tzinfo | None) -> Iterator[float]:
     """Yield the round local times of a segment, or its beginning if it has none.
 
-    They are counted on the clock on the wall, which is put forward and back.
+    They follow the local clock across daylight-saving changes.
     """
     began = local_time(segment.began, zone).replace(tzinfo=None)
     midnight = began.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -215,10 +215,10 @@ def _round_moments(segment: AxisSegment, step: int, zone: tzinfo | None) -> Iter
 
 
 def label_ticks(axis: TimeAxis, ticks: Sequence[Tick], room: float) -> list[TickLabel]:
-    """Return the labels for which an axis has room, each day named once.
+    """Return the labels that fit an axis, with each day named once.
 
-    A tick that begins a segment takes the place of the one before it, so that a pause is seen to
-    end where there is no room for both.
+    If two ticks do not fit, the one that begins a segment wins, so that the end of a pause is
+    labelled.
 
     Args:
         axis: axis of the charts.

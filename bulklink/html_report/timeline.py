@@ -11,7 +11,7 @@ from math import ceil
 import msgspec
 
 MAX_SPANS = 150
-"""Spans of a chart at most: each is some pixels wide, and a page has each four times."""
+"""Maximum spans of a chart: each is some pixels wide, and a page has four charts."""
 _MAX_GAP = 30.0
 """Seconds without activity after which a span ends, unless there are too many such gaps."""
 
@@ -46,7 +46,7 @@ class Span:
         began: beginning, in seconds since 1970.
         ended: end, in seconds since 1970.
         active_seconds: sum of the measurements' durations.
-        measured_seconds: the same of those with calls in flight measured.
+        measured_seconds: sum of durations of the measurements that have calls in flight.
         in_flight: sum of mean calls in flight, each times its seconds.
         allowed: sum of mean limits on calls in flight, each times its seconds.
         answered_429: calls answered by 429.
@@ -104,11 +104,11 @@ def merge_measurements(
 ) -> list[Span]:
     """Merge measurements into a bounded number of spans.
 
-    No span covers a pause, unless there are more pauses than half of the spans: then spans cover
-    the shortest.
+    No span covers a pause, unless there are more pauses than half of `max_spans`: then spans cover
+    the shortest pauses.
 
     Args:
-        measurements: measurements in order of time; memory does not grow with their number.
+        measurements: measurements in chronological order; memory does not grow with their number.
         max_spans: limit on spans.
     """
     merged: list[Span] = []
@@ -133,7 +133,7 @@ def _total_seconds(merged: list[Span]) -> float:
 def _coarsen_to(
     limit: int, merged: list[Span], width: float, max_gap: float
 ) -> tuple[list[Span], float, float]:
-    """Return spans within a limit, and the width and the gap that this took."""
+    """Return at most `limit` spans, with the resulting width and gap."""
     coarser = _coarsen(merged, width, max_gap)
     while len(coarser) > limit:
         if 2 * _count_pauses(coarser, max_gap) > limit:

@@ -1,1 +1,1 @@
-"""A job, from mapping to ledger: what the command line and programs call."""
+"""Operations that the command line and programs call."""

@@ -27,16 +27,16 @@ class Metrics(msgspec.Struct, frozen=True):
         rate: emails (or contacts) a second, recently; None until it is known.
         seconds_left: seconds that the rest takes at that rate; None until it is known.
         in_flight: calls in flight, the mean of the last seconds.
-        allowed_in_flight: calls that may be in flight now; a CRM that refuses calls lowers it.
-        max_in_flight: the most calls that may ever be in flight.
+        allowed_in_flight: current limit of calls in flight; lower while the CRM refuses calls.
+        max_in_flight: maximum calls in flight.
         credits_spent: credits that this command spent.
         credits_left: credits that the org has left as the CRM reports; None if it did not.
         credits_spendable: credits that this command may still spend before it reaches the first
             known limit: --max-credits, the 24-hour limits, the org's; None if none is known.
         credits_last_for: emails that these credits are enough for; None if they last for all.
         limited_by: what limits the rate at present; None until it is known.
-        credits_forecast: credits of the whole run or command, those spent included, as its first
-            calls show; None before.
+        credits_forecast: forecast of the credits of the whole run or command, including those
+            spent; None before enough calls were made.
     """
 
     rate: float | None = None
@@ -80,7 +80,7 @@ class ReadProgress(msgspec.Struct, frozen=True):
         unit: what is read: emails, contacts or names.
         done: how many of them have been read.
         total: how many there are to read.
-        metrics: current metrics; the rate is of what is read.
+        metrics: current metrics; the rate counts the same unit.
     """
 
     unit: str
@@ -108,13 +108,13 @@ class ConfirmationRequest(msgspec.Struct, frozen=True):
 class RunCallbacks:
     """Callbacks of a run; override the ones you need.
 
-    A function that is awaited calls them on the event loop, which they must not block; `confirm`
-    and `confirm_after_canary` may, nothing is in flight then. A function that blocks calls them in
-    the thread of its caller. If one raises, the run stops as after `StopController.interrupt`, no
-    other is called, and the error is raised to the caller once the run has ended.
+    Coroutine functions call them on the event loop, which they must not block, except `confirm`
+    and `confirm_after_canary`: nothing is in flight then. Blocking functions call them in the
+    caller's thread. If one raises, the run stops as after `StopController.interrupt`, no other is
+    called, and the error is raised to the caller once the run has ended.
     """
 
-    #: Whether `confirm` can ask anybody; if not, a change to a live org needs `Job.yes`.
+    #: Whether `confirm` can ask the user; if not, a change to a live org needs `Job.yes`.
     can_ask = False
 
     def on_start(self, run_dir: str) -> None:
@@ -124,11 +124,11 @@ class RunCallbacks:
         """Called with a warning for the user."""
 
     def word(self, part: Keyword | NextCall) -> str:
-        """Return a setting or a next step as warnings name it; here, in Python."""
+        """Return a setting or a next step as warnings show it; by default, as Python."""
         return str(part)
 
     def warn(self, text: str | Advice) -> None:
-        """Call `on_warning` with a text, its settings worded."""
+        """Call `on_warning` with a text, formatted by `word`."""
         self.on_warning(text.worded(self.word) if isinstance(text, Advice) else text)
 
     def on_phase(self, text: str) -> None:
@@ -140,12 +140,12 @@ class RunCallbacks:
     def on_cost(
         self, description: str, *, credits_at_least: int, credit_range: CreditRange | None = None
     ) -> None:
-        """Called before the first call with what will be read.
+        """Called before the first call with the cost of reading.
 
         Args:
-            description: what will be read.
-            credits_at_least: credits that it takes at least.
-            credit_range: credits that it may take; None if the emails of contacts are unknown.
+            description: emails or contacts to read.
+            credits_at_least: minimum credits.
+            credit_range: range of credits; None if the emails of contacts are unknown.
         """
 
     def on_planning(self, stage: PlanningStage) -> None:
@@ -165,7 +165,7 @@ class RunCallbacks:
         """Called when an outage begins, and with None when it ends.
 
         Args:
-            outage: why there is no answer, and when the run stops if there is none by then.
+            outage: why there is no answer, and when the run stops without one.
         """
 
     def on_failure(self, result: Result) -> None:
@@ -175,8 +175,8 @@ class RunCallbacks:
         """Return whether to continue after a failed canary; may block.
 
         Args:
-            summary: what the canary found, in words.
-            remaining: messages that are not sent yet.
+            summary: result of the canary as text.
+            remaining: messages not sent yet.
         """
         del summary, remaining
         return False
@@ -192,7 +192,7 @@ class ResultCounter:
 
     Args:
         rows: all rows of the run.
-        ledger_state: what the ledger says; kept up to date.
+        ledger_state: state of the ledger; updated with each result.
 
     Attributes:
         invocation_counts: results that were added, by status.
@@ -217,7 +217,7 @@ class ResultCounter:
 
     @property
     def to_send(self) -> int:
-        """Rows to send, for the first time or again."""
+        """Rows to send or retry."""
         return self._rows - sum(self.counts.values()) + self.ledger_state.retry_count
 
     def add(self, result: Result) -> None:
@@ -241,7 +241,7 @@ class ResultCounter:
         self.invocation_counts[Status.DONE] += len(rows)
 
     def correct(self, result: Result) -> None:
-        """Count a result instead of the one that its row has: a read showed otherwise."""
+        """Replace the counted result of a row that a read disproved."""
         self.ledger_state.record_result(result.row, result.status, is_correction=True)
         self._count(result)
 

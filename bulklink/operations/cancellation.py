@@ -30,7 +30,7 @@ from bulklink.task_group import task_group
 
 T = TypeVar("T")
 PlanningWork = Callable[[PlanningStop, Callable[[str | Advice], None]], T]
-"""Planning in a thread: called with what ends it, and with a function that reports a warning."""
+"""Planning in a thread: called with its stop and with a function that reports a warning."""
 SAMPLE_SECONDS = 0.5
 """Interval between two samples."""
 _CALLBACK_NAMES = [
@@ -46,19 +46,19 @@ async def run_guarded(
     """Run work in a child task with guarded callbacks.
 
     A callback that raises stops the work as `StopController.interrupt` does; its error is raised
-    when the work has ended. Where the task is cancelled, the work stops at once, but its threads
-    end first, and what is known is recorded.
+    when the work has ended. If the task is cancelled, the work stops immediately, but waits for its
+    threads and records the known results.
 
     Args:
-        work: called with callbacks that never raise, and with what stops it.
+        work: called with callbacks that never raise, and with the stop controller.
         callbacks: the program's callbacks; None reports nothing.
         stop: the program's stop controller; None if nothing stops it.
 
     Returns:
-        What the work returns.
+        The result of the work.
 
     Raises:
-        Exception: the first that a callback raised.
+        Exception: the first exception of a callback.
     """
     stop = stop or StopController()
     guarded_callbacks = GuardedCallbacks(callbacks or RunCallbacks(), stop)
@@ -66,7 +66,7 @@ async def run_guarded(
         result = await _run_in_child_task(partial(work, guarded_callbacks, stop), stop)
     except (InterruptedPlanningError, NotConfirmedError):
         if guarded_callbacks.error is not None:
-            raise guarded_callbacks.error from None  # it ended for nothing else
+            raise guarded_callbacks.error from None  # the only reason why it ended
         raise
     except BulklinkError as error:
         raise error from guarded_callbacks.error
@@ -78,8 +78,8 @@ async def run_guarded(
 async def _run_in_child_task(work: Callable[[], Awaitable[T]], stop: StopController) -> T:
     """Run work in a child task, so that a cancellation waits for its threads.
 
-    There a cancellation comes from the task group, which waits for threads; a task that is
-    cancelled itself would leave them at work in a folder that is being removed.
+    The task group of a cancelled child waits for threads; a task that is cancelled directly would
+    leave them at work in a folder that is being removed.
     """
     ended = anyio.Event()
     result: T
@@ -101,7 +101,7 @@ async def _run_in_child_task(work: Callable[[], Awaitable[T]], stop: StopControl
         try:
             await ended.wait()
         except anyio.get_cancelled_exc_class():
-            stop.interrupt()  # it ends threads too
+            stop.interrupt()  # ends threads too
             raise
     if error is not None:
         raise error
@@ -111,7 +111,7 @@ async def _run_in_child_task(work: Callable[[], Awaitable[T]], stop: StopControl
 class GuardedCallbacks(RunCallbacks):
     """Wraps callbacks: the first one that raises stops the run and silences the others.
 
-    Callbacks are looked up when it is made, on the class or on the object.
+    Callbacks are looked up at construction, on the class or on the object.
 
     Args:
         callbacks: the program's callbacks.
@@ -145,7 +145,7 @@ class PeriodicSampling(AbstractAsyncContextManager[None]):
     """Calls `sample` every half second while the block runs.
 
     Args:
-        sample: what is called; an error of it ends the block.
+        sample: function to call; its error ends the block.
     """
 
     def __init__(self, sample: Callable[[], Awaitable[object]]) -> None:
@@ -176,7 +176,9 @@ def make_planning_stop(stop: StopController | None) -> PlanningStop:
     """Return a PlanningStop that is triggered when the run stops; None never stops."""
     planning_stop = PlanningStop()
     if stop is not None:
-        stop.on_stop(planning_stop.interrupt)  # first: another thread may stop it at any time
+        stop.on_stop(
+            planning_stop.interrupt
+        )  # before the check: another thread may stop it at any time
         if stop.reason is not None:
             planning_stop.interrupt()
     return planning_stop
@@ -190,7 +192,7 @@ async def run_planning(
 ) -> T:
     """Run planning in a thread; report its stages and warnings on the event loop.
 
-    DuckDB does not look at signals, and the event loop must.
+    DuckDB does not handle signals, and the event loop must.
 
     Args:
         work: the planning.
@@ -223,8 +225,8 @@ def run_blocking_planning(
 ) -> T:
     """Run planning in a thread and wait; report its stages and warnings from the calling thread.
 
-    What is raised in the calling thread meanwhile, by a callback or as KeyboardInterrupt, ends the
-    planning first.
+    An exception in the calling thread, from a callback or a KeyboardInterrupt, ends the planning
+    before it propagates.
 
     Args:
         work: the planning.

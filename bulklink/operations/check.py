@@ -59,7 +59,7 @@ class CheckResult(msgspec.Struct, frozen=True):
         ledger: check of the ledger file.
         accounting: check of the row counts.
         mappings: check of each input, by name; a missing input is not a difference.
-        forgotten: when columns and names were dropped, with the hashes before and after.
+        forgotten: times at which columns and names were removed, with the hashes before and after.
     """
 
     plan: CheckItem
@@ -71,7 +71,7 @@ class CheckResult(msgspec.Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """Whether nothing differs, and nothing that a run must have is missing."""
+        """Whether nothing differs and no required part is missing."""
         required_items = (self.plan, self.names, self.ledger, self.accounting)
         return all(
             item.verdict in (CheckStatus.OK, CheckStatus.NOT_YET) for item in required_items
@@ -81,7 +81,7 @@ class CheckResult(msgspec.Struct, frozen=True):
 def check_run(run: str | PathLike[str]) -> CheckResult:
     """Check a run's files against their hashes, and its ledger against its plan.
 
-    Works at any time. While a run goes on, the ledger is compared up to its length when the last
+    Works at any time. During a run, the ledger is compared up to its length when the last
     invocation ended: lines are only ever appended.
 
     Args:
@@ -91,7 +91,7 @@ def check_run(run: str | PathLike[str]) -> CheckResult:
         The outcome of each check; `ok` is True if nothing differs.
 
     Raises:
-        RunDirError: if this is no run folder.
+        RunDirError: if this is not a run folder.
     """
     folder = folder_of(run)
     record = folder.read()
@@ -219,7 +219,7 @@ def _count_faults(record: RunRecord, counts: dict[str, int]) -> list[str]:
 def _row_faults(folder: RunFolder, record: RunRecord) -> list[str]:
     """Compare every result with its row in the plan.
 
-    The ledger is read once: a run that goes on appends to it meanwhile.
+    The ledger is read once: an active run appends to it meanwhile.
     """
     planned_rows, mismatched, unplanned = _RowSet(record.last_row), _RowSet(record.last_row), 0
     with (

@@ -1,4 +1,4 @@
-"""Expected calls of a plan by the share of its emails that need none (pure)."""
+"""Expected calls of a plan, by the share of its emails that need no call. Pure."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from bulklink.runs.forecast import CreditRange, PlanSizes, SecondsRange
 from bulklink.zoho.requests import EMAILS_PER_PAGE, MAX_MESSAGE_IDS_LENGTH
 
 MAX_RENEWED_WIDTH = 0.25
-"""Width of a renewed range at most, as a share of what is likely."""
+"""Maximum width of a renewed range, as a share of the likely value."""
 _EXACT_SIZES = 20
 _SIZE_STEP = 1.1
 """Sizes above `_EXACT_SIZES` are merged with those up to a tenth larger."""
 _MAX_EXACT_BINOMIAL = 60
 _NEGLIGIBLE_SHARE = 1e-9
 _CONFIDENCE = 1.96
-"""Standard errors to either side of a share that was measured."""
+"""Standard errors to either side of a measured share."""
 
 
 def merge_sizes(sizes: Iterable[tuple[float, int]]) -> tuple[tuple[float, int], ...]:
     """Merge similar sizes into their mean; the total stays as it is.
 
     Args:
-        sizes: pairs of a size and how many there are of it.
+        sizes: pairs of a size and its count.
     """
     totals: dict[int, tuple[float, int]] = {}
     for size, count in sizes:
@@ -52,7 +52,7 @@ def measure_sizes(shape: PlanStats, job: Job) -> PlanSizes:
 
     Args:
         shape: statistics of the plan.
-        job: whether it reads first, and its batch size.
+        job: its snapshot option and batch size.
     """
     reads_links, reads_others = job.needs_snapshot(Op.LINK), job.needs_snapshot(Op.UNLINK)
     link_sizes = shape.contact_link_sizes if job.by_contact else shape.link_sizes
@@ -92,8 +92,8 @@ def expected_pages(emails: float, share: float, max_pages: int | None = None) ->
 
     Args:
         emails: emails of the contact.
-        share: share of them that is looked for, each as likely as any other.
-        max_pages: most pages read; None for no limit.
+        share: share of them that is wanted, drawn at random.
+        max_pages: maximum pages read; None for no limit.
     """
     pages = math.ceil(emails / EMAILS_PER_PAGE)
     if share <= _NEGLIGIBLE_SHARE or not pages:
@@ -116,11 +116,11 @@ def _window_pages(emails: float, share: float, max_pages: int | None) -> float:
 
 @lru_cache(maxsize=4096)
 def expected_batches(emails: float, capacity: float, unneeded: float) -> float:
-    """Return the mean calls of a group of which each email may need none.
+    """Return the mean calls of a group whose emails may need no call.
 
     Args:
         emails: emails of the group.
-        capacity: emails of a call at most.
+        capacity: maximum emails per call.
         unneeded: probability that an email needs no call.
     """
     needed = emails * (1 - unneeded)
@@ -150,8 +150,8 @@ class CostModel(msgspec.Struct, frozen=True):
     Args:
         sizes: sizes of its groups.
         writes: link and unlink calls if every email needs them.
-        batch_size: emails of a link call at most.
-        max_pages: pages of a contact that are read at most.
+        batch_size: maximum emails per link call.
+        max_pages: maximum pages read of a contact.
     """
 
     sizes: PlanSizes
@@ -164,7 +164,7 @@ class CostModel(msgspec.Struct, frozen=True):
         return self._pages(self.sizes.read_contacts, 1.0)
 
     def link_reads(self, share: float) -> float:
-        """Return the pages read for links of which a share is refused or looked for."""
+        """Return the pages read for links, a share of which is read back."""
         return self._pages(self.sizes.link_contacts, share)
 
     def _pages(self, contacts: Sequence[tuple[float, int]], share: float) -> float:
@@ -188,7 +188,7 @@ class CostModel(msgspec.Struct, frozen=True):
         )
 
     def _resends(self, unneeded: float) -> float:
-        """Return the calls for emails that shared a refused call with one that is linked already.
+        """Return the calls for emails that shared a refused call with an email already linked.
 
         Zoho documents that such a call changes none of its emails.
         """
@@ -208,8 +208,8 @@ class CostModel(msgspec.Struct, frozen=True):
         """Return reads and writes of the whole plan.
 
         Args:
-            unneeded: share of the emails that are as wanted, or elsewhere so that they fail.
-            pages_ratio: pages read for each that the emails of the plan alone would fill.
+            unneeded: share of the emails that need no call: already as wanted, or certain to fail.
+            pages_ratio: pages read, relative to the pages that the plan's emails alone would fill.
             reads_first: whether links are read before they are sent.
             resends: whether a refused call changes none of its emails.
         """
@@ -232,11 +232,11 @@ class CostModel(msgspec.Struct, frozen=True):
 
 
 def share_bounds(counted: int, total: int) -> tuple[float, float]:
-    """Return bounds of a share of which a part was counted (Wilson's interval).
+    """Return bounds of a share estimated from a sample (Wilson's interval).
 
     Args:
-        counted: how many there were.
-        total: how many were looked at.
+        counted: items counted in the sample.
+        total: size of the sample.
     """
     if not total:
         return 0.0, 1.0
@@ -251,13 +251,13 @@ def share_bounds(counted: int, total: int) -> tuple[float, float]:
 def narrow(
     least: float, likely: float, most: float, *, floor: float = 0.0
 ) -> tuple[float, float, float]:
-    """Narrow a range to the width that a renewed forecast may have.
+    """Narrow a range to the maximum width of a renewed forecast.
 
     Args:
-        least: its lower end.
-        likely: value inside it.
-        most: its upper end.
-        floor: lower end that cannot be undercut, which stays.
+        least: lower end.
+        likely: value inside the range.
+        most: upper end.
+        floor: minimum of the lower end.
     """
     least, most = max(min(least, likely), floor), max(most, likely)
     allowed = MAX_RENEWED_WIDTH * likely
@@ -281,7 +281,7 @@ def seconds_range(credit_costs: CreditRange, duration: Callable[[int], float]) -
 
     Args:
         credit_costs: the credits.
-        duration: returns the seconds that credits take.
+        duration: returns the seconds that a number of credits takes.
     """
     return SecondsRange(
         round(duration(credit_costs.least), 1),

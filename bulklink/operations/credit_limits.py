@@ -30,8 +30,8 @@ def daily_quota(job: Job, org: Org) -> int | None:
 def credit_limits(job: Job, quota: int | None = None) -> CreditLimits:
     """Return the credit limits of a job.
 
-    As long as the CRM does not report what is left, the reserve is kept by counting: from the org's
-    credits or, if they are unknown, from what the job may spend in 24 hours.
+    Until the CRM reports the credits left, the reserve is kept by counting: from the org's credits
+    or, if they are unknown, from the job's credits per day.
 
     Args:
         job: options that limit credits.
@@ -52,7 +52,7 @@ def credit_limits(job: Job, quota: int | None = None) -> CreditLimits:
 def usage_key(api_url: str, org_id: str) -> str:
     """Return the key of an org in the 24-hour usage: its host and id.
 
-    On this machine the port is part of it: two local CRMs are two orgs.
+    For a loopback address the key includes the port: two local CRMs are two orgs.
 
     Args:
         api_url: address of the API.
@@ -64,9 +64,9 @@ def usage_key(api_url: str, org_id: str) -> str:
 
 
 def connection_key(connection: Connection) -> str:
-    """Return the key of a connection in the 24-hour usage: a hash of its host and who signs in.
+    """Return the key of a connection in the 24-hour usage: a hash of its host and credentials.
 
-    Access tokens change every hour, so those given alone do not tell who signs in.
+    Access tokens change every hour, so a token given alone does not identify the user.
     """
     credentials = connection.credentials
     sign_in = (credentials.client_id, credentials.refresh_token) if credentials else ()

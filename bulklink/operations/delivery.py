@@ -49,7 +49,7 @@ def _canary_stop_reason(result: CanaryResult, remaining: int, run_dir: str) -> R
     settings = [ACCEPT_CANARY]
     next_steps = Advice(
         "Look at these emails in the CRM, or read them back: {}. Then send the other {} without"
-        " another canary: {}. To send what failed as well: {}.",
+        " another canary: {}. To retry failed emails too: {}.",
         NextCall("verify", run_dir),
         f"{remaining:,}",
         NextCall("resume", run_dir, settings=settings),
@@ -69,8 +69,8 @@ class Delivery:
     Args:
         counter: results of the run.
         max_failures: failures that this invocation accepts; None is the default limit.
-        save_canary: saves the state of the canary in `run.json`; returns whether the rest is read
-            before it is sent, which was not so before.
+        save_canary: saves the state of the canary in `run.json`; returns whether the rest is now
+            read before it is sent.
         callbacks: called with failures and phases, and asked after a failed canary.
         stop: stops the run; requested if too many messages fail.
         run_dir: the run folder, for advice.
@@ -130,12 +130,12 @@ class Delivery:
         get_canary_size: Callable[[], int],
         run_blocking: ThreadRunner,
     ) -> None:
-        """Send what is left of a plan, until the run stops.
+        """Send the rest of a plan, until the run stops.
 
         Args:
-            context: what all contacts share; it calls `on_result` with each result.
-            read_plan: begins to stream the messages of the plan, sorted by contact and owner.
-            workers: contacts that are processed at once.
+            context: state that all contacts share; calls `on_result` with each result.
+            read_plan: returns a stream of the plan's messages, sorted by contact and owner.
+            workers: contacts processed concurrently.
             get_canary_size: returns how many messages to send before the rest.
             run_blocking: reads the plan.
         """
@@ -151,7 +151,8 @@ class Delivery:
 
         async with task_group() as group:
             if open_rows:
-                # What an earlier invocation left in flight comes first: relinks can be torn there.
+                # Rows that an earlier invocation left in flight come first: they may be relinks
+                # between their halves.
                 await send_first(
                     read_windows(open_rows.__contains__), context, group, workers=workers
                 )
@@ -183,7 +184,7 @@ class Delivery:
         try:
             state = await self._canary_state(canary, next_window, context, task_group)
         except BulklinkError as error:
-            # The ledger or run.json cannot be written: what is in flight is ended all the same.
+            # The ledger or run.json cannot be written; calls in flight still have to end.
             self.stop.request(error)
             state = CanaryState.TRYING
         self._canary = None

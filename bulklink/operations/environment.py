@@ -25,29 +25,28 @@ from bulklink.zoho.tokens import TokenStore
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Clock, network and disk of a verb; tests supply their own.
+    """Clock, network and disk of an operation; tests supply their own.
 
-    Each verb that contacts the CRM takes one as `environment`, and is given `real_environment()`
-    where it is None; a verb that only tells the time takes its `clock`. Neither is a public name.
-    Scratch files are not part of it: `tempfile` puts them where TMPDIR says, they go with the
-    block that made them, and no result depends on them.
+    Each operation that contacts the CRM takes an `environment`, `real_environment()` by default; an
+    operation that only needs the time takes a `clock`. Neither is a public name. Scratch files are
+    not part of it: `tempfile` creates them below TMPDIR, and no result depends on them.
 
     Args:
         clock: the clocks and the random source.
-        transport: opens what carries requests.
-        files: opens a ledger and its file of answers, by their paths; the flag tells whether
-            ledger lines are flushed to disk.
+        transport: opens the HTTP transport.
+        files: opens a ledger and its file of answers, by their paths; the flag sets whether ledger
+            lines are flushed to disk.
         token_store: keeps access tokens between runs; None keeps them in memory.
-        daily_usage: opens the 24-hour usage, by the key of the connection that is to spend.
+        daily_usage: opens the 24-hour usage, by the key of the connection.
         machine_mark: returns the mark of this machine; None if it has none.
-        limiter: makes the limiter of the calls in flight and per second.
-        quota_gate: makes the quota gate.
-        open_plan: opens a sealed plan by its path, to be read until it is interrupted.
-        run_blocking: runs blocking functions, in threads: the only way for a coroutine to DuckDB,
-            passes over ledger or plan, hashing, and spreadsheets.
+        limiter: creates the limiter of calls in flight and calls per second.
+        quota_gate: creates the quota gate.
+        open_plan: opens a sealed plan by its path, with the stop that interrupts reading it.
+        run_blocking: runs blocking functions in threads. Coroutines use DuckDB, read ledgers and
+            plans, hash files and write spreadsheets only by this function.
         settles_whole_batches: whether messages that need one call have no state of their own; the
             simulation compares runs with and without.
-        sample_periodically: calls a function now and then while a block runs.
+        sample_periodically: calls a function periodically while a block runs.
     """
 
     clock: Clock
@@ -67,7 +66,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _http_transport() -> AbstractAsyncContextManager[Transport]:
-    # The HTTP client is slow to import, and planning does without it.
+    # The HTTP client is slow to import, and planning does not need it.
     from bulklink.zoho.transport import HttpTransport  # noqa: PLC0415
 
     return HttpTransport()

@@ -1,4 +1,4 @@
-"""Cost of a plan: calls by kind, and what credits and seconds may come to."""
+"""Cost of a plan: calls by kind, ranges of credits and seconds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CallEstimate(msgspec.Struct, frozen=True):
         unlink: unlink calls.
         read_at_least: minimum snapshot reads.
         lookup_at_least: minimum look-ups.
-        least: fewest link and unlink calls at 20 messages a call, whatever the options.
+        least: fewest link and unlink calls at 20 messages a call, regardless of the options.
     """
 
     link: int
@@ -51,7 +51,7 @@ class CallEstimate(msgspec.Struct, frozen=True):
 def estimate_calls(shape: PlanStats, job: Job, *, module_known: bool) -> CallEstimate:
     """Return the calls that a plan needs if nothing has to be retried.
 
-    Each message counts as if it were to be changed: the snapshot can only save calls.
+    Each message counts as one that changes: the snapshot can only save calls.
 
     Args:
         shape: statistics of the plan.
@@ -101,14 +101,14 @@ class RunEstimate(msgspec.Struct, frozen=True):
     Args:
         credits: credits that it may take.
         seconds: seconds that it may take.
-        reason: why these are as wide as they are.
-        may_read_first: reads that `--snapshot auto` may put before the links; 0 if it cannot.
+        reason: why these ranges are so wide.
+        may_read_first: reads that `--snapshot auto` may make before the links; 0 if it cannot.
         bottleneck: what limits it.
-        in_flight: most calls in flight.
+        in_flight: maximum calls in flight.
         daily_credits: credits of the org in 24 hours; None if its edition is unknown.
         daily_allowance: credits that all runs may spend in 24 hours; None if unlimited.
         days: windows of 24 hours that the credits need.
-        invocations: invocations that `--max-credits` makes necessary.
+        invocations: invocations that `--max-credits` requires.
         saved_by_contact: link calls that `--group-by contact` would save.
     """
 
@@ -143,8 +143,8 @@ def estimate_run(
         job: its calls in flight and per second, batch size and edition.
         latency: seconds a call.
         users: licensed users of the org, who add to its credits.
-        module_known: whether the id of the module Deals need not be looked up.
-        pages_ratio: pages that an earlier run read for each that its emails alone would fill.
+        module_known: whether the id of the Deals module need not be looked up.
+        pages_ratio: pages that an earlier run read, relative to those its emails alone would fill.
     """
     credit_costs = _estimate_credits(
         shape, calls, job, module_known=module_known, pages_ratio=pages_ratio
@@ -180,12 +180,12 @@ def estimate_seconds(
 ) -> SecondsRange:
     """Return the seconds that a range of credits may take.
 
-    The shortest is that of the limit of calls a second: no call is known to take any time.
+    The lower end depends only on the limit of calls a second: calls may take no time.
 
     Args:
         credit_costs: the credits.
         job: calls in flight and per second.
-        latency: seconds a call, likely.
+        latency: likely seconds a call.
     """
     likely, _ = _estimate_duration(credit_costs.likely, job, latency)
     longest, _ = _estimate_duration(credit_costs.most, job, LONGEST_LATENCIES * latency)
@@ -243,7 +243,7 @@ def cost_model(shape: PlanStats, calls: CallEstimate, job: Job) -> CostModel:
 
 
 def _fewest_lookups(shape: PlanStats, job: Job, *, module_known: bool) -> int:
-    """Return the fewest look-ups; a run may know the module, and short ids fit into one."""
+    """Return the fewest look-ups; the module may be known, and short ids fit into one call."""
     lookups = 1 + (not module_known and bool(shape.links or shape.relinks))
     if job.names:
         lookups += (shape.deals_without_name > 0) + (shape.owners_without_name > 0)
@@ -251,7 +251,7 @@ def _fewest_lookups(shape: PlanStats, job: Job, *, module_known: bool) -> int:
 
 
 def _fewest_links(shape: PlanStats, calls: CallEstimate, job: Job) -> int:
-    """Return the fewest calls for links, which are known to be needed only if nothing is read."""
+    """Return the fewest calls for links; a snapshot may make them unnecessary."""
     if job.needs_snapshot(Op.LINK) or not shape.links:
         return 0
     fewest = -(-shape.links // job.batch_size) if shape.relinks else calls.link
@@ -261,7 +261,7 @@ def _fewest_links(shape: PlanStats, calls: CallEstimate, job: Job) -> int:
 def _canary_pages(shape: PlanStats, job: Job, max_pages: int) -> tuple[float, float]:
     """Return the pages that the canary reads, on average and at most.
 
-    It reads its contacts back, and links that are refused are settled by another reading.
+    The canary reads its contacts back, and another read settles refused links.
     """
     messages = sum(shape.messages.values())
     if not has_canary(job.canary, messages):
@@ -280,7 +280,7 @@ def _canary_pages(shape: PlanStats, job: Job, max_pages: int) -> tuple[float, fl
 
 
 def _width_reason(shape: PlanStats, job: Job, latency: float) -> str:
-    """Return why a forecast at planning time is as wide as it is, in sentences."""
+    """Return why a forecast at planning time is so wide, in sentences."""
     reasons = []
     if shape.links and not job.needs_snapshot(Op.LINK):
         reasons.append("how many emails are linked already, so that their contacts have to be read")
@@ -296,7 +296,7 @@ def _width_reason(shape: PlanStats, job: Job, latency: float) -> str:
 
 
 def _shortest_duration(calls: int, job: Job) -> float:
-    """Return the seconds below which the limit of calls a second lets no run come."""
+    """Return the minimum seconds that the limit of calls a second allows."""
     if not job.rate:
         return 0.0
     waiting = max(0.0, calls - burst_capacity(job.rate)) / job.rate
@@ -324,7 +324,7 @@ def _unlink_calls(lengths: Sequence[int], batch_size: int | None = None) -> int:
 
     Args:
         lengths: lengths of the message ids.
-        batch_size: most messages a call; None for the fewest calls at Zoho's limit.
+        batch_size: maximum messages per call; None for Zoho's limit.
     """
     if min(lengths) == max(lengths):
         return unlink_calls_for_length(

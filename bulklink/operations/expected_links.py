@@ -18,12 +18,12 @@ MAX_LINKS_PER_BATCH = 20_000
 """Expected links of one contact in memory at once; a contact with more is read in parts."""
 _MEMORY = "256MB"
 _ROWS_PER_INSERT = 2048
-#: Whether a result tells where its email is; after PERHAPS it may have been moved.
+#: Whether a result shows the deal of its email; after PERHAPS the email may have moved.
 _YES, _NO, _PERHAPS = "yes", "no", "perhaps"
 
 
 class ExpectedLink(msgspec.Struct, frozen=True):
-    """The deal that the last result of a row says its email is on.
+    """Deal of an email by the last result of its row.
 
     Args:
         row: number of the row in the mapping.
@@ -62,8 +62,8 @@ class ContactExpectations(msgspec.Struct, frozen=True):
 def recorded_deal_id(outcome: RecordedResult) -> str | msgspec.UnsetType | None:
     """Return the deal recorded for an email, None for no deal, UNSET if unknown.
 
-    A failed email is where a read or a put-back left it. One refused without either, one in doubt
-    and one never sent may be anywhere.
+    A failed email is on the deal that a read or put-back recorded. The deal of an email that was
+    refused without either, is in doubt or was never sent is unknown.
     """
     match outcome.status:
         case Status.DONE | Status.UNCHANGED:
@@ -86,8 +86,8 @@ class ExpectedLinks:
 
     Args:
         ledger: path of the ledger.
-        open_rows: rows in flight after their last result; nothing is expected of them.
-        in_doubt: whether to take the emails in doubt, and where they should be, in place of those
+        open_rows: rows in flight after their last result; they have no expected link.
+        in_doubt: whether to load the emails in doubt with their intended deals, instead of those
             whose deal the ledger knows.
         folder: folder for data that does not fit into memory.
         stop: interrupts the work from another thread.
@@ -195,8 +195,8 @@ CREATE TABLE results (
     code VARCHAR, ts VARCHAR, known VARCHAR
 )
 """
-#: Of several rows about one email of a contact, as two mailboxes can have them, the last that may
-#: have moved it counts: the others were true before.
+#: Two mailboxes can have the same email of a contact; of its rows, the last one that may have moved
+#: it counts.
 _CREATE_EXPECTED = f"""
 CREATE TABLE expected AS
 SELECT row, contact_id, message_id, deal_id, status, code, ts FROM (

@@ -71,15 +71,15 @@ def export(
 ) -> ExportResult:
     """Write every row of a run with its result, in the order of the mapping.
 
-    Works at any time, also while the run goes on: rows without a result are pending. It blocks.
+    Works at any time, even during the run: rows without a result are pending. Blocks.
 
     Args:
         run: run folder.
-        output: file, whose suffix tells the format, or stream of bytes.
+        output: file, whose suffix determines the format, or stream of bytes.
         status: statuses of the rows to write; empty for all.
         code: codes of the rows to write; empty for all.
-        format_: csv, jsonl, parquet or xlsx, if no suffix tells; csv by default for a stream.
-        spreadsheet: whether to write CSV that a spreadsheet neither rounds nor runs.
+        format_: csv, jsonl, parquet or xlsx, if there is no suffix; csv by default for a stream.
+        spreadsheet: whether to write CSV whose ids and formulas a spreadsheet keeps as text.
         force: whether to replace an existing file.
 
     Returns:
@@ -87,7 +87,7 @@ def export(
 
     Raises:
         UsageError: if the file cannot be written in this format.
-        RunDirError: if this is no run folder, or the run came to no plan.
+        RunDirError: if this is not a run folder, or the run has no plan.
         LedgerError: if its ledger is damaged.
     """
     table_output = resolve_output(output, format_, spreadsheet=spreadsheet, force=force)
@@ -100,7 +100,7 @@ def export(
     ):
         from bulklink.tables.xlsx import check_row_count  # noqa: PLC0415 - heavy, seldom needed
 
-        check_row_count(table_output.path, folder.read().rows)  # rather than after a minute
+        check_row_count(table_output.path, folder.read().rows)  # fail early, not after a minute
     return _write(folder, table_output, frozenset(status), frozenset(code))
 
 
@@ -109,7 +109,7 @@ def _write(
 ) -> ExportResult:
     record = folder.read()
     _check_has_results(folder, record)
-    # A finished run without a plan is an undo that left everything as it was.
+    # A finished run without a plan is an undo that changed nothing.
     plan_columns = load_user_columns(folder.plan) if record.plan_sha256 else ()
     exported_columns = plan_columns or FALLBACK_COLUMNS
     counts: dict[str, int] = {}

@@ -60,7 +60,7 @@ class ContactSelection(msgspec.Struct, frozen=True):
 
     Args:
         arguments: ids, `@FILE` for a list of ids, `-` for such a list from standard input.
-        mapping_job: mappings whose contacts are fetched, and how they are read; None for none.
+        mapping_job: mappings whose contacts are fetched, with their options; None for none.
         standard_input: stream that `-` reads; None for the process's own.
     """
 
@@ -75,7 +75,7 @@ class ContactSelection(msgspec.Struct, frozen=True):
 
         Args:
             scratch: folder for temporary files.
-            stop: interrupts the reading.
+            stop: interrupts the work.
             warn: called with the rows that cannot be read.
 
         Raises:
@@ -197,47 +197,46 @@ async def fetch(
 ) -> FetchResult:
     """Read all emails of contacts and write them as one table once all are read.
 
-    Until then the emails are in a folder next to the file, named after it with `.fetching`; the
-    same call continues from there. For a stream nothing is stored.
+    Until then the emails are in a folder next to the file, with the suffix `.fetching`; the same
+    call continues from there. For a stream nothing is stored.
 
     Args:
         contacts: ids; `@FILE` is a file with an id a line, `-` such a list from standard input.
-        output: file, whose suffix tells the format, or stream of bytes.
-        connection: where the CRM is and how to sign in.
+        output: file, whose suffix determines the format, or stream of bytes.
+        connection: endpoint and credentials of the CRM.
         from_mapping: mappings, or other tables with a column `contact_id`, whose contacts to add.
-        columns: (column, header) pairs that rename their headers.
-        preset: `zoho` takes the headers of Zoho's own exports too.
-        allow_round_ids: take ids that look rounded.
-        delimiter: their delimiter, for CSV; None to detect it.
-        quote: what is around their cells, for CSV; None is `"`, or detects it.
-        escape: what stands before quotes that are part of a cell; None has them doubled.
-        skip_lines: their lines, or rows of a sheet, above the headers.
-        encoding: their encoding, for texts; None for UTF-8.
-        sheet: name or number of the sheet, for workbooks; None for the first that is shown.
-        hidden_rows: include or skip rows that a sheet hides; None refuses such a sheet.
-        format_: csv, jsonl, parquet or xlsx, if no suffix tells; csv by default for a stream.
-        spreadsheet: whether to write CSV that a spreadsheet neither rounds nor runs.
+        columns: (column, header) pairs that rename headers of the mappings.
+        preset: `zoho` also accepts the headers of Zoho's own exports.
+        allow_round_ids: accept ids that look rounded.
+        delimiter: CSV delimiter; None detects it.
+        quote: CSV quote character; None is `"`, or detects it.
+        escape: CSV escape character before quotes in a cell; None means that quotes are doubled.
+        skip_lines: lines, or rows of a sheet, to skip above the headers.
+        encoding: encoding of text files; None is UTF-8.
+        sheet: name or number of a workbook's sheet; None is the first visible one.
+        hidden_rows: include or skip hidden rows of a sheet; None refuses such a sheet.
+        format_: csv, jsonl, parquet or xlsx, if there is no suffix; csv by default for a stream.
+        spreadsheet: whether to write CSV whose ids and formulas a spreadsheet keeps as text.
         force: whether to replace an existing file, and to drop an unfinished fetch of other
             contacts.
         callbacks: receives progress and events; None for none.
-        stop: stops it from outside.
-        environment: network, disk and clock; None is this machine's, others are for tests.
-        **pace: options of `Job`: limits on calls and their rate. Those left out are as the
-            unfinished fetch was begun, and so are `format_` and `spreadsheet`; but `max_credits` is
-            for one call alone.
+        stop: stops the fetch from outside.
+        environment: network, disk and clock; None for this machine's, others for tests.
+        **pace: options of `Job`: limits on calls and their rate. By default these options,
+            `format_` and `spreadsheet` are those of the unfinished fetch, except `max_credits`.
 
     Returns:
         The result; if `stopped_by` is set, no file was written.
 
     Raises:
-        UsageError: if the file cannot be written in this format, or an unfinished fetch is of
+        UsageError: if the file cannot be written in this format, or an unfinished fetch has
             other contacts.
         RefusedError: if the contacts cannot be read, or the folder cannot be created.
-        WrongOrgError: if an unfinished fetch is of another org.
+        WrongOrgError: if an unfinished fetch used another org.
         InterruptedPlanningError: if it was stopped before it read a contact.
     """
-    begun = (None if force else _unfinished_fetch(output)) or FetchRecord(0, "")
-    format_, spreadsheet = format_ or begun.format, spreadsheet or begun.spreadsheet
+    unfinished = (None if force else _unfinished_fetch(output)) or FetchRecord(0, "")
+    format_, spreadsheet = format_ or unfinished.format, spreadsheet or unfinished.spreadsheet
     table_output = resolve_output(output, format_, spreadsheet=spreadsheet, force=force)
     mapping_options: dict[str, Any] = {
         "columns": columns,
@@ -253,9 +252,9 @@ async def fetch(
     }
     mapping_job = Job(mappings=tuple(from_mapping), **mapping_options) if from_mapping else None
     selection = ContactSelection(tuple(contacts), mapping_job)
-    job = with_options(_begun_job(begun), _PER_CALL_DEFAULTS | pace, PACE_OPTIONS)
-    asked = FetchRecord(
-        0, "", pace=begun.pace or _serialize_pace(job), format=format_, spreadsheet=spreadsheet
+    job = with_options(_unfinished_job(unfinished), _PER_CALL_DEFAULTS | pace, PACE_OPTIONS)
+    new_record = FetchRecord(
+        0, "", pace=unfinished.pace or _serialize_pace(job), format=format_, spreadsheet=spreadsheet
     )
     environment = environment or real_environment()
 
@@ -265,7 +264,7 @@ async def fetch(
             selection=selection,
             table_output=table_output,
             job=job,
-            asked=asked,
+            new_record=new_record,
             connection=connection,
             environment=environment,
             force=force,
@@ -284,7 +283,7 @@ class _Fetch:
     selection: ContactSelection
     table_output: TableOutput
     job: Job
-    asked: FetchRecord
+    new_record: FetchRecord
     connection: Connection
     environment: Environment
     force: bool
@@ -327,7 +326,7 @@ class _Fetch:
             return record
         if differs:
             raise UsageError(
-                "An unfinished fetch into this file is of other contacts.",
+                "An unfinished fetch into this file has other contacts.",
                 where=str(folder.path),
                 advice=Advice(
                     "Finish it with the command that it was started with, start over with {}, or"
@@ -344,7 +343,7 @@ class _Fetch:
         ids = self.selection.ids(folder.path, stop, warn)
         contacts = write_unique_contacts(ids, folder.contacts)
         return msgspec.structs.replace(
-            self.asked,
+            self.new_record,
             contacts=contacts,
             contacts_sha256=sha256_of(folder.contacts),
             api_url=self.connection.api_url,
@@ -402,11 +401,11 @@ def has_unfinished_fetch(output: str | PathLike[str] | BinaryIO) -> bool:
 
 def _serialize_pace(job: Job) -> dict[str, Any]:
     """Return the options of a fetch as `fetch.json` has them."""
-    asked = serialize_job(job)
-    return {name: asked[name] for name in PACE_OPTIONS & asked.keys()}
+    options = serialize_job(job)
+    return {name: options[name] for name in PACE_OPTIONS & options.keys()}
 
 
-def _begun_job(record: FetchRecord) -> Job:
+def _unfinished_job(record: FetchRecord) -> Job:
     return msgspec.convert({"mappings": (), **record.pace}, Job)
 
 

@@ -28,7 +28,7 @@ _REMOVE = "Remove its folder and run the command again."
 
 
 class FetchRecord(msgspec.Struct, frozen=True):
-    """Identity of a fetch: contacts, place and org that a resume must match; and its options.
+    """Identity of a fetch, which a resume must match: contacts, endpoint and org; and its options.
 
     Args:
         contacts: number of contacts.
@@ -36,10 +36,10 @@ class FetchRecord(msgspec.Struct, frozen=True):
         api_url: address of the API.
         data_centre: the data centre; None if only the address was given.
         org: the org; None until it is looked up.
-        pace: options of `Job` that it was begun with.
-        format: file type that was asked for; None if the suffix tells.
+        pace: options of `Job` that it was started with.
+        format: requested file type; None if the suffix determines it.
         spreadsheet: whether the file is for a spreadsheet.
-        credits: forecast of the last command, from the contacts that it read; None if too few.
+        credits: forecast of the last command; None if it read too few contacts.
     """
 
     contacts: Rows
@@ -92,9 +92,9 @@ class FetchFolder(msgspec.Struct, frozen=True):
         """Create the folder and hold its lock.
 
         Raises:
-            LockedError: if another process does.
-            RunDirError: if it cannot be made, or holds files that are no regular files with one
-                name.
+            LockedError: if another process holds it.
+            RunDirError: if it cannot be created, or holds a link or another file that is not
+                regular.
         """
         self._check_files()
         try:
@@ -112,7 +112,7 @@ class FetchFolder(msgspec.Struct, frozen=True):
             yield
 
     def _check_files(self) -> None:
-        """Refuse a folder with anything but regular files of one name, before one is opened."""
+        """Refuse links and files that are not regular, before any file is opened."""
         names = ("lock", _GITIGNORE)
         files = (self.contacts, self.record, self.log, self.log_torn, self.answers)
         for path in (*files, *(self.path / name for name in names)):
@@ -131,7 +131,7 @@ class FetchFolder(msgspec.Struct, frozen=True):
             return None
         except (ValueError, RecursionError):
             raise RunDirError(
-                "This is not a record of a fetch.", where=str(self.record), advice=_REMOVE
+                "This is not the record of a fetch.", where=str(self.record), advice=_REMOVE
             ) from None
         return record
 
@@ -141,7 +141,7 @@ class FetchFolder(msgspec.Struct, frozen=True):
             temporary.write_bytes(msgspec.json.encode(record))
 
     def clear(self) -> None:
-        """Remove what was fetched, but keep the folder."""
+        """Remove the fetched emails, but keep the folder."""
         for path in (self.record, self.log, self.answers):
             path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Reading the emails of contacts into the fetch folder, and the table made of them."""
+"""Fetching the emails of contacts into the fetch folder, and their table."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class UnreadContact(msgspec.Struct, frozen=True):
 
     Args:
         contact_id: id of the contact.
-        code: code of the refusal, or of what went wrong.
-        message: the same in words.
+        code: code of the refusal or failure.
+        message: message of the refusal or failure.
     """
 
     contact_id: str
@@ -87,12 +87,12 @@ def email_line(
 
     Args:
         contact_number: number of its contact, from 0.
-        invocation: number of the command; lines of one killed amid the contact do not count.
+        invocation: number of the command; lines of a command killed amid the contact do not count.
         position: position of the email in the contact's list, from 0.
         contact_id: id of the contact.
         email: the email as it was listed.
     """
-    # For an email on no deal it says so: as a guard, an empty cell would guard nothing.
+    # An email on no deal has `none` as its guard: an empty cell would guard nothing.
     deal = email.deal
     known_deal = deal if deal is not msgspec.UNSET else None
     direction = {True: "received", False: "sent", None: None}[email.received]
@@ -131,7 +131,7 @@ def unread_line(
 
 
 class _FetchLine(msgspec.Struct):
-    """Types of all fields of the log, which the table is made of too."""
+    """Types of all fields of the log, from which the table is built."""
 
     event: str
     n: Count = 0
@@ -253,7 +253,7 @@ _LINE_TYPES = {"n": "BIGINT", "life": "BIGINT", "place": "BIGINT"} | dict.fromke
     ),
     "VARCHAR",
 )
-#: An email may be listed twice, where new ones came while the pages were read.
+#: An email may be listed twice if new ones arrived while the pages were read.
 _TABLE_QUERY = """
 WITH lines AS (SELECT * FROM {lines})
 SELECT emails.contact_id, owner_id, owner_name, message_id, NULL, from_deal_id, from_deal_name,
@@ -297,11 +297,11 @@ class Fetcher:
 
         Args:
             job: limits of calls and credits.
-            connection: where the CRM is and how to sign in.
+            connection: endpoint and credentials of the CRM.
             environment: network, disk and clock.
 
         Raises:
-            RefusedError: if it is refused before any contact is read.
+            RefusedError: if the fetch is refused before any contact is read.
         """
         contacts_read = self.progress.contacts_read
         if contacts_read:
@@ -348,7 +348,7 @@ class Fetcher:
             self.folder.write(msgspec.structs.replace(record, credits=self._forecaster.latest))
 
     async def _read_contact(self, session: CrmSession, contact: tuple[int, str]) -> None:
-        """Read all pages of one contact; its emails count when the last page is read."""
+        """Read all pages of one contact; its emails count once the last page is read."""
         contact_number, contact_id = contact
         pages = PageReader(contact_id, parse_email_list, session.caller, self._breaker)
         position = nameless = 0

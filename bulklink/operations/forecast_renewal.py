@@ -1,4 +1,4 @@
-"""Renewal of forecasts from what the first calls of a command showed."""
+"""Renewal of forecasts from the first calls of a command."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from bulklink.zoho.error_codes import Code
 _UNNEEDED_CODES = (ALREADY_LINKED, CHANGED_SINCE, Code.ALREADY_LINKED)
 """Codes of emails that a read shows to need no call."""
 _MIN_CONTACTS_READ = 20
-"""Contacts from which the pages of the others are inferred."""
+"""Minimum contacts to infer the pages of the others from."""
 _SPREAD = 0.12
-"""Share of the calls not yet made by which these may be more or fewer than computed."""
+"""Margin of error of the calls not made yet, as a share of them."""
 _RENEWAL_SHARE = 0.01
-"""Share of the emails after which the forecast is computed anew."""
+"""Share of the emails after which the forecast is recomputed."""
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class RunForecaster:
     _latest_at: int = field(default=0, init=False)
 
     def add_result(self, result: Result) -> None:
-        """Count a result: whether a read shows that its email needs no call."""
+        """Count a result, and whether its email needed no call."""
         unneeded = result.status is Status.UNCHANGED or result.code in _UNNEEDED_CODES
         self._settled += 1
         self._unneeded += unneeded
@@ -83,7 +83,7 @@ class RunForecaster:
             self._resent_links += count if batch.attempts > 1 else 0
 
     def add_reading(self, reading: ContactReading) -> None:
-        """Count the pages of a contact: the more emails were looked for, the more they tell."""
+        """Count the pages of a contact, weighted by the emails wanted from it."""
         share = min(1.0, reading.wanted / reading.emails)
         expected = expected_pages(reading.emails, share, self.job.read_pages)
         self._pages += reading.wanted * reading.pages
@@ -93,22 +93,22 @@ class RunForecaster:
 
     @property
     def pages_ratio(self) -> float:
-        """Pages read for each that the emails of the plan alone would fill."""
+        """Pages read, relative to the pages that the plan's emails alone would fill."""
         return max(1.0, self._pages / self._expected_pages) if self._expected_pages else 1.0
 
     @property
     def _resends(self) -> bool:
-        """Whether emails that shared a refused call were sent again, as far as that was seen."""
+        """Whether emails that shared a refused call were sent again; True until seen."""
         unseen = not self._unneeded_links or not self._sent_links
         return unseen or self._resent_links > 0
 
     @property
     def _shares(self) -> tuple[int, int]:
-        """How many of how many emails need no call."""
+        """Emails that need no call, and all emails seen."""
         return self._unneeded + self._linked_before, self._settled + self._listed_links
 
     def is_choice_due(self, after: int = 0) -> bool:
-        """Return whether twice as many results are known as when the choice was made.
+        """Return whether the number of results has doubled since the choice was made.
 
         Args:
             after: further results to count as known.
@@ -116,7 +116,7 @@ class RunForecaster:
         return self._settled + after >= 2 * self._chosen_at
 
     def choose_snapshot(self) -> SnapshotChoice | None:
-        """Choose whether links are read first; None where there is no choice, or no basis."""
+        """Choose whether links are read first; None without a choice or any data."""
         model = self._model()
         if model is None or not model.sizes.link_contacts or not self._links:
             return None
@@ -139,8 +139,8 @@ class RunForecaster:
         cheaper = "reads them first" if read < unread else "sends them unread"
         return SnapshotChoice(
             read < unread,
-            f"{linked:,} of the first {seen:,} emails were linked already. For"
-            f" all, about {read:,} credits if they are read first, {unread:,} if not. The run"
+            f"{linked:,} of the first {seen:,} emails were already linked. All emails take"
+            f" about {read:,} credits if they are read first, {unread:,} if not. The run"
             f" {cheaper}.",
         )
 
@@ -153,14 +153,14 @@ class RunForecaster:
         elapsed: float,
         in_flight: int,
     ) -> RenewedForecast | None:
-        """Return the forecast of the whole run; None if nothing is known to renew it from.
+        """Return the forecast of the whole run; None if there is no data to renew it from.
 
         Args:
-            totals: what was measured of this invocation's calls.
+            totals: measurements of this invocation's calls.
             to_send: messages that are left.
             reads_first: whether links are read before they are sent.
             elapsed: seconds that the run took so far.
-            in_flight: calls in flight at most.
+            in_flight: maximum calls in flight.
         """
         credits_spent = self.earlier_calls + totals.started
         credit_costs = self._credits(credits_spent, to_send, reads_first=reads_first)
@@ -226,7 +226,7 @@ class ReadForecaster:
     """Renews the forecast of a command that reads contacts, once it has read some of them.
 
     Args:
-        pages: pages of all contacts at least.
+        pages: minimum pages of all contacts.
 
     Attributes:
         latest: the latest forecast; None until enough contacts were read.
@@ -242,15 +242,15 @@ class ReadForecaster:
         """Count a contact that was read.
 
         Args:
-            fewest_pages: pages that were to be read of it at least.
-            pages_read: pages that were.
+            fewest_pages: minimum pages of the contact.
+            pages_read: pages read.
         """
         self._contacts += 1
         self._fewest_pages += fewest_pages
         self._pages_read += pages_read
 
     def renew(self, credits_spent: int) -> CreditRange | None:
-        """Return the credits of the whole command, those spent included; see `latest`."""
+        """Return the credits of the whole command, including those spent; see `latest`."""
         if self._contacts < _MIN_CONTACTS_READ or not self._fewest_pages:
             return None
         left = max(0, self.pages - self._fewest_pages)

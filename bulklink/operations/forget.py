@@ -23,7 +23,7 @@ from bulklink.runs.record import ForgetResult, RunRecord, RunState
 
 _ENDED_STATES = (RunState.FINISHED, RunState.REFUSED)
 _USER_OPTIONS = ("columns", "only", "keep")
-"""Options whose values are headers and cells of the user's."""
+"""Options whose values are the user's headers and cells."""
 
 
 def forget(
@@ -31,26 +31,25 @@ def forget(
 ) -> ForgetResult:
     """Drop the user's columns and names from a run folder.
 
-    If it is interrupted, calling it again completes it; until then the run cannot be continued.
-    A run that has not ended can be resumed afterwards: names are looked up again.
+    If interrupted, call it again to complete it; until then the run cannot be continued. A run that
+    has not ended can be resumed afterwards: names are looked up again.
 
     Args:
         run: run folder.
         force: whether to forget a run that has not ended.
-        clock: tells the time; None is this machine's, others are for tests.
+        clock: clock; None for this machine's, others for tests.
 
     Returns:
         The hashes before and after, as in `run.json`.
 
     Raises:
-        RunDirError: if this is no run folder, or the run has not ended.
-        LockedError: if another process drives or verifies it.
+        RunDirError: if this is not a run folder, or the run has not ended.
+        LockedError: if another process runs or verifies it.
         LedgerError: if its ledger is damaged; nothing is dropped then.
     """
     folder = folder_of(run)
-    _check_can_forget(
-        folder, force=force
-    )  # before a lock file is made in a folder of something else
+    # Before a lock file is created in a folder that is not a run's.
+    _check_can_forget(folder, force=force)
     with folder.run_lock(), folder.verify_lock():
         _check_can_forget(folder, force=force)
         for _ in forget_in_steps(folder, (clock or real_clock()).timestamp()):
@@ -76,16 +75,16 @@ def _check_can_forget(folder: RunFolder, *, force: bool) -> None:
 def forget_in_steps(folder: RunFolder, ts: str) -> Iterator[str]:
     """Forget step by step; yield each step's name once it is on disk.
 
-    `forget` only drains it; the steps are for tests, which end the process between them.
+    Tests use the steps to end the process between them.
 
     Args:
-        folder: run folder, driven by this process.
+        folder: run folder, locked by this process.
         ts: time, as the ledger writes it.
 
     Raises:
         LedgerError: if the ledger is damaged; nothing is dropped then.
     """
-    replay(folder.ledger, checkpoint=folder.read().checkpoint)  # a damaged one is left as it is
+    replay(folder.ledger, checkpoint=folder.read().checkpoint)  # leave a damaged ledger unchanged
     repair_torn_line(folder.ledger, folder.ledger_torn)
     record = _record_start(folder, ts)
     yield "begun"
@@ -107,7 +106,7 @@ def _record_start(folder: RunFolder, ts: str) -> RunRecord:
     """Record that forgetting has started, with the hashes before it."""
     record = folder.read()
     if record.forgotten and not record.forgotten[-1].complete:
-        return record  # started before; its hashes are those of that time
+        return record  # started before, with the hashes of that time
     started = ForgetResult(
         ts,
         sha256_of(folder.plan) if folder.plan.is_file() else None,
@@ -140,7 +139,7 @@ def _record_end(folder: RunFolder, record: RunRecord) -> None:
 
 
 def _plan_fields(folder: RunFolder, record: RunRecord) -> dict[str, str]:
-    """Return the hashes of the plan without names; none where it was not as sealed before."""
+    """Return the hashes of the redacted plan; none if the plan was not as sealed before."""
     if not folder.plan.is_file():
         return {}
     fields = {"plan_sha256": sha256_of(folder.plan)}
@@ -150,7 +149,7 @@ def _plan_fields(folder: RunFolder, record: RunRecord) -> dict[str, str]:
 
 
 def _redact_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options without headers, cells and default names of the user."""
+    """Return the options without the user's headers, cells and default names."""
     redacted = {name: [] if name in _USER_OPTIONS else value for name, value in options.items()}
     if "defaults" in redacted:
         redacted["defaults"] = [

@@ -51,7 +51,7 @@ class HistoryEvent(msgspec.Struct, frozen=True):
         undone_by: run that wholly undid this run, if any.
         sent: kind of call: link, unlink or read.
         emails: number of emails that the call carried.
-        details: remaining keys of the line that concern the email; a missing key is unknown.
+        details: remaining keys of the ledger line that concern the email.
     """
 
     ts: str
@@ -101,7 +101,7 @@ def history(
         raise RunDirError(
             "There is no such folder.",
             where=str(root),
-            advice=Advice("Name the folder of the runs with {}.", Keyword("runs_dir")),
+            advice=Advice("Set the folder of the runs with {}.", Keyword("runs_dir")),
         )
     events: list[HistoryEvent] = []
     with (

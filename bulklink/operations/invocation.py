@@ -1,4 +1,4 @@
-"""Begin and end of an invocation, as `run.json` records them."""
+"""Start and end of an invocation, as `run.json` records them."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def begin_invocation(
     """Return the record of a run with a new invocation.
 
     Args:
-        record: the record before.
+        record: the previous record.
         ledger_state: state of its ledger.
-        connection: where the CRM is.
-        clock: tells when it starts.
+        connection: endpoint of the CRM.
+        clock: clock of the start time.
         machine: mark of this machine; None if it has none.
     """
     return record.replace(
@@ -66,14 +66,14 @@ def begin_invocation(
 
 
 def last_call_at(record: RunRecord, ledger_state: LedgerState, clock: Clock) -> float:
-    """Return when the last call of earlier invocations ended at the latest, monotonic seconds.
+    """Return the latest time at which a call of an earlier invocation ended, in monotonic seconds.
 
-    A call without an answer leaves no line as it ends, but the invocation ends after it. Times that
-    another machine's clock told, or may have told, say nothing here: the call counts as made now.
+    A call without an answer leaves no line when it ends, but its invocation ends later. Times from
+    the clock of another machine are meaningless here: the call counts as made now.
 
     Args:
-        record: the record, whose last invocation is the present one.
-        ledger_state: state of the ledger when that began.
+        record: the record, whose last invocation is the current one.
+        ledger_state: state of the ledger when the current invocation began.
         clock: clock of this machine.
     """
     *earlier, present = record.invocations
@@ -85,7 +85,7 @@ def last_call_at(record: RunRecord, ledger_state: LedgerState, clock: Clock) -> 
 
 
 def accepted_canary(record: RunRecord) -> CanaryRecord | None:
-    """Return the canary of a run as a `y` to its question would have left it."""
+    """Return the canary of a run as confirmed by the user."""
     canary = record.canary
     return canary and msgspec.structs.replace(canary, state=CanaryState.CONFIRMED)
 
@@ -102,7 +102,7 @@ def limiting_factor(session: CrmSession, reason: RunStoppedError | None) -> Limi
     if figures is None:
         return None
     out_of_credits = reason is not None and reason.stopped_by in _OUT_OF_CREDITS
-    # A wait that still goes on was cut short by the stop.
+    # The stop cut short a wait that has not ended.
     bottleneck = find_bottleneck(figures, out_of_credits=out_of_credits or quota.is_waiting)
     recorded_figures = msgspec.structs.asdict(figures) | {
         "answered_429": quota.refused_429,
@@ -119,7 +119,7 @@ def with_end_state(
 ) -> RunRecord:
     """Return the record with the state in which an invocation ended."""
     if refusal and (previous_record.invocations or isinstance(refusal, _LEAVES_PLAN)):
-        # It was not resumed, and can be as before; an approved plan can still be sent.
+        # The run was not resumed and still can be; an approved plan can still be sent.
         return record.replace(
             state=previous_record.state,
             stopped_by=previous_record.stopped_by,
@@ -149,7 +149,7 @@ def check_accounting(record: RunRecord, result: RunResult) -> None:
     if pending < 0 or (record.state is RunState.FINISHED and pending):
         raise LedgerError(
             f"The ledger does not add up: it has {result.counts} of {record.rows} rows. This is a"
-            " mistake in bulklink.",
+            " bug in bulklink.",
             where=result.run_dir,
             advice="Keep the run folder and report the bug. Do not trust the counts.",
         )

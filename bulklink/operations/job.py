@@ -1,4 +1,4 @@
-"""Job options: defaults, allowed ranges, and the groups that functions take."""
+"""Job options: defaults, allowed ranges, limits of editions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bulklink.zoho.requests import MAX_MESSAGES_PER_CALL
 
 _MAX_CREDITS = 10**12
 MAX_OUTAGE = 7 * 86_400.0
-"""Seconds that an outage may be waited out, at most."""
+"""Maximum seconds to wait during an outage."""
 MAX_SKIPPED_LINES = 1_000_000
 _RANGES: Mapping[str, tuple[float, float]] = {
     "batch_size": (1, MAX_MESSAGES_PER_CALL),
@@ -45,10 +45,10 @@ def check_ranges(options: Mapping[str, Any]) -> None:
     """Refuse numbers that are out of range.
 
     Args:
-        options: values by the names of `Job`; None is no value.
+        options: values by the names of `Job`; None is not set.
 
     Raises:
-        UsageError: if one is out of range.
+        UsageError: if a number is out of range.
     """
     for name, (minimum, maximum) in _RANGES.items():
         value = options.get(name)
@@ -92,7 +92,7 @@ def parse_duration(value: float | str) -> float:
         value: seconds, or a text such as 90, 30s, 5m or 1h.
 
     Raises:
-        UsageError: if it is not one.
+        UsageError: if it is not a duration.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
@@ -112,7 +112,7 @@ def _invalid_value(name: str, value: object, advice: str) -> UsageError:
 
 
 MIXED = "mixed"
-"""The op of a run whose rows name their own."""
+"""The op of a run whose rows each have their own."""
 
 
 class Edition(StrEnum):
@@ -134,7 +134,7 @@ class GroupBy(StrEnum):
 
 
 class WhenCreditsOut(StrEnum):
-    """What a run does when credits are out: stop, to be resumed, or wait."""
+    """What a run does when credits run out: stop, to be resumed, or wait."""
 
     STOP = "stop"
     WAIT = "wait"
@@ -154,7 +154,7 @@ class EditionLimits(NamedTuple):
         max_in_flight: calls that an app may have active at once.
         org_credits: credits of the org in 24 hours, without users.
         user_credits: further credits for each licensed user.
-        max_credits: most credits of the org; None is no limit.
+        max_credits: maximum credits of the org; None is no limit.
     """
 
     max_in_flight: int
@@ -211,61 +211,60 @@ _TEXTS = (
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A job: mappings and what to do with them.
 
-    Each option is the command line's, of the same name with `_`. Where a value has a type of
-    bulklink's own, or is a path, its text serves too: `op="link"`.
+    Each option has the name of a command-line option, with `_`. Enum values and paths may be given
+    as text: `op="link"`.
 
     Args:
         mappings: paths, or `-` for standard input.
-        op: what is done with every row; None leaves it to the mapping's column `op`.
-        format: `csv` or `jsonl` where neither name nor content tells.
-        delimiter: delimiter of CSV files; None detects it.
-        quote: character around cells of CSV files, or `none`; None is `"`, or detects it.
-        escape: character before quotes that are part of a cell; None has them doubled.
-        skip_lines: lines, or rows of a sheet, above the headers that are passed over.
-        encoding: the encoding of texts; None is UTF-8.
-        sheet: name of the sheet of a workbook, or its number among those that are shown, from 1;
-            None is the first that is shown.
-        hidden_rows: include or skip the rows that a sheet hides; None refuses such a sheet.
+        op: operation for every row; None uses the mapping's column `op`.
+        format: `csv` or `jsonl`; None detects it from name and content.
+        delimiter: CSV delimiter; None detects it.
+        quote: CSV quote character, or `none`; None is `"`, or detects it.
+        escape: CSV escape character before quotes in a cell; None means that quotes are doubled.
+        skip_lines: lines, or rows of a sheet, to skip above the headers.
+        encoding: encoding of text files; None is UTF-8.
+        sheet: name of a workbook's sheet, or its number among the visible sheets, from 1; None is
+            the first visible one.
+        hidden_rows: include or skip hidden rows of a sheet; None refuses such a sheet.
         columns: (column, header) pairs that rename headers.
-        preset: `zoho` takes the headers of Zoho's own exports; None knows bulklink's only.
-        defaults: (column, value) pairs that fill what is missing.
+        preset: `zoho` also accepts the headers of Zoho's own exports; None accepts only bulklink's.
+        defaults: (column, value) pairs for missing values.
         only: (header, value) pairs; rows that do not match all of them are left out. A value of
             None matches every cell that is not empty.
-        keep: headers of the user's own columns that get into the run folder; None keeps all. What
-            is sent is kept anyway.
-        allow_round_ids: take ids that look rounded by a spreadsheet.
+        keep: headers of the user's own columns to keep in the run folder; None keeps all. Columns
+            that are sent are always kept.
+        allow_round_ids: accept ids that look rounded by a spreadsheet.
         on_invalid: stop at refused rows, or skip them.
-        batch_size: most messages a call, 1 to 20.
+        batch_size: maximum messages per call, 1 to 20.
         group_by: what the emails of one link call have in common. By contact, several owners
-            share a call: the schema of the API allows it, no page of Zoho's shows it. Unlinks
-            are always grouped by contact and owner.
+            share a call: Zoho's API schema allows it, but its documentation does not show it.
+            Unlinks are always grouped by contact and owner.
         single_endpoint: send a batch of one to the single-email endpoint.
-        names: send names beside ids, and look missing ones up.
-        concurrency: most calls in flight; None takes the edition's.
-        edition: the org's edition; None takes it from the org's licence.
-        rate: most calls a second; None is no limit.
-        memory: what planning holds in memory at most, such as `512MB`.
-        run_dir: the run folder, missing or empty; None makes one below `runs_dir`.
-        runs_dir: where run folders go.
+        names: send names as well as ids, and look up missing ones.
+        concurrency: maximum calls in flight; None uses the limit of the edition.
+        edition: the org's edition; None uses the org's licence.
+        rate: maximum calls per second; None is no limit.
+        memory: memory limit of planning, such as `512MB`.
+        run_dir: run folder, new or empty; None creates one below `runs_dir`.
+        runs_dir: folder that contains the run folders.
         sync: flush the ledger to disk before each call; False is for load runs.
-        yes: change an org that is not a sandbox without a question.
-        read_back: settle what is in doubt by reading links back; without it, it stays in doubt.
-        read_pages: pages of a contact's emails that are read at most.
-        settle_after: seconds after a call before a read that shows no change is trusted.
-        outage: seconds that the run waits while no call is answered, or a text such as `5m`; 0
-            does not wait.
-        snapshot: read the deal that each email is on before it is changed; None does so for
-            unlinks and relinks, and for links where the canary shows that it is cheaper.
-        accept_no_put_back: send relinks too of emails whose deal is not known beforehand, which
-            could not be put back.
-        max_failures: what an invocation takes in failures; None stops it if the first 20 emails
+        yes: change an org that is not a sandbox without asking.
+        read_back: settle emails in doubt by reading their links back; False leaves them in doubt.
+        read_pages: maximum pages of a contact's emails to read.
+        settle_after: seconds to wait after a call before trusting a read that shows no change.
+        outage: seconds to wait while no call is answered, or a text such as `5m`; 0 does not wait.
+        snapshot: read the deal that each email is on before changing it; None does so for unlinks
+            and relinks, and for links if the canary shows that this is cheaper.
+        accept_no_put_back: also relink emails whose deal is unknown beforehand, which could not be
+            put back.
+        max_failures: failures that an invocation accepts; None stops it if the first 20 emails
             all failed, or 25 % of at least 200.
-        max_credits: requests to the API host that an invocation may make; None is no limit.
-        credits_per_day: those that all runs on the org from this machine may make in 24 hours.
-        reserve_credits: credits that are left for others.
-        when_credits_out: stop where credits are out, or wait for them.
-        canary: messages that are sent and read back before the rest; 0 is none, None is 20 where
-            there are more than 200.
+        max_credits: maximum requests of an invocation to the API host; None is no limit.
+        credits_per_day: maximum requests of all runs on the org from this machine in 24 hours.
+        reserve_credits: credits to leave for others.
+        when_credits_out: when credits run out, stop or wait.
+        canary: messages to send and read back before the rest; 0 is none, None is 20 of more than
+            200.
     """
 
     mappings: tuple[str, ...]
@@ -335,11 +334,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return self.group_by is GroupBy.CONTACT
 
     def needs_snapshot(self, op: Op, *, links_first_read: bool = False) -> bool:
-        """Return whether the deal that an email is on is read before this is done to it.
+        """Return whether the deal that an email is on is read before an operation changes it.
 
         Args:
-            op: what is done.
-            links_first_read: what the run chose for links, if the job leaves it to the run.
+            op: the operation.
+            links_first_read: the run's choice for links, if the job does not decide it.
         """
         if self.snapshot is None:
             return links_first_read if op is Op.LINK else True
@@ -349,7 +348,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         """Return the options that change what is sent: with the rows, they make the digest.
 
         Args:
-            ops: operations that the plan has messages of.
+            ops: operations of the plan's messages.
         """
         return {
             "batch_size": self.batch_size,
@@ -365,7 +364,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def max_in_flight(self, paid_type: str | None = None) -> int:
-        """Return the most calls in flight, by option, edition or the org's licence."""
+        """Return the maximum calls in flight, by option, edition or the org's licence."""
         if self.concurrency is not None:
             return self.concurrency
         edition = self.edition or parse_edition(paid_type)
@@ -387,18 +386,18 @@ def _convert(name: str, converter: Callable[[Any], Any], value: object) -> Any:
 
 
 def _check_text(name: str, value: object) -> None:
-    """Refuse what UTF-8 cannot hold: a command line's bytes that the locale does not know."""
+    """Refuse text that is not UTF-8: bytes of a command line outside the locale's encoding."""
     try:
         msgspec.json.encode(value)
     except UnicodeEncodeError:
         raise UsageError(
-            "It has bytes that are not text in the encoding of this locale.",
+            "The value has bytes that are not text in the encoding of this locale.",
             where=name,
             advice="Type it in a terminal of the same encoding, or put it into a job file.",
         ) from None
 
 
 def parse_edition(paid_type: str | None) -> Edition | None:
-    """Return the edition that an org's `paid_type` names; None where it is not known."""
+    """Return the edition that an org's `paid_type` names; None if unknown."""
     name = (paid_type or "").lower().replace(" ", "-").replace("_", "-").removeprefix("zoho-crm-")
     return next((edition for edition in Edition if name == edition), None)

@@ -1,4 +1,4 @@
-"""Options of a job that functions take, and what of a job they change."""
+"""Groups of job options that operations accept."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class PaceOptions(TypedDict, total=False):
     """Options of `Job` that affect how many calls are made, and how fast.
 
     Args:
-        concurrency: most calls in flight; None takes the edition's.
-        edition: the org's edition; None takes it from the org's licence.
-        rate: most calls a second; None is no limit.
-        settle_after: seconds after a call before a read that shows no change is trusted.
-        outage: seconds that is waited while no call is answered, or a text such as `5m`.
-        max_credits: requests that this call may make; None is no limit.
-        credits_per_day: requests of all runs on the org from this machine in 24 hours.
-        reserve_credits: credits that are left for others.
+        concurrency: maximum calls in flight; None uses the limit of the edition.
+        edition: the org's edition; None uses the org's licence.
+        rate: maximum calls per second; None is no limit.
+        settle_after: seconds to wait after a call before trusting a read that shows no change.
+        outage: seconds to wait while no call is answered, or a text such as `5m`.
+        max_credits: maximum requests of this operation; None is no limit.
+        credits_per_day: maximum requests of all runs on the org from this machine in 24 hours.
+        reserve_credits: credits to leave for others.
     """
 
     concurrency: int | None
@@ -42,11 +42,11 @@ class LimitOptions(PaceOptions, total=False):
     Args:
         sync: flush the ledger to disk before each call; False is for load runs.
         yes: change an org that is not a sandbox without confirmation.
-        read_back: settle what is in doubt by reading links back.
-        read_pages: pages of a contact's emails that are read at most.
-        max_failures: failures after which the run stops; None is the default limit.
-        when_credits_out: stop where credits are out, or wait for them.
-        canary: messages that are sent and read back before the rest; 0 is none.
+        read_back: settle emails in doubt by reading their links back.
+        read_pages: maximum pages of a contact's emails to read.
+        max_failures: failures that an invocation accepts; None is the default limit.
+        when_credits_out: when credits run out, stop or wait.
+        canary: messages to send and read back before the rest; 0 is none.
     """
 
     sync: bool
@@ -62,13 +62,13 @@ class SendOptions(LimitOptions, total=False):
     """Options of `Job` for emails that do not come from a mapping; adds to `LimitOptions`.
 
     Args:
-        batch_size: most messages a call, 1 to 20.
+        batch_size: maximum messages per call, 1 to 20.
         group_by: what the emails of one link call have in common.
         single_endpoint: send a batch of one to the single-email endpoint.
-        names: send names beside ids, and look missing ones up.
-        memory: what planning holds in memory at most, such as `512MB`.
-        run_dir: the run folder, missing or empty; None makes one below `runs_dir`.
-        runs_dir: where run folders go.
+        names: send names as well as ids, and look up missing ones.
+        memory: memory limit of planning, such as `512MB`.
+        run_dir: run folder, new or empty; None creates one below `runs_dir`.
+        runs_dir: folder that contains the run folders.
     """
 
     batch_size: int
@@ -84,7 +84,7 @@ PACE_OPTIONS = frozenset(PaceOptions.__optional_keys__)
 LIMIT_OPTIONS = frozenset(LimitOptions.__optional_keys__)
 SEND_OPTIONS = frozenset(SendOptions.__optional_keys__)
 PER_CALL_OPTIONS = frozenset({"yes", "max_credits", "run_dir", "runs_dir"})
-"""Options that what goes on with something does not keep: they are for one call alone."""
+"""Options that apply to one call only: a resumed run or fetch does not keep them."""
 _DEFAULT_JOB = Job(mappings=())
 
 
@@ -92,13 +92,13 @@ def with_options(job: Job | None, options: Mapping[str, Any], allowed: Collectio
     """Return a job with some options changed.
 
     Args:
-        job: the job; None is one without a mapping, of which all is as it is by default.
-        options: by their names.
-        allowed: the names that can be given here.
+        job: the job; None is a job without a mapping, with default options.
+        options: values by name.
+        allowed: names allowed here.
 
     Raises:
-        TypeError: if one is not known, as Python itself does.
-        UsageError: if one has a value that it cannot have.
+        TypeError: if a name is not allowed.
+        UsageError: if a value is invalid.
     """
     unknown = options.keys() - allowed
     if unknown:

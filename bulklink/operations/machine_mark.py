@@ -1,4 +1,4 @@
-"""Random mark of this machine, which shows whether the times of a run are from its clock."""
+"""Random mark of this machine, to recognise times of a run that are from its clock."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _MARK = re.compile(rb"[0-9a-f]{32}")
 
 
 def load_machine_mark(state_folder: Path) -> str | None:
-    """Return the mark of this machine; None if it cannot be kept.
+    """Return the mark of this machine; None if it cannot be stored.
 
-    It is a random number, written once into the state folder of the user, so it tells nothing of
-    the machine.
+    The mark is a random number, written once to the user's state folder, so it reveals nothing
+    about the machine.
 
     Args:
-        state_folder: where programs keep their state.
+        state_folder: bulklink's folder for state.
     """
     path = state_folder / "machine-mark"
     mark = _read_mark(path)

@@ -1,6 +1,6 @@
 """Monitor of a run: its metrics, rate, remaining time, bottleneck and timeline.
 
-All of its work is done for a sample, none for a call or an email.
+All work is per sample, none per call or email.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from bulklink.runs.timeline import TimelineInterval, append_interval
 _MIN_TIME_CONSTANT = 10.0
 _MAX_TIME_CONSTANT = 60.0
 _TIME_CONSTANT_SHARE = 0.2
-"""Seconds after which a measurement counts a third: a share of all measured seconds."""
+"""Time constant of the decay, as a share of all measured seconds."""
 _MIN_SECONDS = 5.0
 _MIN_ITEMS = 40
 _ALWAYS_ENOUGH_SECONDS = 60.0
@@ -77,7 +77,7 @@ class RateEstimator:
         return items / rate if rate else None
 
     def items_for(self, calls: int) -> int | None:
-        """Return how many items some calls are enough for; None if unknown."""
+        """Return the items that a number of calls suffices for; None if unknown."""
         if self.rate is None or not self._calls:
             return None
         return int(calls * self._items / self._calls)
@@ -93,13 +93,13 @@ class MetricsSampler:
     """Samples the calls and credits of a session.
 
     Args:
-        read_totals: returns what was measured of the calls so far.
+        read_totals: returns the measurements of the calls so far.
         limiter: limits the calls in flight.
         quota: limits the credits.
-        rate: most calls a second; None is no limit.
-        done: returns how many emails (or contacts) this command has done.
-        remaining: returns how many are left to do.
-        forecast: returns the credits of all of it; None if unknown.
+        rate: maximum calls per second; None is no limit.
+        done: returns the number of emails (or contacts) done by this command.
+        remaining: returns the number left to do.
+        forecast: returns the credits of the whole command; None if unknown.
     """
 
     read_totals: Callable[[], MeterTotals]
@@ -127,7 +127,7 @@ class MetricsSampler:
         self._totals_before, self._done_before = self.read_totals(), self.done()
 
     async def sample(self) -> MeterTotals:
-        """Take one sample and return what was measured so far."""
+        """Take one sample and return the measurements so far."""
         budget = self.quota.budget
         limit_changed = (budget.daily_limit is None) is not (budget.day_call_limit is None)
         if limit_changed or self._sample_count % _SAMPLES_PER_USAGE_CHECK == 0:
@@ -188,13 +188,13 @@ _STRETCHES_PER_RUN = 500
 class TimelineWriter:
     """Aggregates samples into stretches and appends them to `timeline.jsonl`.
 
-    A wait for credits is one stretch. A timeline that cannot be written is given up: the run does
-    not need it.
+    A wait for credits is one stretch. If the timeline cannot be written, the run continues without
+    it.
 
     Args:
         path: path of the timeline.
         earlier_seconds: seconds that earlier invocations of the run took.
-        rate: most calls a second; None is no limit.
+        rate: maximum calls per second; None is no limit.
         warn: called if the timeline cannot be written.
         timestamp: returns the time as the ledger writes it.
         run_blocking: writes in a thread.
@@ -224,9 +224,9 @@ class TimelineWriter:
         """Add a sample; write the stretch that it completes.
 
         Args:
-            totals: what was measured of the calls so far.
+            totals: measurements of the calls so far.
             settled: results of this invocation by status.
-            credits_left: what the org has left as the CRM reported; None if unknown.
+            credits_left: the org's credits left, as the CRM reported; None if unknown.
             waiting: whether the run waits for credits.
         """
         wait_changed, self._waiting = waiting is not self._waiting, waiting
@@ -239,7 +239,7 @@ class TimelineWriter:
     def close(
         self, totals: MeterTotals, settled: dict[Status, int], credits_left: int | None
     ) -> None:
-        """Write the last stretch, without awaiting: an immediate stop has it too."""
+        """Write the last stretch without awaiting, so that an immediate stop records it too."""
         stretch = self._end_stretch(totals, settled, credits_left)
         if stretch is not None:
             with self._disabled_on_error():
@@ -293,7 +293,7 @@ class TimelineWriter:
             self._disabled = True
             self.warn(
                 f"{self.path.name} cannot be written: {reason} The run continues without it; the"
-                " ledger is not touched by that."
+                " ledger is not affected."
             )
 
 

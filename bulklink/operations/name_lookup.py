@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class UnnamedRecords(Protocol):
-    """Deals and owners of links and relinks that a plan names by their ids alone."""
+    """Deals and owners of links and relinks whose names a plan lacks."""
 
     def deals_without_name(self) -> Iterator[str]:
         """Stream the ids of the deals, each once."""
@@ -48,14 +48,14 @@ class NameLookup:
     """Names looked up so far, stored on disk: there can be as many deals as messages.
 
     Args:
-        scratch: folder for them, created from scratch.
+        scratch: folder for the names, created empty.
         callbacks: called with progress and warnings.
 
     Attributes:
         deals: deals to look up.
         owners: owners to look up.
         done: names looked up so far.
-        overlong: names that are too long to be sent.
+        overlong: names too long to be sent.
     """
 
     scratch: Path
@@ -84,7 +84,7 @@ class NameLookup:
         return self.scratch / "owners.jsonl"
 
     def find_missing(self, plan: UnnamedRecords) -> None:
-        """Find the deals and owners that a plan names by their ids alone; blocks."""
+        """Find the deals and owners whose names a plan lacks; blocks."""
         self._owner_ids = set(plan.owners_without_name())
         self.owners, self.deals = len(self._owner_ids), plan.count_deals_without_name()
         if self.total:
@@ -93,10 +93,10 @@ class NameLookup:
                 file.writelines(f"{deal_id}\n" for deal_id in plan.deals_without_name())
 
     async def fetch(self, session: CrmSession) -> None:
-        """Look all of them up.
+        """Look up all missing names.
 
         Raises:
-            RunStoppedError: if they cannot be looked up.
+            RunStoppedError: if the names cannot be looked up.
             StoppedError: if the run was stopped.
         """
         async with session.environment.sample_periodically(self._report_progress):
@@ -105,8 +105,8 @@ class NameLookup:
         if self.overlong:
             self.callbacks.warn(
                 Advice(
-                    "{} names in the CRM have more than {} characters, which no link can hold. Rows"
-                    " that name none themselves are refused: put a shorter name into the mapping,"
+                    "{} names in the CRM have more than {} characters, the limit of a link. Rows"
+                    " without a name of their own are refused: put a shorter name into the mapping,"
                     " or send no names with {}.",
                     f"{self.overlong:,}",
                     MAX_NAME_LENGTH,
@@ -152,7 +152,7 @@ class NameLookup:
         return _usable_names(_read_records(self._owners, _OwnerName))
 
     def deal_contacts(self) -> Iterator[tuple[str, str]]:
-        """Yield each deal that has a contact, and its contact."""
+        """Yield the ids of each deal with a contact and of the contact."""
         for deal in _read_records(self._deals, DealDetails):
             if deal.contact_id is not None:
                 yield deal.id, deal.contact_id

@@ -56,15 +56,14 @@ class PlanResult(msgspec.Struct, frozen=True):
         rows: rows of the mapping.
         messages: emails to send.
         rejected: refused rows.
-        refusals: refused rows by reason, the most frequent first.
+        refusals: refused rows by reason, most frequent first.
         duplicate: rows that repeat an earlier one.
         groups: groups of emails that can share a call.
         calls: estimated calls by kind.
         credits: credits that it may take; one a call.
         seconds: seconds that it may take.
         digest: SHA-256 of rows and options, for `apply(expect=)`.
-        estimate: why the ranges are as wide as they are, what limits the run, share of the org's
-            credits.
+        estimate: reasons for the width of the ranges, bottleneck, share of the org's credits.
         compare: changes compared with fetched emails; None without such a file.
         names: names that were looked up for the plan; None without look-ups.
     """
@@ -102,7 +101,7 @@ def plan(
     """Check a job's mapping and estimate what it will cost.
 
     No connection is opened unless `look_up_names` is given. With `job.run_dir` the plan is sealed
-    there; without it no file is left behind. It blocks: the work is done in a thread, while the
+    there; without it no file is left behind. Blocks: the work is done in a thread, while the
     calling thread waits and calls the callbacks. A KeyboardInterrupt in the calling thread ends the
     work too.
 
@@ -110,26 +109,26 @@ def plan(
         job: the job.
         latency: seconds that a call is assumed to take.
         users: licensed users of the org, who add to its credits a day.
-        module_known: whether the id of the module Deals need not be looked up.
-        look_up_names: connection by which the missing names of owners and deals are looked up, and
-            become part of the plan; None looks nothing up.
-        compare_with: a file of fetched emails, to tell what the mapping would change; the deals
-            that emails are on by this file become part of the plan.
+        module_known: whether the id of the Deals module need not be looked up.
+        look_up_names: connection for looking up missing names of owners and deals, which become
+            part of the plan; None looks nothing up.
+        compare_with: a file of fetched emails, to show what the mapping would change; the deals
+            in it become part of the plan.
         rejects: a new CSV file for the refused rows, written if there are any.
         callbacks: `on_planning` is called twice a second, `on_warning` with each warning about the
             mapping, both in the calling thread; None reports nothing.
-        stop: ends it; any thread may call its `interrupt`, and a signal handler.
-        environment: network, disk and clock; None is this machine's, others are for tests.
+        stop: stops the planning; any thread or signal handler may call its `interrupt`.
+        environment: network, disk and clock; None for this machine's, others for tests.
 
     Returns:
-        What it will cost, and the digest of the plan.
+        The cost and the digest of the plan.
 
     Raises:
         BadFileError: if the mapping cannot be read as a whole.
-        UsageError: if there is a file in the place of `rejects`, or names are to be looked up for a
-            job that sends none.
+        UsageError: if the `rejects` file exists, or names are to be looked up for a job that sends
+            none.
         InvalidRowsError: if rows are refused and the job stops at such rows.
-        RunDirError: if the run folder cannot be made.
+        RunDirError: if the run folder cannot be created.
         RunStoppedError: if the names cannot be looked up; no plan is made then.
         InterruptedPlanningError: if `stop` ended it.
     """
@@ -137,7 +136,7 @@ def plan(
         raise UsageError(
             "A job that sends no names has none to look up.",
             where=Advice("{}, {}", Keyword("look_up_names"), Keyword("names", value=False)),
-            advice="Leave one of them out.",
+            advice="Omit one of them.",
         )
     inputs = find_sources(job.mappings, job.format)
     if compare_with is not None:
@@ -160,7 +159,7 @@ def plan(
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class _Planning:
-    """One planning of a job: it is checked, named, compared, and sealed if there is a folder."""
+    """Planning of one job: check, look up names, compare, and seal if there is a folder."""
 
     job: Job
     inputs: tuple[Source, ...]
@@ -207,7 +206,7 @@ class _Planning:
             warn(text)
         names = comparison = None
         if self.connection is not None:
-            # The HTTP client is imported for look-ups alone.
+            # The HTTP client is imported only for look-ups.
             from bulklink.operations.plan_lookup import look_up_plan_names  # noqa: PLC0415
 
             names = look_up_plan_names(
@@ -220,7 +219,7 @@ class _Planning:
         return names, comparison
 
     def _origin(self, names: PlanNames | None) -> ExtraRows:
-        """Return what `run.json` has of the org that the names are of: no other is sent to."""
+        """Return the org of the names for `run.json`, so that the plan is sent to no other org."""
         if names is None or names.org is None or self.connection is None:
             return NO_EXTRA_ROWS
         origin = {
@@ -234,7 +233,7 @@ class _Planning:
 def _check_new_file(path: Path) -> None:
     if path.exists() or not path.absolute().parent.is_dir():
         raise UsageError(
-            "The file exists already." if path.exists() else "Its folder does not exist.",
+            "The file already exists." if path.exists() else "Its folder does not exist.",
             where=Advice("{} {}", Keyword("rejects"), path),
             advice="Use a new file for the refused rows.",
         )
@@ -255,15 +254,15 @@ def new_run_folder(
 
     Args:
         job: the job.
-        clock: tells the time, which is part of a generated name.
-        warn: called if others cannot be kept out of the folder.
-        name: part of a generated name; None takes the op.
+        clock: clock whose time is part of a generated name.
+        warn: called if the folder cannot be made private.
+        name: part of a generated name; None uses the op.
 
     Raises:
-        RunDirError: if it cannot be made.
+        RunDirError: if it cannot be created.
     """
     name = name or job.op_name
-    # The clock's own random numbers may repeat, from one process to the next; a name must not.
+    # The clock's random numbers may repeat between processes; a name must not.
     tag = token_hex(2)
     folder = create_run_folder(job.run_dir, job.runs_dir, name, clock.wall(), tag)
     try:
@@ -271,7 +270,7 @@ def new_run_folder(
             warn(
                 Advice(
                     "Others may read {}, which will hold ids, names and the columns of the mapping:"
-                    " its file system has no modes. Use a place that only you can reach: {} or {}.",
+                    " its file system has no modes. Use a folder that only you can read: {} or {}.",
                     folder.path,
                     Keyword("run_dir"),
                     Keyword("runs_dir"),
@@ -313,7 +312,7 @@ def make_plan_result(
     module_known: bool,
     pages_ratio: float = 1.0,
 ) -> PlanResult:
-    """Return what a checked mapping will cost.
+    """Return the cost of a checked mapping.
 
     Args:
         checked: the mapping.
@@ -322,8 +321,8 @@ def make_plan_result(
         folder: folder of the sealed plan; None if it is not sealed.
         latency: seconds that a call is assumed to take.
         users: licensed users of the org.
-        module_known: whether the id of the module Deals need not be looked up.
-        pages_ratio: pages that an earlier run read for each that its emails alone would fill.
+        module_known: whether the id of the Deals module need not be looked up.
+        pages_ratio: pages that an earlier run read, relative to those its emails alone would fill.
     """
     shape = checked.plan_stats()
     calls = estimate_calls(shape, job, module_known=module_known)

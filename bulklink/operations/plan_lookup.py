@@ -1,4 +1,4 @@
-"""Look-up of names before a plan is sealed, so that they are part of what is approved."""
+"""Look-up of names before a plan is sealed, so that an approval covers them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOOKING_UP = "Looking up names"
 
 
 class _WarningCallbacks(RunCallbacks):
-    """Callbacks of a session that planning waits for: all that a user has to know is a warning."""
+    """Callbacks of a session that planning waits for: everything is reported as a warning."""
 
     def __init__(self, warn: Callable[[str | Advice], None]) -> None:
         self._warn = warn
@@ -43,7 +43,7 @@ class _WarningCallbacks(RunCallbacks):
         if outage is not None:
             self.warn(
                 Advice(
-                    "No answer ({}): the look-ups wait, at most as long as {} says.",
+                    "No answer ({}): the look-ups wait, at most as long as {} allows.",
                     outage.reason,
                     Keyword("outage"),
                 )
@@ -66,7 +66,7 @@ def look_up_plan_names(
     Args:
         checked: the mapping, neither measured nor sealed yet; the names are added to it.
         job: limits of calls and credits.
-        connection: where the CRM is and how to sign in.
+        connection: endpoint and credentials of the CRM.
         environment: network, disk and clock.
         scratch: folder for temporary files.
         stop: ends the look-ups from another thread.
@@ -120,7 +120,7 @@ def look_up_plan_names(
 
 
 def _lookup_error(reason: RunStoppedError) -> RunStoppedError:
-    """Return why there is no plan; unlike a run it leaves no folder to look into or to resume."""
+    """Return why there is no plan; unlike a run, planning leaves no folder to inspect or resume."""
     advice = reason.guidance
     if reason.stopped_by in (StoppedBy.NO_ANSWER, StoppedBy.FATAL):
         advice = Advice(

@@ -9,14 +9,14 @@ from bulklink.mapping.looked_up_names import RecordEmails
 from bulklink.runs.record import OrgRecord
 
 MAX_RECORDS_NAMED = 20
-"""Deals, and owners, that a plan with names lists: those with the most emails."""
+"""Maximum deals, and owners, that a plan with names lists."""
 
 
 class PlanNames(msgspec.Struct, frozen=True):
-    """Names of the deals and owners of a plan, and where they were looked up.
+    """Names of the deals and owners of a plan, and the org that they come from.
 
     Args:
-        org: org that they are of; None if nothing had to be looked up.
+        org: the org; None if nothing had to be looked up.
         credits: requests that the look-ups took.
         looked_up: deals and owners that were looked up.
         deals: deals of links and relinks, those with the most emails first.
@@ -40,8 +40,8 @@ def build_plan_names(
     """Return the names of a checked mapping.
 
     Args:
-        checked: the mapping, with the names that were looked up.
-        org: org that they are of; None if nothing had to be looked up.
+        checked: the mapping with the looked-up names.
+        org: the org; None if nothing had to be looked up.
         calls: requests that the look-ups took.
         looked_up: deals and owners that were looked up.
     """

@@ -76,7 +76,7 @@ def check_same_host(origin: RunOrigin, connection: Connection) -> None:
             f"The run started at {origin_host} (data centre {origin.data_centre}); this is"
             f" {current_host} (data centre {connection.data_centre}).",
             where="BULKLINK_DC, BULKLINK_API_URL",
-            advice="Set them to the values that the run started with.",
+            advice="Set them to the values at the start of the run.",
         )
 
 
@@ -117,7 +117,7 @@ def confirm_changes(
     elif not org.sandbox:
         raise NotConfirmedError(
             f"This would change {record.messages:,} emails of {org.name or 'an org'}"
-            f" ({org.type or 'type unknown'}), and nobody can be asked.",
+            f" ({org.type or 'unknown type'}), and the user cannot be asked.",
             where=connection.api_url,
             advice=Advice("Nothing was changed. To allow it: {}.", Keyword("yes", value=True)),
         )
@@ -171,8 +171,8 @@ async def resolve_names(
         if session.job.on_invalid is OnInvalid.STOP:
             raise _unknown_rows_error(folder, rejected, record.rows, faults)
         callbacks.warn(
-            f"{rejected:,} rows are refused, among them some that name a deal or owner which the"
-            " CRM does not show."
+            f"{rejected:,} rows are refused, some of them because the CRM does not show their deal"
+            " or owner."
         )
     return folder.names
 
@@ -208,19 +208,19 @@ def _write_names(
     """Write the names file and the rejected rows to the run folder; blocks.
 
     Args:
-        lookup: what was looked up.
+        lookup: the names looked up.
         folder: the run folder.
         plan: its sealed plan.
-        interrupt: interrupts it.
-        save_hash: records the SHA-256 of the names, before their file is where a resume finds it: a
-            file without a recorded hash is not this run's.
+        interrupt: interrupts the work.
+        save_hash: records the SHA-256 of the names before their file appears: a resume refuses a
+            file without a recorded hash.
 
     Returns:
         Rows that Zoho is likely to refuse.
     """
     written = folder.scratch / "names.parquet"
     foreign = find_foreign_deals(folder.plan, lookup.deal_contacts(), interrupt)
-    # Last of what can be interrupted: where the file is, a resume looks nothing up.
+    # The last interruptible step: once the file exists, a resume looks nothing up.
     plan.write_names(lookup.named_deals(), lookup.named_owners(), written)
     save_hash(sha256_of(written))
     written.replace(folder.names)

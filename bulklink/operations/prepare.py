@@ -49,7 +49,7 @@ class ExtraRows(msgspec.Struct, frozen=True):
         count: rejected rows, numbered after those of the mapping.
         results: streams their results.
         record_fields: fields of `run.json`.
-        pages_ratio: pages that an earlier run of the same emails read for each that they fill.
+        pages_ratio: pages that an earlier run read, relative to those its emails alone would fill.
     """
 
     count: int
@@ -75,7 +75,7 @@ def check_mapping(
         job: options of the mapping.
         inputs: the files.
         scratch: folder of temporary files.
-        stop: ends it from another thread.
+        stop: stops the work from another thread.
         guarded: operations that `from_deal_id` guards.
 
     Raises:
@@ -116,7 +116,7 @@ def prepare_run(
         job: options of the run.
         folder: the run folder, locked by this process.
         now: seconds since 1970.
-        extra_rows: what the run has in addition to the mapping.
+        extra_rows: rows of the run in addition to the mapping.
 
     Returns:
         The record of the run, planned.
@@ -188,30 +188,30 @@ def check_snapshot(job: Job, *, guarded: int, relinks: int) -> None:
         relinks: messages to relink.
 
     Raises:
-        UsageError: if guards could not be checked, or relinks not be put back.
+        UsageError: if guards could not be checked, or relinks could not be put back.
     """
     if job.snapshot is not False:
         return
     if guarded:
         raise UsageError(
-            f"{guarded:,} rows say in from_deal_id which deal their email must be on, and only the"
-            " snapshot tells which it is on.",
+            f"{guarded:,} rows have a guard in from_deal_id, which only a snapshot can check.",
             where=_NO_SNAPSHOT,
-            advice="Omit it, or rename the column if it is one of your own.",
+            advice="Omit the option, or rename the column if it is one of your own.",
         )
     if relinks and not job.accept_no_put_back:
         raise UsageError(
-            "Without a snapshot a relink whose link is refused cannot be put back on the deal that"
-            " it was on.",
+            "Without a snapshot, an email whose link is refused in a relink cannot be put back on"
+            " its previous deal.",
             where=_NO_SNAPSHOT,
             advice=Advice(
-                "Omit it, or allow that with {}.", Keyword("accept_no_put_back", value=True)
+                "Omit the option, or allow this with {}.",
+                Keyword("accept_no_put_back", value=True),
             ),
         )
 
 
 def _forecast(calls: CallEstimate, shape: PlanStats, job: Job, pages_ratio: float) -> CallForecast:
-    # Whether the module is known is not known here: the fewest calls do without its look-up.
+    # It is unknown here whether the module id is set, so the minimum excludes its look-up.
     estimate = estimate_run(shape, calls, job, module_known=True, pages_ratio=pages_ratio)
     return CallForecast(
         link=calls.link,

@@ -41,7 +41,7 @@ _FORMER_DIGEST = (
 _PER_CALL_DEFAULTS = LimitOptions(yes=False, max_credits=None)
 _RETRIED_STATUSES = (Status.FAILED, Status.IN_DOUBT)
 ShouldRetry = Callable[[Status, str | None], bool]
-"""Returns whether a row is sent again, by its status and code."""
+"""Returns whether a row is retried, by its status and code."""
 
 
 async def resume(
@@ -54,26 +54,26 @@ async def resume(
     environment: Environment | None = None,
     **options: Unpack[LimitOptions],
 ) -> RunResult:
-    """Resume a run that stopped; what is done is not sent again.
+    """Resume a run that stopped, without sending finished emails again.
 
-    What was in flight is read back first. A finished run is left as it is.
+    Calls that were in flight are read back first. A finished run is left unchanged.
 
     Args:
         run: the run folder.
-        connection: where the CRM is and how to sign in.
-        accept_canary: go on though the canary of the run did not pass, without another one.
+        connection: endpoint and credentials of the CRM.
+        accept_canary: continue without another canary although that of the run did not pass.
         callbacks: callbacks of the run; None reports nothing.
         stop: stops the run from outside; None if nothing does.
-        environment: network, disk and clock; None is this machine's, others are for tests.
-        **options: options of `Job` that affect how it is sent, not what is sent. Those left out are
-            as in the run; but `yes` and `max_credits` are for one call alone.
+        environment: network, disk and clock; None for this machine's, others for tests.
+        **options: options of `Job` that affect how the plan is sent, not what is sent. They default
+            to those of the run, except `yes` and `max_credits`.
 
     Returns:
-        Where the run stands: finished, or stopped and why.
+        The state of the run: finished, or stopped and why.
 
     Raises:
         RunDirError: if this is not a run that can be resumed.
-        NotConfirmedError: if its canary did not pass and that is not accepted.
+        NotConfirmedError: if its canary did not pass, without `accept_canary`.
         LockedError: if another process has locked it.
         WrongOrgError: if it was started in another org.
         LedgerError: if the ledger cannot be trusted.
@@ -101,24 +101,24 @@ async def retry(
     environment: Environment | None = None,
     **options: Unpack[LimitOptions],
 ) -> RunResult:
-    """Retry what ended as failed or in doubt, and send what is left; otherwise as `resume`.
+    """Retry emails that failed or are in doubt, and send the rest; otherwise like `resume`.
 
     Args:
         run: the run folder.
-        connection: where the CRM is and how to sign in.
+        connection: endpoint and credentials of the CRM.
         code: retry only rows with this code; None retries all.
         accept_canary: as for `resume`.
         callbacks: callbacks of the run; None reports nothing.
         stop: stops the run from outside; None if nothing does.
-        environment: network, disk and clock; None is this machine's, others are for tests.
+        environment: network, disk and clock; None for this machine's, others for tests.
         **options: as for `resume`.
 
     Returns:
-        Where the run stands: finished, or stopped and why.
+        The state of the run: finished, or stopped and why.
 
     Raises:
         RunDirError: if this is not a run that can be resumed.
-        NotConfirmedError: if its canary did not pass and that is not accepted.
+        NotConfirmedError: if its canary did not pass, without `accept_canary`.
         LockedError: if another process has locked it.
         WrongOrgError: if it was started in another org.
         LedgerError: if the ledger cannot be trusted.
@@ -150,22 +150,22 @@ async def apply(
     environment: Environment | None = None,
     **options: Unpack[LimitOptions],
 ) -> RunResult:
-    """Send exactly the plan that was sealed in a run folder, and not sent yet; as `resume`.
+    """Send exactly the plan sealed in a run folder that was not sent yet; otherwise like `resume`.
 
     Args:
         run: the run folder.
-        connection: where the CRM is and how to sign in.
+        connection: endpoint and credentials of the CRM.
         expect: digest that the plan must have; None accepts any.
         callbacks: callbacks of the run; None reports nothing.
         stop: stops the run from outside; None if nothing does.
-        environment: network, disk and clock; None is this machine's, others are for tests.
+        environment: network, disk and clock; None for this machine's, others for tests.
         **options: as for `resume`.
 
     Returns:
-        Where the run stands: finished, or stopped and why.
+        The state of the run: finished, or stopped and why.
 
     Raises:
-        RunDirError: if there is no plan to be sent.
+        RunDirError: if there is no plan to send.
         DigestError: if it is not the expected plan.
         LockedError: if another process has locked the run.
         LedgerError: if the ledger cannot be trusted.
@@ -182,10 +182,10 @@ async def apply(
 
 
 def unset_options(run: str | PathLike[str]) -> frozenset[str]:
-    """Return the options of a run that are as by default, which a profile may set.
+    """Return the options of a run that have their defaults, which a profile may set.
 
     Raises:
-        RunDirError: if this is no run folder.
+        RunDirError: if this is not a run folder.
     """
     job, default = load_job(folder_of(run).read()), Job(mappings=())
     return frozenset(name for name in LIMIT_OPTIONS if getattr(job, name) == getattr(default, name))
@@ -203,10 +203,10 @@ async def _resume_run(
     should_retry: ShouldRetry | None = None,
     accept_canary: bool = False,
 ) -> RunResult:
-    # Before a lock is made in a folder that may not be a run's, or is another host's.
+    # Before a lock file is created in a folder that may not be a run's, or of another host.
     check_same_host(load_record(folder), connection)
     with folder.run_lock():
-        record = load_record(folder)  # again: another process may have changed it until now
+        record = load_record(folder)  # another process may have changed it before the lock
         check_same_host(record, connection)
         interrupt = make_planning_stop(stop)
         ledger_state = await environment.run_blocking(
@@ -236,7 +236,7 @@ def _load_ledger_state(
     should_retry: ShouldRetry | None,
     interrupt: PlanningStop,
 ) -> LedgerState:
-    """Replay the ledger and check it; and the plan, unless nothing is left to send."""
+    """Replay and check the ledger; also check the plan unless nothing is left to send."""
     ledger_state = replay(
         folder.ledger,
         should_retry or _never,
@@ -254,7 +254,7 @@ def _check_ledger_end(folder: RunFolder, record: RunRecord, ledger_state: Ledger
     """Refuse a ledger that contradicts the state of its inactive run.
 
     Raises:
-        LedgerError: if it goes on after the run ended, or a finished run has rows without a result.
+        LedgerError: if it grew after the run ended, or a finished run has rows without a result.
     """
     pending = status_counts(record, ledger_state)[PENDING]
     recorded_bytes = record.ledger_bytes
@@ -268,8 +268,8 @@ def _check_ledger_end(folder: RunFolder, record: RunRecord, ledger_state: Ledger
         )
     if not may_go_on and recorded_bytes is not None and ledger_state.digest.length > recorded_bytes:
         raise LedgerError(
-            f"{ledger_state.digest.length - recorded_bytes:,} bytes were added to it since the run"
-            " stopped.",
+            f"{ledger_state.digest.length - recorded_bytes:,} bytes were added to the ledger since"
+            " the run stopped.",
             where=str(folder.ledger),
             advice="Restore ledger.jsonl and run.json from the same backup.",
         )
@@ -281,7 +281,7 @@ def _never(status: Status, code: str | None) -> bool:
 
 
 def _is_done(record: RunRecord, ledger_state: LedgerState) -> bool:
-    """Return whether nothing is left to send, by the ledger too and not by `run.json` alone."""
+    """Return whether nothing is left to send by both `run.json` and the ledger."""
     pending = status_counts(record, ledger_state)[PENDING]
     return record.state is RunState.FINISHED and not pending and not ledger_state.retry_count
 
@@ -317,12 +317,12 @@ def _load_started_record(folder: RunFolder, *, accept_canary: bool) -> RunRecord
 
 
 def _canary_error(folder: RunFolder, record: RunRecord) -> NotConfirmedError:
-    """Return why a run does not go on after its canary, and what to do."""
+    """Return why a run does not continue after its canary, with advice."""
     run_dir = folder.path
-    undo = Advice(" Take them back: {}.", NextCall("undo", run_dir))
+    undo = Advice(" Undo them: {}.", NextCall("undo", run_dir))
     found = record.canary.found if record.canary else None
     return NotConfirmedError(
-        f"The canary of this run did not pass: {found or 'nothing more is recorded.'}",
+        f"The canary of this run did not pass: {found or 'no details are recorded.'}",
         where=str(run_dir),
         advice=Advice(
             "Read its emails back: {}.{} Send the rest without another canary: {}.",

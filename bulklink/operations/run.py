@@ -33,18 +33,18 @@ async def run(
 ) -> RunResult:
     """Check a job's mapping, seal its plan in a run folder and send it.
 
-    Where the task is cancelled the run stops at once: nothing is left where its plan was not sealed
-    yet; else what was in flight is settled by `resume`.
+    If the task is cancelled, the run stops immediately: before the plan is sealed, nothing is left;
+    afterwards, `resume` settles the calls that were in flight.
 
     Args:
-        job: what is asked.
-        connection: where the CRM is and how to sign in.
-        callbacks: call-backs; None watches nothing.
-        stop: by which the run can be stopped from outside.
-        environment: network, disk and clock; None is this machine's, others are for tests.
+        job: the job.
+        connection: endpoint and credentials of the CRM.
+        callbacks: callbacks of the run; None reports nothing.
+        stop: stops the run from outside; None if nothing does.
+        environment: network, disk and clock; None for this machine's, others for tests.
 
     Returns:
-        Where the run stands: finished, or stopped and why.
+        The state of the run: finished, or stopped and why.
 
     Raises:
         RefusedError: if it is refused before anything is changed.

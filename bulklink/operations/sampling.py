@@ -27,13 +27,13 @@ def draw_sample(population: int, size: int, seed: int) -> frozenset[int]:
 def max_wrong(population: int, size: int, wrong: int) -> int:
     """Return the 95 % upper bound on wrong items in a population.
 
-    It is the largest number with which a sample as good as this one, or better, still has a
-    chance above 5 %. Whatever the true number is, at least 95 of 100 samples bound it.
+    The bound is the largest number for which a sample as good as this one, or better, still has a
+    probability above 5 %. For any true number, at least 95 of 100 samples bound it.
 
     Args:
         population: size of the population.
         size: size of the random sample.
-        wrong: number of items in the sample that are wrong, or may be.
+        wrong: number of items in the sample that are or may be wrong.
     """
     upper_bound = population - size + wrong  # every item that was not drawn is wrong
     low, step = wrong, 1
@@ -50,8 +50,8 @@ def max_wrong(population: int, size: int, wrong: int) -> int:
 
 
 def _is_plausible(population: int, size: int, wrong: int, total_wrong: int) -> bool:
-    """Return whether a sample this good has a chance above 5 %."""
-    # The chance is symmetric in drawn and wrong items; the smaller number is cheaper.
+    """Return whether a sample this good has a probability above 5 %."""
+    # The probability is symmetric in drawn and wrong items; the smaller number is cheaper.
     smaller, larger = sorted((size, total_wrong))
     remainder = population - larger - smaller
     overlap = max(0, -remainder)

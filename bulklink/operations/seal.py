@@ -1,4 +1,4 @@
-"""The seal of a run: its plan and names, compared with what `run.json` says of them."""
+"""The seal of a run: its plan and names, compared with their hashes in `run.json`."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def load_job(record: RunRecord) -> Job:
 
 
 def has_former_digest(record: RunRecord) -> bool:
-    """Return whether the digest of a run is of a kind that did not cover the rows of its plan."""
+    """Return whether the digest of a run is of an older version, which did not cover its rows."""
     return record.digest_version < DIGEST_VERSION
 
 
 def plan_digest(record: RunRecord, content: PlanContent) -> str:
-    """Return the digest of a plan as it is, with the recorded options."""
+    """Return the digest of the current plan with the recorded options."""
     return content.hashes.digest(load_job(record).plan_settings(content.messages))
 
 
@@ -50,7 +50,7 @@ def check_seal(
     ledger_state: LedgerState,
     stop: PlanningStop | None = None,
 ) -> None:
-    """Refuse a plan that was changed since it was sealed, and options or counts of another.
+    """Refuse a plan that was changed since it was sealed, and options or counts of another plan.
 
     Args:
         folder: the run folder.
@@ -68,7 +68,7 @@ def check_seal(
         if not record.invocations:
             raise _plan_error(
                 folder,
-                "The digest of this plan is of an earlier kind, which does not cover its rows.",
+                "The digest of this plan is of an older version, which does not cover its rows.",
             )
         return
     content = read_plan_content(folder.plan, stop)
@@ -85,7 +85,7 @@ def check_seal(
 
 
 def check_sealed_files(folder: RunFolder, record: RunRecord) -> None:
-    """Refuse a plan, or names, other than the recorded ones.
+    """Refuse a plan or names that differ from the recorded ones.
 
     Raises:
         DigestError: if a file differs from its hash, or has none.
@@ -112,7 +112,7 @@ def has_recorded_names(folder: RunFolder, record: RunRecord) -> bool:
 
 
 def _check_counts(folder: RunFolder, record: RunRecord, content: PlanContent) -> None:
-    """Refuse counts and an op, which are shown to who approves or confirms, of another plan."""
+    """Refuse counts and an op of another plan: they are shown for approval."""
     recorded = {op: messages for op, messages in record.by_op.items() if messages}
     if (
         recorded != content.messages
@@ -125,7 +125,7 @@ def _check_counts(folder: RunFolder, record: RunRecord, content: PlanContent) ->
 def _check_unsent_ledger(
     folder: RunFolder, record: RunRecord, content: PlanContent, ledger_state: LedgerState
 ) -> None:
-    """Refuse the ledger of a plan not sent yet that says more than which rows are never sent."""
+    """Refuse a ledger of a plan not sent yet with more than the rows that are never sent."""
     planned = content.hashes.rows
     expected = {
         Status.DUPLICATE: planned - record.messages,
@@ -134,7 +134,7 @@ def _check_unsent_ledger(
     counts = {status: count for status, count in ledger_state.counts.items() if count}
     if ledger_state.next_call != 1 or counts != {s: n for s, n in expected.items() if n}:
         raise DigestError(
-            "The ledger does not belong to a plan that is still to be sent.",
+            "The ledger does not belong to a plan not sent yet.",
             where=str(folder.ledger),
             advice=_SEAL_AGAIN,
         )

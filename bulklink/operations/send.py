@@ -84,21 +84,21 @@ async def send(
 ) -> RunResult:
     """Send the rest of the sealed plan in a run folder that this process has locked.
 
-    What stops the run on the way is in the result, and in `stop.reason`.
+    The reason of an early stop is in the result and in `stop.reason`.
 
     Args:
         folder: the run folder.
         ledger_state: state of its ledger.
-        job: how to send it.
-        connection: where the CRM is and how to sign in.
+        job: options of sending.
+        connection: endpoint and credentials of the CRM.
         callbacks: called with progress and failures, and asked for confirmation.
         stop: stops the run.
         environment: network, disk and clock.
-        accept_canary: whether the user goes on after a failed canary.
+        accept_canary: whether to continue after a failed canary.
 
     Raises:
         RefusedError: if the run is refused before the first change.
-        LedgerError: if the ledger does not say what was done.
+        LedgerError: if the ledger does not match the results.
     """
     previous_record = folder.read()
     check_same_host(previous_record, connection)
@@ -134,13 +134,13 @@ async def send(
         stop.request(error)
     except Exception as error:
         internal_error = BulklinkError(
-            f"A mistake in bulklink: {error!r}.",
+            f"Bug in bulklink: {error!r}.",
             where=str(folder.path),
             advice="Keep the run folder and report the bug. The run can be resumed.",
         )
         stop.request(internal_error)
         raise
-    except BaseException:  # cancelled: what was in flight is left open, for a resume to settle
+    except BaseException:  # cancelled: a resume settles the calls in flight
         stop.interrupt()
         raise
     finally:
@@ -286,7 +286,7 @@ class _SendRun:
         ):
             self.callbacks.warn(
                 "The run stopped for lack of credits, and there may be none before"
-                f" {resume_at}. Its first call will tell."
+                f" {resume_at}. Its first call will show."
             )
 
     def _warn_of_uncounted_reserve(self) -> None:
@@ -294,8 +294,8 @@ class _SendRun:
         if limits.reserve and limits.per_day_if_unreported is None:
             self.callbacks.warn(
                 Advice(
-                    "The org's credits are unknown: {} is kept only once the CRM says what is left,"
-                    " which it does when half are used. {} or {} gives them.",
+                    "The org's credits are unknown: {} applies only once the CRM reports the"
+                    " credits left, when half are used. Set {} or {}.",
                     Keyword("reserve_credits"),
                     Keyword("credits_per_day"),
                     Keyword("edition"),
@@ -390,7 +390,7 @@ class _SendRun:
         )
 
     def _save_canary(self, canary: CanaryRecord) -> bool:
-        """Save the state of the canary and what follows from it for the rest of the run.
+        """Save the state of the canary, the choice of snapshot and the renewed forecast.
 
         Returns:
             Whether links are read first from now on.
@@ -419,7 +419,7 @@ class _SendRun:
         )
 
     def _latest_forecast(self) -> CreditRange | None:
-        """Return the credits of the run, for the live view: none before its canary is over."""
+        """Return the credits of the run, for the live view; None before the canary has ended."""
         if self.record.renewed is None:
             return None
         return self.forecaster.latest(
@@ -447,19 +447,19 @@ class _SendRun:
         self.folder.write(self.record)
 
     def _record_bottleneck(self) -> None:
-        """Record what limited this invocation; `end` writes it."""
+        """Record the bottleneck of this invocation; `end` writes it."""
         limited = limiting_factor(self.session, self.stop.reason)
         if limited is not None:
             self.record = self.record.replace(limited=limited)
 
     async def end(self, refusal: RefusedError | None) -> RunResult:
-        """Record how the invocation ended and return where the run stands.
+        """Record how the invocation ended and return the state of the run.
 
         Args:
             refusal: why it was refused; None if it was not.
 
         Raises:
-            LedgerError: if the ledger does not hold what was done.
+            LedgerError: if the ledger does not match the results.
         """
         clock, reason = self.environment.clock, self.stop.reason
         ended, seconds = timestamp(clock.wall()), round(clock.monotonic() - self.started_at, 3)
@@ -481,7 +481,7 @@ class _SendRun:
         )
         self.record = record
         ledger_fields: dict[str, Any] = {}
-        # A broken ledger without the calls of this invocation was put in the place of its own.
+        # A broken ledger without the calls of this invocation is another file in its place.
         if not ledger_broken or ledger_state.next_call > self.ledger_state.next_call:
             ledger_fields = {
                 "counts": counts,
@@ -545,7 +545,7 @@ class _SendRun:
                 stopped_by=stopped_by,
                 exit_code=error.exit_code,
             )
-            with suppress(RunDirError):  # the folder may have gone too
+            with suppress(RunDirError):  # the folder may be missing too
                 self._update(
                     state=RunState.STOPPED,
                     stopped_by=stopped_by,

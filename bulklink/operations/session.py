@@ -1,4 +1,4 @@
-"""What a command needs to contact the CRM: connection, client, limiter, quota, caller."""
+"""Session with the CRM: connection, client, limiter, quota, caller."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class CrmSession:
 
     Args:
         environment: clock, network and disk.
-        connection: where the CRM is and how to sign in.
+        connection: endpoint and credentials of the CRM.
         job: limits of calls and credits.
         stop: stops the calls.
         ledger_path: file of the ledger lines.
@@ -70,11 +70,11 @@ class CrmSession:
         warn: called with a warning for the user.
         first_call: number of the first call in the ledger.
         ledger_digest: digest of the ledger's lines so far; lines that are written are added.
-        stopped_for_credits: whether the run stopped for lack of credits before.
+        stopped_for_credits: whether the run previously stopped for lack of credits.
         on_wait: called when a wait for credits begins (with its end, seconds since 1970) and ends
             (None).
-        on_outage: called when no call is answered any more, and with None when one is.
-        calls_left: returns how many calls the run may still need; None if unknown.
+        on_outage: called when an outage begins, and with None when it ends.
+        calls_left: returns the calls that the run may still need; None if unknown.
 
     Attributes:
         recorded_calls: requests that the ledger records, as `Caller` counts them.
@@ -137,7 +137,7 @@ class CrmSession:
 
         Raises:
             ConfigError: if the 24-hour usage has a limit and cannot be counted.
-            LedgerError: at the end, if something could not be written.
+            LedgerError: at the end, if lines could not be written.
         """
         async with AsyncExitStack() as stack:
             files = self.environment.files(self.ledger_path, self.answers_path, self.sync)
@@ -195,7 +195,7 @@ class CrmSession:
 
     @property
     def workers(self) -> int:
-        """Contacts that are processed at once."""
+        """Contacts processed concurrently."""
         return worker_count(self.limiter.max_in_flight)
 
     def metrics_sampler(
@@ -208,9 +208,9 @@ class CrmSession:
         """Return a sampler of this session's calls and credits.
 
         Args:
-            done: returns how many emails (or contacts) are done.
-            remaining: returns how many are left to do.
-            forecast: returns the credits of all of it; None if unknown.
+            done: returns the number of emails (or contacts) done.
+            remaining: returns the number left to do.
+            forecast: returns the credits of the whole command; None if unknown.
         """
         return MetricsSampler(
             self.caller.totals,
@@ -229,7 +229,7 @@ class CrmSession:
         return org
 
     async def use_org(self, org: Org) -> None:
-        """Apply the licence of the org, and count its credits, those of earlier calls included."""
+        """Apply the licence of the org, and count its credits, including those of earlier calls."""
         self.limiter.resize(self.job.max_in_flight(org.paid_type))
         limits = credit_limits(self.job, daily_quota(self.job, org))
         if org.id is None:
@@ -247,8 +247,8 @@ class CrmSession:
     async def _open_quota(self) -> None:
         """Open the 24-hour usage.
 
-        The licence of the org is unknown until it is looked up, so the reserve does not count for
-        that call.
+        The licence of the org is unknown until its look-up, so the reserve does not apply to that
+        call.
 
         Raises:
             ConfigError: if the usage has a limit and cannot be counted.
@@ -268,7 +268,7 @@ class CrmSession:
         await self.quota.open(daily_usage, limits_of_look_up)
 
     async def _close_quota(self) -> None:
-        """Give back unspent credits of the 24-hour usage; after a second Ctrl-C they stay taken."""
+        """Give unspent credits back to the 24-hour usage, except after a second Ctrl-C."""
         with suppress(BulklinkError):
             await self.quota.close()
 
@@ -291,10 +291,10 @@ async def run_read_session(
     Args:
         steps: called with the open session.
         environment: clock, network and disk.
-        connection: where the CRM is and how to sign in.
+        connection: endpoint and credentials of the CRM.
         job: limits of calls and credits.
         stop: stops the reading.
-        ledger_path: file of the calls and of what was read.
+        ledger_path: file of the calls and the emails read.
         answers_path: file of the answers that are not a clean success.
         callbacks: called with warnings, and with outages.
 
@@ -337,18 +337,18 @@ async def read_contacts(
     size_of: Callable[[T], int] = lambda contact: 1,
     forecaster: ReadForecaster,
 ) -> None:
-    """Read contacts, several at once, until all are read or the run stops.
+    """Read contacts concurrently, until all are read or the run stops.
 
     Args:
         session: open session.
-        contacts: yields the contacts; it is read in threads.
-        read_contact: reads one of them; an error stops the run.
+        contacts: yields the contacts; iterated in threads.
+        read_contact: reads a contact; an error stops the run.
         callbacks: `on_read` is called with the progress.
         unit: what is counted: emails or contacts.
-        total: how many of them there are.
-        count_done: returns how many of them are read.
+        total: number of emails or contacts.
+        count_done: returns the number read.
         size_of: returns the size of a contact in memory, in emails.
-        forecaster: renews the forecast from the contacts that are read.
+        forecaster: renews the forecast from the contacts read.
     """
     sampler = session.metrics_sampler(
         done=count_done,

@@ -14,7 +14,7 @@ from bulklink.runs.status import RunResult, status
 def statuses(
     runs_dir: str | PathLike[str] = "runs", *, callbacks: RunCallbacks | None = None
 ) -> list[RunResult]:
-    """Return the states of all runs in a folder, sorted by the names of their folders.
+    """Return the states of all runs in a folder, sorted by folder name.
 
     Args:
         runs_dir: parent of the run folders.

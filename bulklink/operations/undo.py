@@ -71,7 +71,7 @@ EMPTY_UNDO: dict[str, Any] = {
     "undone": False,
     "undone_by": [],
 }
-"""Shown for an undo with nothing to undo: a run with no rows and no folder."""
+"""JSON output of an undo with nothing to undo: a run with no rows and no folder."""
 
 
 async def undo(
@@ -84,30 +84,29 @@ async def undo(
     environment: Environment | None = None,
     **options: Unpack[SendOptions],
 ) -> RunResult | None:
-    """Restore every email that a run changed, by a new run.
+    """Restore every email that a run changed, in a new run.
 
-    An email is changed only if it still is as the run left it.
+    An email is changed only if it is still as the run left it.
 
     Args:
         run: run folder.
-        connection: where the CRM is and how to sign in.
+        connection: endpoint and credentials of the CRM.
         include_settled: whether to undo links that might not be the run's.
         callbacks: receives progress and events; None for none. `on_warning` is called before
-            sending with what is not undone, and why.
+            sending with the rows that are not undone, and why.
         stop: stops the undo from outside.
-        environment: network, disk and clock; None is this machine's, others are for tests.
-        **options: options of `Job`: how it is sent, and where the folder of the undo is. Those
-            left out are as in the run; but `yes`, `max_credits`, `run_dir` and `runs_dir` are for
-            one call alone.
+        environment: network, disk and clock; None for this machine's, others for tests.
+        **options: options of `Job`: how to send the undo, and its folder. They default to those of
+            the run, except `yes`, `max_credits`, `run_dir` and `runs_dir`.
 
     Returns:
-        Where the undo stands; None if there is nothing to undo.
+        The state of the undo; None if there is nothing to undo.
 
     Raises:
-        RunDirError: if this is no run, or the folder of the undo cannot be made.
-        LockedError: if a process drives the run.
-        DigestError: if the plan or the names of the run are not those that it sent.
-        WrongOrgError: if it was another org's.
+        RunDirError: if this is not a run, or the folder of the undo cannot be created.
+        LockedError: if a process is running the run.
+        DigestError: if the plan or the names of the run changed since it sent them.
+        WrongOrgError: if the run is of another org.
         LedgerError: if a ledger cannot be trusted.
     """
     source = folder_of(run)
@@ -135,7 +134,7 @@ async def _undo(
 ) -> RunResult | None:
     record = source.read()
     check_same_host(record, connection)
-    callbacks.on_phase("Reading what the run did")
+    callbacks.on_phase("Reading the ledger")
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
         undo_plan = await run_planning(
             lambda planning_stop, _: build_undo_plan(
@@ -181,28 +180,28 @@ def plan_undo(
     clock: Clock | None = None,
     **options: Unpack[SendOptions],
 ) -> PlanResult:
-    """Return what an undo would do, and what it will cost. No connection is opened.
+    """Plan an undo and estimate its cost. No connection is opened.
 
-    With `run_dir` it is sealed there, to be sent by `apply`. It blocks, and calls the callbacks, as
-    `plan` does.
+    With `run_dir` the plan is sealed there, for `apply`. Blocks and calls the callbacks as `plan`
+    does.
 
     Args:
         run: run folder.
         include_settled: whether to undo links that might not be the run's.
-        module_known: whether the id of the module Deals is known without a look-up.
-        callbacks: `on_planning` is called twice a second, `on_warning` with what is not undone,
-            and why, both in the calling thread; None for none.
-        stop: stops it; any thread may call its `interrupt`, and a signal handler.
-        clock: tells the time; None is this machine's, others are for tests.
-        **options: options of `Job`: how it is to be sent, and where it is sealed; as for `undo`.
+        module_known: whether the id of the Deals module need not be looked up.
+        callbacks: `on_planning` is called twice a second, `on_warning` with the rows that are not
+            undone, and why, both in the calling thread; None for none.
+        stop: stops the planning; any thread or signal handler may call its `interrupt`.
+        clock: clock; None for this machine's, others for tests.
+        **options: options of `Job`: how to send the undo, and its folder; as for `undo`.
 
     Returns:
         The cost; `rejected` counts the rows that are not undone.
 
     Raises:
-        RunDirError: if this is no run.
-        LockedError: if a process drives the run.
-        DigestError: if the plan or the names of the run are not those that it sent.
+        RunDirError: if this is not a run.
+        LockedError: if a process is running the run.
+        DigestError: if the plan or the names of the run changed since it sent them.
         LedgerError: if a ledger cannot be trusted.
         InterruptedPlanningError: if `stop` ended it.
     """
@@ -295,7 +294,7 @@ def _empty_plan_result(job: Job, not_undone: int) -> PlanResult:
 
 
 def _mapping_name(source: RunFolder) -> str:
-    """Return the name of the inverse of a run, in place of a mapping's."""
+    """Return the name of a run's inverse, shown as a mapping's name."""
     return f"undo of {file_name_text(source.path)}"
 
 
@@ -309,7 +308,7 @@ def _undo_job(source: RunFolder, record: RunRecord, options: SendOptions) -> Job
     Args:
         source: the run.
         record: its record; sending options that are not set are taken from it.
-        options: those that are given.
+        options: sending options that are set.
     """
     return msgspec.structs.replace(
         with_options(_sending_options(record), options, SEND_OPTIONS),
@@ -323,13 +322,13 @@ def _undo_job(source: RunFolder, record: RunRecord, options: SendOptions) -> Job
 
 
 def _sending_options(record: RunRecord) -> Job:
-    """Return a job with the options of sending of a run: not its mapping, nor where its folder is.
+    """Return a job with the sending options of a run, without its mapping and run folder.
 
-    The folder may come from somebody else, so it does not say where others are made.
+    A run folder may come from somebody else, so it must not choose where new folders are created.
     """
-    asked = load_job(record)
+    job = load_job(record)
     return Job(
-        mappings=(), **{name: getattr(asked, name) for name in SEND_OPTIONS - PER_CALL_OPTIONS}
+        mappings=(), **{name: getattr(job, name) for name in SEND_OPTIONS - PER_CALL_OPTIONS}
     )
 
 
@@ -370,7 +369,7 @@ def _seal(
 
 
 def _seal_without_plan(job: Job, folder: RunFolder, extra_rows: ExtraRows, now: str) -> RunRecord:
-    """Write a finished run with nothing but the rows that are not undone."""
+    """Write a finished run with only the rows that are not undone."""
     create_ledger(folder.ledger, extra_rows.results(), now)
     record = new_record(
         job,

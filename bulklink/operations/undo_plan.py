@@ -42,7 +42,7 @@ FROM {plan} WHERE bulklink_duplicate_of IS NULL
 
 
 class AppliedChange(msgspec.Struct, frozen=True):
-    """What a run did to one email.
+    """Change that a run made to one email.
 
     Args:
         row: number of the row in the mapping.
@@ -50,7 +50,7 @@ class AppliedChange(msgspec.Struct, frozen=True):
         contact_id: contact of the email.
         owner_id: owner of the mailbox.
         message_id: message id of the email.
-        deal_id: target deal; without meaning for an unlink.
+        deal_id: target deal; meaningless for an unlink.
         owner_name: name of the owner; None if unknown.
         has_snapshot: whether a snapshot was taken.
         original_deal_id: deal in the first snapshot; None for no deal.
@@ -58,8 +58,8 @@ class AppliedChange(msgspec.Struct, frozen=True):
         last_snapshot_deal_id: deal in the last snapshot; None for no deal.
         status: status of its result; None if the email was in flight when the run stopped.
         code: code of its result, if any.
-        current_deal_id: deal that its result says it is on; None if unknown or no deal.
-        may_have_changed: whether a call carried it that may have changed it.
+        current_deal_id: deal of the email in its result; None if unknown or no deal.
+        may_have_changed: whether a call may have changed it.
     """
 
     row: int
@@ -104,12 +104,11 @@ class NotUndoneReason(StrEnum):
 
 
 _ADVICE = {
-    NotUndoneReason.NO_SNAPSHOT: "The run took no snapshot of it, so the deal it was on is"
-    " unknown.",
-    NotUndoneReason.SETTLED_BY_READ: "A read settled it after a lost answer, without a snapshot:"
-    " it may have been so before the run.",
-    NotUndoneReason.IN_DOUBT: "It is in doubt, without a snapshot: it may have been so before the"
-    " run, or not be so at all.",
+    NotUndoneReason.NO_SNAPSHOT: "The run took no snapshot, so the previous deal is unknown.",
+    NotUndoneReason.SETTLED_BY_READ: "A read settled the email after a lost answer, without a"
+    " snapshot: it may have been linked before the run.",
+    NotUndoneReason.IN_DOUBT: "The email is in doubt, without a snapshot: it may have been linked"
+    " before the run, or not be linked at all.",
 }
 
 
@@ -129,7 +128,7 @@ def undo_step_for(change: AppliedChange, *, include_settled: bool) -> UndoStep |
     """Return the step that reverses a change; None if nothing changed.
 
     Args:
-        change: what the run did to the email.
+        change: change of the email by the run.
         include_settled: whether to undo links that might not be the run's: those settled by a
             read, or in doubt, without a snapshot.
     """
@@ -190,15 +189,15 @@ def applied_changes(
     stop: PlanningStop,
     checkpoint: LedgerCheckpoint = NO_CHECKPOINT,
 ) -> Iterator[AppliedChange]:
-    """Stream what a run did to each email it reached, in plan order.
+    """Stream the changes of a run to each email it reached, in plan order.
 
-    A torn last line, left by a killed run, does not count. Memory: some bytes a row.
+    A torn last line, left by a killed run, does not count. Memory: some bytes per row.
 
     Args:
         folder: run folder.
         spill: folder for data that does not fit into memory; removed at the end.
         stop: interrupts the work from another thread.
-        checkpoint: what the ledger must begin with, and the rows that it may name.
+        checkpoint: required beginning of the ledger, and the rows that it may name.
 
     Raises:
         LedgerError: if a line of the ledger is damaged, or it does not begin with the checkpoint.
@@ -251,7 +250,7 @@ def _applied_change(
 def _last_snapshot_deal_id(
     outcome: RecordedResult | None, original_deal_id: str | None
 ) -> str | None:
-    """Return the deal in the last snapshot; a result has it, unless there was none."""
+    """Return the deal in the last snapshot, from the result or the first snapshot."""
     last_deal_id = outcome.previous_deal_id if outcome else original_deal_id
     return (
         last_deal_id if last_deal_id is None or isinstance(last_deal_id, str) else original_deal_id
@@ -266,7 +265,7 @@ class NotUndoneRow(msgspec.Struct, frozen=True):
     """A row that is not undone.
 
     Args:
-        change: what the run did to the email.
+        change: change of the email by the run.
         not_undone: why it is not undone.
     """
 
@@ -299,18 +298,20 @@ class UndoPlan(msgspec.Struct, frozen=True):
         return self.not_undone_counts.total()
 
     def warnings(self) -> Iterator[Advice]:
-        """Yield what the user should know before the undo starts."""
+        """Yield warnings for the user before the undo starts."""
         if self.without_snapshot:
             yield Advice(
-                "{} links were made without a snapshot: which of these emails were linked before"
-                " is unknown. All that are still on that deal are unlinked.",
+                "{} links were made without a snapshot, so it is unknown which of these emails were"
+                " linked before. All that are still on that deal are unlinked.",
                 f"{self.without_snapshot:,}",
             )
         for reason, count in sorted(self.not_undone_counts.items()):
             rows = ", ".join(map(str, self.first_not_undone[reason]))
             more = f" and {count - MAX_ROWS_NAMED:,} more" if count > MAX_ROWS_NAMED else ""
             left = f"{count:,} rows are not undone ({reason}): row {rows}{more}."
-            include = Advice(" {} unlinks those that are.", Keyword("include_settled", value=True))
+            include = Advice(
+                " {} unlinks those that are linked.", Keyword("include_settled", value=True)
+            )
             is_optional = reason is not NotUndoneReason.NO_SNAPSHOT
             yield Advice("{} {}{}", left, _ADVICE[reason], include if is_optional else "")
 
@@ -327,8 +328,8 @@ def build_undo_plan(
         stop: interrupts the work from another thread.
 
     Raises:
-        LockedError: if a process drives the run.
-        DigestError: if its plan or its names are not those that it sent.
+        LockedError: if a process is running the run.
+        DigestError: if its plan or its names changed since it sent them.
         LedgerError: if its ledger is damaged.
         InterruptedPlanningError: if `stop` ended it.
     """
@@ -397,7 +398,7 @@ def write_undo_rejects(undo_plan: UndoPlan, path: Path, name: str) -> None:
     Args:
         undo_plan: inverse of the run.
         path: file to write.
-        name: name of the inverse, in place of a mapping's.
+        name: name of the inverse, shown as a mapping's name.
     """
     with (
         atomic_replace(path) as temporary,

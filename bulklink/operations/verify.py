@@ -55,14 +55,14 @@ async def verify(
 
     Args:
         run: run folder, in any state after something was sent.
-        connection: where the CRM is and how to sign in.
+        connection: endpoint and credentials of the CRM.
         in_doubt: whether to check only the emails in doubt.
         sample: number of emails to draw at random; None to check all.
         seed: random seed of the sample.
         read_pages: limit on the pages read of each contact; None for no limit.
         callbacks: receives progress and events; None for none.
-        stop: stops it from outside.
-        environment: network, disk and clock; None is this machine's, others are for tests.
+        stop: stops the verification from outside.
+        environment: network, disk and clock; None for this machine's, others for tests.
         **pace: options of `Job`: limits on calls and their rate.
 
     Returns:
@@ -70,7 +70,7 @@ async def verify(
 
     Raises:
         UsageError: if a sample is combined with the emails in doubt.
-        RunDirError: if this is no run that sent anything, or the folder cannot be written.
+        RunDirError: if this is not a run that sent anything, or the folder cannot be written.
         LockedError: if another process verifies it.
         WrongOrgError: if the run is of another org.
         LedgerError: if the ledger cannot be read.
@@ -90,16 +90,16 @@ async def verify(
 
 
 class VerifyPlan(msgspec.Struct, frozen=True):
-    """What a verification will read and cost.
+    """Plan of a verification: its emails and cost.
 
     Args:
         run_dir: the run folder.
         emails: emails to look for.
         contacts: contacts of these emails.
-        calls: calls at least, by kind.
-        credits: credits that it may take; one a call.
-        seconds: seconds that it may take.
-        reason: why these are as wide as they are; not part of the JSON output.
+        calls: minimum calls, by kind.
+        credits: range of credits; one per call.
+        seconds: range of seconds.
+        reason: why these ranges are so wide; not part of the JSON output.
     """
 
     run_dir: str
@@ -122,9 +122,9 @@ def plan_verify(
     stop: StopController | None = None,
     **pace: Unpack[PaceOptions],
 ) -> VerifyPlan:
-    """Return what a verification would read and cost. No connection is opened.
+    """Plan a verification and estimate its cost. No connection is opened.
 
-    It blocks, and calls the callbacks, as `plan` does.
+    Blocks and calls the callbacks as `plan` does.
 
     Args:
         run: run folder, in any state after something was sent.
@@ -133,7 +133,7 @@ def plan_verify(
         seed: random seed of the sample.
         read_pages: limit on the pages read of each contact; None for no limit.
         callbacks: `on_planning` is called twice a second in the calling thread; None for none.
-        stop: stops it; any thread may call its `interrupt`, and a signal handler.
+        stop: stops the planning; any thread or signal handler may call its `interrupt`.
         **pace: options of `Job`: limits on calls and their rate.
 
     Returns:
@@ -141,7 +141,7 @@ def plan_verify(
 
     Raises:
         UsageError: if a sample is combined with the emails in doubt.
-        RunDirError: if this is no run that sent anything.
+        RunDirError: if this is not a run that sent anything.
         LedgerError: if the ledger cannot be read.
         InterruptedPlanningError: if `stop` ended it.
     """
@@ -179,7 +179,7 @@ def _plan_verify(
 
 
 def _width_reason(record: RunRecord, verify_options: VerifyOptions) -> str:
-    """Return why the forecast of a verification is as wide as it is, in sentences."""
+    """Return why the forecast of a verification is so wide, in sentences."""
     measured = (
         "The run measured how many pages its contacts take."
         if record.renewed is not None
@@ -214,14 +214,14 @@ async def _verify(
         repair_torn_line(folder.verification, folder.verification_torn)
         if record.state in (RunState.RUNNING, RunState.STOPPED):
             callbacks.warn(
-                f"The run has not finished (its state is {record.state}): what it has settled so"
-                " far is compared."
+                f"The run has not finished (its state is {record.state}): only the emails settled"
+                " so far are compared."
             )
         if record.last_undo is not None:
             callbacks.warn(
                 Advice(
-                    "{} What it took back differs from the ledger of this run. To compare with what"
-                    " the undo left: {}.",
+                    "{} The emails that it restored differ from the ledger of this run. To verify"
+                    " the undo: {}.",
                     describe_undone(record),
                     NextCall("verify", record.last_undo.run_dir),
                 )
@@ -237,7 +237,7 @@ def _read_sent_record(folder: RunFolder) -> RunRecord:
         raise RunDirError(
             "Nothing of this run was sent, so there is nothing to verify.",
             where=str(folder.path),
-            advice=Advice("See where it stands: {}.", NextCall("status", folder.path)),
+            advice=Advice("See its state: {}.", NextCall("status", folder.path)),
         )
     return record
 

@@ -1,4 +1,4 @@
-"""What a verification compares, and the lines of `verify.jsonl`."""
+"""Options and findings of a verification, and the lines of `verify.jsonl`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class VerifyOptions(msgspec.Struct, frozen=True):
         in_doubt: verify the emails in doubt instead of the others.
         sample: emails to draw; None verifies all.
         seed: random seed of the sample.
-        read_pages: most pages to read of a contact; None reads all.
+        read_pages: maximum pages to read of a contact; None reads all.
     """
 
     in_doubt: bool = False
@@ -48,8 +48,7 @@ class VerifyOptions(msgspec.Struct, frozen=True):
         """
         if self.in_doubt and self.sample is not None:
             raise UsageError(
-                "A sample is drawn from what the ledger claims, and it claims nothing about emails"
-                " in doubt.",
+                "A sample is drawn from emails with a recorded result, not from emails in doubt.",
                 where=Advice("{}, {}", Keyword("in_doubt"), Keyword("sample")),
                 advice="Omit one of them.",
             )
@@ -71,9 +70,9 @@ class VerifyCost(msgspec.Struct, frozen=True):
     Args:
         emails: emails to look for.
         contacts: contacts of these emails.
-        reads: read calls at least.
+        reads: minimum read calls.
         lookups: look-up calls.
-        credits: credits that it may take; one a call.
+        credits: range of credits; one per call.
     """
 
     emails: int
@@ -87,9 +86,9 @@ class FindingDetail(msgspec.Struct, frozen=True):
     """A finding to show the user, with the deal found in the CRM.
 
     Args:
-        expected: the email and what the ledger says of it.
+        expected: the email and its recorded deal.
         finding: outcome of the comparison.
-        actual_deal: the deal that the CRM shows; None for no deal, or if the email was not found.
+        actual_deal: the deal in the CRM; None for no deal, or if the email was not found.
     """
 
     expected: ExpectedLink
@@ -111,13 +110,13 @@ def finding_line(
     call: int | None,
     code: str | None,
 ) -> bytes:
-    """Return the line of one email: what the ledger says of it and what the CRM shows.
+    """Return the line of one email: its deals in the ledger and in the CRM.
 
     Args:
         ts: time as the ledger writes it.
-        expected: what the ledger says.
+        expected: the email and its recorded deal.
         finding: outcome of the comparison.
-        actual_deal: the deal that the CRM shows; None for no deal.
+        actual_deal: the deal in the CRM; None for no deal.
         call: number of the read call.
         code: why the email was not read; None if it was.
     """
@@ -142,12 +141,12 @@ def finding_line(
 
 
 def verify_end_line(ts: str, counts: dict[str, int], forecast: CreditRange | None) -> bytes:
-    """Return the last line of a verification, whatever ended it.
+    """Return the last line of a verification, complete or stopped.
 
     Args:
         ts: time as the ledger writes it.
         counts: emails by finding.
-        forecast: its credits, as the contacts read so far last told; None if too few were.
+        forecast: latest forecast of its credits; None if too few contacts were read.
     """
     credit_costs = msgspec.to_builtins(forecast)
     return json_line({"event": "verified", "ts": ts, "counts": counts, "credits": credit_costs})

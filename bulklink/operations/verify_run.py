@@ -115,8 +115,8 @@ class Verifier:
     Args:
         folder: the run folder.
         record: `run.json` of the run.
-        expected_links: what its ledger says of each email.
-        options: what to verify.
+        expected_links: recorded deal of each email.
+        options: options of the verification.
         callbacks: called with phases, cost and progress.
         stop: stops the verification.
     """
@@ -171,13 +171,13 @@ class Verifier:
         """Read the emails back and return the result.
 
         Args:
-            cost: what `count_cost` returned.
+            cost: result of `count_cost`.
             job: limits of calls and credits.
-            connection: where the CRM is and how to sign in.
+            connection: endpoint and credentials of the CRM.
             environment: network, disk and clock.
 
         Raises:
-            RefusedError: if it is refused before any email is read.
+            RefusedError: if the verification is refused before any email is read.
         """
         self._cost = cost
         description = f"{cost.emails:,} emails of {cost.contacts:,} contacts"
@@ -306,7 +306,7 @@ class Verifier:
         )
 
     def _sample_bound(self) -> SampleBound | None:
-        """Bound how many emails are wrong; a sample that was not read to its end gives no bound."""
+        """Return the upper bound on wrong emails; None without a complete sample."""
         if self._sampled is None:
             return None
         population, sample_size = self.expected_links.total, len(self._sampled)

@@ -62,7 +62,7 @@ def _pending_by_op(
     """Return the pending rows of each op; None if unknown.
 
     Rows refused after the look-ups were planned, other refused rows were not. If there are both,
-    they cannot be told apart.
+    they cannot be distinguished.
     """
     for statuses in (_PLANNED_STATUSES, (*_PLANNED_STATUSES, Status.REJECTED)):
         remaining = {
@@ -75,12 +75,12 @@ def _pending_by_op(
 
 
 def count_of(number: int, noun: str) -> str:
-    """Return a number and a noun, in the plural with an s unless it is one."""
+    """Return a number and a noun, in the plural with an s unless the number is 1."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def describe_limit(record: RunRecord) -> str:
-    """Describe what limited the last command on a run, with figures; empty if nothing did."""
+    """Describe the bottleneck of a run's last command, with figures; empty if there was none."""
     if record.limited is None or record.limited.by == LimitedBy.NOTHING:
         return ""
     figures = {name: value or 0 for name, value in record.limited.figures.items()}
@@ -103,7 +103,7 @@ def beyond_max_credits(record: RunRecord) -> int:
 
 
 def describe_undone(record: RunRecord) -> str:
-    """Describe what the last undo of a run took back; empty if there was none that stands."""
+    """Describe the last undo of a run; empty if there was none."""
     undo = record.last_undo
     if undo is None:
         return ""
@@ -114,10 +114,10 @@ def describe_undone(record: RunRecord) -> str:
 
 
 def continue_arguments(record: RunRecord, verb: str, run: object, *options: str) -> list[str]:
-    """Return the words of a command that continues a run, including what the run requires.
+    """Return the words of a command that continues a run, including required options.
 
     Args:
-        record: of the run.
+        record: record of the run.
         verb: `resume` or `retry`.
         run: the run folder, as it is typed.
         options: further words.
@@ -127,10 +127,10 @@ def continue_arguments(record: RunRecord, verb: str, run: object, *options: str)
 
 
 def continue_call(record: RunRecord, verb: str, run: object) -> NextCall:
-    """Return the call that continues a run, as the run accepts it."""
+    """Return the call that continues a run, including required settings."""
     return NextCall(verb, run, settings=[ACCEPT_CANARY] if record.needs_accept_canary else ())
 
 
 def can_be_undone(record: RunRecord) -> bool:
-    """Return whether the run knows where its emails were; a link needs no snapshot for that."""
+    """Return whether the run knows the previous deals of its emails; links need no snapshot."""
     return record.by_op.get(Op.LINK, 0) > 0 or record.asked.get("snapshot") is not False

@@ -1,4 +1,4 @@
-"""A headless Chromium, the system's own; where there is none these tests are skipped aloud."""
+"""The system's headless Chromium; without it these tests are skipped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Lend the browser; on CI it must be there."""
+    """Start the browser; on CI it is required."""
     program = next(filter(None, map(shutil.which, _NAMES)), None)
     if program is None:
         reason = "there is no Chromium to look at pages with: install the package chromium"

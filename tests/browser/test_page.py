@@ -1,4 +1,4 @@
-"""The page of a run in a browser: it is drawn, it opens, it prints, and it fetches nothing."""
+"""The report in a browser: it draws, opens, prints, and fetches nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROWS = [(*cells[:5], EVIL, cells[6]) for cells in mapping_rows(MANY)]
 
 
 class OpenPage:
-    """A page in the browser, and all that it asked for and complained of."""
+    """A page in the browser, with its requests and messages."""
 
     def __init__(self, tab: Page, path: Path) -> None:
         self.tab = tab
@@ -42,14 +42,14 @@ class OpenPage:
         tab.goto(path.as_uri())
 
     def evaluate_all(self, selector: str, script: str = "e => e.outerHTML") -> list[Any]:
-        """Return what a function says of each element."""
+        """Return the results of a function for each element."""
         values = self.tab.eval_on_selector_all(selector, f"es => es.map({script})")
         assert isinstance(values, list)
         return values
 
 
 def result_of_row(row: int) -> Result:
-    """Fail all but each tenth row; two codes, one of more rows than a page shows."""
+    """Fail all but each tenth row with two codes, one of them on more rows than a page shows."""
     cells = ROWS[row - 1]
     if row % 10 == 0:
         return result(row, cells, Status.DONE)
@@ -59,7 +59,7 @@ def result_of_row(row: int) -> Result:
 
 @pytest.fixture(scope="module")
 def report_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a run that went on after three days."""
+    """The page of a run that was resumed after three days."""
     run: RunFolder = plan_run(tmp_path_factory.mktemp("run"), ROWS)
     write_results(run, map(result_of_row, range(1, MANY + 1)))
     write_timeline(run, 20)
@@ -70,7 +70,7 @@ def report_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def open_page(chromium: Browser, report_path: Path) -> Iterator[OpenPage]:
-    """That page at a broad screen in light colours."""
+    """The page on a wide screen in light colours."""
     tab = chromium.new_page(viewport={"width": 1100, "height": 800}, color_scheme="light")
     yield OpenPage(tab, report_path)
     tab.close()
@@ -109,7 +109,7 @@ def test_all_charts_are_drawn(open_page: OpenPage) -> None:
     assert 5 < pauses[0][2] < 30
 
 
-def test_bars_stand_beside_their_numbers(open_page: OpenPage) -> None:
+def test_bars_are_next_to_their_numbers(open_page: OpenPage) -> None:
     widths = open_page.evaluate_all("#plan .bar rect", "e => e.getBoundingClientRect().width")
     assert len(widths) == 8
     assert all(width > 100 for width in widths)
@@ -139,7 +139,7 @@ def test_labels_of_the_time_axis_do_not_collide(
     tab.close()
 
 
-def test_a_pointer_shows_the_values_of_a_moment(open_page: OpenPage) -> None:
+def test_hovering_shows_the_values_at_a_time(open_page: OpenPage) -> None:
     tip = open_page.tab.locator(f"{chart('latency')} .tip")
     assert tip.is_hidden()
     open_page.tab.locator(chart("latency")).hover(position={"x": 48, "y": 50})
@@ -153,7 +153,7 @@ def test_a_pointer_shows_the_values_of_a_moment(open_page: OpenPage) -> None:
     assert tip.is_hidden()
 
 
-def test_keys_show_the_values_of_a_moment(open_page: OpenPage) -> None:
+def test_arrow_keys_show_the_values_at_a_time(open_page: OpenPage) -> None:
     tip = open_page.tab.locator(f"{chart('throughput')} .tip")
     open_page.tab.focus(chart("throughput"))
     seen = []
@@ -183,7 +183,7 @@ def test_each_chart_has_its_values_as_a_table(open_page: OpenPage) -> None:
     ]
 
 
-def test_nothing_is_fetched_run_or_complained_of(open_page: OpenPage, report_path: Path) -> None:
+def test_nothing_is_fetched_injected_or_logged(open_page: OpenPage, report_path: Path) -> None:
     assert open_page.requests == [report_path.as_uri()]
     assert open_page.console_messages == []
     assert open_page.tab.title().startswith("bulklink report: link, finished")
@@ -195,7 +195,7 @@ def test_nothing_is_fetched_run_or_complained_of(open_page: OpenPage, report_pat
     open_page.console_messages.clear()
 
 
-def test_a_click_opens_the_rows_of_a_class(open_page: OpenPage) -> None:
+def test_a_click_opens_the_rows_of_a_group(open_page: OpenPage) -> None:
     rows = "details[open] .rows tbody tr"
     assert open_page.evaluate_all(rows) == []
     open_page.tab.click("details[data-key=NOT_ALLOWED] > summary")
@@ -218,7 +218,7 @@ def test_a_click_opens_the_rows_of_a_class(open_page: OpenPage) -> None:
     )
 
 
-def test_it_fits_a_telephone_and_darkness(chromium: Browser, report_path: Path) -> None:
+def test_the_page_fits_a_phone_and_dark_mode(chromium: Browser, report_path: Path) -> None:
     tab = chromium.new_page(viewport={"width": 400, "height": 800}, color_scheme="dark")
     open_page = OpenPage(tab, report_path)
     assert tab.evaluate("document.documentElement.scrollWidth") == 400
@@ -236,12 +236,12 @@ def test_it_fits_a_telephone_and_darkness(chromium: Browser, report_path: Path) 
     tab.close()
 
 
-def test_without_scripts_figures_and_charts_are_there(chromium: Browser, report_path: Path) -> None:
+def test_figures_and_charts_work_without_scripts(chromium: Browser, report_path: Path) -> None:
     context = chromium.new_context(java_script_enabled=False)
     tab = context.new_page()
     tab.goto(report_path.as_uri())
     text = tab.inner_text("body")
-    assert "The rows are shown where scripts may run" in text
+    assert "The rows are shown only if scripts are enabled" in text
     assert "INVALID_DATA" in text
     assert "1,170 rows failed" in text
     charts = tab.locator(".chart")

@@ -1,4 +1,4 @@
-"""All commands with the words by which they are typed."""
+"""All commands by their words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def walk(command: click.Command = cli, path: str = "bulklink") -> Iterator[PathA
 
 
 ALL = dict(walk())
-LEAVES = {path: one for path, one in ALL.items() if not isinstance(one, click.Group)}
+LEAVES = {path: command for path, command in ALL.items() if not isinstance(command, click.Group)}
 
 
 def parse_context(words: list[str]) -> click.Context:

@@ -1,4 +1,4 @@
-"""What a stop at once does to the signals of a process is undone after each test."""
+"""Signal handlers are restored after each test, because an immediate stop ignores signals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def restore_signals() -> Iterator[None]:
-    """Give the signals their meaning back: processes of later tests would inherit it."""
+    """Restore the signal handlers, which processes of later tests would inherit."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():

@@ -1,4 +1,4 @@
-"""The Tab key offers commands, options, choices, profiles, files and the folders of runs."""
+"""The Tab key completes commands, options, choices, profiles, files and run folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BIN = str(Path(sys.executable).parent)
 
 
 def write_run(runs: Path, name: str, changed: int, **record: object) -> None:
-    """Make the folder of a run that was changed at this time."""
+    """Create a run folder with this modification time."""
     (runs / name).mkdir(parents=True)
     (runs / name / "run.json").write_text(json.dumps(record), "utf-8")
     os.utime(runs / name / "run.json", (changed, changed))
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def complete(folder: Path) -> Offered:
-    """Ask as a shell does; return the lines that it gets."""
+    """Request completion as a shell does; return the lines of the answer."""
 
     def ask(typed: str, shell: str = "bash", **env: str) -> list[str]:
         word_index = str(len(typed.split(" ")) - 1)
@@ -86,7 +86,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_bash_is_offered_what_fits(complete: Offered, name: str) -> None:
+def test_bash_is_offered_matching_words(complete: Offered, name: str) -> None:
     typed, wanted = CASES[name]
     assert complete(typed) == wanted
 
@@ -105,28 +105,30 @@ def test_zsh_and_fish_show_op_and_state_of_a_run(complete: Offered) -> None:
     ]
 
 
-def test_runs_are_looked_for_where_the_environment_or_the_option_says(complete: Offered) -> None:
+def test_runs_are_completed_from_the_folder_in_the_environment_or_the_option(
+    complete: Offered,
+) -> None:
     assert complete("bulklink resume ", BULKLINK_RUNS_DIR="my runs") == ["plain,my runs/4-link"]
     assert complete("bulklink status --runs-dir nothing 1") == ["dir,1"]
     assert complete("bulklink status --runs-dir runs ") == [f"plain,{run}" for run in RUNS]
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_completion_never_prints_an_error_into_the_prompt(folder: Path, shell: str) -> None:
+def test_completion_never_prints_errors_into_the_prompt(folder: Path, shell: str) -> None:
     for words, place in (("bulklink link", "x"), ("", ""), ('bulklink link "', "2")):
-        asked = {"_BULKLINK_COMPLETE": f"{shell}_complete", "COMP_WORDS": words}
-        assert Command(folder, {**asked, "COMP_CWORD": place})().err == ""
+        variables = {"_BULKLINK_COMPLETE": f"{shell}_complete", "COMP_WORDS": words}
+        assert Command(folder, {**variables, "COMP_CWORD": place})().err == ""
     assert Command(folder, {"_BULKLINK_COMPLETE": "tcsh_complete"})().output == ""
 
 
-def test_a_broken_environment_ends_no_completion(complete: Offered) -> None:
+def test_a_broken_environment_does_not_break_completion(complete: Offered) -> None:
     assert complete("bulklink li", BULKLINK_BATCH_SIZE="many", BULKLINK_PROFILE="?") == [
         "plain,link"
     ]
 
 
 def find_shell(name: str) -> str:
-    """Return the path of a shell; skip the test where it is not installed, in CI never."""
+    """Return the path of a shell; skip the test if it is missing, but never on CI."""
     path = shutil.which(name)
     if path is None:
         assert not os.environ.get("CI"), f"{name} is not installed"
@@ -148,7 +150,7 @@ def run(shell: list[str], folder: Path) -> str:
 
 
 def write_script(folder: Path, shell: str) -> Path:
-    """Write the script of a shell into the folder."""
+    """Write the completion script of a shell to the folder."""
     result = Command(folder)("completion", shell)
     assert result.out == completion_script(shell, cli)
     path = folder / f"completion.{shell}"

@@ -1,4 +1,4 @@
-"""What every command prints with: each line stays one line and does nothing."""
+"""Every command prints through the console, which escapes control characters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PRINTERS = {
 
 
 class Terminal(io.TextIOWrapper):
-    """A stream that is a terminal, and keeps what is written to it."""
+    """A terminal that records its output."""
 
     def __init__(self) -> None:
         super().__init__(io.BytesIO(), encoding="utf-8", newline="")
@@ -54,14 +54,14 @@ class Terminal(io.TextIOWrapper):
 
 @contextlib.contextmanager
 def terminal() -> Iterator[Terminal]:
-    """Make a terminal standard output and standard error."""
+    """Use a terminal as standard output and standard error."""
     made = Terminal()
     with contextlib.redirect_stdout(made), contextlib.redirect_stderr(made):
         yield made
 
 
 def printing_calls(path: Path) -> set[str]:
-    """Return the calls of a module that print, or style what is printed."""
+    """Return the calls of a module that print or style text."""
     calls = set[str]()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         match node:
@@ -74,7 +74,7 @@ def printing_calls(path: Path) -> set[str]:
     return calls
 
 
-def test_only_one_module_prints() -> None:
+def test_only_the_console_module_prints() -> None:
     printing = {
         str(path.relative_to(CLI)): calls
         for path in CLI.rglob("*.py")
@@ -84,7 +84,7 @@ def test_only_one_module_prints() -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS.values(), ids=HOSTILE_TEXTS)
-def test_no_text_acts_in_a_line_of_any_kind(text: str) -> None:
+def test_control_characters_are_escaped_in_every_kind_of_line(text: str) -> None:
     with terminal() as screen:
         error = ConfigError(f"It is {text}.", where=f"a{text}", advice=f"Do {text}.")
         rows = InvalidRowsError("They are refused.", faults=(f"row 1: {text}",))
@@ -100,7 +100,7 @@ def test_no_text_acts_in_a_line_of_any_kind(text: str) -> None:
         assert find_acting_characters(without_styles(screen.text)) == []
 
 
-def test_a_text_is_never_more_than_its_line() -> None:
+def test_a_text_never_leaves_its_line() -> None:
     with terminal() as screen:
         print_line(f"a{HOSTILE}")
         note(HOSTILE)
@@ -108,13 +108,13 @@ def test_a_text_is_never_more_than_its_line() -> None:
         assert len(screen.text.splitlines()) == 3
 
 
-def test_our_own_colours_are_left() -> None:
+def test_our_own_colours_are_kept() -> None:
     with terminal() as screen:
         print_line((Styled("error:", "red"), " \x1b[31mfaked"))
         assert screen.text == "\x1b[31merror:\x1b[0m \\x1b[31mfaked\n"
 
 
-def test_json_is_exact_and_does_nothing() -> None:
+def test_json_is_exact_and_escapes_control_characters() -> None:
     with terminal() as screen:
         print_json({"text": HOSTILE, "plain": "Žluťoučký"})
         assert json.loads(screen.text) == {"text": HOSTILE, "plain": "Žluťoučký"}
@@ -122,7 +122,7 @@ def test_json_is_exact_and_does_nothing() -> None:
         assert "Žluťoučký" in screen.text
 
 
-def test_questions_do_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_characters_are_escaped_in_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     with terminal() as screen:
         monkeypatch.setattr(sys, "stdin", io.StringIO("y\nus\n"))
         assert console.confirm(f"Change {HOSTILE}?")
@@ -130,7 +130,7 @@ def test_questions_do_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert find_acting_characters(without_styles(screen.text)) == []
 
 
-def test_rows_at_a_terminal_are_harmless_in_whatever_pieces_they_come() -> None:
+def test_rows_at_a_terminal_are_escaped_in_chunks_of_any_size() -> None:
     with terminal() as screen:
         stream = stdout_stream()
         for byte in f'1,"{HOSTILE}"\r\n2,é\r\n'.encode():
@@ -140,7 +140,7 @@ def test_rows_at_a_terminal_are_harmless_in_whatever_pieces_they_come() -> None:
         assert screen.text.endswith("\n2,é\n")
 
 
-def test_rows_elsewhere_are_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_in_a_file_are_written_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     file = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     monkeypatch.setattr(sys, "stdout", file)
     assert stdout_stream() is file.buffer

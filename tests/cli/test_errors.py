@@ -1,4 +1,4 @@
-"""However a command ends, its exit code says how, and no user is shown a traceback."""
+"""Every end of a command has its exit code, and no user sees a traceback."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def bulklink(tmp_path: Path) -> Command:
 
 
 def run_raising(error: BaseException, pressed: Sequence[int] = ()) -> tuple[int, str]:
-    """Run a command that raises this; return its exit code and what a person reads."""
+    """Run a command that raises an error; return its exit code and output."""
 
     @click.command()
     def command() -> None:
@@ -51,28 +51,28 @@ def run_raising(error: BaseException, pressed: Sequence[int] = ()) -> tuple[int,
         return run_command_line(command, pressed), stderr.getvalue()
 
 
-def test_a_ctrl_c_while_something_is_imported_ends_it_at_once_without_a_word() -> None:
+def test_ctrl_c_during_an_import_exits_immediately_without_output() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _PRESSED_IN_AN_IMPORT], capture_output=True, timeout=50, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
-def test_what_a_library_makes_of_a_ctrl_c_is_a_ctrl_c() -> None:
+def test_an_error_that_a_library_raises_for_ctrl_c_counts_as_ctrl_c() -> None:
     code, text = run_raising(RuntimeError("Query interrupted"), [2])
     assert (code, text) == (ExitCode.INTERRUPTED, "")
     assert run_raising(KeyboardInterrupt())[0] == ExitCode.INTERRUPTED
 
 
-def test_a_mistake_in_bulklink_is_called_so_and_shows_no_traceback() -> None:
+def test_a_bug_in_bulklink_is_reported_without_a_traceback() -> None:
     code, text = run_raising(ZeroDivisionError("division by zero"))
     assert code == ExitCode.STOPPED
-    assert text.startswith("error: bulklink itself: A mistake in bulklink: ZeroDivisionError: div")
+    assert text.startswith("error: bulklink: Bug in bulklink: ZeroDivisionError: div")
     assert "--debug" in text
     assert "Traceback" not in text
 
 
-def test_debug_shows_where_in_the_program_an_error_came_from(bulklink: Command) -> None:
+def test_debug_shows_a_traceback(bulklink: Command) -> None:
     done = bulklink.with_env(BULKLINK_DEBUG="1").start("status", "nowhere")
     out, err = done.communicate(timeout=50)
     assert (done.returncode, out) == (2, "")
@@ -80,16 +80,16 @@ def test_debug_shows_where_in_the_program_an_error_came_from(bulklink: Command) 
     assert "error: nowhere: There is no such folder." in err
 
 
-def test_without_a_command_the_help_is_shown_and_it_is_wrong_usage(bulklink: Command) -> None:
+def test_a_missing_command_shows_the_help_and_is_a_usage_error(bulklink: Command) -> None:
     for words in ((), ("auth",)):
         result = bulklink(*words)
         assert (result.code, result.out) == (ExitCode.REFUSED, "")
         assert result.err.startswith("Usage: bulklink")
-    asked = bulklink.with_env(BULKLINK_JSON="yes")()
-    assert asked.error["message"] == "A command is missing."
+    json_result = bulklink.with_env(BULKLINK_JSON="yes")()
+    assert json_result.error["message"] == "A command is missing."
 
 
-def test_a_reader_that_went_away_ends_it_quietly(bulklink: Command) -> None:
+def test_a_closed_reader_ends_the_command_quietly(bulklink: Command) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -105,7 +105,7 @@ def test_a_reader_that_went_away_ends_it_quietly(bulklink: Command) -> None:
 
 
 @pytest.mark.skipif(not FULL.is_char_device(), reason="there is no /dev/full: no disk is full")
-def test_a_full_disk_is_named_where_the_result_cannot_be_written(bulklink: Command) -> None:
+def test_an_output_error_names_a_full_disk(bulklink: Command) -> None:
     with FULL.open("wb") as full:
         done = subprocess.run(
             [PROGRAM, "status", "--json"],
@@ -121,7 +121,7 @@ def test_a_full_disk_is_named_where_the_result_cannot_be_written(bulklink: Comma
     assert b"Traceback" not in done.stderr
 
 
-def test_a_terminal_without_utf_8_gets_every_sign(bulklink: Command) -> None:
+def test_a_terminal_without_utf_8_shows_every_character(bulklink: Command) -> None:
     (bulklink.folder / "runs").mkdir()
     for encoding in ("ascii", "latin-1"):
         raw = io.BytesIO()
@@ -138,7 +138,7 @@ def test_a_terminal_without_utf_8_gets_every_sign(bulklink: Command) -> None:
         assert raw.getvalue().startswith(b"ready ")
 
 
-def test_a_damaged_run_is_named_and_hides_no_other(bulklink: Command) -> None:
+def test_a_damaged_run_is_named_and_does_not_hide_others(bulklink: Command) -> None:
     for name in ("good", "bad"):
         (bulklink.folder / "runs" / name).mkdir(parents=True)
     (bulklink.folder / "runs" / "bad" / "run.json").write_text("[", "utf-8")
@@ -152,7 +152,7 @@ def test_a_damaged_run_is_named_and_hides_no_other(bulklink: Command) -> None:
     assert result.err.startswith("warning: runs/bad/run.json: run.json is not valid")
 
 
-def test_a_misspelt_variable_is_named_and_changes_nothing_else(bulklink: Command) -> None:
+def test_a_misspelt_variable_only_causes_a_warning(bulklink: Command) -> None:
     (bulklink.folder / "runs").mkdir()
     env = {"BULKLINK_RUNSDIR": "x", "BULKLINK_SOMETHING_ELSE_ENTIRELY": "y", "BULKLINK_JSON": "1"}
     result = bulklink.with_env(**env)("status")
@@ -163,7 +163,7 @@ def test_a_misspelt_variable_is_named_and_changes_nothing_else(bulklink: Command
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its pipes have no place among files")
-def test_a_file_never_takes_the_place_of_a_pipe_or_device(bulklink: Command) -> None:
+def test_a_pipe_or_device_is_never_replaced_by_a_file(bulklink: Command) -> None:
     pipe = bulklink.folder / "pipe.csv"
     if sys.platform != "win32":
         os.mkfifo(pipe)

@@ -1,4 +1,4 @@
-"""The help of every command teaches: what it is for, examples that are valid, in little time."""
+"""The help of every command has its purpose and valid examples, and is fast."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ print("\\n" + json.dumps(sorted(sys.modules)))
 
 @pytest.fixture(autouse=True)
 def no_user_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no profile of the developer's in reach."""
+    """Hide the developer's own profiles."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
 
 
 @pytest.mark.parametrize("path", ALL)
-def test_every_command_has_examples_that_are_valid(path: str) -> None:
+def test_every_command_has_valid_examples(path: str) -> None:
     examples = examples_of(ALL[path])
     assert examples, f"the help of {path} has no example"
     for example in examples:
@@ -57,7 +57,7 @@ def test_every_command_has_examples_that_are_valid(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", list(ALL)[1:])
-def test_the_list_of_commands_cuts_no_sentence_at_80_columns(path: str) -> None:
+def test_the_command_list_does_not_truncate_sentences_at_80_columns(path: str) -> None:
     command = ALL[path]
     names = cli.commands if path.count(" ") < 2 else ()
     width = 80 - 6 - max([len(path.rsplit(maxsplit=1)[-1]), *map(len, names)])
@@ -65,7 +65,7 @@ def test_the_list_of_commands_cuts_no_sentence_at_80_columns(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", LEAVES)
-def test_every_option_and_the_command_itself_say_what_they_are_for(path: str) -> None:
+def test_every_command_and_option_has_a_help_text(path: str) -> None:
     command = LEAVES[path]
     description = (command.help or "").partition("\b")[0]
     assert len(description.split("\n\n")) > 2, "a sentence, and when to use it"
@@ -73,7 +73,7 @@ def test_every_option_and_the_command_itself_say_what_they_are_for(path: str) ->
         assert not isinstance(param, click.Option) or param.help, param.name
 
 
-def test_the_help_begins_with_what_to_do_first_and_lists_all_commands_in_groups() -> None:
+def test_the_help_lists_all_commands_in_sections() -> None:
     help_text = cli.get_help(click.Context(cli, info_name="bulklink"))
     assert help_text.index("bulklink demo") < help_text.index("Options:")
     headings = [help_text.index(f"{heading}:") for heading in SECTIONS]
@@ -82,7 +82,7 @@ def test_the_help_begins_with_what_to_do_first_and_lists_all_commands_in_groups(
     assert listed == set(cli.commands)
 
 
-def test_help_usage_errors_and_completion_import_nothing_heavy() -> None:
+def test_help_usage_errors_and_completion_import_no_heavy_modules() -> None:
     output, modules = run_and_list_modules(ASKED, TYPED)
     assert b"Usage: bulklink link" in output
     assert b"--on-invalid\n" in output
@@ -90,26 +90,28 @@ def test_help_usage_errors_and_completion_import_nothing_heavy() -> None:
     assert {name for name in modules if name.partition(".")[0] in HEAVY} == set()
 
 
-def test_commands_that_open_no_connection_import_no_http_client(tmp_path: Path) -> None:
+def test_commands_without_a_connection_do_not_import_the_http_client(tmp_path: Path) -> None:
     mapping, run = tmp_path / "m.csv", tmp_path / "run"
     mapping.write_text("contact_id,owner_id,message_id,deal_id\n1,2,m,3\n")
-    asked = (
+    command_lines = (
         f"plan --op link {mapping} --run-dir {run}",
         f"status {run}",
         f"export {run} -o {tmp_path / 'rows.csv'}",
         f"report {run}",
         f"history m --runs-dir {tmp_path}",
     )
-    output, modules = run_and_list_modules(asked, ())
+    output, modules = run_and_list_modules(command_lines, ())
     assert (tmp_path / "rows.csv").exists(), output
     assert (run / "report.html").exists(), output
     assert "aiohttp" not in modules
 
 
-def run_and_list_modules(asked: Sequence[str], typed: Sequence[str]) -> tuple[bytes, set[str]]:
-    """Run commands and completions in one process; return its output and what it imported."""
+def run_and_list_modules(
+    command_lines: Sequence[str], typed: Sequence[str]
+) -> tuple[bytes, set[str]]:
+    """Run commands and completions in one process; return its output and imported modules."""
     process = subprocess.run(
-        [sys.executable, "-c", _IMPORTED, json.dumps(asked), json.dumps(typed)],
+        [sys.executable, "-c", _IMPORTED, json.dumps(command_lines), json.dumps(typed)],
         capture_output=True,
         timeout=50,
         check=True,

@@ -1,4 +1,4 @@
-"""The line of a key in a TOML file, also where something else looks like it."""
+"""The line of a key in a TOML file is found, even if other lines look like it."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ rate = 7
         ("missing", "", None),
     ],
 )
-def test_a_key_is_found_where_it_begins(key: str, table: str, line: int | None) -> None:
+def test_a_key_is_found_on_its_first_line(key: str, table: str, line: int | None) -> None:
     assert find_key_line(FILE, key, table) == line

@@ -1,4 +1,4 @@
-"""Commands that continue something keep its original options, unless they are set again."""
+"""Commands that continue a run or a fetch keep its options, unless they are set again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[list[str], Any, frozenset[str]]] = {
     "undo": (["RUN"], send_arguments, SEND_OPTIONS),
     "fetch": (["1", "-o", "f.csv"], pace_arguments, PACE_OPTIONS),
 }
-"""Commands that go on with something: their arguments, and what their function takes."""
+"""Commands that continue a run or a fetch: their arguments, and the options of their operation."""
 
 KEPT: dict[str, tuple[str | None, str, object]] = {
     "concurrency": ("3", "concurrency", 3),
@@ -58,7 +58,7 @@ FOR_ONE_CALL: dict[str, tuple[str | None, str, object]] = {
     "run_dir": ("here", "run_dir", "here"),
     "runs_dir": ("there", "runs_dir", "there"),
 }
-"""Options of `Job` that are for one call alone."""
+"""Per-call options of `Job`."""
 DEFAULTS_GIVEN = {
     "concurrency": ("auto", None),
     "rate": ("off", None),
@@ -91,7 +91,7 @@ def _params(command: str) -> dict[str, click.Option]:
 
 
 def _passed_on(command: str, *words: str) -> dict[str, Any]:
-    """Return what a command line passes on to the function of the command."""
+    """Return the options that a command line passes on to the operation."""
     arguments, convert, _ = COMMANDS[command]
     with parse_context(["bulklink", command, *arguments, *words]) as ctx:
         passed_on: dict[str, Any] = convert(given_options(ctx.params))
@@ -102,17 +102,17 @@ PAIRS = [(command, key) for command in COMMANDS for key in OPTIONS if key in _pa
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_option_of_what_goes_on_is_known_here(command: str) -> None:
+def test_every_option_of_a_continuing_command_is_in_the_table(command: str) -> None:
     assert _params(command).keys() <= OPTIONS.keys() | NOT_OF_A_JOB
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_is_not_given_is_not_passed_on(command: str) -> None:
+def test_unset_options_are_not_passed_on(command: str) -> None:
     assert _passed_on(command) == {}
 
 
 @pytest.mark.parametrize(("command", "key"), PAIRS)
-def test_an_option_on_the_command_line_is_passed_on_alone(command: str, key: str) -> None:
+def test_only_options_set_on_the_command_line_are_passed_on(command: str, key: str) -> None:
     text, name, value = OPTIONS[key]
     words = [f"--{key.replace('_', '-')}", *([text] if text is not None else [])]
     passed_on = _passed_on(command, *words)
@@ -124,7 +124,7 @@ def test_an_option_on_the_command_line_is_passed_on_alone(command: str, key: str
 
 
 @pytest.mark.parametrize(("command", "key"), PAIRS)
-def test_an_option_in_the_environment_is_passed_on_alone(
+def test_only_options_set_in_the_environment_are_passed_on(
     command: str, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text, name, _ = OPTIONS[key]
@@ -137,13 +137,13 @@ def test_an_option_in_the_environment_is_passed_on_alone(
 
 
 @pytest.mark.parametrize(("command", "key"), [p for p in PAIRS if p[1] in DEFAULTS_GIVEN])
-def test_a_default_that_is_given_is_passed_on(command: str, key: str) -> None:
+def test_a_default_value_that_is_set_explicitly_is_passed_on(command: str, key: str) -> None:
     text, value = DEFAULTS_GIVEN[key]
     assert _passed_on(command, f"--{key.replace('_', '-')}", text) == {OPTIONS[key][1]: value}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_function_of_a_command_takes_all_that_is_passed_on(command: str) -> None:
+def test_the_operation_of_a_command_accepts_all_options_passed_on(command: str) -> None:
     _, _, taken = COMMANDS[command]
     function = getattr(bulklink, command)
     (options,) = (
@@ -155,5 +155,5 @@ def test_the_function_of_a_command_takes_all_that_is_passed_on(command: str) -> 
     assert options.annotation.startswith("Unpack")
 
 
-def test_all_options_of_sending_are_in_the_table() -> None:
+def test_all_sending_options_are_in_the_table() -> None:
     assert {name for _, name, _ in OPTIONS.values()} == SEND_OPTIONS

@@ -1,4 +1,4 @@
-"""What is shown of a command where nothing can be drawn, and where nothing is wanted."""
+"""Progress of a command without a live view."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Terminal(io.StringIO):
 
 
 class ProgressScreen:
-    """A screen that is updated with the progress of a run, twice a second."""
+    """A progress display that is updated twice a second."""
 
     def __init__(self, style: str, *, quiet: bool = False) -> None:
         self.now = 0.0
@@ -42,7 +42,7 @@ class ProgressScreen:
             self.callbacks.on_progress(RunProgress(100, HALF, metrics=Metrics(credits_spent=3)))
 
 
-def test_without_a_terminal_a_line_comes_every_ten_seconds(
+def test_without_a_terminal_a_line_is_printed_every_ten_seconds(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     progress_screen = ProgressScreen("auto")
@@ -53,7 +53,7 @@ def test_without_a_terminal_a_line_comes_every_ten_seconds(
     assert lines == ["Sending: 50 of 100, 50 %, 3 credits spent"] * 6
 
 
-def test_checking_and_reading_have_lines_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_checking_and_reading_print_lines_too(capsys: pytest.CaptureFixture[str]) -> None:
     progress_screen = ProgressScreen("lines")
     with progress_screen.callbacks as callbacks:
         progress_screen.now = 11.0
@@ -69,7 +69,7 @@ def test_checking_and_reading_have_lines_too(capsys: pytest.CaptureFixture[str])
     ]
 
 
-def test_a_wait_for_credits_is_said_once_however_long_it_is(
+def test_a_wait_for_credits_is_noted_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     progress_screen = ProgressScreen("lines")
@@ -84,7 +84,7 @@ def test_a_wait_for_credits_is_said_once_however_long_it_is(
     assert len(rest) <= 2
 
 
-def test_an_outage_is_said_at_its_begin_and_end_and_stands_in_every_line(
+def test_an_outage_is_noted_at_its_start_and_end_and_in_every_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     progress_screen = ProgressScreen("lines")
@@ -102,7 +102,7 @@ def test_an_outage_is_said_at_its_begin_and_end_and_stands_in_every_line(
 
 
 @pytest.mark.parametrize(("style", "quiet"), [("none", False), ("bar", True), ("lines", True)])
-def test_where_nothing_is_wanted_nothing_is_shown(
+def test_quiet_and_no_progress_show_nothing(
     style: str, quiet: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     progress_screen = ProgressScreen(style, quiet=quiet)
@@ -127,7 +127,7 @@ def test_a_terminal_that_cannot_draw_a_bar_gets_lines(
     assert screen.getvalue() == "Starting: 50 of 100, 50 %, 3 credits spent\n"
 
 
-def test_notes_are_said_above_what_is_drawn_and_never_broken(
+def test_notes_are_printed_above_the_view_and_never_wrapped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     screen = Terminal()
@@ -145,7 +145,7 @@ def test_notes_are_said_above_what_is_drawn_and_never_broken(
     assert screen.getvalue().endswith("after\n")
 
 
-def test_nobody_who_looks_any_more_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_terminal_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     class Gone(Terminal):
         def write(self, text: str, /) -> int:
             raise OSError(5, "Input/output error")
@@ -155,13 +155,13 @@ def test_nobody_who_looks_any_more_ends_no_run(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("TERM", "xterm")
     drawing = ProgressScreen("bar")
     monkeypatch.setattr(sys, "stderr", Gone())
-    for one in (progress_screen, drawing):
-        with one.callbacks:
-            one.advance(20)
+    for display in (progress_screen, drawing):
+        with display.callbacks:
+            display.advance(20)
             note("Nobody reads this.")
 
 
-def test_a_picture_is_drawn_once_a_second_and_at_once_when_something_else_is_done(
+def test_the_view_is_redrawn_once_a_second_and_immediately_on_a_new_phase(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     screen = Terminal()

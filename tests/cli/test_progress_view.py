@@ -1,4 +1,4 @@
-"""The live view: what it says of a value, and that it fits any width without cutting a number."""
+"""The live view shows all values and fits any width without truncating a number."""
 
 from __future__ import annotations
 
@@ -94,15 +94,13 @@ def test_without_a_terminal_the_same_figures_are_one_line() -> None:
         (Metrics(credits_last_for=41_234), "Credits last for about 41,000 more emails"),
     ],
 )
-def test_what_is_measured_is_said_as_far_as_it_is_known(
-    metrics: Metrics, expected_text: str
-) -> None:
+def test_known_metrics_are_shown(metrics: Metrics, expected_text: str) -> None:
     assert expected_text in "\n".join(
         plain_lines(ProgressView("Sending", done=1, total=2, metrics=metrics), 70)
     )
 
 
-def test_a_wait_for_credits_takes_the_place_of_the_time_left_and_of_the_limit() -> None:
+def test_a_wait_for_credits_replaces_the_time_left_and_the_limit() -> None:
     waiting = replace(SENDING, waiting_until="2026-11-24 14:15:00+01:00")
     text = "\n".join(plain_lines(waiting, 60))
     assert text.startswith("Waiting for credits until 2026-11-24 14:15:00+01:00\n")
@@ -128,11 +126,11 @@ def test_a_wait_for_credits_takes_the_place_of_the_time_left_and_of_the_limit() 
         ),
     ],
 )
-def test_other_work_shows_its_own(view: ProgressView, expected_text: str) -> None:
+def test_each_phase_shows_its_own_figures(view: ProgressView, expected_text: str) -> None:
     assert plain_lines(view, 46) == [expected_text]
 
 
-def test_no_more_than_the_commonest_codes_are_named() -> None:
+def test_only_the_commonest_codes_are_shown() -> None:
     codes = {f"CODE_{n}": 100 - n for n in range(9)}
     text = render_one_line(replace(SENDING, codes=codes))
     assert "100 CODE_0, 99 CODE_1" in text
@@ -166,9 +164,7 @@ VIEWS = st.builds(
 
 
 @given(view=VIEWS, width=st.integers(40, 250))
-def test_no_line_is_too_wide_and_all_figures_are_there_at_any_width(
-    view: ProgressView, width: int
-) -> None:
+def test_lines_fit_any_width_and_keep_all_figures(view: ProgressView, width: int) -> None:
     rendered = plain_lines(view, width)
     assert max(map(len, rendered)) <= width
     figures = re.compile(r"\d[\d,.]*")
@@ -190,12 +186,12 @@ def test_no_line_is_too_wide_and_all_figures_are_there_at_any_width(
         (500_000, "5d 19h"),
     ],
 )
-def test_a_time_is_as_coarse_as_it_is_uncertain(seconds: float, expected_text: str) -> None:
+def test_longer_durations_are_coarser(seconds: float, expected_text: str) -> None:
     assert format_duration(seconds) == expected_text
 
 
 @given(seconds=st.floats(1, 10**6))
-def test_a_time_is_off_by_a_twelfth_at_most(seconds: float) -> None:
+def test_a_duration_is_off_by_at_most_a_twelfth(seconds: float) -> None:
     units = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
     shown_seconds = sum(
         int(n) * units[unit] for n, unit in re.findall(r"(\d+)([dhms])", format_duration(seconds))
@@ -203,7 +199,7 @@ def test_a_time_is_off_by_a_twelfth_at_most(seconds: float) -> None:
     assert abs(shown_seconds - seconds) <= max(0.5, seconds / 4 if seconds < 60 else seconds / 12)
 
 
-def test_no_text_of_a_server_acts_in_the_view() -> None:
+def test_control_characters_of_the_server_are_escaped_in_the_view() -> None:
     view = replace(SENDING, phase=HOSTILE, codes=dict.fromkeys(HOSTILE_TEXTS.values(), 1))
     lines = plain_lines(view, 80)
     assert [find_acting_characters(line, allowed="") for line in lines] == [[]] * len(lines)

@@ -1,4 +1,4 @@
-"""What the first Ctrl-C and the second do to work that a run was stopped in before."""
+"""The first Ctrl-C stops work gracefully, the second immediately."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOO_MANY = RunStoppedError(StoppedBy.MAX_FAILURES, "Too many emails failed.")
 
 @pytest.fixture(autouse=True)
 def restored_handlers() -> Iterator[None]:
-    """An immediate stop leaves signals ignored, which processes started later would inherit."""
+    """Restore handlers: an immediate stop ignores signals, which later processes would inherit."""
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     yield
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
@@ -36,14 +36,14 @@ async def run_stoppable(work: Callable[[StopController], Awaitable[T]]) -> T:
 
 
 async def press(stop: StopController) -> None:
-    """Press Ctrl-C and wait until it was heard."""
+    """Press Ctrl-C and wait until it was handled."""
     heard = anyio.Event()
     stop.on_stop(heard.set)
     os.kill(os.getpid(), signal.SIGINT)
     await heard.wait()
 
 
-def test_the_first_ctrl_c_after_a_stop_for_failures_lets_what_is_in_flight_finish() -> None:
+def test_the_first_ctrl_c_after_a_stop_for_failures_lets_calls_in_flight_finish() -> None:
     async def finishing(stop: StopController) -> str:
         stop.request(TOO_MANY)
         await press(stop)
@@ -57,7 +57,7 @@ def test_the_first_ctrl_c_after_a_stop_for_failures_lets_what_is_in_flight_finis
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 @pytest.mark.parametrize("first", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_closed_terminal_never_ends_it_at_once(first: str) -> None:
+def test_a_closed_terminal_never_stops_immediately(first: str) -> None:
     async def finishing(stop: StopController) -> str:
         heard = anyio.Event()
         stop.on_stop(heard.set)
@@ -89,7 +89,7 @@ def test_a_sighup_that_nohup_ignores_stays_ignored() -> None:
         signal.signal(SIGHUP, previous)
 
 
-def test_the_second_ends_it_at_once() -> None:
+def test_the_second_ctrl_c_stops_immediately() -> None:
     async def finishing(stop: StopController) -> None:
         stop.request(TOO_MANY)
         await press(stop)

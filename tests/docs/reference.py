@@ -83,7 +83,7 @@ STOPPED_BY = {
     StoppedBy.MAX_CREDITS: "the credits of the command are used up: `--max-credits`",
     StoppedBy.CANARY: "the first emails are not as the CRM had answered: `--canary`",
     StoppedBy.LEDGER: "the ledger cannot be written, or does not add up",
-    StoppedBy.INTERNAL: "a mistake in bulklink",
+    StoppedBy.INTERNAL: "a bug in bulklink",
 }
 _HEAD = """# Reference
 
@@ -116,7 +116,7 @@ def error_codes() -> dict[str, str]:
             when = docstring.partition(".")[0].replace("\n", " ").removeprefix("Raised ")
             occasions.setdefault(kind.code, []).append(when)
     return {
-        code: "a mistake in bulklink" if code == "internal" else "; ".join(when)
+        code: "a bug in bulklink" if code == "internal" else "; ".join(when)
         for code, when in occasions.items()
     }
 

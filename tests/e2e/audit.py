@@ -80,7 +80,7 @@ class AuditedRun:
         return {line["row"]: line for line in self.lines("result")}
 
     def result(self, message: str) -> Line:
-        """Return the one result of a message whose row is no duplicate."""
+        """Return the result of a message, ignoring duplicates."""
         (result_line,) = (
             line
             for line in self.results.values()
@@ -110,7 +110,7 @@ class AuditedRun:
 
 
 def audit_run(result: CommandResult, cwd: Path, rows: int | None = None) -> AuditedRun:
-    """Return the run that a command with --json shows; check all that holds for any run."""
+    """Return the run that a command with --json shows, after checking its invariants."""
     summary = result.object
     assert set(summary) == RUN_KEYS, summary
     assert set(summary["counts"]) == set(COUNTS), summary

@@ -1,4 +1,4 @@
-"""The command as a user runs it: in this process, or where it matters in one of its own."""
+"""The command as a user runs it: in this process, or in a separate process if it matters."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Command:
         )
 
     def __call__(self, *arguments: str | Path) -> CommandResult:
-        """Run the command to its end in this process; starting another takes most of a second."""
+        """Run the command in this process; starting another takes most of a second."""
         return self._in_process(arguments, _Stream())
 
     def run_at_terminal(self, typed: str, *arguments: str | Path) -> CommandResult:
@@ -138,7 +138,7 @@ class Command:
     def run_in_subprocess(
         self, *arguments: str | Path, stdin: str | None = None, timeout: float = TIMEOUT
     ) -> CommandResult:
-        """Run the installed command to its end in a process of its own."""
+        """Run the installed command in a separate process."""
         process = self.start(*arguments, stdin=subprocess.PIPE if stdin is not None else None)
         return wait_for_exit(process, stdin=stdin, timeout=timeout)
 
@@ -163,7 +163,7 @@ def _without_traceback(result: CommandResult) -> CommandResult:
 
 
 class _Stream(io.TextIOWrapper):
-    """A stream that keeps what is printed."""
+    """A stream that records its output."""
 
     def __init__(self) -> None:
         self._raw = io.BytesIO()

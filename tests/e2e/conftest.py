@@ -1,4 +1,4 @@
-"""Fixtures of the end-to-end tests: one emulator a session, scripted servers, the command."""
+"""Fixtures of the end-to-end tests: one emulator per session, scripted servers, the command."""
 
 from __future__ import annotations
 
@@ -61,6 +61,6 @@ def world() -> World:
 
 @pytest.fixture
 def standin(world: World) -> Iterator[StandIn]:
-    """Serve the test's world from a thread, as the test's script says."""
+    """Serve the test's world from a thread, with the test's script."""
     with serve_stand_in(world) as server:
         yield server

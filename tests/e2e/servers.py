@@ -1,4 +1,4 @@
-"""Servers for the command: the project's emulator, and one that a test scripts."""
+"""Servers for the command: the project's emulator, and a scripted one."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Reply:
     kind: str = "application/json"
 
     def response(self) -> web.Response:
-        """Return it as the server sends it."""
+        """Return the response that the server sends."""
         body = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
         return web.Response(
             status=self.status, body=body, content_type=self.kind, headers=self.headers
@@ -121,7 +121,7 @@ class ReceivedRequest:
     """A request as the server received it.
 
     Args:
-        kind: what it is for; see `kind_of`.
+        kind: kind of request; see `kind_of`.
         path: path of the URL.
         query: query parameters.
         query_string: the query as sent.
@@ -395,7 +395,7 @@ def hold_calls(standin: StandIn, kind: str, after: int = 0) -> Script:
 
 
 def kind_of(method: str, path: str) -> str:
-    """Return what a request is for."""
+    """Return the kind of a request."""
     parts = path.split("/")[3:]
     match method, parts:
         case "POST", ["token"]:

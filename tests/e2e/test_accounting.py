@@ -1,4 +1,4 @@
-"""Whatever a mapping holds, each row ends in exactly one status, the one that is true."""
+"""For any mapping, each row ends in exactly one status, the true one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ExpectedRows = list[tuple[Row, str, str | None]]
 
 
 def draw_rows(rng: random.Random, contacts: list[Contact]) -> ExpectedRows:
-    """Return a mapping of link rows with faults, conflicts and duplicates, judged by hand."""
+    """Return link rows with faults, conflicts and duplicates, and their expected statuses."""
     expected: ExpectedRows = []
     emails: list[tuple[Contact, Email]] = [
         (candidate, email)
@@ -53,7 +53,7 @@ def draw_rows(rng: random.Random, contacts: list[Contact]) -> ExpectedRows:
 
 
 def shuffle_rows(rng: random.Random, expected: ExpectedRows) -> ExpectedRows:
-    """Return the rows in another order, the first of each duplicate still the sent one."""
+    """Return the rows in another order; the first of duplicate rows is the one that is sent."""
     order = sorted(expected, key=lambda _: rng.random())
     seen_keys: set[tuple[str, ...]] = set()
     reordered: ExpectedRows = []
@@ -71,12 +71,12 @@ def shuffle_rows(rng: random.Random, expected: ExpectedRows) -> ExpectedRows:
 
 
 def key(cells: Row) -> tuple[str, ...]:
-    """Return what makes two rows duplicates."""
+    """Return the key that duplicate rows have in common."""
     return tuple(cells[name] for name in ("contact_id", "owner_id", "message_id", "deal_id"))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_rows_are_the_sum_of_the_counts_and_each_has_its_true_status(
+def test_counts_add_up_and_each_row_has_its_true_status(
     connected_command: Command, emulator: Emulator, contacts: list[Contact], seed: int
 ) -> None:
     chance = random.Random(seed)
@@ -103,7 +103,7 @@ def test_rows_are_the_sum_of_the_counts_and_each_has_its_true_status(
 
 
 @pytest.mark.parametrize("seed", [4, 5])
-def test_mixed_rows_end_as_the_crm_has_them(
+def test_results_of_mixed_rows_match_the_crm(
     connected_command: Command, emulator: Emulator, contacts: list[Contact], seed: int
 ) -> None:
     chance = random.Random(seed)

@@ -1,4 +1,4 @@
-"""What export, history, check and forget make of a run that was undone, and of its undo."""
+"""Export, history, check and forget of an undone run and of its undo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def export_run(crm: Command, run: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file, strict=True))
 
 
-def test_a_run_that_was_forgotten_can_be_undone_and_its_undo_exported(
+def test_a_forgotten_run_can_be_undone_and_its_undo_exported(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     crm = bulklink.with_env(**standin.env())
@@ -42,7 +42,7 @@ def test_a_run_that_was_forgotten_can_be_undone_and_its_undo_exported(
     assert crm("status", "back", "--check").code == 0
 
 
-def test_an_undo_that_leaves_rows_is_exported_with_them(
+def test_the_export_of_an_undo_includes_rows_that_were_not_undone(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     crm = bulklink.with_env(**standin.env())
@@ -68,7 +68,7 @@ def link_and_undo(crm: Command, world: World) -> Contact:
     return contact
 
 
-def test_a_run_that_was_undone_says_by_what_wherever_it_is_shown(
+def test_an_undone_run_names_its_undo_in_every_output(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     crm = bulklink.with_env(**standin.env())
@@ -94,7 +94,7 @@ def test_a_run_that_was_undone_says_by_what_wherever_it_is_shown(
     assert "in whole, by " in (crm.folder / "here.html").read_text(encoding="utf-8")
 
 
-def test_an_undo_that_is_undone_leaves_the_first_run_standing(
+def test_undoing_an_undo_restores_the_first_run(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     crm = bulklink.with_env(**standin.env())
@@ -106,7 +106,7 @@ def test_an_undo_that_is_undone_leaves_the_first_run_standing(
     assert crm("verify", "here", "--settle-after", "0", "--json").object["different"] == 0
 
 
-def test_an_undo_of_a_run_that_has_moved_warns_and_succeeds(
+def test_an_undo_of_a_moved_run_succeeds_with_a_warning(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     crm = bulklink.with_env(**standin.env())

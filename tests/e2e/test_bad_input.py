@@ -1,4 +1,4 @@
-"""Bad input: what is wrong, where, and what to do; an exit code; never a traceback."""
+"""Bad input is reported with message, place, advice and exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def line(contact: str = CONTACT.id, *, at: int = 0, deal: str = CONTACT.a) -> st
 
 @dataclass(frozen=True)
 class Case:
-    """A command that is refused: how it is given, and what the refusal must say."""
+    """A refused command and the expected texts of its refusal."""
 
     arguments: tuple[str, ...] = ("link", "m.csv")
     content: str | bytes | None = as_csv(GOOD)
@@ -154,7 +154,7 @@ CASES = {
 
 
 def prepare_folder(folder: Path, case: Case) -> Command:
-    """Return a command in a folder with all that the cases name."""
+    """Return a command in a folder with the files of the cases."""
     folder.mkdir()
     (folder / "folder").mkdir()
     (folder / "file").write_text("kept\n", "utf-8")
@@ -188,7 +188,7 @@ def case_results(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_bad_input_ends_with_2_and_says_what_where_and_what_to_do(
+def test_bad_input_exits_with_2_and_has_message_place_and_advice(
     case_results: Outcomes, name: str
 ) -> None:
     case, (_, ended) = CASES[name], case_results[name]
@@ -215,7 +215,7 @@ def test_refused_rows_are_in_the_rejects_with_their_reason(
 
 
 @pytest.mark.parametrize("name", ["used-run-dir", "run-dir-is-a-file"])
-def test_what_the_user_keeps_where_a_run_folder_was_wanted_is_left_alone(
+def test_user_files_in_the_place_of_a_run_folder_are_kept(
     case_results: Outcomes, name: str
 ) -> None:
     folder, _ = case_results[name]
@@ -233,7 +233,7 @@ def test_help_names_commands_and_options(bulklink: Command) -> None:
 @pytest.mark.parametrize(
     "name", ["missing-column", "rounded", "conflict", "no-data-centre", "unknown-job-key"]
 )
-def test_a_person_reads_the_same_on_standard_error(
+def test_standard_error_shows_the_same_error_as_json(
     case_results: Outcomes, tmp_path: Path, name: str
 ) -> None:
     case, (_, asked) = CASES[name], case_results[name]
@@ -265,7 +265,7 @@ def test_each_row_of_a_conflict_names_the_other(case_results: Outcomes) -> None:
     assert all("conflict" in one for one in lines[1:])
 
 
-def test_a_port_that_nobody_listens_on_ends_with_3_within_15_seconds(bulklink: Command) -> None:
+def test_a_closed_port_exits_with_3_within_15_seconds(bulklink: Command) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -307,7 +307,7 @@ async def _not_found(_: ReceivedRequest) -> Reply | None:
 
 @pytest.fixture(scope="module")
 def scripted_crm() -> Iterator[StandIn]:
-    """Serve one contact; each test scripts what is answered."""
+    """Serve one contact; each test scripts the answers."""
     world = World()
     contact: Contact = world.add(free=6, linked=2)
     assert contact == CONTACT
@@ -333,7 +333,7 @@ def scripted_crm() -> Iterator[StandIn]:
         "wrong-token", "wrong-access-token", "wrong-refresh-token",
     ],
 )  # fmt: skip
-def test_a_server_that_is_not_zoho_or_takes_no_token_ends_with_3(
+def test_a_server_that_is_not_zoho_or_refuses_tokens_exits_with_3(
     bulklink: Command,
     scripted_crm: StandIn,
     script: Script,
@@ -353,7 +353,7 @@ def test_a_server_that_is_not_zoho_or_takes_no_token_ends_with_3(
     assert shown["counts"]["pending"] == 6
 
 
-def test_files_below_a_run_folder_are_for_the_user_alone(case_results: Outcomes) -> None:
+def test_files_below_a_run_folder_are_readable_only_by_the_user(case_results: Outcomes) -> None:
     folder, _ = case_results["conflict"]
     (rejects,) = folder.glob("runs/*/rejects.csv")
     assert stat.S_IMODE(rejects.stat().st_mode) == 0o600

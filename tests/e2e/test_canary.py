@@ -28,7 +28,7 @@ QUICK = ("--settle-after", "0", "--rate", "off", "--json", "--run-dir", "here")
 def prepare_run(
     bulklink: Command, world: World, contacts: int = 12, emails_per_contact: int = 20
 ) -> Command:
-    """Write a mapping of contacts with so many emails each, on no deal; names are not looked up."""
+    """Write a mapping of contacts with n emails each, on no deal, without look-ups of names."""
     world_contacts = [world.add(free=emails_per_contact) for _ in range(contacts)]
     write_mapping(bulklink.folder / "m.csv", free_rows(world_contacts))
     return bulklink.with_env(BULKLINK_NO_NAMES="1")
@@ -44,14 +44,14 @@ def ignore_links(standin: StandIn, share: int = 20) -> Script:
 
 
 def read_canary_record(run: AuditedRun) -> dict[str, Any]:
-    """Return what run.json keeps of the canary."""
+    """Return the canary in run.json."""
     return dict(json.loads((run.folder / "run.json").read_text("utf-8"))["canary"])
 
 
 @pytest.mark.parametrize(
     ("contacts", "each", "tried"), [(12, 20, 20), (1, 250, 20), (41, 5, 20), (67, 3, 21)]
 )
-def test_a_canary_that_passes_costs_reads_and_no_other_call(
+def test_a_canary_that_passes_only_costs_reads(
     bulklink: Command, standin: StandIn, world: World, contacts: int, each: int, tried: int
 ) -> None:
     command = prepare_run(bulklink, world, contacts, each).with_env(**standin.env())
@@ -97,7 +97,7 @@ def test_without_a_canary_nothing_is_read(
 
 
 @pytest.mark.parametrize("options", [("--yes",), ("--read-back", "never")])
-def test_no_option_answers_for_a_person(
+def test_no_option_confirms_after_a_failed_canary(
     bulklink: Command, standin: StandIn, world: World, options: tuple[str, ...]
 ) -> None:
     command = prepare_run(bulklink, world, 3, 2).with_env(**standin.env())
@@ -108,7 +108,7 @@ def test_no_option_answers_for_a_person(
     assert len(standin.requests_of("link")) == 1
 
 
-def test_a_server_that_does_not_do_what_it_says_is_caught_before_the_rest(
+def test_a_canary_detects_a_server_that_ignores_links(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     command = prepare_run(bulklink, world).with_env(**standin.env())
@@ -182,7 +182,7 @@ def test_the_user_is_prompted_after_a_canary_that_did_not_pass(
 
 
 def stop_by_canary(bulklink: Command, standin: StandIn, world: World) -> Command:
-    """Send a run of 6 emails whose canary of 3 does not pass; the server is sound afterwards."""
+    """Send a run of 6 emails whose canary of 3 fails; the server works afterwards."""
     command = prepare_run(bulklink, world, 2, 3).with_env(**standin.env())
     standin.script = ignore_links(standin, 1)
     result = command("link", "m.csv", *QUICK, "--canary", "3", "--snapshot")
@@ -192,7 +192,7 @@ def stop_by_canary(bulklink: Command, standin: StandIn, world: World) -> Command
 
 
 @pytest.mark.parametrize("words", [("resume",), ("retry",), ("retry", "--code", "not-applied")])
-def test_a_run_that_its_canary_stopped_sends_nothing_unless_that_is_accepted(
+def test_a_run_stopped_by_its_canary_sends_nothing_unless_that_is_accepted(
     bulklink: Command, standin: StandIn, world: World, words: tuple[str, ...]
 ) -> None:
     command = stop_by_canary(bulklink, standin, world)
@@ -241,7 +241,7 @@ def test_a_resume_after_an_accepted_canary_that_stops_again_needs_no_option(
     assert command("resume", "here", *QUICK[:-2]).code == 1
 
 
-def test_the_steps_after_a_failed_canary_work_as_they_are_offered(
+def test_the_suggested_commands_after_a_failed_canary_work(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     command = stop_by_canary(bulklink, standin, world)
@@ -261,7 +261,7 @@ def test_the_steps_after_a_failed_canary_work_as_they_are_offered(
     assert standin.links() == world.links()
 
 
-def test_apply_and_forget_offer_what_a_run_after_a_failed_canary_accepts(
+def test_apply_and_forget_suggest_commands_that_work_after_a_failed_canary(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     command = stop_by_canary(bulklink, standin, world)
@@ -283,7 +283,7 @@ def test_an_undo_of_many_emails_has_its_canary(
     assert standin.links() == world.links()
 
 
-def test_a_list_that_lags_behind_is_read_again_before_it_is_believed(
+def test_a_stale_list_is_read_again_before_the_canary_fails(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     command = prepare_run(bulklink, world).with_env(**standin.env())
@@ -302,7 +302,7 @@ def test_a_list_that_lags_behind_is_read_again_before_it_is_believed(
     assert read_canary_record(run)["state"] == "passed"
 
 
-def test_what_no_page_lists_is_not_counted_against_it_and_is_said(
+def test_unlisted_emails_do_not_fail_the_canary_but_are_reported(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     command = prepare_run(bulklink, world).with_env(**standin.env())
@@ -313,7 +313,7 @@ def test_what_no_page_lists_is_not_counted_against_it_and_is_said(
 
 
 @pytest.mark.parametrize("code", ["NO_PERMISSION", "CANNOT_PROCESS", "OAUTH_SCOPE_MISMATCH"])
-def test_a_canary_that_cannot_be_read_goes_on_and_says_so(
+def test_an_unreadable_canary_continues_with_a_note(
     bulklink: Command, standin: StandIn, world: World, code: str
 ) -> None:
     command = prepare_run(bulklink, world).with_env(**standin.env())
@@ -327,7 +327,7 @@ def test_a_canary_that_cannot_be_read_goes_on_and_says_so(
     assert "20 were on no page that could be read." in read_canary_record(run)["found"]
 
 
-def test_a_canary_that_fails_altogether_stops_before_max_failures_and_says_why(
+def test_a_canary_that_fails_completely_stops_before_max_failures(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     command = prepare_run(bulklink, world).with_env(**standin.env())
@@ -349,7 +349,7 @@ def test_a_canary_that_fails_altogether_stops_before_max_failures_and_says_why(
     assert "canary" in bulklink("status", "here").out
 
 
-def test_a_canary_that_was_cut_short_is_done_again(
+def test_an_interrupted_canary_is_repeated(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     command = prepare_run(bulklink, world).with_env(**standin.env())
@@ -368,7 +368,7 @@ def test_a_canary_that_was_cut_short_is_done_again(
     assert read_canary_record(again)["state"] == "stopped"
 
 
-def test_one_forbidden_contact_does_not_hold_the_canary_up(
+def test_one_forbidden_contact_does_not_block_the_canary(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     command = prepare_run(bulklink, world).with_env(**standin.env())
@@ -397,6 +397,6 @@ def test_apply_and_a_job_file_have_a_canary(
 
 
 @pytest.mark.parametrize("command", ["resume", "retry"])
-def test_going_on_has_no_canary_to_ask_for(bulklink: Command, command: str) -> None:
+def test_resume_and_retry_have_no_canary_option(bulklink: Command, command: str) -> None:
     result = bulklink(command, "here", "--canary", "5", "--json")
     assert (result.code, result.error["code"]) == (2, "usage")

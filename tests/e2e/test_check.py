@@ -1,4 +1,4 @@
-"""`bulklink status --check`: what it proves of a real run, and what it finds."""
+"""`bulklink status --check`: checks of real runs, and their differences."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.e2e.command import Command, rows, write_mapping
 from tests.e2e.world import Contact
 
 
-def test_a_run_proves_itself(connected_command: Command, contact: Contact) -> None:
+def test_a_run_passes_its_check(connected_command: Command, contact: Contact) -> None:
     write_mapping(connected_command.folder / "m.csv", rows(contact.free[:3], contact.a))
     run = audit_run(
         connected_command("link", "m.csv", "--json", "--run-dir", "run"),
@@ -30,7 +30,7 @@ def test_a_run_proves_itself(connected_command: Command, contact: Contact) -> No
     assert "check" not in connected_command("status", "run", "--json").object
 
 
-def test_a_planned_and_a_retried_run_prove_themselves(
+def test_planned_and_retried_runs_pass_their_checks(
     connected_command: Command, contact: Contact
 ) -> None:
     write_mapping(connected_command.folder / "m.csv", rows(contact.linked[:2], contact.b))
@@ -42,7 +42,7 @@ def test_a_planned_and_a_retried_run_prove_themselves(
     assert connected_command("status", "run", "--check").code == 0
 
 
-def test_a_difference_is_named_and_is_no_success(
+def test_a_difference_is_named_and_exits_with_1(
     connected_command: Command, contact: Contact
 ) -> None:
     write_mapping(connected_command.folder / "m.csv", rows(contact.free[:3], contact.a))
@@ -61,7 +61,7 @@ def test_a_difference_is_named_and_is_no_success(
     assert [run["check"]["ok"] for run in ended.object["runs"]] == [False, True]
 
 
-def test_a_refused_run_has_nothing_to_prove(connected_command: Command, contact: Contact) -> None:
+def test_a_refused_run_has_nothing_to_check(connected_command: Command, contact: Contact) -> None:
     given = [one | {"owner_id": "x"} for one in rows(contact.free[:1], contact.a)]
     write_mapping(connected_command.folder / "m.csv", given)
     connected_command("link", "m.csv", "--run-dir", "run")

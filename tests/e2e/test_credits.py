@@ -27,7 +27,7 @@ CONTACTS = 12
 
 @pytest.fixture
 def local_emulator(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    """Serve contacts with an email each to link and to relink, as the test's options say."""
+    """Serve contacts with an email each to link and to relink, with the test's options."""
     world = World()
     for _ in range(CONTACTS):
         world.add(free=1, linked=1)
@@ -57,7 +57,7 @@ def assert_stopped(result: CommandResult, folder: Path, by: str) -> dict[str, ob
 
 
 @pytest.mark.parametrize("local_emulator", [("--credits", "9")], indirect=True)
-def test_a_run_whose_credits_are_gone_ends_with_4_and_tells_when_to_resume(
+def test_a_run_without_credits_exits_with_4_and_shows_when_to_resume(
     command: Command, local_emulator: Emulator
 ) -> None:
     result = command("link", "link.csv", "--run-dir", "r", "--json")
@@ -120,7 +120,7 @@ def test_a_new_run_makes_no_call_once_the_24_hour_limit_is_spent(
     [("--credits", "9", "--credit-window", "2", "--retry-after", "on")],
     indirect=True,
 )
-def test_a_run_that_waits_goes_on_by_itself(command: Command, local_emulator: Emulator) -> None:
+def test_a_run_that_waits_for_credits_continues(command: Command, local_emulator: Emulator) -> None:
     result = command(
         *("link", "link.csv", "--json", "--when-credits-out", "wait"),
         *("--progress", "lines"),
@@ -131,7 +131,9 @@ def test_a_run_that_waits_goes_on_by_itself(command: Command, local_emulator: Em
 
 
 @pytest.mark.parametrize("local_emulator", [("--credits", "9")], indirect=True)
-def test_ctrl_c_ends_the_wait_at_once_with_130(command: Command, local_emulator: Emulator) -> None:
+def test_ctrl_c_ends_the_wait_immediately_with_130(
+    command: Command, local_emulator: Emulator
+) -> None:
     start = command.start(
         *("link", "link.csv", "--run-dir", "r", "--json"),
         *("--when-credits-out", "wait", "--progress", "lines"),

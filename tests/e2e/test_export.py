@@ -41,7 +41,9 @@ def read_table(path: Path) -> list[dict[str, str]]:
 STATES = ["done", "done", "duplicate", "failed", "rejected", "rejected"]
 
 
-def test_every_row_with_what_became_of_it(connected_command: Command, contact: Contact) -> None:
+def test_every_row_is_exported_with_its_result(
+    connected_command: Command, contact: Contact
+) -> None:
     run_mixed_mapping(connected_command, contact)
     ended = connected_command("export", "run", "-o", "out.csv")
     assert ended.code == 0
@@ -61,7 +63,7 @@ def test_every_row_with_what_became_of_it(connected_command: Command, contact: C
     assert mode(connected_command.folder / "out.csv") == 0o600
 
 
-def test_all_formats_say_the_same(connected_command: Command, contact: Contact) -> None:
+def test_all_formats_have_the_same_content(connected_command: Command, contact: Contact) -> None:
     run_mixed_mapping(connected_command, contact)
     for name in ("out.csv", "out.jsonl", "out.parquet", "out.xlsx"):
         ended = connected_command("export", "run", "-o", name, "--json")
@@ -84,7 +86,7 @@ def _text(cell: object) -> str:
     return "" if cell is None else str(cell)
 
 
-def test_what_failed_is_a_mapping_that_can_be_sent(
+def test_exported_failures_are_a_mapping_that_can_be_sent(
     connected_command: Command, contact: Contact
 ) -> None:
     run_mixed_mapping(connected_command, contact)
@@ -119,7 +121,7 @@ def test_a_plan_that_was_not_sent_yet_is_pending(
     assert "3 rows" in ended.err
 
 
-def test_a_run_that_was_refused_says_where_its_rows_are(
+def test_the_export_of_a_refused_run_names_its_rejects(
     connected_command: Command, contact: Contact
 ) -> None:
     write_mapping(
@@ -148,7 +150,7 @@ def test_a_run_that_was_refused_says_where_its_rows_are(
         (("damaged", "-o", "out.csv"), "ledger", "not a ledger line"),
     ],
 )
-def test_what_cannot_be_written_is_refused(
+def test_an_invalid_output_is_refused(
     bulklink: Command, arguments: tuple[str, ...], code: str, expected_text: str
 ) -> None:
     folder = bulklink.folder
@@ -166,9 +168,7 @@ def test_what_cannot_be_written_is_refused(
     assert not list(folder.glob("out*"))
 
 
-def test_a_file_is_replaced_where_that_is_said(
-    connected_command: Command, contact: Contact
-) -> None:
+def test_a_file_is_replaced_only_by_force(connected_command: Command, contact: Contact) -> None:
     run_mixed_mapping(connected_command, contact)
     (connected_command.folder / "out.csv").write_text("old", "utf-8")
     assert connected_command("export", "run", "-o", "out.csv", "--force").code == 0

@@ -1,4 +1,4 @@
-"""Too many failures: the run stops before it does the same to every email, and says why."""
+"""A run with too many failures stops early and explains why."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_wrong_deal_column_stops_the_run_after_its_first_calls(
         (5, ("--max-failures", "off"), False, 0),
     ],
 )
-def test_the_run_stops_at_what_it_does_not_take_any_more(
+def test_the_run_stops_beyond_max_failures(
     bulklink: Command,
     standin: StandIn,
     world: World,
@@ -100,7 +100,7 @@ def test_the_run_stops_at_what_it_does_not_take_any_more(
         assert run.counts == {"done": 400 - 20 * refused, "failed": 20 * refused}
 
 
-def test_a_resume_counts_anew_and_may_take_more(
+def test_a_resume_restarts_the_count_and_may_accept_more(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     given = make_rows(world, 12)
@@ -123,7 +123,7 @@ def test_a_resume_counts_anew_and_may_take_more(
     assert json.loads((run.folder / "run.json").read_text())["stopped_by"] is None
 
 
-def test_rows_that_were_refused_before_do_not_count(
+def test_rows_refused_before_sending_do_not_count_as_failures(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=5)
@@ -136,7 +136,7 @@ def test_rows_that_were_refused_before_do_not_count(
     assert (result.code, run.counts) == (1, {"done": 5, "rejected": 30})
 
 
-def test_linked_already_where_wanted_is_no_failure(
+def test_emails_already_as_wanted_do_not_count_as_failures(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(linked=25)
@@ -171,13 +171,13 @@ def test_relinks_between_their_halves_are_finished(
 
 
 @pytest.mark.parametrize("value", ["-1", "half", "5 %%", "101%", "2.5", ""])
-def test_what_is_no_number_and_no_share_is_refused(bulklink: Command, value: str) -> None:
+def test_an_invalid_failure_limit_is_refused(bulklink: Command, value: str) -> None:
     result = bulklink("link", "m.csv", "--json", "--max-failures", value)
     assert (result.code, result.error["code"]) == (2, "usage")
     assert "--max-failures" in result.error["where"]
 
 
-def test_a_job_file_says_what_a_run_takes_and_run_json_keeps_it(
+def test_a_job_file_sets_the_failure_limit_and_run_json_keeps_it(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     write_mapping(bulklink.folder / "m.csv", make_rows(world, 2))

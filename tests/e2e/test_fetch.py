@@ -84,7 +84,9 @@ def test_every_email_is_there_in_the_requested_order(
     assert not (bulklink.folder / "f.csv.fetching").exists()
 
 
-def test_every_form_holds_the_same(bulklink: Command, standin: StandIn, world: World) -> None:
+def test_all_formats_of_a_fetch_have_the_same_content(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
     contact = world.add(free=2, linked=1)
     for name in ("f.csv", "f.jsonl", "f.csv.gz", "f.parquet", "f.xlsx"):
         assert run_fetch(bulklink, standin, contact.id, "-o", name).code == 0
@@ -128,7 +130,7 @@ def test_contacts_come_from_lists_and_mappings(
     assert [line["contact_id"] for line in csv.DictReader(io.StringIO(alone.out))] == [ids[1]]
 
 
-def test_contacts_of_rows_that_contradict_each_other_are_fetched_too(
+def test_contacts_of_conflicting_rows_are_fetched_too(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=1)
@@ -161,7 +163,7 @@ def test_a_contact_that_cannot_be_read_is_reported_and_the_rest_is_read(
     assert contacts[4].id in result.err
 
 
-def test_if_no_contact_may_be_read_it_stops(
+def test_a_fetch_stops_if_no_contact_may_be_read(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(free=1) for _ in range(20)]
@@ -177,7 +179,7 @@ def test_if_no_contact_may_be_read_it_stops(
     assert not (bulklink.folder / "f.csv").exists()
 
 
-def test_a_list_that_ends_too_early_is_not_taken_for_whole(
+def test_a_truncated_list_is_not_treated_as_complete(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=15)
@@ -227,7 +229,7 @@ def test_an_email_is_fetched_whatever_fields_are_missing(
 
 
 @pytest.mark.parametrize("how", ["kill", "interrupt"])
-def test_the_same_command_goes_on_where_it_was_stopped(
+def test_the_same_command_continues_a_stopped_fetch(
     bulklink: Command, standin: StandIn, world: World, how: str
 ) -> None:
     contacts = [world.add(free=12) for _ in range(8)]
@@ -281,7 +283,7 @@ def _stop(process: Any, how: str, standin: StandIn) -> None:
     assert result.object["stopped_by"] == "interrupted"
 
 
-def test_a_fetch_keeps_to_its_credits_and_goes_on_with_others(
+def test_a_fetch_stays_within_its_credits_and_can_be_continued(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(free=1) for _ in range(5)]
@@ -296,7 +298,7 @@ def test_a_fetch_keeps_to_its_credits_and_goes_on_with_others(
     assert len(read(bulklink.folder / "f.csv")) == 5
 
 
-def test_a_fetch_that_read_nothing_is_in_nobodys_way(
+def test_a_fetch_that_read_nothing_leaves_no_folder(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(free=1), world.add(free=1)]
@@ -309,7 +311,7 @@ def test_a_fetch_that_read_nothing_is_in_nobodys_way(
     assert [line["contact_id"] for line in read(bulklink.folder / "f.csv")] == [contacts[1].id]
 
 
-def test_a_file_that_is_there_is_kept_unless_forced(
+def test_an_existing_file_is_kept_unless_forced(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=1)
@@ -336,7 +338,7 @@ def test_a_file_that_is_there_is_kept_unless_forced(
         (["7", "-o", "-"], "usage", "standard output"),
     ],
 )
-def test_what_cannot_be_fetched_is_refused_before_any_call(
+def test_invalid_contacts_are_refused_before_any_call(
     bulklink: Command, standin: StandIn, arguments: list[str], code: str, expected_text: str
 ) -> None:
     (bulklink.folder / "bad.txt").write_text("7\nAnn,Bo\n", "utf-8")
@@ -362,7 +364,7 @@ def test_the_file_is_a_mapping_once_the_deals_are_filled_in(
 
 
 @pytest.mark.parametrize("op", ["relink", "unlink"])
-def test_the_file_guards_what_somebody_moves_meanwhile(
+def test_the_file_guards_emails_that_are_moved_meanwhile(
     bulklink: Command, standin: StandIn, world: World, op: str
 ) -> None:
     contact, other = world.add(free=2, linked=2), world.add()
@@ -382,7 +384,7 @@ def test_the_file_guards_what_somebody_moves_meanwhile(
 
 
 @pytest.mark.parametrize("form", ["f.csv", "f.jsonl", "f.xlsx"])
-def test_a_deal_name_that_was_filled_in_is_sent_and_not_looked_up(
+def test_a_filled_in_deal_name_is_sent_without_a_look_up(
     bulklink: Command, standin: StandIn, world: World, form: str
 ) -> None:
     contact = world.add(free=2)
@@ -400,7 +402,7 @@ def test_a_deal_name_that_was_filled_in_is_sent_and_not_looked_up(
     assert "As I call it" in str(link.body)
 
 
-def test_a_file_of_an_earlier_version_is_compared_with(
+def test_a_file_of_an_earlier_version_can_be_compared(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=1, linked=1)
@@ -415,7 +417,7 @@ def test_a_file_of_an_earlier_version_is_compared_with(
         assert (shown["moved"], shown["linked"]) == (1, 1)
 
 
-def test_a_plan_tells_what_it_would_change_of_what_was_fetched(
+def test_a_plan_shows_its_changes_to_fetched_emails(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact, other = world.add(free=3, linked=4), world.add(free=1)
@@ -451,7 +453,7 @@ def test_a_plan_tells_what_it_would_change_of_what_was_fetched(
 
 
 @pytest.mark.parametrize("name", ["nope.csv", "m.txt", "other.csv"])
-def test_what_is_no_fetched_file_is_refused(bulklink: Command, name: str) -> None:
+def test_a_file_that_was_not_fetched_is_refused(bulklink: Command, name: str) -> None:
     contact = World().add(free=1)
     for file in ("m.csv", "other.csv"):
         write_mapping(bulklink.folder / file, [row(contact.free[0], contact.a)])

@@ -1,4 +1,4 @@
-"""Every command takes and makes the files that are named, whatever their names are."""
+"""Every command reads and writes files of any name."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Files:
 
     @property
     def folder(self) -> str:
-        """The folder, as it is typed."""
+        """The folder, as typed."""
         return f"./{self.name}" if self.name.startswith("-") else self.name
 
     def __call__(self, suffix: str) -> str:
@@ -61,7 +61,7 @@ class Files:
 
 
 def succeed(command: Command, *arguments: str) -> CommandResult:
-    """Run a command that ends well, and return its result."""
+    """Run a command that succeeds, and return its result."""
     result = command(*arguments)
     assert result.code == 0, (arguments, result)
     return result
@@ -71,7 +71,7 @@ def succeed(command: Command, *arguments: str) -> CommandResult:
 def files(
     request: pytest.FixtureRequest, connected_command: Command, contact: Contact
 ) -> Iterator[Files]:
-    """Mappings of one name, beside decoys that say something else; these stay as they are."""
+    """Mappings of one name, next to decoys with other content that must stay unchanged."""
     name, decoy_name = request.param
     folder = connected_command.folder
     files, decoys = Files(folder, name), Files(folder, decoy_name)
@@ -90,7 +90,7 @@ def files(
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_plan_is_sealed_sent_and_looked_at(
+def test_a_plan_is_sealed_sent_and_inspected(
     connected_command: Command, contact: Contact, emulator: Emulator, files: Files
 ) -> None:
     command, run = connected_command, files("-run")

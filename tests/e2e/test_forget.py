@@ -1,4 +1,4 @@
-"""`bulklink forget`: what a run can still do without the user's columns and names."""
+"""`bulklink forget`: runs without the user's columns and names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def read_run_text(connected_command: Command) -> str:
     return "".join(path.read_text("utf-8") for path in files)
 
 
-def test_after_a_run_ids_and_results_are_left(connected_command: Command, contact: Contact) -> None:
+def test_ids_and_results_of_a_forgotten_run_are_kept(
+    connected_command: Command, contact: Contact
+) -> None:
     write_named_mapping(connected_command, contact)
     connected_command("link", "m.csv", "--on-invalid", "skip", "--run-dir", "run")
     assert SECRET in read_run_text(connected_command)
@@ -59,7 +61,7 @@ def test_after_a_run_ids_and_results_are_left(connected_command: Command, contac
     assert connected_command("verify", "run", "--settle-after", "0").code == 0
 
 
-def test_a_plan_can_still_be_sent_with_names_looked_up(
+def test_a_forgotten_plan_can_still_be_sent_with_names_looked_up(
     connected_command: Command, contact: Contact
 ) -> None:
     write_named_mapping(connected_command, contact)
@@ -75,7 +77,7 @@ def test_a_plan_can_still_be_sent_with_names_looked_up(
     assert connected_command("status", "run", "--check").code == 0
 
 
-def test_forgetting_that_was_begun_is_completed_before_the_run_goes_on(
+def test_interrupted_forgetting_is_completed_before_the_run_continues(
     connected_command: Command, contact: Contact
 ) -> None:
     write_named_mapping(connected_command, contact)
@@ -93,14 +95,14 @@ def test_forgetting_that_was_begun_is_completed_before_the_run_goes_on(
 
 
 @pytest.mark.parametrize("name", ["nowhere", "."])
-def test_what_is_no_run_is_refused(bulklink: Command, name: str) -> None:
+def test_a_folder_without_a_run_is_refused(bulklink: Command, name: str) -> None:
     ended = bulklink("forget", name, "--json")
     assert ended.code == 2
     assert ended.error["code"] == "run-dir"
 
 
 @pytest.mark.parametrize("way", ["option", "variable", "job"])
-def test_columns_that_are_not_kept_never_get_into_the_run_folder(
+def test_columns_that_are_not_kept_never_enter_the_run_folder(
     connected_command: Command, contact: Contact, way: str
 ) -> None:
     write_named_mapping(connected_command, contact)
@@ -123,7 +125,7 @@ def test_columns_that_are_not_kept_never_get_into_the_run_folder(
     assert "Note" not in (connected_command.folder / "run" / "rejects.csv").read_text("utf-8")
 
 
-def test_what_is_kept_is_no_part_of_the_digest(
+def test_kept_columns_do_not_affect_the_digest(
     connected_command: Command, contact: Contact
 ) -> None:
     write_named_mapping(connected_command, contact)

@@ -20,7 +20,7 @@ def event_kinds(history: Mapping[str, object]) -> list[str]:
     ]
 
 
-def test_all_that_happened_to_an_email_in_the_order_of_time(
+def test_history_has_all_events_of_an_email_in_chronological_order(
     connected_command: Command, contact: Contact
 ) -> None:
     first, other = contact.free[:2]
@@ -55,7 +55,7 @@ def test_all_that_happened_to_an_email_in_the_order_of_time(
     assert last["previous_deal_id"] == contact.a
 
 
-def test_a_person_reads_it_run_by_run(connected_command: Command, contact: Contact) -> None:
+def test_history_is_shown_run_by_run(connected_command: Command, contact: Contact) -> None:
     email = contact.linked[0]
     write_mapping(connected_command.folder / "m.csv", [row(email, contact.b)])
     connected_command("link", "m.csv", "--run-dir", "runs/one")
@@ -68,7 +68,7 @@ def test_a_person_reads_it_run_by_run(connected_command: Command, contact: Conta
     assert f"(now: deal {contact.a})" in lines[-1]
 
 
-def test_refused_rows_and_other_contacts(
+def test_history_includes_refused_rows_and_selects_contacts(
     connected_command: Command, contacts: list[Contact]
 ) -> None:
     one, two = contacts[:2]
@@ -84,14 +84,14 @@ def test_refused_rows_and_other_contacts(
     assert [event["contact_id"] for event in history["events"]] == [two.id]
 
 
-def test_an_email_that_no_run_knows_is_no_error(bulklink: Command) -> None:
+def test_an_email_in_no_run_is_not_an_error(bulklink: Command) -> None:
     (bulklink.folder / "runs").mkdir()
     ended = bulklink("history", "8937fb4a")
     assert (ended.code, ended.out) == (0, "")
     assert "No run below runs" in ended.err
 
 
-def test_a_run_that_cannot_be_read_is_named_and_passed_over(
+def test_an_unreadable_run_is_named_and_skipped(
     connected_command: Command, contact: Contact
 ) -> None:
     email = contact.free[0]
@@ -110,7 +110,7 @@ def test_a_run_that_cannot_be_read_is_named_and_passed_over(
 @pytest.mark.parametrize(
     ("arguments", "code"), [(("a-b",), "usage"), (("ab", "--runs-dir", "none"), "run-dir")]
 )
-def test_what_cannot_be_looked_for_is_refused(
+def test_an_invalid_query_is_refused(
     bulklink: Command, arguments: tuple[str, ...], code: str
 ) -> None:
     ended = bulklink("history", *arguments, "--json")

@@ -1,4 +1,4 @@
-"""Texts that act in a terminal, from wherever they come: no command lets one through."""
+"""Every command escapes control characters in texts from any source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILE = HOSTILE.replace("/", "").replace("\0", "")[:80]
 
 
 def assert_harmless(result: CommandResult) -> None:
-    """Check that nothing on the screen acts, but line breaks and styles of our own."""
+    """Check that the screen has no control characters except line breaks and our own styles."""
     shown = without_styles(result.output).replace("\r\n", "\n")
     assert find_acting_characters(shown) == [], shown
     assert "error: faked" not in shown.splitlines()
@@ -27,7 +27,7 @@ def assert_harmless(result: CommandResult) -> None:
 
 
 def hostile_pages(request: ReceivedRequest, contact: Contact) -> Reply | None:
-    """Answer each request for texts with ones that act."""
+    """Answer each request with texts that have control characters."""
     match request.kind:
         case "org":
             org = {"id": "58", "company_name": HOSTILE, "type": HOSTILE}
@@ -54,7 +54,7 @@ def hostile_pages(request: ReceivedRequest, contact: Contact) -> Reply | None:
 
 @pytest.fixture
 def hostile_crm(standin: StandIn, world: World) -> tuple[StandIn, Contact]:
-    """Return a CRM whose texts all act, and its contact."""
+    """Return a CRM whose texts have control characters, and its contact."""
     contact = world.add(free=1, linked=1)
 
     async def script(request: ReceivedRequest) -> Reply | None:
@@ -64,7 +64,7 @@ def hostile_crm(standin: StandIn, world: World) -> tuple[StandIn, Contact]:
     return standin, contact
 
 
-def test_no_text_of_a_server_acts_in_any_command(
+def test_control_characters_of_a_server_are_escaped_in_every_command(
     bulklink: Command, hostile_crm: tuple[StandIn, Contact]
 ) -> None:
     standin, contact = hostile_crm
@@ -120,7 +120,7 @@ def test_no_text_of_a_server_acts_in_any_command(
     ids=lambda arguments: " ".join(arguments)[:30].encode("ascii", "backslashreplace").decode(),
 )
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["", "json"])
-def test_no_option_acts_in_a_message(
+def test_control_characters_of_options_are_escaped(
     connected_command: Command, arguments: tuple[str, ...], options: tuple[str, ...]
 ) -> None:
     result = connected_command(*arguments, *options)
@@ -136,7 +136,7 @@ def test_no_option_acts_in_a_message(
         *("JSON", "RUNS_DIR"),
     ],
 )
-def test_no_environment_variable_acts_in_a_message(
+def test_control_characters_of_environment_variables_are_escaped(
     connected_command: Command, contact: Contact, name: str
 ) -> None:
     write_mapping(connected_command.folder / "m.csv", rows(contact.free[:1], "7"))
@@ -161,7 +161,7 @@ def test_no_environment_variable_acts_in_a_message(
         "mapping = [\x1b]0;x\x07",
     ],
 )
-def test_no_key_or_value_of_a_job_file_acts_in_a_message(
+def test_control_characters_of_a_job_file_are_escaped(
     connected_command: Command, line: str
 ) -> None:
     hostile = json.dumps(HOSTILE, ensure_ascii=True)
@@ -173,7 +173,7 @@ def test_no_key_or_value_of_a_job_file_acts_in_a_message(
 
 
 @pytest.mark.parametrize("column", ["contact_id", "owner_id", "message_id", "deal_id", "Note"])
-def test_no_cell_or_header_of_a_mapping_acts_in_a_message(
+def test_control_characters_of_a_mapping_are_escaped(
     connected_command: Command, contact: Contact, column: str
 ) -> None:
     given = [{**row(contact.free[0], contact.a), column: HOSTILE.replace("\0", "")}]

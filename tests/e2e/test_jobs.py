@@ -1,4 +1,4 @@
-"""The shipped jobs do what their comments say, and a wrong job file says where it is wrong."""
+"""The shipped jobs work as documented, and errors in a job file are located."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SHIPPED = ["bulk_correction", "data_migration", "load_run"]
 
 @pytest.fixture
 def job_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    """Serve the world that a job is shipped with."""
+    """Serve the world of a shipped job."""
     with serve_world_file(JOBS / request.param / "world.json") as emulator:
         yield emulator
 
 
 @pytest.mark.parametrize("job_emulator", ["data_migration"], indirect=True)
-def test_the_migration_links_unlinks_and_relinks_what_is_approved(
+def test_the_migration_links_unlinks_and_relinks_approved_rows(
     bulklink: Command, job_emulator: Emulator
 ) -> None:
     before = job_emulator.links()
@@ -49,7 +49,7 @@ def test_the_migration_links_unlinks_and_relinks_what_is_approved(
 
 
 @pytest.mark.parametrize("job_emulator", ["data_migration"], indirect=True)
-def test_the_migration_goes_on_where_a_days_credits_ended(
+def test_the_migration_continues_after_a_days_credits_ran_out(
     bulklink: Command, job_emulator: Emulator
 ) -> None:
     command = bulklink.with_env(**job_emulator.env())
@@ -66,7 +66,7 @@ def test_the_migration_goes_on_where_a_days_credits_ended(
 
 
 @pytest.mark.parametrize("job_emulator", ["bulk_correction"], indirect=True)
-def test_the_correction_leaves_alone_what_somebody_changed_since_the_review(
+def test_the_correction_skips_emails_changed_since_the_review(
     bulklink: Command, job_emulator: Emulator
 ) -> None:
     command = bulklink.with_env(**job_emulator.env())
@@ -101,7 +101,7 @@ def test_the_load_run_is_made_by_the_command_in_its_comments(bulklink: Command) 
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_job_can_be_looked_at_without_a_connection(bulklink: Command, name: str) -> None:
+def test_a_shipped_job_can_be_planned_without_a_connection(bulklink: Command, name: str) -> None:
     result = bulklink("run", JOBS / f"{name}.toml", "--dry-run", "--json")
     assert result.code == 0, result
     assert result.object["rejected"] == 0
@@ -176,7 +176,7 @@ def test_a_wrong_op_or_mapping_is_named_with_its_line(
         ("concurrency = {a = 1}", "job.toml:3, key concurrency", "a"),
     ],
 )
-def test_a_job_file_that_cannot_be_read_says_where_in_our_own_words(
+def test_an_unreadable_job_file_is_reported_with_its_line(
     bulklink: Command, line: str, where: str, says: str
 ) -> None:
     (bulklink.folder / "job.toml").write_text(f'op = "link"\nmapping = "m.csv"\n{line}\n', "utf-8")

@@ -1,4 +1,4 @@
-"""What Zoho may answer: each message gets a true status, and the run ends as promised."""
+"""For every answer of Zoho, each message gets a true status and the run ends as documented."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.e2e.world import Contact, World
 
 
 def reply_from(number: int, kind: str, reply: Reply) -> Script:
-    """Answer so from the nth request of a kind on."""
+    """Return a script that sends a reply from the nth request of a kind on."""
 
     async def script(request: ReceivedRequest) -> Reply | None:
         return reply if request.kind == kind and request.number >= number else None
@@ -207,7 +207,7 @@ BAD = 1
 
 @dataclass(frozen=True)
 class TroubledRun:
-    """One run in which each contact's first call got an answer of its own kind of trouble."""
+    """A run in which each contact's first call gets another kind of faulty answer."""
 
     run: AuditedRun
     standin: StandIn
@@ -230,7 +230,7 @@ class TroubledRun:
 
 @pytest.fixture(scope="module")
 def troubled_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TroubledRun]:
-    """Run all troubles side by side: settling each by a read takes two seconds."""
+    """Run all faults concurrently, because settling each by a read takes two seconds."""
     world = World()
     unclear = {f"{name}-{how}": world.add(free=4) for name in SHAPES for how in ("applied", "lost")}
     late = {f"link-{name}": world.add(free=3) for name in TROUBLE}
@@ -273,7 +273,7 @@ def troubled_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TroubledR
 
 @pytest.mark.parametrize("how", ["applied", "lost"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_an_answer_that_does_not_tell_is_never_guessed_at(
+def test_an_inconclusive_answer_is_settled_by_a_read(
     troubled_run: TroubledRun, shape: str, how: str
 ) -> None:
     troubled_run.check_statuses(f"{shape}-{how}")
@@ -285,9 +285,7 @@ def test_an_answer_that_does_not_tell_is_never_guessed_at(
 
 @pytest.mark.parametrize("trouble", TROUBLE)
 @pytest.mark.parametrize("op", ["link", "unlink"])
-def test_trouble_on_zohos_side_is_tried_again(
-    troubled_run: TroubledRun, op: str, trouble: str
-) -> None:
+def test_server_errors_are_retried(troubled_run: TroubledRun, op: str, trouble: str) -> None:
     name = f"{op}-{trouble}"
     troubled_run.check_statuses(name)
     assert [line["status"] for line in troubled_run.results(name)] == ["done"] * 3
@@ -296,7 +294,7 @@ def test_trouble_on_zohos_side_is_tried_again(
     assert len([call for call in troubled_run.standin.requests_of(op) if call.contact == here]) == 2
 
 
-def test_answers_that_are_no_clean_success_are_kept(troubled_run: TroubledRun) -> None:
+def test_answers_that_are_not_a_clean_success_are_stored(troubled_run: TroubledRun) -> None:
     kept = (troubled_run.run.folder / "answers.jsonl").read_text("utf-8").splitlines()
     assert len(kept) >= len(troubled_run.contacts)
     assert all(isinstance(json.loads(line), dict) for line in kept)
@@ -327,7 +325,7 @@ def test_a_multi_status_answer_names_its_messages(
     assert_crm_matches(run, world.links(), standin.links())
 
 
-def test_a_whole_call_refused_is_halved_until_the_bad_email_stands_alone(
+def test_a_refused_call_is_halved_until_the_bad_email_is_isolated(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=8)
@@ -355,7 +353,7 @@ def test_a_whole_call_refused_is_halved_until_the_bad_email_stands_alone(
         ("MANDATORY_NOT_FOUND", ("--no-names",), "without --no-names"),
     ],
 )
-def test_a_name_that_is_refused_or_wanted_is_named_with_its_cure_everywhere(
+def test_a_refused_or_missing_name_has_its_advice_in_every_output(
     bulklink: Command,
     standin: StandIn,
     world: World,

@@ -1,4 +1,4 @@
-"""`--log FILE`: a line for each request, and nothing in it that is secret."""
+"""`--log FILE`: one line per request, without secrets."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_log_holds_no_token_name_query_or_body(
     assert "DELETE" in text
 
 
-def test_a_request_without_an_answer_is_a_line_that_says_why(bulklink: Command) -> None:
+def test_a_request_without_an_answer_is_logged_with_the_reason(bulklink: Command) -> None:
     url = "http://127.0.0.1:9"
     env = {"BULKLINK_API_URL": url, "BULKLINK_ACCESS_TOKEN": TOKEN}
     contact = World().add(free=1)
@@ -88,7 +88,7 @@ def test_a_request_without_an_answer_is_a_line_that_says_why(bulklink: Command) 
     }
 
 
-def test_the_log_is_added_to_and_a_job_file_can_name_it(
+def test_the_log_is_appended_to_and_can_be_set_in_a_job_file(
     connected_command: Command, contact: Contact
 ) -> None:
     write_mapping(connected_command.folder / "m.csv", rows(contact.free[:1], contact.a))
@@ -131,7 +131,7 @@ def test_a_log_that_cannot_be_written_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_disk_that_is_full_ends_the_log_and_not_the_run(
+def test_a_full_disk_ends_the_log_but_not_the_run(
     connected_command: Command, contact: Contact
 ) -> None:
     write_mapping(connected_command.folder / "m.csv", rows(contact.free[:2], contact.a))

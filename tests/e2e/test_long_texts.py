@@ -1,4 +1,4 @@
-"""Texts of the CRM that are longer than Zoho's: none is kept whole, none is sent cut."""
+"""Texts of the CRM beyond Zoho's limits are truncated when stored and never sent truncated."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def total_size(command: Command) -> int:
 @pytest.mark.parametrize(
     ("name", "owner_name"), [(LONG, "Pat"), ("A deal", LONG), (LONGEST + "n", "Pat")]
 )
-def test_a_name_that_no_link_can_hold_refuses_its_row_with_one_warning(
+def test_a_name_too_long_for_a_link_rejects_its_row_with_one_warning(
     bulklink: Command, standin: StandIn, world: World, name: str, owner_name: str
 ) -> None:
     contact = world.add(free=3)
@@ -68,7 +68,7 @@ def test_a_name_of_255_characters_is_sent_whole(
     assert request.body["Emails"][0]["linked_record"]["name"] == LONGEST
 
 
-def test_a_long_name_of_the_deal_before_is_recorded_as_unknown(
+def test_an_overlong_name_of_the_previous_deal_is_recorded_as_unknown(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(linked=2)

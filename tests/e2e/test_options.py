@@ -1,4 +1,4 @@
-"""Options, environment and job file: each says the same, the nearer one wins."""
+"""Options, environment and job file are equivalent, in this order of precedence."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_json_in_the_environment_asks_for_json_under_every_command(bulklink: Com
     assert command("status").object == {"runs": []}
 
 
-def test_a_dry_run_sends_nothing_and_says_what_a_plan_says(
+def test_a_dry_run_sends_nothing_and_shows_the_plan(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=3)
@@ -92,7 +92,7 @@ def test_a_dry_run_sends_nothing_and_says_what_a_plan_says(
     assert not (bulklink.folder / "runs").exists()
 
 
-def test_a_run_folder_is_named_by_time_op_and_chance_below_runs_dir(
+def test_a_run_folder_is_named_by_time_op_and_a_random_tag(
     connected_command: Command, contact: Contact
 ) -> None:
     write_mapping(connected_command.folder / "m.csv", rows(contact.free[:1], contact.a))
@@ -122,7 +122,7 @@ def test_an_empty_folder_can_be_the_run_folder_and_a_used_one_cannot(
     assert run.text() == kept
 
 
-def test_a_loopback_address_needs_no_yes_whatever_the_orgs_type(
+def test_a_loopback_address_needs_no_confirmation_for_any_org(
     bulklink: Command, world: World, standin: StandIn
 ) -> None:
     contact = world.add(free=1)
@@ -160,7 +160,7 @@ def test_calls_in_flight_stay_below_concurrency(
     assert standin.most_in_flight == 3
 
 
-def test_the_rate_is_held(bulklink: Command, standin: StandIn, world: World) -> None:
+def test_the_rate_limit_is_observed(bulklink: Command, standin: StandIn, world: World) -> None:
     many = [world.add(free=1) for _ in range(16)]
     write_mapping(bulklink.folder / "m.csv", [row(one.free[0], one.a) for one in many])
     result = bulklink.with_env(**standin.env())("link", "m.csv", "--json", "--rate", "10")
@@ -184,7 +184,7 @@ def test_a_mapping_on_standard_input_has_the_given_format(bulklink: Command, nam
 
 
 @pytest.mark.parametrize("named", [(), ("--format", "csv"), ("--format", "jsonl")], ids=repr)
-def test_standard_input_is_told_by_its_first_bytes(
+def test_the_format_of_standard_input_is_detected_from_its_first_bytes(
     bulklink: Command, named: tuple[str, ...]
 ) -> None:
     contact = World().add(free=2)
@@ -199,7 +199,7 @@ def test_standard_input_is_told_by_its_first_bytes(
 ODD_TEXT = "Emails\nof March\ncontact_id;owner_id;message_id;deal_id;Note\n1;2;m;3;'a \\'b\\'; c'\n"
 
 
-def test_how_a_csv_file_is_quoted_and_what_is_above_it_are_options(bulklink: Command) -> None:
+def test_csv_quoting_and_skipped_lines_are_options(bulklink: Command) -> None:
     (bulklink.folder / "m.csv").write_text(ODD_TEXT)
     options = ("--skip-lines", "2", "--quote", "'", "--escape", "\\")
     result = bulklink("plan", "m.csv", "--op", "link", *options, "--json")
@@ -208,7 +208,7 @@ def test_how_a_csv_file_is_quoted_and_what_is_above_it_are_options(bulklink: Com
     assert (result.code, result.object["error"]["where"]) == (2, "--quote")
 
 
-def test_how_a_csv_file_is_read_can_stand_in_a_job_file(bulklink: Command) -> None:
+def test_csv_options_can_be_set_in_a_job_file(bulklink: Command) -> None:
     (bulklink.folder / "m.csv").write_text(ODD_TEXT)
     job = "op = 'link'\nmapping = 'm.csv'\nskip_lines = 2\nquote = \"'\"\nescape = '\\'\n"
     (bulklink.folder / "job.toml").write_text(job)
@@ -219,7 +219,7 @@ def test_how_a_csv_file_is_read_can_stand_in_a_job_file(bulklink: Command) -> No
     assert (result.code, result.object["error"]["code"]) == (2, "config"), result
 
 
-def test_a_command_that_a_message_gives_for_lines_above_the_headers_works(
+def test_the_suggested_command_for_lines_above_the_headers_works(
     bulklink: Command,
 ) -> None:
     (bulklink.folder / "m.csv").write_text(
@@ -244,20 +244,20 @@ def test_rows_are_numbered_over_all_files(connected_command: Command, contact: C
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1"])
-def test_the_emulator_serves_loopback_alone(bulklink: Command, address: str) -> None:
+def test_the_emulator_serves_only_loopback_addresses(bulklink: Command, address: str) -> None:
     result = bulklink.run_in_subprocess("emulator", "--host", address, timeout=10)
     assert result.code == 2
     assert "loopback" in result.err
 
 
-def test_the_emulator_names_the_world_that_it_cannot_read(bulklink: Command) -> None:
+def test_the_emulator_names_an_unreadable_world(bulklink: Command) -> None:
     (bulklink.folder / "world.json").write_text("{", "utf-8")
     result = bulklink.run_in_subprocess("emulator", "--world", "world.json", timeout=10)
     assert result.code == 2
     assert "world.json" in result.err
 
 
-def test_a_quiet_run_says_its_summary_alone(connected_command: Command, contact: Contact) -> None:
+def test_a_quiet_run_shows_only_its_summary(connected_command: Command, contact: Contact) -> None:
     write_mapping(connected_command.folder / "m.csv", rows(contact.free[:2], contact.a))
     result = connected_command("link", "m.csv", "-q")
     assert result.code == 0
@@ -265,9 +265,7 @@ def test_a_quiet_run_says_its_summary_alone(connected_command: Command, contact:
     assert not result.err.strip()
 
 
-def test_the_readers_end_of_standard_output_may_close_early(
-    connected_command: Command, contact: Contact
-) -> None:
+def test_standard_output_may_be_closed_early(connected_command: Command, contact: Contact) -> None:
     write_mapping(connected_command.folder / "m.csv", rows(contact.free[:2], contact.a))
     with ensure_terminated(
         connected_command.start("link", "m.csv", "--run-dir", "here")

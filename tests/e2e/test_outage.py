@@ -1,4 +1,4 @@
-"""A CRM that stops answering: the run waits, then stops with its rows pending, and is resumed."""
+"""If the CRM stops answering, the run waits, then stops with pending rows and can be resumed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.e2e.servers import ReceivedRequest, Reply, StandIn
 from tests.e2e.world import World
 
 
-def test_a_run_waits_for_the_time_of_its_option_and_a_resume_keeps_that(
+def test_a_run_waits_as_long_as_its_option_and_a_resume_keeps_it(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     ends: list[bool] = []

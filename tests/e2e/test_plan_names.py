@@ -1,4 +1,4 @@
-"""`plan --look-up-names`: names are part of the plan that is approved, and of its page."""
+"""`plan --look-up-names`: names become part of the approved plan and its page."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def planned(folder: Path) -> list[tuple[str, ...]]:
 
 
 def kinds(standin: StandIn) -> list[str]:
-    """Return what the API was asked for, but for tokens."""
+    """Return the kinds of requests, except for tokens."""
     return [request.kind for request in standin.requests if request.kind != "token"]
 
 
 def is_left_empty(run_dir: Path) -> bool:
-    """Return whether a folder is as it may be given as run folder again."""
+    """Return whether a folder can be used as a run folder again."""
     return not run_dir.exists() or not any(run_dir.iterdir())
 
 
@@ -57,7 +57,7 @@ async def in_its_org(seen: ReceivedRequest) -> Reply | None:
     return None
 
 
-def test_the_names_are_part_of_the_plan_and_the_run_looks_none_up(
+def test_looked_up_names_are_part_of_the_plan_and_not_looked_up_again(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=3, other_owner=1)
@@ -86,7 +86,7 @@ def test_the_names_are_part_of_the_plan_and_the_run_looks_none_up(
     assert command("status", "here", "--check").code == 0
 
 
-def test_the_digest_is_that_of_a_mapping_with_these_names(
+def test_the_digest_equals_that_of_a_mapping_with_these_names(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=2)
@@ -111,7 +111,7 @@ def test_the_digest_is_that_of_a_mapping_with_these_names(
     [PLAN, ("link", "m.csv", "--dry-run")],
     ids=["plan", "dry-run"],
 )
-def test_a_plan_opens_no_connection_unless_names_are_asked_for(
+def test_a_plan_opens_no_connection_unless_names_are_requested(
     bulklink: Command, standin: StandIn, world: World, arguments: Sequence[str]
 ) -> None:
     contact = world.add(free=1)
@@ -123,7 +123,7 @@ def test_a_plan_opens_no_connection_unless_names_are_asked_for(
     assert sorted(kinds(standin)) == sorted(LOOK_UPS)
 
 
-def test_no_connection_is_opened_where_no_name_is_missing_or_rows_are_refused(
+def test_no_connection_is_opened_without_missing_names_or_with_refused_rows(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=2)
@@ -187,7 +187,7 @@ def test_rows_that_name_an_unknown_record_are_refused_as_by_a_run(
     assert [line["bulklink_code"] for line in exported].count(code) == refused
 
 
-def test_a_plan_with_names_is_for_the_org_that_they_are_of(
+def test_a_plan_with_names_is_only_sent_to_their_org(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=1)
@@ -238,7 +238,7 @@ def test_a_wrong_token_makes_no_plan(
     result = bulklink.with_env(**standin.env())(*NAMED, *run_dir, "--json", *QUICK)
     assert result.code == 3, result
     assert result.error["advice"]
-    assert "answers.jsonl" not in result.error["advice"], "there is no folder to look into"
+    assert "answers.jsonl" not in result.error["advice"], "there is no folder to inspect"
     assert is_left_empty(bulklink.folder / "here")
 
 
@@ -254,7 +254,7 @@ def test_a_closed_port_makes_no_plan(bulklink: Command, standin: StandIn, world:
     assert command(*PLAN).code == 0
 
 
-def test_the_look_ups_keep_to_the_credits(
+def test_the_look_ups_stay_within_the_credits(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=1)
@@ -295,7 +295,7 @@ def test_a_job_without_names_has_none_to_look_up(
     assert not standin.requests
 
 
-def test_a_job_file_has_the_options_and_is_sent_all_the_same(
+def test_a_job_file_with_plan_options_can_be_sent(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=1, linked=2)
@@ -313,7 +313,7 @@ def test_a_job_file_has_the_options_and_is_sent_all_the_same(
 
 
 @pytest.mark.parametrize("option", [("--look-up-names",), ("--compare-with", "f.csv")])
-def test_what_a_plan_shows_is_not_asked_of_a_command_that_sends(
+def test_plan_options_are_refused_by_commands_that_send(
     bulklink: Command, standin: StandIn, world: World, option: Sequence[str]
 ) -> None:
     contact = world.add(free=1)
@@ -324,7 +324,7 @@ def test_what_a_plan_shows_is_not_asked_of_a_command_that_sends(
     assert not standin.requests
 
 
-def test_the_page_shows_the_names_harmless_and_counts_only_hides_them(
+def test_the_page_escapes_names_and_counts_only_hides_them(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(linked=3, free=1)
@@ -357,9 +357,9 @@ def test_the_page_shows_the_names_harmless_and_counts_only_hides_them(
     assert "De&lt;script&gt;al\\x1b[31m" in page
     assert "De<script>" not in page
     assert "Deal A of contact 1" in page
-    assert "From which deal to which" in page
+    assert "Moves between deals" in page
     assert command("report", "here", "--counts-only", "-o", "counts.html").code == 0
     counts = (bulklink.folder / "counts.html").read_text("utf-8")
     for marker in ("Ow&lt;", "De&lt;", "Deal A of", contact.a, contact.b, PAT, "Stand-in"):
         assert marker not in counts, marker
-    assert "From which deal to which" in counts
+    assert "Moves between deals" in counts

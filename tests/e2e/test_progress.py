@@ -1,4 +1,4 @@
-"""What a person sees of a run while it goes on, at terminals of 60 and of 200 columns."""
+"""The live view of a run at terminals of 60 and 200 columns."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def run(
 
 
 def drawn_parts(run: WatchedCommand) -> list[list[str]]:
-    """Return what was drawn in each picture of the run: from the line with the bar on."""
+    """Return the drawn lines in each screen of the run, from the line with the bar on."""
     return [
         picture[index:]
         for picture in run.screens
@@ -64,7 +64,7 @@ def drawn_parts(run: WatchedCommand) -> list[list[str]]:
     ]
 
 
-def test_the_line_with_the_bar_is_whole_in_every_picture(run: WatchedCommand) -> None:
+def test_the_line_with_the_bar_is_complete_in_every_screen(run: WatchedCommand) -> None:
     heads = [view[0] for view in drawn_parts(run)]
     assert len(heads) > 3
     found = [HEAD.fullmatch(head) for head in heads]
@@ -76,7 +76,7 @@ def test_the_line_with_the_bar_is_whole_in_every_picture(run: WatchedCommand) ->
     assert not found[0] or not found[0][4], "and not before"
 
 
-def test_it_is_no_more_than_a_few_lines_each_whole(run: WatchedCommand) -> None:
+def test_the_view_has_few_complete_lines(run: WatchedCommand) -> None:
     whole = (
         HEAD,
         re.compile(r"([\d.]+ emails/s · )?\d+ of \d+ (calls )?in flight · \d+ credits? spent"),
@@ -94,7 +94,7 @@ def test_it_is_no_more_than_a_few_lines_each_whole(run: WatchedCommand) -> None:
     assert "Limited by" in text
 
 
-def test_a_warning_stands_above_it_whole_and_once(run: WatchedCommand) -> None:
+def test_a_warning_appears_once_above_the_view(run: WatchedCommand) -> None:
     screen = "".join(line.ljust(run.columns) for line in run.last)
     text = " ".join(screen.split())
     warning = "warning: 12 rows link an email to a deal of another contact (row 1, 2, 3"
@@ -103,7 +103,7 @@ def test_a_warning_stands_above_it_whole_and_once(run: WatchedCommand) -> None:
     assert warning in text.replace("( ", "(")
 
 
-def test_nothing_of_it_is_left_when_the_run_is_over(run: WatchedCommand) -> None:
+def test_the_view_disappears_after_the_run(run: WatchedCommand) -> None:
     text = "\n".join(run.last)
     assert "━" not in text
     assert "in flight ·" not in text
@@ -111,7 +111,7 @@ def test_nothing_of_it_is_left_when_the_run_is_over(run: WatchedCommand) -> None
     assert run.raw.count(b"\x1b[?25l") == run.raw.count(b"\x1b[?25h") == 1, "the cursor is back"
 
 
-def test_there_are_colours_unless_they_are_not_wanted(
+def test_colours_are_used_unless_disabled(
     watched_commands: dict[int, WatchedCommand],
 ) -> None:
     colour = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-79]|9[0-7])(?:;\d+)*m")

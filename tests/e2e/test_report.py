@@ -1,4 +1,4 @@
-"""`bulklink report`: the page of a run, of its undo, and of a run that was forgotten."""
+"""`bulklink report`: the pages of a run, its copy, its undo and a forgotten run."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_run_its_copy_and_its_undo_have_a_page(
     connected_command("undo", "moved run", "--run-dir", "back")
     assert connected_command("report", "back", "-o", "back.html").code == 0
     text = (connected_command.folder / "back.html").read_text("utf-8")
-    assert "Takes back" in text
+    assert "Undo of" in text
     assert "moved run" in text
 
     connected_command("forget", "moved run")
@@ -69,12 +69,10 @@ def test_a_run_its_copy_and_its_undo_have_a_page(
     text = (connected_command.folder / "moved run" / "report.html").read_text("utf-8")
     assert "Harbour deal" not in text
     assert contact.free[0].contact in text
-    assert "Columns and names were dropped" in text
+    assert "Columns and names were removed" in text
 
 
-def test_a_planned_run_has_the_page_that_a_customer_approves(
-    bulklink: Command, contact: Contact
-) -> None:
+def test_a_planned_run_has_a_page_for_approval(bulklink: Command, contact: Contact) -> None:
     write_mapping(bulklink.folder / "m.csv", [row(contact.free[0], contact.a)])
     planned = bulklink("plan", "--op", "link", "m.csv", "--run-dir", "run", "--json").object
     assert bulklink("report", "run").code == 0

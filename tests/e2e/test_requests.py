@@ -1,4 +1,4 @@
-"""What reaches the server: the documented requests, and no more of them than needed."""
+"""The server receives only documented requests, and no more than needed."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_emails_of_several_deals_share_a_link_call(
     assert_crm_matches(run, world.links(), standin.links())
 
 
-def test_relink_packs_its_halves_apart_and_unlinks_before_it_links(
+def test_relink_batches_its_halves_separately_and_unlinks_first(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=15, linked=25)
@@ -140,7 +140,7 @@ def test_relink_packs_its_halves_apart_and_unlinks_before_it_links(
     assert_crm_matches(run, world.links(), standin.links())
 
 
-def test_batch_size_is_the_most_that_a_call_carries(
+def test_batch_size_limits_the_emails_of_a_call(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=11)
@@ -190,7 +190,7 @@ def test_a_single_unlink_names_its_owner_in_the_query(
     assert_crm_matches(run, world.links(), standin.links())
 
 
-def test_no_names_sends_ids_alone_and_a_known_module_is_not_looked_up(
+def test_no_names_sends_only_ids_and_a_known_module_is_not_looked_up(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=1)
@@ -287,7 +287,7 @@ def test_an_unknown_deal_or_owner_is_rejected_under_skip(
     assert_crm_matches(run, world.links(), standin.links())
 
 
-def test_a_run_goes_on_where_the_org_cannot_be_read(
+def test_a_run_continues_if_the_org_cannot_be_read(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=2)

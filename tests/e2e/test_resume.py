@@ -1,4 +1,4 @@
-"""Going on with a run: after a kill, a full disk or a refusal, here or on another machine."""
+"""Resuming a run after a kill, a full disk or a refusal, here or on another machine."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ QUICK = ("--settle-after", "0", "--rate", "off")
 def run_held_in_flight(
     bulklink: Command, standin: StandIn, world: World, op: str, kind: str, contacts: int = 20
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a run and yield it once calls of a kind are held in flight; afterwards none is."""
+    """Start a run and yield it while calls of a kind are held in flight."""
     world_contacts = [world.add(free=20, linked=5) for _ in range(contacts)]
     standin.script = hold_calls(standin, kind, after=HELD)
     mapping_rows = [line for contact in world_contacts for line in rows(contact.emails, contact.b)]
@@ -59,7 +59,7 @@ def run_held_in_flight(
 
 
 @pytest.mark.parametrize(("op", "kind"), [("link", "link"), ("relink", "link")])
-def test_after_a_kill_a_resume_ends_the_run_and_sends_nothing_that_was_done(
+def test_a_resume_after_a_kill_finishes_without_sending_finished_emails(
     bulklink: Command, standin: StandIn, world: World, op: str, kind: str
 ) -> None:
     with run_held_in_flight(bulklink, standin, world, op, kind) as process:
@@ -84,7 +84,7 @@ def _whole_lines(folder: Path) -> list[bytes]:
     return [line for line in content.splitlines(True) if line.endswith(b"\n")]
 
 
-def test_a_torn_last_line_is_cut_off_and_kept(
+def test_a_torn_last_line_is_moved_to_its_own_file(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     with run_held_in_flight(bulklink, standin, world, "link", "link", contacts=10) as process:
@@ -95,11 +95,11 @@ def test_a_torn_last_line_is_cut_off_and_kept(
     result = bulklink.with_env(**standin.env())("resume", "here", "--json", *QUICK)
     audit_run(result, bulklink.folder, 250)
     torn = (bulklink.folder / "here" / "ledger.torn").read_bytes()
-    # The kill can have torn a line of its own, to which this one was added.
+    # The kill may have torn a line itself, to which this line was added.
     assert torn.endswith(b'{"event":"result","ts":"20\n')
 
 
-def test_a_run_that_is_driven_is_locked(bulklink: Command, standin: StandIn, world: World) -> None:
+def test_a_running_run_is_locked(bulklink: Command, standin: StandIn, world: World) -> None:
     with run_held_in_flight(bulklink, standin, world, "link", "link", contacts=10):
         for command in ("resume", "retry"):
             result = bulklink.with_env(**standin.env()).run_in_subprocess(
@@ -138,7 +138,7 @@ def _run_to_end(
 
 
 @pytest.mark.parametrize("code", [0, 1])
-def test_a_finished_run_is_left_as_it_is_and_ends_by_its_counts(
+def test_a_finished_run_is_left_unchanged_and_exits_by_its_counts(
     bulklink: Command, standin: StandIn, world: World, code: int
 ) -> None:
     contact = world.add(free=3)
@@ -152,7 +152,7 @@ def test_a_finished_run_is_left_as_it_is_and_ends_by_its_counts(
 
 
 def _refuse_message(message: str, times: int) -> Script:
-    """Return a script that refuses one email by name so many times."""
+    """Return a script that refuses one email n times."""
     times_left = [times]
 
     async def refuse(request: ReceivedRequest) -> Reply | None:
@@ -164,7 +164,7 @@ def _refuse_message(message: str, times: int) -> Script:
     return refuse
 
 
-def test_retry_sends_what_failed_again_in_the_same_folder(
+def test_retry_sends_failed_emails_again_in_the_same_folder(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=3)
@@ -191,7 +191,7 @@ def test_retry_sends_what_failed_again_in_the_same_folder(
     ids=lambda options: options[0],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["resume", "retry"])
-def test_what_would_change_the_plan_is_refused(
+def test_options_that_would_change_the_plan_are_refused(
     bulklink: Command, command: str, options: tuple[str, ...]
 ) -> None:
     result = bulklink(command, "here", *options, "--json")
@@ -200,7 +200,7 @@ def test_what_would_change_the_plan_is_refused(
     assert options[0] in result.error["message"]
 
 
-def test_a_refused_run_cannot_go_on(bulklink: Command, standin: StandIn, world: World) -> None:
+def test_a_refused_run_cannot_be_resumed(bulklink: Command, standin: StandIn, world: World) -> None:
     contact = world.add(free=1)
     write_mapping(bulklink.folder / "m.csv", rows(contact.free, "abc"))
     command = bulklink.with_env(**standin.env())
@@ -241,7 +241,7 @@ def test_another_org_is_refused_and_both_are_named(
     assert "www.zohoapis.eu" in result.error["message"]
 
 
-def test_a_copied_run_folder_goes_on_elsewhere(
+def test_a_copied_run_folder_can_be_resumed_elsewhere(
     bulklink: Command, standin: StandIn, world: World, tmp_path: Path
 ) -> None:
     with run_held_in_flight(bulklink, standin, world, "relink", "link", contacts=6) as process:
@@ -259,7 +259,7 @@ def test_a_copied_run_folder_goes_on_elsewhere(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
-def test_a_full_disk_stops_the_run_and_a_resume_settles_what_was_in_flight(
+def test_a_full_disk_stops_the_run_and_a_resume_settles_calls_in_flight(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     many = [world.add(free=20) for _ in range(40)]
@@ -285,7 +285,7 @@ def test_a_full_disk_stops_the_run_and_a_resume_settles_what_was_in_flight(
     assert_crm_matches(run, world.links(), standin.links())
 
 
-def test_without_reading_back_what_is_in_doubt_stays_so(
+def test_without_reading_back_emails_stay_in_doubt(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(linked=3)
@@ -308,7 +308,7 @@ def test_without_reading_back_what_is_in_doubt_stays_so(
     assert set(standin.links().values()) == {None}
 
 
-def test_what_could_not_be_put_back_is_named_first_and_in_red(
+def test_emails_not_put_back_are_named_first_in_red(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(linked=2)
@@ -350,7 +350,7 @@ def test_a_refused_refresh_token_stops_a_resume(
     assert "invalid_code" in result.err
 
 
-def test_a_token_is_kept_between_runs_for_its_user_alone(
+def test_a_token_is_stored_between_runs_readable_only_by_its_user(
     connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     before = _tokens(emulator)
@@ -364,7 +364,7 @@ def test_a_token_is_kept_between_runs_for_its_user_alone(
     assert (mode(kept), mode(kept.parent)) == (0o600, 0o700)
 
 
-def test_two_processes_started_together_ask_for_one_token(
+def test_two_concurrent_processes_request_one_token(
     connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     before = _tokens(emulator)
@@ -378,5 +378,5 @@ def test_two_processes_started_together_ask_for_one_token(
 
 
 def _tokens(emulator: Emulator) -> int:
-    """Return how often the emulator was asked for a token."""
+    """Return the number of token requests to the emulator."""
     return int(emulator.state()["calls"].get("token", 0))

@@ -1,4 +1,4 @@
-"""The run folder: private, complete, readable by other programs; and it holds no secret."""
+"""The run folder is private, complete, readable by other programs and free of secrets."""
 
 from __future__ import annotations
 
@@ -63,9 +63,7 @@ def test_the_plan_holds_every_valid_row_with_the_users_own_columns(
     assert "refused" in rejects
 
 
-def test_rejects_that_are_mended_are_a_mapping_again(
-    connected_command: Command, contact: Contact
-) -> None:
+def test_fixed_rejects_are_a_mapping(connected_command: Command, contact: Contact) -> None:
     given = [row(contact.free[0], contact.a), row(contact.free[1], "x", Note="a,b")]
     write_mapping(connected_command.folder / "m.csv", given)
     first = audit_run(
@@ -179,7 +177,7 @@ def test_no_secret_is_in_any_file_or_output(
 
 
 @pytest.mark.parametrize("secret", ["demo", SECRET], ids=["short", "long"])
-def test_a_name_that_holds_a_secret_is_sent_and_recorded_as_it_is(
+def test_a_name_that_contains_a_secret_is_sent_and_recorded_unchanged(
     bulklink: Command, standin: StandIn, world: World, secret: str
 ) -> None:
     contact = world.add(linked=1)

@@ -1,4 +1,4 @@
-"""The main job: a mapping goes in, the emails are on their deals, the ledger says so."""
+"""Sending a mapping puts its emails on their deals and records this in the ledger."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_link_puts_every_email_on_its_deal(
     assert_crm_matches(run, before, emulator.links())
 
 
-def test_link_says_to_a_person_what_it_did(connected_command: Command, contact: Contact) -> None:
+def test_link_shows_a_summary(connected_command: Command, contact: Contact) -> None:
     mapping = write_mapping(
         connected_command.folder / "mapping.csv", rows(contact.free[:7], contact.a)
     )
@@ -67,7 +67,7 @@ def test_unlink_takes_every_email_off_its_deal(
     assert_crm_matches(run, before, emulator.links())
 
 
-def test_relink_moves_what_is_elsewhere_and_leaves_what_is_right(
+def test_relink_moves_only_emails_on_another_deal(
     connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     moved, right, fresh = contact.linked[:21], contact.linked[21:23], contact.free[:3]
@@ -129,7 +129,7 @@ def test_a_snapshot_of_an_email_on_no_deal_is_null(
     assert run.counts == {"done": 1}
 
 
-def test_a_mixed_mapping_does_each_row_as_its_op_says_and_shares_calls(
+def test_a_mixed_mapping_applies_the_op_of_each_row_in_shared_calls(
     connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     given = [
@@ -150,7 +150,7 @@ def test_a_mixed_mapping_does_each_row_as_its_op_says_and_shares_calls(
     assert_crm_matches(run, before, emulator.links())
 
 
-def test_a_job_file_finds_its_mapping_beside_itself(
+def test_the_mapping_of_a_job_file_is_relative_to_it(
     connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     folder = connected_command.folder / "jobs"
@@ -243,7 +243,7 @@ def test_a_plan_with_refused_rows_ends_with_1_under_skip(
     assert (ended.object["rows"], ended.object["messages"], ended.object["rejected"]) == (3, 2, 1)
 
 
-def test_status_of_one_and_of_all_repeats_what_the_runs_showed(
+def test_status_repeats_the_summaries_of_the_runs(
     connected_command: Command, contact: Contact
 ) -> None:
     one = write_mapping(connected_command.folder / "one.csv", rows(contact.free[:2], contact.a))
@@ -263,7 +263,7 @@ def test_status_of_one_and_of_all_repeats_what_the_runs_showed(
     assert Path(second["run_dir"]).name in status.out
 
 
-def test_an_email_that_is_linked_already_is_unchanged_or_failed_elsewhere(
+def test_an_already_linked_email_is_unchanged_or_failed_on_another_deal(
     connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     there, elsewhere = contact.linked[:3], contact.linked[3:6]
@@ -297,7 +297,7 @@ def test_the_same_mapping_again_changes_nothing(
     assert emulator.links() == before
 
 
-def test_a_deal_that_the_contact_is_not_on_fails_that_email_alone(
+def test_a_deal_of_another_contact_fails_only_its_email(
     connected_command: Command, emulator: Emulator, contacts: list[Contact]
 ) -> None:
     mine, other, _ = contacts
@@ -334,7 +334,7 @@ def test_a_relink_whose_link_half_is_refused_is_put_back(
     assert_crm_matches(run, before, emulator.links())
 
 
-def test_demo_links_a_sample_and_says_where_the_ledger_is(bulklink: Command) -> None:
+def test_demo_links_a_sample_and_names_the_ledger(bulklink: Command) -> None:
     ended = bulklink("demo")
     assert ended.code == 0, ended
     (ledger,) = bulklink.folder.glob("runs/*/ledger.jsonl")
@@ -367,7 +367,7 @@ def test_the_emulator_serves_tokens_and_its_state_in_the_promised_form(
     assert {"world", "calls", "most_in_flight", "answered_429"} <= set(emulator.state())
 
 
-def test_plain_csv_may_have_a_bom_crlf_spaced_headers_and_own_columns(
+def test_csv_may_have_a_bom_crlf_spaced_headers_and_own_columns(
     connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     given = rows(contact.free[:4], contact.a, Note="früh, „heute“")
@@ -381,7 +381,7 @@ def test_plain_csv_may_have_a_bom_crlf_spaced_headers_and_own_columns(
     assert_crm_matches(run, before, emulator.links())
 
 
-def test_a_run_whose_readers_went_away_is_finished_all_the_same(
+def test_a_run_finishes_after_its_output_was_closed(
     connected_command: Command, contact: Contact
 ) -> None:
     mapping = write_mapping(

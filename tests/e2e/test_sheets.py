@@ -1,4 +1,4 @@
-"""Workbooks on the command line, in job files and for a fetch: which sheet, and hidden rows."""
+"""Workbooks on the command line, in job files and for a fetch: sheet and hidden rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def folder(bulklink: Command) -> Command:
     return bulklink
 
 
-def test_the_errors_name_the_options_that_cure_them(folder: Command) -> None:
+def test_the_errors_name_the_options_that_fix_them(folder: Command) -> None:
     first = folder("plan", "--op", "link", "m.xlsx")
     assert (first.code, "--sheet 'To link'" in first.err) == (2, True)
     second = folder("plan", "--op", "link", "m.xlsx", "--sheet", "To link")
@@ -69,6 +69,6 @@ def test_contacts_are_fetched_from_a_sheet(folder: Command, standin: StandIn, wo
     assert (result.code, result.object["contacts"]) == (0, 1), result
 
 
-def test_a_program_names_a_sheet_by_its_number_too() -> None:
+def test_a_job_accepts_a_sheet_number() -> None:
     job = Job(mappings=("m.xlsx",), sheet=2, hidden_rows="skip")  # type: ignore[arg-type]
     assert (job.sheet, job.hidden_rows) == ("2", "skip")

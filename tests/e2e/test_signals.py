@@ -1,4 +1,4 @@
-"""Signals: calls in flight are finished and recorded, or the run stops at once."""
+"""Signals finish and record calls in flight, or stop the run immediately."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_calls_in_flight_are_finished_and_recorded(
     assert bulklink("status", "here", "--json").object == run.summary
 
 
-def test_a_terminal_that_is_closed_stops_the_run_in_good_order(
+def test_a_closed_terminal_stops_the_run_gracefully(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     standin.script = hold_calls(standin, "link")
@@ -101,7 +101,9 @@ def test_a_terminal_that_is_closed_stops_the_run_in_good_order(
     assert shown["counts"]["done"] == 20 * len(standin.requests_of("link"))
 
 
-def test_a_second_ctrl_c_stops_at_once(bulklink: Command, standin: StandIn, world: World) -> None:
+def test_a_second_ctrl_c_stops_immediately(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
     with run_held_in_flight(bulklink, standin, world, "--concurrency", str(HELD)) as process:
         started = time.monotonic()
         while process.poll() is None and time.monotonic() - started < 10:
@@ -118,7 +120,7 @@ def test_a_second_ctrl_c_stops_at_once(bulklink: Command, standin: StandIn, worl
     assert shown["rows"] == sum(shown["counts"].values()) == 1200
 
 
-def test_status_is_right_while_it_runs_and_after_it_was_killed(
+def test_status_is_correct_during_a_run_and_after_a_kill(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     with run_held_in_flight(bulklink, standin, world, "--concurrency", str(HELD)) as process:
@@ -140,7 +142,7 @@ def test_status_is_right_while_it_runs_and_after_it_was_killed(
     assert after.object["rows"] == sum(after.object["counts"].values()) == 1200
 
 
-def test_what_was_sent_is_on_disk_before_it_leaves(
+def test_a_call_is_on_disk_before_it_is_sent(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     with run_held_in_flight(bulklink, standin, world, "--concurrency", str(HELD)):
@@ -157,7 +159,7 @@ def test_what_was_sent_is_on_disk_before_it_leaves(
 
 @pytest.fixture(scope="module")
 def million_row_mapping(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a mapping of a million messages, shuffled, every tenth of them there twice."""
+    """Return a mapping of a million shuffled messages, every tenth of them duplicated."""
     path = tmp_path_factory.mktemp("million") / "m.csv"
     with path.open("w", encoding="utf-8") as file:
         file.write("contact_id,owner_id,message_id,deal_id\n")
@@ -187,7 +189,7 @@ def test_planning_stops_within_two_seconds_at_any_step_and_leaves_no_run_folder(
 
 
 def appeared(folder: Path, pattern: str) -> None:
-    """Wait until there is a file or folder of this name."""
+    """Wait until a file or folder of this name exists."""
     until = time.monotonic() + 40
     while not any(folder.glob(pattern)):
         assert time.monotonic() < until, pattern

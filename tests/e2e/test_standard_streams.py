@@ -36,13 +36,13 @@ def run_in_shell(command: Command, redirection: str, *arguments: str) -> Command
     )
     out, err = process.stdout.decode(), process.stderr.decode()
     assert "Traceback" not in out + err
-    assert "A mistake in bulklink" not in out + err
+    assert "Bug in bulklink" not in out + err
     return CommandResult(process.returncode, out, err)
 
 
 @pytest.fixture
 def sent(connected_command: Command, contact: Contact) -> Command:
-    """Return a command in whose folder a run was sent."""
+    """Return a command whose folder has a finished run."""
     write_mapping(connected_command.folder / "m.csv", rows(contact.free[:2], contact.a))
     assert connected_command("link", "m.csv", "--run-dir", "run").code == 0
     return connected_command
@@ -52,7 +52,7 @@ def sent(connected_command: Command, contact: Contact) -> Command:
 def test_a_run_is_sent_and_recorded_without_standard_streams(
     connected_command: Command, contact: Contact, closed: str
 ) -> None:
-    """The ledger is not opened in the place of a closed stream, so nothing is written into it."""
+    """The ledger is not opened on the descriptor of a closed stream."""
     write_mapping(connected_command.folder / "m.csv", rows(contact.free[:2], contact.a))
     arguments = ("link", "m.csv", "--run-dir", "run", "--yes")
     assert run_in_shell(connected_command, closed, *arguments).code == 0
@@ -70,7 +70,7 @@ def test_a_run_is_sent_and_recorded_without_standard_streams(
     ],
     ids=["succeeds", "reads", "fails"],
 )
-def test_a_command_ends_as_ever_without_standard_streams(
+def test_the_exit_code_is_the_same_without_standard_streams(
     sent: Command, arguments: tuple[str, ...], code: int, closed: str
 ) -> None:
     assert run_in_shell(sent, f"{closed} </dev/null" * (closed != "<&-"), *arguments).code == code
@@ -84,18 +84,20 @@ def test_rows_for_a_closed_standard_output_are_refused(sent: Command) -> None:
 @pytest.mark.parametrize(
     "arguments", [("status", "run"), ("export", "run", "-o", "-"), ("--help",)]
 )
-def test_a_full_standard_output_is_named(sent: Command, arguments: tuple[str, ...]) -> None:
+def test_a_full_standard_output_is_reported(sent: Command, arguments: tuple[str, ...]) -> None:
     result = run_in_shell(sent, "> /dev/full", *arguments)
     assert result.code in (2, 3)
     assert "standard output: Cannot write: No space left on device." in result.err
 
 
 @pytest.mark.parametrize("redirection", ["2> /dev/full", "| head -c 1", "| true"])
-def test_a_reader_that_goes_and_full_messages_do_no_harm(sent: Command, redirection: str) -> None:
+def test_a_closed_reader_and_a_full_standard_error_do_no_harm(
+    sent: Command, redirection: str
+) -> None:
     assert run_in_shell(sent, redirection, "export", "run", "-o", "-").code in (0, 141)
 
 
-def test_a_standard_input_that_cannot_be_read_is_named(sent: Command) -> None:
+def test_an_unreadable_standard_input_is_reported(sent: Command) -> None:
     result = run_in_shell(sent, "0> /dev/null", "plan", "--op", "link", "-", "--format", "csv")
     assert (result.code, result.err.splitlines()[0]) == (
         2,
@@ -105,7 +107,7 @@ def test_a_standard_input_that_cannot_be_read_is_named(sent: Command) -> None:
 
 @pytest.fixture(params=["utf-8", "ascii"])
 def in_locale(request: pytest.FixtureRequest, bulklink: Command) -> Command:
-    """Return the command beside mappings with such names, in a locale of UTF-8 or of ASCII."""
+    """Return the command next to mappings with such names, in a UTF-8 or ASCII locale."""
     for name in (b"caf\xc3\xa9", b"\xff[x]"):
         path = Path(bulklink.folder, os.fsdecode(name) + ".csv")
         path.write_text("contact_id,owner_id,message_id,deal_id\n1,2,ab,3\n")
@@ -136,7 +138,7 @@ def test_messages_show_the_bytes_of_a_name_in_any_locale(in_locale: Command) -> 
     ("line", "key"),
     [('run_dir = "a\\u0000b"', "run_dir"), ('mapping = ["a\\u0000.csv"]', "mapping")],
 )
-def test_a_job_file_with_a_name_that_no_file_can_have_is_refused(
+def test_an_invalid_file_name_in_a_job_file_is_refused(
     bulklink: Command, line: str, key: str
 ) -> None:
     job = ['op = "link"', line] + ['mapping = ["m.csv"]'] * (key != "mapping")
@@ -145,7 +147,7 @@ def test_a_job_file_with_a_name_that_no_file_can_have_is_refused(
     assert (error["code"], error["where"]) == ("config", f"job.toml:2, key {key}")
 
 
-def test_a_job_file_with_a_name_outside_the_locale_is_refused(bulklink: Command) -> None:
+def test_a_file_name_outside_the_locale_in_a_job_file_is_refused(bulklink: Command) -> None:
     (bulklink.folder / "job.toml").write_text('op = "link"\nmapping = ["\u0142.csv"]', "utf-8")
     result = run_in_shell(bulklink.with_env(**ASCII_LOCALE), "", "run", "job.toml", "--json")
     assert "LC_ALL=C.UTF-8" in result.error["advice"]

@@ -1,4 +1,4 @@
-"""The summary adds up by op and status, explains what failed, and ends with what to type next."""
+"""The summary adds up by op and status, explains failures, and suggests next commands."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def refuse_first_links(standin: StandIn) -> Script:
 
 
 def prepare_failing_run(bulklink: Command, standin: StandIn, world: World) -> Command:
-    """Write a mixed mapping of which eleven links are refused, and one row has no op."""
+    """Write a mixed mapping with eleven refused links and a row without an op."""
     contact = world.add(free=20, linked=5)
     standin.script = refuse_first_links(standin)
     mapping_rows = [
@@ -52,7 +52,7 @@ RUN = ("run", "m.csv", "--on-invalid", "skip", "--max-failures", "off", "--run-d
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """Yield the commands to type that a summary ends with."""
+    """Yield the suggested commands at the end of a summary."""
     for line in text.splitlines():
         if line.startswith("  bulklink "):
             yield shlex.split(line)[1:]
@@ -74,7 +74,7 @@ def test_a_mixed_run_adds_up_by_op_and_status(
 
 
 @pytest.mark.parametrize("refused", [0, 1])
-def test_a_run_that_stopped_adds_up_too(
+def test_a_stopped_run_adds_up_too(
     bulklink: Command, standin: StandIn, world: World, refused: int
 ) -> None:
     many = [world.add(free=20, linked=5) for _ in range(4)]
@@ -113,7 +113,7 @@ def test_the_five_commonest_failures_have_count_resolution_and_a_row(
 
 
 @pytest.mark.parametrize("columns", [60, 200])
-def test_no_line_is_wider_than_the_terminal_but_ids_and_commands(
+def test_lines_are_wrapped_to_the_terminal_except_ids_and_commands(
     bulklink: Command, standin: StandIn, world: World, columns: int
 ) -> None:
     plain = prepare_failing_run(bulklink, standin, world)(*RUN).out
@@ -131,7 +131,7 @@ def test_no_line_is_wider_than_the_terminal_but_ids_and_commands(
     ("many", "expected"),
     [(3, ["verify", "undo"]), (300, ["verify", "undo"])],
 )
-def test_after_a_clean_run_it_can_be_read_back_and_taken_back(
+def test_after_a_clean_run_verify_and_undo_are_suggested(
     bulklink: Command, standin: StandIn, world: World, many: int, expected: list[str]
 ) -> None:
     one = world.add(free=many)
@@ -146,7 +146,7 @@ def test_after_a_clean_run_it_can_be_read_back_and_taken_back(
         assert ended.code == 0, ended
 
 
-def test_what_failed_can_be_exported_and_sent_again(
+def test_after_failures_export_and_retry_are_suggested(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     documented = standin.script
@@ -163,7 +163,7 @@ def test_what_failed_can_be_exported_and_sent_again(
     assert "Failed or in doubt" not in last.out
 
 
-def test_a_planned_run_is_applied_and_a_stopped_one_resumed(
+def test_apply_is_suggested_for_a_planned_run_and_resume_for_a_stopped_one(
     connected_command: Command, contact: Contact
 ) -> None:
     write_mapping(connected_command.folder / "m.csv", rows(contact.free, contact.a))
@@ -177,7 +177,7 @@ def test_a_planned_run_is_applied_and_a_stopped_one_resumed(
     assert connected_command(*resume).code == 0
 
 
-def test_what_is_in_doubt_can_be_read_back(
+def test_verify_is_suggested_for_emails_in_doubt(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     one = world.add(linked=2)
@@ -202,7 +202,7 @@ def test_times_are_local_with_their_offset(connected_command: Command, contact: 
     assert re.search(f"^Started {moment}, ended {moment}$", result.out, re.MULTILINE), result
 
 
-def test_json_has_nothing_of_it(
+def test_json_has_no_summary_text(
     connected_command: Command, emulator: Emulator, contact: Contact
 ) -> None:
     write_mapping(connected_command.folder / "m.csv", rows(contact.free[:1], contact.a))

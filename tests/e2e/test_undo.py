@@ -1,4 +1,4 @@
-"""`bulklink undo`: every email that a run changed goes back, and no other."""
+"""`bulklink undo` restores every email that a run changed, and no other."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def mixed_rows(contact: Contact) -> list[Any]:
     ]
 
 
-def test_every_op_is_taken_back_and_the_undo_can_be_undone(
+def test_every_op_is_undone_and_the_undo_can_be_undone(
     scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=6, linked=8)
@@ -93,11 +93,11 @@ def test_the_undo_names_its_run_and_its_rows(
     assert [undo["run_dir"] for undo in undone["undone_by"]] == [str(back.folder)]
     assert sorted(back.plan("source_row")) == [("1",), ("2",), ("3",)]
     assert scripted_command("status", "back", "--check").code == 0
-    # The names are those of the snapshot: only the owner had to be looked up.
+    # The deal names come from the snapshot: only the owner had to be looked up.
     assert [seen.kind for seen in standin.requests_of("deals", "users")] == ["users"]
 
 
-def test_without_a_run_dir_the_folder_says_what_it_is(
+def test_without_a_run_dir_the_folder_name_contains_undo(
     scripted_command: Command, world: World
 ) -> None:
     run_mapping(scripted_command, "unlink", rows(world.add(linked=1).linked))
@@ -106,7 +106,7 @@ def test_without_a_run_dir_the_folder_says_what_it_is(
     assert "-undo-" in result.object["run_dir"]
 
 
-def test_what_somebody_changed_since_is_left_alone_and_both_deals_are_named(
+def test_emails_changed_since_are_left_alone_with_both_deals_named(
     scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=2, linked=6)
@@ -139,7 +139,7 @@ def test_what_somebody_changed_since_is_left_alone_and_both_deals_are_named(
         assert standin.links()[email.message] == since[email.message]
 
 
-def test_what_is_back_already_is_unchanged(
+def test_emails_already_restored_are_unchanged(
     scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(linked=3)
@@ -150,7 +150,7 @@ def test_what_is_back_already_is_unchanged(
     assert standin.links() == world.links()
 
 
-def test_emails_that_the_run_did_not_change_are_no_part_of_the_undo(
+def test_emails_that_the_run_did_not_change_are_not_in_the_undo(
     scripted_command: Command, world: World
 ) -> None:
     contact = world.add(free=3, linked=3)
@@ -159,7 +159,7 @@ def test_emails_that_the_run_did_not_change_are_no_part_of_the_undo(
     assert undo_run(scripted_command).counts == {"done": 3}
 
 
-def test_runs_over_the_same_emails_are_undone_the_last_first(
+def test_runs_over_the_same_emails_are_undone_last_first(
     scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=4)
@@ -174,7 +174,7 @@ def test_runs_over_the_same_emails_are_undone_the_last_first(
 
 
 @pytest.mark.parametrize("op", ["link", "unlink", "relink"])
-def test_a_killed_run_is_undone_what_was_in_flight_too(
+def test_the_undo_of_a_killed_run_includes_calls_in_flight(
     bulklink: Command, standin: StandIn, world: World, op: str
 ) -> None:
     contacts = [world.add(free=5, linked=5) for _ in range(8)]
@@ -214,7 +214,7 @@ def test_a_killed_run_is_undone_what_was_in_flight_too(
     assert standin.links() == world.links()
 
 
-def test_a_relink_that_could_not_be_put_back_is_put_back_by_the_undo(
+def test_an_undo_restores_a_relink_that_could_not_be_put_back(
     scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(linked=2)
@@ -235,7 +235,7 @@ def test_a_relink_that_could_not_be_put_back_is_put_back_by_the_undo(
 def link_with_lost_answer(
     scripted_command: Command, standin: StandIn, contact: Contact
 ) -> AuditedRun:
-    """Link without a snapshot; the answer of the first call is lost, and its email was so."""
+    """Link without a snapshot; the answer to the first call is lost, its email already linked."""
 
     async def lose(request: ReceivedRequest) -> Reply | None:
         if request.kind == "link" and request.number == 1:
@@ -250,7 +250,7 @@ def link_with_lost_answer(
     return run
 
 
-def test_links_that_might_not_be_the_runs_are_listed_and_left(
+def test_uncertain_links_are_listed_and_not_undone(
     scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=3)
@@ -269,7 +269,7 @@ def test_links_that_might_not_be_the_runs_are_listed_and_left(
     assert standin.links() == world.links()
 
 
-def test_of_links_without_a_snapshot_it_says_that_it_cannot_tell(
+def test_links_without_a_snapshot_cause_a_warning(
     scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=3)
@@ -280,7 +280,7 @@ def test_of_links_without_a_snapshot_it_says_that_it_cannot_tell(
     assert standin.links() == world.links()
 
 
-def test_rows_that_cannot_be_undone_are_rejected_and_shown_before_it_starts(
+def test_rows_that_cannot_be_undone_are_rejected_and_shown_first(
     scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=2, linked=3)
@@ -318,7 +318,7 @@ def test_rows_that_cannot_be_undone_are_rejected_and_shown_before_it_starts(
     assert standin.links() == world.links()
 
 
-def test_where_nothing_can_be_undone_the_undo_is_a_finished_run(
+def test_an_undo_of_nothing_undoable_is_a_finished_run(
     scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     run_mapping(scripted_command, "unlink", rows(world.add(linked=2).linked), "--no-snapshot")
@@ -333,7 +333,7 @@ def test_where_nothing_can_be_undone_the_undo_is_a_finished_run(
 
 
 @pytest.mark.parametrize("given", ["unchanged", "planned"])
-def test_nothing_to_undo_ends_with_0(scripted_command: Command, world: World, given: str) -> None:
+def test_an_empty_undo_exits_with_0(scripted_command: Command, world: World, given: str) -> None:
     contact = world.add(free=2)
     if given == "unchanged":
         run_mapping(scripted_command, "unlink", rows(contact.free))
@@ -347,7 +347,7 @@ def test_nothing_to_undo_ends_with_0(scripted_command: Command, world: World, gi
     assert scripted_command("undo", "here", "--dry-run").code == 0
 
 
-def test_a_deal_that_is_gone_is_refused_and_the_rest_goes_back(
+def test_a_deleted_deal_is_refused_and_the_rest_is_restored(
     scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(linked=3)
@@ -366,7 +366,7 @@ def test_a_deal_that_is_gone_is_refused_and_the_rest_goes_back(
     assert back.results[1]["code"] == "unknown-deal"
 
 
-def test_an_undo_is_sealed_looked_at_and_applied(
+def test_an_undo_can_be_sealed_inspected_and_applied(
     scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(linked=3)
@@ -379,7 +379,7 @@ def test_an_undo_is_sealed_looked_at_and_applied(
     assert standin.links() == world.links()
 
 
-def test_an_undo_that_stopped_goes_on_elsewhere(
+def test_a_stopped_undo_can_be_resumed_elsewhere(
     scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(linked=4) for _ in range(6)]
@@ -416,20 +416,20 @@ def test_another_org_is_refused(scripted_command: Command, standin: StandIn, wor
     assert not standin.requests_of("link")
 
 
-def test_a_folder_that_is_no_run_is_refused(scripted_command: Command) -> None:
+def test_a_folder_that_is_not_a_run_is_refused(scripted_command: Command) -> None:
     for options in ((), ("--dry-run",)):
         result = scripted_command("undo", "nothing-here", *options, "--json")
         assert (result.code, result.error["code"]) == (2, "run-dir")
 
 
-def test_a_person_reads_what_is_undone(scripted_command: Command, world: World) -> None:
+def test_the_summary_shows_the_undo(scripted_command: Command, world: World) -> None:
     run_mapping(scripted_command, "unlink", rows(world.add(linked=2).linked))
     result: CommandResult = scripted_command("undo", "here", "--dry-run")
     assert "undo: 2 emails in 1 group" in result.out
     assert "done  2" in scripted_command("undo", "here").out
 
 
-def test_the_guard_keeps_what_moved_since_the_review(
+def test_a_guard_keeps_emails_moved_since_the_review(
     scripted_command: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=1, linked=3)
@@ -446,7 +446,7 @@ def test_the_guard_keeps_what_moved_since_the_review(
     )
 
 
-def test_plan_tells_the_price_of_the_snapshot(bulklink: Command, tmp_path: Path) -> None:
+def test_plan_shows_the_cost_of_the_snapshot(bulklink: Command, tmp_path: Path) -> None:
     contact = World().add(linked=25)
     mapping = write_mapping(tmp_path / "m.csv", rows(contact.linked, contact.b))
     for op, option, reads in (

@@ -1,4 +1,4 @@
-"""The mistakes that people make with every command: one form of error, as text and as JSON."""
+"""Usage errors of every command have one form, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ STRICT = (OneOf, WholeNumber, Number, NumberOrWord, MemorySize, FailureTolerance
 
 
 def required_words(command: click.Command, *, without: str = "") -> list[str]:
-    """Return words with which a command can begin, `without` one parameter."""
+    """Return valid words of a command, `without` one parameter."""
     words: list[str] = []
     for param in command.params:
         is_required = param.required or isinstance(param, click.Argument)
@@ -55,7 +55,7 @@ def required_words(command: click.Command, *, without: str = "") -> list[str]:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A command as it is given, the error code, and words that where, message or advice holds."""
+    """A command line, its error code, and words that its place, message or advice contains."""
 
     words: tuple[str, ...]
     code: str = "usage"
@@ -68,7 +68,7 @@ Maker = Callable[[str, click.Command, list[str]], Made]
 
 
 def make_mistakes(maker: Maker, commands: dict[str, click.Command] = LEAVES) -> dict[str, Mistake]:
-    """Make the mistakes of a kind with all commands; their names begin with the command."""
+    """Create the mistakes of a kind for all commands; their names begin with the command."""
     mistakes: dict[str, Mistake] = {}
     for path, command in commands.items():
         for name, mistake in maker(path, command, path.split()[1:]):
@@ -146,7 +146,7 @@ def no_connection(path: str, command: click.Command, typed: list[str]) -> Made:
     if any(param.name == "log" for param in command.params) and "auth" not in typed:
         look_up = (
             ("--look-up-names",) if command.name == "plan" else ()
-        )  # else it opens no connection
+        )  # otherwise it opens no connection
         words = (*typed, *look_up, *required_words(command))
         yield "no data centre", Mistake(words, "config", ("BULKLINK_DC",), env=())
         yield (
@@ -225,7 +225,7 @@ MISTAKES = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all that the mistakes name."""
+    """A folder with the files of the mistakes."""
     folder = tmp_path_factory.mktemp("mistakes")
     contact = World().add(free=3)
     write_mapping(folder / "m.csv", rows(contact.free, contact.a))
@@ -263,14 +263,14 @@ def test_all_usage_errors_have_one_form(folder: Path, name: str) -> None:
 
 
 def run_with_json(command: Command, *words: str) -> CommandResult:
-    """Run a command that shows JSON: by its option, or where it has none by the environment."""
+    """Run a command with JSON output, by its option or else by the environment."""
     if any(words[: len(path)] == path for path in WITHOUT_JSON):
         return command.with_env(BULKLINK_JSON="1")(*words)
     return command(*words, "--json")
 
 
 def error_block(result: CommandResult) -> list[str]:
-    """Return what a person reads of an error; warnings may stand before it."""
+    """Return the text of an error, without warnings before it."""
     lines = [line for line in result.err.splitlines() if line]
     begins = next(number for number, line in enumerate(lines) if line.startswith("error: "))
     assert all(line.startswith("warning: ") for line in lines[:begins]), result

@@ -1,4 +1,4 @@
-"""`bulklink verify`: is every email where the ledger says it is?"""
+"""`bulklink verify` compares the deals of emails with the ledger."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ QUICK = ("--settle-after", "0", "--rate", "off")
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    """Return what is in verify.jsonl."""
+    """Return the lines of verify.jsonl."""
     content = (folder / "here" / "verify.jsonl").read_bytes()
     return [json.loads(line) for line in content.splitlines()]
 
@@ -52,7 +52,7 @@ def run_mapping(bulklink: Command, standin: StandIn, op: str, contacts: list[Con
 
 
 def verify_run(command: Command, *arguments: str) -> CommandResult:
-    """Verify the run, having checked that ledger and run.json stay as they are."""
+    """Verify the run, and check that ledger and run.json stay unchanged."""
     run_folder = command.folder / "here"
     before = [(run_folder / name).read_bytes() for name in ("ledger.jsonl", "run.json")]
     result = command("verify", "here", "--json", *QUICK, *arguments)
@@ -61,7 +61,7 @@ def verify_run(command: Command, *arguments: str) -> CommandResult:
 
 
 @pytest.mark.parametrize("op", ["link", "relink", "unlink"])
-def test_a_run_that_nobody_touched_is_as_recorded(
+def test_an_untouched_run_is_as_recorded(
     bulklink: Command, standin: StandIn, world: World, op: str
 ) -> None:
     contacts = [world.add(free=12), world.add(free=3)]
@@ -77,7 +77,7 @@ def test_a_run_that_nobody_touched_is_as_recorded(
     assert {one["finding"] for one in read_findings(command.folder).values()} == {"as-recorded"}
 
 
-def test_each_difference_is_named_with_both_deals_and_the_time_of_our_result(
+def test_each_difference_is_shown_with_both_deals_and_the_result_time(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=5)
@@ -97,7 +97,7 @@ def test_each_difference_is_named_with_both_deals_and_the_time_of_our_result(
     assert found[moved]["recorded_ts"] in shown
 
 
-def test_an_email_on_no_page_is_counted_and_is_no_difference(
+def test_an_unlisted_email_is_counted_but_not_a_difference(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=3)
@@ -119,7 +119,7 @@ def test_an_email_on_no_page_is_counted_and_is_no_difference(
     assert read_findings(command.folder)[hidden]["finding"] == "not-listed"
 
 
-def test_emails_of_a_contact_that_cannot_be_read_are_counted_apart(
+def test_emails_of_an_unreadable_contact_are_counted_separately(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(free=2), world.add(free=2)]
@@ -136,7 +136,7 @@ def test_emails_of_a_contact_that_cannot_be_read_are_counted_apart(
     assert read_findings(command.folder)[contacts[0].free[0].message]["code"] == "NO_PERMISSION"
 
 
-def test_failed_emails_are_held_where_a_read_found_them(
+def test_failed_emails_are_expected_on_the_deal_that_a_read_found(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(free=2, linked=3)
@@ -165,7 +165,7 @@ def test_in_doubt_shows_the_deals_of_the_emails_in_doubt(
     assert verify_run(command).object["checked"] == 0
 
 
-def test_a_sample_bounds_what_is_wrong_and_keeps_others_apart(
+def test_a_sample_bounds_wrong_emails_and_counts_others_separately(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(free=10) for _ in range(20)]
@@ -184,7 +184,7 @@ def test_a_sample_bounds_what_is_wrong_and_keeps_others_apart(
     assert "30 of 30 as recorded: at most 8.5 % wrong (17 of 200) at 95% confidence." in plain.out
 
 
-def test_verifications_are_added_to_the_file_which_is_private(
+def test_verifications_are_appended_to_a_private_file(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     command = run_mapping(bulklink, standin, "link", [world.add(free=2)])
@@ -216,7 +216,7 @@ def test_another_org_is_refused(bulklink: Command, standin: StandIn, world: Worl
     assert not [one for one in standin.requests_of("read") if one.number > 0]
 
 
-def test_what_was_not_sent_cannot_be_verified(bulklink: Command, standin: StandIn) -> None:
+def test_an_unsent_run_cannot_be_verified(bulklink: Command, standin: StandIn) -> None:
     contact = World().add(free=1)
     write_mapping(bulklink.folder / "m.csv", [row(contact.free[0], contact.a)])
     bulklink("plan", "--op", "link", "m.csv", "--run-dir", "here")
@@ -225,13 +225,13 @@ def test_what_was_not_sent_cannot_be_verified(bulklink: Command, standin: StandI
         assert (result.code, result.error["code"]) == (2, "run-dir")
 
 
-def test_sample_and_in_doubt_do_not_go_together(bulklink: Command) -> None:
+def test_sample_and_in_doubt_cannot_be_combined(bulklink: Command) -> None:
     connected = bulklink.with_env(BULKLINK_DC="eu", BULKLINK_ACCESS_TOKEN="x")
     result = connected("verify", "here", "--sample", "3", "--in-doubt", "--json")
     assert (result.code, result.error["code"]) == (2, "usage")
 
 
-def test_ctrl_c_keeps_what_was_found_so_far(
+def test_ctrl_c_keeps_the_findings_so_far(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(free=2) for _ in range(6)]
@@ -258,7 +258,7 @@ def test_ctrl_c_keeps_what_was_found_so_far(
     assert lines(command.folder)[-1]["event"] == "verified"
 
 
-def test_ctrl_c_ends_a_large_verification_as_well(bulklink: Command, standin: StandIn) -> None:
+def test_ctrl_c_ends_a_large_verification_too(bulklink: Command, standin: StandIn) -> None:
     here = bulklink.folder / "here"
     here.mkdir()
     (here / "ledger.jsonl").write_bytes(
@@ -298,7 +298,7 @@ def _done(row: int, contact: int) -> Result:
     return Result(row, Op.LINK, str(100 + contact), "7", f"m{row}", "9", Status.DONE)
 
 
-def test_a_run_that_goes_on_is_verified_as_far_as_it_is(
+def test_an_active_run_is_verified_up_to_its_current_state(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contacts = [world.add(free=2) for _ in range(12)]
@@ -323,7 +323,7 @@ def test_a_run_that_goes_on_is_verified_as_far_as_it_is(
     assert "not finished (its state is running)" in result.err
 
 
-def test_a_verification_keeps_to_its_credits(
+def test_a_verification_stays_within_its_credits(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     command = run_mapping(bulklink, standin, "link", [world.add(free=1) for _ in range(6)])

@@ -16,7 +16,7 @@ FREE, LINKED, OTHER_OWNER = 45, 25, 5
 
 
 def message_id(*parts: object, length: int = 64) -> str:
-    """Return a message id of hex digits, decided by `parts` alone."""
+    """Return a message id of hex digits, determined by `parts`."""
     text = hashlib.sha512("/".join(map(str, parts)).encode()).hexdigest()
     return (text * (length // len(text) + 1))[:length]
 
@@ -128,7 +128,7 @@ class World:
         return {email.message: email.deal for contact in self.contacts for email in contact.emails}
 
     def as_file(self) -> dict[str, object]:
-        """Return the world as a world file has it."""
+        """Return the object of a world file."""
         names = self.deal_names()
         return {
             "module_id": MODULE,

@@ -274,7 +274,7 @@ def test_the_command_writes_the_files_and_lists_their_paths(
     arguments = ("--messages", "10", "--contacts", "2", "--out", str(tmp_path))
     run(*arguments)
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / name) for name in NAMES]
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         run(*arguments)
     run(*arguments, "--force")
 

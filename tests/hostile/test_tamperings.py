@@ -56,7 +56,7 @@ def test_a_folder_that_was_tampered_with_is_refused_clearly(
         tampering.change(folder / RUN, outside)
         before, outside_before = contents(folder / RUN), contents(outside.parent)
         result = good_folders.run(command, name)
-        assert "mistake in bulklink" not in result.output, (name, result)
+        assert "bug in bulklink" not in result.output, (name, result)
         assert result.code in _CODES, (name, result)
         assert contents(outside.parent) == outside_before, (name, result)
         if name in tampering.refused_by:

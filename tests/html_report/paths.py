@@ -1,4 +1,4 @@
-"""Reader of the SVG paths that charts are made of."""
+"""Parser of the charts' SVG paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run folders to make pages of, without a CRM: a sealed plan and the lines of a ledger."""
+"""Run folders for reports, without a CRM: a sealed plan and the lines of a ledger."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def write_results(
     seconds: float = 60.0,
     per_second: int = 20,
 ) -> RunFolder:
-    """Add results to a run's ledger, so many a second from noon on, and end it."""
+    """Add results to a run's ledger, n per second from noon on, and end the run."""
     with run.ledger.open("ab") as ledger:
         first = CallLine(1, "link", 1, "100", (1,))
         ledger.write(call_line(timestamp(NOON.timestamp()), first))
@@ -107,7 +107,7 @@ def write_results(
 def write_timeline(
     run: RunFolder, seconds: int, *, after: timedelta = timedelta(), **changes: Any
 ) -> None:
-    """Add so many seconds to a run's timeline, from noon on or later."""
+    """Add n seconds to a run's timeline, from noon on or later."""
     for second in range(1, seconds + 1):
         moment = NOON + after + timedelta(seconds=second)
         fields: dict[str, Any] = {
@@ -129,10 +129,10 @@ def write_timeline(
 
 
 def gather_report(run: RunFolder, **options: Any) -> Report:
-    """Gather what the page of a run says."""
+    """Return the report of a run."""
     return collect_report(run, NOW, **({"zone": UTC} | options))
 
 
 def render_page(run: RunFolder, **options: Any) -> str:
-    """Write the page of a run."""
+    """Return the page of a run."""
     return render_report(gather_report(run, **options), UTC)

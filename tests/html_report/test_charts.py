@@ -1,4 +1,4 @@
-"""The charts are drawn in the page: sound SVG, in bounds and small, with a table each."""
+"""The charts of a page are valid, bounded and small SVG, each with a table."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def test_statuses_are_stacked() -> None:
     assert layers == {"done": "M0 14H1000V140H0Z", "failed": "M0 0H1000V14H0Z"}
 
 
-def test_a_rate_below_zero_is_in_the_table_alone() -> None:
-    """A correction of an earlier result takes it off the count of its status."""
+def test_negative_rates_are_only_in_the_table() -> None:
+    """A correction subtracts the earlier result from its status."""
     charts = charts_of(measurement(0.0, settled={"done": 10, "in_doubt": -1}))
     assert list(layers_of(charts, "throughput")) == ["done"]
     assert charts.charts[0].rows == (("00:00:00", "10", "-1"),)
@@ -71,7 +71,7 @@ def test_a_rate_below_zero_is_in_the_table_alone() -> None:
     ("settled", "text"),
     [(1_234_567, "20,576.1"), (1200, "20"), (110, "1.8"), (1, "0.017"), (0, "0"), (-3, "-0.05")],
 )
-def test_a_rate_is_told_to_the_digit_that_matters(settled: int, text: str) -> None:
+def test_rates_have_significant_digits(settled: int, text: str) -> None:
     charts = charts_of(measurement(0.0, 60.0, settled={"done": settled, "failed": 60}))
     assert charts.charts[0].rows[0][1:] == ((text, "1") if settled else ("1",))
 
@@ -99,14 +99,14 @@ def test_a_span_without_calls_has_no_latency() -> None:
     assert layers_of(charts, "latency")["p50"] == "M500 116.7H1000"
 
 
-def test_times_of_several_days_have_their_day_and_others_have_not() -> None:
+def test_times_have_a_day_only_if_the_axis_covers_several_days() -> None:
     noon = NOON.timestamp()
     assert charts_of(measurement(noon)).charts[0].rows[0][0] == "12:00:00"
     rows = charts_of(measurement(noon), measurement(noon + 86_400)).charts[0].rows
     assert [row[0] for row in rows] == ["22 Nov 12:00:00", "23 Nov 12:00:00"]
 
 
-def test_where_a_run_went_on_after_the_clock_was_put_back_times_have_their_offset() -> None:
+def test_times_have_their_offset_if_the_clock_was_put_back_during_the_run() -> None:
     zone = ZoneInfo("Europe/Berlin")
     first = 1_792_886_400.0  # 25 October 2026, 02:00 in summer time
     charts = build_chart_data([measurement(first), measurement(first + 3600)], zone)
@@ -135,10 +135,10 @@ _MEASUREMENTS = st.lists(
 
 
 @given(_MEASUREMENTS)
-def test_whatever_the_timeline_holds_is_drawn_in_the_plot_area(
+def test_any_timeline_is_drawn_within_the_plot_area(
     measurements: list[Measurement],
 ) -> None:
-    """Also what a clock that was put back, or somebody's own file, has out of order."""
+    """Even if a clock was put back or the file was edited."""
     charts = charts_of(*measurements)
     for chart in charts.charts:
         assert len(chart.rows) == len(charts.middles) <= len(measurements)
@@ -164,7 +164,7 @@ def embedded_rows_size(page: str) -> int:
 
 
 def page_of(folder: Path, rows: int, *moments: timedelta) -> str:
-    """Return the page of a run of which every row failed, and no second was like another."""
+    """Return the page of a run whose rows all failed and whose seconds all differ."""
     cells = [
         (contact, str(6000 + number % 60), message, deal, f"Owner {number % 60}", *names)
         for number, (contact, _, message, deal, _, *names) in enumerate(
@@ -219,18 +219,18 @@ def test_each_chart_is_sound_xml_with_a_title_and_a_table(
 
 
 def assert_small(page: str) -> None:
-    """Every page has its charts, and all that there is about failures."""
+    """Check the size of a page without its rows."""
     assert len(page.encode()) - embedded_rows_size(page) < MAX_PAGE
     assert page.count("<details data-field") == 3 * 40
     throughput = page.split("<figure>")[1]
     assert MAX_SPANS / 2 <= throughput.count("<tr><th>") <= MAX_SPANS
 
 
-def test_a_page_of_weeks_with_many_pauses_is_small_beside_its_rows(tmp_path: Path) -> None:
+def test_a_page_of_weeks_with_many_pauses_is_small_compared_with_its_rows(tmp_path: Path) -> None:
     moments = [timedelta(minutes=30 * number) for number in range(1500)]
     assert_small(page_of(tmp_path, 2000, *moments))
 
 
-def test_a_page_of_hours_without_a_pause_is_small_beside_its_rows(tmp_path: Path) -> None:
+def test_a_page_of_hours_without_a_pause_is_small_compared_with_its_rows(tmp_path: Path) -> None:
     moments = [timedelta(seconds=number) for number in range(3000)]
     assert_small(page_of(tmp_path, 2000, *moments))

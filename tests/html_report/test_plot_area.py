@@ -1,4 +1,4 @@
-"""Scales have round ticks, and whatever numbers come, a path stays in the plot area."""
+"""Scales have round ticks, and any path stays in the plot area."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ANY_NUMBER = st.none() | st.floats() | st.integers(-(2**63), 2**63)
         ([float("inf"), float("nan"), 3], ["0.0", "0.5", "1.0", "1.5", "2.0", "2.5", "3.0"]),
     ],
 )
-def test_a_scale_has_round_ticks_and_room_for_all(
+def test_a_scale_has_round_ticks_and_fits_all_values(
     values: list[float | None], labels: list[str]
 ) -> None:
     assert [tick.label for tick in fit_scale(values).ticks()] == labels
@@ -66,7 +66,7 @@ def test_ticks_rise_from_the_bottom_to_the_top(values: list[float | None], whole
     assert all(len(tick.label) <= 6 for tick in ticks)
 
 
-def test_areas_follow_their_values_and_leave_out_what_has_none() -> None:
+def test_areas_follow_their_values_and_skip_missing_ones() -> None:
     steps = [
         Step(0, 100, 0, 10),
         Step(100, 200, 0, 5),
@@ -78,7 +78,7 @@ def test_areas_follow_their_values_and_leave_out_what_has_none() -> None:
     assert area_path(steps, scale.y) == "M0 0H100V70H300V140H0ZM400 0H500V70H400Z"
 
 
-def test_areas_touch_and_lines_reach_over_gaps_of_a_line() -> None:
+def test_adjacent_areas_touch_and_lines_bridge_gaps() -> None:
     steps = [Step(0, 98.5, 0, 10), Step(100, 200, 0, 5), Step(300, 400, 0, 10)]
     scale = fit_scale([10])
     assert area_path(steps, scale.y) == "M0 0H100V70H200V140H0ZM300 0H400V140H300Z"

@@ -1,4 +1,4 @@
-"""The page allows by hash the script and the style that it brings, and stays small."""
+"""The page allows only its own script and style, by hash, and is small."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def csp_hash(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def test_script_and_style_can_stand_in_a_page() -> None:
+def test_script_and_style_can_be_embedded_in_a_page() -> None:
     for path in ASSETS.glob("*.js"):
         text = path.read_text("utf-8")
         assert "</script" not in text.lower()
@@ -27,7 +27,7 @@ def test_script_and_style_can_stand_in_a_page() -> None:
     assert "</style" not in (ASSETS / "page.css").read_text("utf-8").lower()
 
 
-def test_the_page_may_run_what_it_brings_and_fetch_nothing(tmp_path: Path) -> None:
+def test_the_page_may_run_only_its_own_script_and_fetch_nothing(tmp_path: Path) -> None:
     rows = mapping_rows(3)
     run = plan_run(tmp_path, rows)
     write_results(run, [result(1, rows[0], Status.FAILED, "X")])
@@ -44,7 +44,7 @@ def test_the_page_may_run_what_it_brings_and_fetch_nothing(tmp_path: Path) -> No
     assert not re.search(r"""\s(src|style|on\w+)=["']""", text.partition("<script")[0])
 
 
-def test_a_page_without_charts_and_rows_brings_no_script(tmp_path: Path) -> None:
+def test_a_page_without_charts_and_rows_has_no_script(tmp_path: Path) -> None:
     text = render_page(plan_run(tmp_path, mapping_rows(3)))
     assert "<script" not in text
     assert "script-src" not in text

@@ -1,4 +1,4 @@
-"""The rows of a page: each once, no more than fit, and harmless wherever they came from."""
+"""The rows of a page are embedded once, within a size limit, and escaped."""
 
 from __future__ import annotations
 
@@ -44,38 +44,38 @@ _TEXT = st.text(max_size=20)
 
 
 @given(st.dictionaries(st.integers(1, 10**9), st.tuples(_TEXT, _TEXT, st.none() | _TEXT)))
-def test_rows_are_read_back_as_they_were_in_the_order_of_the_mapping(
+def test_rows_are_read_back_unchanged_in_the_order_of_the_mapping(
     rows: dict[int, tuple[str, str, str | None]],
 ) -> None:
     kept = EmbeddedRows(zone=UTC)
     kept.add(row(n, code=code, text=text, deal=deal) for n, (code, text, deal) in rows.items())
     found = read_rows(kept) if rows else []
-    assert [one["row"] for one in found] == sorted(rows)
-    assert [(one["code"], one["text"], one["deal"]) for one in found] == [
+    assert [entry["row"] for entry in found] == sorted(rows)
+    assert [(entry["code"], entry["text"], entry["deal"]) for entry in found] == [
         tuple(cell and escape_controls(cell) for cell in rows[n]) for n in sorted(rows)
     ]
-    assert all(one["time"] == "2026-11-22 10:15:00+00:00" for one in found)
+    assert all(entry["time"] == "2026-11-22 10:15:00+00:00" for entry in found)
 
 
 @given(st.integers(0, 5_000), st.text(min_size=1, max_size=40))
-def test_rows_take_no_more_room_than_there_is(most: int, text: str) -> None:
+def test_rows_stay_within_the_size_limit(most: int, text: str) -> None:
     kept = EmbeddedRows(most, UTC)
     kept.add(row(n, text=f"{text}{n}", deal=f"{n}", message=text * 3) for n in range(1, 60))
     json = escape_json(kept.json() or b"")
     assert len(json) <= most + 250  # the names of the columns
 
 
-def test_those_that_come_first_are_kept() -> None:
+def test_the_first_rows_are_kept() -> None:
     kept = EmbeddedRows(2000, UTC)
     kept.add(map(row, range(100, 0, -1)))
-    found = [one["row"] for one in read_rows(kept)]
+    found = [entry["row"] for entry in read_rows(kept)]
     assert 5 < len(found) < 30
     assert found == sorted(range(100, 100 - len(found), -1))
     assert kept.count("code", "INVALID_DATA", refused=False) == len(found)
     assert kept.count("code", "INVALID_DATA", refused=True) == 0
 
 
-def test_no_text_ends_the_element_it_stands_in() -> None:
+def test_no_text_ends_its_html_element() -> None:
     kept = EmbeddedRows(zone=UTC)
     kept.add([row(1, text="</script><script>alert(1)</script><!--", deal="]]>&lt;")])
     json = escape_json(kept.json() or b"")

@@ -1,4 +1,4 @@
-"""The time axis folds pauses and tells local time at round places."""
+"""The time axis collapses pauses and has ticks at round local times."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAY = 86_400.0
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 
 
-def test_a_pause_of_days_takes_a_small_part_of_the_axis() -> None:
+def test_a_pause_of_days_is_collapsed() -> None:
     axis = build_axis([(NOON, NOON + 600), (NOON + 3 * DAY, NOON + 3 * DAY + 600)])
     (fold,) = axis.pauses
     assert fold.label == "3 d"
@@ -31,13 +31,13 @@ def test_a_pause_of_days_takes_a_small_part_of_the_axis() -> None:
     assert axis.position(NOON + 3 * DAY + 60) == fold.to + 60
 
 
-def test_a_short_pause_is_drawn_as_long_as_it_was() -> None:
+def test_a_short_pause_is_drawn_to_scale() -> None:
     axis = build_axis([(0, 1000), (1040, 2000)])
     assert axis.pauses == ()
     assert axis.end == 2000
 
 
-def test_many_pauses_leave_most_of_the_axis_to_what_happened() -> None:
+def test_many_pauses_leave_most_of_the_axis_to_activity() -> None:
     axis = build_axis([(n * DAY, n * DAY + 60) for n in range(300)])
     assert len(axis.pauses) == 299
     folded = sum(fold.to - fold.at for fold in axis.pauses)
@@ -53,13 +53,13 @@ def test_many_pauses_leave_most_of_the_axis_to_what_happened() -> None:
         (2 * DAY, ["12:00 22 Nov", "18:00 22 Nov", "00:00 23 Nov"]),
     ],
 )
-def test_ticks_stand_at_round_times(seconds: float, labels: list[str]) -> None:
+def test_ticks_are_at_round_times(seconds: float, labels: list[str]) -> None:
     shown_ticks = axis_ticks(build_axis([(NOON, NOON + seconds)]), UTC)
     assert [f"{tick.time} {tick.day}".strip() for tick in shown_ticks][:3] == labels
     assert len(shown_ticks) <= 10
 
 
-def test_round_times_are_those_of_the_clock_on_the_wall() -> None:
+def test_round_times_are_local_times() -> None:
     india = timezone(timedelta(hours=5, minutes=30))
     shown_ticks = axis_ticks(build_axis([(NOON, NOON + 6 * 3600)]), india)
     assert [tick.time for tick in shown_ticks][:2] == ["18:00", "19:00"]
@@ -87,7 +87,7 @@ def test_round_times_follow_a_clock_that_is_put_back() -> None:
     ]
 
 
-def test_an_axis_has_as_many_labels_as_it_has_room_for() -> None:
+def test_an_axis_has_as_many_labels_as_fit() -> None:
     axis = build_axis([(NOON, NOON + 2 * DAY)])
     ticks = axis_ticks(axis, UTC)
     for room in (220, 400, 700):
@@ -106,7 +106,7 @@ def test_a_day_is_named_once() -> None:
     ]
 
 
-def test_the_time_after_a_pause_is_told_rather_than_the_one_before_it() -> None:
+def test_the_time_after_a_pause_takes_precedence_over_the_time_before() -> None:
     axis = build_axis([(NOON, NOON + 20), (NOON + 3 * DAY, NOON + 3 * DAY + 30)])
     labels = label_ticks(axis, axis_ticks(axis, UTC), 280)
     assert ("12:00:00", "25 Nov") in [label.lines for label in labels]
@@ -142,5 +142,5 @@ def test_the_offset_is_that_of_the_date() -> None:
         (DAY + 60, "1 d"),
     ],
 )
-def test_how_long_is_said_in_two_units(seconds: float, expected: str) -> None:
+def test_a_duration_has_at_most_two_units(seconds: float, expected: str) -> None:
     assert humanize_duration(seconds) == expected

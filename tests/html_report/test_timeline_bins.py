@@ -1,4 +1,4 @@
-"""What was measured comes in few spans, whose counts are whole and whose rates are right."""
+"""Measurements are merged into few spans with correct counts and rates."""
 
 from __future__ import annotations
 
@@ -47,55 +47,55 @@ def test_merging_loses_no_measurement_and_counts_none_twice(
 ) -> None:
     given_lines = make_measurements(lines)
     found = merge_measurements(given_lines, most)
-    settled = sum((one.settled for one in found), Counter())
-    assert settled["done"] == sum(one[2] for one in lines)
-    assert sum(one.answered_429 for one in found) == sum(one[3] for one in lines)
-    assert abs(sum(one.active_seconds for one in found) - sum(one[1] for one in lines)) < 1e-3
+    settled = sum((span.settled for span in found), Counter())
+    assert settled["done"] == sum(line[2] for line in lines)
+    assert sum(span.answered_429 for span in found) == sum(line[3] for line in lines)
+    assert abs(sum(span.active_seconds for span in found) - sum(line[1] for line in lines)) < 1e-3
     assert found[0].began == given_lines[0].began
     assert found[-1].ended == given_lines[-1].ended
     assert len(found) <= most
 
 
 @given(_LINES)
-def test_no_span_goes_over_a_pause_while_pauses_are_few(
+def test_no_span_covers_a_pause_while_pauses_are_few(
     lines: list[tuple[float, float, int, int]],
 ) -> None:
     given_lines = make_measurements(lines)
-    for one in merge_measurements(given_lines, 2 * len(lines)):
-        inside = [m for m in given_lines if one.began <= m.began < one.ended]
+    for span in merge_measurements(given_lines, 2 * len(lines)):
+        inside = [m for m in given_lines if span.began <= m.began < span.ended]
         apart = [b.began - a.ended for a, b in pairwise(inside)]
         assert all(pause <= 30 + 1e-6 for pause in apart)
 
 
-def test_where_there_are_many_pauses_spans_cover_the_shortest() -> None:
+def test_with_many_pauses_spans_cover_the_shortest() -> None:
     lines = [(100.0, 1.0, 1, 0)] * 1000 + [(1e6, 1.0, 1, 0)] * 3
     found = merge_measurements(make_measurements(lines), 10)
     assert len(found) <= 10
     assert sum(b.began - a.ended > 9e5 for a, b in pairwise(found)) == 3
 
 
-def test_a_long_run_comes_in_some_hundred_spans_of_equal_width() -> None:
+def test_a_long_run_has_about_a_hundred_spans_of_equal_width() -> None:
     day = make_measurements([(0.0, 1.0, 10, 0)] * 86_400)
     found = merge_measurements(iter(day))
     assert MAX_SPANS / 2 <= len(found) <= MAX_SPANS
-    widths = {round(one.ended - one.began) for one in found[:-1]}
+    widths = {round(span.ended - span.began) for span in found[:-1]}
     assert max(widths) <= 2 * min(widths)
-    assert all(one.settled["done"] == 10 * round(one.active_seconds) for one in found)
+    assert all(span.settled["done"] == 10 * round(span.active_seconds) for span in found)
 
 
-def test_means_are_weighed_by_time_and_percentiles_by_calls() -> None:
+def test_means_are_weighted_by_time_and_percentiles_by_calls() -> None:
     slow = Measurement(
         began=0, ended=9, settled={}, in_flight=1.0, allowed=10.0, latency={0.1: 98, 2.0: 1}
     )
     busy = Measurement(
         began=9, ended=10, settled={}, in_flight=11.0, allowed=20.0, latency={0.5: 1, 0.1: 100}
     )
-    (one,) = merge_measurements([slow, busy], 1)
-    assert one.in_flight / one.measured_seconds == 2.0
-    assert one.allowed / one.measured_seconds == 11.0
-    assert [one.percentile(share) for share in (0.5, 0.99, 0.995, 1.0)] == [0.1, 0.1, 0.5, 2.0]
+    (span,) = merge_measurements([slow, busy], 1)
+    assert span.in_flight / span.measured_seconds == 2.0
+    assert span.allowed / span.measured_seconds == 11.0
+    assert [span.percentile(share) for share in (0.5, 0.99, 0.995, 1.0)] == [0.1, 0.1, 0.5, 2.0]
 
 
-def test_where_no_call_was_answered_there_is_no_latency() -> None:
-    (one,) = merge_measurements([Measurement(began=0, ended=1, settled={})])
-    assert one.percentile(0.5) is None
+def test_a_span_without_answers_has_no_latency() -> None:
+    (span,) = merge_measurements([Measurement(began=0, ended=1, settled={})])
+    assert span.percentile(0.5) is None

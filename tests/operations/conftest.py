@@ -1,4 +1,4 @@
-"""What the tests of jobs share: a CRM in this process, and a state folder of each test's own."""
+"""Fixtures of the operation tests: a CRM in this process, a state folder per test."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.operations.local_crm import LocalCrm, local_crm
 
 @pytest.fixture(autouse=True)
 def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count credits and keep tokens in the folder of the test."""
+    """Keep credit usage and tokens in the folder of the test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture
 async def crm() -> AsyncIterator[LocalCrm]:
-    """Serve a CRM of this test alone."""
+    """Serve a CRM for this test only."""
     async with local_crm() as running_crm:
         yield running_crm
 

@@ -1,4 +1,4 @@
-"""A CRM in this process that a program's runs are sent to, and mappings for it."""
+"""CRM in this process, and mappings for it."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def world() -> World:
 
 
 class LocalCrm(Crm):
-    """A CRM that can keep the answers to link calls back: they are carried out all the same.
+    """A CRM that executes link calls but can delay their answers.
 
     Attributes:
-        url: where it is served.
-        gate: closed, answers to link calls wait until it is open.
-        arrived: set when a link call was carried out.
+        url: its address.
+        gate: answers to link calls wait until it opens.
+        arrived: set when a link call was executed.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A check finds what was changed in a run folder, and nothing where nothing was."""
+"""A check finds every change of a run folder."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(finished_run: Path, tmp_path: Path) -> RunFolder:
 
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Such a run and its mapping, to be copied."""
+    """A finished run and its mapping, to be copied."""
     tmp_path = tmp_path_factory.mktemp("finished")
     mapping = tmp_path / "m.csv"
     lines = ["1,2,m1,5", "1,2,m2,5", "1,2,m3,5", "1,2,m1,5", "x,2,m5,5"]
@@ -64,7 +64,7 @@ def verdicts(result: CheckResult) -> tuple[str, ...]:
     return tuple(item.verdict for item in (result.plan, result.ledger, result.accounting))
 
 
-def test_a_run_that_nobody_touched_is_as_it_was(run: RunFolder) -> None:
+def test_an_unchanged_run_passes_the_check(run: RunFolder) -> None:
     proof = check_run(run)
     assert proof.ok
     assert verdicts(proof) == ("ok", "ok", "ok")
@@ -115,7 +115,7 @@ def _alter_plan(run: RunFolder) -> None:
     ],
     ids=["plan", "no-ledger", "edited", "cut", "added", "twice", "other-email", "other-row"],
 )
-def test_what_was_changed_is_found(
+def test_every_change_is_found(
     run: RunFolder,
     change: Callable[[RunFolder], None],
     expected: tuple[str, ...],
@@ -129,7 +129,7 @@ def test_what_was_changed_is_found(
     assert expected_text in " ".join(details)
 
 
-def test_a_mapping_that_is_gone_is_no_difference_and_a_changed_one_is(
+def test_a_missing_mapping_is_not_a_difference_but_a_changed_one_is(
     run: RunFolder, tmp_path: Path
 ) -> None:
     (tmp_path / "m.csv").write_text("changed", "utf-8")
@@ -140,7 +140,7 @@ def test_a_mapping_that_is_gone_is_no_difference_and_a_changed_one_is(
     assert [part.verdict for part in proof.mappings.values()] == [CheckStatus.MISSING]
 
 
-def test_a_ledger_that_a_run_goes_on_with_is_held_against_its_beginning(run: RunFolder) -> None:
+def test_the_ledger_of_an_active_run_is_compared_up_to_its_recorded_length(run: RunFolder) -> None:
     failed = result(1, Status.FAILED)
     run.ledger.write_bytes(run.ledger.read_bytes().replace(result(1), failed))
     run.write(run.read().replace(state=RunState.RUNNING, **ledger_hash(run.ledger)))
@@ -152,7 +152,7 @@ def test_a_ledger_that_a_run_goes_on_with_is_held_against_its_beginning(run: Run
     assert check_run(run).ledger.verdict is CheckStatus.DIFFERS
 
 
-def test_a_retry_is_no_second_settling(run: RunFolder) -> None:
+def test_a_retried_row_is_not_settled_twice(run: RunFolder) -> None:
     _append_and_finish(result(9))(run)
     run.ledger.write_bytes(
         run.ledger.read_bytes()
@@ -163,7 +163,7 @@ def test_a_retry_is_no_second_settling(run: RunFolder) -> None:
     assert check_run(run).ok
 
 
-def test_hashes_are_of_whole_lines(tmp_path: Path) -> None:
+def test_hashes_cover_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     assert whole_lines_length(path) == 0
     path.write_bytes(b"a\nbb\nccc")

@@ -1,4 +1,4 @@
-"""Expected calls agree with what random worlds need."""
+"""Expected calls agree with the calls of random worlds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORLDS = 4000
 
 @pytest.mark.parametrize("emails", [1, 7, 10, 25, 240])
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 1.0])
-def test_pages_are_read_up_to_that_of_the_last_wanted_email(emails: int, share: float) -> None:
+def test_pages_are_read_up_to_the_last_wanted_email(emails: int, share: float) -> None:
     rng = random.Random(f"{emails} {share}")
 
     def pages() -> int:
@@ -50,7 +50,7 @@ def test_batches_are_cut_from_the_emails_that_need_a_call(emails: int, unneeded:
     assert expected_batches(emails, 20, unneeded) == pytest.approx(mean, rel=0.05, abs=0.05)
 
 
-def test_merged_sizes_are_few_and_hold_as_many_emails() -> None:
+def test_merging_sizes_keeps_the_number_of_emails() -> None:
     sizes = [(size, 3) for size in range(1, 5000)]
     merged = merge_sizes(sizes)
     assert len(merged) < 100
@@ -59,13 +59,13 @@ def test_merged_sizes_are_few_and_hold_as_many_emails() -> None:
 
 
 @pytest.mark.parametrize("counted", [0, 1, 10, 19, 20])
-def test_the_bounds_of_a_share_hold_it(counted: int) -> None:
+def test_the_bounds_of_a_share_contain_it(counted: int) -> None:
     lower, upper = share_bounds(counted, 20)
     assert 0 <= lower <= counted / 20 <= upper <= 1
     assert upper - lower > 0.05
 
 
-def test_a_range_is_narrowed_to_a_quarter_of_what_is_likely_and_keeps_its_floor() -> None:
+def test_a_range_is_narrowed_to_a_quarter_of_the_likely_value_above_its_floor() -> None:
     least, likely, most = narrow(0, 100, 300)
     assert most - least == pytest.approx(MAX_RENEWED_WIDTH * likely)
     assert least <= likely <= most

@@ -1,4 +1,4 @@
-"""What a job may spend, by its options and the org's licence; the limits are zoho-api.md's."""
+"""Credit limits follow from a job's options and the org's licence, as in zoho-api.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bulklink.zoho.lookup_responses import Org
 
 
 @pytest.mark.parametrize(
-    ("asked", "quota", "limits"),
+    ("options", "quota", "limits"),
     [
         ({}, 50_000, CreditLimits()),
         ({"max_credits": 9}, None, CreditLimits(per_invocation=9)),
@@ -38,10 +38,10 @@ from bulklink.zoho.lookup_responses import Org
         ),
     ],
 )
-def test_the_reserve_is_kept_from_the_orgs_credits_or_else_from_the_days(
-    asked: dict[str, Any], quota: int | None, limits: CreditLimits
+def test_the_reserve_is_kept_from_the_orgs_credits_or_else_from_credits_per_day(
+    options: dict[str, Any], quota: int | None, limits: CreditLimits
 ) -> None:
-    assert credit_limits(Job(mappings=(), **asked), quota) == limits
+    assert credit_limits(Job(mappings=(), **options), quota) == limits
 
 
 def test_the_orgs_credits_are_those_of_its_edition_and_users() -> None:
@@ -66,7 +66,7 @@ def test_an_org_is_counted_under_its_host_and_id(url: str, org_id: str, key: str
     assert usage_key(url, org_id) == key
 
 
-def test_a_connection_is_known_by_its_host_and_who_signs_in() -> None:
+def test_a_connection_is_identified_by_host_and_credentials() -> None:
     options = {"client_id": "id", "client_secret": "secret", "refresh_token": "token"}
     connections = [
         Connection.from_values(dc="eu", **options),

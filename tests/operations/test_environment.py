@@ -1,4 +1,4 @@
-"""Network, disk and clock are arguments of the verbs; nothing in `operations` goes round them."""
+"""Network, disk and clock are arguments of the operations, and nothing bypasses them."""
 
 from __future__ import annotations
 
@@ -57,29 +57,27 @@ def crm() -> Crm:
 
 @asynccontextmanager
 async def environment_of(crm: Crm) -> AsyncIterator[Environment]:
-    """Yield a network that ends in this process, and a clock that is years ahead."""
+    """Yield an in-process network and a clock that is years ahead."""
     clock = Clock(lambda: time.time() + LATER, time.monotonic, random.random)
     async with simulated_environment(crm) as simulated:
         yield msgspec.structs.replace(simulated, clock=clock)
 
 
 def count_linked(crm: Crm) -> int:
-    """Return the emails that are on a deal."""
+    """Return the number of emails on a deal."""
     view = crm.state.view(CONTACT)
     return sum(view.deal_of(email) is not None for email in view.mailbox.emails)
 
 
 def years(folder: RunFolder) -> set[str]:
-    """Return the years in which a run was made and its ledger was written."""
+    """Return the years in the times of a run and its ledger."""
     moments = [folder.read().created]
     moments += [msgspec.json.decode(line)["ts"] for line in folder.ledger.read_bytes().splitlines()]
     return {moment[:4] for moment in moments}
 
 
-async def test_every_verb_reaches_only_the_network_and_the_clock_that_it_is_given(
-    tmp_path: Path, crm: Crm
-) -> None:
-    """`http://crm` is no host, so a socket would fail."""
+async def test_every_operation_uses_only_its_own_environment(tmp_path: Path, crm: Crm) -> None:
+    """`http://crm` is not a host, so a socket would fail."""
     run_dir, planned, back, other = (
         tmp_path / name for name in ("run", "planned", "back", "other")
     )
@@ -89,8 +87,8 @@ async def test_every_verb_reaches_only_the_network_and_the_clock_that_it_is_give
         assert (sealed.messages, sealed.run_dir) == (EMAILS, str(run_dir))
         await bulklink.apply(run_dir, CONNECTION, environment=environment, yes=True)
         assert count_linked(crm) == EMAILS
-        for go_on in (bulklink.resume, bulklink.retry):
-            result = await go_on(run_dir, CONNECTION, environment=environment)
+        for operation in (bulklink.resume, bulklink.retry):
+            result = await operation(run_dir, CONNECTION, environment=environment)
             assert result.exit_code == 0
         verified = await bulklink.verify(
             run_dir, CONNECTION, environment=environment, settle_after=0.0
@@ -115,7 +113,7 @@ async def test_every_verb_reaches_only_the_network_and_the_clock_that_it_is_give
     assert not (tmp_path / "state").exists()
 
 
-def test_what_is_given_a_connection_is_given_its_environment_too() -> None:
+def test_functions_with_a_connection_take_an_environment_too() -> None:
     contacting = {
         name
         for name, function in FUNCTIONS.items()
@@ -139,13 +137,13 @@ def parse_modules(folder: Path = PACKAGE) -> Iterator[tuple[str, ast.Module]]:
 
 
 def calls_of_real(node: ast.AST) -> list[str]:
-    """Return what below a node makes a real environment or clock."""
+    """Return the calls below a node that create a real environment or clock."""
     called = (inner.func for inner in ast.walk(node) if isinstance(inner, ast.Call))
     return [func.id for func in called if isinstance(func, ast.Name) and func.id in REAL]
 
 
 def defaults_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
-    """Return which of them stand after `or`, for an argument that may be None."""
+    """Return the calls that follow `or`, as the default of an argument."""
     arguments = {
         argument.arg: ast.unparse(argument.annotation)
         for argument in (*function.args.args, *function.args.kwonlyargs)
@@ -160,7 +158,7 @@ def defaults_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     ]
 
 
-def test_the_real_environment_is_made_only_as_the_default_of_an_argument_once_a_verb() -> None:
+def test_the_real_environment_is_created_only_as_the_default_of_an_argument() -> None:
     makers: list[str] = []
     for path, module in parse_modules():
         in_defaults: list[str] = []
@@ -197,7 +195,7 @@ def names_used(module: ast.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("package", ["operations", "cli/commands"])
-def test_no_module_takes_what_the_environment_gives(package: str) -> None:
+def test_no_module_bypasses_the_environment(package: str) -> None:
     users = {
         path: names_used(module) & GIVEN_BY_ENVIRONMENT
         for path, module in parse_modules(PACKAGE / package)
@@ -207,7 +205,7 @@ def test_no_module_takes_what_the_environment_gives(package: str) -> None:
 
 
 def test_only_one_module_reads_the_clock_of_the_machine() -> None:
-    """The terminal's view has it as the default of an argument; the emulator stands beside."""
+    """The live view has it as the default of an argument; the emulator is independent."""
     clocks = {"time.time", "time.monotonic", "time.perf_counter", "datetime.now", "random.random"}
     users = {
         path

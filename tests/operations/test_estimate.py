@@ -1,4 +1,4 @@
-"""What a plan says it will cost, and what it is up against."""
+"""Estimates of a plan's cost and bottleneck."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEADER = ["contact_id", "owner_id", "message_id", "deal_id"]
 def write_mapping(
     tmp_path: Path, groups: list[tuple[int, int, int]], length: int = 64, name: str = "m.csv"
 ) -> str:
-    """Write so many rows of each (contact, owner, rows); return the path."""
+    """Write n rows for each (contact, owner, n); return the path."""
     path = tmp_path / name
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -40,7 +40,7 @@ def plan_mapping(path: str, op: Op = Op.LINK, **options: Any) -> PlanResult:
     return plan(job, **assumptions)
 
 
-def test_calls_are_counted_by_kind_beside_the_fewest(tmp_path: Path) -> None:
+def test_calls_are_counted_by_kind_with_their_minimum(tmp_path: Path) -> None:
     path = write_mapping(tmp_path, [(1, 1, 21), (1, 2, 5), (2, 1, 40)])
     plan_result = plan_mapping(path, batch_size=10)
     assert (plan_result.calls.link, plan_result.calls.least) == (3 + 1 + 4, 2 + 1 + 2)
@@ -81,7 +81,7 @@ def test_grouping_by_contact_saves_the_estimated_calls(tmp_path: Path) -> None:
     ],
     ids=["calls in flight", "rate", "one call after another", "a slow CRM"],
 )
-def test_what_limits_a_run_is_named(
+def test_the_bottleneck_of_a_run_is_named(
     tmp_path: Path, changed: dict[str, Any], seconds: float, limit: EstimatedBottleneck
 ) -> None:
     path = write_mapping(tmp_path, [(c, 1, 20) for c in range(96)])  # and 4 look-ups

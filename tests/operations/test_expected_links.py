@@ -1,4 +1,4 @@
-"""Where a ledger says that emails are."""
+"""Expected deals of emails, by the ledger."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def result(
 def expected_deals(
     folder: Path, *results: Result, open_rows: tuple[int, ...] = (), in_doubt: bool = False
 ) -> dict[int, str | None]:
-    """Return the deal claimed of each row."""
+    """Return the expected deal of each row."""
     ledger = folder / "ledger.jsonl"
     ledger.write_bytes(
         b"".join(
@@ -73,9 +73,11 @@ def expected_deals(
         (result(status=Status.REJECTED, code="unknown-deal"), NOTHING),
         (result(status=Status.DUPLICATE, duplicate_of=7), NOTHING),
     ],
-    ids=lambda one: f"{one.op}-{one.status}-{one.code}" if isinstance(one, Result) else None,
+    ids=lambda value: (
+        f"{value.op}-{value.status}-{value.code}" if isinstance(value, Result) else None
+    ),
 )
-def test_what_each_result_claims(
+def test_each_result_has_its_expected_deal(
     tmp_path: Path, ledger_result: Result, expected: str | None
 ) -> None:
     assert expected_deals(tmp_path, ledger_result) == ({} if expected == NOTHING else {1: expected})
@@ -87,11 +89,11 @@ def test_the_last_result_of_a_row_counts(tmp_path: Path) -> None:
     assert expected_deals(tmp_path, result(), result(status=Status.IN_DOUBT)) == {}
 
 
-def test_nothing_is_claimed_of_a_row_in_flight(tmp_path: Path) -> None:
+def test_a_row_in_flight_has_no_expected_link(tmp_path: Path) -> None:
     assert expected_deals(tmp_path, result(1), result(2), open_rows=(2,)) == {1: B}
 
 
-def test_of_two_rows_about_one_email_the_last_that_may_have_moved_it_counts(
+def test_the_last_row_that_may_have_moved_an_email_counts(
     tmp_path: Path,
 ) -> None:
     first = result(1, message="m")

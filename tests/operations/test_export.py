@@ -1,4 +1,4 @@
-"""What is exported is the whole mapping, each row once and as it was, and it is a mapping again."""
+"""An export has every row of the mapping once and unchanged, and is itself a mapping."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def export_run(
         st.tuples(st.integers(0, 59), st.sampled_from(["done", "failed", "in_doubt"]))
     ),
 )
-def test_every_row_is_there_once_as_it_was_with_its_last_result(
+def test_every_row_is_exported_once_unchanged_with_its_last_result(
     headers: list[str], rows: list[tuple[str, ...]], results: list[tuple[int, str]]
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -103,7 +103,7 @@ def test_every_row_is_there_once_as_it_was_with_its_last_result(
 
 @ROUGH
 @given(headers=st.tuples(TEXT, TEXT).map(lambda pair: [f"{pair[0]}x", f"{pair[1]}x"]), rows=ROWS)
-def test_a_file_for_a_spreadsheet_is_read_as_the_mapping_it_was_made_of(
+def test_a_spreadsheet_file_is_read_back_as_the_original_mapping(
     headers: list[str], rows: list[tuple[str, ...]]
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -159,13 +159,13 @@ def test_rows_are_chosen_by_their_last_status_and_code(
     assert [int(row[header.index("bulklink_row")]) for row in rows] == expected
 
 
-def test_no_deal_and_a_deal_that_is_not_known_differ(run: RunFolder, tmp_path: Path) -> None:
+def test_no_deal_and_an_unknown_deal_differ(run: RunFolder, tmp_path: Path) -> None:
     export_run(run, tmp_path / "out.csv", statuses=("done",))
     header, rows = read(tmp_path / "out.csv")
     assert [row[header.index("bulklink_previous_deal_id")] for row in rows] == ["", "none", "8"]
 
 
-def test_rows_whose_cells_are_not_kept_have_their_ids_from_the_ledger(
+def test_rows_without_stored_cells_have_their_ids_from_the_ledger(
     run: RunFolder, tmp_path: Path
 ) -> None:
     run.rejects.unlink()
@@ -173,14 +173,14 @@ def test_rows_whose_cells_are_not_kept_have_their_ids_from_the_ledger(
     assert read(tmp_path / "out.csv")[1][0][:6] == ["", "2", "m", "5", "", "rejected"]
 
 
-def test_a_rejects_file_that_a_person_changed_does_no_harm(run: RunFolder, tmp_path: Path) -> None:
+def test_an_edited_rejects_file_does_no_harm(run: RunFolder, tmp_path: Path) -> None:
     text = "Note,bulklink_row,contact_id\nmended,7,1\nbroken,x\n,,\nnew,seven,1\nmore,99,1\n"
     run.rejects.write_text(text, "utf-8")
     assert export_run(run, tmp_path / "out.csv").rows == 7
     assert read(tmp_path / "out.csv")[1][6][:6] == ["1", "", "", "", "mended", "rejected"]
 
 
-def test_a_run_that_came_to_no_plan_has_nothing_to_export(run: RunFolder, tmp_path: Path) -> None:
+def test_a_run_without_a_plan_has_nothing_to_export(run: RunFolder, tmp_path: Path) -> None:
     run.plan.unlink()
     with pytest.raises(RunDirError, match="no sealed plan"):
         export_run(run, tmp_path / "out.csv")

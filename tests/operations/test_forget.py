@@ -1,4 +1,4 @@
-"""What is forgotten is gone from every file, what is kept is as it was, whenever it is killed."""
+"""Forgotten data is removed from every file and the rest is kept, even after a kill."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ STEPS = 10
 
 
 def clock_at(moment: float) -> Clock:
-    """Return a clock that stands still."""
+    """Return a clock that is stopped."""
     return Clock(wall=lambda: moment, monotonic=lambda: moment, random=lambda: 0.5)
 
 
 @pytest.fixture
 def run(finished_run: Path, tmp_path: Path) -> RunFolder:
-    """A finished run that is full of a customer's name."""
+    """A finished run with a customer's name in every text."""
     return RunFolder(shutil.copytree(finished_run, tmp_path / "run"))
 
 
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Such a run, to be copied."""
+    """A finished run, to be copied."""
     tmp_path = tmp_path_factory.mktemp("finished")
     lines = [f"{n},2,m{n},{n % 3},{SECRET} {n},{SECRET} & Sons,{SECRET}@home" for n in range(1, 9)]
     header = f"contact_id,owner_id,message_id,deal_id,deal_name,owner_name,E-mail of {SECRET}\n"
@@ -88,7 +88,7 @@ def messages(run: RunFolder) -> list[Message]:
 
 
 def read_all_text(run: RunFolder) -> str:
-    """Return all that the files of a run say, those that are packed unpacked."""
+    """Return all texts in the files of a run, decompressed."""
     texts = [
         path.read_bytes().decode("utf-8", "replace")
         for path in run.path.iterdir()
@@ -122,7 +122,7 @@ def assert_forgotten(run: RunFolder, before: tuple[str, str], ids: list[tuple[in
     assert proof.forgotten == (forgotten,)
 
 
-def test_names_columns_and_texts_are_gone_and_ids_are_as_they_were(run: RunFolder) -> None:
+def test_names_columns_and_texts_are_removed_and_ids_kept(run: RunFolder) -> None:
     assert SECRET in read_all_text(run)
     before = sha256_of(run.plan), sha256_of(run.ledger)
     ids = [(m.row, m.message_id) for m in messages(run)]
@@ -131,7 +131,7 @@ def test_names_columns_and_texts_are_gone_and_ids_are_as_they_were(run: RunFolde
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, STEPS - 1])
-def test_it_can_be_killed_after_each_step_and_done_again(run: RunFolder, steps: int) -> None:
+def test_forgetting_can_be_repeated_after_a_kill_at_any_step(run: RunFolder, steps: int) -> None:
     before = sha256_of(run.plan), sha256_of(run.ledger)
     ids = [(m.row, m.message_id) for m in messages(run)]
     doing = forget_in_steps(run, TS)
@@ -143,11 +143,11 @@ def test_it_can_be_killed_after_each_step_and_done_again(run: RunFolder, steps: 
     assert_forgotten(run, before, ids)
 
 
-def test_no_step_is_left_out_above(run: RunFolder) -> None:
+def test_every_step_is_tested(run: RunFolder) -> None:
     assert len(list(forget_in_steps(run, TS))) == STEPS
 
 
-def test_a_second_time_changes_nothing_but_says_so(run: RunFolder) -> None:
+def test_forgetting_again_only_adds_a_record(run: RunFolder) -> None:
     forget(run, clock=clock_at(NOW))
     plan_file, ledger = messages(run), run.ledger.read_bytes()
     forget(run, clock=clock_at(NOW + 1))
@@ -158,9 +158,7 @@ def test_a_second_time_changes_nothing_but_says_so(run: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("state", [RunState.PLANNED, RunState.STOPPED, RunState.RUNNING])
-def test_a_run_that_has_not_ended_is_forgotten_only_if_that_is_said(
-    run: RunFolder, state: RunState
-) -> None:
+def test_an_unfinished_run_is_forgotten_only_if_forced(run: RunFolder, state: RunState) -> None:
     run.write(run.read().replace(state=state))
     with pytest.raises(RunDirError, match="not finished") as refused:
         forget(run, clock=clock_at(NOW))
@@ -170,7 +168,7 @@ def test_a_run_that_has_not_ended_is_forgotten_only_if_that_is_said(
     assert SECRET not in read_all_text(run)
 
 
-def test_a_run_that_is_driven_or_verified_is_left_alone(run: RunFolder) -> None:
+def test_a_running_or_verified_run_is_refused(run: RunFolder) -> None:
     with run.run_lock(), pytest.raises(LockedError, match="drives"):
         forget(run, clock=clock_at(NOW), force=True)
     with run.verify_lock(), pytest.raises(LockedError, match="verifies"):
@@ -178,7 +176,7 @@ def test_a_run_that_is_driven_or_verified_is_left_alone(run: RunFolder) -> None:
     assert SECRET in read_all_text(run)
 
 
-def test_a_damaged_ledger_is_left_as_it_is(run: RunFolder) -> None:
+def test_a_damaged_ledger_is_left_unchanged(run: RunFolder) -> None:
     run.ledger.write_bytes(run.ledger.read_bytes() + b"{\n")
     kept = run.record.read_bytes(), run.ledger.read_bytes()
     with pytest.raises(LedgerError, match="not a ledger line"):
@@ -186,7 +184,7 @@ def test_a_damaged_ledger_is_left_as_it_is(run: RunFolder) -> None:
     assert (run.record.read_bytes(), run.ledger.read_bytes()) == kept
 
 
-def test_what_is_no_run_is_not_touched(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_run_is_left_unchanged(tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match=r"run\.json"):
         forget(RunFolder(tmp_path), clock=clock_at(NOW))
     assert list(tmp_path.iterdir()) == []

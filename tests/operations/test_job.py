@@ -1,4 +1,4 @@
-"""The values that options may have: a program is refused what the command line refuses."""
+"""A job accepts the same values as the command line."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bulklink.operations.job import MAX_RATE
 from bulklink.operations.job_options import LIMIT_OPTIONS, PACE_OPTIONS, SEND_OPTIONS
 
 
-def test_texts_serve_for_enumerations_and_paths() -> None:
-    given: dict[str, Any] = {"op": "relink", "edition": "zoho-one", "on_invalid": "skip"}
-    job = Job(mappings=(Path("m.csv"), "n.csv"), run_dir="here", **given)  # type: ignore[arg-type]
+def test_texts_are_converted_to_enums_and_paths() -> None:
+    values: dict[str, Any] = {"op": "relink", "edition": "zoho-one", "on_invalid": "skip"}
+    job = Job(mappings=(Path("m.csv"), "n.csv"), run_dir="here", **values)  # type: ignore[arg-type]
     assert (job.op, job.edition, job.on_invalid) == (Op.RELINK, Edition.ZOHO_ONE, OnInvalid.SKIP)
     assert (job.mappings, job.run_dir) == (("m.csv", "n.csv"), Path("here"))
 
@@ -45,9 +45,7 @@ def test_texts_serve_for_enumerations_and_paths() -> None:
     ],
     ids=str,
 )
-def test_a_value_that_no_job_can_have_is_refused(
-    options: dict[str, Any], expected_text: str
-) -> None:
+def test_an_invalid_value_is_refused(options: dict[str, Any], expected_text: str) -> None:
     with pytest.raises(UsageError, match=expected_text):
         Job(**({"mappings": ("m.csv",)} | options))
     with pytest.raises(UsageError, match=expected_text):
@@ -55,9 +53,9 @@ def test_a_value_that_no_job_can_have_is_refused(
 
 
 @pytest.mark.parametrize("name", ["batch_size", "concurrency", "read_pages", "canary", "rate"])
-def test_the_command_line_takes_the_same_numbers(name: str) -> None:
+def test_the_command_line_accepts_the_same_numbers(name: str) -> None:
     run = cli.commands["run"]
-    (param,) = (one for one in run.params if one.name == name)
+    (param,) = (p for p in run.params if p.name == name)
     context = click.Context(run)
     for number in (-1, 0, 1, 20, 21, 1000, 1001, 10_000, 10_001, 100_000, 100_001):
         assert _accepted_by_cli(param, number, context) is _accepted_by_job(name, number), number
@@ -96,6 +94,6 @@ def test_an_outage_is_seconds_or_a_text_with_its_unit(value: Any, seconds: float
     "value",
     ["", "m", "5 days", "-1", -1, "1e3", float("nan"), float("inf"), True, "1000h", "\u0665m"],
 )
-def test_what_is_no_time_is_refused(value: Any) -> None:
+def test_an_invalid_duration_is_refused(value: Any) -> None:
     with pytest.raises(UsageError):
         Job(mappings=(), outage=value)

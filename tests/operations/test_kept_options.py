@@ -1,4 +1,4 @@
-"""A run keeps the options that it was begun with: in its record, in a resume, in its undo."""
+"""A run keeps its options in its record, a resume and its undo."""
 
 from __future__ import annotations
 
@@ -54,22 +54,22 @@ BEGUN: dict[str, Any] = {
 """A value other than the default for each option of sending that is kept."""
 
 
-def test_each_option_that_is_kept_has_a_value_here_that_is_not_the_default() -> None:
+def test_every_kept_option_has_a_test_value_other_than_its_default() -> None:
     assert BEGUN.keys() == SEND_OPTIONS - PER_CALL_OPTIONS
-    begun, default = Job(mappings=(), **BEGUN), Job(mappings=())
-    assert not [name for name in BEGUN if getattr(begun, name) == getattr(default, name)]
+    kept_job, default = Job(mappings=(), **BEGUN), Job(mappings=())
+    assert not [name for name in BEGUN if getattr(kept_job, name) == getattr(default, name)]
 
 
 @pytest.mark.parametrize("name", BEGUN)
 def test_a_record_gives_back_each_option(name: str) -> None:
-    asked = Job(mappings=("m.csv",), **{name: BEGUN[name]})
-    record = new_record(asked, "2026-11-22T10:15:00.000Z", inputs=())
+    planned_job = Job(mappings=("m.csv",), **{name: BEGUN[name]})
+    record = new_record(planned_job, "2026-11-22T10:15:00.000Z", inputs=())
     saved = msgspec.json.decode(msgspec.json.encode(record), type=type(record))
-    assert load_job(saved) == asked
+    assert load_job(saved) == planned_job
 
 
 class Limiters:
-    """Makes limiters and records what they were asked to keep to."""
+    """Creates limiters and records their limits."""
 
     def __init__(self) -> None:
         self.limits: list[tuple[int, float | None]] = []
@@ -98,7 +98,7 @@ GOING_ON: dict[str, Callable[..., Any]] = {"resume": resume, "retry": retry, "un
     [({}, (2, None)), ({"concurrency": None}, (10, None)), ({"rate": 400.0}, (2, 400.0))],
     ids=["nothing given", "auto given", "a rate given"],
 )
-async def test_a_begun_run_goes_on_at_its_own_pace_unless_given_another(
+async def test_a_resumed_run_keeps_its_limits_unless_they_are_set_again(
     name: str,
     given: dict[str, Any],
     limits: tuple[int, float | None],
@@ -111,19 +111,19 @@ async def test_a_begun_run_goes_on_at_its_own_pace_unless_given_another(
     assert limiters.limits == [limits]
 
 
-async def test_a_plan_is_applied_at_its_own_pace(tmp_path: Path, connection: Connection) -> None:
+async def test_an_applied_plan_keeps_its_limits(tmp_path: Path, connection: Connection) -> None:
     await off_loop(plan, job(tmp_path, **LIMITS))
     limiters = Limiters()
     await apply(tmp_path / "run", connection, environment=limiters.environment)
     assert limiters.limits == [(2, None)]
 
 
-async def test_what_was_for_one_call_is_not_kept(tmp_path: Path, connection: Connection) -> None:
+async def test_per_call_options_are_not_kept(tmp_path: Path, connection: Connection) -> None:
     folder = await _stopped(tmp_path, connection)
     assert (await resume(folder, connection)).counts["done"] == 30
 
 
-async def test_an_undo_is_sent_as_its_run_was_and_does_not_read_its_mapping(
+async def test_an_undo_uses_the_options_of_its_run_without_its_mapping(
     tmp_path: Path, connection: Connection
 ) -> None:
     mapping: dict[str, Any] = {
@@ -132,19 +132,19 @@ async def test_an_undo_is_sent_as_its_run_was_and_does_not_read_its_mapping(
         "keep": (),
     }
     begun_with = BEGUN | {"names": True}  # this CRM wants them
-    asked = job(tmp_path, **begun_with, **mapping, yes=True)
-    ended = await run(asked, connection)
+    planned_job = job(tmp_path, **begun_with, **mapping, yes=True)
+    ended = await run(planned_job, connection)
     assert ended.counts["done"] == 30, ended
     await off_loop(plan_undo, tmp_path / "run", run_dir=tmp_path / "back", rate=3.0)
     undone = serialize_job(load_job(RunFolder(tmp_path / "back").read()))
-    begun = serialize_job(asked)
-    assert {name: undone[name] for name in BEGUN} == {name: begun[name] for name in BEGUN} | {
+    options = serialize_job(planned_job)
+    assert {name: undone[name] for name in BEGUN} == {name: options[name] for name in BEGUN} | {
         "rate": 3.0
     }
     assert not any(undone[name] for name in ("yes", "only", "defaults"))
 
 
-async def test_an_unfinished_fetch_goes_on_at_its_own_pace_into_the_same_kind_of_file(
+async def test_an_unfinished_fetch_keeps_its_limits_and_file_type(
     tmp_path: Path, connection: Connection, crm: LocalCrm
 ) -> None:
     file = tmp_path / "emails"

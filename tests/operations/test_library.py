@@ -1,4 +1,4 @@
-"""What a program can count on that runs jobs: it may cancel them, and its call-backs may raise."""
+"""Guarantees for programs that run jobs: cancellation, callbacks that raise, threads, signals."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ from tests.operations.local_crm import DEAL, EMAILS, FOREIGN, LocalCrm, job, loc
 
 
 def two_calls(folder: Path, deal: str = DEAL) -> Job:
-    """Return a job of two calls, one behind the other."""
+    """Return a job of two consecutive calls."""
     return job(folder, deal=deal, concurrency=1)
 
 
 async def start_run(crm: LocalCrm, folder: Path, **options: Any) -> asyncio.Task[RunResult]:
-    """Start a run and return its task when its first link call is carried out and not answered."""
+    """Start a run and return its task once its first link call is executed but not answered."""
     crm.gate.clear()
     task = asyncio.create_task(run(two_calls(folder), crm.connection, **options))
     await crm.arrived.wait()
@@ -58,7 +58,7 @@ async def start_run(crm: LocalCrm, folder: Path, **options: Any) -> asyncio.Task
 
 
 async def assert_stopped(folder: Path) -> RunResult:
-    """Return where a run stands that was stopped and is driven by nobody."""
+    """Return the result of a run that was stopped and is no longer running."""
     result = await off_loop(status, folder)
     assert (result.state, result.stopped_by) == (RunState.STOPPED, StoppedBy.INTERRUPTED)
     assert sum(result.counts.values()) == result.rows == EMAILS
@@ -67,7 +67,7 @@ async def assert_stopped(folder: Path) -> RunResult:
     return result
 
 
-async def test_a_gentle_stop_records_what_is_in_flight_and_the_run_can_be_resumed(
+async def test_a_graceful_stop_records_calls_in_flight_and_the_run_can_be_resumed(
     crm: LocalCrm, tmp_path: Path
 ) -> None:
     stop = StopController()
@@ -103,14 +103,14 @@ async def cancelled_twice(task: asyncio.Task[RunResult]) -> None:
 @pytest.mark.parametrize(
     "cancelled", [cancelled_by_the_program, cancelled_by_a_time_out, cancelled_twice]
 )
-async def test_a_cancelled_run_leaves_in_doubt_what_was_in_flight_and_resume_settles_it(
+async def test_resume_settles_the_calls_in_flight_of_a_cancelled_run(
     crm: LocalCrm, tmp_path: Path, cancelled: Callable[[asyncio.Task[RunResult]], Any]
 ) -> None:
     before = asyncio.all_tasks()
     task = await start_run(crm, tmp_path)
     await cancelled(task)
-    ours = {one for one in asyncio.all_tasks() - before if "bulklink" in repr(one)}
-    assert {one for one in ours if "local_crm" not in repr(one)} == set()
+    ours = {task for task in asyncio.all_tasks() - before if "bulklink" in repr(task)}
+    assert {task for task in ours if "local_crm" not in repr(task)} == set()
     result = await assert_stopped(tmp_path / "run")
     assert (result.counts[Status.DONE], result.counts["pending"]) == (0, EMAILS)
     crm.gate.set()
@@ -120,7 +120,7 @@ async def test_a_cancelled_run_leaves_in_doubt_what_was_in_flight_and_resume_set
 
 
 class BlockingStdin(io.BytesIO):
-    """A mapping that does not end before the test lets it."""
+    """Standard input that blocks until the test ends it."""
 
     def __init__(self) -> None:
         super().__init__(b"contact_id,owner_id,message_id,deal_id\n1,2,a,3\n")
@@ -134,7 +134,7 @@ class BlockingStdin(io.BytesIO):
 
 
 @pytest.mark.parametrize("gentle", [True, False], ids=["interrupted", "cancelled"])
-async def test_stopped_while_the_mapping_is_checked_nothing_is_left(
+async def test_a_stop_during_planning_leaves_nothing_behind(
     crm: LocalCrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gentle: bool
 ) -> None:
     given, stop = BlockingStdin(), StopController()
@@ -144,8 +144,8 @@ async def test_stopped_while_the_mapping_is_checked_nothing_is_left(
         def on_phase(self, text: str) -> None:
             stop.on_stop(given.may_end.set)  # behind that which interrupts the check
 
-    asked = Job(mappings=("-",), format="csv", runs_dir=tmp_path / "runs")
-    task = asyncio.create_task(run(asked, crm.connection, callbacks=Ends(), stop=stop))
+    planned_job = Job(mappings=("-",), format="csv", runs_dir=tmp_path / "runs")
+    task = asyncio.create_task(run(planned_job, crm.connection, callbacks=Ends(), stop=stop))
     await asyncio.to_thread(given.read_started.wait, 20)
     if gentle:
         stop.interrupt()
@@ -159,7 +159,7 @@ async def test_stopped_while_the_mapping_is_checked_nothing_is_left(
 
 
 class MistakeError(Exception):
-    """What call-backs of these tests raise."""
+    """Raised by callbacks of these tests."""
 
 
 class RaisingCallbacks(RunCallbacks):
@@ -180,13 +180,13 @@ class RaisingCallbacks(RunCallbacks):
 
 
 @pytest.mark.parametrize("name", ["on_start", "on_progress", "on_failure"])
-async def test_a_call_back_that_raises_stops_the_run_in_good_order_and_its_error_is_raised(
+async def test_a_callback_that_raises_stops_the_run_gracefully_and_its_error_is_raised(
     crm: LocalCrm, tmp_path: Path, name: str
 ) -> None:
     callbacks = RaisingCallbacks(name)
-    asked = two_calls(tmp_path, FOREIGN if name == "on_failure" else DEAL)
+    planned_job = two_calls(tmp_path, FOREIGN if name == "on_failure" else DEAL)
     with pytest.raises(MistakeError, match=name):
-        await run(asked, crm.connection, callbacks=callbacks)
+        await run(planned_job, crm.connection, callbacks=callbacks)
     result = await assert_stopped(tmp_path / "run")
     assert callbacks.calls.count(name) == 1
     assert callbacks.calls[-1] == name, "no other is called"
@@ -198,16 +198,16 @@ async def test_a_call_back_that_raises_stops_the_run_in_good_order_and_its_error
 
 
 @pytest.mark.parametrize("name", ["on_phase", "on_warning"])
-async def test_one_that_raises_while_the_mapping_is_checked_leaves_nothing(
+async def test_a_callback_that_raises_during_planning_leaves_nothing_behind(
     crm: LocalCrm, tmp_path: Path, name: str
 ) -> None:
-    asked = job(tmp_path, runs_dir=tmp_path / "runs", run_dir=None, only=(("deal_id", "1"),))
+    planned_job = job(tmp_path, runs_dir=tmp_path / "runs", run_dir=None, only=(("deal_id", "1"),))
     with pytest.raises(MistakeError, match=name):
-        await run(asked, crm.connection, callbacks=RaisingCallbacks(name))
+        await run(planned_job, crm.connection, callbacks=RaisingCallbacks(name))
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_question_whose_call_back_raises_is_answered_with_no() -> None:
+def test_a_confirmation_whose_callback_raises_is_declined() -> None:
     class Asked(RunCallbacks):
         can_ask = True
 
@@ -221,7 +221,7 @@ def test_a_question_whose_call_back_raises_is_answered_with_no() -> None:
     assert stop.reason is not None
 
 
-async def test_call_backs_are_called_on_the_event_loop(crm: LocalCrm, tmp_path: Path) -> None:
+async def test_callbacks_are_called_on_the_event_loop(crm: LocalCrm, tmp_path: Path) -> None:
     class Notes(RunCallbacks):
         def __init__(self) -> None:
             self.threads = set[int]()
@@ -242,13 +242,16 @@ async def test_call_backs_are_called_on_the_event_loop(crm: LocalCrm, tmp_path: 
     assert callbacks.threads == {threading.get_ident()}
 
 
-async def test_signals_logging_and_standard_output_are_the_programs_own(
+async def test_signals_logging_and_standard_output_are_left_to_the_program(
     crm: LocalCrm, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def settings() -> tuple[object, ...]:
         handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
         loggers = [logging.getLogger(name) for name in ("", "bulklink", "bulklink.calls")]
-        return (*handlers, *((one.level, one.handlers[:], one.propagate) for one in loggers))
+        return (
+            *handlers,
+            *((logger.level, logger.handlers[:], logger.propagate) for logger in loggers),
+        )
 
     seen = [settings()]
 
@@ -263,11 +266,11 @@ async def test_signals_logging_and_standard_output_are_the_programs_own(
     await verify(tmp_path / "run", crm.connection)
     seen.append(settings())
     assert len(seen) > 5
-    assert all(one == seen[0] for one in seen)
+    assert all(state == seen[0] for state in seen)
     assert capfd.readouterr() == ("", "")
 
 
-async def test_two_runs_go_on_at_once_in_one_loop(crm: LocalCrm, tmp_path: Path) -> None:
+async def test_two_runs_share_one_event_loop(crm: LocalCrm, tmp_path: Path) -> None:
     linked = msgspec.structs.replace(job(tmp_path, rows=20), run_dir=tmp_path / "runs" / "a")
     failing = job(
         tmp_path,
@@ -276,13 +279,13 @@ async def test_two_runs_go_on_at_once_in_one_loop(crm: LocalCrm, tmp_path: Path)
         run_dir=tmp_path / "runs" / "b",
         max_failures=MaxFailures(percent=100),
     )
-    await asyncio.gather(*(run(one, crm.connection) for one in (linked, failing)))
+    await asyncio.gather(*(run(each_job, crm.connection) for each_job in (linked, failing)))
     a, b = await off_loop(statuses, tmp_path / "runs")
     assert (a.counts[Status.DONE], b.counts[Status.FAILED]) == (20, 30)
     assert crm.linked == 20
 
 
-def test_no_thread_outlives_a_program_that_cancelled_its_run(tmp_path: Path) -> None:
+def test_no_thread_outlives_a_cancelled_run(tmp_path: Path) -> None:
     before = set(threading.enumerate())
 
     async def program() -> None:
@@ -295,7 +298,7 @@ def test_no_thread_outlives_a_program_that_cancelled_its_run(tmp_path: Path) -> 
     assert set(threading.enumerate()) <= before
 
 
-def test_ctrl_c_in_a_program_without_handlers_of_its_own_cancels_the_run(tmp_path: Path) -> None:
+def test_ctrl_c_in_a_program_without_signal_handlers_cancels_the_run(tmp_path: Path) -> None:
     class Presses(RunCallbacks):
         def on_phase(self, text: str) -> None:
             if text == "Sending":
@@ -313,14 +316,14 @@ def test_ctrl_c_in_a_program_without_handlers_of_its_own_cancels_the_run(tmp_pat
 async def test_a_resume_keeps_the_options_of_the_run_but_not_those_of_one_command(
     crm: LocalCrm, tmp_path: Path
 ) -> None:
-    asked = job(tmp_path, batch_size=3, max_credits=5, yes=True)
-    stopped = await run(asked, crm.connection)
+    planned_job = job(tmp_path, batch_size=3, max_credits=5, yes=True)
+    stopped = await run(planned_job, crm.connection)
     assert stopped.stopped_by == StoppedBy.MAX_CREDITS
     finished = await resume(stopped.run_dir, crm.connection)
     assert (finished.state, finished.calls.link) == (RunState.FINISHED, 10)
 
 
-async def test_options_that_would_change_a_sealed_plan_are_no_arguments(
+async def test_options_that_would_change_a_sealed_plan_are_not_accepted(
     crm: LocalCrm, tmp_path: Path
 ) -> None:
     plan(job(tmp_path))
@@ -330,7 +333,7 @@ async def test_options_that_would_change_a_sealed_plan_are_no_arguments(
         await verify(tmp_path / "run", crm.connection, single_endpoint=True)  # type: ignore[call-arg]
 
 
-async def test_an_undo_is_a_run_of_its_own(crm: LocalCrm, tmp_path: Path) -> None:
+async def test_an_undo_is_a_new_run(crm: LocalCrm, tmp_path: Path) -> None:
     await run(job(tmp_path), crm.connection)
     back = await undo(tmp_path / "run", crm.connection, run_dir=tmp_path / "back")
     assert back is not None

@@ -1,4 +1,4 @@
-"""A run whose ledger is taken away while it is sent."""
+"""A run stops if its ledger disappears while it sends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ How many calls are made ready while the first is in flight depends on the machin
 
 
 async def run_until(path: Path, crm: LocalCrm, take_away: Callable[[], object]) -> LedgerError:
-    """Send one email at a time; take the ledger away while the first call is in flight."""
+    """Send one email at a time; remove the ledger while the first call is in flight."""
     crm.gate.clear()
     errors: list[LedgerError] = []
 
@@ -62,17 +62,17 @@ async def test_a_run_whose_folder_is_deleted_stops_before_another_call(
     assert not folder.exists()
 
 
-async def test_a_run_whose_ledger_was_deleted_is_not_gone_on_with(
+async def test_a_run_whose_ledger_was_deleted_is_not_continued(
     crm: LocalCrm, connection: Connection, tmp_path: Path
 ) -> None:
-    """Nobody knows what was done, and an empty ledger would have everything sent twice."""
+    """Its results are unknown, and an empty ledger would send everything twice."""
     await run_until(tmp_path, crm, (tmp_path / "run" / "ledger.jsonl").unlink)
     record = RunFolder(tmp_path / "run").read()
     assert (record.state, record.stopped_by) == ("stopped", "ledger")
     sent = crm.linked
-    for go_on in (resume, retry):
+    for operation in (resume, retry):
         with pytest.raises(LedgerError, match="no ledger"):
-            await go_on(tmp_path / "run", connection)
+            await operation(tmp_path / "run", connection)
     assert crm.linked == sent <= READY
 
 

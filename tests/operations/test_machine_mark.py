@@ -1,4 +1,4 @@
-"""The mark of a machine is a random number of its state folder."""
+"""The mark of a machine is a random number in its state folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from bulklink.operations.machine_mark import load_machine_mark
 
 
-def test_it_is_written_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+def test_the_mark_is_written_once_and_readable_only_by_its_owner(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     mark = load_machine_mark(here)
     assert mark is not None
@@ -24,13 +24,13 @@ def test_it_is_written_once_and_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"somebody's", b"0" * 33])
-def test_what_is_no_mark_is_replaced(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_mark_is_replaced(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "machine-mark").write_bytes(content)
     mark = load_machine_mark(tmp_path)
     assert mark is not None
     assert load_machine_mark(tmp_path) == mark
 
 
-def test_a_state_folder_that_cannot_be_written_gives_none(tmp_path: Path) -> None:
+def test_an_unwritable_state_folder_has_no_mark(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     assert load_machine_mark(tmp_path / "file") is None

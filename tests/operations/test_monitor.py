@@ -1,4 +1,4 @@
-"""Metrics of a command: current values, as far as they are known."""
+"""Metrics of a command are current, or None if unknown."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class FakeRun:
         return self.monitor.metrics()
 
     async def wait(self, seconds: float) -> Metrics:
-        """Wait for credits so long."""
+        """Wait for credits for n seconds."""
         for _ in range(int(seconds * 2)):
             self.now += 0.5
             self.waited += 0.5
@@ -66,7 +66,7 @@ class FakeRun:
         return self.meter.call_started()
 
 
-async def test_rate_time_left_and_calls_in_flight_are_those_of_now() -> None:
+async def test_rate_time_left_and_calls_in_flight_are_current() -> None:
     metrics = await FakeRun(40_000).send(20)
     assert metrics.rate == pytest.approx(400)
     assert metrics.seconds_left == pytest.approx((40_000 - 8_000) / 400)
@@ -89,13 +89,13 @@ async def test_rate_time_left_and_calls_in_flight_are_those_of_now() -> None:
     )
 
 
-async def test_the_first_seconds_tell_no_rate_and_no_time_left() -> None:
+async def test_rate_and_time_left_are_unknown_in_the_first_seconds() -> None:
     metrics = await FakeRun(40_000).send(4)
     assert (metrics.rate, metrics.seconds_left) == (None, None)
     assert metrics.in_flight == 10
 
 
-async def test_a_wait_for_credits_slows_no_pace() -> None:
+async def test_a_wait_for_credits_does_not_lower_the_rate() -> None:
     command = FakeRun(40_000)
     before = await command.send(20)
     after = await command.wait(3600)
@@ -104,7 +104,7 @@ async def test_a_wait_for_credits_slows_no_pace() -> None:
     assert (await command.send(20)).rate == pytest.approx(400)
 
 
-async def test_what_was_done_before_the_pace_began_is_no_part_of_it() -> None:
+async def test_work_before_a_restart_does_not_count_towards_the_rate() -> None:
     command = FakeRun(40_000)
     await command.send(60, in_flight=1)
     command.monitor.restart()
@@ -118,13 +118,13 @@ async def test_credits_that_run_out_first_are_reported_as_the_emails_they_last_f
     assert (metrics.credits_spendable, metrics.credits_last_for) == (100, 2000)
 
 
-async def test_credits_that_last_for_all_are_no_news() -> None:
+async def test_sufficient_credits_are_not_reported() -> None:
     command = FakeRun(40_000, CreditLimits(per_invocation=5000))
     metrics = await command.send(20)
     assert (metrics.credits_spendable, metrics.credits_last_for) == (4600, None)
 
 
-async def test_what_limits_follows_what_was_lately() -> None:
+async def test_the_bottleneck_follows_recent_samples() -> None:
     command = FakeRun(40_000)
     await command.send(60)
     assert (await command.send(6, in_flight=2)).limited_by is LimitedBy.LATENCY

@@ -1,4 +1,4 @@
-"""What a mapping would change says the same as a slow, obvious comparison."""
+"""The comparison of a mapping with fetched emails agrees with a naive one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RESULTS = (
 
 
 def write_fetched(path: Path, rows: list[Row]) -> Path:
-    """Write what `fetch` would have written of these emails."""
+    """Write these emails as `fetch` writes them."""
     with write_table(path, format_for(path.name), FETCH_COLUMNS) as table:
         table.write(
             [tuple(row.get(column.header) or None for column in FETCH_COLUMNS) for row in rows]
@@ -100,7 +100,7 @@ def compare_naively(op: Op | None, rows: list[Row], emails: list[Row]) -> dict[s
 
 
 def draw_mapping(rng: random.Random, op: Op | None, count: int) -> tuple[list[Row], list[Row]]:
-    """Draw emails, and a mapping that knows some of them."""
+    """Draw emails, and a mapping of some of them."""
     contacts = [str(100 + n) for n in range(rng.choice((1, 5, 40)))]
     deals = [str(500 + n) for n in range(rng.choice((2, 50)))]
     emails, rows = [], []
@@ -139,22 +139,22 @@ def draw_mapping(rng: random.Random, op: Op | None, count: int) -> tuple[list[Ro
         (Op.RELINK, "f.xlsx"),
     ],
 )
-def test_it_says_what_an_obvious_comparison_says(tmp_path: Path, op: Op | None, name: str) -> None:
+def test_the_comparison_agrees_with_a_naive_one(tmp_path: Path, op: Op | None, name: str) -> None:
     chance = random.Random(name)
     for many in (10, 400):
         emails, rows = draw_mapping(chance, op, many)
         file = write_fetched(tmp_path / name, emails)
         comparison = compare_plan(tmp_path, op, rows, file)
         expected = compare_naively(op, rows, emails)
-        got = {name: getattr(comparison, name) for name in expected}
-        got["deals"] = [(one.deal_id, one.leave, one.come) for one in comparison.deals]
-        got["moves"] = [
-            (one.from_deal_id or "none", one.to_deal_id or "none", one.emails)
-            for one in comparison.moves
+        counts = {name: getattr(comparison, name) for name in expected}
+        counts["deals"] = [(entry.deal_id, entry.leave, entry.come) for entry in comparison.deals]
+        counts["moves"] = [
+            (entry.from_deal_id or "none", entry.to_deal_id or "none", entry.emails)
+            for entry in comparison.moves
         ]
-        got["contacts"] = [(one.contact_id, one.change) for one in comparison.contacts]
-        assert got == expected, many
-        assert sum(got[result] for result in RESULTS) == len(rows)
+        counts["contacts"] = [(entry.contact_id, entry.change) for entry in comparison.contacts]
+        assert counts == expected, many
+        assert sum(counts[result] for result in RESULTS) == len(rows)
 
 
 def email(message: str, deal: str, **more: str) -> Row:
@@ -163,14 +163,14 @@ def email(message: str, deal: str, **more: str) -> Row:
     }  # fmt: skip
 
 
-def test_a_fetched_file_that_is_filled_in_can_be_compared_with_itself(tmp_path: Path) -> None:
+def test_a_completed_fetched_file_can_be_compared_with_itself(tmp_path: Path) -> None:
     rows = [email("a", "5", deal_id="6", op="relink"), email("b", "none", deal_id="6", op="link")]
     write_mapping(tmp_path / "f.csv", rows)
     comparison = compare_plan(tmp_path, None, rows, tmp_path / "f.csv")
     assert (comparison.moved, comparison.linked, comparison.emails) == (1, 1, 2)
 
 
-def test_of_an_email_in_two_mailboxes_the_planned_owners_counts(tmp_path: Path) -> None:
+def test_for_an_email_in_two_mailboxes_that_of_the_planned_owner_counts(tmp_path: Path) -> None:
     file = write_fetched(tmp_path / "f.csv", [email("a", "5"), email("a", "6", owner_id="2")])
     row = {"contact_id": "7", "owner_id": "2", "message_id": "a", "deal_id": "6"}
     comparison = compare_plan(tmp_path, Op.RELINK, [row], file)
@@ -183,13 +183,16 @@ def test_deals_are_named_as_the_file_names_them(tmp_path: Path) -> None:
     file = write_fetched(tmp_path / "f.csv", [email("a", "5", from_deal_name="Boat")])
     row = {**email("a", ""), "deal_id": "6", "deal_name": "Travel"}
     comparison = compare_plan(tmp_path, Op.RELINK, [row], file)
-    assert {one.deal_id: one.deal_name for one in comparison.deals} == {"5": "Boat", "6": "Travel"}
+    assert {entry.deal_id: entry.deal_name for entry in comparison.deals} == {
+        "5": "Boat",
+        "6": "Travel",
+    }
 
 
 def test_the_plan_keeps_which_deal_each_email_is_on(tmp_path: Path) -> None:
     emails = [email("a", "5", from_deal_name="Boat"), email("b", "none"), email("c", "")]
     file = write_fetched(tmp_path / "f.csv", emails)
-    rows = [{**one, "from_deal_id": "", "deal_id": "6"} for one in (*emails, email("d", ""))]
+    rows = [{**entry, "from_deal_id": "", "deal_id": "6"} for entry in (*emails, email("d", ""))]
     write_mapping(tmp_path / "m.csv", rows)
     job = Job(mappings=(str(tmp_path / "m.csv"),), op=Op.RELINK, run_dir=tmp_path / "here")
     sealed = plan(job, compare_with=str(file))

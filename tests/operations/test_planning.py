@@ -1,4 +1,4 @@
-"""Planning for a program that blocks: its callbacks, and what ends it."""
+"""Blocking planning: its callbacks and interruption."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.operations.local_crm import job
 
 
 class RecordingCallbacks(RunCallbacks):
-    """Keeps what it is called with, and in which thread; `action` is done in `on_planning`."""
+    """Records its calls and their threads; `on_planning` calls `action`."""
 
     def __init__(self, action: Callable[[], object] = lambda: None) -> None:
         self.action = action
@@ -41,7 +41,7 @@ class RecordingCallbacks(RunCallbacks):
 
 
 class EndlessPlanning:
-    """Planning that goes on until it is interrupted."""
+    """Planning that runs until it is interrupted."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -99,7 +99,7 @@ def interrupt_from_a_signal_handler(stop: StopController) -> None:
 @pytest.mark.parametrize(
     "interrupt", [interrupt_from_another_thread, interrupt_from_a_signal_handler]
 )
-def test_it_can_be_interrupted_meanwhile(interrupt: Callable[[StopController], None]) -> None:
+def test_planning_can_be_interrupted(interrupt: Callable[[StopController], None]) -> None:
     stop, work = StopController(), EndlessPlanning()
     with pytest.raises(InterruptedPlanningError):
         run_blocking_planning(work, RecordingCallbacks(lambda: interrupt(stop)), stop)
@@ -107,7 +107,7 @@ def test_it_can_be_interrupted_meanwhile(interrupt: Callable[[StopController], N
 
 
 class MistakeError(Exception):
-    """What a callback of these tests raises."""
+    """Raised by callbacks of these tests."""
 
 
 def make_mistake() -> None:
@@ -122,7 +122,7 @@ def make_mistake() -> None:
     ],
     ids=["callback", "ctrl-c"],
 )
-def test_what_is_raised_in_the_calling_thread_ends_the_planning_first(
+def test_an_exception_in_the_calling_thread_ends_the_planning(
     action: Callable[[], object], error: type[BaseException]
 ) -> None:
     work = EndlessPlanning()
@@ -131,7 +131,7 @@ def test_what_is_raised_in_the_calling_thread_ends_the_planning_first(
     assert work.ended
 
 
-def test_a_signal_handler_may_interrupt_while_the_stage_is_looked_at() -> None:
+def test_a_signal_handler_may_interrupt_while_the_stage_is_read() -> None:
     stop = PlanningStop()
     with stop._lock:
         stop.interrupt()
@@ -139,7 +139,7 @@ def test_a_signal_handler_may_interrupt_while_the_stage_is_looked_at() -> None:
         stop.check()
 
 
-def test_a_plan_that_was_stopped_before_it_began_leaves_no_file(tmp_path: Path) -> None:
+def test_planning_stopped_before_it_began_leaves_no_file(tmp_path: Path) -> None:
     stop = StopController()
     stop.interrupt()
     with pytest.raises(InterruptedPlanningError):

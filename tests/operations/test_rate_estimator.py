@@ -12,7 +12,7 @@ from bulklink.operations.monitor import RateEstimator
 def estimator_after(
     seconds: float, per_second: float, estimator: RateEstimator | None = None
 ) -> RateEstimator:
-    """Look each half second while emails come in calls of twenty."""
+    """Sample every half second while emails are sent in calls of twenty."""
     estimator, emails_due = estimator or RateEstimator(), 0.0
     for _ in range(int(seconds * 2)):
         emails_due += per_second / 2
@@ -36,13 +36,13 @@ def test_no_time_left_is_estimated_without_a_result() -> None:
     assert estimator_after(3600, 0).seconds_for(10) is None
 
 
-def test_the_time_left_is_what_the_rest_takes_at_this_rate() -> None:
+def test_the_time_left_follows_from_the_rate() -> None:
     estimator = estimator_after(60, 400)
     assert estimator.rate == pytest.approx(400, rel=0.01)
     assert estimator.seconds_for(40_000) == pytest.approx(100, rel=0.01)
 
 
-def test_what_was_lately_counts_most() -> None:
+def test_recent_samples_count_most() -> None:
     estimator = estimator_after(120, 100, estimator_after(600, 1000))
     assert estimator.rate == pytest.approx(100, rel=1.3)
     assert estimator_after(300, 100, estimator).rate == pytest.approx(100, rel=0.05)
@@ -59,7 +59,7 @@ def test_the_time_left_does_not_jump_when_a_rate_is_steady() -> None:
     )
 
 
-def test_credits_last_for_as_many_emails_as_they_lately_did() -> None:
+def test_remaining_credits_are_converted_to_emails_at_the_recent_cost() -> None:
     estimator = estimator_after(60, 400)
     assert estimator.items_for(500) == pytest.approx(10_000, rel=0.01)
     assert RateEstimator().items_for(500) is None

@@ -1,4 +1,4 @@
-"""A job as a program runs it, against the emulator over a socket."""
+"""Jobs run by a program against the emulator over a socket."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def sum_of(calls: CallCounts) -> int:
 
 
 class RecordingCallbacks(RunCallbacks):
-    """Records what it is called with."""
+    """Records its calls."""
 
     def __init__(self, answer: bool | None = None) -> None:
         self.can_ask = answer is not None
@@ -76,7 +76,9 @@ class RecordingCallbacks(RunCallbacks):
         return bool(self.answer)
 
 
-async def test_a_program_sees_the_run_go_on(tmp_path: Path, connection: Connection) -> None:
+async def test_callbacks_report_the_progress_of_a_run(
+    tmp_path: Path, connection: Connection
+) -> None:
     callbacks = RecordingCallbacks()
     summary = await run(job(tmp_path), connection, callbacks=callbacks)
     assert (summary.counts["done"], summary.exit_code) == (30, 0)
@@ -91,35 +93,35 @@ async def test_a_program_sees_the_run_go_on(tmp_path: Path, connection: Connecti
     assert settled[-1] == callbacks.progress_calls[-1].rows == 30
     metrics = callbacks.progress_calls[-1].metrics
     assert (metrics.credits_spent, metrics.max_in_flight) == (sum_of(summary.calls), 20)
-    # It was over too soon to tell how long it takes.
+    # The run ended before its rate was known.
     assert (metrics.rate, metrics.seconds_left) == (None, None)
 
 
-async def test_the_timeline_has_all_that_was_settled_and_all_calls_of_all_commands(
+async def test_the_timeline_covers_all_results_and_calls_of_all_commands(
     tmp_path: Path, connection: Connection
 ) -> None:
     summary = await run(job(tmp_path, rows=2, deal=FOREIGN), connection)
     folder = RunFolder(tmp_path / "run")
     first = await off_loop(list, read_timeline(folder.timeline))
-    assert sum(one.settled.get("failed", 0) for one in first) == 2
-    assert {str(k): sum(one.calls[k] for one in first) for k in first[0].calls} == {
+    assert sum(stretch.settled.get("failed", 0) for stretch in first) == 2
+    assert {str(k): sum(stretch.calls[k] for stretch in first) for k in first[0].calls} == {
         kind: getattr(summary.calls, kind) for kind in ("link", "unlink", "read", "lookup")
     }
-    assert sum(sum(one.latency.values()) for one in first) == sum_of(summary.calls)
+    assert sum(sum(stretch.latency.values()) for stretch in first) == sum_of(summary.calls)
     summary = await retry(folder, connection)
     stretches = await off_loop(list, read_timeline(folder.timeline))
     assert stretches[: len(first)] == first
-    assert sum(one.settled.get("failed", 0) for one in stretches) == 4
-    assert sum(sum(one.calls.values()) for one in stretches) == sum_of(summary.calls)
+    assert sum(stretch.settled.get("failed", 0) for stretch in stretches) == 4
+    assert sum(sum(stretch.calls.values()) for stretch in stretches) == sum_of(summary.calls)
 
 
-async def test_what_failed_before_is_counted_by_code_and_what_is_sent_again_is_to_do(
+async def test_earlier_failures_are_counted_by_code_unless_they_are_retried(
     tmp_path: Path, connection: Connection
 ) -> None:
-    asked = job(tmp_path, rows=2, deal=FOREIGN)
+    first_job = job(tmp_path, rows=2, deal=FOREIGN)
     with (tmp_path / f"mapping-2-{FOREIGN}.csv").open("a", encoding="utf-8") as file:
         file.write(f"{CONTACT},{OWNER},{'f' * 64},{DEAL}\n")
-    await run(asked, connection)
+    await run(first_job, connection)
     callbacks = RecordingCallbacks()
     await retry(tmp_path / "run", connection, code="NOT_ALLOWED", callbacks=callbacks)
     first, last = callbacks.progress_calls[0], callbacks.progress_calls[-1]
@@ -129,7 +131,7 @@ async def test_what_failed_before_is_counted_by_code_and_what_is_sent_again_is_t
     assert (last.settled, last.failure_codes) == (3, {other: 1, "NOT_ALLOWED": 2})
 
 
-async def test_rows_for_another_contacts_deal_are_warned_of_and_named_as_they_fail(
+async def test_rows_for_another_contacts_deal_cause_a_warning_and_fail(
     tmp_path: Path, connection: Connection
 ) -> None:
     callbacks = RecordingCallbacks()
@@ -154,7 +156,7 @@ async def test_a_sealed_plan_is_sent_as_it_was_approved(
         await apply(moved, connection)
 
 
-async def test_another_plan_than_the_approved_one_is_refused(
+async def test_a_plan_other_than_the_approved_one_is_refused(
     tmp_path: Path, connection: Connection, crm: LocalCrm
 ) -> None:
     plan(job(tmp_path))
@@ -233,7 +235,7 @@ def raises_with(error: type[BulklinkError], *texts: str) -> Any:
     return pytest.raises(error, match="(?s)" + ".*".join(texts))
 
 
-def test_a_run_goes_on_where_it_began() -> None:
+def test_a_run_continues_only_on_its_own_host() -> None:
     began = RECORD.replace(
         api_url=UNREACHABLE.api_url, data_centre="eu", org=OrgRecord("1", "Acme")
     )

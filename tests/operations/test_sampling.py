@@ -1,4 +1,4 @@
-"""What a sample tells of the whole: an exact bound, and a draw without favourites."""
+"""The bound of a sample is exact, and its draw is uniform."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALLOWED = Fraction(1, 20)
 def probability_of_at_most(
     population: int, size: int, population_wrong: int, wrong: int
 ) -> Fraction:
-    """The chance that a sample has so many wrong ones or fewer, if there are `population_wrong`."""
+    """Return the probability of at most `wrong` wrong items in a sample."""
     ways = sum(
         comb(population_wrong, sample_wrong)
         * comb(population - population_wrong, size - sample_wrong)
@@ -27,20 +27,20 @@ def probability_of_at_most(
 
 
 @pytest.mark.parametrize("population", [1, 2, 7, 20, 41])
-def test_the_bound_is_the_largest_number_that_is_not_ruled_out(population: int) -> None:
+def test_the_bound_is_the_largest_plausible_number(population: int) -> None:
     for size in range(population + 1):
         for wrong in range(size + 1):
             most = max_wrong(population, size, wrong)
             possible = [
-                one
-                for one in range(wrong, population - size + wrong + 1)
-                if probability_of_at_most(population, size, one, wrong) > ALLOWED
+                number
+                for number in range(wrong, population - size + wrong + 1)
+                if probability_of_at_most(population, size, number, wrong) > ALLOWED
             ]
             assert most == max(possible)
 
 
 @pytest.mark.parametrize(("population", "size"), [(30, 5), (41, 17), (60, 30), (60, 59)])
-def test_whatever_is_wrong_95_of_100_samples_bound_it(population: int, size: int) -> None:
+def test_95_of_100_samples_bound_any_true_number(population: int, size: int) -> None:
     for in_all in range(population + 1):
         missed = max(
             (x for x in range(size + 1) if max_wrong(population, size, x) < in_all), default=-1
@@ -48,7 +48,7 @@ def test_whatever_is_wrong_95_of_100_samples_bound_it(population: int, size: int
         assert missed < 0 or probability_of_at_most(population, size, in_all, missed) <= ALLOWED
 
 
-def test_it_holds_over_many_draws() -> None:
+def test_the_bound_holds_over_many_draws() -> None:
     population, size, wrong = 200, 40, frozenset(range(0, 200, 13))
     missed = sum(
         max_wrong(population, size, len(wrong & draw_sample(population, size, seed))) < len(wrong)
@@ -58,24 +58,24 @@ def test_it_holds_over_many_draws() -> None:
 
 
 def test_299_of_299_bound_one_percent() -> None:
-    # 0.99 to the 299th power is 0.0495: of a population without end, at most 1 % is wrong
+    # 0.99 to the 299th power is 0.0495: in an infinite population, at most 1 % is wrong
     assert max_wrong(10**7, 299, 0) == pytest.approx(99_690, abs=30)
     assert max_wrong(200_000, 299, 0) <= 2_000
     assert max_wrong(200_000, 298, 0) > max_wrong(200_000, 299, 0)
 
 
-def test_all_of_them_leave_nothing_open() -> None:
+def test_a_complete_sample_is_exact() -> None:
     assert max_wrong(50, 50, 3) == 3
     assert max_wrong(50, 0, 0) == 50
     assert max_wrong(0, 0, 0) == 0
 
 
-def test_every_place_is_drawn_as_often_as_any_other() -> None:
+def test_all_positions_are_drawn_equally_often() -> None:
     seen = Counter(place for seed in range(4000) for place in draw_sample(20, 5, seed))
     assert set(seen) == set(range(20))
     assert all(900 < times < 1100 for times in seen.values()), seen
 
 
-def test_a_sample_is_repeated_by_its_seed_and_no_larger_than_the_whole() -> None:
+def test_the_same_seed_draws_the_same_sample_of_at_most_the_population() -> None:
     assert draw_sample(1000, 10, 3) == draw_sample(1000, 10, 3) != draw_sample(1000, 10, 4)
     assert draw_sample(4, 10, 1) == frozenset(range(4))

@@ -1,4 +1,4 @@
-"""What was sealed is what is sent: a changed plan, option, count, name or ledger is refused."""
+"""Only what was sealed is sent: a changed plan, option, count, name or ledger is refused."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _seal(tmp_path: Path, **options: Any) -> RunFolder:
 
 
 def _rewrite(folder: RunFolder, select: str) -> None:
-    """Replace the plan by a query of it, and give run.json the new file's hash."""
+    """Replace the plan by a query over it, and record the new file's hash in run.json."""
     changed = folder.path.parent / "changed.parquet"
     source = f"read_parquet({literal(str(folder.plan))}, file_row_number=true)"
     with duckdb.connect() as database:
@@ -104,7 +104,7 @@ PLANS = {
 
 
 @pytest.mark.parametrize("name", PLANS)
-async def test_an_edited_plan_is_refused_whatever_run_json_says_of_its_file(
+async def test_an_edited_plan_is_refused_even_with_an_edited_hash(
     name: str, tmp_path: Path, connection: Connection, crm: LocalCrm
 ) -> None:
     folder = await off_loop(_seal, tmp_path)
@@ -155,7 +155,7 @@ RECORDS: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("name", RECORDS)
-async def test_a_record_that_is_not_the_plans_is_refused(
+async def test_a_record_of_another_plan_is_refused(
     name: str, tmp_path: Path, connection: Connection, crm: LocalCrm
 ) -> None:
     folder = await off_loop(_seal, tmp_path)
@@ -174,14 +174,14 @@ async def test_a_ledger_that_settles_rows_of_a_plan_not_sent_yet_is_refused(
     forged = line | {"row": 1, "status": "done", "code": None, "message_id": message(0)}
     with folder.ledger.open("a", encoding="utf-8") as file:
         file.write(json.dumps(forged) + "\n")
-    with pytest.raises(LedgerError, match="bytes were added to it"):
+    with pytest.raises(LedgerError, match="bytes were added to the ledger"):
         await apply(folder, connection)
 
 
 async def _stopped_run(tmp_path: Path, connection: Connection) -> RunFolder:
     """Return a run that looked up names, sent one call and stopped."""
-    asked = job(tmp_path, batch_size=10, max_credits=5, canary=0, concurrency=1)
-    await run(asked, connection)
+    planned_job = job(tmp_path, batch_size=10, max_credits=5, canary=0, concurrency=1)
+    await run(planned_job, connection)
     folder = RunFolder(tmp_path / "run")
     assert folder.names.is_file()
     return folder
@@ -228,7 +228,7 @@ async def test_names_planted_in_a_plan_are_not_sent(tmp_path: Path, connection: 
         await apply(planted, connection)
 
 
-async def test_a_run_that_says_finished_and_has_rows_pending_is_refused(
+async def test_a_finished_run_with_pending_rows_is_refused(
     tmp_path: Path, connection: Connection, crm: LocalCrm
 ) -> None:
     folder = await _stopped_run(tmp_path, connection)
@@ -239,7 +239,7 @@ async def test_a_run_that_says_finished_and_has_rows_pending_is_refused(
     assert crm.linked == linked
 
 
-async def test_an_edited_plan_of_a_begun_run_is_neither_resumed_nor_undone(
+async def test_an_edited_plan_of_a_started_run_is_neither_resumed_nor_undone(
     tmp_path: Path, connection: Connection
 ) -> None:
     folder = await _stopped_run(tmp_path, connection)
@@ -262,7 +262,7 @@ class _Warnings(RunCallbacks):
         self.texts.append(text)
 
 
-async def test_a_begun_run_with_a_digest_of_the_former_kind_goes_on_and_says_so(
+async def test_a_started_run_with_an_older_digest_continues_with_a_warning(
     tmp_path: Path, connection: Connection
 ) -> None:
     folder = await _stopped_run(tmp_path, connection)

@@ -1,4 +1,4 @@
-"""What a run costs is forecast as a range, and links are read first where that is cheaper."""
+"""The cost of a run is forecast as a range, and links are read first if that is cheaper."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def record_of(job: Job) -> RunRecord:
 
 
 @pytest.mark.parametrize("linked", [0.0, 0.5, 1.0])
-async def test_what_a_run_takes_lies_in_its_forecasts(tmp_path: Path, linked: float) -> None:
+async def test_the_credits_of_a_run_lie_within_its_forecasts(tmp_path: Path, linked: float) -> None:
     recipe = {"linked_right": linked, "owners_per_contact": 2}
     async with generated_world(tmp_path, **recipe) as (connection, job):
         planned = await plan_of(job)
@@ -91,7 +91,7 @@ async def test_what_a_run_takes_lies_in_its_forecasts(tmp_path: Path, linked: fl
 
 
 @pytest.mark.parametrize("snapshot", [True, False, None])
-async def test_the_least_is_not_undercut_where_all_is_as_wanted(
+async def test_a_run_with_nothing_to_change_does_not_undercut_the_minimum(
     tmp_path: Path, snapshot: bool | None
 ) -> None:
     async with generated_world(tmp_path, linked_right=1.0) as (connection, job):
@@ -100,14 +100,14 @@ async def test_the_least_is_not_undercut_where_all_is_as_wanted(
         assert planned.credits.least <= credits_used(await run(job, connection))
 
 
-async def test_links_are_read_first_where_many_are_linked_already(tmp_path: Path) -> None:
+async def test_links_are_read_first_if_many_are_already_linked(tmp_path: Path) -> None:
     async with generated_world(tmp_path, linked_right=0.5) as (connection, job):
         assert (await plan_of(job)).estimate.may_read_first > 0
         auto = credits_used(await run(job, connection))
     choice = record_of(job).snapshot_choice
     assert choice is not None
     assert choice.reads_first
-    assert "linked already" in choice.reason
+    assert "already linked" in choice.reason
     unread_folder = tmp_path / "unread"
     unread_folder.mkdir()
     async with generated_world(unread_folder, linked_right=0.5) as (connection, job):
@@ -116,7 +116,7 @@ async def test_links_are_read_first_where_many_are_linked_already(tmp_path: Path
         assert record_of(job).snapshot_choice is None
 
 
-async def test_links_are_sent_unread_where_none_is_linked(tmp_path: Path) -> None:
+async def test_links_are_sent_unread_if_none_is_linked(tmp_path: Path) -> None:
     async with generated_world(tmp_path) as (connection, job):
         await run(job, connection)
     choice = record_of(job).snapshot_choice
@@ -141,7 +141,7 @@ async def test_a_resume_keeps_the_choice_of_the_first_command(tmp_path: Path) ->
     assert ledger.count(b'"event":"snapshot"') > EMAILS // 4
 
 
-async def test_the_digest_tells_auto_from_on_and_off(tmp_path: Path) -> None:
+async def test_the_digest_distinguishes_snapshot_auto_on_and_off(tmp_path: Path) -> None:
     async with generated_world(tmp_path) as (_, job):
         digests = {
             (await plan_of(msgspec.structs.replace(job, snapshot=snapshot))).digest
@@ -163,7 +163,7 @@ async def test_an_undo_and_a_verification_are_forecast_from_the_pages_of_the_run
     assert undone.credits.least < undone.credits.likely <= undone.credits.most
 
 
-async def test_a_verification_keeps_the_forecast_that_it_showed(tmp_path: Path) -> None:
+async def test_a_verification_stores_its_displayed_forecast(tmp_path: Path) -> None:
     async with generated_world(tmp_path, contacts=100, skew=0) as (connection, job):
         await run(job, connection)
         verified = await verify(tmp_path / "run", connection, settle_after=0, max_credits=40)
@@ -174,7 +174,7 @@ async def test_a_verification_keeps_the_forecast_that_it_showed(tmp_path: Path) 
     assert credit_range["most"] - credit_range["least"] <= 0.25 * credit_range["likely"]
 
 
-async def test_a_stopped_fetch_keeps_the_forecast_that_it_showed(tmp_path: Path) -> None:
+async def test_a_stopped_fetch_stores_its_displayed_forecast(tmp_path: Path) -> None:
     async with generated_world(tmp_path, contacts=100, skew=0) as (connection, job):
         mapping = str(job.mappings[0])
         output = tmp_path / "emails.csv"

@@ -1,4 +1,4 @@
-"""A stop is answered while a thread works, whatever it works at."""
+"""A stop is handled while any thread works."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ _ENDING = 1
 
 
 class StoppingThreads:
-    """Threads, one of which works until the event loop has answered a stop.
+    """Threads, one of which works until the event loop has handled a stop.
 
     Args:
         stop: stopped while the thread works.
-        number: number of the call, from 1, that goes to that thread; 0 for none.
+        number: number of the call, from 1, during which the stop comes; 0 for none.
 
     Attributes:
         calls: calls so far.
@@ -87,15 +87,18 @@ class StoppingThreads:
 
 @asynccontextmanager
 async def sample_once(sample: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Call `sample` before the block, so that each run gives threads the same calls."""
+    """Call `sample` once before the block, so that each run makes the same calls."""
     await sample()
     yield
 
 
 async def send_plan(
-    folder: RunFolder, asked: Job, connection: Connection, threads: StoppingThreads | None = None
+    folder: RunFolder,
+    planned_job: Job,
+    connection: Connection,
+    threads: StoppingThreads | None = None,
 ) -> RunResult:
-    """Send what is left of a sealed plan."""
+    """Send the rest of a sealed plan."""
     environment: Environment = real_environment()
     stop = StopController()
     if threads is not None:
@@ -106,7 +109,7 @@ async def send_plan(
     return await send(
         folder,
         await off_loop(replay, folder.ledger),
-        job=asked,
+        job=planned_job,
         connection=connection,
         callbacks=RunCallbacks(),
         stop=stop,
@@ -116,31 +119,31 @@ async def send_plan(
 
 def _seal(path: Path) -> Job:
     path.mkdir()
-    asked = job(path)
-    plan(asked)
-    return asked
+    planned_job = job(path)
+    plan(planned_job)
+    return planned_job
 
 
 async def _stop_at(number: int, path: Path) -> tuple[StoppingThreads, RunResult]:
-    """Send a plan, stopped at a call to a thread, and the rest of it."""
-    asked = await off_loop(_seal, path)
+    """Send a plan, stop it at a call to a thread, and send the rest."""
+    planned_job = await off_loop(_seal, path)
     threads = StoppingThreads(StopController(), number)
     async with local_crm() as crm:
-        result = await send_plan(RunFolder(path / "run"), asked, crm.connection, threads)
+        result = await send_plan(RunFolder(path / "run"), planned_job, crm.connection, threads)
         if result.state is RunState.STOPPED:
-            finished = await send_plan(RunFolder(path / "run"), asked, crm.connection)
+            finished = await send_plan(RunFolder(path / "run"), planned_job, crm.connection)
             assert finished.state is RunState.FINISHED
         assert crm.linked == EMAILS
     return threads, result
 
 
-async def test_a_run_gives_threads_its_passes_over_plan_and_ledger(tmp_path: Path) -> None:
+async def test_passes_over_plan_and_ledger_run_in_threads(tmp_path: Path) -> None:
     threads, result = await _stop_at(0, tmp_path / "run")
     assert (threads.calls, result.state) == (_CALLS, RunState.FINISHED)
 
 
 @pytest.mark.parametrize("number", range(1, _CALLS - _ENDING + 1))
-async def test_a_stop_is_answered_while_names_are_looked_up_or_the_plan_is_read(
+async def test_a_stop_is_handled_while_names_are_looked_up_or_the_plan_is_read(
     number: int, tmp_path: Path
 ) -> None:
     threads, result = await _stop_at(number, tmp_path / "run")
@@ -149,9 +152,7 @@ async def test_a_stop_is_answered_while_names_are_looked_up_or_the_plan_is_read(
 
 
 @pytest.mark.parametrize("number", range(_CALLS - _ENDING + 1, _CALLS + 1))
-async def test_a_stop_is_answered_at_the_end_where_all_was_sent(
-    number: int, tmp_path: Path
-) -> None:
+async def test_a_stop_is_handled_after_everything_was_sent(number: int, tmp_path: Path) -> None:
     _, result = await _stop_at(number, tmp_path / "run")
     assert result.state is RunState.FINISHED
 
@@ -177,18 +178,18 @@ async def _fetch(path: Path, connection: Connection, **options: Any) -> bool:
 async def _stop_verb_at(
     number: int, verb: Callable[..., Awaitable[bool]], path: Path
 ) -> tuple[int, bool]:
-    """Send a plan, call a verb that is stopped at a call to a thread, and call it again.
+    """Send a plan, stop an operation at a call to a thread, and call it again.
 
     Returns:
-        Calls to threads, and whether the stop was too late to end the verb.
+        Calls to threads, and whether the stop was too late to end the operation.
     """
-    asked = await off_loop(_seal, path)
+    planned_job = await off_loop(_seal, path)
     threads = StoppingThreads(StopController(), number)
     environment = msgspec.structs.replace(
         real_environment(), run_blocking=threads, sample_periodically=sample_once
     )
     async with local_crm() as crm:
-        await send_plan(RunFolder(path / "run"), asked, crm.connection)
+        await send_plan(RunFolder(path / "run"), planned_job, crm.connection)
         try:
             complete = await verb(path, crm.connection, stop=threads.stop, environment=environment)
         except InterruptedPlanningError:
@@ -198,7 +199,7 @@ async def _stop_verb_at(
 
 
 @pytest.mark.parametrize("verb", [_verify, _undo, _fetch], ids=["verify", "undo", "fetch"])
-async def test_a_verb_is_stopped_at_any_of_its_threads_and_called_again(
+async def test_an_operation_can_be_stopped_at_any_thread_and_called_again(
     verb: Callable[..., Awaitable[bool]], tmp_path: Path
 ) -> None:
     calls, complete = await _stop_verb_at(0, verb, tmp_path / "0")

@@ -1,4 +1,4 @@
-"""Errors that end a run from inside its tasks reach the user as they are."""
+"""Errors that end a run from inside its tasks reach the user unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECOND = str(int(CONTACT) + 1)
 
 @pytest.fixture
 def reversed_plan(tmp_path: Path) -> RunFolder:
-    """A sealed plan of two contacts whose rows were put in the wrong order, with its new hash."""
+    """A sealed plan of two contacts with its rows in the wrong order and a matching hash."""
     mapping = tmp_path / "two.csv"
     rows = [
         f"{contact},{OWNER},{message(n)},{DEAL},n,o\n"
@@ -55,7 +55,7 @@ def reversed_plan(tmp_path: Path) -> RunFolder:
     return folder
 
 
-async def test_a_plan_out_of_order_stops_the_run_by_its_name(
+async def test_a_plan_out_of_order_stops_the_run_with_its_own_error(
     reversed_plan: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

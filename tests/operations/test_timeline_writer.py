@@ -1,4 +1,4 @@
-"""The timeline is cut into stretches that grow with the run; no run needs it."""
+"""The timeline consists of stretches that grow with the run, and is optional."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def totals(at: float, calls: int, waited: float = 0.0, answered_429: int = 0) ->
 
 
 class FakeRun:
-    """Looks at a run each half second: 20 emails and one call are done in it."""
+    """A run sampled every half second, with 20 emails and one call per sample."""
 
     def __init__(self, path: Path, before: float = 0.0) -> None:
         self.path = path
@@ -66,7 +66,7 @@ class FakeRun:
         return totals(self.samples / 2, self.calls, self.waited), counts, 1000 - self.calls
 
 
-async def test_a_stretch_tells_what_was_done_in_it(tmp_path: Path) -> None:
+async def test_a_stretch_has_the_work_done_in_it(tmp_path: Path) -> None:
     run = FakeRun(tmp_path / "timeline.jsonl")
     await run.advance(4)
     first, *_ = run.end()
@@ -77,20 +77,20 @@ async def test_a_stretch_tells_what_was_done_in_it(tmp_path: Path) -> None:
     assert not run.warned
 
 
-async def test_all_that_was_done_is_in_the_stretches_together(tmp_path: Path) -> None:
+async def test_the_stretches_add_up_to_all_work(tmp_path: Path) -> None:
     run = FakeRun(tmp_path / "timeline.jsonl")
     await run.advance(101)
     await run.advance(300, waits=True)
     await run.advance(51)
     stretches = run.end()
-    assert sum(one.seconds for one in stretches) == run.samples / 2 - 0.5
-    assert sum(one.settled.get("done", 0) for one in stretches) == 20 * (run.calls - 1)
-    assert sum(one.calls["link"] for one in stretches) == run.calls - 1
-    assert sum(one.waited for one in stretches) == 150.0
+    assert sum(stretch.seconds for stretch in stretches) == run.samples / 2 - 0.5
+    assert sum(stretch.settled.get("done", 0) for stretch in stretches) == 20 * (run.calls - 1)
+    assert sum(stretch.calls["link"] for stretch in stretches) == run.calls - 1
+    assert sum(stretch.waited for stretch in stretches) == 150.0
 
 
-async def test_five_days_are_some_thousand_lines(tmp_path: Path) -> None:
-    """Two hours more are few lines then: a stretch lasts 14 minutes."""
+async def test_five_days_make_about_a_thousand_lines(tmp_path: Path) -> None:
+    """Two more hours add few lines, because a stretch then lasts 14 minutes."""
     run = FakeRun(tmp_path / "timeline.jsonl", before=5 * 86_400.0)
     await run.advance(2 * 4 * 3600)
     assert len(run.end()) < 20
@@ -101,7 +101,7 @@ async def test_a_wait_for_credits_is_one_stretch(tmp_path: Path) -> None:
     await run.advance(10)
     await run.advance(5000, waits=True)
     await run.advance(10)
-    (wait,) = [one for one in run.end() if one.limited_by == "credits"]
+    (wait,) = [stretch for stretch in run.end() if stretch.limited_by == "credits"]
     assert wait.seconds - 0.5 == wait.waited == 2499.5
 
 

@@ -1,4 +1,4 @@
-"""What takes a row of a run back, for each way in which the run can have left it."""
+"""The undo step of a row, for each state that a run can leave it in."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def undo_step(op: Op, **fields: Any) -> UndoStep | NotUndone | None:
         (Op.RELINK, {"status": None}, UndoStep(Op.UNLINK, B)),
     ],
 )
-def test_what_a_snapshot_was_taken_of_goes_back_to_where_it_was(
+def test_an_email_with_a_snapshot_returns_to_its_previous_deal(
     op: Op, known: dict[str, Any], back: UndoStep
 ) -> None:
     assert undo_step(op, **SEEN, **known) == back
@@ -70,13 +70,13 @@ def test_what_a_snapshot_was_taken_of_goes_back_to_where_it_was(
         ({"code": "NOT_ALLOWED"}, None),
     ],
 )
-def test_a_failed_relink_goes_back_where_it_is_off_its_deal(
+def test_a_failed_relink_that_is_off_its_deal_is_restored(
     known: dict[str, Any], back: UndoStep | None
 ) -> None:
     assert undo_step(Op.RELINK, status=FAILED, **SEEN, **known) == back
 
 
-def test_the_first_snapshot_counts_where_a_retry_took_another() -> None:
+def test_the_first_snapshot_counts_if_a_retry_took_another() -> None:
     torn = {"original_deal_id": A, "last_snapshot_deal_id": None}
     assert undo_step(Op.RELINK, status=DONE, **SEEN, **torn) == UndoStep(Op.RELINK, B, A)
     failed = undo_step(Op.RELINK, status=FAILED, code="NOT_ALLOWED", **SEEN, **torn)
@@ -93,7 +93,7 @@ def test_the_first_snapshot_counts_where_a_retry_took_another() -> None:
     ],
 )
 @pytest.mark.parametrize("op", list(Op))
-def test_what_the_run_did_not_change_is_no_part_of_the_undo(op: Op, known: dict[str, Any]) -> None:
+def test_emails_that_the_run_did_not_change_are_not_undone(op: Op, known: dict[str, Any]) -> None:
     assert undo_step(op, **known) is None
 
 
@@ -112,7 +112,7 @@ def test_what_the_run_did_not_change_is_no_part_of_the_undo(op: Op, known: dict[
         (Op.LINK, {"status": None}, NotUndoneReason.IN_DOUBT, UndoStep(Op.UNLINK, B)),
     ],
 )
-def test_without_a_snapshot_what_might_be_wrong_is_left(
+def test_uncertain_changes_without_a_snapshot_are_not_undone(
     op: Op, known: dict[str, Any], why: NotUndoneReason, back: UndoStep
 ) -> None:
     assert undo_step(op, may_have_changed=True, **known) == NotUndone(why, back)

@@ -1,4 +1,4 @@
-"""What a program writes with every public name; type-checked, never run."""
+"""Program that uses every public name; type-checked, never run."""
 
 from __future__ import annotations
 

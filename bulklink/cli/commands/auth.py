@@ -23,7 +23,7 @@ def auth() -> None:
     """Sign in to Zoho CRM, show stored sign-ins, sign out.
 
     A sign-in is stored as a profile. Every command that contacts the CRM takes one with --profile.
-    The profile named default is used if neither --profile nor the environment says otherwise.
+    Without --profile or environment variables, they use the profile named default.
 
     \b
     Examples:
@@ -62,12 +62,12 @@ def auth() -> None:
 @log_option
 @common_options
 def login(**options: Any) -> int:
-    """Sign in, and store it as a profile in the system keyring.
+    """Sign in, and store a profile in the system keyring.
 
-    At a terminal, it guides you through Zoho's API console, asks for the values shown there, and
-    tests them. Elsewhere, pass client id, client secret and code with --stdin, or as
+    At a terminal, the command guides you through Zoho's API console, asks for the values shown
+    there, and tests them. Elsewhere, pass client id, client secret and code with --stdin, or as
     BULKLINK_CLIENT_ID, BULKLINK_CLIENT_SECRET and BULKLINK_GRANT_CODE or BULKLINK_REFRESH_TOKEN.
-    They are never arguments.
+    Secrets are never arguments.
 
     \b
     Examples:
@@ -106,7 +106,7 @@ def auth_status(profile: str | None, log: Path | None, *, as_json: bool) -> int:
 
 @auth.command("logout")
 @_stored_profile_option
-@option("--force", is_flag=True, help="Remove it here even if it cannot be revoked at Zoho.")
+@option("--force", is_flag=True, help="Remove the profile even if Zoho cannot revoke its token.")
 @log_option
 @common_options
 def logout(profile: str | None, log: Path | None, *, force: bool, as_json: bool) -> int:

@@ -69,7 +69,7 @@ def _parse_inputs(text: str) -> SignInInputs:
     inputs = {key: fields[key].strip() for key in _VARIABLES if isinstance(fields.get(key), str)}
     if not inputs:
         raise ConfigError(
-            f"It holds none of {', '.join(_VARIABLES)}.",
+            f"No credentials found: {', '.join(_VARIABLES)} are all missing.",
             where="standard input",
             advice="Pass them as a JSON object, or as one NAME=VALUE line each.",
         )
@@ -80,7 +80,7 @@ def missing_inputs(inputs: SignInInputs, *, can_ask: bool) -> list[str]:
     """Return the names of the credentials to ask for.
 
     Raises:
-        ConfigError: if some are missing and nobody can be asked.
+        ConfigError: if some are missing and the user cannot be asked.
     """
     required_keys = ["client_id", "client_secret"]
     required_keys += [] if inputs["refresh_token"] else ["code"]
@@ -115,19 +115,19 @@ def prompt_self_client(
 
 
 def _print_instructions(connection: Connection, inputs: Mapping[str, str]) -> None:
-    """Write what to do in the API console of the data centre."""
+    """Print the steps in the API console of the data centre."""
     console = (
         console_address(connection.data_centre) if connection.data_centre else "Zoho's API console"
     )
     note(f"1. Open {console} and choose Self Client (Create, the first time).")
     if not inputs["client_id"] or not inputs["client_secret"]:
-        note("2. Client ID and Client Secret stand in its tab Client Secret.")
+        note("2. Its tab Client Secret shows Client ID and Client Secret.")
     if not inputs["code"] and not inputs["refresh_token"]:
-        note("3. In its tab Generate Code, paste these scopes, all in one line:")
+        note("3. In its tab Generate Code, paste these scopes as one line:")
         for line in ("", ",".join(SCOPES), ""):
             note(line)
         note(
-            "   Choose 10 minutes, write any description, press Create, and choose the CRM org"
+            "   Choose 10 minutes, enter any description, press Create, and choose the CRM org"
             f" ({connection.environment})."
         )
 
@@ -147,7 +147,7 @@ def login_profile(
     as_json: bool,
     runtime: Environment | None = None,
 ) -> int:
-    """Sign in, ask for what is missing, store a profile and return the exit code."""
+    """Sign in, ask for missing credentials, store a profile and return the exit code."""
     name, profiles = normalize_profile_name(profile or DEFAULT_PROFILE), Profiles(config_folder())
     can_prompt = can_ask() and not stdin
     check_writable(config_folder())
@@ -170,17 +170,17 @@ def _confirm_replacement(name: str, profiles: Profiles, *, force: bool, can_ask:
     """Ask before a profile is replaced.
 
     Raises:
-        NotConfirmedError: if it is not to be replaced.
+        NotConfirmedError: if the user declines or cannot be asked.
     """
     if force or name not in profiles.names():
         return
     if not can_ask:
         raise NotConfirmedError(
-            f"The profile {name!r} exists already.",
+            f"The profile {name!r} already exists.",
             where=str(profiles.file(name)),
             advice="Replace it with --force, or use another --profile.",
         )
-    if not confirm(f"The profile {name!r} exists already. Replace it?"):
+    if not confirm(f"The profile {name!r} already exists. Replace it?"):
         raise NotConfirmedError(
             "The profile was not changed.",
             where=str(profiles.file(name)),
@@ -189,7 +189,7 @@ def _confirm_replacement(name: str, profiles: Profiles, *, force: bool, can_ask:
 
 
 def _select_secret_backend(*, plain_file: bool) -> SecretBackend:
-    """Return where to keep secrets; note it if the keyring is unavailable."""
+    """Return the secret backend; print a note if the keyring is unavailable."""
     unavailable_reason = None if plain_file else KeyringSecretStore().unavailable_reason()
     backend = choose_secret_backend(
         plain_file=plain_file, unavailable_reason=unavailable_reason, windows=os.name == "nt"
@@ -205,7 +205,7 @@ def _resolve_connection(dc: str | None, environment: str | None, *, can_ask: boo
     """Return the endpoint of the CRM; ask for an unknown data centre.
 
     Raises:
-        ConfigError: if it is unknown, or the options do not fit.
+        ConfigError: if the data centre is missing, or the options conflict.
     """
     urls = {name: os.environ.get(name, "").strip() for name in _URL_VARIABLES}
     location_unknown = dc is None and not urls["BULKLINK_API_URL"]
@@ -213,10 +213,10 @@ def _resolve_connection(dc: str | None, environment: str | None, *, can_ask: boo
         raise ConfigError(
             "The data centre of the org is missing.",
             where="--dc, BULKLINK_DC",
-            advice=f"Set its data centre to one of: {' '.join(DATA_CENTRES)}.",
+            advice=f"Set it to one of: {' '.join(DATA_CENTRES)}.",
         )
     if location_unknown:
-        note("Which data centre is the org in? See the address of the CRM: crm.zoho.eu is eu.")
+        note("Which data centre is the org in? The CRM's address shows it: crm.zoho.eu is eu.")
         dc = ask("Data centre", type=OneOf(DATA_CENTRES))
         if environment is None:
             environment = ask("Environment", type=OneOf(ENVIRONMENTS), default="production")
@@ -264,15 +264,15 @@ def _store_sign_in(
 
 
 def _remove_previous_secrets(name: str, previous: Profile) -> None:
-    """Remove the secrets of a replaced profile from their former place."""
+    """Remove the secrets of a replaced profile from their previous backend."""
     try:
         secret_store_for(previous.secrets, config_folder()).remove(name)
     except ConfigError as error:
-        warn(f"The former secrets may still be there: {error.message}")
+        warn(f"The previous secrets may still be stored: {error.message}")
 
 
 def _custom_accounts_url(connection: Connection) -> str | None:
-    """Return the accounts server; None if it is the one of the data centre."""
+    """Return the accounts server; None if it is the data centre's own."""
     default_url = accounts_address(connection.data_centre) if connection.data_centre else None
     return None if connection.accounts_url == default_url else connection.accounts_url
 

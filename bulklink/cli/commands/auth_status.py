@@ -121,7 +121,7 @@ async def _check_profiles(
                 entry = _profile_entry(name, profile)
                 connection = load_stored_connection(name, profile, config_folder())
                 if environment.token_store is None:
-                    raise TypeError("a command has a store of tokens")
+                    raise TypeError("a command has a token store")
                 health = await check_connection(
                     connection, transport, environment.token_store, environment.clock.wall, warn
                 )
@@ -216,7 +216,7 @@ def _confirm_unrevoked_removal(name: str, error: BulklinkError, *, force: bool) 
     """Ask whether to remove a profile whose token cannot be revoked.
 
     Raises:
-        BulklinkError: if it is not to be removed: the error of the revocation, with advice.
+        BulklinkError: if the user declines or cannot be asked: the revocation error, with advice.
     """
     if force:
         return
@@ -225,7 +225,7 @@ def _confirm_unrevoked_removal(name: str, error: BulklinkError, *, force: bool) 
         if confirm(f"Remove the profile {name!r} from this machine anyway?"):
             return
     error.guidance = Advice.of(
-        "Nothing was removed. Try again later, or add --force to remove it here alone."
+        "Nothing was removed. Try again later, or add --force to remove it from this machine."
     )
     raise error
 
@@ -247,5 +247,5 @@ def _remove_profile(
     except ConfigError as error:
         if not force:
             raise
-        warn(f"The secrets may still be there: {error.message}")
+        warn(f"The secrets may still be stored: {error.message}")
     Profiles(folder).remove(name)

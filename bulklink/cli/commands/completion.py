@@ -1,4 +1,4 @@
-"""`bulklink completion`: what makes a shell complete commands, options and run folders."""
+"""`bulklink completion`: shell completion of commands, options and run folders."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bulklink.cli.param_types import OneOf
 def completion(ctx: click.Context, /, shell: str) -> None:
     """Print a script that completes bulklink's commands in your shell.
 
-    With it, the Tab key completes commands, options and their values, files, profiles, and for RUN
-    the run folders below BULKLINK_RUNS_DIR (default: runs), the last changed first.
+    The Tab key then completes commands, options and their values, files, profiles, and for RUN the
+    run folders below BULKLINK_RUNS_DIR (default: runs), most recently changed first.
 
     \b
     bash, in ~/.bashrc (bash 4.4 or later):
       source <(bulklink completion bash)
-    zsh, in ~/.zshrc, behind compinit:
+    zsh, in ~/.zshrc, after compinit:
       source <(bulklink completion zsh)
     fish:
       bulklink completion fish > ~/.config/fish/completions/bulklink.fish

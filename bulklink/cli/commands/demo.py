@@ -1,4 +1,4 @@
-"""`bulklink demo`: the main job against a local CRM, the first thing to try."""
+"""`bulklink demo`: link a sample mapping in a local CRM."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def demo(ctx: click.Context, /, *, as_json: bool) -> int:
     """Link the emails of a sample mapping in a local CRM.
 
     Start here. The command starts a local CRM and stops it at the end; nothing leaves this
-    machine. The run stays in a folder below runs, where you can look at it.
+    machine. The run folder stays below runs for you to inspect.
 
     \b
     Example:
@@ -46,7 +46,7 @@ def demo(ctx: click.Context, /, *, as_json: bool) -> int:
 
 
 def _jobs_folder() -> Path:
-    """Return the folder of the sample jobs, of the installed package or the checkout."""
+    """Return the folder of sample jobs in the installed package or the checkout."""
     package = Path(__file__).resolve().parents[2]
     installed = package / "_jobs"
     return installed if installed.is_dir() else package.parent / "jobs"

@@ -124,14 +124,14 @@ def emulator(
     BULKLINK_ACCOUNTS_URL to that address, and client id, client secret and refresh token to
     "demo". Ctrl-C ends it.
 
-    Where Zoho documents nothing, the default of an option is what its pages suggest most.
+    Where Zoho's documentation is silent, an option defaults to the most likely behaviour.
 
     \b
     Examples:
       bulklink emulator --port 8080
       bulklink emulator --world world.json --latency 0.5 --fault lost-answer,op=link,share=0.05
     """
-    del as_json  # its one line is JSON; read where errors are shown
+    del as_json  # the output is always JSON; errors read the option themselves
     # aiohttp takes a quarter of a second to import: not for --help.
     from bulklink.emulator.builtin_world import builtin_world  # noqa: PLC0415
     from bulklink.emulator.faults import FaultError, parse_fault  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""`bulklink fetch`: the emails of contacts, with the deal that each is on."""
+"""`bulklink fetch`: the emails of contacts with their deals."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ _MAPPING_OPTIONS = (
 def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: Any) -> int:
     """Write the emails of CONTACTS to a file, with their deals.
 
-    Use it to make a mapping, or to know where emails are before you change them. CONTACTS are ids,
-    @FILE for a file with one id per line, or - for such a list from standard input. The file
-    appears once everything is read. If the command is stopped or killed, run it again to continue;
-    options default to those that it was started with. With deal_id filled in, the file is a
-    mapping, and from_deal_id guards it (none: on no deal).
+    Use it to make a mapping, or to record which deals emails are on before you change them.
+    CONTACTS are ids, @FILE for a file with one id per line, or - for such a list from standard
+    input. The file appears once everything is read. If the command is stopped or killed, run it
+    again to continue; options default to those of the first command. With deal_id filled in, the
+    file is a mapping, and from_deal_id guards each row (none: on no deal).
 
     \b
     Examples:
@@ -90,7 +90,7 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
     )
 
     target = output_target(output, as_json=as_json)
-    goes_on = not options["force"] and has_unfinished_fetch(target)
+    continues = not options["force"] and has_unfinished_fetch(target)
     work = partial(
         fetch_emails,
         contacts,
@@ -98,7 +98,7 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
         connection_from_options(options),
         **{name: options[name] for name in _MAPPING_OPTIONS},
         **output_file_arguments(options),
-        **pace_arguments(given_options(options) if goes_on else options),
+        **pace_arguments(given_options(options) if continues else options),
     )
     options |= _progress_override(output, options["progress"])
     result, reason = run_with_progress(work, options)
@@ -107,7 +107,7 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
 
 
 def _progress_override(output: str, progress: str) -> dict[str, str]:
-    """Replace the bar by lines if the rows themselves go to the terminal."""
+    """Replace the bar with lines if the rows go to the terminal."""
     rows_on_terminal = output == "-" and sys.stdout.isatty()
     return {"progress": "lines"} if rows_on_terminal and progress != "none" else {}
 
@@ -130,7 +130,7 @@ def _show_result(
         "could not be read": result.unread,
         "emails": result.emails,
         "on no deal": result.on_no_deal,
-        "deal not told": result.not_told,
+        "deal unknown": result.not_told,
         "left out, without a message id": result.nameless,
     }
     for line in count_lines(counts, always=("contacts", "emails")):
@@ -140,8 +140,8 @@ def _show_result(
             note("Not finished: nothing was written.")
         else:
             note(
-                f"Not finished: what was read is in {output}.fetching. Run the same command again"
-                " to continue."
+                f"Not finished: the emails read are in {output}.fetching. Run the same command"
+                " again to continue."
             )
     elif output != "-":
         note(f"Written to {output}")

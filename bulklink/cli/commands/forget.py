@@ -21,8 +21,8 @@ def forget(run: Path, *, force: bool, as_json: bool) -> int:
 
     Use it to keep a run folder after customer data must be deleted. Ids, statuses, codes, counts
     and times stay, and so do the earlier hashes of plan and ledger. `status --check`, `history`,
-    `verify` and `undo` still work; `export` has only ids and results. If it is killed, run it
-    again.
+    `verify` and `undo` still work; `export` has only ids and results. If the command is
+    killed, run it again.
 
     \b
     Example:

@@ -55,14 +55,14 @@ _COUNT = WholeNumber(min=1)
     type=_COUNT,
     default=1,
     show_default=True,
-    help="Owners among whom each contact's emails are spread.",
+    help="Owners of each contact's emails.",
 )
 @click.option(
     "--skew",
     type=Number(0, 20),
     default=0.0,
     show_default=True,
-    help="0: all contacts have as many emails; higher: some have more than others.",
+    help="0: all contacts have the same number of emails; higher: some have more.",
 )
 @click.option(
     "--linked-right", type=_SHARE, default=0.0, help="Share of emails already on the wanted deal."
@@ -89,7 +89,7 @@ def generate(out: Path, kind: str, *, force: bool, as_json: bool, **recipe: floa
     """Write a synthetic CRM world and a mapping for it.
 
     Use it for rehearsals of any size: `bulklink emulator --world` serves the world. The mapping
-    works with link, relink and unlink; truth.json says what a correct run of each reports.
+    works with link, relink and unlink; truth.json holds the correct results of each.
 
     \b
     Examples:
@@ -136,7 +136,7 @@ def _check_missing(files: Iterable[Path]) -> None:
     for path in files:
         if path.exists():
             raise UsageError(
-                "The file exists already.",
+                "The file already exists.",
                 where=str(path),
                 advice="Use --force, or another --out.",
             )

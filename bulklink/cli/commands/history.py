@@ -26,10 +26,10 @@ _MAX_TEXT_LENGTH = 200
 def history(message_id: str, runs_dir: Path, *, contact: str | None, as_json: bool) -> int:
     """Show what happened to one email in all runs.
 
-    Use it to find out why an email is where it is. Events are in order of time: when it was
-    planned, every call that carried it, the answers, the deal that it was on, the results. The
-    command reads the runs below --runs-dir and opens no connection. An email that no run knows is
-    not an error.
+    Use it to find out why an email is on its deal. Events are in chronological order: when it was
+    planned, every call that carried it, the answers, its previous deal, the results. The command
+    reads the runs below --runs-dir and opens no connection. An email that is in no run is not an
+    error.
 
     \b
     Examples:

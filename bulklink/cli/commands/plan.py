@@ -1,4 +1,4 @@
-"""`bulklink plan`: check a mapping and say what it will cost."""
+"""`bulklink plan`: check a mapping and estimate its cost."""
 
 from __future__ import annotations
 

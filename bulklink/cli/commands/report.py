@@ -1,4 +1,4 @@
-"""`bulklink report`: the page of a run."""
+"""`bulklink report`: a web page about a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bulklink.errors import ExitCode
     "--counts-only",
     is_flag=True,
     help="Leave out all ids, names, file names and texts of the CRM. Counts, codes, times and"
-    " hashes of whole files stay. Safe to pass on.",
+    " hashes of whole files stay. Safe to share.",
 )
 @option(
     "--output",
@@ -33,13 +33,13 @@ from bulklink.errors import ExitCode
 )
 @common_options
 def report(run: Path, output: str | None, *, counts_only: bool, force: bool, as_json: bool) -> int:
-    """Write a web page about a run that needs no network.
+    """Write an offline web page about a run.
 
-    The page is RUN/report.html. For a planned run it is the page to approve: what will change,
-    what it will cost, the digest, and the command that sends exactly that. For any other run it
-    has the row counts, failures by code, deal and owner with their rows, calls and credits,
-    activity over time, settings and hashes. You can write it at any time, also during a run. The
-    page has ids and names and is readable only by you (mode 0600); --counts-only leaves them out.
+    The page is RUN/report.html. For a planned run it is for approval: the changes, their cost, the
+    digest, and the command that sends exactly this plan. For any other run it has the row counts,
+    failures by code, deal and owner with their rows, calls and credits, activity over time,
+    settings and hashes. You can write it at any time, even during a run. The page has ids and names
+    and is readable only by you (mode 0600); --counts-only leaves them out.
 
     \b
     Examples:
@@ -56,5 +56,5 @@ def report(run: Path, output: str | None, *, counts_only: bool, force: bool, as_
     elif result.path is not None:
         print_line(str(result.path))
         if not counts_only:
-            note("The page has ids and names; --counts-only makes one that is safe to pass on.")
+            note("The page has ids and names; --counts-only makes one that is safe to share.")
     return ExitCode.OK

@@ -1,4 +1,4 @@
-"""`bulklink apply`, `resume` and `retry`: send what a run folder holds."""
+"""`bulklink apply`, `resume` and `retry`: send the emails of a run folder."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _profile_defaults(run: Path, options: dict[str, Any]) -> dict[str, Any]:
 def resume(run: Path, *, accept_canary: bool, **options: Any) -> int:
     """Continue RUN after it stopped, was killed or lost power.
 
-    What is done is not sent again, and calls that were in flight are read back first. You need
+    Finished emails are not sent again, and calls that were in flight are read back first. You need
     neither the mapping nor the same machine. Options default to those of the run; the defaults
     shown below are those of a new run. A finished run is left unchanged. A run that its canary
     stopped continues only with --accept-canary.
@@ -95,7 +95,7 @@ def resume(run: Path, *, accept_canary: bool, **options: Any) -> int:
 @_accept_canary_option
 @_resume_options
 def retry(run: Path, code: str | None, *, accept_canary: bool, **options: Any) -> int:
-    """Retry what failed or is in doubt in RUN.
+    """Retry the emails of RUN that failed or are in doubt.
 
     Use it once the cause of the failures is fixed, such as a missing permission. Emails not sent
     yet are sent too. Options default to those of the run.

@@ -49,7 +49,7 @@ link = _send_command(
 
     Use it for emails that are on no deal. An email on another deal fails: `bulklink relink` moves
     those. Every row is checked first, and you are asked before a live org is changed. The ledger of
-    the run records what became of every row.
+    the run records the result of every row.
 
     \b
     Examples:
@@ -109,9 +109,9 @@ def run(ctx: click.Context, /, job: tuple[str, ...], **options: Any) -> int:
     files = [name for name in job if name.lower().endswith(".toml")]
     if files and len(job) > 1:
         raise UsageError(
-            "A job file takes no mapping beside it.",
+            "A job file cannot be combined with mappings.",
             where=files[0],
-            advice="Name the mappings in its key mapping.",
+            advice="List the mappings under its key mapping.",
         )
     mappings = apply_job_file(Path(files[0]), ctx, options) if files else job
     return _plan_or_run(mappings, options)
@@ -134,15 +134,15 @@ def _plan_or_run(mappings: tuple[str, ...], options: dict[str, Any]) -> int:
 
 
 def _refuse_plan_options() -> None:
-    """Refuse to send where the command line asks for what a plan shows.
+    """Refuse options on the command line that only apply to plans.
 
-    A job file may have these options for both: without --dry-run it is sent.
+    A job file may set them too: without --dry-run they are ignored.
     """
     source_of = click.get_current_context().get_parameter_source
     for name in ("look_up_names", "compare_with"):
         if source_of(name) is ParameterSource.COMMANDLINE:
             raise UsageError(
-                "It is for plans, and this command sends.",
+                "This option only applies to plans, and this command sends.",
                 where=f"--{name.replace('_', '-')}",
-                advice="Add --dry-run, or omit it: a run looks up missing names by itself.",
+                advice="Add --dry-run, or omit the option: a run looks up missing names anyway.",
             )

@@ -1,4 +1,4 @@
-"""`bulklink status`: where runs stand."""
+"""`bulklink status`: the state of runs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from bulklink.errors import ExitCode, LedgerError
 def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool) -> int:
     """Show the state of RUN, or of all runs.
 
-    It works while a run is active, after it stopped and after it was killed. --check proves that
-    the plan is unchanged since it was sealed and the ledger since the run last ended, that the
-    results belong to the rows of the plan and add up, and that the mapping is the one that was
-    read, if it still exists.
+    The command works while a run is active, after it stopped and after it was killed. --check
+    proves that the plan is unchanged since it was sealed and the ledger since the run last ended,
+    that the results match the rows of the plan and add up, and that the mapping, if it still
+    exists, is the one that was read.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`bulklink undo`: put back what a run changed."""
+"""`bulklink undo`: restore the emails that a run changed."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def undo(run: Path, **options: Any) -> int:
     Use it when a run was wrong. The undo is itself a run: linked emails are unlinked, unlinked
     ones are linked again, relinked ones go back. An email is changed only if it is still as RUN
     left it; others are left alone and fail as changed-since. The command first shows what cannot
-    be undone, and why. Sending options default to those of RUN. --dry-run shows all that and sends
-    nothing; with --run-dir it also seals the plan for `bulklink apply`.
+    be undone, and why. Sending options default to those of RUN. --dry-run only shows this; with
+    --run-dir it also seals the plan for `bulklink apply`.
 
     \b
     Examples:

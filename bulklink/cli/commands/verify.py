@@ -43,7 +43,7 @@ _VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")
     "--sample",
     type=WholeNumber(1),
     metavar="N",
-    help="Verify a random sample of N emails, and show how many of all can be wrong at most.",
+    help="Verify a random sample of N emails, and show the upper bound on wrong emails overall.",
 )
 @option(
     "--seed",
@@ -57,7 +57,7 @@ _VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")
     type=NumberOrWord("all", whole=True, maximum=_MAX_PAGES),
     default="all",
     show_default=True,
-    help="Most pages of a contact's emails that are read, 10 emails each.",
+    help="Maximum pages of a contact's emails to read, 10 emails each.",
 )
 @option("--dry-run", is_flag=True, help="Show what it will cost, and read nothing.")
 @combine_options(
@@ -73,10 +73,10 @@ _VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")
 def verify(run: Path, **options: Any) -> int:
     """Read the emails of RUN back, and compare them with its ledger.
 
-    Use it to prove that the CRM is as the ledger says: for all emails, a sample, or those in
-    doubt. The command first shows what it will cost. It changes neither the CRM nor the ledger;
-    every finding is in RUN/verify.jsonl. Changes made by others since are differences too. Exit
-    code 1: at least one difference.
+    Use it to prove that the CRM matches the ledger: for all emails, a sample, or those in doubt.
+    The command first shows its cost. It changes neither the CRM nor the ledger; every finding is in
+    RUN/verify.jsonl. Later changes by others are differences too. Exit code 1: at least one
+    difference.
 
     \b
     Examples:

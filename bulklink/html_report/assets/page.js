@@ -11,7 +11,7 @@
     deal: "Deal",
     status: "Status",
     code: "Code",
-    text: "What was said",
+    text: "Message",
     time: "Time",
   };
 
@@ -22,7 +22,7 @@
     return element;
   };
 
-  // Rows are made when their class is opened: a page has thousands, and few are looked at.
+  // Rows are created when their group is opened: a page can have thousands.
 
   const rows = (embedded, field, key, refused) => {
     const place = embedded.columns.indexOf(field);

@@ -53,7 +53,7 @@ from bulklink.runs.timeline import TimelineInterval, read_timeline
 RUN_PLACEHOLDER = "RUN"
 """Placeholder for the run folder in a report without names."""
 MAX_INVOCATIONS = 100
-"""Commands listed at most: the last ones that drove the run."""
+"""Maximum commands of the run to list: the last ones."""
 _ANONYMOUS_OPTIONS = (
     *("batch_size", "group_by", "single_endpoint", "names", "snapshot", "accept_no_put_back"),
     *("on_invalid", "allow_round_ids", "concurrency", "edition", "rate", "canary"),
@@ -61,7 +61,7 @@ _ANONYMOUS_OPTIONS = (
     *("credits_per_day", "reserve_credits", "when_credits_out", "sync", "memory", "format"),
     "skip_lines",
 )
-"""Options whose values do not tell whose emails these are."""
+"""Options whose values identify nobody."""
 _HIDDEN_OPTIONS = ("op", "mappings", "run_dir", "runs_dir", "yes")
 _HASHES = {
     "Digest of the plan": "digest",
@@ -103,7 +103,7 @@ def _measurement(interval: TimelineInterval) -> Measurement:
 
 
 def _measurements_from_ledger(results: ResultTables) -> Iterator[Measurement]:
-    """Yield what was settled, second by second: the ledger holds nothing finer."""
+    """Yield the settled rows per second, the resolution of the ledger."""
     for second, counts in groupby(results.settled_per_second(), key=attrgetter("second")):
         settled = {settled_count.status: settled_count.rows for settled_count in counts}
         yield Measurement(began=second, ended=second + 1, settled=settled)
@@ -111,7 +111,7 @@ def _measurements_from_ledger(results: ResultTables) -> Iterator[Measurement]:
 
 @dataclass(slots=True, frozen=True)
 class _Sources:
-    """What a report is collected from; without `full`, it has no ids and names."""
+    """Sources of a report; without `full`, the report has no ids and names."""
 
     folder: RunFolder
     record: RunRecord
@@ -127,7 +127,7 @@ class _Sources:
 
     @property
     def export_run(self) -> str:
-        """The same for `export`; empty if the run came to no plan."""
+        """The same for `export`; empty if the run has no plan."""
         has_plan = self.record.state is not RunState.REFUSED or self.folder.plan.is_file()
         return self.run_argument if has_plan else ""
 
@@ -142,7 +142,7 @@ def collect_report(
 ) -> Report:
     """Collect the report model of a run.
 
-    Works at any time, also while the run goes on. Memory does not grow with the run.
+    Works at any time, even during the run. Memory does not grow with the run.
 
     Args:
         folder: run folder.
@@ -152,14 +152,14 @@ def collect_report(
         max_bytes: limit on the rows embedded in the report, in bytes of JSON.
 
     Raises:
-        RunDirError: if this is no run folder.
-        DigestError: if it is a plan still to be sent, and not as it was sealed.
+        RunDirError: if this is not a run folder.
+        DigestError: if it is a plan not sent yet that was changed since it was sealed.
         LedgerError: if its ledger is damaged.
     """
     summary = status(folder.path, check_ledger=True)
     record = folder.read()
     if record.state is RunState.PLANNED and folder.plan.is_file():
-        check_seal(folder, record, replay(folder.ledger))  # somebody approves what the page shows
+        check_seal(folder, record, replay(folder.ledger))  # the page is for approval
     with (
         tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
         closing(Database(Path(scratch) / "spill", PlanningStop(), memory=_MEMORY)) as database,
@@ -349,7 +349,7 @@ def input_summaries(record: RunRecord, *, full: bool) -> tuple[InputSummary, ...
 
 
 def last_invocations(record: RunRecord, summary: RunResult) -> tuple[InvocationSummary, ...]:
-    """Return the last commands that drove a run, and their outcomes."""
+    """Return the last commands of a run, and their outcomes."""
     running = summary.state is RunState.RUNNING
     last = record.invocations[-1] if record.invocations else None
     return tuple(
@@ -365,13 +365,13 @@ def last_invocations(record: RunRecord, summary: RunResult) -> tuple[InvocationS
 
 def _how_it_ended(invocation: Invocation, *, is_running: bool) -> str:
     if invocation.ended is None:
-        return "goes on" if is_running else f"stopped: {StoppedBy.KILLED}"
-    text = f"stopped: {invocation.stopped_by}" if invocation.stopped_by else "reached its end"
+        return "running" if is_running else f"stopped: {StoppedBy.KILLED}"
+    text = f"stopped: {invocation.stopped_by}" if invocation.stopped_by else "finished"
     return text if invocation.exit_code is None else f"{text} (exit code {invocation.exit_code})"
 
 
 def forget_summaries(record: RunRecord) -> tuple[ForgetSummary, ...]:
-    """Return when columns and names were dropped, and the hashes before."""
+    """Return when columns and names were removed, and the hashes before."""
     return tuple(
         ForgetSummary(forget_result.at, forget_result.plan_before, forget_result.ledger_before)
         for forget_result in record.forgotten
@@ -379,7 +379,7 @@ def forget_summaries(record: RunRecord) -> tuple[ForgetSummary, ...]:
 
 
 def _undone_extent(record: RunRecord) -> str:
-    """Return how far a run was undone; empty if it was not."""
+    """Return whether a run was undone in whole or in part; empty if it was not."""
     if record.last_undo is None:
         return ""
     return "in whole" if record.effective_undo else "in part"
@@ -389,11 +389,11 @@ def describe_undo(record: RunRecord) -> str:
     """Describe what an undo of the run can do."""
     by_op = {op for op, count in record.by_op.items() if count}
     if not can_be_undone(record):
-        return "It cannot be undone: without a snapshot the deals that emails were on are unknown."
+        return "It cannot be undone: without a snapshot, the previous deals of emails are unknown."
     if record.asked.get("snapshot") is False and by_op - {Op.LINK}:
         return (
-            "Links can be undone by `bulklink undo`. Unlinks and relinks cannot: without a"
-            " snapshot the deals that emails were on are unknown."
+            "`bulklink undo` can undo links. It cannot undo unlinks and relinks: without a"
+            " snapshot, the previous deals of emails are unknown."
         )
     if record.asked.get("snapshot") or by_op - {Op.LINK}:
         return (

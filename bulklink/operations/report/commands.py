@@ -15,7 +15,7 @@ def next_commands(record: RunRecord, summary: RunResult, run: str) -> NextComman
 
     Args:
         record: record of the run.
-        summary: where the run stands.
+        summary: state of the run.
         run: run folder, as it is typed.
     """
     failed = summary.counts[Status.FAILED] + summary.counts[Status.IN_DOUBT]

@@ -1,4 +1,4 @@
-"""What a sealed plan changes of emails that were fetched: from which deal to which."""
+"""Changes that a sealed plan makes to fetched emails, by previous and new deal."""
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from bulklink.mapping.database import Database
 from bulklink.models import NO_DEAL
 
 MAX_MOVES_LISTED = 25
-"""Pairs of deals listed at most: those between which the most emails go."""
+"""Maximum pairs of deals to list: those with the most emails."""
 MAX_ORIGINS_LISTED = 3
-"""Deals listed at most that emails of one deal come from."""
+"""Maximum previous deals to list for each deal."""
 
 
 def collect_plan_comparison(
     database: Database, deal_ids: Sequence[str], *, full: bool
 ) -> PlanComparison | None:
-    """Return what a plan changes of fetched emails; None if it was compared with none.
+    """Return the changes of a plan to fetched emails; None if it was not compared.
 
     Args:
         database: has the table `planned`.
@@ -64,7 +64,7 @@ def _move(
 
 
 def _origins(database: Database, deal_ids: Sequence[str], *, full: bool) -> tuple[DealOrigins, ...]:
-    """Return where the emails of each deal come from."""
+    """Return the previous deals of each deal's emails."""
     if not deal_ids:
         return ()
     right = dict.fromkeys(deal_ids, 0)
@@ -89,7 +89,7 @@ _RESULT = comparison_result_sql(op="op", present="fetched", wanted="wanted", gua
 _STATEMENTS = (
     f"CREATE TABLE compared AS SELECT *, {_RESULT} AS result FROM (SELECT op, guard, fetched, "
     f"coalesce(deal, '{NO_DEAL}') AS wanted FROM planned WHERE fetched IS NOT NULL)",
-    # The name that is sent goes before the one that was fetched.
+    # The name that is sent takes precedence over the fetched one.
     "CREATE TABLE deal_names AS SELECT id, coalesce(min(sent), min(fetched)) AS name FROM ("
     "SELECT deal AS id, deal_name AS sent, NULL AS fetched FROM planned "
     "UNION ALL SELECT fetched, NULL, fetched_name FROM planned) GROUP BY id",

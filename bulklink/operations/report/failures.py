@@ -102,7 +102,7 @@ class GroupCount(NamedTuple):
         rows: rows of the group.
         in_doubt: rows that are in doubt.
         commonest_code: the code that most of its rows have.
-        coded: whether every row has a code of its own, rather than one made up for the report.
+        coded: whether every row has a code in the ledger, not a replacement.
         example_text: message of its first row.
     """
 
@@ -170,8 +170,8 @@ def count_groups(database: Database, field: str, *, refused: bool) -> FieldCount
 def rows_to_embed(database: Database, counts: Sequence[FieldCounts]) -> Iterator[EmbeddedRow]:
     """Stream rows of the shown groups, up to `MAX_ROWS_PER_GROUP` of each.
 
-    The first rows of all groups come before the second of any, so that each group has its share
-    when the room ends.
+    The first rows of all groups come before the second row of any, so that each group has rows if
+    the size limit is reached.
 
     Args:
         database: database with the table `findings`.
@@ -320,12 +320,12 @@ class SettledCount(NamedTuple):
 
 
 class ResultTables:
-    """DuckDB tables `results` and `findings` of a ledger as it is now.
+    """DuckDB tables `results` and `findings` of the current ledger.
 
     `results` has row, op, status and ts of the last result of each row; `findings` has all of the
     results that failed, are in doubt or were refused. A missing code is replaced as the terminal
-    summary replaces it (`coded` is false then), and the deal of an unlink is the one that the email
-    was on. A torn last line, left by a killed run, does not count.
+    summary replaces it (`coded` is false then), and the deal of an unlink is the email's previous
+    deal. A torn last line, left by a killed run, does not count.
 
     Args:
         database: database to create the tables in.

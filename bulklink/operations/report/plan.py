@@ -13,7 +13,7 @@ from bulklink.operations.report.failures import messages_relation
 from bulklink.runs.folder import RunFolder
 
 MAX_DEALS_LISTED = 25
-"""Deals, and owners, listed at most: those with most emails."""
+"""Maximum deals, and owners, to list: those with the most emails."""
 _SAMPLE_ROWS = 20
 _NO_RECORD = (None, NO_DEAL)
 
@@ -21,7 +21,7 @@ _NO_RECORD = (None, NO_DEAL)
 def collect_plan_summary(
     database: Database, folder: RunFolder, *, full: bool
 ) -> PlanSummary | None:
-    """Return the summary of a run's plan; None if it came to no plan.
+    """Return the summary of a run's plan; None if it has no plan.
 
     Args:
         database: database to query with.

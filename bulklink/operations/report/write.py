@@ -36,25 +36,25 @@ def report(
     force: bool = False,
     clock: Clock | None = None,
 ) -> ReportResult:
-    """Write the HTML report of a run: one file, readable only by its owner, without network use.
+    """Write the HTML report of a run: one file, readable only by its owner, that needs no network.
 
-    Works at any time, also while the run goes on. It blocks.
+    Works at any time, even during the run. Blocks.
 
     Args:
         run: run folder.
         output: file, or stream of bytes; None for `report.html` in the run folder, which is
             replaced each time.
-        counts_only: whether to leave out all ids and names, and the texts of the CRM.
+        counts_only: whether to leave out all ids, names and texts of the CRM.
         force: whether to replace an existing file.
-        clock: tells the time; None is this machine's, others are for tests.
+        clock: clock; None for this machine's, others for tests.
 
     Raises:
         UsageError: if the file exists, or its folder is missing.
-        RunDirError: if this is no run folder, or the report cannot be written.
+        RunDirError: if this is not a run folder, or the report cannot be written.
         LedgerError: if the ledger of the run is damaged.
     """
     folder = folder_of(run)
-    folder.read()  # nothing is written next to what is no run
+    folder.read()  # write nothing into a folder that is not a run's
     now = (clock or real_clock()).wall()
     target = folder.html_report if output is None else output
     if isinstance(target, str | PathLike):

@@ -1,4 +1,4 @@
-"""`bulklink auth login`: what it takes, what each fault says, what is stored."""
+"""`bulklink auth login`: inputs, errors, stored files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.e2e.servers import Emulator, ReceivedRequest, Reply, StandIn, serve_w
 from tests.e2e.world import Contact, World
 
 
-def test_a_code_from_standard_input_signs_in_and_says_to_what(signed_out: Command) -> None:
+def test_a_code_from_standard_input_signs_in_and_shows_the_org(signed_out: Command) -> None:
     result = signed_out.run_in_subprocess("auth", "login", "--stdin", "--json", stdin=CODE)
     assert result.code == 0, result
     entry = result.object
@@ -51,20 +51,20 @@ def test_a_code_from_standard_input_signs_in_and_says_to_what(signed_out: Comman
     ],
     ids=["json", "lines"],
 )  # fmt: skip
-def test_standard_input_is_json_or_lines_and_goes_before_the_environment(
+def test_standard_input_is_json_or_lines_and_overrides_the_environment(
     signed_out: Command, given: str
 ) -> None:
     command = signed_out.with_env(BULKLINK_CLIENT_ID="other", BULKLINK_GRANT_CODE="other")
     assert command.run_in_subprocess("auth", "login", "--stdin", stdin=given).code == 0
 
 
-def test_the_environment_signs_in_too_and_says_what_to_try_next(signed_out: Command) -> None:
+def test_the_environment_can_sign_in_and_next_commands_are_shown(signed_out: Command) -> None:
     result = signed_out.with_env(**SIGN_IN_ENV)("auth", "login", "--profile", "Test")
     assert result.code == 0, result
     assert "bulklink link mapping.csv --profile test" in result.out
 
 
-def test_a_run_after_a_sign_in_asks_for_no_other_token(
+def test_a_run_after_a_sign_in_requests_no_other_token(
     signed_in: Command, emulator: Emulator, contact: Contact
 ) -> None:
     before = emulator.state()["calls"]["token"]
@@ -75,7 +75,7 @@ def test_a_run_after_a_sign_in_asks_for_no_other_token(
 
 
 @posix_only
-def test_what_is_stored_is_for_its_owner_alone(signed_in: Command) -> None:
+def test_stored_files_are_readable_only_by_their_owner(signed_in: Command) -> None:
     assert stored_kinds(signed_in.folder) == {"profiles", "secrets", "tokens"}
     modes = {stat.S_IMODE(path.stat().st_mode) for path in files(signed_in.folder)}
     assert modes == {0o600}
@@ -114,7 +114,7 @@ def test_standard_input_without_the_credentials_is_an_error(
     assert result.error["where"] == "standard input"
 
 
-def test_scopes_too_few_are_named_and_nothing_is_stored(
+def test_missing_scopes_are_named_and_nothing_is_stored(
     bulklink: Command, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     few = "ZohoCRM.modules.emails.ALL,ZohoCRM.modules.contacts.ALL,ZohoCRM.org.READ"
@@ -154,7 +154,7 @@ def test_a_secret_cannot_be_an_argument(bulklink: Command) -> None:
     assert "--refresh-token" not in result
 
 
-def test_ctrl_c_while_a_code_is_exchanged_ends_with_130_and_stores_nothing(
+def test_ctrl_c_during_a_code_exchange_exits_with_130_and_stores_nothing(
     bulklink: Command, zoho: StandIn
 ) -> None:
     async def held(seen: ReceivedRequest) -> Reply | None:
@@ -173,7 +173,7 @@ def test_ctrl_c_while_a_code_is_exchanged_ends_with_130_and_stores_nothing(
     assert stored_kinds(bulklink.folder) == set()
 
 
-def test_a_demo_is_given_no_profile(bulklink: Command) -> None:
+def test_the_demo_ignores_profiles(bulklink: Command) -> None:
     result = bulklink.with_env(BULKLINK_PROFILE="nope")("demo")
     assert result.code == 0, result
 

@@ -1,4 +1,4 @@
-"""Profiles: which one a command uses, and the defaults that it holds."""
+"""Profiles: their selection and their default options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.e2e.command import Command, rows, write_mapping
 from tests.e2e.world import Contact, World
 
 
-def test_a_profile_that_is_there_is_replaced_only_by_force(signed_in: Command, url: str) -> None:
+def test_an_existing_profile_is_replaced_only_by_force(signed_in: Command, url: str) -> None:
     before = refresh_token(signed_in.folder)
     again = signed_in.with_env(**api_env(url), **SIGN_IN_ENV)
     result = again("auth", "login", "--json")
@@ -66,7 +66,7 @@ def with_options(command: Command, name: str, options: str) -> None:
     ids=["profile", "job-beats-profile", "environment-beats-job", "command-line-beats-all"],
 )
 @pytest.mark.parametrize("named_by", ["default", "job"])
-def test_a_profile_has_defaults_of_options_that_anything_nearer_beats(
+def test_options_of_a_profile_are_overridden_by_all_other_sources(
     signed_out: Command,
     arguments: list[str],
     env: dict[str, str],
@@ -89,7 +89,7 @@ def test_a_profile_has_defaults_of_options_that_anything_nearer_beats(
     assert result.object["calls"]["link"] == calls
 
 
-def test_a_profile_limits_what_goes_on_only_where_the_plan_has_no_limit_of_its_own(
+def test_a_profile_only_sets_limits_that_the_plan_lacks(
     signed_in: Command, contact: Contact
 ) -> None:
     write_mapping(signed_in.folder / "m.csv", rows(contact.free[:4], contact.a))

@@ -1,4 +1,4 @@
-"""Secrets are in their stores, and on no screen and in no other file."""
+"""Secrets are only in their stores, never on a screen or in another file."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def keyring(bulklink: Command, kind: str = "FileKeyring") -> Command:
     )
 
 
-def test_the_keyring_keeps_the_secrets_where_there_is_one(bulklink: Command, zoho: StandIn) -> None:
+def test_secrets_are_stored_in_the_keyring_if_there_is_one(
+    bulklink: Command, zoho: StandIn
+) -> None:
     result = keyring(signing_in_command(bulklink, zoho.url)).run_in_subprocess(
         "auth", "login", "--json"
     )

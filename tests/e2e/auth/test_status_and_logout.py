@@ -1,4 +1,4 @@
-"""`bulklink auth status` and `logout`: whether it works, and what is left of it."""
+"""`bulklink auth status` and `logout`: working profiles, removed profiles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.e2e.command import Command
 from tests.e2e.servers import Emulator, ReceivedRequest, Reply, StandIn, error
 
 
-def test_status_tells_all_profiles_and_whether_each_works(signed_in: Command, url: str) -> None:
+def test_status_shows_all_profiles_and_whether_each_works(signed_in: Command, url: str) -> None:
     assert (
         signed_in.with_env(**api_env(url), **SIGN_IN_ENV)("auth", "login", "--profile", "test").code
         == 0
@@ -33,14 +33,18 @@ def test_status_tells_all_profiles_and_whether_each_works(signed_in: Command, ur
     assert [entry["profile"] for entry in one] == ["test"]
 
 
-def test_status_asks_for_no_token_while_one_is_kept(signed_in: Command, emulator: Emulator) -> None:
+def test_status_requests_no_token_while_one_is_stored(
+    signed_in: Command, emulator: Emulator
+) -> None:
     before = emulator.state()["calls"]["token"]
     assert signed_in("auth", "status").code == 0
     assert signed_in("auth", "status").code == 0
     assert emulator.state()["calls"]["token"] == before
 
 
-def test_status_renews_a_kept_token_that_is_refused_once(bulklink: Command, zoho: StandIn) -> None:
+def test_status_renews_a_stored_token_that_is_refused_once(
+    bulklink: Command, zoho: StandIn
+) -> None:
     exchange = zoho.script
     assert signing_in_command(bulklink, zoho.url)("auth", "login").code == 0
 
@@ -57,9 +61,7 @@ def test_status_renews_a_kept_token_that_is_refused_once(bulklink: Command, zoho
     assert len(zoho.requests_of("token")) == 1
 
 
-def test_status_of_a_revoked_sign_in_says_what_to_do(
-    signed_in: Command, emulator: Emulator
-) -> None:
+def test_status_of_a_revoked_sign_in_has_advice(signed_in: Command, emulator: Emulator) -> None:
     revoke(emulator, refresh_token(signed_in.folder))
     for file in (signed_in.folder / "state" / "bulklink" / "tokens").glob("*.json"):
         file.unlink()
@@ -95,9 +97,7 @@ def test_signing_out_revokes_at_zoho_and_removes_everything(
     assert again("auth", "login").code == 2
 
 
-def test_signing_out_of_what_zoho_has_ended_already_is_fine(
-    signed_in: Command, emulator: Emulator
-) -> None:
+def test_signing_out_with_a_revoked_token_succeeds(signed_in: Command, emulator: Emulator) -> None:
     revoke(emulator, refresh_token(signed_in.folder))
     result = signed_in("auth", "logout")
     assert result.code == 0, result
@@ -109,7 +109,7 @@ def test_signing_out_of_what_zoho_has_ended_already_is_fine(
     [Reply(503), Reply(400, THROTTLED), Reply(200, b"<html>")],
     ids=["503", "throttled", "html"],
 )
-def test_what_cannot_be_revoked_is_removed_only_by_force(
+def test_an_unrevoked_profile_is_removed_only_by_force(
     bulklink: Command, zoho: StandIn, answer: Reply
 ) -> None:
     assert signing_in_command(bulklink, zoho.url)("auth", "login").code == 0

@@ -22,7 +22,7 @@ from tests.e2e.terminals import at_terminal
 pytestmark = posix_only
 
 
-def test_a_person_is_led_through_the_self_client(signed_out: Command, zoho: StandIn) -> None:
+def test_prompts_guide_the_user_through_the_self_client(signed_out: Command, zoho: StandIn) -> None:
     command = signed_out.with_env(**api_env(zoho.url))
     with at_terminal(command, "auth", "login", "--dc", "eu") as screen:
         screen.expect("https://api-console.zoho.eu")
@@ -54,7 +54,7 @@ def test_the_data_centre_is_prompted_for_and_decides_the_console(bulklink: Comma
 
 
 @pytest.mark.parametrize("answers", range(3), ids=["client-id", "client-secret", "code"])
-def test_ctrl_c_at_any_question_ends_with_130_and_stores_nothing(
+def test_ctrl_c_at_any_prompt_exits_with_130_and_stores_nothing(
     signed_out: Command, answers: int
 ) -> None:
     with at_terminal(signed_out, "auth", "login") as screen:
@@ -68,7 +68,7 @@ def test_ctrl_c_at_any_question_ends_with_130_and_stores_nothing(
 
 
 @pytest.mark.parametrize(("reply", "code"), [("n", 2), ("y", 0)], ids=["no", "yes"])
-def test_replacing_a_profile_needs_a_yes_at_a_terminal(
+def test_replacing_a_profile_needs_confirmation_at_a_terminal(
     signed_in: Command, url: str, reply: str, code: int
 ) -> None:
     before = refresh_token(signed_in.folder)

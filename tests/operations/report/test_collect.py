@@ -1,4 +1,4 @@
-"""What the page of a run says is what its folder holds: counts, rows, names, commands."""
+"""The report of a run agrees with its folder: counts, rows, names, commands."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CODES = ["INVALID_DATA", "NOT_ALLOWED", "not-listed", None]
 
 
 def result_of_row(row: int) -> Result:
-    """Return the result of a row: one of three fails, of several codes, some are in doubt."""
+    """Return the result of a row: a third fail with several codes, some are in doubt."""
     cells = ROWS[row - 1]
     if row % 3:
         return result(row, cells, Status.DONE)
@@ -64,7 +64,7 @@ def full_report(run: RunFolder) -> Report:
 
 
 def expected_failures() -> list[Result]:
-    """Return what failed or is in doubt, obviously."""
+    """Return the rows that failed or are in doubt, computed naively."""
     failures = [result_of_row(row) for row in range(2, MANY + 1) if row % 3 == 0]
     return [result(1, ROWS[0], Status.FAILED, "not-applied"), *failures]
 
@@ -75,7 +75,7 @@ def group_by(report: Report, field: str) -> Breakdown:
 
 
 def read_embedded_rows(report: Report) -> list[dict[str, Any]]:
-    """Return the rows that the page has, as it reads them."""
+    """Return the embedded rows as the page reads them."""
     read = msgspec.json.decode(report.embedded_rows or b"null")
     return [
         {
@@ -101,32 +101,32 @@ def test_every_row_is_counted_once_by_its_last_result(full_report: Report) -> No
 
 
 def test_failures_are_counted_by_code_deal_and_owner(full_report: Report) -> None:
-    told_of = expected_failures()
-    codes = Counter(one.code or f"HTTP {one.http_status}" for one in told_of)
-    assert {one.label: one.count for one in group_by(full_report, "code").groups} == codes
-    deals = Counter(one.deal_id for one in told_of)
-    assert {one.label: one.count for one in group_by(full_report, "deal").groups} == deals
-    owners = Counter(one.owner_id for one in told_of)
-    assert {one.label: one.count for one in group_by(full_report, "owner").groups} == owners
-    assert {one.label: one.name for one in group_by(full_report, "owner").groups} == {
+    failures = expected_failures()
+    codes = Counter(item.code or f"HTTP {item.http_status}" for item in failures)
+    assert {item.label: item.count for item in group_by(full_report, "code").groups} == codes
+    deals = Counter(item.deal_id for item in failures)
+    assert {item.label: item.count for item in group_by(full_report, "deal").groups} == deals
+    owners = Counter(item.owner_id for item in failures)
+    assert {item.label: item.count for item in group_by(full_report, "owner").groups} == owners
+    assert {item.label: item.name for item in group_by(full_report, "owner").groups} == {
         owner: OWNERS[owner or ""] for owner in owners
     }
-    assert [one.count for one in group_by(full_report, "deal").groups] == sorted(
+    assert [item.count for item in group_by(full_report, "deal").groups] == sorted(
         deals.values(), reverse=True
     )
     assert {
-        one.in_doubt for one in group_by(full_report, "code").groups if one.label == "not-listed"
+        item.in_doubt for item in group_by(full_report, "code").groups if item.label == "not-listed"
     } == {50}
 
 
-def test_a_class_says_what_to_do_and_how_to_get_its_rows(full_report: Report) -> None:
-    told_of = {one.label: one for one in group_by(full_report, "code").groups}
-    assert told_of["NOT_ALLOWED"].advice.startswith("The contact is not on that deal")
+def test_a_group_has_advice_and_an_export_command(full_report: Report) -> None:
+    groups = {item.label: item for item in group_by(full_report, "code").groups}
+    assert groups["NOT_ALLOWED"].advice.startswith("The contact is not on that deal")
     run = full_report.identity.folder if full_report.identity else ""
     export = f"bulklink export {run} --status"
-    assert told_of["NOT_ALLOWED"].command == f"{export} failed --code NOT_ALLOWED -o again.csv"
-    assert told_of["not-listed"].command == f"{export} in_doubt --code not-listed -o again.csv"
-    assert told_of["HTTP 400"].command == ""  # a row without a code has none to be chosen by
+    assert groups["NOT_ALLOWED"].command == f"{export} failed --code NOT_ALLOWED -o again.csv"
+    assert groups["not-listed"].command == f"{export} in_doubt --code not-listed -o again.csv"
+    assert groups["HTTP 400"].command == ""  # a row without a code has none to be chosen by
     assert full_report.failures.command == f"{export} failed --status in_doubt -o again.csv"
     (reason,) = full_report.refused.breakdowns[0].groups
     assert (reason.label, reason.command) == (
@@ -135,12 +135,12 @@ def test_a_class_says_what_to_do_and_how_to_get_its_rows(full_report: Report) ->
     )
 
 
-def test_each_row_is_in_the_page_once_with_all_that_is_known_of_it(full_report: Report) -> None:
+def test_each_row_is_embedded_once_with_all_its_fields(full_report: Report) -> None:
     rows = read_embedded_rows(full_report)
-    assert [one["row"] for one in rows] == sorted(
-        [*(one.row for one in expected_failures()), MANY + 1]
+    assert [item["row"] for item in rows] == sorted(
+        [*(item.row for item in expected_failures()), MANY + 1]
     )
-    third = next(one for one in rows if one["row"] == 3)
+    third = next(item for item in rows if item["row"] == 3)
     assert third == {
         "row": 3,
         "op": "link",
@@ -154,21 +154,21 @@ def test_each_row_is_in_the_page_once_with_all_that_is_known_of_it(full_report: 
         "time": "2026-11-22 12:00:00+00:00",
     }
     for group in full_report.failures.breakdowns:
-        assert [one.embedded for one in group.groups] == [one.count for one in group.groups]
+        assert [item.embedded for item in group.groups] == [item.count for item in group.groups]
 
 
-def test_where_there_is_no_room_each_class_has_its_share(run: RunFolder) -> None:
+def test_under_a_size_limit_each_group_keeps_some_rows(run: RunFolder) -> None:
     report = gather_report(run, max_bytes=3000)
     rows = read_embedded_rows(report)
     assert 20 < len(rows) < 60
     for group in report.failures.breakdowns:
-        for one in group.groups:
-            of_class = [row for row in rows if row[group.field] == one.key]
-            assert one.embedded == sum(row["status"] != "rejected" for row in of_class)
-            assert one.embedded >= min(3, one.count)
+        for item in group.groups:
+            of_class = [row for row in rows if row[group.field] == item.key]
+            assert item.embedded == sum(row["status"] != "rejected" for row in of_class)
+            assert item.embedded >= min(3, item.count)
 
 
-def test_what_fails_rarely_and_late_is_not_crowded_out(tmp_path: Path) -> None:
+def test_rare_late_failures_are_embedded_too(tmp_path: Path) -> None:
     codes = ["INVALID_DATA"] * 290 + ["NOT_ALLOWED"] * 10
     failing = [result(n, ROWS[n - 1], Status.FAILED, code) for n, code in enumerate(codes, start=1)]
     run = write_results(plan_run(tmp_path, ROWS[:300]), failing)
@@ -177,7 +177,7 @@ def test_what_fails_rarely_and_late_is_not_crowded_out(tmp_path: Path) -> None:
     assert rarely.embedded == rarely.count == 10
 
 
-def test_classes_beyond_the_largest_are_summed(tmp_path: Path) -> None:
+def test_groups_beyond_the_largest_are_summed(tmp_path: Path) -> None:
     rows = mapping_rows(110, deals=100)
     run = write_results(
         plan_run(tmp_path, rows),
@@ -185,7 +185,7 @@ def test_classes_beyond_the_largest_are_summed(tmp_path: Path) -> None:
     )
     group = group_by(gather_report(run), "deal")
     assert len(group.groups) == 40
-    assert [one.count for one in group.groups[:11]] == [2] * 10 + [1]
+    assert [item.count for item in group.groups[:11]] == [2] * 10 + [1]
     assert (group.other_groups, group.other_rows) == (60, 60)
 
 
@@ -201,7 +201,7 @@ def test_the_timeline_shows_its_pause(full_report: Report) -> None:
     assert [row[1] for row in answered_429.rows] == ["0"] * 30 + ["1"] * 30
 
 
-def test_without_a_timeline_the_ledger_tells_when_emails_were_settled(tmp_path: Path) -> None:
+def test_without_a_timeline_throughput_comes_from_the_ledger(tmp_path: Path) -> None:
     run = write_results(
         plan_run(tmp_path, ROWS[:100]),
         [result(n, ROWS[n - 1], Status.DONE) for n in range(1, 101)],
@@ -211,7 +211,7 @@ def test_without_a_timeline_the_ledger_tells_when_emails_were_settled(tmp_path: 
     assert report.charts.answered_429 is None
     (throughput,) = report.charts.charts
     assert [row[1:] for row in throughput.rows] == [("20",)] * 5
-    assert "were not kept for this run" in render_page(run)
+    assert "were not recorded for this run" in render_page(run)
 
 
 def test_the_report_of_a_planned_run_is_for_approval(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_the_report_of_a_planned_run_is_for_approval(tmp_path: Path) -> None:
     assert report.plan is not None
     (op,) = report.plan.ops
     assert (op.op, op.emails, op.contacts, op.owners, op.deals) == ("relink", 90, 9, 3, 5)
-    assert [(one.record and one.record.name, one.emails) for one in report.plan.deals] == [
+    assert [(item.record and item.record.name, item.emails) for item in report.plan.deals] == [
         (f"Deal {n}", 18) for n in range(5)
     ]
     assert len(report.plan.sample) == 18
@@ -238,7 +238,7 @@ def test_a_plan_that_cannot_be_undone_says_so(tmp_path: Path) -> None:
     assert gather_report(run).undo.startswith("It cannot be undone")
 
 
-def test_a_refused_run_tells_the_reasons(tmp_path: Path) -> None:
+def test_the_report_of_a_refused_run_has_the_reasons(tmp_path: Path) -> None:
     with pytest.raises(InvalidRowsError):
         plan_run(tmp_path, [*ROWS[:5], BAD, BAD], on_invalid=OnInvalid.STOP)
     report = gather_report(RunFolder(tmp_path / "run"))
@@ -256,7 +256,7 @@ def test_a_copy_on_another_machine_has_the_same_report(run: RunFolder, tmp_path:
     assert read_embedded_rows(copied) == read_embedded_rows(gather_report(run))
 
 
-def test_a_damaged_ledger_is_no_page(tmp_path: Path) -> None:
+def test_a_damaged_ledger_is_refused(tmp_path: Path) -> None:
     run = plan_run(tmp_path, ROWS[:3])
     with run.ledger.open("ab") as ledger:
         ledger.write(b"{\n")
@@ -272,7 +272,7 @@ NAME = "Zebra"
 
 @pytest.fixture(scope="module")
 def marked_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run that has a marker in all that tells whose it is."""
+    """A run with a marker in all personal data."""
     folder = tmp_path_factory.mktemp(f"{NAME}-host")
     rows = [
         (*(f"{MARK}{n}" for n in range(4)), f"{NAME} owner", f"{NAME} deal", f"{NAME} note"),
@@ -307,7 +307,7 @@ def marked_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return run
 
 
-def test_counts_alone_tell_nothing_of_anybody(marked_run: RunFolder) -> None:
+def test_counts_only_has_no_personal_data(marked_run: RunFolder) -> None:
     everything = render_page(marked_run)
     counts = render_page(marked_run, full=False)
     for mark in (MARK, NAME):
@@ -321,18 +321,18 @@ def test_counts_alone_tell_nothing_of_anybody(marked_run: RunFolder) -> None:
     assert "not-listed" in counts
 
 
-def test_counts_alone_add_up_as_the_whole_page_does(run: RunFolder, full_report: Report) -> None:
+def test_counts_only_has_the_counts_of_the_full_report(run: RunFolder, full_report: Report) -> None:
     counts = gather_report(run, full=False)
     assert counts.accounting == full_report.accounting
     assert counts.calls == full_report.calls
     assert counts.charts == full_report.charts
-    assert [[one.count for one in group.groups] for group in counts.failures.breakdowns] == [
-        [one.count for one in group.groups] for group in full_report.failures.breakdowns
+    assert [[item.count for item in group.groups] for group in counts.failures.breakdowns] == [
+        [item.count for item in group.groups] for group in full_report.failures.breakdowns
     ]
     assert counts.commands.retry == "bulklink retry RUN"
 
 
-def test_what_users_and_the_crm_say_is_shown_and_never_run(tmp_path: Path) -> None:
+def test_texts_of_users_and_the_crm_are_escaped(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}"
     rows = [("1", "71", "m1", "500", evil, evil, evil)]
     run = plan_run(tmp_path, rows)
@@ -349,7 +349,7 @@ def test_what_users_and_the_crm_say_is_shown_and_never_run(tmp_path: Path) -> No
     assert "7*7" in written
 
 
-def test_a_run_that_goes_on_is_reported_as_running(tmp_path: Path) -> None:
+def test_an_active_run_is_reported_as_running(tmp_path: Path) -> None:
     run = write_results(plan_run(tmp_path, ROWS[:9]), [result_of_row(1)], state=RunState.RUNNING)
     with run.run_lock():
         report = gather_report(run)
@@ -359,7 +359,7 @@ def test_a_run_that_goes_on_is_reported_as_running(tmp_path: Path) -> None:
     assert gather_report(run).commands.resume == f"bulklink resume {run.path}"
 
 
-def test_of_very_many_commands_the_last_are_listed(tmp_path: Path) -> None:
+def test_only_the_last_commands_are_listed(tmp_path: Path) -> None:
     run = write_results(plan_run(tmp_path, ROWS[:3]), [result_of_row(1)], state=RunState.STOPPED)
     record = run.read()
     run.write(record.replace(invocations=record.invocations * 1000))
@@ -368,7 +368,7 @@ def test_of_very_many_commands_the_last_are_listed(tmp_path: Path) -> None:
     assert "The last 100 of 1,000 commands" in render_page(run)
 
 
-def test_a_timeline_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_timeline_is_named(tmp_path: Path) -> None:
     run = write_results(plan_run(tmp_path, ROWS[:3]), [result_of_row(1)])
     run.timeline.mkdir()
     with pytest.raises(RunDirError, match="This is a folder"):
