@@ -29,25 +29,25 @@ MAX_NAMED_ROWS = 20
 #: Characters of a cell that a message shows.
 MAX_CELL_CHARS = 60
 
-#: Option for CSV files whose cells stand in single quotes.
-QUOTE_BY_APOSTROPHE = """--quote "'\""""
+#: Remedy for a CSV file with single quotes around its cells.
+SET_APOSTROPHE_QUOTE = "if ' is around cells, set it as the quote character"
 
 _AS_TEXT = "export ids as text, not as numbers"
 
 
 _ADVICE = {
-    MISSING_VALUE: "A cell that is needed is empty: fill it, or give a value for all by --default.",
-    BAD_ID: "A cell is no id as Zoho writes them: mend it.",
-    ROUNDED_ID: f"A program that read ids as numbers has rounded them: {_AS_TEXT}.",
-    BAD_OP: "The op is missing, or another than the one that is asked for.",
-    BROKEN_RECORD: "The record cannot be read: mend its quotes and cells.",
-    BAD_ENCODING: "The record is no text in this encoding: name the right one by --encoding.",
-    MERGED_CELL: "The cell is merged with another: take the merging back, and fill every cell.",
+    MISSING_VALUE: "A required cell is empty: fill it, or set a default for the column.",
+    BAD_ID: "A cell is not a valid Zoho id: correct it.",
+    ROUNDED_ID: f"A program read the ids as numbers and rounded them: {_AS_TEXT}.",
+    BAD_OP: "The op is not valid or not the requested one: correct it, or remove the row.",
+    BROKEN_RECORD: "The record cannot be read: fix its quotes and cells.",
+    BAD_ENCODING: "The record is not valid text in this encoding: set the encoding of the file.",
+    MERGED_CELL: "The cell is merged with another: unmerge them, and fill every cell.",
     UNCOMPUTED_FORMULA: "The file does not hold the value of a formula: open it in a spreadsheet,"
-    " let it compute, and save it.",
-    CONFLICT: "Rows want different things of the same email: keep the right one.",
-    UNKNOWN_DEAL: "The CRM shows no such deal: correct its id, or leave the row out.",
-    UNKNOWN_OWNER: "The CRM shows no such user: correct the id, or leave the row out.",
+    " let it calculate, and save it.",
+    CONFLICT: "Rows contradict each other about the same email: keep the right one.",
+    UNKNOWN_DEAL: "The CRM shows no such deal: correct its id, or remove the row.",
+    UNKNOWN_OWNER: "The CRM shows no such user: correct the id, or remove the row.",
 }
 
 
@@ -81,7 +81,7 @@ def explain_fault(reason: str, column: str | None, raw: str, known: str | None) 
     if reason == MISSING_VALUE:
         return f"{name} is empty"
     if reason == BAD_OP:
-        return f"{name} is {quote_cell(raw)}; it does not say the operation that is wanted"
+        return f"{name} is {quote_cell(raw)}; this is not the requested operation"
     if reason == ROUNDED_ID:
         return f"{name} is {quote_cell(raw)}, {_explain_rounded(raw)}"
     return f"{name} is {explain_bad_id(raw, known or '')}"
@@ -91,7 +91,7 @@ def _explain_rounded(raw: str) -> str:
     by_number = f"rounded by a program that read ids as numbers: {_AS_TEXT}"
     if not re.fullmatch("[0-9]+", bare_id(raw)):
         return by_number
-    return f"as in a column {by_number}; if its ids are right, give --allow-round-ids"
+    return f"as in a column {by_number}; if the ids are right, allow round ids"
 
 
 def explain_bad_id(raw: str, known: str) -> str:
@@ -114,8 +114,8 @@ def explain_bad_id(raw: str, known: str) -> str:
     if wrong is None:
         return f"{quote_cell(raw)}, {len(raw):,} characters long; {wanted}"
     quoted = len(raw) > 1 and raw[0] == raw[-1] == "'"
-    advice = f"; if ' is around cells, give {QUOTE_BY_APOSTROPHE}" if quoted else ""
-    return f"{quote_cell(raw, wrong)}; {wanted}, and not {name_character(raw[wrong])}{advice}"
+    advice = f"; {SET_APOSTROPHE_QUOTE}" if quoted else ""
+    return f"{quote_cell(raw, wrong)}; {wanted}, without {name_character(raw[wrong])}{advice}"
 
 
 def unknown_record_message(kind: str, ident: str) -> str:
@@ -140,7 +140,7 @@ def conflict_message_sql(row: str, others: str, count: str) -> str:
     more = f"({count} - 1 - len({named_rows}))"
     noun = f"if({count} = 2, 'row', 'rows')"
     return (
-        f"concat('the same message is to go elsewhere, or from elsewhere, in ', {noun}, ' ', "
+        f"concat('the same message has another op or deal in ', {noun}, ' ', "
         f"array_to_string({named_rows}, ', '), if({more} > 0, concat(' and ', {more}, ' more'),"
         " ''))"
     )

@@ -6,11 +6,11 @@ import csv
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from bulklink.mapping.faults import BAD_ENCODING, BROKEN_RECORD, QUOTE_BY_APOSTROPHE
-from bulklink.mapping.input.dialect import Dialect
+from bulklink.advice import Keyword
+from bulklink.mapping.faults import BAD_ENCODING, BROKEN_RECORD, SET_APOSTROPHE_QUOTE
+from bulklink.mapping.input.dialect import NO_QUOTE, Dialect
 from bulklink.mapping.input.encodings import UTF8, decode_lossy, invalid_bytes, may_be_cp1252
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
-from bulklink.shell import format_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,15 +26,17 @@ class BrokenRecord(NamedTuple):
 
     Args:
         reason: fault code.
-        message: the problem in words.
+        message: the problem in words; it names no setting, as ledgers and rejected rows keep it.
         raw: the record as in the file.
-        unclosed_quote: whether a quote is never closed, so that nothing after it can be read.
+        unclosed_quote: whether a quote is never closed; nothing after it can be read.
+        setting: setting that may make the record readable; None if there is none.
     """
 
     reason: str
     message: str
     raw: str
     unclosed_quote: bool = False
+    setting: Keyword | None = None
 
 
 def record_text(content: bytes) -> str:
@@ -53,6 +55,7 @@ def record_too_long(content: bytes) -> BrokenRecord:
 
 def record_not_text(content: bytes, encoding: str) -> BrokenRecord:
     """Build the fault of a record that is not text, with its invalid bytes."""
+    setting = None
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -60,10 +63,11 @@ def record_not_text(content: bytes, encoding: str) -> BrokenRecord:
         encoding_name = "UTF-8" if encoding == UTF8 else encoding
         message = f"the record is not {encoding_name} text (bytes {bad_bytes})"
         if encoding == UTF8 and may_be_cp1252(content):
-            message += "; if the file is CP1252, give --encoding cp1252"
+            message += "; if the file is CP1252, set that as its encoding"
+            setting = Keyword("encoding", "cp1252")
     else:
         message = "the record holds half a surrogate pair, which is not text"
-    return BrokenRecord(BAD_ENCODING, message, record_text(content))
+    return BrokenRecord(BAD_ENCODING, message, record_text(content), setting=setting)
 
 
 DEFAULT_DIALECT = Dialect()
@@ -259,36 +263,39 @@ class CsvRecords:
         if any(cell.strip() for cell in cells[cell_count:]):
             message = f"the record has {len(cells)} cells, the header has {cell_count}"
             if any(cell.startswith("'") for cell in cells):
-                message += f"; if ' is around cells, give {QUOTE_BY_APOSTROPHE}"
+                message += f"; {SET_APOSTROPHE_QUOTE}"
             return BrokenRecord(BROKEN_RECORD, message, record_text(raw))
         return cells[:cell_count] + [""] * (cell_count - len(cells))
 
     def _unclosed_quote(self) -> BrokenRecord:
         first_line = self._record_lines.record_lines[0]
+        advice, setting = self._quoting_advice(first_line)
         return BrokenRecord(
             BROKEN_RECORD,
-            "a quote opens here that is never closed: nothing behind it can be read"
-            + self._quoting_advice(first_line),
+            f"a quote opens here and is never closed: nothing after it can be read; {advice}",
             record_text(first_line),
             unclosed_quote=True,
+            setting=setting,
         )
 
     def _text_after_quote(self) -> BrokenRecord:
         raw = self._record_lines.raw
-        message = "the record cannot be read: text follows a closing quote"
-        return BrokenRecord(BROKEN_RECORD, message + self._quoting_advice(raw), record_text(raw))
+        advice, setting = self._quoting_advice(raw)
+        message = f"the record cannot be read: text follows a closing quote; {advice}"
+        return BrokenRecord(BROKEN_RECORD, message, record_text(raw), setting=setting)
 
-    def _quoting_advice(self, raw: bytes) -> str:
+    def _quoting_advice(self, raw: bytes) -> tuple[str, Keyword]:
         quote = (self._dialect.quote or "").encode()
         if b"\\" + quote in raw and not self._dialect.escape:
-            option = format_command("--escape", "\\")
-            return f"; if a backslash stands before quotes that are part of a cell, give {option}"
-        return "; if quotes are ordinary characters in this file, give --quote none"
+            advice = "if a backslash escapes quotes in this file, set it as the escape character"
+            return advice, Keyword("escape", "\\")
+        advice = "if quotes are ordinary characters in this file, set the quote character to none"
+        return advice, Keyword("quote", NO_QUOTE)
 
 
 def _only_nul(raw: bytes) -> BrokenRecord:
     message = (
-        f"there are {raw.count(0):,} NUL bytes and nothing else: the file was not written to its"
-        " end, or not copied whole; export it again, or delete them"
+        f"the record is {raw.count(0):,} NUL bytes: the file was not written or copied completely;"
+        " export it again, or delete them"
     )
     return BrokenRecord(BROKEN_RECORD, message, "")

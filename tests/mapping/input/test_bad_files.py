@@ -44,7 +44,12 @@ ROW = "1,2,m,5,\n"
             "Several headers are the column contact_id",
             "--column 'contact_id=Contact ID'",
         ),
-        (HEADER.replace("Note", '"Note') + ROW, LINK, "The header cannot be read", "first line"),
+        (
+            HEADER.replace("Note", '"Note') + ROW,
+            LINK,
+            "The header cannot be read",
+            "Fix that line, or use --quote none",
+        ),
         (HEADER.replace("Note", "caf\u00e9").encode("latin-1"), LINK, "not UTF-8", "UTF-8"),
         (
             HEADER + ROW,

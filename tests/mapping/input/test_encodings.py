@@ -32,18 +32,19 @@ def mapping_options(encoding: str) -> MappingOptions:
     ],
 )
 @pytest.mark.parametrize("note", ["Note", "Prénom"], ids=["ascii-header", "header"])
-def test_an_encoding_that_is_recognised_is_named_and_read_when_it_is_given(
+def test_a_recognised_encoding_is_named_and_can_be_set(
     planner: MappingPlanner, encoding: str, option: str, shown: str, note: str
 ) -> None:
     content = (HEADER.replace("Note", note) + ROWS).encode(encoding)
     name = planner.write(content)
-    message = ""
+    advice = f"--encoding {option}"
     try:
         message = " ".join(fault.message for fault in planner.plan_files([name]).faults)
+        advice = "set that as its encoding"
     except BadFileError as error:
         message = typed_error(error)
     assert shown in message
-    assert f"--encoding {option}" in message
+    assert advice in message
     found = planner.plan_files([name], mapping_options(option))
     assert [row[note] for row in found.plan] == ["café “x” €", "y"]
 
