@@ -1,7 +1,6 @@
-"""Columns of a query's result as raw bytes, by the Arrow C stream interface.
+"""Columns of a query's result as raw bytes, through the Arrow C stream interface.
 
-DuckDB speaks that interface without pyarrow, and bytes that are only hashed need no Python object
-for each cell.
+DuckDB offers that interface without pyarrow, and hashing bytes needs no Python object per cell.
 """
 
 from __future__ import annotations

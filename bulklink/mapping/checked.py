@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from bulklink.mapping.input.files import Source
     from bulklink.mapping.plan_digest import RowHashes
 
-LOADING = "Loading its rows"
-CHECKING = "Checking its rows"
+LOADING = "Loading the rows"
+CHECKING = "Checking the rows"
 GROUPING = "Grouping the emails"
 SORTING = "Sorting the plan"
 WRITING_REJECTS = "Writing the refused rows"
@@ -71,10 +71,10 @@ def check(
     Args:
         inputs: what `find_sources` returned.
         options: options for reading the mapping.
-        scratch: folder for temporary files; what is written there is removed again.
+        scratch: folder for temporary files, which are removed again.
         stop: stops the work from another thread.
-        standard_input: what `-` reads; the process's own if None.
-        threads: threads of DuckDB; None for at most four of the machine's.
+        standard_input: stream that `-` reads; the process's own if None.
+        threads: threads of DuckDB; at most four if None.
         memory: DuckDB's memory limit, such as `512MB`; it spills the rest to disk.
 
     Returns:
@@ -140,16 +140,16 @@ def _load_input(
     folder: Path,
     stop: PlanningStop,
 ) -> PreparedInput:
-    """Load one input; read it exactly if DuckDB reads it differently than it was counted."""
+    """Load one input; use the exact reader if DuckDB reads another number of records."""
     loaded_input = prepared_input
     stop.begin_stage(LOADING, single_query=True)
     if not table.load_file(loaded_input.csv_input, number, loaded_input.input.records):
         loaded_input = restage(prepared_input, folder, stop)
         if not table.load_file(loaded_input.csv_input, number, loaded_input.input.records):
-            raise RuntimeError("DuckDB did not read what was staged")
+            raise RuntimeError("DuckDB did not read all staged records")
     if loaded_input.content.changed:
         raise BadFileError(
-            "The file was written to while it was read.",
+            "The file changed while it was read.",
             where=loaded_input.input.name,
             advice="Wait until it is complete, then start again.",
         )
@@ -160,7 +160,7 @@ def _load_input(
 def _check_rows(
     table: StagedTable, inputs: Sequence[PreparedInput], folder: Path, stop: PlanningStop
 ) -> CheckedMapping:
-    """Check the rows of a loaded mapping: first each by itself, then against each other."""
+    """Check the rows of a loaded mapping, first one by one, then against each other."""
     database, columns = table.database, table.columns
     files = rejects.MappingFiles.from_inputs(inputs, columns)
     stop.begin_stage(CHECKING)
@@ -225,9 +225,9 @@ class CheckedMapping:
         inputs: its files.
         warnings: warnings for the user, one sentence each.
         rejected: refused rows.
-        duplicates: good rows that say the same as an earlier one.
+        duplicates: good rows that repeat an earlier one.
         unclosed_quote: fault of the first record with a quote that is never closed.
-        columns: the user's columns, those that only `only` looks at too.
+        columns: the user's columns, including those that only `only` reads.
         plan_writer: options, files and statistics of the mapping.
         database: holds the rows.
         folder: folder for temporary files, removed on close.
@@ -272,12 +272,12 @@ class CheckedMapping:
             yield from map(self.plan_writer.files.to_fault, batch)
 
     def refused_rows(self) -> Iterator[RefusedRow]:
-        """Stream the refused rows with as much of their ids as could be read, in row order."""
+        """Stream the refused rows with the ids that could be read, in row order."""
         for batch in rejects.stream_refused(self.database, self.columns):
             yield from map(self.plan_writer.files.to_refused_row, batch)
 
     def duplicate_rows(self) -> Iterator[DuplicateRow]:
-        """Stream the rows that say the same as an earlier one, in row order."""
+        """Stream the rows that repeat an earlier one, in row order."""
         for row, op, *fields in self.database.rows(rejects.DUPLICATES_SQL):
             yield DuplicateRow(row, Op(op), *fields)
 
@@ -304,7 +304,7 @@ class CheckedMapping:
     ) -> None:
         """Add names that were looked up, and refuse rows whose deal or owner does not exist.
 
-        For a mapping that was neither measured nor sealed yet.
+        Call it before the mapping is measured or sealed.
 
         Args:
             deals: pairs of a deal's id and name; a deal that is missing does not exist.
@@ -338,7 +338,7 @@ class CheckedMapping:
         return tuple(RecordEmails(*row[:3]) for row in rows), rows[0][3] if rows else 0
 
     def keep_fetched_deals(self) -> None:
-        """Keep in the plan which deal each email is on, as the table `fetched_deals` has it."""
+        """Add the deal that each email is on to the plan, from the table `fetched_deals`."""
         self.plan_writer = replace(self.plan_writer, compared=True)
 
     def plan_stats(self) -> plan_stats.PlanStats:
@@ -360,7 +360,7 @@ class CheckedMapping:
         self.plan_writer.write(self.database, folder)
 
     def hash_plan(self) -> RowHashes:
-        """Hash the rows of the plan, which need not be sealed."""
+        """Hash the rows of the plan, sealed or not."""
         self._group()
         self.stop.begin_stage(SORTING, single_query=True)
         return self.plan_writer.hash(self.database)
@@ -386,7 +386,7 @@ class CheckedMapping:
             self._is_grouped = True
 
     def close(self) -> None:
-        """Drop the database and everything that was written into the scratch folder."""
+        """Drop the database and all temporary files."""
         self.database.close()
         remove_folder(self.folder)
 

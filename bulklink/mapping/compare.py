@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.interrupt import PlanningStop
 
-COMPARING = "Comparing with what was fetched"
-#: Deals, contacts, and moves from one deal to another, that a comparison lists: those with the most
-#: changes.
+COMPARING = "Comparing with the fetched emails"
+#: Deals, contacts, and moves between deals that a comparison lists: those with the most changes.
 MAX_COMPARISON_ROWS = 20
 _DEAL_NAME = "from_deal_name"
 
@@ -56,12 +55,12 @@ class DealChange(msgspec.Struct, frozen=True):
 
 
 class DealMove(msgspec.Struct, frozen=True):
-    """Emails that go from one deal to another, from none to a deal, or off their deal.
+    """Emails that are moved from one deal to another, linked to a deal, or unlinked.
 
     Args:
-        from_deal_id: deal that they are on; None for none.
+        from_deal_id: deal that they are on; None if they are on none.
         from_deal_name: its name; None if unknown.
-        to_deal_id: deal that they are wanted on; None for none.
+        to_deal_id: deal that they are moved to; None if they are unlinked.
         to_deal_name: its name; None if unknown.
         emails: number of emails.
     """
@@ -79,7 +78,7 @@ class ContactChange(msgspec.Struct, frozen=True):
     Args:
         contact_id: id of the contact.
         change: emails that change.
-        right: emails that are as wanted already.
+        right: emails that are already on the right deal.
         other: emails that are neither.
     """
 
@@ -90,7 +89,7 @@ class ContactChange(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """What a plan would change; each message is counted once, from `moved` to `not_in_file`.
+    """Changes that a plan would make; each message counts once in `moved` to `not_in_file`.
 
     Args:
         file: the file of fetched emails, as the user named it.
@@ -98,16 +97,16 @@ class Comparison(msgspec.Struct, frozen=True):
         moved: messages that go from one deal to another.
         linked: messages that go from no deal to one.
         unlinked: messages that leave their deal.
-        right: messages that are as wanted already.
+        right: messages that are already on the right deal.
         already_linked: links of messages that are on another deal, which Zoho refuses.
         changed_since: messages that are not on the deal that their guard names.
-        not_told: messages whose deal the file does not have.
+        not_told: messages whose deal is missing in the file.
         not_this_contacts: messages that the file lists under other contacts only.
         not_in_file: messages that the file does not list.
-        other_owner: listed messages that are in the mailbox of another user than planned.
+        other_owner: listed messages that are not in the mailbox of the planned owner.
         from_deals: number of deals that emails leave.
         to_deals: number of deals that emails are moved to.
-        moves: pairs of deals between which the most emails go.
+        moves: pairs of deals between which the most emails are moved.
         moves_in_all: number of such pairs.
         deals: deals with the most emails that leave or come.
         deals_in_all: number of deals that emails leave or are moved to.
@@ -138,7 +137,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class FetchedEmails(msgspec.Struct, frozen=True):
-    """Fetched emails, read from their file and ready to be compared with.
+    """Fetched emails, read from their file and ready for a comparison.
 
     Args:
         name: the file, as the user named it.
@@ -174,7 +173,7 @@ def read_fetched_emails(
 
     Args:
         name: the file, in any of the formats of `fetch`.
-        scratch: folder for temporary files, which the result needs.
+        scratch: folder for temporary files; the result needs them.
         memory: DuckDB's memory limit, such as `512MB`.
         stop: stops the work from another thread.
         warn: called with a warning if rows of the file cannot be read.
@@ -193,7 +192,7 @@ def read_fetched_emails(
     path = folder / PLAN_FILE
     columns = load_user_columns(path)
     if not any(column.known == GUARD for column in columns):
-        _refuse_without(GUARD, name, [column.header for column in columns])
+        _refuse_without_column(GUARD, name, [column.header for column in columns])
     names = [
         column.name
         for column in columns
@@ -204,10 +203,10 @@ def read_fetched_emails(
 
 
 def compare(checked: CheckedMapping, fetched: FetchedEmails) -> Comparison:
-    """Compare a checked mapping with fetched emails; its plan keeps which deal each email is on.
+    """Compare a checked mapping with fetched emails, and add their deals to its plan.
 
     Args:
-        checked: the mapping, not sealed yet, with the names that were looked up.
+        checked: the mapping, before it is sealed, with the names that were looked up.
         fetched: the emails.
 
     Raises:
@@ -224,9 +223,9 @@ def compare(checked: CheckedMapping, fetched: FetchedEmails) -> Comparison:
     return comparison
 
 
-def _refuse_without(column: str, name: str, columns: list[str]) -> None:
+def _refuse_without_column(column: str, name: str, columns: list[str]) -> None:
     raise BadFileError(
-        f"There is no column {column}: these are no emails that fetch wrote.",
+        f"There is no column {column}: fetch did not write this file.",
         where=name,
         advice=suggest_headers(column, columns),
     )
@@ -263,9 +262,9 @@ def comparison_result_sql(*, op: str, present: str, wanted: str, guard: str) -> 
     """Build the result of comparing an email: `moved`, `linked`, `right` and the like.
 
     Args:
-        op: SQL of what is done with it.
+        op: SQL of the operation.
         present: SQL of the deal that it is on, or `none`; not NULL.
-        wanted: SQL of the deal that it is wanted on, or `none`.
+        wanted: SQL of the deal that it belongs on, or `none`.
         guard: SQL of its guard, NULL if it has none.
     """
     guards = f"string_split({guard}, '{GUARD_SEPARATOR}')"
@@ -310,7 +309,7 @@ _STATEMENTS = (
     "DROP TABLE matched",
     "CREATE TABLE fetched_names AS SELECT present AS deal_id, min(deal_name) AS name FROM fetched "
     "WHERE deal_name IS NOT NULL GROUP BY present",
-    # The name that is sent goes before the one that was fetched.
+    # The name that is sent takes precedence over the one that was fetched.
     "CREATE TABLE deal_names AS SELECT deal_id, coalesce(min(wanted_name), min(name)) AS name FROM "
     "(SELECT wanted AS deal_id, wanted_name, NULL AS name FROM compared "
     "WHERE wanted_name IS NOT NULL AND op <> 'unlink' "

@@ -1,4 +1,7 @@
-"""Fault codes of rows and their messages."""
+"""Fault codes of rows, and their messages.
+
+Messages name no option or setting: ledgers and rejected rows keep them.
+"""
 
 from __future__ import annotations
 
@@ -52,16 +55,16 @@ _ADVICE = {
 
 
 def advice_for_fault(reason: str) -> str:
-    """Return what the user can do about a fault code; empty if nothing is known."""
+    """Return the advice for a fault code; empty if there is none."""
     return _ADVICE.get(reason, "")
 
 
 def quote_cell(raw: str, place: int = 0) -> str:
-    """Quote a cell for a message; of a long one, the part around one of its characters.
+    """Quote a cell for a message; shorten a long one to the part around one character.
 
     Args:
         raw: the cell.
-        place: index of the character that has to be seen.
+        place: index of the character to show.
     """
     first = max(0, min(place - MAX_CELL_CHARS // 2, len(raw) - MAX_CELL_CHARS))
     last = first + MAX_CELL_CHARS
@@ -69,7 +72,7 @@ def quote_cell(raw: str, place: int = 0) -> str:
 
 
 def explain_fault(reason: str, column: str | None, raw: str, known: str | None) -> str:
-    """Explain in plain words what is wrong with one cell.
+    """Explain what is wrong with one cell.
 
     Args:
         reason: fault code of this module.
@@ -95,7 +98,7 @@ def _explain_rounded(raw: str) -> str:
 
 
 def explain_bad_id(raw: str, known: str) -> str:
-    """Quote a cell that is no id, and say what it must be and where it is not.
+    """Quote a cell that is not an id, and explain what it must be and where it differs.
 
     Args:
         raw: the cell as in the file.
@@ -103,13 +106,13 @@ def explain_bad_id(raw: str, known: str) -> str:
     """
     id_inside = find_id_inside(raw) if known != "message_id" else None
     if id_inside is not None:
-        return f"{quote_cell(raw)}; write the id in it alone: {id_inside}"
+        return f"{quote_cell(raw)}; write only the id in it: {id_inside}"
     if known == GUARD:
         return f"{quote_cell(raw)}; it must be the 1 to {MAX_ID_LENGTH} digits of a deal, or none"
-    what, most = "digits", MAX_ID_LENGTH
+    characters, most = "digits", MAX_ID_LENGTH
     if known == "message_id":
-        what, most = "letters and digits", MAX_MESSAGE_ID_LENGTH
-    wanted = f"it must be 1 to {most} {what}"
+        characters, most = "letters and digits", MAX_MESSAGE_ID_LENGTH
+    wanted = f"it must be 1 to {most} {characters}"
     wrong = find_wrong_character(raw, known)
     if wrong is None:
         return f"{quote_cell(raw)}, {len(raw):,} characters long; {wanted}"
@@ -129,7 +132,7 @@ def unknown_record_message(kind: str, ident: str) -> str:
 
 
 def conflict_message_sql(row: str, others: str, count: str) -> str:
-    """Build the message of a conflict: it names the other rows of the same message.
+    """Build the message of a conflict, which names the other rows of the same message.
 
     Args:
         row: SQL of the row number.
@@ -140,7 +143,7 @@ def conflict_message_sql(row: str, others: str, count: str) -> str:
     more = f"({count} - 1 - len({named_rows}))"
     noun = f"if({count} = 2, 'row', 'rows')"
     return (
-        f"concat('the same message has another op or deal in ', {noun}, ' ', "
+        f"concat('the same message has another op, deal or from_deal_id in ', {noun}, ' ', "
         f"array_to_string({named_rows}, ', '), if({more} > 0, concat(' and ', {more}, ' more'),"
         " ''))"
     )

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from bulklink.mapping.database import Database
 
 _KEPT_DIGITS = 15
-#: Estimates of how many ids are different are off by less.
+#: Estimates of the number of different ids are off by less.
 _ESTIMATE_ERROR = 0.3
 
 
 class TrailingZeroCount(NamedTuple):
-    """Number of different ids of one column and length that end in zeros after digit 15.
+    """Count of the different ids of one column and length that end in zeros after digit 15.
 
     Args:
         column: the column.
@@ -35,7 +35,7 @@ class TrailingZeroCount(NamedTuple):
 
     @property
     def chance(self) -> float:
-        """Chance that as many ids end in zeros."""
+        """Chance that at least as many ids end in zeros."""
         return _chance(self.length, self.ids, self.rounded)
 
     @property
@@ -60,7 +60,8 @@ def _chance(length: int, ids: int, rounded: int) -> float:
 def count_trailing_zeros(database: Database, *, guards: bool) -> tuple[TrailingZeroCount, ...]:
     """Count long ids that end in zeros, by column and length, unless chance explains them.
 
-    In most large columns some ids do so by chance: an estimate of how many are different shows it.
+    In most large columns some ids do so by chance; an estimate of the number of different ids shows
+    it cheaply.
 
     Args:
         database: holds the view `base`.

@@ -1,4 +1,4 @@
-"""Planning says the same as a slow, obvious planner, on every way into the engine."""
+"""Planning agrees with a slow, obvious reference planner, for every input format."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def in_order(row: dict[str, str]) -> list[str]:
 def assert_as_expected(
     planned: PlannedMapping, rows: list[dict[str, str] | None], op: Op | None
 ) -> None:
-    """Compare all that was found with the verdicts of the obvious planner."""
+    """Compare all results with those of the reference planner."""
     outcomes = reference_planner.expected_rows(rows, op)
     by_row = {row + 1: outcome for row, outcome in enumerate(outcomes)}
     refused = {
@@ -110,7 +110,7 @@ ROW = st.one_of(
     delimiter=st.sampled_from([",", ";", "\t", "|", "^"]),
     op_given=st.booleans(),
 )
-def test_a_small_mapping_is_judged_as_the_obvious_planner_judges_it(
+def test_a_small_mapping_is_planned_like_the_reference_planner(
     tmp_path: Path,
     rows: list[dict[str, str] | None],
     op: Op | None,
@@ -153,7 +153,7 @@ def many_small_mappings(
         *("regular\r", "quoted\r", "spaced", "apostrophes", "json", "data", "parquet", "zip"),
     ],
 )
-def test_every_way_judges_thousands_of_small_cases_as_the_obvious_planner_does(
+def test_thousands_of_small_cases_are_planned_like_the_reference_planner(
     planner: MappingPlanner, way: str, op: Op | None
 ) -> None:
     regular = way.startswith("regular")
@@ -164,12 +164,12 @@ def test_every_way_judges_thousands_of_small_cases_as_the_obvious_planner_does(
     if way in ("sheet", "parquet"):
         rows = [row for row in rows if row is not None]
     options = MappingOptions(op=op, hidden_rows=HiddenRows.SKIP if way == "sheet" else None)
-    found = planner.plan(written(rows, way), options, "mapping")
-    assert_rows_as_expected(found, rows, op)
+    planned = planner.plan(written(rows, way), options, "mapping")
+    assert_rows_as_expected(planned, rows, op)
 
 
 def written(rows: list[dict[str, str] | None], way: str) -> str | bytes:
-    """Write rows in one of the ways; None is a broken record."""
+    """Write rows in one of the formats; None is a broken record."""
     cells = [in_order(row) for row in rows if row is not None]
     if way == "sheet":
         return with_hidden_rows([row for row in rows if row is not None])
@@ -195,7 +195,7 @@ def written(rows: list[dict[str, str] | None], way: str) -> str | bytes:
 
 
 def with_hidden_rows(rows: list[dict[str, str]]) -> bytes:
-    """Write a sheet that hides further rows between these, which are left out."""
+    """Write a sheet with these rows and hidden ones between them, which are left out."""
     cells: list[list[str]] = [[*COLUMNS]]
     hidden = {}
     for at, row in enumerate(rows):
@@ -210,7 +210,7 @@ def with_hidden_rows(rows: list[dict[str, str]]) -> bytes:
 def assert_rows_as_expected(
     planned: PlannedMapping, rows: list[dict[str, str] | None], op: Op | None
 ) -> None:
-    """Compare without looking at each message again."""
+    """Compare with the reference planner without checking each message."""
     outcomes = reference_planner.expected_rows(rows, op)
     refused = {
         row + 1: (outcome.outcome, outcome.column)

@@ -1,4 +1,4 @@
-"""Names that are put into a checked mapping before it is sealed."""
+"""Names that are added to a checked mapping before it is sealed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def name_mapping(
     return PlannedMapping(checked, planner.folder)
 
 
-def test_rows_have_the_names_that_they_lack_and_keep_their_own(planner: MappingPlanner) -> None:
+def test_missing_names_are_filled_and_existing_ones_are_kept(planner: MappingPlanner) -> None:
     owners = {"2": "Two", "3": "Three"}
     named = name_mapping(planner, MANY, {"5": "Five", "6": "Six"}, owners)
     assert {m.row: (m.owner_name, m.deal_name) for m in named.sealed_messages} == {
@@ -54,7 +54,9 @@ def test_rows_whose_deal_or_owner_is_unknown_are_refused(planner: MappingPlanner
     assert [row["bulklink_row"] for row in named.plan] == [2, 5, 4, 6]
 
 
-def test_a_duplicate_of_a_refused_row_stays_one_and_needs_no_call(planner: MappingPlanner) -> None:
+def test_a_duplicate_of_a_refused_row_stays_a_duplicate_and_needs_no_call(
+    planner: MappingPlanner,
+) -> None:
     content = NAMES + "link,1,2,a,5,,\nlink,1,2,a,5,,\nlink,3,3,b,6,,\n"
     named = name_mapping(planner, content, {"6": "Six"}, {"2": "Two", "3": "Three"})
     assert (named.rejected, named.duplicates, named.messages) == (1, 1, 1)
@@ -64,7 +66,7 @@ def test_a_duplicate_of_a_refused_row_stays_one_and_needs_no_call(planner: Mappi
     assert [message.row for message in named.sealed_messages] == [3]
 
 
-def test_a_deal_that_is_listed_twice_lists_no_row_twice(planner: MappingPlanner) -> None:
+def test_a_deal_listed_twice_does_not_repeat_its_rows(planner: MappingPlanner) -> None:
     checked = planner.check([planner.write(NAMES + "link,1,2,a,5,Ann,\n")], MIXED)
     checked.add_names([("5", "Five"), ("5", "Fünf"), ("77", "Other")], [])
     named = PlannedMapping(checked, planner.folder)

@@ -1,4 +1,4 @@
-"""What a sealed plan does not write, because another column or the file's metadata says it."""
+"""Columns that a sealed plan derives from other columns or from the file's metadata."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NAMES = "contact_id,owner_id,message_id,deal_id,owner_name,deal_name\n"
 
 
 def stored_columns(planned: PlannedMapping) -> set[str]:
-    """Name bulklink's own columns that stand in the file."""
+    """Return bulklink's own columns that are written to the file."""
     with duckdb.connect() as connection:
         cursor = connection.execute("SELECT * FROM read_parquet(?)", [str(planned.sealed.path)])
         names = [column[0] for column in cursor.description or []]
@@ -66,17 +66,17 @@ def stored_columns(planned: PlannedMapping) -> set[str]:
         ),
     ],
 )
-def test_a_column_of_ours_is_written_only_where_nothing_else_says_it(
+def test_a_bulklink_column_is_written_only_if_it_cannot_be_derived(
     planner: MappingPlanner, content: str, reading: MappingOptions, more: set[str]
 ) -> None:
     assert stored_columns(planner.plan(content, reading)) == ALWAYS | more
 
 
-def test_rows_of_several_files_carry_file_and_line(planner: MappingPlanner) -> None:
+def test_rows_of_several_files_have_their_file_and_line(planner: MappingPlanner) -> None:
     names = [planner.write(f"{HEADER}1,2,{name},5,\n", f"{name}.csv") for name in "ab"]
-    found = planner.plan_files(names)
-    assert stored_columns(found) == ALWAYS | {"file", "line"}
-    assert [(row["bulklink_file"], row["bulklink_line"]) for row in found.plan] == [
+    planned = planner.plan_files(names)
+    assert stored_columns(planned) == ALWAYS | {"file", "line"}
+    assert [(row["bulklink_file"], row["bulklink_line"]) for row in planned.plan] == [
         (name, 2) for name in names
     ]
 
@@ -95,9 +95,9 @@ def test_ids_of_all_kinds_and_the_users_cells_are_read_from_a_plan(
     for record, cell in zip(records, cells, strict=True):
         record[place] = cell
     text = "".join(",".join(record) + ",\n" for record in records)
-    found = planner.plan(HEADER + text)
+    planned = planner.plan(HEADER + text)
     column = HEADER.split(",")[place]
-    read: dict[str, dict[str, Any]] = {row["message_id"]: row for row in found.plan}
+    read: dict[str, dict[str, Any]] = {row["message_id"]: row for row in planned.plan}
     for number, cell in enumerate(cells):
         user = cell[1:-1].replace('""', '"') if cell.startswith('"') else cell
         row = read[f"m{number}"]
@@ -105,10 +105,10 @@ def test_ids_of_all_kinds_and_the_users_cells_are_read_from_a_plan(
         assert row[f"bulklink_{column}"] == user.strip(" '=\"").removeprefix("zcrm_")
 
 
-def test_a_plan_of_an_earlier_version_is_read_and_has_the_digest_that_it_had(
+def test_a_plan_of_an_earlier_version_is_read_with_its_original_digest(
     planner: MappingPlanner,
 ) -> None:
-    """It says nothing of the deals that emails were on when they were fetched."""
+    """Such a plan lacks the deals that emails were on when they were fetched."""
     path = planner.plan(f"{HEADER}1,2,m,5,\n").sealed.path
     content, rows = read_plan_content(path), read_plan(path)
     with closing(Database(planner.scratch / "spill", PlanningStop(), threads=1)) as database:
@@ -122,7 +122,7 @@ def test_a_plan_of_an_earlier_version_is_read_and_has_the_digest_that_it_had(
     assert read_plan(path) == rows
 
 
-def test_a_parquet_file_that_is_no_plan_is_named(tmp_path: Path) -> None:
+def test_a_parquet_file_that_is_not_a_plan_is_named(tmp_path: Path) -> None:
     path = tmp_path / "plan.parquet"
     with duckdb.connect() as connection:
         connection.execute(f"COPY (SELECT 1 AS bulklink_row) TO '{path}' (FORMAT parquet)")

@@ -1,4 +1,4 @@
-"""Physical lines of a text file, whatever ends them."""
+"""Physical lines of a text file, with any kind of line end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PhysicalLine(NamedTuple):
     Args:
         number: its number, from 1.
         content: its bytes, with the line end.
-        truncated: whether it is longer than a record may be, and cut.
+        truncated: whether it was cut, because it is longer than a record may be.
     """
 
     number: int
@@ -53,7 +53,7 @@ class LineReader:
         return self._lines
 
     def skip(self, count: int) -> None:
-        """Pass over the next lines."""
+        """Skip the next lines."""
         for _ in range(count):
             next(self._lines, None)
 
@@ -66,7 +66,7 @@ class LineReader:
             yield PhysicalLine(self.number, text, truncated)
 
     def _split(self) -> Iterator[bytes]:
-        """Yield whole lines; of a line that is too long its beginning."""
+        """Yield whole lines, and the beginning of an overlong line."""
         begun = b""
         while content := self._file.readline(MAX_RECORD_BYTES + 1):
             if not begun and content.endswith(b"\n") and content.find(b"\r", 0, -2) < 0:

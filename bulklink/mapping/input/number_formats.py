@@ -13,9 +13,9 @@ from bulklink.mapping.input.xml_parts import XmlHandler, XmlPartError, local_nam
 _SAFE_DIGITS = 15
 _FIRST_ROUNDED = 10**_SAFE_DIGITS
 _SECONDS_A_DAY = 86_400
-#: Days from year 1 to the days that a workbook counts from.
+#: The days that a workbook counts from.
 _EPOCHS = (dt.datetime(1899, 12, 30), dt.datetime(1904, 1, 1))
-#: A workbook counts a 29 February 1900, which was none.
+#: A workbook counts 29 February 1900, a day that did not exist.
 _LAST_SHIFTED_DAY = 60
 #: Styles and formats of a workbook; spreadsheets allow 65,490.
 _MAX_STYLES = 100_000
@@ -90,7 +90,7 @@ def number_text(digits: str) -> tuple[str, str]:
     """Convert a number to its kind of cell, as those of JSON values, and its text.
 
     Args:
-        digits: the number as it stands in the file.
+        digits: the number as written in the file.
     """
     if len(digits) <= _SAFE_DIGITS and digits.isdecimal() and digits.isascii():
         return "", str(int(digits))

@@ -1,4 +1,4 @@
-"""Rows of a Parquet file as the texts of their cells; numbers as far as they can be trusted."""
+"""Rows of a Parquet file as the texts of their cells, with marks for inexact numbers."""
 
 # ruff: noqa: S608
 
@@ -61,7 +61,7 @@ class ParquetColumn:
     def text_sql(self) -> str:
         """Build the text of a cell."""
         cell = identifier(self.alias)
-        if self.kind == _BLOB:  # older programs write texts without saying so
+        if self.kind == _BLOB:  # older programs do not mark texts as texts
             return f"coalesce(TRY(decode({cell})), {cell}::VARCHAR)"
         nested = self.cell_kind == OTHER_CELL and _NESTED_TYPE.fullmatch(self.kind)
         return f"to_json({cell})::VARCHAR" if nested else f"{cell}::VARCHAR"
@@ -107,7 +107,7 @@ class ParquetRows:
         ]
 
     def close(self) -> None:
-        """Drop what is held of the file."""
+        """Release the file and the memory."""
         self._database.close()
 
     def __iter__(self) -> Iterator[list[str | None] | None]:
@@ -135,17 +135,17 @@ class ParquetRows:
             raise self._damaged() from None
         except RunDirError:
             raise BadFileError(
-                "Its rows need more memory than the limit.",
+                "The rows need more memory than the limit.",
                 where=self._name,
                 advice=Advice(
-                    "Allow more with {}, or write it again with smaller row groups or as CSV.",
+                    "Raise {}, or write the file again with smaller row groups or as CSV.",
                     Keyword("memory"),
                 ),
             ) from None
 
     def _damaged(self) -> BadFileError:
         return BadFileError(
-            "The Parquet file is cut off or damaged, or packed in a way that is not read.",
+            "The Parquet file is cut off or damaged, or compressed in an unsupported way.",
             where=self._name,
             advice="Copy it again, or write the table again, as Parquet or CSV.",
         )

@@ -32,7 +32,7 @@ def unescape_text(text: str) -> str:
 
 
 class _StringsHandler(XmlHandler):
-    """Passes each string on: the text of all its runs, without phonetic ones."""
+    """Passes on the text of each string: all its runs except phonetic ones."""
 
     __slots__ = ("_add", "_in_string", "_phonetic", "_text")
 
@@ -62,7 +62,7 @@ class _StringsHandler(XmlHandler):
         super().end_block()
 
     def _take_plain_strings(self) -> None:
-        """Take the strings that became text."""
+        """Take the strings that `shorten_strings` turned into text."""
         text = "".join(self.texts)
         self.texts.clear()
         for string, _ in split_elements(text):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Columns and rows of the largest sheet.
 SHEET_COLUMNS, SHEET_ROWS = 16_384, 1_048_576
-#: Of a formula no more is shown, and no number of a string has more digits.
+#: Characters of a formula that are shown, and digits of the number of a string, at most.
 _MAX_FORMULA_CHARS, _MAX_INDEX_CHARS = 1000, 20
 #: Merged ranges that are held in memory.
 _MAX_MERGED = 100_000
@@ -224,7 +224,7 @@ class _SheetHandler(XmlHandler):
         super().end_block()
 
     def _take_plain_cells(self) -> None:
-        """Take the cells that became text of their row."""
+        """Take the cells that `shorten_cells` turned into text of their row."""
         if not self.texts:
             return
         text = "".join(self.texts)
@@ -238,7 +238,7 @@ class _SheetHandler(XmlHandler):
             self._cells.append((column, cell_type or None, style or None, value, None))
 
     def _kept_text(self, value: str, cell_type: str | None) -> str:
-        """Return a value as far as its row is not too long to be a record."""
+        """Return a value, cut where its row becomes too long for a record."""
         if cell_type == "s":
             return value[:_MAX_INDEX_CHARS]
         value = unescape_text(value)[: self._free_chars]
@@ -281,7 +281,7 @@ class WorksheetRows:
         blocks: the part of the worksheet, in small blocks.
 
     Attributes:
-        position: bytes of the part that were read.
+        position: number of bytes read of the part.
     """
 
     __slots__ = ("_blocks", "_handler", "position")

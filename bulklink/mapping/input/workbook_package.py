@@ -1,4 +1,4 @@
-"""Zip package of a workbook: its parts in small blocks, and what a file is that is no workbook."""
+"""Zip package of a workbook: its parts in small blocks, and errors for damaged packages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def damaged_workbook_error(name: str, detail: str = "") -> BadFileError:
     return BadFileError(
         f"The workbook cannot be read: {detail or 'it is damaged'}.",
         where=name,
-        advice="Open it in a spreadsheet and save it again as .xlsx, or as CSV; or get it anew.",
+        advice="Open it in a spreadsheet and save it again as .xlsx or CSV, or download it again.",
     )
 
 
@@ -53,7 +53,7 @@ def translate_package_errors(name: str) -> Iterator[None]:
 
 
 class _BoundedReader(io.BufferedReader):
-    """A file that is not read in large pieces, whatever sizes it claims."""
+    """A file that is read in small pieces, whatever sizes it claims."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         wanted = _MAX_READ_BYTES + 1 if size is None or size < 0 else size
@@ -107,11 +107,11 @@ class WorkbookPackage:
         """Yield the content of a part.
 
         Raises:
-            BadFileError: if the part is too large or packed in another way than workbooks are.
+            BadFileError: if the part is too large, encrypted or compressed in an unsupported way.
         """
         entry = self._parts[part.lower()]
         if entry.flag_bits & _ENCRYPTED_FLAG:
-            raise damaged_workbook_error(self.name, "a part of it is protected by a password")
+            raise damaged_workbook_error(self.name, "one of its parts is protected by a password")
         if entry.compress_type not in _COMPRESSIONS:
             raise damaged_workbook_error(self.name)
         if entry.file_size > MAX_PART_BYTES:

@@ -1,4 +1,4 @@
-"""What cells hold: ids, names, and missing or surplus cells."""
+"""Cell values: ids, names, and missing or surplus cells."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _NO_NAMES = (
 _NAMES_LIKE_THESE = ("Nan", "Nullmann", "None of Us Ltd", "Nat", "#1 Deal", "N/A Ltd")
 
 
-def _bad_id(cell: str, says: str) -> MappingCase:
-    return MappingCase(content=csv_of(f"{cell},2,m,3"), refused={1: ("bad-id", says)})
+def _bad_id(cell: str, problem: str) -> MappingCase:
+    return MappingCase(content=csv_of(f"{cell},2,m,3"), refused={1: ("bad-id", problem)})
 
 
 CASES = {
@@ -63,7 +63,7 @@ CASES = {
             content=csv_of(f"1,2,m,3,{text},{text} ", header=NAMES),
             messages=1,
             sent={"owner_name": None, "deal_name": None},
-            warns=("2 cells in owner_name, deal_name stand for no name",),
+            warns=("2 cells in owner_name, deal_name with a placeholder",),
         )
         for text in _NO_NAMES
     },
@@ -84,7 +84,7 @@ CASES = {
         content=csv_of('1,2,m,3,"Ann\x00\x07 B","two\r\nlines\x9b"', header=NAMES),
         messages=1,
         sent={"owner_name": "Ann B", "deal_name": "two lines"},
-        warns=("2 cells in owner_name, deal_name hold control characters",),
+        warns=("2 cells in owner_name, deal_name with control characters",),
     ),
     "nul-tail": MappingCase(
         content=csv_of("1,2,m,3").encode() + b"\0" * 512,

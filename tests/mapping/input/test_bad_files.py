@@ -41,7 +41,7 @@ ROW = "1,2,m,5,\n"
         (
             "Contact ID," + HEADER + "1," + ROW,
             LINK,
-            "Several headers are the column contact_id",
+            "Several headers match the column contact_id",
             "--column 'contact_id=Contact ID'",
         ),
         (
@@ -104,13 +104,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert raised.value.where.endswith("none.csv")
 
 
-def test_a_folder_is_no_mapping(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_mapping(tmp_path: Path) -> None:
     with pytest.raises(BadFileError, match="a folder"):
         find_sources([str(tmp_path)])
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
-def test_a_file_that_may_not_be_read_is_named(planner: MappingPlanner) -> None:
+def test_a_file_without_read_permission_is_named(planner: MappingPlanner) -> None:
     name = planner.write(HEADER + ROW)
     Path(name).chmod(0)
     with pytest.raises(BadFileError, match="cannot be read"):
@@ -122,7 +122,7 @@ def test_a_file_that_may_not_be_read_is_named(planner: MappingPlanner) -> None:
     [(["x.txt"], "xml"), (["-", "-"], "csv"), ([], None)],
     ids=["unknown-format", "twice", "none"],
 )
-def test_inputs_that_make_no_sense_are_a_usage_error(
+def test_invalid_inputs_are_a_usage_error(
     planner: MappingPlanner, names: list[str], wanted: str | None
 ) -> None:
     paths = [name if name == "-" else planner.write("x", name) for name in names]
@@ -130,7 +130,9 @@ def test_inputs_that_make_no_sense_are_a_usage_error(
         find_sources(paths, wanted)
 
 
-def test_the_name_tells_the_format_and_the_option_tells_the_rest(planner: MappingPlanner) -> None:
+def test_the_suffix_decides_the_format_and_the_option_applies_to_other_names(
+    planner: MappingPlanner,
+) -> None:
     names = [planner.write("x", name) for name in ("a.CSV", "b.ndjson", "c.txt")]
     assert [source.format for source in find_sources([*names, "-"], "jsonl")] == [
         InputFormat.CSV,
@@ -142,12 +144,12 @@ def test_the_name_tells_the_format_and_the_option_tells_the_rest(planner: Mappin
 
 def test_standard_input_is_read_like_a_file(planner: MappingPlanner) -> None:
     given = io.BytesIO((HEADER + ROW).encode())
-    found = planner.plan_files(["-"], format="csv", standard_input=given)
-    assert [row["bulklink_file"] for row in found.plan] == ["-"]
+    planned = planner.plan_files(["-"], format="csv", standard_input=given)
+    assert [row["bulklink_file"] for row in planned.plan] == ["-"]
 
 
 def test_an_empty_standard_input_is_refused(planner: MappingPlanner) -> None:
-    with pytest.raises(BadFileError, match="nothing in it"):
+    with pytest.raises(BadFileError, match="The input is empty"):
         planner.plan_files(["-"], format="jsonl", standard_input=io.BytesIO())
 
 
@@ -173,7 +175,7 @@ if sys.platform != "win32":
     ],
     ids=["no-such-column", "twice", "default-of-no-column", "rounded-default", "bad-default"],
 )
-def test_options_about_columns_that_make_no_sense_are_wrong_usage(
+def test_invalid_column_options_are_a_usage_error(
     planner: MappingPlanner, reading: MappingOptions
 ) -> None:
     with pytest.raises(UsageError):
@@ -190,12 +192,12 @@ def test_options_about_columns_that_make_no_sense_are_wrong_usage(
     ],
     ids=["case-and-spaces", "renamed", "renamed-in-any-case", "chosen-of-two"],
 )
-def test_headers_are_found_or_named(
+def test_headers_are_matched_or_suggested(
     planner: MappingPlanner, header: str, columns: tuple[tuple[str, str], ...]
 ) -> None:
     cells = "1,2,m,5" + ",9" * (header.count(",") - 3)
-    found = planner.plan(f"{header}{cells}\n", MappingOptions(Op.LINK, columns=columns))
-    assert found.sealed_messages[0].contact_id == "1"
+    planned = planner.plan(f"{header}{cells}\n", MappingOptions(Op.LINK, columns=columns))
+    assert planned.sealed_messages[0].contact_id == "1"
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ def test_headers_are_found_or_named(
     ],
     ids=["only-alike", "only-the-same", "column-alike"],
 )
-def test_a_header_that_may_be_several_is_not_guessed(
+def test_an_ambiguous_header_is_not_guessed(
     planner: MappingPlanner, header: str, reading: MappingOptions, message: str, advice: str
 ) -> None:
     name = planner.write(f"contact_id,owner_id,message_id,deal_id,{header}\n1,2,m,5,x,y\n")
@@ -218,7 +220,7 @@ def test_a_header_that_may_be_several_is_not_guessed(
     assert raised.value.where in (name, "only")
 
 
-def test_a_header_as_it_is_written_beats_those_that_are_alike(planner: MappingPlanner) -> None:
+def test_an_exact_header_takes_precedence_over_similar_ones(planner: MappingPlanner) -> None:
     text = "contact_id,owner_id,message_id,deal_id,Note,note\n1,2,m,5,,y\n"
     assert planner.plan(text, MappingOptions(Op.LINK, only=(("note", "y"),))).messages == 1
 
@@ -227,7 +229,10 @@ def test_a_header_as_it_is_written_beats_those_that_are_alike(planner: MappingPl
     ("headers", "named"),
     [
         ("Contact,Contact Ids,owner_id,message_id,deal_id", "--column 'contact_id=Contact Ids'"),
-        ("contct_id,owner_id,message_id,deal_id", "If this is meant: --column contact_id=contct"),
+        (
+            "contct_id,owner_id,message_id,deal_id",
+            "If this is correct, use --column contact_id=contct",
+        ),
     ],
     ids=["two", "one"],
 )
@@ -245,7 +250,7 @@ def test_an_unknown_column_is_answered_with_the_nearest(planner: MappingPlanner)
     assert raised.value.advice.startswith("The nearest is contact_id. The columns are op, ")
 
 
-def test_a_missing_column_in_an_encoding_that_was_given_asks_for_it_too(
+def test_a_missing_column_with_an_encoding_set_suggests_checking_the_encoding(
     planner: MappingPlanner,
 ) -> None:
     with pytest.raises(BadFileError, match="no columns") as raised:

@@ -71,7 +71,9 @@ MANY = b"1,2\n" * 300_000
         "long-line",
     ],
 )
-def test_what_is_regular(tmp_path: Path, body: bytes, *, regular: bool) -> None:
+def test_a_file_is_regular_if_each_line_is_one_complete_record(
+    tmp_path: Path, body: bytes, *, regular: bool
+) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(HEADER + body)
     seen = scan_file(path, len(HEADER), 2, PlanningStop(), Dialect())
@@ -86,7 +88,7 @@ def test_what_is_regular(tmp_path: Path, body: bytes, *, regular: bool) -> None:
 
 
 @pytest.mark.parametrize("blank", [b"\n", b" \n", b"\t\r\n", b"\x0b\n", b"\n\n"])
-def test_a_blank_line_is_never_taken_for_a_record_of_one_cell(tmp_path: Path, blank: bytes) -> None:
+def test_a_blank_line_is_never_read_as_a_record_of_one_cell(tmp_path: Path, blank: bytes) -> None:
     path = tmp_path / "a.csv"
     for body in (
         blank + b"1\n",

@@ -17,7 +17,7 @@ _CHARS = 100_000
 _COUNT = MEMORY_BYTES // (2 * _CHARS) + 50
 
 
-def test_strings_beyond_the_memory_are_the_same(tmp_path: Path) -> None:
+def test_strings_beyond_the_memory_limit_are_read_from_disk(tmp_path: Path) -> None:
     texts = [f"{number}\u00e4" + "x" * _CHARS for number in range(_COUNT)]
     strings = SharedStrings("m.xlsx", tmp_path)
     part = shared_strings(*(f"<t>{text}</t>" for text in texts)).encode()
