@@ -46,7 +46,7 @@ def find_zoho_headers(headers: Sequence[str], columns: Collection[str]) -> dict[
         columns: the columns to find.
     """
     present = {normalize_header(header): header for header in reversed(headers)}
-    found = {
+    headers_by_column = {
         column: present[key]
         for column, names in ZOHO_HEADERS.items()
         for name in reversed(names)
@@ -55,10 +55,10 @@ def find_zoho_headers(headers: Sequence[str], columns: Collection[str]) -> dict[
     record = present.get(normalize_header(_RECORD))
     carried = {column for column in ZOHO_HEADERS if normalize_header(column) in present}
     for column in ("contact_id", "deal_id", "message_id"):
-        if record is not None and column not in found and column not in carried:
-            found[column] = record
+        if record is not None and column not in headers_by_column and column not in carried:
+            headers_by_column[column] = record
             break
-    return {column: header for column, header in found.items() if column in columns}
+    return {column: header for column, header in headers_by_column.items() if column in columns}
 
 
 def guess_headers(columns: Sequence[str], headers: Iterable[str]) -> dict[str, str]:

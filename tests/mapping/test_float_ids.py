@@ -196,7 +196,7 @@ def test_a_damaged_column_is_refused_as_a_whole_in_every_format(
     assert planned.rejected == 41
     assert planned.messages == 0
     assert f"40 of 41 different 19-digit ids in {column}" in planned.warnings[0]
-    assert "a program leaves that read ids as numbers" in planned.warnings[0]
+    assert "as if a program had read them as numbers" in planned.warnings[0]
 
 
 def test_ids_of_another_length_in_a_damaged_column_are_accepted(planner: MappingPlanner) -> None:

@@ -162,7 +162,7 @@ def test_row_groups_beyond_the_memory_limit_are_refused(planner: MappingPlanner)
         ('{"message_id":\n"', '"}'),
         ('{"info":"', '","data":[{"message_id":"m"}]}'),
     ],
-    ids=["string", "in-data", "list", "object-over-lines", "beside-the-rows"],
+    ids=["string", "in-data", "list", "object-over-lines", "next-to-the-rows"],
 )
 def test_a_giant_json_value_is_skipped_in_little_memory(
     planner: MappingPlanner, begin: str, end: str
@@ -206,5 +206,5 @@ def test_a_zip_larger_than_the_free_disk_space_is_refused_before_unpacking(
     content[end + 12 : end + 16] = size.to_bytes(4, "little")
     with pytest.raises(RunDirError, match="are free") as raised:
         planner.plan(bytes(content), name="m.zip")
-    assert "Make room" in raised.value.advice
+    assert "Free some space" in raised.value.advice
     assert list(Path(planner.scratch).iterdir()) == []

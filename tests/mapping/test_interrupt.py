@@ -109,7 +109,7 @@ def test_a_missing_scratch_folder_is_named(planner: MappingPlanner) -> None:
 
 def test_a_file_that_changes_while_it_is_read_is_refused(planner: MappingPlanner) -> None:
     name = planner.write(HEADER + "1,2,m,5,\n")
-    with pytest.raises(BadFileError, match="written to while it was read"):
+    with pytest.raises(BadFileError, match="changed while it was read"):
         planner.plan_files([name], stop=AppendingStop(planner.folder / "mapping.csv"))
 
 

@@ -126,5 +126,5 @@ def test_a_parquet_file_that_is_not_a_plan_is_named(tmp_path: Path) -> None:
     path = tmp_path / "plan.parquet"
     with duckdb.connect() as connection:
         connection.execute(f"COPY (SELECT 1 AS bulklink_row) TO '{path}' (FORMAT parquet)")
-    with pytest.raises(RunDirError, match="not one that bulklink sealed"):
+    with pytest.raises(RunDirError, match="not a plan that bulklink sealed"):
         list(SealedPlan(path).chunks())

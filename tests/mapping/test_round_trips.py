@@ -157,7 +157,7 @@ FORMATS: dict[str, tuple[str, bytes, str | None]] = {
     "semicolon": (".csv", as_csv(COLUMNS, ROWS, delimiter=";").encode(), None),
     "tab": (".csv", as_csv(COLUMNS, ROWS, delimiter="\t").encode(), None),
     "pipe": (".csv", as_csv(COLUMNS, ROWS, delimiter="|").encode(), None),
-    "told": (".csv", ("sep=;\n" + as_csv(COLUMNS, ROWS, delimiter=";")).encode(), None),
+    "sep-line": (".csv", ("sep=;\n" + as_csv(COLUMNS, ROWS, delimiter=";")).encode(), None),
     "utf-16": (".csv", as_csv(COLUMNS, ROWS).encode("utf-16"), "utf-16"),
     "cp1252": (".csv", as_csv(COLUMNS, ROWS, delimiter=";").encode("cp1252"), "cp1252"),
     "gzip": (".csv.gz", gzip.compress(as_csv(COLUMNS, ROWS).encode()), None),

@@ -118,14 +118,14 @@ class ParquetRows:
         """
         texts = [f"{column.text_sql()} AS t{n}" for n, column in enumerate(self.columns)]
         size = " + ".join(f"coalesce(strlen(t{n}), 0)" for n in range(len(texts)))
-        kept = ", ".join(f"CASE WHEN fits THEN t{n} END" for n in range(len(texts)))
+        cells = ", ".join(f"CASE WHEN fits THEN t{n} END" for n in range(len(texts)))
         fits = f"{size} <= {MAX_RECORD_BYTES} AS fits"
         source = f"(SELECT *, {fits} FROM (SELECT {', '.join(texts)} FROM {self._relation}))"
-        query = f"SELECT fits, {kept} FROM {source}"
+        query = f"SELECT fits, {cells} FROM {source}"
         with self._translate_errors():
             for batch in self._database.batches(query, _BATCH_ROWS):
-                for row_fits, *cells in batch:
-                    yield cells if row_fits else None
+                for row_fits, *row in batch:
+                    yield row if row_fits else None
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:

@@ -61,7 +61,7 @@ CASES = {
     ),
     "no-headers": MappingCase(
         content=f"{ROW}\n{ROW}\n",
-        error=("first line has no headers: it holds the id '5843104000000424163'", "contact_id,"),
+        error=("no headers: its first line holds the id '5843104000000424163'", "contact_id,"),
     ),
     "one-line-without-headers": MappingCase(content=f"{ROW}\n", error=("has no headers",)),
     "no-op": MappingCase(

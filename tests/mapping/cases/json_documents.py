@@ -124,15 +124,17 @@ CASES = {
     ),
     "cut-off": _refused(json.dumps(ROWS)[:-9], "does not end", "line 1"),
     "cut-off-between": _refused(json.dumps(ROWS)[:-1], "the list does not end"),
-    "two-arrays": _refused(json.dumps(ROWS) * 2, "something else follows"),
+    "two-arrays": _refused(json.dumps(ROWS) * 2, "there is text after"),
     "pages": _refused(
         json.dumps({"data": ROWS}) + "\n" + json.dumps({"data": ROWS}),
-        """each has rows in "data\"""",
+        """each with rows in "data\"""",
         "jq -c '.[\"data\"][]'",
         fixed_content="\n".join(map(json.dumps, ROWS)),
     ),
-    "lists": _refused('[["contact_id","owner_id"],["1","2"]]', "The list holds no objects"),
-    "numbers": _refused("[1,2]", "The list holds no objects"),
+    "lists": _refused(
+        '[["contact_id","owner_id"],["1","2"]]', "The entries of the list are not objects"
+    ),
+    "numbers": _refused("[1,2]", "The entries of the list are not objects"),
     "empty": _refused("[]", "There are no rows"),
     "renamed": MappingCase(
         content=json.dumps({"tags": [{"n": 1}]} | row() | {"Contact": 9}),

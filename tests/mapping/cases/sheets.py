@@ -388,7 +388,7 @@ CASES = {
     ),
     "true": _cell(yes(), refused={1: ("bad-id", "'TRUE'")}),
     "16-digits": _cell(number("5843104000000424"), refused={1: ("rounded-id", "cell A2")}),
-    "note-beside-the-table": _case(Tab(rows=[[*COLUMNS], [*GOOD, "", "", "seen"]]), messages=1),
+    "note-next-to-the-table": _case(Tab(rows=[[*COLUMNS], [*GOOD, "", "", "seen"]]), messages=1),
     "table-in-the-middle": _case(
         Tab(rows=TABLE, first_row=12, first_column=30), messages=1, sent={"contact_id": ID}
     ),

@@ -33,7 +33,7 @@ def test_the_delimiter_is_detected(planner: MappingPlanner, delimiter: str, quot
 
 
 @pytest.mark.parametrize("delimiter", OTHERS)
-@pytest.mark.parametrize("first", ["", "sep={}\n"], ids=["found", "told"])
+@pytest.mark.parametrize("first", ["", "sep={}\n"], ids=["detected", "sep-line"])
 def test_a_regular_file_with_any_delimiter_is_read_by_duckdb(
     planner: MappingPlanner, empty_stdin: io.BytesIO, delimiter: str, first: str
 ) -> None:
