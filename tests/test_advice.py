@@ -23,8 +23,8 @@ _SIGN_IN = ("profiles/profile.py", "profiles/secrets.py")
 """A user signs in at a terminal, whatever is run afterwards."""
 _WORDS_OF_THE_PAGE = ("operations/report/commands.py", "operations/wording.py")
 """Commands that the report page shows are typed at a terminal."""
-_WORDS_OF_ROWS = ("zoho/error_policy.py",)
-"""What is written about a row names options: who reads a ledger types them."""
+_WORDS_OF_ROWS = ("zoho/error_policy.py", "mapping/faults.py", "mapping/input/csv_reader.py")
+"""Reasons of refused rows name options: readers of a ledger or of rejected rows type them."""
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

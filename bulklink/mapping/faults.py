@@ -1,7 +1,4 @@
-"""Fault codes of rows, and their messages.
-
-Messages name no option or setting: ledgers and rejected rows keep them.
-"""
+"""Fault codes of rows, and their messages."""
 
 from __future__ import annotations
 
@@ -33,18 +30,18 @@ MAX_NAMED_ROWS = 20
 MAX_CELL_CHARS = 60
 
 #: Remedy for a CSV file with single quotes around its cells.
-SET_APOSTROPHE_QUOTE = "if ' is around cells, set it as the quote character"
+USE_APOSTROPHE_QUOTE = """if ' is around cells, use --quote "'\""""
 
 _AS_TEXT = "export ids as text, not as numbers"
 
 
 _ADVICE = {
-    MISSING_VALUE: "A required cell is empty: fill it, or set a default for the column.",
+    MISSING_VALUE: "A required cell is empty: fill it, or set a value with --default.",
     BAD_ID: "A cell is not a valid Zoho id: correct it.",
     ROUNDED_ID: f"A program read the ids as numbers and rounded them: {_AS_TEXT}.",
     BAD_OP: "The op is not valid or not the requested one: correct it, or remove the row.",
     BROKEN_RECORD: "The record cannot be read: fix its quotes and cells.",
-    BAD_ENCODING: "The record is not valid text in this encoding: set the encoding of the file.",
+    BAD_ENCODING: "The record is not valid text in this encoding: set the right one with --encoding.",
     MERGED_CELL: "The cell is merged with another: unmerge them, and fill every cell.",
     UNCOMPUTED_FORMULA: "The file does not hold the value of a formula: open it in a spreadsheet,"
     " let it calculate, and save it.",
@@ -94,7 +91,7 @@ def _explain_rounded(raw: str) -> str:
     by_number = f"rounded by a program that read ids as numbers: {_AS_TEXT}"
     if not re.fullmatch("[0-9]+", bare_id(raw)):
         return by_number
-    return f"as in a column {by_number}; if the ids are right, allow round ids"
+    return f"as in a column {by_number}; if the ids are right, use --allow-round-ids"
 
 
 def explain_bad_id(raw: str, known: str) -> str:
@@ -117,7 +114,7 @@ def explain_bad_id(raw: str, known: str) -> str:
     if wrong is None:
         return f"{quote_cell(raw)}, {len(raw):,} characters long; {wanted}"
     quoted = len(raw) > 1 and raw[0] == raw[-1] == "'"
-    advice = f"; {SET_APOSTROPHE_QUOTE}" if quoted else ""
+    advice = f"; {USE_APOSTROPHE_QUOTE}" if quoted else ""
     return f"{quote_cell(raw, wrong)}; {wanted}, without {name_character(raw[wrong])}{advice}"
 
 

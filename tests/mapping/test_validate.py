@@ -156,7 +156,7 @@ def test_more_round_ids_than_chance_explains_are_refused(planner: MappingPlanner
     assert {reason for reason, _ in planned.reasons.values()} == {"rounded-id"}
     assert planned.rejected == 4
     assert "--allow-round-ids" in planned.warnings[0]
-    assert all("allow round ids" in fault.message for fault in planned.faults)
+    assert all("--allow-round-ids" in fault.message for fault in planned.faults)
 
 
 def test_round_ids_are_counted_separately_for_each_length(planner: MappingPlanner) -> None:

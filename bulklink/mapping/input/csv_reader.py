@@ -6,11 +6,11 @@ import csv
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from bulklink.advice import Keyword
-from bulklink.mapping.faults import BAD_ENCODING, BROKEN_RECORD, SET_APOSTROPHE_QUOTE
-from bulklink.mapping.input.dialect import NO_QUOTE, Dialect
+from bulklink.mapping.faults import BAD_ENCODING, BROKEN_RECORD, USE_APOSTROPHE_QUOTE
+from bulklink.mapping.input.dialect import Dialect
 from bulklink.mapping.input.encodings import UTF8, decode_lossy, invalid_bytes, may_be_cp1252
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
+from bulklink.shell import format_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,17 +26,15 @@ class BrokenRecord(NamedTuple):
 
     Args:
         reason: fault code.
-        message: the problem in words; it names no setting, as ledgers and rejected rows keep it.
+        message: the problem in words.
         raw: the record as in the file.
         unclosed_quote: whether a quote is never closed; nothing after it can be read.
-        setting: setting that may make the record readable; None if there is none.
     """
 
     reason: str
     message: str
     raw: str
     unclosed_quote: bool = False
-    setting: Keyword | None = None
 
 
 def record_text(content: bytes) -> str:
@@ -55,7 +53,6 @@ def record_too_long(content: bytes) -> BrokenRecord:
 
 def record_not_text(content: bytes, encoding: str) -> BrokenRecord:
     """Build the fault of a record that is not text, with its invalid bytes."""
-    setting = None
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -63,11 +60,10 @@ def record_not_text(content: bytes, encoding: str) -> BrokenRecord:
         encoding_name = "UTF-8" if encoding == UTF8 else encoding
         message = f"the record is not {encoding_name} text (bytes {bad_bytes})"
         if encoding == UTF8 and may_be_cp1252(content):
-            message += "; if the file is CP1252, set that as its encoding"
-            setting = Keyword("encoding", "cp1252")
+            message += "; if the file is CP1252, use --encoding cp1252"
     else:
         message = "the record holds half a surrogate pair, which is not text"
-    return BrokenRecord(BAD_ENCODING, message, record_text(content), setting=setting)
+    return BrokenRecord(BAD_ENCODING, message, record_text(content))
 
 
 DEFAULT_DIALECT = Dialect()
@@ -263,34 +259,31 @@ class CsvRecords:
         if any(cell.strip() for cell in cells[cell_count:]):
             message = f"the record has {len(cells)} cells, the header has {cell_count}"
             if any(cell.startswith("'") for cell in cells):
-                message += f"; {SET_APOSTROPHE_QUOTE}"
+                message += f"; {USE_APOSTROPHE_QUOTE}"
             return BrokenRecord(BROKEN_RECORD, message, record_text(raw))
         return cells[:cell_count] + [""] * (cell_count - len(cells))
 
     def _unclosed_quote(self) -> BrokenRecord:
         first_line = self._record_lines.record_lines[0]
-        advice, setting = self._quoting_advice(first_line)
         return BrokenRecord(
             BROKEN_RECORD,
-            f"a quote opens here and is never closed: nothing after it can be read; {advice}",
+            "a quote opens here and is never closed: nothing after it can be read"
+            + self._quoting_advice(first_line),
             record_text(first_line),
             unclosed_quote=True,
-            setting=setting,
         )
 
     def _text_after_quote(self) -> BrokenRecord:
         raw = self._record_lines.raw
-        advice, setting = self._quoting_advice(raw)
-        message = f"the record cannot be read: text follows a closing quote; {advice}"
-        return BrokenRecord(BROKEN_RECORD, message, record_text(raw), setting=setting)
+        message = "the record cannot be read: text follows a closing quote"
+        return BrokenRecord(BROKEN_RECORD, message + self._quoting_advice(raw), record_text(raw))
 
-    def _quoting_advice(self, raw: bytes) -> tuple[str, Keyword]:
+    def _quoting_advice(self, raw: bytes) -> str:
         quote = (self._dialect.quote or "").encode()
         if b"\\" + quote in raw and not self._dialect.escape:
-            advice = "if a backslash escapes quotes in this file, set it as the escape character"
-            return advice, Keyword("escape", "\\")
-        advice = "if quotes are ordinary characters in this file, set the quote character to none"
-        return advice, Keyword("quote", NO_QUOTE)
+            option = format_command("--escape", "\\")
+            return f"; if a backslash escapes quotes in this file, use {option}"
+        return "; if quotes are ordinary characters in this file, use --quote none"
 
 
 def _only_nul(raw: bytes) -> BrokenRecord:

@@ -276,15 +276,12 @@ def _header_advice(
     record: BrokenRecord, content: InputContent, options: MappingOptions
 ) -> str | Advice:
     if record.reason == BAD_ENCODING:
-        if content.encoding != UTF8:
-            return Advice("Check {}.", Keyword("encoding"))
-        save = "Save the file again as UTF-8"
-        return Advice("{}, or use {}.", save, record.setting) if record.setting else f"{save}."
+        check = Advice("Check {}.", Keyword("encoding"))
+        return "Save the file again as UTF-8." if content.encoding == UTF8 else check
     above = lines_above_headers(content.path, options)
     if above is not None and above > options.skip_lines:
         return skip_advice(above)
-    fix = "Fix that line"
-    return Advice("{}, or use {}.", fix, record.setting) if record.setting else f"{fix}."
+    return "Fix that line."
 
 
 def skip_advice(lines: int) -> Advice:

@@ -61,12 +61,12 @@ CASES = {
     ),
     "apostrophes-in-some-cells": MappingCase(
         content=csv_of("1,2,m,3,'a, b'", header=HEADER),
-        refused={1: ("broken-record", "6 cells, the header has 5; if ' is around cells, set")},
+        refused={1: ("broken-record", "6 cells, the header has 5; if ' is around cells, use --quote")},
         fixed_options=APOSTROPHE,
     ),
     "apostrophes-around-an-id": MappingCase(
         content=csv_of("1,2,'m',3,x", header=HEADER),
-        refused={1: ("bad-id", "if ' is around cells, set it as the quote character")},
+        refused={1: ("bad-id", "if ' is around cells, use --quote")},
         fixed_options=APOSTROPHE,
     ),
     "apostrophe-of-a-name": _note("O'Neil's", "O'Neil's"),
@@ -76,17 +76,17 @@ CASES = {
     "other-quote": _note("|a, b|", "a, b", MappingOptions(op=Op.LINK, quote="|", delimiter=",")),
     "backslash": MappingCase(
         content=csv_of('1,2,m,3,"say \\"hi\\" you"', header=HEADER),
-        refused={1: ("broken-record", "set it as the escape character")},
+        refused={1: ("broken-record", "use --escape '\\'")},
         fixed_options=BACKSLASH,
     ),
     "backslash-before-a-delimiter": MappingCase(
         content=csv_of('1,2,m,3,"say \\"hi\\", you"', header=HEADER),
-        refused={1: ("broken-record", "set it as the escape character")},
+        refused={1: ("broken-record", "use --escape '\\'")},
         fixed_options=BACKSLASH,
     ),
     "backslash-and-no-end": MappingCase(
         content=csv_of('1,2,m,3,"ends \\""', header=HEADER),
-        refused={1: ("broken-record", "set it as the escape character")},
+        refused={1: ("broken-record", "use --escape '\\'")},
         fixed_options=BACKSLASH,
     ),
     "backslash-read": _note('"say \\"hi\\", \\\\you"', 'say "hi", \\you', BACKSLASH),

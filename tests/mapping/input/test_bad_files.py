@@ -48,7 +48,7 @@ ROW = "1,2,m,5,\n"
             HEADER.replace("Note", '"Note') + ROW,
             LINK,
             "The header cannot be read",
-            "Fix that line, or use --quote none",
+            "use --quote none. Fix that line.",
         ),
         (HEADER.replace("Note", "caf\u00e9").encode("latin-1"), LINK, "not UTF-8", "UTF-8"),
         (
@@ -203,9 +203,9 @@ def test_headers_are_matched_or_suggested(
 @pytest.mark.parametrize(
     ("header", "reading", "message", "advice"),
     [
-        ("Note,note", MappingOptions(Op.LINK, only=(("NOTE", None),)), "'Note', 'note'", "just as"),
+        ("Note,note", MappingOptions(Op.LINK, only=(("NOTE", None),)), "'Note', 'note'", "exactly like"),
         ("Note,Note", MappingOptions(Op.LINK, only=(("Note", None),)), "called 'Note'", "Rename"),
-        ("Id,ID", MappingOptions(Op.LINK, columns=(("op", "i d"),)), "'Id', 'ID'", "just as"),
+        ("Id,ID", MappingOptions(Op.LINK, columns=(("op", "i d"),)), "'Id', 'ID'", "exactly like"),
     ],
     ids=["only-alike", "only-the-same", "column-alike"],
 )

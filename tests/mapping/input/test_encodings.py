@@ -37,14 +37,13 @@ def test_a_recognised_encoding_is_named_and_can_be_set(
 ) -> None:
     content = (HEADER.replace("Note", note) + ROWS).encode(encoding)
     name = planner.write(content)
-    advice = f"--encoding {option}"
+    message = ""
     try:
         message = " ".join(fault.message for fault in planner.plan_files([name]).faults)
-        advice = "set that as its encoding"
     except BadFileError as error:
         message = typed_error(error)
     assert shown in message
-    assert advice in message
+    assert f"--encoding {option}" in message
     planned = planner.plan_files([name], mapping_options(option))
     assert [row[note] for row in planned.plan] == ["café “x” €", "y"]
 
