@@ -55,12 +55,12 @@ class BulklinkError(Exception):
 
     @property
     def where(self) -> str:
-        """What it concerns; settings by their Python keywords."""
+        """The subject of the error; settings by their Python keywords."""
         return str(self.place)
 
     @property
     def advice(self) -> str:
-        """What to do about it; settings and calls in Python."""
+        """Advice for the user; settings and calls in Python."""
         return str(self.guidance)
 
 
@@ -131,7 +131,7 @@ class DigestError(RefusedError):
 
 
 class WrongOrgError(RefusedError):
-    """Raised when a run would continue in another org, or at another address, than it began in."""
+    """Raised when a run would continue in another org or at another address than it started."""
 
     code = "wrong-org"
 

@@ -1,4 +1,4 @@
-"""Values that every package shares: operations, statuses, messages."""
+"""Values shared by all packages: operations, statuses, messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 MAX_ROWS = 100_000_000
-"""Rows of a run at most; memory is set aside by row number, which a file could make up."""
+"""Most rows of a run; limits the memory allocated by row number, which a file could forge."""
 
 
 class Op(StrEnum):

@@ -1,4 +1,4 @@
-"""Files and folders that their owner alone can read, where the file system has modes."""
+"""Files and folders that only their owner can read, if the file system has modes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_private(path: Path) -> bool:
 
 
 def make_folder_private(folder: Path) -> bool:
-    """Keep others out of a folder, and return whether that worked."""
+    """Make a folder inaccessible to other users, and return whether that worked."""
     with suppress(OSError):  # some file systems refuse it
         folder.chmod(0o700)
     return is_private(folder)

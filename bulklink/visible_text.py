@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 
 _JOINERS = "\u200c\u200d"
-"""What joins letters and parts of emoji; without effect on other text."""
+"""Characters that join letters and parts of emoji, without effect on other text."""
 _ACTING_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 

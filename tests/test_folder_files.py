@@ -119,7 +119,7 @@ def test_a_missing_file_is_missing_to_a_reader_and_created_by_a_writer(tmp_path:
     assert list(line_blocks(tmp_path / "file")) == []
     os.close(open_to_append(tmp_path / "file"))
     assert check_folder_file(tmp_path / "file")
-    with pytest.raises(RunDirError, match="cannot be written"):
+    with pytest.raises(RunDirError, match="Cannot write"):
         open_to_append(tmp_path / "none" / "file")
 
 

@@ -368,7 +368,7 @@ def _detached_relink_lines(result: RunResult, record: RunRecord) -> Iterator[str
     if detached.not_put_back:
         retry = continue_arguments(record, "retry", run_dir, "--code", "put-back-failed")
         yield (
-            f"Off its deal, because putting it back failed: {_format_rows(detached.not_put_back)}."
+            f"Off its deal, and putting it back failed: {_format_rows(detached.not_put_back)}."
             f" Link it by hand, or {bulklink_command(*retry)}."
         )
     if detached.unfinished:

@@ -1,1 +1,1 @@
-"""A local Zoho CRM, written apart from the client, that behaves as documented."""
+"""Local Zoho CRM that behaves as documented, written independently of the client."""

@@ -1,4 +1,4 @@
-"""Access checks: address, token, scopes, profile, edition, record."""
+"""Access checks: address, token, scopes, edition, profile, record."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _WRITE_KINDS = (EndpointKind.LINK, EndpointKind.UNLINK)
 
 
 def access_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
-    """Return the first problem that refuses a call before its handler, or None."""
+    """Return the first problem that keeps a call from reaching its handler, or None."""
     return (
         api_request.call.problem
         or token_problem(context, api_request.raw)
@@ -78,7 +78,7 @@ def _scope_problem(context: CallContext, api_request: ApiRequest) -> Problem | N
 
 
 def _is_scope_granted(area: str, operation: str, scopes: Sequence[str]) -> bool:
-    """Return whether a scope of the area, or of the wider area around it, is granted."""
+    """Return whether a scope of the area, or of the wider area that contains it, is granted."""
     wider_area = area.rpartition(".")[0]
     sufficient_scopes = {
         f"{scope_area}.{allowed_operation}"

@@ -19,7 +19,7 @@ _IN_FLIGHT_RETRY_SECONDS = 1.0
 
 
 def admit(context: CallContext, kind: EndpointKind) -> Answer | None:
-    """Spend the credits of a call and return None, or return a 429."""
+    """Spend the credits that a call costs and return None, or return a 429."""
     state, settings = context.state, context.settings
     load = _current_load(context, kind)
     reason = exceeded_limit(load, context.limits)

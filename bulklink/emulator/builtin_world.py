@@ -1,4 +1,4 @@
-"""The small world that is served without a world file."""
+"""Small built-in world, served unless a world file is named."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EMAILS_PER_CONTACT = 12
 
 
 def builtin_world() -> World:
-    """Return a world of three contacts, each with two deals and twelve emails on no deal."""
+    """Return a world of three contacts, each with two deals and twelve unlinked emails."""
     return parse_world(
         {
             "module_id": str(_BASE_ID + 3735),

@@ -18,15 +18,15 @@ from bulklink.emulator.world import World
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """World, settings, state, limits and time that a call is answered with.
+    """Inputs to the answer of a call: world, settings, state, limits and time.
 
     Args:
         world: the CRM before the first call.
         settings: behaviour of the emulator.
-        state: what has changed since.
+        state: changes since, and counters.
         limits: limits of the org.
         now: seconds since 1970.
-        faults: those that hit this call.
+        faults: the faults that hit this call.
     """
 
     world: World
@@ -44,7 +44,7 @@ class ApiRequest:
     Args:
         call: the endpoint and path parameters.
         raw: the HTTP request.
-        query: the parameters; the last value of a repeated one.
+        query: the query parameters; a repeated parameter has its last value.
     """
 
     call: Call
@@ -57,9 +57,9 @@ class HandlerResult:
     """An answer and the changes to apply with it.
 
     Args:
-        answer: sent to the caller.
+        answer: the answer to the caller.
         contact_id: the contact whose emails change.
-        changes: applied unless the fault `ignored` hits the call.
+        changes: the changes; not applied if an `ignored` fault hits the call.
     """
 
     answer: Answer
@@ -74,5 +74,5 @@ def parse_request(request: Request) -> ApiRequest:
 
 
 def refuse(problem: Problem) -> HandlerResult:
-    """Return the result of a call that is refused as a whole."""
+    """Return the result that refuses a whole call."""
     return HandlerResult(error_answer(problem))

@@ -58,7 +58,7 @@ def _add_faults(context: CallContext, body: bytes) -> Answer:
 
 
 def _receive_email(context: CallContext, body: bytes) -> Answer:
-    """Add a new email; a received one is linked by deal prediction."""
+    """Add a new email, linked by deal prediction if it was received."""
     try:
         email = msgspec.json.decode(body, type=Email)
         parse_timestamp(email.time)
@@ -110,7 +110,7 @@ def _state_answer(context: CallContext, *, with_world: bool) -> Answer:
 
 
 def _write_world(body: bytearray, context: CallContext, digest: LinkDigest) -> None:
-    """Append the world email by email, without a list of a million objects."""
+    """Append the world email by email, to avoid a list of a million objects."""
     world = context.world
     lists = {
         "stages": world.stages,
@@ -129,7 +129,7 @@ def _write_world(body: bytearray, context: CallContext, digest: LinkDigest) -> N
 
 
 def _current_emails(context: CallContext) -> Iterator[Email]:
-    """Yield every email with the deal it is on now."""
+    """Yield every email with its current deal."""
     for contact_id, mailbox in context.state.mailboxes.items():
         view = context.state.view(contact_id)
         for email in mailbox.emails:

@@ -1,4 +1,4 @@
-"""Emulated CRM: takes a request, returns an answer; no socket, no real time."""
+"""Emulated CRM that maps requests to answers, without sockets or real time."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class Crm:
     Args:
         world: its content before the first call.
         settings: its behaviour.
-        faults: those active from the start.
-        clock: returns seconds since 1970; tests pass a virtual one.
-        sleep: waits n seconds of that clock.
+        faults: the faults active from the start.
+        clock: returns seconds since 1970; tests pass a virtual clock.
+        sleep: waits a number of seconds on that clock.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Crm:
         self.state.apply(contact_id, (change,) if change else (), now, "somebody")
 
     def _current_context(self) -> CallContext:
-        """Apply the delayed calls that are due; return the context of a call answered now."""
+        """Apply the delayed calls that are due, then return the context of a call made now."""
         now = self._clock()
         while delayed_call := self._delayed_calls.pop_due(now):
             due, api_request = delayed_call

@@ -1,4 +1,4 @@
-"""Handlers of a contact's list of emails and of one email."""
+"""Handlers of the calls that list a contact's emails or show one email."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def _query_problem(context: CallContext, api_request: ApiRequest) -> Problem | N
 
 
 def _mailbox_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
-    """Return the problem of reading one mailbox whose sync is broken, or None."""
+    """Return the problem if the requested mailbox cannot be synchronised, or None."""
     is_broken = api_request.query.get("owner_id") in context.settings.broken_mailboxes
     return Problem(Code.CANNOT_PROCESS) if is_broken else None
 
 
 def _contact_view(context: CallContext, contact_id: str) -> ContactView:
-    """Return the contact's emails as this call sees them: current, or stale by a fault."""
+    """Return the contact's emails as this call sees them, which a fault may make stale."""
     staleness = sum(fault.duration for fault in context.faults if fault.kind == FaultKind.STALE)
     if not staleness:
         return context.state.view(contact_id)
@@ -64,7 +64,7 @@ def _contact_view(context: CallContext, contact_id: str) -> ContactView:
 def _filter_emails(
     context: CallContext, emails: tuple[Email, ...], api_request: ApiRequest
 ) -> tuple[Email, ...]:
-    """Return the emails that match the query; all come from the sync of a user's mailbox."""
+    """Return the emails that match the query; all are synchronised from users' mailboxes."""
     if api_request.query.get("type", "user_emails") != "user_emails":
         return ()
     owner_id = api_request.query.get("owner_id")
@@ -93,12 +93,12 @@ def _page_info(start: int, count: int, total: int) -> dict[str, object]:
 
 
 def encode_index(start: int, total: int) -> str:
-    """Return the index of a position, counted from the oldest email: new ones do not shift it."""
+    """Return the index of a position, counted from the oldest, as new emails must not shift it."""
     return base64.urlsafe_b64encode(f"o{total - start}".encode()).decode().rstrip("=")
 
 
 def decode_index(index: str, total: int) -> int | None:
-    """Return the position that `index` names, or None if it is not valid."""
+    """Return the position that `index` stands for, or None if it is not valid."""
     if index == FIRST_INDEX:
         return 0
     try:
@@ -147,7 +147,7 @@ def _linked_record(deal_id: str | None, world: World) -> dict[str, object] | Non
 
 
 def handle_email(context: CallContext, api_request: ApiRequest) -> HandlerResult:
-    """Answer with one email and its content; its published sample has no link."""
+    """Answer with one email and its content but no link, as in the published sample."""
     view = _contact_view(context, api_request.call.record_id)
     email = view.mailbox.by_id.get(api_request.call.message_id or "")
     if email is None:

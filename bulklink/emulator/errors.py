@@ -1,4 +1,4 @@
-"""Errors of Zoho CRM: code, HTTP status, message, and the form of a whole-call error."""
+"""Zoho CRM's errors: code, HTTP status, message, and JSON."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Problem(msgspec.Struct, frozen=True):
 
     Args:
         code: error code of Zoho.
-        details: the place, as Zoho names it (`json_path`, `param_name`, ...).
-        message: text for the user; empty for that of the code.
+        details: where the error is, in Zoho's terms (`json_path`, `param_name`, ...).
+        message: text for the user; if empty, the usual text of the code.
     """
 
     code: Code
@@ -61,7 +61,7 @@ class ParameterError(Exception):
     """Raised when a query parameter is missing or invalid.
 
     Args:
-        problem: what the call is refused with.
+        problem: the error that refuses the call.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -95,7 +95,7 @@ def param_problem(code: Code, name: str) -> Problem:
 
 
 def path_problem(index: int) -> Problem:
-    """Return the problem of path segment `index`, counted after the version, that names nothing."""
+    """Return the problem of an unknown id in path segment `index`, counted after the version."""
     return Problem(
         Code.INVALID_DATA,
         {"resource_path_index": index},

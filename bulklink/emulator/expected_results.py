@@ -1,4 +1,4 @@
-"""Expected results of a run over a synthetic mapping, and the final links."""
+"""Expected results and final links of a run over a synthetic mapping."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ExpectedResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Args:
         status: status of the row in the report.
-        code: the code it must carry, or None.
+        code: the code that the report must show, or None.
     """
 
     status: str
@@ -62,7 +62,7 @@ class RowFacts(msgspec.Struct, frozen=True):
     Args:
         row: the row.
         link: the initial link of its message.
-        is_conflict: whether the mapping puts its message on two deals.
+        is_conflict: whether the mapping names two deals for its message.
         is_repeat: whether an earlier row names the same message.
     """
 
@@ -84,7 +84,7 @@ def row_facts(synthetic: SyntheticWorld, position: int) -> RowFacts:
 
 
 def usual_result(synthetic: SyntheticWorld, op: Operation) -> ExpectedResult:
-    """Return the result of most rows."""
+    """Return the result that most rows have."""
     linked_share = synthetic.recipe.linked_right + synthetic.recipe.linked_wrong
     return _UNCHANGED if op is Operation.UNLINK and linked_share < 0.5 else _DONE
 
@@ -92,9 +92,9 @@ def usual_result(synthetic: SyntheticWorld, op: Operation) -> ExpectedResult:
 def expected_result(facts: RowFacts, op: Operation) -> ExpectedResult:
     """Return the result that a correct run of `op` reports for a row.
 
-    Invalid rows are skipped, links are read back, and an email that is on the target deal, or for
-    an unlink on none, is unchanged. An unlink ignores the deal: rows that conflict in a link are
-    duplicates in an unlink.
+    A correct run skips invalid rows and reads links back. An email already on the target deal (for
+    an unlink: on no deal) is unchanged. An unlink ignores the deal, so rows that conflict when
+    linking are duplicates when unlinking.
     """
     if facts.row.kind is RowKind.INVALID:
         return ExpectedResult("rejected", invalid_row(facts.row.index_in_kind).code)
@@ -109,11 +109,11 @@ class MessageFacts(msgspec.Struct, frozen=True):
     Args:
         contact_id: its contact.
         message_id: its id.
-        group: the number of its group, that is of its contact and owner.
+        group: the number of its group: one contact and one owner.
         initial_deal_id: the deal it is on, or None.
-        target_deal_id: the deal that the mapping puts it on.
-        link: how the two compare.
-        is_conflict: whether the mapping puts it on two deals.
+        target_deal_id: the deal that the mapping names for it.
+        link: how its initial deal compares with its target deal.
+        is_conflict: whether the mapping names two deals for it.
     """
 
     contact_id: str
@@ -209,7 +209,7 @@ class ExpectedTotals:
 
     @property
     def _max_unlink_items(self) -> int:
-        """Message ids that fit into a query: of one length, joined by commas."""
+        """Number of message ids that fit in one query, joined by commas."""
         fitting_count = (MAX_MESSAGE_IDS_CHARACTERS + 1) // (
             self.synthetic.recipe.message_id_length + 1
         )

@@ -37,7 +37,7 @@ _REPLACEMENT_ANSWERS = {
 
 
 def answer_fault(faults: Sequence[Fault]) -> Fault | None:
-    """Return the first fault that decides the answer; cumulative kinds do not."""
+    """Return the first fault that determines the answer, or None; cumulative kinds never do."""
     return next((fault for fault in faults if fault.kind not in _CUMULATIVE_KINDS), None)
 
 
@@ -47,7 +47,7 @@ def fault_delay(faults: Sequence[Fault]) -> float:
 
 
 def replacement_answer(fault: Fault | None) -> Answer | None:
-    """Return the answer that replaces the call's own, or None."""
+    """Return the answer sent in place of executing the call, or None if it is executed."""
     if fault is None:
         return None
     if fault.kind in list(FaultKind):
@@ -56,7 +56,7 @@ def replacement_answer(fault: Fault | None) -> Answer | None:
 
 
 def apply_to_answer(answer: Answer, fault: Fault | None) -> Answer:
-    """Return the answer of an executed call after a fault."""
+    """Return the answer of an executed call as changed by a fault."""
     if fault is None:
         return answer
     match FaultKind(fault.kind):
@@ -75,13 +75,13 @@ def apply_to_answer(answer: Answer, fault: Fault | None) -> Answer:
 
 
 def concurrent_edit(view: ContactView, world: World, seed: int, change_count: int) -> Change | None:
-    """Choose the change that another user makes: one email moved to another deal, or unlinked.
+    """Choose an edit by another user: one email moved to another deal, or unlinked.
 
     Args:
         view: the contact's emails and their deals.
-        world: the contact's deals.
-        seed: decides the email and the deal, together with `change_count`.
-        change_count: changes made before.
+        world: the world that has the contact's deals.
+        seed: with `change_count`, determines the email and the deal.
+        change_count: number of changes so far.
     """
     emails = view.mailbox.emails
     if not emails:

@@ -1,4 +1,4 @@
-"""Injected faults: which calls they hit is decided by a seed, so that a run can be repeated."""
+"""Injected faults; a seed determines which calls they hit, so a run is repeatable."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from bulklink.zoho.error_codes import Code
 
 
 class FaultKind(StrEnum):
-    """Effect of a fault; an error code of Zoho, in capitals, is a kind too."""
+    """Effect of a fault; Zoho's error codes, in capitals, are kinds too."""
 
     LOST_REQUEST = "lost-request"
-    """The connection ends, nothing is changed."""
+    """The connection is closed; the call is not executed."""
     LOST_ANSWER = "lost-answer"
-    """The call is executed, then the connection ends."""
+    """The call is executed, then the connection is closed."""
     LATE = "late"
-    """The connection ends at once, the call is executed some seconds later."""
+    """The connection is closed at once; the call is executed some seconds later."""
     INTERNAL_ERROR = "500"
     INTERNAL_ERROR_APPLIED = "500-applied"
     BAD_GATEWAY = "502"
     UNAVAILABLE = "503"
     HTML = "html"
-    """An HTML page under HTTP 500, nothing is changed."""
+    """The answer is an HTML page with HTTP 500; the call is not executed."""
     HTML_OK = "html-200"
-    """An HTML page under HTTP 200, nothing is changed."""
+    """The answer is an HTML page with HTTP 200; the call is not executed."""
     EMPTY = "empty"
     """The call is executed; the answer is HTTP 200 without a body."""
     TRUNCATED = "truncated"
-    """The call is executed; its JSON ends in the middle."""
+    """The call is executed; the JSON of the answer stops halfway."""
     CUT = "cut"
-    """The call is executed; the connection ends in the middle of the body."""
+    """The call is executed; the connection is closed halfway through the body."""
     SLOW = "slow"
     """The call is executed and answered some seconds later."""
     STALLED = "stalled"
-    """The call is executed; after a long time the connection ends without an answer."""
+    """The call is executed; after a long wait the connection is closed without an answer."""
     STALE = "stale"
     """A read shows the links as they were some seconds ago."""
     HIDDEN = "hidden"
@@ -48,7 +48,7 @@ class FaultKind(StrEnum):
     EDITED = "edited"
     """Before the call, another user moves one email of the same contact."""
     IGNORED = "ignored"
-    """A link or unlink is answered as if it were executed; nothing is changed."""
+    """A link or unlink is answered as if executed, but nothing changes."""
 
 
 DEFAULT_DURATIONS = {
@@ -72,12 +72,12 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     Args:
         kind: a `FaultKind`, or a code such as NO_PERMISSION.
-        op: the kind of call: link, unlink, read, lookup, token; None for all but token.
-        share: share of the matching calls, or, for `hidden`, of the emails.
+        op: the kind of call (link, unlink, read, lookup or token); None for all except token.
+        share: share of the matching calls that are hit or, for `hidden`, of the emails.
         count: maximum number of hits; None for no maximum.
-        contact_id: only calls for this contact.
-        seed: decides which of the matching calls are hit.
-        seconds: duration of a kind that waits; None for its default.
+        contact_id: hit only calls for this contact; None for all contacts.
+        seed: determines which of the matching calls are hit.
+        seconds: duration of a fault that waits; None for the default of its kind.
     """
 
     kind: str
@@ -101,7 +101,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     @property
     def duration(self) -> float:
-        """Seconds of a fault that waits."""
+        """Duration in seconds; 0 if the fault does not wait."""
         if self.seconds is not None:
             return self.seconds
         return DEFAULT_DURATIONS.get(FaultKind(self.kind), 0.0)
@@ -112,7 +112,7 @@ class FaultError(ValueError):
 
 
 def fault_from_object(value: object) -> Fault:
-    """Parse a fault from the object that `POST /_emulator/faults` takes.
+    """Parse a fault from an object sent to `POST /_emulator/faults`.
 
     Raises:
         FaultError: if it is not valid.
@@ -124,7 +124,7 @@ def fault_from_object(value: object) -> Fault:
 
 
 def parse_fault(text: str) -> Fault:
-    """Parse a fault from the option's text, such as `lost-answer,op=link,share=0.1`.
+    """Parse a fault from option text such as `lost-answer,op=link,share=0.1`.
 
     Raises:
         FaultError: if it is not valid.
@@ -143,15 +143,15 @@ def parse_fault(text: str) -> Fault:
 
 
 def seeded_fraction(seed: int, key: str) -> float:
-    """Return a number in [0, 1) decided by `seed` and `key` alone."""
+    """Return a number in [0, 1) determined by `seed` and `key` alone."""
     digest = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=7).digest()
     return int.from_bytes(digest) / (1 << 56)
 
 
 def should_fire(fault: Fault, match_index: int, fired_count: int) -> bool:
-    """Return whether a fault hits its matching call number `match_index`, counted from 0.
+    """Return whether a fault hits matching call number `match_index`, counted from 0.
 
-    A `hidden` fault hits them all: its share is of the emails.
+    A `hidden` fault hits every matching call, as its share applies to emails instead.
     """
     if fault.kind == FaultKind.HIDDEN:
         return True
@@ -161,7 +161,7 @@ def should_fire(fault: Fault, match_index: int, fired_count: int) -> bool:
 
 
 def matches(fault: Fault, kind: EndpointKind, contact_id: str) -> bool:
-    """Return whether a fault applies to such a call."""
+    """Return whether a fault can hit a call of this kind for this contact."""
     if fault.op is None and kind is EndpointKind.TOKEN:
         return False
     if fault.op is not None and fault.op != kind.value:
@@ -176,7 +176,7 @@ def is_hidden(fault: Fault, message_id: str) -> bool:
 
 @dataclass(slots=True)
 class _ActiveFault:
-    """A fault and how often it has matched and hit a call."""
+    """A fault, with the number of calls it has matched and hit."""
 
     fault: Fault
     match_count: int = 0
@@ -191,7 +191,7 @@ class _ActiveFault:
 
 
 class FaultRegistry:
-    """Active faults and how often each has matched and hit a call."""
+    """Active faults, with the number of calls each has matched and hit."""
 
     def __init__(self, faults: Sequence[Fault] = ()) -> None:
         self._active_faults = [_ActiveFault(fault) for fault in faults]

@@ -1,4 +1,4 @@
-"""Writer of a synthetic world, its mapping and truth.json, in constant memory."""
+"""Constant-memory writer of a synthetic world, its mapping and truth.json."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def file_names(mapping_format: MappingFormat) -> tuple[str, str, str]:
 
 
 def generate(recipe: Recipe, folder: Path, mapping_format: MappingFormat = "csv") -> None:
-    """Write world, mapping and truth.json into `folder`.
+    """Write a world, its mapping and truth.json to `folder`.
 
-    The same recipe writes the same bytes.
+    The same recipe always produces the same bytes.
 
     Args:
         recipe: sizes and shares of the world.
-        folder: created if missing; files of the same names are replaced.
+        folder: created if missing; existing files are replaced.
         mapping_format: format of the mapping.
 
     Raises:
@@ -73,7 +73,7 @@ def generate(recipe: Recipe, folder: Path, mapping_format: MappingFormat = "csv"
 
 
 def _write_object(out: TextIO, members: Iterable[tuple[str, object]]) -> None:
-    """Write a JSON object; an iterator among its values becomes a list, a line an item."""
+    """Write a JSON object; an iterator is written as a list with one item per line."""
     out.write("{")
     for number, (key, value) in enumerate(members):
         out.write(("," if number else "") + f"\n{json.dumps(key)}: ")
@@ -155,7 +155,7 @@ def _subject(synthetic: SyntheticWorld, message: int) -> str:
 def _email_entries(
     synthetic: SyntheticWorld, totals: _TotalsByOperation
 ) -> Iterator[dict[str, object]]:
-    """Yield the emails of the world, and add each to the totals."""
+    """Yield the emails of the world, adding each to the totals."""
     for message in range(synthetic.recipe.messages):
         facts = message_facts(synthetic, message)
         for op_totals in totals.values():
@@ -230,7 +230,7 @@ def _truth_members(
 def _unusual_rows(
     synthetic: SyntheticWorld, totals: _TotalsByOperation
 ) -> Iterator[dict[str, object]]:
-    """Add the rows to the totals, and yield the expected results that are not the usual ones."""
+    """Yield the expected results that differ from the usual ones, adding all rows to the totals."""
     usual_results = {op: usual_result(synthetic, op) for op in Operation}
     for position in range(synthetic.row_count):
         facts = row_facts(synthetic, position)

@@ -1,6 +1,6 @@
-"""HTTP request and answer as plain values, and how an answer is delivered.
+"""HTTP requests and answers as plain values.
 
-The web server turns them from and into bytes on a socket; a test on a virtual clock passes them
+The web server converts them from and to bytes on a socket; tests on a virtual clock pass them
 directly.
 """
 
@@ -22,20 +22,20 @@ class DeliveryMode(StrEnum):
 
     DELIVERED = "delivered"
     CUT = "cut"
-    """The connection ends in the middle of the body."""
+    """The connection is closed halfway through the body."""
     DROPPED = "dropped"
-    """The connection ends before a byte of the answer."""
+    """The connection is closed before the first byte of the answer."""
 
 
 class Request(msgspec.Struct, frozen=True):
     """One HTTP request.
 
     Args:
-        method: in capitals.
-        path: without the query, percent-decoded.
+        method: the method, in capitals.
+        path: the path, percent-decoded and without the query.
         query: the query string as sent, without the question mark.
-        headers: names in lower case.
-        body: the bytes after the headers.
+        headers: the headers, with names in lower case.
+        body: the body; empty if there is none.
     """
 
     method: str
@@ -50,10 +50,10 @@ class Answer(msgspec.Struct, frozen=True):
 
     Args:
         status: HTTP status.
-        body: as sent; empty if there is none.
-        headers: headers besides the content type.
-        content_type: of the body.
-        delivery: whether it arrives whole.
+        body: the body as sent; empty if there is none.
+        headers: the headers, without the content type.
+        content_type: content type of the body.
+        delivery: how the answer reaches the caller.
     """
 
     status: int
@@ -64,7 +64,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def json_answer(document: object, status: int = 200) -> Answer:
-    """Return an answer whose body is `document` as JSON."""
+    """Return an answer with `document` as its JSON body."""
     return Answer(status, orjson.dumps(document))
 
 

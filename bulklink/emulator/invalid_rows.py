@@ -1,4 +1,4 @@
-"""Invalid rows of a synthetic mapping: how each is broken, and the code of its rejection."""
+"""Invalid rows of a synthetic mapping: what is wrong with each, and the code that rejects it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _CONTACT_ID, _OWNER_ID, _MESSAGE_ID = range(3)
 
 
 class InvalidRow(msgspec.Struct, frozen=True):
-    """A way to break a row that every operation must reject.
+    """A way to make a row invalid, so that every operation must reject it.
 
     Args:
-        code: code of the rejection.
-        break_values: changes the values of a row, in the order of the mapping's columns.
+        code: the code that the row is rejected with.
+        break_values: modifies the values of a row, given in the order of the mapping's columns.
     """
 
     code: str
@@ -22,7 +22,7 @@ class InvalidRow(msgspec.Struct, frozen=True):
 
 
 def invalid_row(index: int) -> InvalidRow:
-    """Return how invalid row number `index` of a mapping is broken; the ways take turns."""
+    """Return what is wrong with invalid row number `index` of a mapping; the ways alternate."""
     return INVALID_ROWS[index % len(INVALID_ROWS)]
 
 
@@ -35,7 +35,7 @@ def _put_letter_in_contact_id(values: list[str]) -> None:
 
 
 def _round_owner_id(values: list[str]) -> None:
-    """Write the owner id as a spreadsheet does that takes it for a number."""
+    """Write the owner id as a spreadsheet that mistakes it for a number would."""
     owner_id = values[_OWNER_ID]
     values[_OWNER_ID] = f"{owner_id[0]}.{owner_id[1:5]}E+{len(owner_id) - 1}"
 

@@ -16,15 +16,15 @@ _DECODER = json.JSONDecoder()
 
 
 class BrokenJsonError(ValueError):
-    """Raised when a text is not one JSON object; names the line."""
+    """Raised when a text is not a single JSON object; the message names the line."""
 
 
 class JsonMember(msgspec.Struct, frozen=True):
-    """A member of the object, or one item of a member that is a list.
+    """A member of the object or, if the member is a list, one item of it.
 
     Args:
         key: the member's name.
-        index: position in the list, from 0; None if the member is not a list.
+        index: position in the list, counted from 0; None if the member is not a list.
         value: the decoded value.
     """
 
@@ -37,7 +37,7 @@ def iter_members(source: TextIO) -> Iterator[JsonMember]:
     """Yield the members of the JSON object in `source`, list items one by one.
 
     Raises:
-        BrokenJsonError: if the text is not one JSON object.
+        BrokenJsonError: if the text is not a single JSON object.
     """
     reader = _Reader(source)
     reader.expect("{")
@@ -52,7 +52,7 @@ def _read_members(reader: _Reader) -> Iterator[JsonMember]:
     while True:
         key = reader.read_value()
         if not isinstance(key, str):
-            raise reader.syntax_error("a name in double quotes was expected")
+            raise reader.syntax_error("expected a name in double quotes")
         reader.expect(":")
         if reader.peek() == "[":
             yield from _read_list_items(reader, key)
@@ -75,7 +75,7 @@ def _read_list_items(reader: _Reader, key: str) -> Iterator[JsonMember]:
 
 
 class _Reader:
-    """The text not yet decoded, a chunk at a time."""
+    """Reader of JSON text, a chunk at a time."""
 
     def __init__(self, source: TextIO) -> None:
         self._source = source
@@ -88,7 +88,7 @@ class _Reader:
         return BrokenJsonError(f"line {line}: {message}")
 
     def peek(self) -> str:
-        """Return the next character that is not white space, or "" at the end."""
+        """Return the next character that is not white space, or "" at the end of the text."""
         while True:
             whitespace = _WHITESPACE.match(self._text, self._position)
             self._position = whitespace.end() if whitespace else self._position
@@ -99,11 +99,11 @@ class _Reader:
 
     def expect(self, expected: str) -> None:
         if self.peek() != expected:
-            raise self.syntax_error(f"{expected!r} was expected")
+            raise self.syntax_error(f"expected {expected!r}")
         self._position += 1
 
     def read_value(self) -> object:
-        """Decode one value; a value at the end of a chunk may continue in the next."""
+        """Decode one value, reading on if it may continue in the next chunk."""
         self.peek()
         while True:
             try:

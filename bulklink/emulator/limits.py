@@ -21,7 +21,7 @@ from bulklink.zoho.error_codes import Code
 
 REMAINING_HEADER = "X-API-CREDITS-REMAINING"
 WINDOW_HEADER = "X-Bulklink-Credit-Window"
-"""Header that no real CRM sends: the length of a window that is not 24 hours, in seconds."""
+"""Length of the credit window in seconds, if not 24 hours; Zoho CRM never sends this header."""
 _ZOHOS_WINDOW = 86_400.0
 _MAX_PENALTY_SECONDS = 3_600.0
 _BUCKETS = 1_440
@@ -54,11 +54,11 @@ class OrgLimits:
     """Limits of the org; 0 means unlimited.
 
     Args:
-        in_flight: calls at once.
-        link_in_flight: link and unlink calls at once.
-        credits: credits in a window.
-        background_plan: calls that other programs keep in flight, as (from second, calls) in
-            order.
+        in_flight: maximum of calls in flight.
+        link_in_flight: maximum of link and unlink calls in flight.
+        credits: credits per window.
+        background_plan: calls that other programs keep in flight, as (start second, calls) in
+            chronological order.
     """
 
     in_flight: int
@@ -67,12 +67,12 @@ class OrgLimits:
     background_plan: tuple[tuple[float, int], ...] = ((0.0, 0),)
 
     def background_calls_at(self, seconds: float) -> int:
-        """Return the calls that other programs keep in flight at `seconds` after the start."""
+        """Return how many calls other programs keep in flight `seconds` after the start."""
         return self.background_plan[bisect_right(self.background_plan, (seconds, inf)) - 1][1]
 
 
 def effective_edition(settings: Settings, world: World) -> str:
-    """Return the edition of the settings, or else of the world's licence."""
+    """Return the edition in the settings, or else the edition of the world's licence."""
     if settings.edition:
         return settings.edition
     paid_type = world.org.license_details.paid_type.lower().replace(" ", "-").replace("_", "-")
@@ -80,7 +80,7 @@ def effective_edition(settings: Settings, world: World) -> str:
 
 
 def org_limits(settings: Settings, world: World) -> OrgLimits:
-    """Return the limits of the org: those set, else those of its edition and users."""
+    """Return the limits of the org: as set, or else by its edition and number of users."""
     edition = _EDITION_LIMITS[effective_edition(settings, world)]
     uncapped_credits = (
         edition.credits
@@ -100,7 +100,7 @@ def org_limits(settings: Settings, world: World) -> OrgLimits:
 
 
 def credit_cost(kind: EndpointKind, settings: Settings) -> int:
-    """Return the credits of a call."""
+    """Return the credits that a call costs."""
     if kind in {EndpointKind.LINK, EndpointKind.UNLINK}:
         return settings.link_credits
     return settings.read_credits if kind is EndpointKind.READ else 1
@@ -110,9 +110,9 @@ class CreditWindow:
     """Credits used in a rolling window, counted in equal buckets.
 
     Args:
-        window: length in seconds.
-        background: credits a second that other programs use.
-        start: when they began, in seconds since 1970.
+        window: length of the window in seconds.
+        background: credits that other programs use per second.
+        start: when those programs started, in seconds since 1970.
     """
 
     def __init__(self, window: float, background: float, start: float) -> None:
@@ -124,7 +124,7 @@ class CreditWindow:
         self._own_credits = 0
 
     def spend(self, amount: int, now: float) -> None:
-        """Add credits used at `now`."""
+        """Record credits used at `now`."""
         bucket = int(now / self._bucket_seconds)
         self._own_credits += amount
         if self._buckets and self._buckets[-1][0] == bucket:
@@ -132,13 +132,13 @@ class CreditWindow:
         self._buckets.append((bucket, amount))
 
     def used(self, now: float) -> int:
-        """Return the credits used in the window that ends at `now`, by all programs."""
+        """Return the credits that all programs used in the window ending at `now`."""
         self._drop_expired(now)
         background_credits = self._background * min(self._window, max(0.0, now - self._start))
         return self._own_credits + int(background_credits)
 
     def seconds_until_release(self, now: float) -> float:
-        """Return the seconds until the oldest own credits leave the window."""
+        """Return the seconds until the oldest recorded credits leave the window."""
         self._drop_expired(now)
         if not self._buckets:
             return self._bucket_seconds
@@ -151,19 +151,19 @@ class CreditWindow:
 
 
 class LimitReason(StrEnum):
-    """Which limit a call exceeds."""
+    """Limit that a call exceeds."""
 
     IN_FLIGHT = "in-flight"
     CREDITS = "credits"
 
 
 class Penalty(msgspec.Struct, frozen=True):
-    """A time in which all calls are refused.
+    """A period in which all calls are refused.
 
     Args:
-        until: its end, in seconds since 1970.
-        length: seconds; 0 for no penalty.
-        reason: the limit that started it.
+        until: end of the period, in seconds since 1970.
+        length: length in seconds; 0 for no penalty.
+        reason: the limit exceeded most recently.
     """
 
     until: float = 0.0
@@ -172,12 +172,12 @@ class Penalty(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """Load of the org when a call arrives, the call included.
+    """Load of the org when a call arrives, including that call.
 
     Args:
         in_flight: calls of all programs.
         link_in_flight: link and unlink calls.
-        credits_used: credits used in the window.
+        credits_used: credits used in the window, without the call.
         credit_cost: credits that the call costs.
     """
 
@@ -188,7 +188,7 @@ class Load(msgspec.Struct, frozen=True):
 
 
 def exceeded_limit(load: Load, limits: OrgLimits) -> LimitReason | None:
-    """Return the limit a call exceeds, or None."""
+    """Return the limit that a call exceeds, or None."""
     if limits.in_flight and load.in_flight > limits.in_flight:
         return LimitReason.IN_FLIGHT
     if limits.link_in_flight and load.link_in_flight > limits.link_in_flight:
@@ -199,14 +199,14 @@ def exceeded_limit(load: Load, limits: OrgLimits) -> LimitReason | None:
 
 
 def is_penalty_active(penalty: Penalty, now: float) -> bool:
-    """Return whether a penalty is in force, its last moment included."""
+    """Return whether a penalty is in force at `now`, including its last moment."""
     return penalty.length > 0 and now <= penalty.until
 
 
 def extend_penalty(
     penalty: Penalty, reason: LimitReason, now: float, first_length: float
 ) -> Penalty:
-    """Return the penalty after another refusal: a first one, or twice the last."""
+    """Return the penalty after a refusal: `first_length`, or double an active one."""
     if not first_length:
         return penalty
     length = (
@@ -229,7 +229,7 @@ _IN_FLIGHT_WINDOW_SECONDS = 1
 def too_many_requests_answer(
     reason: LimitReason, retry_seconds: float, settings: Settings, limits: OrgLimits
 ) -> Answer:
-    """Return a 429 with the body, text and headers of the settings."""
+    """Return a 429 with the body, text and headers that the settings choose."""
     text = _MESSAGES[reason] if settings.too_many_text == "told" else _GENERIC_MESSAGE
     wait = max(1, int(retry_seconds + 0.999))
     if settings.too_many_body == "old":
@@ -247,7 +247,7 @@ def too_many_requests_answer(
 def _stated_problem(
     reason: LimitReason, wait: int, settings: Settings, limits: OrgLimits
 ) -> Problem:
-    """Return the problem that states the limit, as the published sample does."""
+    """Return a problem that states the limit, as in the published sample."""
     is_credits = reason is LimitReason.CREDITS
     details = {
         "trace_id": f"{settings.seed:032x}",
@@ -263,14 +263,14 @@ def _with_header(answer: Answer, name: str, value: str) -> Answer:
 
 
 def with_credits_remaining(answer: Answer, credits_used: int, limits: OrgLimits) -> Answer:
-    """Return the answer with the credits left, once half of them are used."""
+    """Add the remaining credits to the headers once half of the credits are used."""
     if not limits.credits or 2 * credits_used < limits.credits:
         return answer
     return _with_header(answer, REMAINING_HEADER, str(max(0, limits.credits - credits_used)))
 
 
 def with_credit_window(answer: Answer, settings: Settings) -> Answer:
-    """Return the answer with the length of the credit window, if it is not Zoho's."""
+    """Add the length of the credit window to the headers if it differs from Zoho's."""
     if settings.credit_window == _ZOHOS_WINDOW:
         return answer
     return _with_header(answer, WINDOW_HEADER, str(math.ceil(settings.credit_window)))

@@ -1,4 +1,4 @@
-"""Answers of the link calls, in every documented or undocumented form."""
+"""Answers of the link and unlink calls, in every shape that the settings allow."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _SUCCESS_MESSAGES = {
 
 
 def applies_changes(outcomes: Sequence[EmailOutcome], mixed_answer: MixedAnswer) -> bool:
-    """Return whether the good emails of a call are changed."""
+    """Return whether the valid emails of a call are changed."""
     return mixed_answer.applied == "yes" or not any(outcome.problems for outcome in outcomes)
 
 
 def batch_answer(
     outcomes: Sequence[EmailOutcome], verb: str, settings: Settings, seed: str
 ) -> Answer:
-    """Return the answer of a call for many emails; `seed` decides a shuffled order."""
+    """Return the answer of a call for many emails; `seed` determines the shuffled order."""
     refused_count = sum(1 for outcome in outcomes if outcome.problems)
     if not refused_count:
         return json_answer(
@@ -41,7 +41,7 @@ def batch_answer(
     if settings.mixed_answer.order == "reversed":
         entries.reverse()
     elif settings.mixed_answer.order == "shuffled":
-        random.Random(seed).shuffle(entries)  # noqa: S311 - no secret is drawn
+        random.Random(seed).shuffle(entries)  # noqa: S311 - not a secret
     status = 400 if refused_count == len(outcomes) else settings.mixed_answer.status
     return json_answer({"Emails": entries}, status)
 
@@ -87,7 +87,7 @@ def _item_error_entry(
 def single_link_answer(
     outcome: EmailOutcome, owner: Owner, record: LinkedRecord, settings: Settings
 ) -> Answer:
-    """Return the answer of a link call whose address names the email."""
+    """Return the answer of a link call that names its email in the path."""
     if outcome.problems or settings.single_answer == "success":
         return single_answer(outcome, "link", settings)
     echo = {"linked_record": msgspec.to_builtins(record), "owner": msgspec.to_builtins(owner)}
@@ -95,7 +95,7 @@ def single_link_answer(
 
 
 def single_answer(outcome: EmailOutcome, verb: str, settings: Settings) -> Answer:
-    """Return the answer of a call whose address names the email."""
+    """Return the answer of a link or unlink call that names its email in the path."""
     if not outcome.problems:
         return json_answer({"Emails": [_success_entry(outcome, verb, settings)]})
     if settings.single_error == "flat":

@@ -10,7 +10,7 @@ from bulklink.zoho.error_codes import Code
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """The owner of the mailbox, as sent.
+    """The owner of a mailbox, as sent.
 
     Args:
         id: id of the user.
@@ -22,7 +22,7 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class Module(msgspec.Struct, frozen=True):
-    """The module of the record, as sent.
+    """The module of a record, as sent.
 
     Args:
         api_name: API name of the module.
@@ -53,7 +53,7 @@ class LinkItem(msgspec.Struct, frozen=True):
     Args:
         owner: owner of its mailbox.
         linked_record: the deal to link it to.
-        message_id: its id; None in a single call, whose address names it.
+        message_id: its message id; None in a single call, which names it in the path.
     """
 
     owner: Owner
@@ -78,9 +78,9 @@ _OPTIONAL_FIELDS = ("owner.name", "linked_record.name", "message_id")
 
 
 def parse_link_body(body: bytes) -> list[ParsedItem] | Problem:
-    """Return the emails of a link call in order, or the problem of the whole body.
+    """Return the emails of a link call in order, or the problem with the whole body.
 
-    In place of an email that is not valid stand its problems.
+    An invalid email is replaced by its problems.
     """
     try:
         return [*_DECODER.decode(body).Emails] or _missing_emails()
@@ -89,17 +89,17 @@ def parse_link_body(body: bytes) -> list[ParsedItem] | Problem:
 
 
 def missing_field(index: int, field: str) -> Problem:
-    """Return the problem of a missing mandatory field."""
+    """Return the problem for a missing mandatory field."""
     return Problem(Code.MANDATORY_NOT_FOUND, field_details(index, field), f"{field} is mandatory")
 
 
 def invalid_field(index: int, field: str) -> Problem:
-    """Return the problem of an invalid field."""
+    """Return the problem for an invalid field."""
     return Problem(Code.INVALID_DATA, field_details(index, field))
 
 
 def field_details(index: int, field: str) -> dict[str, object]:
-    """Return the details that name a field of an email, as in the published samples."""
+    """Return details that name a field of an email, as in the published samples."""
     return {"api_name": field, "json_path": f"Emails[{index}].{field}"}
 
 
@@ -158,6 +158,6 @@ def _item_problems(item: object, index: int) -> list[Problem]:
 def _nested_value(item: object, dotted_path: str) -> object:
     for name in dotted_path.split("."):
         if not isinstance(item, dict):
-            return item if item is None else ()  # missing, or of a wrong type
+            return item if item is None else ()  # None: missing; (): wrong type
         item = item.get(name)
     return item

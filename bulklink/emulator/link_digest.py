@@ -1,4 +1,4 @@
-"""Digest of all links, to compare two states of a CRM."""
+"""Digest of all links, for comparing two states of a CRM."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class LinkDigest:
-    """Order-independent digest of which email is on which deal."""
+    """Digest of which email is on which deal, independent of order."""
 
     _sum: int = field(default=0, init=False)
 

@@ -1,4 +1,4 @@
-"""Handlers of the four link and unlink calls."""
+"""Handlers of the link and unlink calls."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _single_result(api_request: ApiRequest, outcome: EmailOutcome, answer: Answe
 
 
 def handle_unlink(context: CallContext, api_request: ApiRequest) -> HandlerResult:
-    """Unlink emails of a contact from the deals they are on."""
+    """Unlink emails of a contact from their deals."""
     owner_id = _parse_owner_id(context, api_request)
     rule_context = _rule_context(context, api_request)
     if api_request.call.message_id is not None:

@@ -1,4 +1,4 @@
-"""Rules of linking and unlinking, as pure functions."""
+"""Rules of linking and unlinking as pure functions."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _OTHER_MODULES = ("Leads", "Accounts", CONTACTS_MODULE)
 
 
 class EmailOutcome(msgspec.Struct, frozen=True):
-    """Result of one email of a call.
+    """Result for one email of a call.
 
     Args:
-        message_id: as sent; None if missing.
+        message_id: the message id as sent; None if missing.
         change: the change to apply, or None.
-        problems: why it is refused; empty if it is not.
+        problems: why the email is refused; empty if it is accepted.
     """
 
     message_id: str | None
@@ -45,9 +45,9 @@ class RuleContext:
 
     Args:
         world: users, deals and the id of the module.
-        settings: what Zoho leaves open.
+        settings: choices that Zoho's documentation leaves open.
         view: the contact's emails and their deals.
-        is_single: whether the address of the call names its one email.
+        is_single: whether the call names its only email in the path.
     """
 
     world: World
@@ -57,7 +57,7 @@ class RuleContext:
 
 
 def find_module_id(world: World, api_name: str) -> str | None:
-    """Return the id of a module of this org, or None if there is no such module."""
+    """Return the id of a module of this org, or None if it does not exist."""
     if api_name == DEALS_MODULE:
         return world.module_id
     if api_name not in _OTHER_MODULES:
@@ -67,7 +67,7 @@ def find_module_id(world: World, api_name: str) -> str | None:
 
 
 def module_problem(items: Sequence[ParsedItem], world: World) -> Problem | None:
-    """Return the problem of the first wrong module, which refuses the whole call, or None."""
+    """Return the problem of the first wrong module, or None; it refuses the whole call."""
     for index, item in enumerate(items):
         if isinstance(item, LinkItem):
             code = _module_error_code(item.linked_record.module, world)
@@ -86,7 +86,7 @@ def _module_error_code(module: Module, world: World) -> Code | None:
 
 
 def evaluate_links(items: Sequence[ParsedItem], context: RuleContext) -> list[EmailOutcome]:
-    """Evaluate the emails of a link call in order; each sees the changes of those before it."""
+    """Evaluate the emails of a link call in order; each sees the changes made before it."""
     pending_deals: dict[str, str | None] = {}
     owner_ids = [item.owner.id for item in items if isinstance(item, LinkItem)]
     outcomes = []
@@ -166,7 +166,7 @@ def _deal_problem(item: LinkItem, index: int, context: RuleContext) -> Problem |
 def evaluate_unlinks(
     message_ids: Sequence[str], owner_id: str, context: RuleContext
 ) -> list[EmailOutcome]:
-    """Evaluate the emails of an unlink call in order; each sees the changes of those before it."""
+    """Evaluate the emails of an unlink call in order; each sees the changes made before it."""
     unlinked_ids: set[str] = set()
     outcomes = []
     for index, message_id in enumerate(message_ids):

@@ -34,7 +34,7 @@ def handle_org(context: CallContext, _api_request: ApiRequest) -> HandlerResult:
 
 
 def handle_modules(context: CallContext, api_request: ApiRequest) -> HandlerResult:
-    """Answer with the id of a module, or with those of all modules."""
+    """Answer with the id of one module, or of all modules."""
     module = api_request.call.module
     names = [module] if module else [DEALS_MODULE, CONTACTS_MODULE]
     entries = [{"api_name": name, "id": find_module_id(context.world, name)} for name in names]
@@ -55,7 +55,7 @@ def handle_users(context: CallContext, api_request: ApiRequest) -> HandlerResult
 
 
 def handle_records(context: CallContext, api_request: ApiRequest) -> HandlerResult:
-    """Answer with deals by their ids, or with a page of all deals."""
+    """Answer with a page of the requested deals, or of all deals."""
     if api_request.call.module != DEALS_MODULE:
         return refuse(Problem(Code.INVALID_MODULE, {"resource_path_index": 0}))
     fields = _parse_fields(api_request)
@@ -99,7 +99,7 @@ def _parse_fields(api_request: ApiRequest) -> list[str]:
 
 
 def _parse_sorting(api_request: ApiRequest) -> tuple[str, bool]:
-    """Return the field to sort by, and whether in descending order."""
+    """Return the field to sort by, and whether the order is descending."""
     name = api_request.query.get("sort_by", "id")
     order = api_request.query.get("sort_order", "desc")
     if name not in {"id", *_TIME_FIELDS}:

@@ -1,7 +1,7 @@
-"""Deal prediction: the deal a received email is linked to.
+"""Deal prediction: the deal that a received email is linked to.
 
-The rules are those of Zoho's announcement of the link calls: the contact's open deal; of several,
-the one modified last; without one, no deal.
+By Zoho's announcement of the link calls, this is the contact's open deal that was modified last;
+without an open deal, the email is not linked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class DealCandidate(msgspec.Struct, frozen=True):
 
     Args:
         deal_id: the deal.
-        forecast_type: of its stage; several stages can be Closed Lost.
+        forecast_type: forecast type of its stage; several stages can be Closed Lost.
         modified_at: seconds since 1970.
     """
 
@@ -35,13 +35,13 @@ def predict_deal(
 
     Args:
         candidates: all deals of the contact.
-        mode: the open deals: those forecast Open (`strict`), or all but Closed Lost (`loose`: the
-            announcement does not mention Closed Won).
+        mode: which deals count as open: only those forecast Open (`strict`), or all but Closed
+            Lost (`loose`), as the announcement does not mention Closed Won.
     """
     open_deals = [candidate for candidate in candidates if _is_open(candidate, mode)]
     if not open_deals:
         return None
-    # Of two deals modified in the same second, the younger: ids grow.
+    # Ids increase, so among deals modified in the same second the newest is chosen.
     return max(
         open_deals, key=lambda candidate: (candidate.modified_at, int(candidate.deal_id))
     ).deal_id
@@ -54,7 +54,7 @@ def _is_open(candidate: DealCandidate, mode: PredictionMode) -> bool:
 
 
 def deal_candidates(deals: Iterable[Deal], stages: Sequence[Stage]) -> list[DealCandidate]:
-    """Return deals with the forecast type of their stage, found by either of its names."""
+    """Return deals with the forecast type of their stage, which may go by either of its names."""
     forecasts = {stage.display_value: stage.forecast_type for stage in stages}
     forecasts |= {stage.actual_value: stage.forecast_type for stage in stages}
     return [

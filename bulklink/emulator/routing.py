@@ -1,4 +1,4 @@
-"""Routing: which endpoint a method and path name."""
+"""Routing of methods and paths to endpoints."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ CONTACTS_MODULE = "Contacts"
 
 
 class EndpointKind(StrEnum):
-    """Kinds of endpoint, by which calls are counted, limited and hit by faults."""
+    """Kind of endpoint; calls are counted, limited and hit by faults per kind."""
 
     LINK = "link"
     UNLINK = "unlink"
     READ = "read"
     LOOKUP = "lookup"
-    TOKEN = "token"  # noqa: S105 - a kind of call, no secret
+    TOKEN = "token"  # noqa: S105 - a kind of call, not a secret
     OTHER = "other"
     CONTROL = "control"
 
 
 class Endpoint(StrEnum):
-    """The endpoints of the emulator."""
+    """Endpoint of the emulator."""
 
     LINK = "link"
     UNLINK = "unlink"
@@ -39,7 +39,7 @@ class Endpoint(StrEnum):
     USERS = "users"
     ORG = "org"
     PIPELINE = "pipeline"
-    TOKEN = "token"  # noqa: S105 - a call, no secret
+    TOKEN = "token"  # noqa: S105 - a call, not a secret
     REVOKE = "revoke"
     CONTROL = "control"
     UNKNOWN = "unknown"
@@ -64,8 +64,8 @@ class Call(msgspec.Struct, frozen=True):
         endpoint: the endpoint.
         module: the module in the path, as sent.
         record_id: the record in the path, as sent.
-        message_id: the email in the path; None in the calls for many emails.
-        problem: why the address cannot be served; None if it can.
+        message_id: the email in the path; None in calls for many emails.
+        problem: why the path cannot be served; None if it can.
     """
 
     endpoint: Endpoint
@@ -76,7 +76,7 @@ class Call(msgspec.Struct, frozen=True):
 
     @property
     def kind(self) -> EndpointKind:
-        """Kind of the endpoint."""
+        """The kind of the endpoint."""
         return _KIND_BY_ENDPOINT.get(self.endpoint, EndpointKind.LOOKUP)
 
 
@@ -86,7 +86,7 @@ _UNSUPPORTED_VERSION = Call(Endpoint.UNKNOWN, problem=Problem(Code.API_NOT_SUPPO
 
 
 def match_call(method: str, path: str) -> Call:
-    """Return the call that `method` and `path` make."""
+    """Return the call that `method` and `path` stand for."""
     match path.strip("/").split("/"):
         case ["crm", version, *segments]:
             return _match_crm_call(method, version, segments)

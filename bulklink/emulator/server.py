@@ -1,4 +1,4 @@
-"""Web server of an emulated CRM: loopback only, in process or as a program."""
+"""Loopback-only web server for an emulated CRM, in process or as a program."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check_loopback(host: str) -> None:
             return
     except ValueError:
         pass
-    raise ValueError(f"{host} is not a loopback address; the emulator serves this machine alone")
+    raise ValueError(f"{host} is not a loopback address; the emulator serves only this machine")
 
 
 def create_app(crm: Crm) -> web.Application:
@@ -76,7 +76,7 @@ async def _send_answer(request: web.Request, answer: Answer) -> web.StreamRespon
 async def _send_in_chunks(
     request: web.Request, answer: Answer, headers: dict[str, str]
 ) -> web.StreamResponse:
-    """Send a large body without a second copy of it, or half of one that is cut."""
+    """Send a large body without copying it, or the first half of a body to be cut."""
     is_cut = answer.delivery is DeliveryMode.CUT
     headers["Content-Length"] = str(len(answer.body))
     response = web.StreamResponse(status=answer.status, headers=headers)
@@ -90,7 +90,7 @@ async def _send_in_chunks(
 
 
 def _close_connection(request: web.Request) -> None:
-    """Close the connection; aiohttp then sends nothing."""
+    """Close the connection, after which aiohttp sends nothing more."""
     if request.transport is not None:
         request.transport.close()
 
@@ -101,9 +101,13 @@ class Emulator:
     Args:
         world: content of the CRM before the first call.
         settings: its behaviour.
-        faults: those active from the start.
+        faults: the faults active from the start.
         host: a loopback address.
-        port: 0 for a free one.
+        port: the port; 0 for a free one.
+
+    Attributes:
+        crm: the emulated CRM.
+        url: its address, while the context is open.
     """
 
     def __init__(
@@ -155,7 +159,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> None:
-    """Serve until the process is interrupted or terminated; print the address first.
+    """Print the address, then serve until the process is interrupted or terminated.
 
     Raises:
         ValueError: if `host` is not a loopback address.
@@ -175,7 +179,7 @@ async def _serve(emulator: Emulator) -> None:
 
 
 def _create_stop_event() -> asyncio.Event:
-    """Return an event that SIGINT and SIGTERM set, whether or not the loop handles signals."""
+    """Return an event set by SIGINT and SIGTERM, even if the loop cannot handle signals."""
     stop_event, loop = asyncio.Event(), asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         try:

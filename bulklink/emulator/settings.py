@@ -1,8 +1,8 @@
-"""Settings of the emulator: what Zoho leaves open, limits of the org, rights of the token.
+"""Settings of the emulator: behaviour that Zoho leaves open, limits, and permissions.
 
-Each default is what Zoho's pages suggest most; where two sources differ, the comment names both.
-Every field of `Settings` is an option of `bulklink emulator` of the same name, `_` written `-`,
-and carries the help of that option.
+Each default is the behaviour that Zoho's pages suggest most strongly; where two sources differ, a
+comment names both. Every field of `Settings` is an option of the emulator command, with `-` for
+`_`, and holds the help of that option.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_type_hints
 
 MAX_ITEMS_PER_CALL = 20
-"""Emails of a link or unlink call, by the pages."""
+"""Maximum number of emails in a link or unlink call, according to Zoho's pages."""
 MAX_MESSAGE_IDS_CHARACTERS = 2_000
-"""Characters of the `message_ids` of an unlink, by the pages."""
+"""Maximum length of `message_ids` in an unlink call, according to Zoho's pages."""
 
 EMAILS_AREA = "ZohoCRM.modules.emails"
 CONTACTS_AREA = "ZohoCRM.modules.contacts"
@@ -49,18 +49,18 @@ def _option(default: Any, help_text: str) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixedAnswer:
-    """Form of a batch answer with at least one bad email.
+    """Shape of the answer to a batch with at least one invalid email.
 
-    The documented answer is HTTP 400 with a list of errors an email, placed by `json_path`.
+    The documented answer is HTTP 400 with a list of errors for each email, located by `json_path`.
 
     Args:
-        status: the HTTP status where good and bad emails stand in one call; a call without a
-            good email answers 400 always.
-        applied: whether the good emails of such a call are changed.
-        shape: `nested` gives each email a list of its errors, `flat` one object.
-        named: how an entry names its email.
-        good: the entry of a good email: a success, an empty list, or none.
-        order: as sent, reversed, or shuffled (by the seed).
+        status: the HTTP status if the call has valid and invalid emails; a call without a valid
+            email is always answered with 400.
+        applied: whether the valid emails of such a call are changed.
+        shape: `nested` gives each email a list of its errors, `flat` a single object.
+        named: how an entry identifies its email.
+        good: the entry of a valid email: a success, an empty list, or omitted.
+        order: order of the entries: as sent, reversed, or shuffled by the seed.
     """
 
     status: Literal[200, 207, 400] = 400
@@ -72,115 +72,125 @@ class MixedAnswer:
 
     def __post_init__(self) -> None:
         if self.good == "success" and self.applied == "no":
-            raise ValueError("good=success needs applied=yes: a success that is none is a lie")
+            raise ValueError(
+                "good=success needs applied=yes, as an email that is not changed is not a success"
+            )
         if self.good == "empty" and self.shape == "flat":
-            raise ValueError("good=empty needs shape=nested: a flat answer has no empty lists")
+            raise ValueError("good=empty needs shape=nested, as a flat answer has no empty lists")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Behaviour of an emulator, apart from its faults.
 
-    The help of each field's option documents it.
+    Each field is documented by the help of its option.
     """
 
-    max_items: int = _option(MAX_ITEMS_PER_CALL, "Emails that a link or unlink call may carry.")
+    max_items: int = _option(MAX_ITEMS_PER_CALL, "Maximum number of emails in one call.")
     over_max: Literal["limit-exceeded", "invalid-data", "accept"] = _option(
-        "limit-exceeded", "The answer to a call with more."
+        "limit-exceeded", "Answer to a call with more emails than the maximum."
     )
     mixed_answer: MixedAnswer = _option(  # noqa: RUF009 - a frozen value
         MixedAnswer(),
-        "The answer to a call with good and bad emails, joined by commas, defaults first: "
+        "Answer to a call with valid and invalid emails: a comma-separated list of "
         "status=400|207|200, applied=no|yes, shape=nested|flat, "
         "named=json-path|message-id|both|none, good=empty|success|omitted, "
-        "order=sent|reversed|shuffled.",
+        "order=sent|reversed|shuffled; the first value of each is its default.",
     )
     same_deal: Literal["already-linked", "success"] = _option(
-        "already-linked", "Linking an email to the deal that it is on."
+        "already-linked", "Answer to linking an email to the deal it is already on."
     )
     unlinked: Literal["success", "invalid-data"] = _option(
-        "success", "Unlinking an email that is on no deal."
+        "success", "Answer to unlinking an email that is on no deal."
     )
     wrong_owner: Literal["invalid-data", "accept"] = _option(
-        "invalid-data", "An owner who is not the owner of the email's mailbox."
+        "invalid-data", "Answer to an owner who does not own the email's mailbox."
     )
     mixed_owners: Literal["accept", "invalid-data"] = _option(
-        "accept", "Emails of several owners in one link call."
+        "accept", "Answer to a link call with emails of several owners."
     )
     # The pages call both names mandatory; the OpenAPI file does not.
     names: Literal["required", "optional"] = _option(
-        "required", "Whether owner.name and linked_record.name must be there."
+        "required", "Whether owner.name and linked_record.name are required."
     )
     # The page's sample echoes; the OpenAPI file and the announcement show SUCCESS.
     single_answer: Literal["echo", "success"] = _option(
-        "echo", "A single link echoes the request, or answers as for many emails."
+        "echo", "Answer to a single link: an echo of the request, or a success as for many emails."
     )
     single_error: Literal["flat", "nested"] = _option(
-        "flat", "The shape of the error of a single call."
+        "flat", "Shape of the error of a single call."
     )
     wording: Literal["pages", "openapi"] = _option(
-        "pages", "The words of a success: those of the pages or of the OpenAPI file."
+        "pages", "Wording of successes: as on Zoho's pages or in its OpenAPI file."
     )
     # The pages ask for emails and contacts; the OpenAPI file for deals as well.
     scope_rule: Literal["pages", "openapi"] = _option(
-        "pages", "The scopes that a link needs: those of the pages, or of the OpenAPI file."
+        "pages", "Scopes that a link needs: as on Zoho's pages or in its OpenAPI file."
     )
-    scopes: tuple[str, ...] = _option(DEFAULT_SCOPES, "What tokens may do, joined by commas.")
+    scopes: tuple[str, ...] = _option(DEFAULT_SCOPES, "Scopes of the tokens, comma-separated.")
     permissions: tuple[str, ...] = _option(
-        DEFAULT_PERMISSIONS, "What the profile of the tokens' user may do, joined by commas."
+        DEFAULT_PERMISSIONS, "Permissions of the user's profile, comma-separated."
     )
     broken_mailboxes: tuple[str, ...] = _option(
-        (), "Users whose mailbox cannot be read, joined by commas."
+        (), "Ids of users whose mailbox cannot be read, comma-separated."
     )
     prediction: PredictionMode = _option(  # noqa: RUF009 - a literal
-        "strict", "Which deals count as open for received mail: forecast Open, or all not lost."
+        "strict",
+        "Deals that count as open for received mail: those forecast Open (strict), or all that "
+        "are not lost (loose).",
     )
 
     edition: Edition | None = _option(  # noqa: RUF009 - None
-        None, "The edition; without it, the world's."
+        None, "Edition of the org. Default: the world's."
     )
     concurrency: int | None = _option(
-        None, "Calls in flight; without it, the edition's; 0 for any number."
+        None, "Maximum number of calls in flight; 0 for no limit. Default: the edition's."
     )
     link_concurrency: int = _option(
-        0, "Link and unlink calls in flight, below the others' limit; 0 for no such limit."
+        0, "Maximum number of link and unlink calls in flight; 0 for no separate limit."
     )
     credits: int | None = _option(
-        None, "Credits in a window; without it, the edition's; 0 for any number."
+        None, "Credits per window; 0 for no limit. Default: the edition's."
     )
-    credit_window: float = _option(86_400.0, "Seconds of the rolling window of credits.")
+    credit_window: float = _option(86_400.0, "Length of the rolling credit window in seconds.")
     link_credits: int = _option(1, "Credits that a link or unlink call costs.")
-    read_credits: int = _option(1, "Credits that reading emails costs.")
-    # The sample of another call states the limit, its window and when to come again.
-    too_many_body: Literal["current", "old", "stated"] = _option("current", "The shape of a 429.")
+    read_credits: int = _option(1, "Credits that a call to read emails costs.")
+    # The published sample of another call states the limit, its window and when to retry.
+    too_many_body: Literal["current", "old", "stated"] = _option(
+        "current", "Shape of the body of a 429."
+    )
     too_many_text: Literal["told", "same"] = _option(
-        "told", "Whether the words of a 429 tell credits from concurrency."
+        "told", "Whether the text of a 429 names the limit: credits or concurrency."
     )
-    retry_after: Literal["off", "on"] = _option("off", "Whether a 429 says when to come again.")
+    retry_after: Literal["off", "on"] = _option("off", "Whether a 429 has a Retry-After header.")
     penalty: float = _option(
-        0.0, "Seconds that all calls are refused after a 429; calling too early doubles them."
+        0.0, "Seconds that all calls are refused after a 429; doubled by calling too early."
     )
-    background_in_flight: int = _option(0, "Calls that other programs of the org keep in flight.")
+    background_in_flight: int = _option(0, "Calls that the org's other programs keep in flight.")
     background_plan: tuple[str, ...] = _option(
         (),
-        "When they keep how many, instead: SECONDS=CALLS from the start on, joined by commas, "
-        "as 30=5,60=0.",
+        "Calls that the org's other programs keep in flight over time: a comma-separated list of "
+        "SECONDS=CALLS, counted from the start, such as 30=5,60=0.",
     )
-    background_credits: float = _option(0.0, "Credits a second that other programs of the org use.")
+    background_credits: float = _option(
+        0.0, "Credits that the org's other programs use per second."
+    )
 
-    expires_in: int = _option(3_600, "Seconds that an access token lives.")
-    tokens_per_window: int = _option(10, "Access tokens in a window; 0 for any number.")
-    token_window: float = _option(600.0, "Seconds of the window of access tokens.")
-    token_penalty: float = _option(60.0, "Seconds added by asking for a token while refused.")
+    expires_in: int = _option(3_600, "Lifetime of an access token in seconds.")
+    tokens_per_window: int = _option(10, "Access tokens per window; 0 for no limit.")
+    token_window: float = _option(600.0, "Length of the access token window in seconds.")
+    token_penalty: float = _option(
+        60.0, "Seconds by which each request for a token prolongs a refusal of tokens."
+    )
 
     latency: float = _option(0.0, "Seconds that each call takes.")
-    seed: int = _option(1, "Decides whatever is drawn.")
+    seed: int = _option(1, "Seed of the tokens and the shuffled order.")
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
             if isinstance(value, int | float) and name != "seed" and not 0 <= value <= 10**9:
-                raise ValueError(f"{name} must not be below 0 or above a thousand million")
+                raise ValueError(f"{name} must be from 0 to 1,000,000,000")
         for name in ("max_items", "credit_window", "token_window"):
             if getattr(self, name) == 0:
                 raise ValueError(f"{name} must be above 0")
@@ -188,7 +198,7 @@ class Settings:
 
 
 def parse_background_plan(settings: Settings) -> tuple[tuple[float, int], ...]:
-    """Return the calls that other programs keep in flight, as (from second, calls) in order.
+    """Return the calls that other programs keep in flight, as (start second, calls) in order.
 
     Raises:
         ValueError: if the plan is not valid.
@@ -199,17 +209,19 @@ def parse_background_plan(settings: Settings) -> tuple[tuple[float, int], ...]:
         try:
             steps.append((float(seconds), int(calls)))
         except ValueError:
-            raise ValueError(f"{part!r} is not SECONDS=CALLS") from None
+            raise ValueError(f"{part!r} is not of the form SECONDS=CALLS") from None
     if steps != sorted(steps, key=lambda step: step[0]) or any(calls < 0 for _, calls in steps):
-        raise ValueError("the steps of background_plan are not in order, or below 0 calls")
+        raise ValueError(
+            "the steps of background_plan must be in order of time, with 0 or more calls"
+        )
     return tuple(steps)
 
 
 def parse_mixed_answer(text: str) -> MixedAnswer:
-    """Parse a `MixedAnswer` from the option's text, such as `status=207,applied=yes`.
+    """Parse a `MixedAnswer` from option text such as `status=207,applied=yes`.
 
     Raises:
-        ValueError: if a name or value is unknown, or they exclude each other.
+        ValueError: if a name or value is unknown, or two values exclude each other.
     """
     values: dict[str, Any] = {}
     for part in text.split(","):

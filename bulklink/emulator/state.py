@@ -26,7 +26,7 @@ class Change(msgspec.Struct, frozen=True):
 
     Args:
         message_id: the email.
-        deal_id: the deal it is put on; None unlinks it.
+        deal_id: the deal to link it to; None to unlink it.
     """
 
     message_id: str
@@ -34,7 +34,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class ChangeRecord(msgspec.Struct, frozen=True):
-    """An applied change, with the deal before it and who made it.
+    """An applied change, with the previous deal and its author.
 
     Args:
         at: seconds since 1970.
@@ -42,7 +42,7 @@ class ChangeRecord(msgspec.Struct, frozen=True):
         message_id: the email.
         previous_deal_id: the deal before, or None.
         deal_id: the deal after, or None.
-        author: `call`, or `somebody` for an edit of another user by a fault.
+        author: `call`, or `somebody` for an edit by another user.
     """
 
     at: float
@@ -54,12 +54,12 @@ class ChangeRecord(msgspec.Struct, frozen=True):
 
 
 class ContactView(msgspec.Struct, frozen=True):
-    """The emails of one contact and their deals, at one time.
+    """The emails of one contact and their deals at a point in time.
 
     Args:
         contact_id: the contact.
         mailbox: its emails.
-        changed_deals: the deal, or None, of each email that changed since the world was loaded.
+        changed_deals: the deal, or None, of each email changed since the world was loaded.
     """
 
     contact_id: str
@@ -73,7 +73,7 @@ class ContactView(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class DelayQueue(Generic[_T]):
-    """Items due at a later time, in order of time."""
+    """Queue of items that are due at a later time."""
 
     _heap: list[tuple[float, int, _T]] = field(default_factory=list, init=False)
     _sequence: int = field(default=0, init=False)
@@ -84,7 +84,7 @@ class DelayQueue(Generic[_T]):
         heapq.heappush(self._heap, (due, self._sequence, item))
 
     def pop_due(self, now: float) -> tuple[float, _T] | None:
-        """Return the time of the next item that is due by `now`, and the item, or None."""
+        """Remove the next item that is due by `now`; return its time and the item, or None."""
         if not self._heap or self._heap[0][0] > now:
             return None
         due, _, item = heapq.heappop(self._heap)
@@ -97,21 +97,21 @@ class CrmState:
     Args:
         world: the CRM before the first call.
         settings: behaviour of the emulator.
-        faults: those active at the start.
-        now: the time of the start, in seconds since 1970.
+        faults: the faults active from the start.
+        now: start time, in seconds since 1970.
 
     Attributes:
-        started_at: the time of the start, in seconds since 1970.
+        started_at: start time, in seconds since 1970.
         mailboxes: all mailboxes, by contact id.
-        change_log: the latest changes, oldest first.
-        change_count: all changes.
+        change_log: the most recent changes, oldest first.
+        change_count: number of changes since the start.
         faults: the active faults.
-        credits: credits used.
-        penalty: the latest penalty.
-        calls: calls received, by kind.
-        in_flight: calls in flight, by kind.
-        peak_in_flight: most calls in flight at once.
-        answered_429: calls answered with 429.
+        credits: credits used in the current window.
+        penalty: the most recent penalty.
+        calls: number of calls received, by kind.
+        in_flight: number of calls in flight, by kind.
+        peak_in_flight: highest number of calls in flight at once.
+        answered_429: number of calls answered with 429.
         tokens: access and refresh tokens.
     """
 

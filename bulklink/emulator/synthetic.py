@@ -1,7 +1,7 @@
-"""Synthetic CRM computed from a recipe; nothing is stored.
+"""Synthetic CRM that is computed from a recipe instead of stored.
 
-Message `i` and row `r` follow from the recipe alone, so that a world of any size is written in
-constant memory and the same recipe makes the same bytes.
+Every message and row is computed from the recipe and its number alone. A world of any size can
+therefore be written in constant memory, and the same recipe always produces the same bytes.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ _MAIL_PERIOD_MINUTES = 300 * 24 * 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Sizes and shares of a synthetic world. Shares are of the messages.
+    """Sizes of a synthetic world, and shares of its messages.
 
     Args:
-        messages: emails in the world; each has a good row in the mapping.
+        messages: number of emails in the world; each has a valid row in the mapping.
         contacts: number of contacts.
-        users: owners of mailboxes.
-        deals_per_contact: deals of each contact.
-        owners_per_contact: owners among whom a contact's emails are spread.
-        skew: 0 gives all contacts the same number of emails; more gives the first ones more.
-        linked_right: share of emails that are on the target deal already.
+        users: number of users, each the owner of a mailbox.
+        deals_per_contact: number of deals of each contact.
+        owners_per_contact: number of owners among whom a contact's emails are divided.
+        skew: 0 gives all contacts the same number of emails; higher values favour the first ones.
+        linked_right: share of emails that are already on the target deal.
         linked_wrong: share of emails that are on another deal of their contact.
-        duplicates: share of rows that are repeated.
-        conflicts: share of rows whose message is repeated with another deal.
-        invalid: invalid rows added to the mapping, as a share.
+        duplicates: share of messages with a second, identical row.
+        conflicts: share of messages with a second row that names another deal.
+        invalid: number of invalid rows added to the mapping, as a share of the messages.
         names_missing: share of the rows without owner_name and deal_name.
-        id_length: digits of an id.
-        message_id_length: characters of a message id.
-        seed: decides all random choices.
+        id_length: number of digits of an id.
+        message_id_length: number of characters of a message id.
+        seed: determines all random choices.
     """
 
     messages: int
@@ -64,9 +64,11 @@ class Recipe:
         if not 0 <= self.invalid <= 10 or not 0 <= self.skew <= 20:
             raise ValueError("invalid must be from 0 to 10, skew from 0 to 20")
         if self.linked_right + self.linked_wrong > 1 or self.duplicates + self.conflicts > 1:
-            raise ValueError("linked_right and linked_wrong, or duplicates and conflicts, pass 1")
+            raise ValueError(
+                "linked_right plus linked_wrong, and duplicates plus conflicts, must be at most 1"
+            )
         if (self.linked_wrong or self.conflicts) and self.deals_per_contact < 2:
-            raise ValueError("linked_wrong and conflicts need deals_per_contact of at least 2")
+            raise ValueError("linked_wrong and conflicts need at least 2 deals_per_contact")
         if self.owners_per_contact > self.users:
             raise ValueError("owners_per_contact must not be more than users")
         _check_lengths(self)
@@ -75,7 +77,9 @@ class Recipe:
 def _check_lengths(recipe: Recipe) -> None:
     largest_number = max(recipe.users, recipe.contacts * recipe.deals_per_contact)
     if not len(str(largest_number)) + 4 <= recipe.id_length <= 100:
-        raise ValueError(f"id_length must be from {len(str(largest_number)) + 4} to 100 here")
+        raise ValueError(
+            f"id_length must be from {len(str(largest_number)) + 4} to 100 for a world of this size"
+        )
     if not _MIN_MESSAGE_ID_LENGTH <= recipe.message_id_length <= 500:
         raise ValueError(f"message_id_length must be from {_MIN_MESSAGE_ID_LENGTH} to 500")
 
@@ -94,9 +98,10 @@ class SyntheticRow:
     """One row of the mapping.
 
     Args:
-        kind: good, or how it is wrong.
-        message: the number of its message.
-        index_in_kind: its number among the rows of its kind.
+        kind: the kind of row.
+        message: number of its message.
+        index_in_kind: its number among the rows of its kind; duplicates and conflicts are numbered
+            together.
     """
 
     kind: RowKind
@@ -105,7 +110,7 @@ class SyntheticRow:
 
 
 class InitialLink(StrEnum):
-    """Which deal a message is on before any run."""
+    """Initial deal of a message, compared with its target deal."""
 
     NONE = "none"
     RIGHT = "right"
@@ -113,7 +118,7 @@ class InitialLink(StrEnum):
 
 
 def splitmix64(seed: int, stream: int, number: int) -> int:
-    """Return 64 pseudo-random bits of three numbers (splitmix64)."""
+    """Return 64 pseudo-random bits derived from three numbers by the splitmix64 algorithm."""
     z = (seed * 0x9E3779B97F4A7C15 + stream * 0xD1B54A32D192ED03 + number) & _MASK_64
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK_64
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK_64
@@ -121,7 +126,7 @@ def splitmix64(seed: int, stream: int, number: int) -> int:
 
 
 class Permutation:
-    """A permutation of the numbers below `size`, computed both ways, not stored."""
+    """A permutation of the numbers below `size`, computed in both directions instead of stored."""
 
     def __init__(self, size: int, seed: int) -> None:
         self._size = size
@@ -168,7 +173,7 @@ class SyntheticWorld:
         self._row_order = Permutation(self.row_count, recipe.seed + 2)
 
     def _id(self, kind: int, number: int) -> str:
-        """Return an id; its last digit is never 0, so that none looks rounded."""
+        """Return an id whose last digit is not 0, because ids ending in 0 may look rounded."""
         return str(self._id_bases[kind] + number * 10 + number % 9 + 1)
 
     @property
@@ -196,7 +201,7 @@ class SyntheticWorld:
         return (digest * (length // len(digest) + 1))[:length]
 
     def contact_of(self, message: int) -> int:
-        """Return the contact of a message; the messages of a contact are consecutive."""
+        """Return the contact of a message; a contact's messages have consecutive numbers."""
         share = (message + 0.5) / self.recipe.messages
         return min(
             self.recipe.contacts - 1,
@@ -204,7 +209,7 @@ class SyntheticWorld:
         )
 
     def owner_slot(self, message: int) -> int:
-        """Return which of its contact's owners a message belongs to."""
+        """Return the position of a message's owner among the owners of its contact."""
         return splitmix64(self.recipe.seed, 3, message) % self.recipe.owners_per_contact
 
     def owner_of(self, message: int) -> int:
@@ -218,13 +223,13 @@ class SyntheticWorld:
         return self.contact_of(message) * count + splitmix64(self.recipe.seed, 4, message) % count
 
     def other_deal(self, message: int) -> int:
-        """Return another deal of the same contact."""
+        """Return a deal of the same contact that is not the target deal of a message."""
         count = self.recipe.deals_per_contact
         target_deal = self.deal_of(message)
         return target_deal - target_deal % count + (target_deal + 1) % count
 
     def initial_link(self, message: int) -> InitialLink:
-        """Return which deal a message is on before any run."""
+        """Return how a message's initial deal compares with its target deal."""
         position = self._link_order.position_of(message)
         if position < self._right_count:
             return InitialLink.RIGHT
@@ -235,7 +240,7 @@ class SyntheticWorld:
         )
 
     def is_conflict(self, message: int) -> bool:
-        """Return whether the mapping puts a message on two deals."""
+        """Return whether the mapping names two deals for a message."""
         position = self._repeat_order.position_of(message)
         return self._duplicate_count <= position < self._duplicate_count + self._conflict_count
 
@@ -252,7 +257,7 @@ class SyntheticWorld:
         return SyntheticRow(kind, self._repeat_order.number_at(repeat_index), repeat_index)
 
     def row_positions(self, message: int) -> tuple[int, int | None]:
-        """Return the positions of a message's good row and of its duplicate or conflict, if any."""
+        """Return the positions of a message's valid row and its duplicate or conflict, if any."""
         position = self._row_order.position_of(message)
         repeat_index = self._repeat_order.position_of(message)
         if repeat_index >= self._duplicate_count + self._conflict_count:

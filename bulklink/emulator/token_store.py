@@ -1,4 +1,4 @@
-"""Tokens that the accounts server has issued, and the limit on issuing more."""
+"""Store of issued tokens, with a limit on issuing more."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import msgspec
 from bulklink.emulator.settings import Settings
 
 DEMO_CREDENTIAL = "demo"
-"""Client id, client secret, code, and the refresh token that is there from the start."""
+"""Client id, client secret and code, and the refresh token that is valid from the start."""
 
 
 class IssuedToken(msgspec.Struct, frozen=True):
-    """An access token's expiry and the refresh token it came from.
+    """The expiry and origin of an access token.
 
     Args:
-        expires_at: seconds since 1970.
-        refresh_token: the token it was made with.
+        expires_at: when it expires, in seconds since 1970.
+        refresh_token: the refresh token that it was issued for.
     """
 
     expires_at: float
@@ -31,9 +31,9 @@ class TokenStore:
     """Access and refresh tokens.
 
     Args:
-        settings: how long access tokens live and how many are issued in a window.
-        access_tokens: those issued; expired ones go when the next is issued.
-        refresh_tokens: those that are valid.
+        settings: lifetime of access tokens, and how many are issued per window.
+        access_tokens: the issued access tokens; expired ones are removed when the next is issued.
+        refresh_tokens: the valid refresh tokens.
     """
 
     settings: Settings
@@ -46,7 +46,7 @@ class TokenStore:
     def register_request(self, now: float) -> bool:
         """Return whether a request for a token at `now` is throttled.
 
-        A request that comes while others are refused prolongs the refusal.
+        A request made while requests are refused prolongs the refusal.
         """
         if not self.settings.tokens_per_window:
             return False
@@ -64,7 +64,7 @@ class TokenStore:
         """Issue an access token.
 
         Args:
-            refresh_token: what it is made with; None makes a new one.
+            refresh_token: the refresh token to issue it for; None issues a new one.
             now: seconds since 1970.
 
         Returns:
@@ -83,10 +83,10 @@ class TokenStore:
         return token, refresh_token
 
     def revoke(self, token: str) -> bool:
-        """Revoke an access token, or a refresh token and all made with it.
+        """Revoke an access token, or a refresh token and all access tokens issued for it.
 
         Returns:
-            Whether there was such a token.
+            Whether the token existed.
         """
         if token not in self.refresh_tokens and token not in self.access_tokens:
             return False

@@ -1,4 +1,4 @@
-"""Accounts server: grants, access tokens and their expiry."""
+"""Accounts server: grants and access tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _THROTTLED_BODY = {
 
 
 def token_problem(context: CallContext, request: Request) -> Problem | None:
-    """Return the problem of the request's token, or None if it is valid."""
+    """Return the problem with the request's token, or None if it is valid."""
     header = request.headers.get("authorization", "")
     if not header.startswith(_AUTH_SCHEME):
         return Problem(Code.AUTHENTICATION_FAILURE)
@@ -51,7 +51,7 @@ def _parse_form(request: Request) -> dict[str, str]:
 
 
 def _grant_error(form: Mapping[str, str], refresh_tokens: Collection[str]) -> str | None:
-    """Return the error of a grant; the accounts server sends it under HTTP 200."""
+    """Return the error of a grant, or None; the accounts server sends it with HTTP 200."""
     if form.get("client_id") != DEMO_CREDENTIAL or form.get("client_secret") != DEMO_CREDENTIAL:
         return (
             "invalid_client"

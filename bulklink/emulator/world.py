@@ -1,4 +1,4 @@
-"""World of the emulated CRM before the first call; immutable."""
+"""Immutable content of the emulated CRM before the first call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class User(msgspec.Struct, frozen=True):
         id: id of the user.
         full_name: name of the user.
         email: address of the mailbox.
-        status: `active`, or another status of a user who is not.
+        status: `active`, or any other status for a user who is not active.
     """
 
     id: Id
@@ -53,7 +53,7 @@ class Deal(msgspec.Struct, frozen=True):
         id: id of the deal.
         name: name of the deal.
         contact_id: its contact.
-        stage: its stage, by either name.
+        stage: display value or actual value of its stage.
         created_time: ISO 8601 time with offset.
         modified_time: ISO 8601 time with offset.
     """
@@ -120,9 +120,9 @@ class Org(msgspec.Struct, frozen=True):
     Args:
         id: id of the org.
         company_name: its name.
-        zgid: its id among all orgs of Zoho.
+        zgid: its id among all of Zoho's orgs.
         type: production, or a kind of test org.
-        time_zone: IANA name.
+        time_zone: IANA name of its time zone.
         license_details: its licence.
     """
 
@@ -138,8 +138,8 @@ class Mailbox(msgspec.Struct, frozen=True):
     """The emails of one contact.
 
     Args:
-        emails: newest first.
-        by_id: the same by message id.
+        emails: the emails, newest first.
+        by_id: the same emails by message id.
     """
 
     emails: tuple[Email, ...]

@@ -1,4 +1,4 @@
-"""Parser of world files, with readable errors."""
+"""Parser of world files."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _INTERNED_ID_FIELDS = ("contact_id", "owner_id", "deal_id")
 
 
 class WorldError(ValueError):
-    """Raised when a world is not valid; names the wrong part."""
+    """Raised when a world is not valid; the message names the invalid part."""
 
 
 def load_world(path: Path) -> World:
     """Read the world file at `path`.
 
     Raises:
-        WorldError: if it cannot be read, is not JSON, or is not consistent.
+        WorldError: if the file cannot be read or is not JSON, or the world is not valid.
     """
     try:
         with path.open(encoding="utf-8-sig") as source:
@@ -53,10 +53,10 @@ def load_world(path: Path) -> World:
 
 
 def parse_world(document: Mapping[str, object]) -> World:
-    """Return the world of a world file's object.
+    """Return the world described by the object of a world file.
 
     Raises:
-        WorldError: if it is not consistent.
+        WorldError: if the world is not valid.
     """
     return build_world(_document_members(document))
 
@@ -70,7 +70,7 @@ def _document_members(document: Mapping[str, object]) -> Iterator[JsonMember]:
 
 
 def build_world(members: Iterable[JsonMember]) -> World:
-    """Return the world of its members, in any order.
+    """Return the world described by the members of a world file, in any order.
 
     Raises:
         WorldError: if a member is wrong or refers to something that does not exist.
@@ -115,8 +115,8 @@ class _WorldBuilder:
                 self._add_email(member.value, where)
             case _:
                 raise WorldError(
-                    f"{where} is not known; known are module_id, org, stages, "
-                    "users, contacts, deals, emails"
+                    f"{where} is not known; the known names are module_id, org, stages, "
+                    "users, contacts, deals and emails"
                 )
 
     def _add_email(self, value: object, where: str) -> None:
@@ -129,7 +129,9 @@ class _WorldBuilder:
 
     def build(self) -> World:
         if not self._module_id:
-            raise WorldError("module_id is missing: the id of the Deals module, in digits")
+            raise WorldError(
+                "module_id is missing; set it to the id of the Deals module, in digits"
+            )
         stages = tuple(self._stages) or DEFAULT_STAGES
         self._check_deals({name for s in stages for name in (s.actual_value, s.display_value)})
         return World(
@@ -145,7 +147,7 @@ class _WorldBuilder:
 
     def _check_deals(self, stage_names: set[str]) -> None:
         for deal in self._deals.values():
-            where = f"the deal {deal.id}"
+            where = f"deal {deal.id}"
             _require_known(deal.contact_id, self._contacts, "contact", where)
             if deal.stage not in stage_names:
                 raise WorldError(f"{where} is in stage {deal.stage!r}, which is not in stages")
@@ -166,11 +168,11 @@ class _WorldBuilder:
                 self._check_email(email)
             mailboxes[contact_id] = mailbox = build_mailbox(emails)
             if len(mailbox.by_id) != len(emails):
-                raise WorldError(f"the contact {contact_id} has two emails of one message_id")
+                raise WorldError(f"contact {contact_id} has two emails with the same message_id")
         return mailboxes
 
     def _check_email(self, email: Email) -> None:
-        where = f"the email {email.message_id}"
+        where = f"email {email.message_id}"
         _require_known(email.contact_id, self._contacts, "contact", where)
         _require_known(email.owner_id, self._users, "user", where)
         if email.deal_id is not None:
@@ -187,7 +189,7 @@ def _convert(value: object, target_type: type[_T], where: str) -> _T:
 
 def _add_unique(records: dict[str, _Identified], record: _Identified, where: str) -> None:
     if record.id in records:
-        raise WorldError(f"{where}: the id {record.id} is there twice")
+        raise WorldError(f"{where}: the id {record.id} is used twice")
     records[record.id] = record
 
 
@@ -195,7 +197,7 @@ def _require_known(
     record_id: str, known_records: Mapping[str, object], noun: str, where: str
 ) -> None:
     if record_id not in known_records:
-        raise WorldError(f"{where} names the {noun} {record_id}, which is not in the world")
+        raise WorldError(f"{where} refers to {noun} {record_id}, which is not in the world")
 
 
 def _check_time(text: str, where: str) -> None:

@@ -1,1 +1,1 @@
-"""Sends the messages of a sealed plan, and settles each of them."""
+"""Sending the messages of a sealed plan and settling each of them."""

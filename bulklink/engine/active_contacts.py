@@ -16,8 +16,8 @@ class ActiveContacts:
 
     Args:
         breaker: suspends contacts that are refused.
-        stop: ends the waiting when the run stops.
-        on_end: called with each contact that has no window in progress any more.
+        stop: ends all waits when the run stops.
+        on_end: called with each contact whose last window in progress has ended.
 
     Attributes:
         windows: windows in progress by contact.
@@ -54,13 +54,13 @@ class ActiveContacts:
         self._notify()
 
     def all_started(self, *, others_follow: bool = False) -> None:
-        """Record that no contact follows, or none before these are done or suspended."""
+        """Record that every contact has started; `others_follow` if more start after these."""
         self._all_started, self._others_follow = True, others_follow
         self._notify()
 
     @contextmanager
     def waiting(self, contact_id: str) -> Iterator[None]:
-        """Count a window of a contact as idle: it waits for a read to be trusted."""
+        """Count a window of a contact as idle while it waits until a read can be trusted."""
         self._waiting[contact_id] += 1
         self._changed.notify()
         try:
@@ -71,9 +71,9 @@ class ActiveContacts:
                 del self._waiting[contact_id]
 
     async def wait_until_idle(self) -> None:
-        """Wait until all contacts are started and each is done, suspended or waiting.
+        """Wait until all contacts have started and each is done, suspended or waiting.
 
-        It returns when the run stops, too.
+        Also returns when the run stops.
         """
         while self._stop.reason is None and not (self._all_started and self._all_idle):
             await self._changed.wait()
@@ -90,7 +90,7 @@ class ActiveContacts:
         return all(map(self._breaker.is_suspended, self.windows))
 
     def _notify(self) -> None:
-        """Wake the tasks that wait; have the breaker decide where no other contact can tell."""
+        """Wake waiting tasks, and let the breaker decide if every contact is suspended."""
         self._changed.notify()
         none_follows = self._all_started and not self._others_follow
         if none_follows and self.windows and self._all_suspended:

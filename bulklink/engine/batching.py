@@ -10,7 +10,7 @@ from bulklink.models import Message, Op
 from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH, MAX_MESSAGES_PER_CALL
 
 MAX_WINDOW_MESSAGES = 10_000
-"""Messages of one contact that are sent together: its pages are read once for all of them."""
+"""Most messages of one contact sent together; its pages are read once for all of them."""
 _WRITE_STEPS = (NextStep.UNLINK, NextStep.LINK)
 
 
@@ -26,8 +26,8 @@ def unlink_batches(
 ) -> list[list[Message]]:
     """Pack messages of one contact and owner into few unlink calls, first fit decreasing.
 
-    A call takes at most `size` messages and 2,000 characters of ids joined by commas. Ids of one
-    length are packed into the fewest calls there can be.
+    A call takes at most `size` messages and 2,000 characters of ids joined by commas. Ids of equal
+    length are packed into the fewest possible calls.
     """
     by_length = sorted(messages, key=lambda message: -len(message.message_id))
     batches: list[list[Message]] = []
@@ -54,10 +54,10 @@ def unlink_batches(
 
 
 def min_unlink_calls(count: int, characters: int) -> int:
-    """Return a lower bound of the unlink calls for `count` ids of `characters` in all.
+    """Return a lower bound on the unlink calls for `count` ids of `characters` in total.
 
-    It is the larger of two: messages in a call, and characters with their commas. For ids of one
-    length `unlink_calls_for_length` is exact.
+    The bound is the larger of the limits by messages and by characters with their commas. For ids
+    of equal length, `unlink_calls_for_length` is exact.
     """
     return max(
         -(-count // MAX_MESSAGES_PER_CALL), -(-(characters + count) // (MAX_MESSAGE_IDS_LENGTH + 1))
@@ -65,12 +65,12 @@ def min_unlink_calls(count: int, characters: int) -> int:
 
 
 def unlink_calls_for_length(count: int, length: int, size: int = MAX_MESSAGES_PER_CALL) -> int:
-    """Return the unlink calls for `count` ids of one length."""
+    """Return the number of unlink calls for `count` ids of equal length."""
     return -(-count // min(size, (MAX_MESSAGE_IDS_LENGTH + 1) // (length + 1)))
 
 
 def packed_unlink_calls(lengths: Iterable[int], size: int = MAX_MESSAGES_PER_CALL) -> int:
-    """Return the unlink calls that `unlink_batches` makes of ids of these lengths."""
+    """Return the number of unlink calls that `unlink_batches` needs for ids of these lengths."""
     open_batches: list[tuple[int, int]] = []
     for needed in sorted((length + 1 for length in lengths), reverse=True):
         index = next(
@@ -97,7 +97,7 @@ def cut_batches(
     Args:
         states: messages of one contact that need this step.
         step: UNLINK, LINK or PUT_BACK.
-        batch_size: most messages a call.
+        batch_size: most messages per call.
         by_contact: whether several owners share a link call.
     """
     is_unlink = step is NextStep.UNLINK
@@ -118,14 +118,14 @@ def first_batches(
 ) -> list[MessageState]:
     """Return the states of the first whole batches of at least `min_messages` messages.
 
-    They cost no call: they fill their link calls, and their unlink calls are those that all
-    messages together would be cut into. What an earlier invocation left open goes first, whatever
-    it needs.
+    Sending these first costs no extra call: they fill their link calls, and their unlink calls are
+    among those that all messages together would be cut into. Messages left open by an earlier
+    invocation go first, whatever step they need.
 
     Args:
-        states: of the open messages of one contact, snapshots read.
-        min_messages: messages to return, at least.
-        batch_size: most messages a call.
+        states: states of the open messages of one contact, with their snapshots read.
+        min_messages: fewest messages to return.
+        batch_size: most messages per call.
         by_contact: whether several owners share a link call.
     """
     chosen = [state for state in states if state.next_step not in _WRITE_STEPS]
@@ -165,7 +165,7 @@ def _first_whole_batches(
 
 
 def _links_to_fill(states: Iterable[MessageState], batch_size: int) -> int:
-    """Return how many links fill the last link call of these, now or after their unlinks."""
+    """Return how many more links would fill the last link call, relinks included."""
     links = sum(
         state.next_step is NextStep.LINK or state.message.op is Op.RELINK for state in states
     )

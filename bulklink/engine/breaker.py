@@ -1,9 +1,10 @@
 """Circuit breaker: does a refusal concern one contact or every contact?
 
 A refused contact is suspended until a call of the same kind for another contact is answered. If
-that one succeeds, the first was alone; if three contacts in a row are refused, no such call can
-succeed and the run stops. If no other contact is left, or all wait for credits, it was alone if
-such a call succeeded earlier in the run; otherwise the run stops.
+that call succeeds, the refusal concerns the first contact alone. If three contacts in a row are
+refused, no such call can succeed and the run stops. If no other contact is left, or all wait for
+credits, the refusal concerns that contact alone if such a call succeeded earlier in the run;
+otherwise the run stops.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bulklink.zoho.link_response import AnswerVerdict
 MAX_REFUSED_CONTACTS = 3
 _REFUSABLE_KINDS = 3
 MAX_SUSPENDED_CONTACTS = (MAX_REFUSED_CONTACTS - 1) * _REFUSABLE_KINDS
-"""Contacts suspended at once, at most: links, unlinks and reads count apart."""
+"""Most contacts suspended at once; links, unlinks and reads are counted separately."""
 
 
 class Breaker(Protocol):
@@ -39,11 +40,10 @@ class Breaker(Protocol):
         """Return if a refusal concerns the request or this contact alone.
 
         Args:
-            kind: of the call.
-            contact_id: the contact it concerns.
+            kind: kind of the call.
+            contact_id: contact that the call concerns.
             verdict: the refusal.
-            completes_relink: whether the call completes a relink, which a graceful stop must not
-                tear.
+            completes_relink: whether the call completes a relink, which a graceful stop allows.
 
         Raises:
             RunStoppedError: if no call of this kind can succeed.
@@ -52,7 +52,7 @@ class Breaker(Protocol):
         ...
 
     def on_success(self, kind: CallKind, contact_id: str) -> None:
-        """Record an answer of success."""
+        """Record a successful answer."""
         ...
 
 
@@ -92,7 +92,7 @@ class ReadBreaker:
 
 
 class CircuitBreaker:
-    """Suspends refused contacts until another contact's call settles whether they are alone.
+    """Suspends refused contacts until another contact's call shows whether the refusal is general.
 
     Args:
         stop: stopped when no call of a kind can succeed.
@@ -125,12 +125,12 @@ class CircuitBreaker:
     ) -> None:
         """Return if a refusal concerns the request or this contact alone.
 
-        After a graceful stop no other contact settles it: a call that completes a relink depends
-        on whether such a call succeeded before.
+        After a graceful stop, no other contact is tried. A refusal of a call that completes a
+        relink then concerns its contact alone if a call of this kind succeeded before.
 
         Raises:
             RunStoppedError: if no call of this kind can succeed.
-            StoppedError: if the run was stopped before that was known.
+            StoppedError: if the run was stopped before the cause was known.
         """
         if _raise_if_fatal(kind, contact_id, verdict) is AnswerClass.FATAL_IF_COMMON:
             if self._stop.reason is None:
@@ -151,7 +151,7 @@ class CircuitBreaker:
         await event.wait()
 
     def on_success(self, kind: CallKind, contact_id: str) -> None:
-        """Record an answer of success, which releases the other suspended contacts."""
+        """Record a successful answer, and release the other suspended contacts."""
         self.mark_confirmed(kind)
         suspended = self._suspended.get(kind)
         if suspended:
@@ -161,10 +161,10 @@ class CircuitBreaker:
                 suspended.pop(other_id).set()
 
     def resolve_suspended(self) -> None:
-        """Decide on the suspended contacts by what succeeded before, as no other contact will.
+        """Decide on the suspended contacts by earlier successes, as no other contact can.
 
-        That is so at the end of the contacts, and while the run waits for credits: those reserved
-        for their relinks may be the ones that all others wait for.
+        Called at the end of the contacts, and while the run waits for credits: the credits that
+        others wait for may be those reserved for relinks of the suspended contacts.
         """
         kinds = [kind for kind, suspended in self._suspended.items() if suspended]
         for kind in kinds:
@@ -174,7 +174,7 @@ class CircuitBreaker:
             self._stop.request(self._last_refusal[kinds[0]])
 
     def mark_confirmed(self, kind: CallKind) -> None:
-        """Record that a call of this kind is known to have been carried out."""
+        """Record that a call of this kind has succeeded."""
         self._confirmed_kinds.add(kind)
 
     def _release_all(self) -> None:
@@ -188,7 +188,7 @@ class CircuitBreaker:
 
 
 def _raise_if_fatal(kind: CallKind, contact_id: str, verdict: AnswerVerdict) -> AnswerClass:
-    """Return the class of a refusal, unless no call of this kind can succeed after it."""
+    """Return the class of a refusal; raise if no call of this kind can succeed after it."""
     answer_class = classify_error(verdict.http_status, verdict.code)
     if answer_class in (AnswerClass.FATAL, AnswerClass.TOKEN):
         raise fatal_error(kind, verdict, f"contact {contact_id}")

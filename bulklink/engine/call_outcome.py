@@ -1,4 +1,4 @@
-"""Outcome of a call, and what it says of the CRM."""
+"""Outcome of a call, and whether the CRM answered it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class CallOutcome(msgspec.Struct, frozen=True):
     Args:
         call: number of its last attempt in the ledger.
         attempts: attempts made.
-        kind: of the call.
-        response: to the last attempt.
+        kind: kind of the call.
+        response: response to the last attempt.
         answer_lost: whether an attempt before the last may have been applied without an answer.
     """
 
@@ -28,7 +28,7 @@ class CallOutcome(msgspec.Struct, frozen=True):
 
 
 def maybe_applied(response: Answer | NoResponse) -> bool:
-    """Return whether a call may have been applied though no answer says so."""
+    """Return whether a call may have been applied although no answer confirms it."""
     if isinstance(response, NoResponse):
         return response.sent
     answer_class = classify_outcome(response)
@@ -39,12 +39,12 @@ def maybe_applied(response: Answer | NoResponse) -> bool:
 def is_answered(response: Answer | NoResponse) -> bool:
     """Return whether the CRM itself answered, rather than a gateway or nothing."""
     if isinstance(response, NoResponse):
-        return bool(response.cure)  # that is no outage, and stops the run
+        return bool(response.cure)  # not an outage: it stops the run
     return response.ok or classify_outcome(response) is not AnswerClass.SERVER_ERROR
 
 
 def is_busy(response: Answer | NoResponse) -> bool:
-    """Return whether the CRM says that there are too many requests."""
+    """Return whether the CRM refused a call because of too many requests."""
     return classify_outcome(response) is AnswerClass.THROTTLED
 
 
@@ -53,16 +53,16 @@ def no_answer_reason(response: Answer | NoResponse) -> str:
     if isinstance(response, NoResponse):
         return response.reason
     if is_busy(response):
-        return "the server says that there are too many requests"
+        return "the server reports too many requests"
     return f"the server fails with HTTP {response.status}"
 
 
 def no_answer_error(response: Answer | NoResponse, in_a_row: int) -> RunStoppedError:
-    """Return the reason to stop a run that has no answers.
+    """Return the stop reason of a run whose calls are not answered.
 
     Args:
-        response: to the last call.
-        in_a_row: calls in a row without an answer.
+        response: response to the last call.
+        in_a_row: consecutive calls without an answer.
     """
     reason = no_answer_reason(response)
     cure = response.cure if isinstance(response, NoResponse) else ""

@@ -46,7 +46,7 @@ from bulklink.zoho.throttling import stated_limit
 from bulklink.zoho.tokens import Token, TokenUnavailableError
 
 MAX_UNANSWERED = 5
-"""Requests in a row without an answer after which the run stops."""
+"""Consecutive requests without an answer after which the run stops."""
 
 
 class Caller:
@@ -54,15 +54,15 @@ class Caller:
 
     Args:
         client: sends requests.
-        ledger: takes the `call` line before a request is sent, and answers worth keeping.
+        ledger: records the `call` line before a request is sent, and any answer but HTTP 2xx.
         limiter: limits the calls in flight.
-        quota: has the credits.
-        outage: holds the calls back while none is answered.
+        quota: grants the credits.
+        outage: holds calls back while none is answered.
         stop: stops the run.
         clock: clocks and randomness.
         first_call: number of the first call in the ledger.
-        settle_after: seconds that a call which timed out keeps its slot: the server may still be
-            at work on it.
+        settle_after: seconds that a timed-out call keeps its slot, as the server may still be
+            working on it.
 
     Attributes:
         meter: measures the calls.
@@ -96,7 +96,7 @@ class Caller:
 
     @property
     def gave_up(self) -> bool:
-        """Whether the last call that used up its attempts, or had an answer, had none."""
+        """Whether the last finished call used up its attempts without an answer."""
         return self._unanswered_in_row > 0
 
     async def make(
@@ -110,25 +110,25 @@ class Caller:
         reservation: Reservation | None = None,
         reserve: int = 0,
     ) -> CallOutcome:
-        """Send a request until it has a final answer, or its attempts are used up.
+        """Send a request until it has a final answer or its attempts are used up.
 
-        An unlink that may have been applied is not retried here: it is read back first. During an
-        outage it waits, and attempts that met one are not counted.
+        An unlink that may have been applied is not retried here: it is read back first. The call
+        waits during an outage, and attempts made during one are not counted.
 
         Args:
-            request: to send.
-            contact_id: the contact it concerns, for the ledger.
-            rows: the rows it carries, for the ledger.
-            earlier_attempts: attempts of these rows in the same phase before.
-            completes_relink: whether it completes a relink, which a graceful stop must not tear.
+            request: request to send.
+            contact_id: contact that it concerns, for the ledger.
+            rows: rows that it carries, for the ledger.
+            earlier_attempts: earlier attempts of these rows in the same phase.
+            completes_relink: whether it completes a relink, which a graceful stop allows.
             reservation: credits reserved to complete relinks of its contact.
-            reserve: credits that must be reserved there before it is sent.
+            reserve: credits to add to `reservation` before it is sent.
 
         Raises:
             StoppedError: if the run was stopped before it was sent.
             QuotaShortageError: if credits are short and its contact has relinks to complete first.
             RunStoppedError: if the token is refused or no server answers.
-            LedgerError: if its line cannot be written; then it was not sent.
+            LedgerError: if its line cannot be written; the request was not sent then.
         """
         progress = _CallProgress(reserve)
         queued_call = self._limiter.new_call(contact_id, completes_relink=completes_relink)
@@ -136,7 +136,7 @@ class Caller:
             try:
                 if self._outage.is_closed:
                     await self._wait_out_outage(queued_call, reservation)
-                    progress.started = None  # what others waited for is not its own time either
+                    progress.started = None  # time spent waiting behind others does not count
                 async with self._quota.credit(
                     reservation=reservation,
                     reserve=progress.reserve,
@@ -174,7 +174,7 @@ class Caller:
             if isinstance(response, NoResponse) or not response.ok:
                 self.record_answer(call_outcome)
             if credit.cause is RefusalCause.CREDITS:
-                continue  # it waits for them, or the run stops: no attempt is used up
+                continue  # waiting for credits uses up no attempt
             decision = decide_retry(
                 response, self._attempt_history(progress, request, response), self._clock.random()
             )
@@ -204,11 +204,11 @@ class Caller:
     async def _wait_out_outage(
         self, queued_call: QueuedCall, reservation: Reservation | None
     ) -> None:
-        """Wait until there is no outage; one call after the other tries alone meanwhile.
+        """Wait until the outage is over; meanwhile calls take turns to send a trial.
 
         Raises:
             StoppedError: if the run was stopped.
-            QuotaShortageError: as for `make`.
+            QuotaShortageError: see `make`.
             RunStoppedError: if the outage has lasted too long.
         """
         completes_relink = queued_call.completes_relink
@@ -217,7 +217,7 @@ class Caller:
                 await self._try_alone(queued_call, reservation)
 
     async def _try_alone(self, queued_call: QueuedCall, reservation: Reservation | None) -> None:
-        """Look the org up, which changes nothing, to learn whether calls are answered."""
+        """Test whether calls are answered by looking up the org, which changes nothing."""
         trial = _CallProgress(is_trial=True)
         async with self._quota.credit(
             reservation=reservation, completes_relink=queued_call.completes_relink
@@ -235,23 +235,23 @@ class Caller:
     async def _settle_outage(
         self, queued_call: QueuedCall, reservation: Reservation | None, progress: _CallProgress
     ) -> None:
-        """After a call without an answer, wait until it is known whether it met an outage."""
-        with contextlib.suppress(StoppedError):  # what stops it is noticed by the next step
+        """After a call without an answer, wait until it is known whether there is an outage."""
+        with contextlib.suppress(StoppedError):  # the next step notices the stop
             await self._wait_out_outage(queued_call, reservation)
         if self._outage.was_outage(progress.unanswered[-1]):
             progress.started = None
 
     def _attempts(self, progress: _CallProgress) -> int:
-        """Return the attempts of a call without those that met an outage."""
+        """Return the attempts of a call, without those made during an outage."""
         return progress.sends - sum(map(self._outage.was_outage, progress.unanswered))
 
     def _begins_outage(self) -> bool:
-        """Hold all calls back since there is no token; return False if none may wait for one."""
+        """Hold all calls back because there is no token; return False if they may not wait."""
         self._outage.record_silence(concerns_all=True)
         return self._outage.is_closed
 
     async def _renew_token(self, refused: Token) -> bool:
-        """Renew the token; return False if that has to wait for the end of an outage."""
+        """Renew the token; return False if the renewal must wait for the end of an outage."""
         try:
             await self._client.tokens.renew(refused)
         except TokenUnavailableError:
@@ -303,22 +303,22 @@ class Caller:
             )
             self._report_to_limiter(attempt, response, credit)
         if isinstance(response, Answer) and response.ok:
-            # The next call starts before this answer is parsed, so that its slot is not empty
-            # meanwhile. A refusal is parsed first: it may stop the run.
+            # Let the next call start before this answer is parsed, so its slot is not left empty.
+            # A refusal is parsed first: it may stop the run.
             await anyio.lowlevel.cancel_shielded_checkpoint()
         return received
 
     async def _wait_to_leave(self, attempt: Attempt, credit: Credit, *, is_trial: bool) -> Token:
-        """Wait until a call may leave, and return its token; it leaves right after.
+        """Wait until a call may leave, and return its token; the request is sent right after.
 
-        A refusal that comes meanwhile sends it back: quota and limiter are asked once more with no
-        `await` before the request, so that after a refusal one call leaves alone. So it is with an
-        outage, during which none but a trial leaves.
+        Quota and limiter are checked a last time with no `await` before the request: if another
+        call was refused meanwhile, this one waits again, so only a single call leaves after a
+        refusal. Likewise, only a trial leaves during an outage.
         """
         while True:
             await self._quota.wait_to_start(credit)
             await self._limiter.acquire_slot(attempt)
-            token = await self._client.tokens.current()  # one can have ended meanwhile
+            token = await self._client.tokens.current()  # it can have expired meanwhile
             await self._limiter.wait_for_rate(attempt.queued_call)
             if self._outage.is_closed and not is_trial:
                 raise _HeldBackError
@@ -339,7 +339,7 @@ class Caller:
     def _report_to_limiter(
         self, attempt: Attempt, response: Answer | NoResponse, credit: Credit
     ) -> None:
-        """Report the outcome of a call, which decides how many may be in flight."""
+        """Report the outcome of a call, which determines how many may be in flight."""
         if isinstance(response, NoResponse):
             attempt.hold_after = self._settle_after if response.timed_out else 0.0
         elif not is_busy(response):
@@ -360,12 +360,12 @@ class Caller:
 
     @contextlib.asynccontextmanager
     async def _record_if_unsent(self, line: CallLine) -> AsyncIterator[None]:
-        """Record it if a call whose line is on disk is not sent after all."""
+        """Record the call as unsent if it is not sent although its line is on disk."""
         try:
             yield
         except BaseException:
-            # A ledger that cannot be written has stopped the run already; without this line a
-            # resume takes the call as sent and reads back.
+            # A ledger that cannot be written has already stopped the run. Without this line, a
+            # resume assumes that the call was sent and reads its messages back.
             with contextlib.suppress(LedgerError):
                 self._ledger.append(unsent_line(self._clock.timestamp(), line))
             raise
@@ -386,7 +386,7 @@ class Caller:
     def _raise_if_hopeless(
         self, response: Answer | NoResponse, request: Request, *, exhausted: bool
     ) -> None:
-        """Stop the run if the token is refused, or too many requests have no answer."""
+        """Stop the run if the token is refused or too many requests have no answer."""
         if isinstance(response, NoResponse) and response.cure:
             raise no_answer_error(response, 1)
         if isinstance(response, Answer):
@@ -398,7 +398,7 @@ class Caller:
             return
         maybe_applied = isinstance(response, NoResponse) and response.sent
         if request.kind is CallKind.UNLINK and maybe_applied:
-            return  # it had one attempt, because it must be read back
+            return  # not retried, because it must be read back first
         self._unanswered_in_row += 1
         if not self._server_has_answered or self._unanswered_in_row >= MAX_UNANSWERED:
             raise no_answer_error(response, self._unanswered_in_row)
@@ -408,7 +408,7 @@ class Caller:
 class _CallProgress:
     reserve: int = 0
     started: float | None = None
-    """When its first attempt left, or the first since an outage."""
+    """Monotonic time of the first attempt, or of the first since an outage."""
     waited_before: float = 0.0
     last_outcome: CallOutcome | None = None
     sends: int = 0
@@ -417,8 +417,8 @@ class _CallProgress:
     answer_lost: bool = False
     is_trial: bool = False
     unanswered: list[int] = field(default_factory=list)
-    """The streaks of its attempts without an answer."""
+    """Numbers of the streaks that its unanswered attempts belong to."""
 
 
 class _HeldBackError(Exception):
-    """Raised where a call would have left during an outage."""
+    """Raised when a call would leave during an outage."""

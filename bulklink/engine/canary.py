@@ -33,9 +33,9 @@ class ReadBackComparer:
 
     Args:
         context: shared by all contacts of the run.
-        workers: contacts read at once; the limiter decides how many calls that are.
-        on_difference: called at once with each message that a trusted read shows elsewhere.
-        windows: messages that the plan has of each contact.
+        workers: contacts read at once; the limiter decides how many calls are in flight.
+        on_difference: called immediately with each message that a trusted read shows elsewhere.
+        windows: planned messages by contact.
     """
 
     context: RunContext
@@ -49,10 +49,10 @@ class ReadBackComparer:
     _trusted_at: float = field(default=0.0, init=False)
 
     async def compare(self, results: Sequence[Result]) -> ReadBackResult:
-        """Read the messages of these results, and once more those that differ.
+        """Read the messages of these results, and reread those that differ.
 
-        A page may lag behind the calls by `settle_after` seconds: after one wait for all messages,
-        those that differ are read again.
+        A page may lag behind the calls by `settle_after` seconds, so messages that differ are read
+        again after a single wait.
 
         Raises:
             StoppedError: if the run was stopped.
@@ -90,7 +90,7 @@ class ReadBackComparer:
         stop.check()
 
     async def _read_contact(self, results: Sequence[Result]) -> None:
-        """Read a contact's messages; one that cannot be read does not count as different."""
+        """Read a contact's messages; unreadable messages do not count as different."""
         if self._aborted:
             return
         try:
@@ -137,7 +137,7 @@ class ReadBackComparer:
         *,
         trusted: bool,
     ) -> None:
-        """Record what a page shows of the remaining messages."""
+        """Record the remaining messages that a page lists."""
         for message_id in page.links.keys() & remaining.keys():
             observed = ObservedLink(page.links[message_id], call, trusted)
             for result in remaining.pop(message_id):
@@ -152,7 +152,7 @@ def _reading(
     listed: Mapping[str, LinkedDeal | None],
     pages: int,
 ) -> ContactReading:
-    """Return what the pages of a contact show of the plan's emails."""
+    """Return how many of a contact's planned emails its pages list."""
     tried = {result.message_id for result in results}
     others = [
         listed[message.message_id]
@@ -175,9 +175,9 @@ class Canary:
 
     Args:
         context: shared by all contacts of the run.
-        min_messages: messages to try.
+        min_messages: fewest messages to try.
         workers: contacts read back at once.
-        too_many_failed: returns whether so much failed that no further contact is started.
+        too_many_failed: returns whether too many failed to start another contact.
         on_correction: called with each result that a read corrects.
         on_phase: called with the name of each phase.
     """
@@ -202,7 +202,7 @@ class Canary:
         self.context.breaker.on_suspend(self._changed.notify)
 
     def add(self, result: Result) -> None:
-        """Record the result of a message, if its contact is tried."""
+        """Record the result of a message if its contact is part of the canary."""
         if _contact_id(result) in self._planned_counts:
             self._results[result.row] = result
 
@@ -210,18 +210,18 @@ class Canary:
         """Send the rest of the contacts that were started.
 
         Args:
-            read_again: whether their snapshots are too old, because the user was asked, or are now
-                wanted.
+            read_again: whether snapshots must be read again, because they became outdated while
+                the user was asked, or are required only now.
         """
         self._read_again = self._read_again or read_again
         self._released.set()
 
     async def run(self, next_window: NextWindow, task_group: TaskGroup) -> CanaryResult | None:
-        """Send the first messages and read them back; None if the run stops meanwhile.
+        """Send the first messages and read them back; return None if the run stops meanwhile.
 
         Args:
             next_window: returns the next contact in the order of the plan; None at the end.
-            task_group: runs the rest of those contacts until the end of the run.
+            task_group: runs the tasks that send the rest of these contacts.
         """
         self.on_phase(f"Trying the first {self.min_messages:,} emails")
         with suppress(StoppedError):
@@ -258,7 +258,7 @@ class Canary:
         await self._wait_until_idle()
 
     def _planned_count(self) -> int:
-        """Return the messages tried, without those of suspended contacts."""
+        """Return the number of messages tried, without those of suspended contacts."""
         is_suspended = self.context.breaker.is_suspended
         return sum(
             count
@@ -279,22 +279,22 @@ class Canary:
         self.context.contacts.end(contact_id)
 
     async def _wait_until_idle(self) -> None:
-        """Wait until each started contact is done with its first batches, or suspended."""
+        """Wait until each started contact has finished its first batches or is suspended."""
         is_suspended = self.context.breaker.is_suspended
         while any(not is_suspended(contact_id) for contact_id in self._in_progress):
             await self._changed.wait()
 
     async def _read_back(self) -> CanaryResult:
-        """Read back the messages answered with success, and return the canary's result."""
+        """Read back the messages that succeeded, and return the canary's result."""
         succeeded = [result for result in self._results.values() if result.status is Status.DONE]
         comparer = ReadBackComparer(self.context, self.workers, self._correct, self._windows)
         comparison = await comparer.compare(succeeded)
         return build_result(self._results.values(), len(succeeded), comparison)
 
     def _correct(self, result: Result, observed: ObservedLink) -> None:
-        """Record that a read shows a message elsewhere than its answer says.
+        """Record that a read contradicts the answer for a message.
 
-        If an earlier read showed it as wanted, somebody has moved it since: it stays as recorded.
+        If an earlier read confirmed the message, it was moved since then: its result stands.
         """
         if result.code == SETTLED_BY_READ:
             return

@@ -1,4 +1,4 @@
-"""Canary result, which decides whether the rest of the run follows (pure)."""
+"""Canary result, which decides whether the rest of the run is sent (pure)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class ObservedLink(msgspec.Struct, frozen=True):
     """The deal a page shows for a message.
 
     Args:
-        deal: the deal, None for no deal.
+        deal: the deal; None for no deal.
         call: number of the call that read the page.
-        trusted: whether it was read so late that it shows all changes.
+        trusted: whether it was read late enough to show all changes.
     """
 
     deal: LinkedDeal | None
@@ -29,7 +29,7 @@ class ObservedLink(msgspec.Struct, frozen=True):
 
     @property
     def deal_id(self) -> str | None:
-        """Id of the deal, None for no deal."""
+        """Id of the deal; None for no deal."""
         return self.deal.id if self.deal else None
 
     @property
@@ -39,10 +39,10 @@ class ObservedLink(msgspec.Struct, frozen=True):
 
 
 class ReadBackResult(msgspec.Struct, frozen=True):
-    """Observed links of messages answered with success.
+    """Observed links of messages that succeeded.
 
     Args:
-        observed: the links that a page lists, by row.
+        observed: links that a page lists, by row.
         differing: results that a page contradicts.
         truncated: whether pages were left unread.
     """
@@ -57,11 +57,11 @@ class CanaryResult(msgspec.Struct, frozen=True):
 
     Args:
         tried: messages settled.
-        succeeded: of these, done or unchanged.
-        listed: messages answered with success that a page lists.
-        not_listed: messages answered with success that no page lists.
-        truncated: whether pages were left unread, by the limit of pages.
-        differences: each message that is not as its answer says, in words.
+        succeeded: messages done or unchanged.
+        listed: successful messages that a page lists.
+        not_listed: successful messages that no page lists.
+        truncated: whether the page limit left pages unread.
+        differences: description of each message that a read contradicts.
         ops: operations of these messages.
         failure_summary: how many failed and why; empty if none did.
         advice: what to do about the failures.
@@ -79,7 +79,7 @@ class CanaryResult(msgspec.Struct, frozen=True):
 
     @property
     def passed(self) -> bool:
-        """Whether the run continues without asking."""
+        """Whether the run continues without confirmation."""
         return self.succeeded > 0 and not self.differences
 
     @property
@@ -114,8 +114,8 @@ def build_result(
 
     Args:
         results: the last result of each message tried.
-        succeeded: messages answered with success.
-        comparison: observed links of those.
+        succeeded: number of successful messages.
+        comparison: observed links of these messages.
     """
     failures, observed = FailureCounter(), comparison.observed
     for result in results:

@@ -29,7 +29,7 @@ class Clock(msgspec.Struct, frozen=True):
     def monotonic_at(self, wall: float) -> float:
         """Return the monotonic time of a past moment, in seconds.
 
-        A moment in the future counts as now: one of the two clocks is wrong.
+        A moment in the future counts as now, as one of the two clocks must be wrong.
 
         Args:
             wall: seconds since 1970.
@@ -37,7 +37,7 @@ class Clock(msgspec.Struct, frozen=True):
         return self.monotonic() - max(0.0, self.wall() - wall)
 
     def timestamp(self) -> str:
-        """Return the present time in the ledger's format."""
+        """Return the current time in the ledger's format."""
         return timestamp(self.wall())
 
 

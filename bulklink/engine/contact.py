@@ -37,14 +37,14 @@ _PHASES = (NextStep.SNAPSHOT, NextStep.UNLINK, NextStep.LINK, NextStep.PUT_BACK,
 
 
 def has_relinks(batch: Sequence[MessageState]) -> bool:
-    """Return whether a batch carries relinks."""
+    """Return whether a batch contains relinks."""
     return any(state.message.op is Op.RELINK for state in batch)
 
 
 def parse_write_response(
     batch: Sequence[MessageState], step: NextStep, call_outcome: CallOutcome, settings: SendSettings
 ) -> ParsedAnswer:
-    """Parse the response to a link or unlink call; without an answer no message is named."""
+    """Parse the response to a link or unlink call; without an answer there are no verdicts."""
     if isinstance(call_outcome.response, NoResponse):
         return ParsedAnswer({})
     is_single_call = len(batch) == 1 and settings.single_endpoint
@@ -89,19 +89,19 @@ async def read_links(
     reservation: Reservation,
     on_advanced: Callable[[Sequence[MessageState]], None],
 ) -> int:
-    """Read a contact's pages until all messages are listed; return how many pages were read.
+    """Read a contact's pages until all messages are listed; return the number of pages read.
 
     Each message advances as soon as its page is read: what a page shows may change later.
 
     Args:
-        contact_id: whose emails are read.
-        states: of the messages.
+        contact_id: contact whose emails are read.
+        states: states of the messages.
         caller: makes the calls.
         breaker: decides what a refusal means.
         max_pages: most pages read.
-        completes_relink: whether the reads serve relinks, which a graceful stop must not tear.
+        completes_relink: whether the reads serve to complete relinks, which a graceful stop allows.
         reservation: credits reserved to complete relinks of the contact.
-        on_advanced: called with the states that a page, or the end of the pages, advanced.
+        on_advanced: called with the states that advanced after a page or at the end of the pages.
 
     Raises:
         StoppedError: if the run was stopped.
@@ -141,12 +141,12 @@ def _rows(groups: Iterable[Sequence[MessageState]]) -> list[int]:
 
 
 class ContactSender:
-    """Sends the changes of one contact, until each message is settled or the run stops.
+    """Sends the changes of one contact until each message is settled or the run stops.
 
     Args:
-        messages: of one contact.
+        messages: messages of one contact.
         context: shared by all contacts of the run.
-        while_waiting: entered while the contact only waits for a read to be trusted.
+        while_waiting: entered while the contact only waits until a read can be trusted.
     """
 
     def __init__(
@@ -201,9 +201,9 @@ class ContactSender:
                 await self._write(due, step)
 
     def _open_states(self) -> list[MessageState]:
-        """Return the states that may advance; after a stop, at most those between two halves.
+        """Return the states that may advance; after a stop, at most those of half-done relinks.
 
-        If credits are short, these also go before the contact waits for credits.
+        If credits are short, half-done relinks are completed before the contact waits for credits.
         """
         states = [state for state in self._states if state.next_step is not NextStep.NOTHING]
         detached = [state for state in states if state.may_be_detached]
@@ -221,7 +221,7 @@ class ContactSender:
         states: list[MessageState],
         step: NextStep,
     ) -> None:
-        """Run a step; an error that ends the run stops it, and the states stay as they are."""
+        """Run a step; an error stops the run and leaves the states unchanged."""
         try:
             await action(states, step)
         except QuotaShortageError:
@@ -232,7 +232,7 @@ class ContactSender:
             self._context.stop.request(error)
 
     async def _write(self, states: Sequence[MessageState], step: NextStep) -> None:
-        """Send all batches at once; the limiter queues those that must wait."""
+        """Send all batches concurrently; the limiter queues those that must wait."""
         settings = self._context.settings
         batches = list(
             cut_batches(states, step, settings.batch_size, by_contact=settings.by_contact)
@@ -264,7 +264,7 @@ class ContactSender:
     async def _apply_answer(
         self, batch: Sequence[MessageState], step: NextStep, call_outcome: CallOutcome
     ) -> None:
-        """Apply a response to each message it names, then to those it refuses or does not name."""
+        """Apply a response to the messages that succeeded, then to the others."""
         parsed = parse_write_response(batch, step, call_outcome, self._context.settings)
         ids = [state.message.message_id for state in batch]
         if (
@@ -295,7 +295,7 @@ class ContactSender:
         step: NextStep,
         kind: CallKind,
     ) -> None:
-        """Apply an answer to messages that it refuses by name, or does not name at all."""
+        """Apply an answer to messages that it refuses or does not mention."""
         for refusal in {verdict.code: verdict for _, verdict in not_applied if verdict}.values():
             await self._check_breaker(kind, refusal, [state for state, _ in not_applied])
         for state, verdict in not_applied:
@@ -307,7 +307,7 @@ class ContactSender:
     async def _on_call_refused(
         self, batch: Sequence[MessageState], step: NextStep, kind: CallKind, verdict: AnswerVerdict
     ) -> None:
-        """Apply a refusal that names no message: split the batch until one message is alone."""
+        """Apply a refusal of the whole call: split the batch down to single messages."""
         await self._check_breaker(kind, verdict, batch)
         answer_class = classify_error(verdict.http_status, verdict.code)
         if is_inconclusive(verdict):
@@ -365,7 +365,7 @@ class ContactSender:
         self._context.on_contact_read(ContactReading(self._emails, len(states), pages))
 
     async def _wait_for_consistency(self, *, completes_relink: bool) -> None:
-        """Wait until a read shows what the last call changed."""
+        """Wait until a read can be trusted to show what the last call changed."""
         trusted_at = self._last_write_at + self._context.settings.settle_after
         delay = trusted_at - self._context.clock.monotonic()
         if delay > 0:
@@ -373,7 +373,7 @@ class ContactSender:
                 await self._context.stop.sleep(delay, completes_relink=completes_relink)
 
     def _record(self, states: Iterable[MessageState], *, snapshot: bool = False) -> None:
-        """Append what is new of these states to the ledger."""
+        """Append new results, snapshots and steps of these states to the ledger."""
         context = self._context
         timestamp = context.clock.timestamp()
         for state in states:
@@ -382,7 +382,7 @@ class ContactSender:
                 result, state.result = state.result, None
                 context.ledger.append(result_line(timestamp, result))
                 if result.status is Status.DONE:
-                    # A read confirms it too, if the answer was lost.
+                    # If the answer was lost, a read has confirmed the change.
                     context.breaker.mark_confirmed(
                         CallKind.UNLINK if result.op is Op.UNLINK else CallKind.LINK
                     )

@@ -24,13 +24,13 @@ class SendSettings(msgspec.Struct, frozen=True):
     """How batches are cut and sent.
 
     Args:
-        batch_size: most messages a call.
+        batch_size: most messages per call.
         by_contact: whether several owners of a contact share a link call.
         single_endpoint: whether a call for one message uses the endpoint for a single email.
-        send_names: whether link calls carry names beside the ids.
-        module_id: the org's id of the module Deals.
-        read_back: whether uncertain messages are settled by reading.
-        read_pages: most pages of a contact that are read.
+        send_names: whether link calls carry names as well as ids.
+        module_id: the org's id of the Deals module.
+        read_back: whether uncertain messages are settled by a read.
+        read_pages: most pages read per contact.
         settle_after: seconds after a call before a read that shows no change is trusted.
     """
 
@@ -50,8 +50,8 @@ class RunContext(msgspec.Struct, frozen=True):
     Args:
         settings: how batches are cut and sent.
         caller: makes the calls.
-        quota: has the credits.
-        ledger: takes the lines.
+        quota: grants the credits.
+        ledger: writes the lines.
         breaker: decides what a refusal means.
         contacts: contacts in progress.
         stop: stops the run.
@@ -59,8 +59,8 @@ class RunContext(msgspec.Struct, frozen=True):
         on_result: called with each result once it is queued for the ledger.
         initial_state: returns the starting state of a message, restored from the ledger if an
             earlier invocation left it open.
-        on_contact_read: called with the pages that were read of a contact.
-        earlier_calls_at: monotonic seconds; no call of an earlier invocation ended later.
+        on_contact_read: called after the pages of a contact are read.
+        earlier_calls_at: monotonic seconds by which all calls of earlier invocations had ended.
     """
 
     settings: SendSettings

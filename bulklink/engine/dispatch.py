@@ -27,16 +27,16 @@ NextWindow = Callable[[], Awaitable[list[Message] | None]]
 """Returns the next messages of one contact; None at the end."""
 _CONTACTS_PER_SLOT = 2
 MAX_MESSAGES_IN_MEMORY = (MAX_SUSPENDED_CONTACTS + 1) * MAX_WINDOW_MESSAGES
-"""Messages in memory at most: those of all contacts that can be suspended, and one more."""
+"""Most messages in memory: those of all contacts that can be suspended, and of one more."""
 _MAX_WINDOWS_PER_CONTACT = (MAX_SUSPENDED_CONTACTS + 1) // 2
-"""Windows of one contact in progress while others wait: less than half of those messages."""
+"""Most windows of one contact in progress while others wait: less than half of these messages."""
 
 
 class SizeLimiter(Generic[T]):
     """Limits the total size of items in progress.
 
     Args:
-        max_size: of all items together.
+        max_size: largest total size.
         size_of: returns the size of an item.
     """
 
@@ -65,16 +65,16 @@ async def process_all(
     slots: WorkerSlots,
     size_limiter: SizeLimiter[T] | None = None,
 ) -> None:
-    """Process all items, or until the run stops.
+    """Process items until none is left or the run stops.
 
-    Memory: as many items as there are slots, those that have lent theirs, and one more.
+    Memory: one item per slot, those that have lent their slot, and one more.
 
     Args:
-        next_item: returns the next item, of one contact; None at the end.
+        next_item: returns the next item; None at the end.
         process: processes one item.
         stop: stops the run.
         slots: limit the items processed at once.
-        size_limiter: limits the total size of the items; None has no limit.
+        size_limiter: limits the total size of the items; None for no limit.
     """
 
     async def run(item: T) -> None:
@@ -108,14 +108,14 @@ def contact_windows(
     *,
     by_contact: bool = False,
 ) -> Iterator[list[Message]]:
-    """Yield windows: the messages of each contact, at most about `max_messages` at a time.
+    """Yield windows of about `max_messages` messages at most, each of one contact.
 
-    A window ends at full batches, so that the cut costs no call.
+    A window ends at full batches, so cutting it costs no extra call.
 
     Args:
         chunks: messages sorted by contact and owner.
-        batch_size: most messages a call.
-        max_messages: messages of a window, about.
+        batch_size: most messages per call.
+        max_messages: approximate size of a window, in messages.
         by_contact: whether several owners share a link call.
     """
     window: list[Message] = []
@@ -135,17 +135,17 @@ def contact_windows(
 
 @dataclass(slots=True, kw_only=True)
 class FairOrder:
-    """Windows in order, but contacts that already have their share in progress are deferred.
+    """Windows in order, deferring contacts that already have their share in progress.
 
-    So a contact with very many emails does not take all workers while others have work. If no other
-    contact is in sight, it takes more than its share.
+    A contact with very many emails therefore does not occupy all workers while others have work.
+    If no other contact is within the lookahead, it exceeds its share.
 
     Args:
         next_window: returns the next window in the order of the plan; None at the end.
-        in_progress: windows in progress by contact; it changes meanwhile.
-        max_per_contact: windows of one contact in progress while others wait.
-        lookahead: windows to choose from.
-        max_messages: messages of these together, about.
+        in_progress: live count of windows in progress by contact.
+        max_per_contact: most windows of one contact in progress while others wait.
+        lookahead: number of windows to choose from.
+        max_messages: approximate number of messages in these windows.
     """
 
     next_window: NextWindow
@@ -176,9 +176,9 @@ class FairOrder:
 def _split_full_batches(
     window: Sequence[Message], batch_size: int, *, by_contact: bool
 ) -> tuple[list[Message], list[Message]]:
-    """Return the full batches of a window, and the messages of the last group left for the next.
+    """Return the full batches of a window, and the messages left over for the next window.
 
-    Less than a batch of links and one of unlinks is left, so windows stay within their size.
+    Less than a batch of links and a batch of unlinks is left over, so windows keep their size.
     """
     owner = window[-1].owner_id
     owner_messages = [m for m in window if m.owner_id == owner]
@@ -202,8 +202,8 @@ def _is_full(batch: Sequence[Message], batch_size: int, shortest_id: int) -> boo
 def worker_count(in_flight: int) -> int:
     """Return how many contacts are in progress at once.
 
-    Two for each call in flight, so that no slot is empty while results are recorded; and more
-    than can be suspended at once, or a run with few slots would wait for itself.
+    Two per call in flight keep the slots busy while results are recorded. The minimum exceeds the
+    contacts that can be suspended at once, or a run with few slots would deadlock.
     """
     return max(_CONTACTS_PER_SLOT * in_flight, MAX_SUSPENDED_CONTACTS + 1)
 
@@ -215,22 +215,22 @@ async def send_all(
     workers: int,
     others_follow: bool = False,
 ) -> None:
-    """Send all windows until each message is settled, or the run stops.
+    """Send all windows until each message is settled or the run stops.
 
-    A window that only waits for a read to be trusted lends its slot to another. Memory: windows of
-    `MAX_MESSAGES_IN_MEMORY` messages together in progress, and as many again to choose from.
+    A window that only waits until a read can be trusted lends its slot to another. Memory: windows
+    in progress with `MAX_MESSAGES_IN_MEMORY` messages in total, and as many again to choose from.
 
     Args:
         next_window: returns the next messages of one contact, as `contact_windows` yields them;
             None at the end.
         context: shared by all contacts of the run.
         workers: windows in progress at once.
-        others_follow: whether contacts follow after these.
+        others_follow: whether more contacts are sent after these.
     """
     contacts, slots = context.contacts, WorkerSlots(workers)
 
     def lend_slot() -> AbstractContextManager[None]:
-        # While calls are given up, each contact that starts could be one more left in doubt.
+        # While calls go unanswered, each contact that starts could be left in doubt.
         return nullcontext() if context.caller.gave_up else slots.lent()
 
     async def send_window(window: list[Message]) -> None:
@@ -263,12 +263,12 @@ async def send_all(
 async def send_first(
     next_window: NextWindow, context: RunContext, task_group: TaskGroup, *, workers: int
 ) -> None:
-    """Send windows before others, until each is settled, suspended, or waits for a read.
+    """Send windows ahead of the rest until each is settled, suspended or waiting for a read.
 
     Args:
-        next_window: as for `send_all`.
+        next_window: see `send_all`.
         context: shared by all contacts of the run.
-        task_group: runs those that are not settled after this returns.
+        task_group: runs the windows that are not settled when this returns.
         workers: windows in progress at once.
     """
     task_group.start_soon(

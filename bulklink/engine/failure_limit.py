@@ -18,7 +18,7 @@ from bulklink.zoho.error_codes import Code
 from bulklink.zoho.error_policy import advice_for_code
 
 MIN_ALL_FAILED = 20
-"""Messages that stop a run if they are the first settled and all failed."""
+"""A run stops if all of its first settled messages fail, once there are this many."""
 DEFAULT_MAX_PERCENT = 25.0
 """Default limit of failures, in percent of settled messages."""
 MIN_SETTLED_FOR_PERCENT = 200
@@ -28,7 +28,7 @@ _CODES_SHOWN = 3
 _BULKLINK_ADVICE = {
     CHANGED_SINCE: "The email was changed in the meantime: check where it is now, then fix its"
     " row.",
-    NOT_LISTED: "No page that was read lists it: check contact, owner and message id.",
+    NOT_LISTED: "No page that was read lists the email: check contact, owner and message id.",
     ALREADY_LINKED: advice_for_code(Code.ALREADY_LINKED),
     NOT_APPLIED: "The call was answered with success, but a read shows otherwise: check the"
     " email in the CRM.",
@@ -38,7 +38,7 @@ _SUCCEEDED = (Status.DONE, Status.UNCHANGED)
 
 
 class MaxFailures(msgspec.Struct, frozen=True):
-    """Failures that one invocation allows, messages in doubt included; one more stops the run.
+    """Most failures in one invocation, messages in doubt included; one more stops the run.
 
     Args:
         count: failures allowed, in messages.
@@ -53,7 +53,7 @@ def exceeds_max_failures(max_failures: MaxFailures | None, failed: int, settled:
     """Return whether a run stops after this many failures.
 
     Args:
-        max_failures: failures allowed; None stops if the first 20 messages all fail, or at 25 % of
+        max_failures: failures allowed; None stops if the first 20 messages all fail, or at 25% of
             at least 200.
         failed: messages of this invocation that failed or are in doubt.
         settled: messages of this invocation that are settled.
@@ -77,15 +77,15 @@ class FailureCounter:
 
     Rows never sent do not count. Memory: at most 51 codes, whatever the server answers.
 
-    A read tells of an email that will not be sent before the others of its contact are: a share of
-    what is settled counts such failures once the contact is done.
+    A read can fail an email before the other emails of its contact are sent. A limit in percent
+    counts such failures only once the contact is done.
 
     Args:
-        max_failures: failures allowed; None takes the default limits.
+        max_failures: failures allowed; None for the default limits.
 
     Attributes:
         settled: messages settled.
-        failed: those that failed or are in doubt.
+        failed: messages that failed or are in doubt.
     """
 
     max_failures: MaxFailures | None = None
@@ -99,8 +99,8 @@ class FailureCounter:
         """Count a result.
 
         Args:
-            result: of a message.
-            early: whether others of its contact are still to be sent.
+            result: result of a message.
+            early: whether other messages of its contact are still to be sent.
         """
         if result.status in NEVER_SENT:
             return
@@ -122,34 +122,34 @@ class FailureCounter:
 
     @property
     def limit_exceeded(self) -> bool:
-        """Whether more failed than is allowed."""
+        """Whether more messages failed than allowed."""
         is_share = self.max_failures is None or self.max_failures.count is None
         early = self._early.total() if is_share and self._early else 0
         return exceeds_max_failures(self.max_failures, self.failed - early, self.settled - early)
 
     @property
     def summary(self) -> str:
-        """How many failed, with the commonest codes."""
+        """Number of failures, with the most common codes."""
         codes = ", ".join(f"{count:,} {code}" for code, count in self._most_common())
         share = self.failed / self.settled if self.settled else 0.0
         return f"{self.failed:,} of {self.settled:,} ({share:.1%}: {codes})"
 
     def explanations(self) -> list[str]:
-        """Return advice on the commonest codes, and an example of the commonest."""
+        """Return advice on the most common codes, and an example of the first."""
         commonest = self._most_common()
         lines = [explain_code(code, count, self._examples[code]) for code, count in commonest]
         return lines + [example_text(self._examples[code]) for code, _ in commonest[:1]]
 
     def stop_reason(self, run_dir: str) -> RunStoppedError:
-        """Return the stop reason: how many failed, by which codes, and what to do.
+        """Return the stop reason: number of failures, their codes, and advice.
 
         Args:
             run_dir: the run folder, for the advice.
         """
         higher_limit = NextCall("resume", run_dir, settings=[Keyword("max_failures", "50%")])
         resume = Advice(
-            "Fix the cause, then run {}. To continue although this many fail, raise the limit: {},"
-            " or off.",
+            "Fix the cause, then run {}. To continue despite the failures, raise the limit: {}, or"
+            " off.",
             NextCall("resume", run_dir),
             higher_limit,
         )
@@ -164,12 +164,12 @@ class FailureCounter:
 
 
 def explain_code(code: str, count: int, example: Result) -> str:
-    """Return a line on a code: how many rows, and what to do about it.
+    """Return a line on a code: the number of rows, and what to do.
 
     Args:
-        code: Zoho's or our own.
+        code: Zoho's code or our own.
         count: rows that ended with it.
-        example: one of them; its message is shown if there is no advice.
+        example: one of these rows; its message is shown if there is no advice.
     """
     advice = failure_advice(code, example.message) or example.message or "see answers.jsonl."
     return f"{count:,} {code}: {advice}"

@@ -33,10 +33,10 @@ MAX_USER_PAGES = 1_000
 
 
 async def look_up_org(caller: Caller) -> Org:
-    """Look up the org; if it may not be read, return an org of which nothing is known.
+    """Look up the org; return an empty `Org` if reading it is not permitted.
 
     Raises:
-        RunStoppedError: if nothing answers, or something that is not Zoho CRM.
+        RunStoppedError: if there is no answer, or the answer is not from Zoho CRM.
     """
     call_outcome = await caller.make(requests.org_request())
     response = call_outcome.response
@@ -51,12 +51,12 @@ async def look_up_org(caller: Caller) -> Org:
 
 
 async def look_up_module_id(caller: Caller) -> str:
-    """Look up the org's id of the module Deals.
+    """Look up the org's id of the Deals module.
 
     Raises:
         RunStoppedError: if it cannot be read.
     """
-    return await _call(caller, requests.deals_module_request(), parse_module_id, "the module Deals")
+    return await _call(caller, requests.deals_module_request(), parse_module_id, "the Deals module")
 
 
 async def look_up_deals(
@@ -71,10 +71,10 @@ async def look_up_deals(
 
     Args:
         caller: makes the calls.
-        ids: of the deals, each once.
+        ids: ids of the deals, without duplicates.
         on_deal: called with each deal that exists.
-        at_once: calls at once, at most.
-        on_batch: called with the number of ids of each call when it is done.
+        at_once: most calls at once.
+        on_batch: called with the number of ids of each finished call.
 
     Raises:
         RunStoppedError: if they cannot be read.
@@ -98,13 +98,13 @@ async def look_up_user_names(
 ) -> None:
     """Look up names of users, page by page until all are listed.
 
-    It ends at a page that lists no user but those seen before, and after 1,000 pages, whatever the
-    server says of more.
+    The look-up ends at a page without new users, and after 1,000 pages even if the server reports
+    more.
 
     Args:
         caller: makes the calls.
-        user_ids: of the users.
-        on_name: called with (id, name) of each that exists; None for a name that is too long.
+        user_ids: ids of the users.
+        on_name: called with (id, name) of each existing user; None for a name that is too long.
 
     Raises:
         RunStoppedError: if they cannot be read.
@@ -133,7 +133,7 @@ async def _call(
 def _parse_or_raise(
     caller: Caller, call_outcome: CallOutcome, parse: Callable[[Answer], T | None], subject: str
 ) -> T:
-    """Return the parsed answer of a look-up without which nothing can be sent."""
+    """Return the parsed answer of a look-up, or raise the reason to stop the run."""
     response = call_outcome.response
     refusal = (
         parse_refusal(response)

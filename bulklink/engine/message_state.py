@@ -30,29 +30,29 @@ class NextStep(Enum):
 
 @dataclass(slots=True, eq=False)
 class MessageState:
-    """What is known of one message, and what it needs next.
+    """The state of one message, and its next step.
 
     Args:
-        message: what the plan wants.
+        message: the message as planned.
         snapshot: whether the message's deal is read before it is changed.
-        no_put_back: whether a relink may be changed that could not be put back.
+        no_put_back: whether a relink may be sent even if it could not be put back.
 
     Attributes:
-        next_step: what it needs next; NOTHING once it has a result.
-        phase: the write that READ_BACK settles.
+        next_step: its next step; NOTHING once it has a result.
+        phase: the write step that READ_BACK settles.
         allow_unlisted: whether it is changed even if no page of the snapshot lists it.
         previous_deal: the deal it was on before; UNSET without a snapshot.
-        unlink_repeated: whether its unlink was repeated after a read showed its former deal.
+        unlink_repeated: whether its unlink was repeated after a read showed its previous deal.
         unlinked: whether it is between the halves of a relink.
-        unlink_recorded: whether the ledger has that.
-        uncertain: whether an answer to the present phase was lost or did not name it.
-        answer_lost: whether that was more than the refusal of a whole batch that it was part of.
-        sends: attempts of the present phase.
+        unlink_recorded: whether the ledger records `unlinked`.
+        uncertain: whether an answer to the current phase was lost or did not name it.
+        answer_lost: whether it is uncertain for more than the refusal of its whole batch.
+        sends: attempts in the current phase.
         attempts: write calls that carried it.
         last_call: number of the last call that concerned it.
         await_consistency: whether READ_BACK waits until a read that shows no change can be trusted.
-        split_id: messages with different ids share no call; a refused batch was split into them.
-        refusal: why its link or unlink was refused, while it is read back or put back.
+        split_id: part of a split batch that it belongs to; different parts share no call.
+        refusal: refusal of its link or unlink, while it is read back or put back.
         result: its final result, until it is recorded.
     """
 
@@ -93,7 +93,7 @@ class MessageState:
 
     @property
     def may_be_detached(self) -> bool:
-        """Whether it may be between the halves of a relink, where no graceful stop leaves it."""
+        """Whether it may be between the halves of a relink, which a graceful stop completes."""
         unlink_uncertain = self.next_step is NextStep.READ_BACK and self.phase is NextStep.UNLINK
         return self.unlinked or (unlink_uncertain and self.message.op is Op.RELINK)
 
@@ -147,11 +147,11 @@ class MessageState:
         """Set the final result.
 
         Args:
-            status: of the message.
-            code: of the result; empty takes the verdict's.
+            status: status of the message.
+            code: code of the result; empty for the verdict's.
             verdict: the answer that settled it.
-            text: of the result; empty takes the verdict's.
-            current: the deal it is on, None for no deal, UNSET if unknown.
+            text: text of the result; empty for the verdict's.
+            current: the deal it is on; None for no deal, UNSET if unknown.
         """
         message, previous_deal = self.message, self.previous_deal
         unknown = previous_deal is msgspec.UNSET
@@ -181,10 +181,10 @@ def initial_state(
     """Return the starting state of a message, restored from the ledger.
 
     Args:
-        message: what the plan wants.
-        ledger_state: what the ledger says.
+        message: the message as planned.
+        ledger_state: state replayed from the ledger.
         snapshot: whether the message's deal is read before it is changed.
-        no_put_back: whether a relink may be changed that could not be put back.
+        no_put_back: whether a relink may be sent even if it could not be put back.
     """
     state = MessageState(message, snapshot=snapshot, no_put_back=no_put_back)
     open_row = ledger_state.open_rows.get(message.row)

@@ -12,24 +12,24 @@ import msgspec
 from bulklink.zoho.http import CallKind
 
 LATENCY_ERROR = 0.02
-"""Relative error of a latency in the histogram: its buckets grow by a factor, as DDSketch's do."""
+"""Relative error of a latency in the histogram, whose buckets grow geometrically as in DDSketch."""
 _BUCKET_FACTOR = (1 + LATENCY_ERROR) / (1 - LATENCY_ERROR)
 _LOG_FACTOR = math.log(_BUCKET_FACTOR)
 _SHORTEST_LATENCY = 0.0001
 _DIGITS = 4
 _USED_UP = 0.8
-"""Share of a limit in use from which it is the bottleneck."""
+"""A limit is the bottleneck if at least this share of it is in use."""
 _RATE_USED_UP = 0.9
-"""The same, of the limit of calls a second."""
+"""The same for the limit of calls per second."""
 _MIN_SECONDS = 3.0
 _MIN_CALLS = 50
-"""A run with fewer of either is too short to tell: it starts with few calls and ends with few."""
+"""A shorter run has no clear bottleneck: few calls are in flight at its start and end."""
 _MIN_IN_FLIGHT = 0.5
-"""Mean of calls in flight below which the work of this machine is the bottleneck."""
+"""Mean number of calls in flight below which the work of this machine is the bottleneck."""
 _MAX_CREDIT_WAIT = 0.5
-"""Share of the seconds of waiting for credits from which these are the bottleneck."""
+"""Share of the time spent waiting for credits above which credits are the bottleneck."""
 _MAX_PAUSED = 0.5
-"""Share of the seconds in pauses after refusals from which these are the bottleneck."""
+"""Share of the time spent in pauses after refusals above which pauses are the bottleneck."""
 
 
 class CallFigures(msgspec.Struct, frozen=True):
@@ -41,10 +41,10 @@ class CallFigures(msgspec.Struct, frozen=True):
         in_flight: mean number of calls in flight.
         most_in_flight: mean of the limit of calls in flight.
         calls_a_second: mean rate.
-        rate: limit of calls a second; None is no limit.
+        rate: limit of calls per second; None for no limit.
         latency: mean seconds of a call.
         cpu: share of one processor.
-        waited: seconds of waiting for credits.
+        waited: seconds spent waiting for credits.
     """
 
     calls: int
@@ -64,14 +64,14 @@ class MeterTotals(msgspec.Struct, frozen=True):
     Args:
         at: seconds of a clock that never jumps.
         started: calls started.
-        ended: calls done, by kind.
+        ended: finished calls by kind.
         answered_429: calls refused with 429.
-        busy_seconds: seconds in flight, over all calls.
-        allowed_seconds: seconds in flight that were allowed, over all slots.
+        busy_seconds: seconds in flight, summed over all calls.
+        allowed_seconds: seconds available, summed over all slots.
         cpu_seconds: seconds of processor time.
-        credit_wait: seconds of waiting for credits.
-        paused_seconds: seconds in which no call could start, because one was refused.
-        latencies: calls done, by bucket of their latency.
+        credit_wait: seconds spent waiting for credits.
+        paused_seconds: seconds in which no call could start because one was refused.
+        latencies: finished calls by bucket of their latency.
     """
 
     at: float
@@ -90,15 +90,15 @@ class MeterInterval(msgspec.Struct, frozen=True):
     """Difference of two `MeterTotals`.
 
     Args:
-        seconds: between the two.
+        seconds: seconds between the two.
         calls: calls started.
-        ended: calls done, by kind.
+        ended: finished calls by kind.
         answered_429: calls refused with 429.
         in_flight: mean number of calls in flight.
         most_in_flight: mean of the limit of calls in flight.
         cpu_seconds: seconds of processor time.
-        credit_wait: seconds of waiting for credits.
-        paused_seconds: seconds in which no call could start, because one was refused.
+        credit_wait: seconds spent waiting for credits.
+        paused_seconds: seconds in which no call could start because one was refused.
     """
 
     seconds: float
@@ -149,8 +149,8 @@ class CallMeter:
         """Record the end of a call.
 
         Args:
-            kind: of the call.
-            started_at: what `call_started` returned.
+            kind: kind of the call.
+            started_at: time returned by `call_started`.
         """
         self._update()
         self._in_flight -= 1
@@ -163,8 +163,8 @@ class CallMeter:
         """Return the averages; None if no call was started.
 
         Args:
-            rate: limit of calls a second; None is no limit.
-            credit_wait: seconds of waiting for credits.
+            rate: limit of calls per second; None for no limit.
+            credit_wait: seconds spent waiting for credits.
         """
         if not self._started:
             return None
@@ -190,8 +190,8 @@ class CallMeter:
 
         Args:
             answered_429: calls refused with 429.
-            credit_wait: seconds of waiting for credits.
-            paused_seconds: seconds in which no call could start, because one was refused.
+            credit_wait: seconds spent waiting for credits.
+            paused_seconds: seconds in which no call could start because one was refused.
         """
         now = self._monotonic()
         elapsed = now - self._updated_at
@@ -233,9 +233,9 @@ def interval_between(earlier: MeterTotals, later: MeterTotals) -> MeterInterval:
 
 
 def latencies_between(earlier: MeterTotals, later: MeterTotals) -> dict[float, int]:
-    """Return the histogram of the calls that ended between two totals: calls by seconds.
+    """Return the calls that ended between two totals, counted by latency in seconds.
 
-    Each key is at most 2 % from the latencies it counts.
+    Each key is within 2% of the latencies it counts.
     """
     return {
         _bucket_latency(bucket): added
@@ -245,7 +245,7 @@ def latencies_between(earlier: MeterTotals, later: MeterTotals) -> dict[float, i
 
 
 def _bucket_latency(bucket: int) -> float:
-    """Return the latency at most 2 % from every latency of a bucket, rounded to four digits."""
+    """Return the latency within 2% of every latency of a bucket, rounded to four digits."""
     return float(f"{_BUCKET_FACTOR**bucket * 2 / (1 + _BUCKET_FACTOR):.{_DIGITS}g}")
 
 
@@ -253,7 +253,7 @@ class LimitedBy(StrEnum):
     """Bottleneck of a run.
 
     `PAUSE` is a pause after a refusal (429), `LOCAL_WORK` the work of this machine between calls,
-    `NOTHING` a run too short to tell.
+    and `NOTHING` means that the run was too short to determine one.
     """
 
     CREDITS = "credits"
@@ -270,8 +270,8 @@ def find_bottleneck(figures: CallFigures, *, out_of_credits: bool) -> LimitedBy:
     """Return the bottleneck of a run.
 
     Args:
-        figures: of its calls.
-        out_of_credits: whether it stopped for lack of credits, or while it waited for them.
+        figures: figures of its calls.
+        out_of_credits: whether it stopped for lack of credits, or while waiting for them.
     """
     if out_of_credits or figures.waited > _MAX_CREDIT_WAIT * (figures.seconds + figures.waited):
         return LimitedBy.CREDITS
@@ -288,8 +288,8 @@ def find_interval_bottleneck(interval: MeterInterval, rate: float | None) -> Lim
     """Return the bottleneck in an interval.
 
     Args:
-        interval: of the meter.
-        rate: limit of calls a second; None is no limit.
+        interval: measured interval.
+        rate: limit of calls per second; None for no limit.
     """
     if interval.credit_wait > _MAX_CREDIT_WAIT * interval.seconds:
         return LimitedBy.CREDITS
@@ -309,7 +309,7 @@ def find_interval_bottleneck(interval: MeterInterval, rate: float | None) -> Lim
 
 
 def _concurrency_bottleneck(in_flight: float, most_in_flight: float) -> LimitedBy:
-    """Return the bottleneck of a run that uses up neither credits nor CPU nor rate."""
+    """Return the bottleneck of a run that is not limited by credits, CPU or rate."""
     if in_flight >= _USED_UP * most_in_flight:
         return LimitedBy.IN_FLIGHT
     return LimitedBy.LATENCY if in_flight >= _MIN_IN_FLIGHT else LimitedBy.LOCAL_WORK

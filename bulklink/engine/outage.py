@@ -1,9 +1,9 @@
-"""Outages: while no call of a run is answered, all wait and one tries alone.
+"""Outage detection: while no call is answered, all calls wait and one trial is sent at a time.
 
-Three calls in a row without an answer, of whatever kind, make one likely. The call that tries is a
-look-up of the org: it changes nothing, and its answer tells an outage from an endpoint, a contact
-or a request that fails alone. HTTP 500 to 599 is no answer either, since a gateway whose servers
-are away says that.
+An outage is suspected after three consecutive calls of any kind without an answer. The trial looks
+up the org: it changes nothing, and its answer distinguishes an outage from a single failing
+endpoint, contact or request. HTTP 500 to 599 counts as no answer, since a gateway returns it when
+the servers behind it are down.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from bulklink.engine.signal import Signal
 from bulklink.errors import RunStoppedError, StoppedBy
 
 SUSPECT_AFTER = 3
-"""Calls in a row without an answer after which all wait."""
+"""Consecutive calls without an answer after which all calls wait."""
 _FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
-"""Seconds between two trials, at most."""
+"""Most seconds between two trials."""
 _JITTER = 0.25
-"""Share of a pause that is random, or trials could keep step with an outage that comes and goes."""
+"""Random share of a pause, so that trials do not keep step with an intermittent outage."""
 DEFAULT_MAX_OUTAGE = 300.0
 """Seconds without an answer after which a run stops."""
 
 
 class OutageState(msgspec.Struct, frozen=True):
-    """What is known of the calls without an answer (pure).
+    """State of the calls without an answer (pure).
 
     Args:
-        streak: number of the present row of calls without an answer.
-        unanswered: calls in it.
-        began_at: monotonic seconds of the first.
-        trials: calls made alone, without an answer either.
-        trial_at: when the next may be made; None while all calls may leave.
+        streak: number of the current streak of calls without an answer.
+        unanswered: calls in the streak.
+        began_at: monotonic seconds of the first of these calls.
+        trials: unanswered trials.
+        trial_at: when the next trial may be sent; None while all calls may leave.
     """
 
     streak: int = 0
@@ -58,9 +58,9 @@ def after_silence(state: OutageState, now: float, *, concerns_all: bool = False)
     """Return the state after a call without an answer.
 
     Args:
-        state: before it.
+        state: state before it.
         now: monotonic seconds.
-        concerns_all: whether no call can leave until this one is answered.
+        concerns_all: whether no other call can leave until this one is answered.
     """
     unanswered = state.unanswered + 1
     trial_at = state.trial_at
@@ -81,9 +81,9 @@ def after_failed_trial(
     """Return the state after a trial without an answer; None if the outage has lasted too long.
 
     Args:
-        state: before it.
+        state: state before it.
         now: monotonic seconds.
-        max_seconds: how long an outage may last.
+        max_seconds: longest outage, in seconds.
         jitter: a random number from 0 to 1.
     """
     ends_at = state.began_at + max_seconds
@@ -97,11 +97,11 @@ def after_failed_trial(
 
 
 class Outage(msgspec.Struct, frozen=True):
-    """An outage, as it is announced.
+    """An outage, as reported to the user.
 
     Args:
         reason: why there is no answer.
-        until: when the run stops if there is none by then, in seconds since 1970.
+        until: when the run stops unless the outage ends before, in seconds since 1970.
     """
 
     reason: str
@@ -109,12 +109,13 @@ class Outage(msgspec.Struct, frozen=True):
 
 
 class OutageGate:
-    """Holds all calls back during an outage, and lets one try alone.
+    """Holds all calls back during an outage, and lets one trial at a time through.
 
-    Before the first answer of a run nothing is held back: what never answered is no outage.
+    Nothing is held back before the first answer of a run: a server that never answered is not
+    treated as an outage.
 
     Args:
-        max_seconds: how long an outage may last; 0 holds nothing back.
+        max_seconds: longest outage, in seconds; 0 holds nothing back.
         stop: stops the run; during an outage, not even a relink can be completed.
         clock: clocks of the run.
         on_change: called when an outage begins, and with None when it ends.
@@ -157,7 +158,7 @@ class OutageGate:
         """Record that a call was not answered; return the number of its streak.
 
         Args:
-            concerns_all: whether no call can leave until this one is answered.
+            concerns_all: whether no other call can leave until this one is answered.
         """
         if self._has_answered and self._max_seconds:
             now = self._clock.monotonic()
@@ -165,11 +166,11 @@ class OutageGate:
         return self._state.streak
 
     def was_outage(self, streak: int) -> bool:
-        """Return whether the calls of a streak met an outage: a trial was not answered either."""
+        """Return whether a streak was an outage: a trial during it was not answered either."""
         return streak in self._outages
 
     async def wait_turn(self, *, completes_relink: bool) -> bool:
-        """Wait until calls may leave; return True if the caller is to try alone first.
+        """Wait until calls may leave; return True if the caller must send a trial first.
 
         Args:
             completes_relink: whether the caller completes a relink.
@@ -188,10 +189,10 @@ class OutageGate:
 
     @contextmanager
     def trial(self, *, completes_relink: bool) -> Iterator[None]:
-        """Run a trial, which a stop abandons.
+        """Run a trial, which is cancelled if the run stops.
 
         Args:
-            completes_relink: whether its caller completes a relink.
+            completes_relink: whether the caller completes a relink.
         """
         self._trial_completes_relink = completes_relink
         try:
@@ -205,7 +206,7 @@ class OutageGate:
         """Record that a trial was not answered.
 
         Args:
-            reason: why, for the user.
+            reason: why not, for the user.
 
         Raises:
             RunStoppedError: if the outage has lasted too long.
@@ -219,8 +220,8 @@ class OutageGate:
                 StoppedBy.NO_ANSWER,
                 f"There was no answer for {now - state.began_at:,.0f} seconds: {reason}.",
                 advice=Advice(
-                    "Resume the run once there are answers: what was in flight is read back first."
-                    " {} sets how long a run waits.",
+                    "Resume the run once the CRM answers again: messages in flight are read back"
+                    " first. {} sets how long a run waits.",
                     Keyword("outage"),
                 ),
             )

@@ -19,14 +19,14 @@ from bulklink.zoho.requests import emails_page_request
 
 
 class ContactReading(msgspec.Struct, frozen=True):
-    """Pages that were read of one contact.
+    """Pages read of one contact.
 
     Args:
-        emails: emails of the contact that the plan has.
-        wanted: how many of them were looked for.
-        pages: pages read until all were found, or none was left.
+        emails: planned emails of the contact.
+        wanted: planned emails that were looked for.
+        pages: pages read until all were found or no page was left.
         others: other emails on these pages that the plan links.
-        others_linked: how many of these are on a deal.
+        others_linked: other emails that are on a deal.
     """
 
     emails: int
@@ -37,7 +37,7 @@ class ContactReading(msgspec.Struct, frozen=True):
 
 
 class AnyPage(Protocol):
-    """A page, whatever is parsed of it."""
+    """A parsed page of emails."""
 
     @property
     def next_index(self) -> str | None:
@@ -53,29 +53,29 @@ class AnyPage(Protocol):
 P = TypeVar("P", bound=AnyPage)
 
 MAX_PAGES = 10_000
-"""Most pages read of a contact: a hundred thousand emails."""
+"""Most pages read per contact: a hundred thousand emails."""
 
 
 @dataclass(slots=True)
 class PageReader(Generic[P]):
     """Reads the pages of one contact, each at most once.
 
-    Reading ends at the last page, and at a page that lists no email but those seen before: a server
-    that says for ever that there are more would be read for ever.
+    Reading ends at the last page, or at a page without new emails: otherwise a server that always
+    reports another page would be read forever.
 
     Args:
-        contact_id: whose emails are read.
+        contact_id: contact whose emails are read.
         parse_page: parses a page; returns None if the answer is not a page.
         caller: makes the calls.
         breaker: decides what a refusal means.
-        max_pages: most pages read; None for as many as are ever read of a contact.
-        completes_relink: whether the reads serve relinks, which a graceful stop must not tear.
+        max_pages: most pages read; None for `MAX_PAGES`.
+        completes_relink: whether the reads serve to complete relinks, which a graceful stop allows.
         reservation: credits reserved to complete relinks of the contact.
 
     Attributes:
         last_call: number of the last call made.
         failed: whether a page could not be read.
-        refusal: why not; None if no readable answer came.
+        refusal: refusal of that page; None if there was no readable answer.
         complete: whether the last page was reached.
     """
 
@@ -97,14 +97,14 @@ class PageReader(Generic[P]):
 
     @property
     def pages_read(self) -> int:
-        """Pages that were requested."""
+        """Number of pages requested."""
         return len(self._requested)
 
     async def next_page(self, rows: Sequence[int] = ()) -> P | None:
         """Return the next page, or None at the end or on failure.
 
         Args:
-            rows: rows the page is read for, for the ledger.
+            rows: rows that the page is read for, recorded in the ledger.
 
         Raises:
             StoppedError: if the run was stopped.
@@ -134,7 +134,7 @@ class PageReader(Generic[P]):
         return page
 
     async def _process_response(self, call_outcome: CallOutcome) -> P | None:
-        """Return the page, or None after recording why there is none."""
+        """Return the page; if there is none, record why and return None."""
         response = call_outcome.response
         page = self.parse_page(response) if isinstance(response, Answer) else None
         if page is not None:

@@ -1,4 +1,4 @@
-"""Items that a blocking iterator yields, read in threads and handed to the event loop."""
+"""Read-ahead of a blocking iterator, in threads."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def _one(item: object) -> int:
 class ReadAhead(Generic[T]):
     """Reads a blocking iterator in threads, many items at a time.
 
-    An error of the iterator is raised in its place: after the items before it.
+    An error of the iterator is raised after the items that precede it.
 
-    Memory: items of the size `max_size` together, and one more.
+    Memory: items with a total size of `max_size`, and one more.
 
     Args:
         items: yields the items; one thread at a time advances it.
         run_blocking: runs blocking functions in threads.
         size_of: returns the size of an item.
-        max_size: size of the items that are read at a time, about.
+        max_size: approximate total size of the items read at a time.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ReadAhead(Generic[T]):
         """Return the next item; None at the end.
 
         Raises:
-            StoppedError: from when a stop interrupted the reading on.
+            StoppedError: once a stop has interrupted the reading.
         """
         if not self._ready and not self._ended:
             if self._error is not None:

@@ -12,9 +12,9 @@ from bulklink.zoho.link_response import AnswerVerdict
 
 MAX_ATTEMPTS = 6
 MAX_SECONDS = 120.0
-"""Attempts of one request, and the seconds they may take, 429s not counted."""
+"""Most attempts of one request, and most seconds they may take; 429s are not counted."""
 MAX_BUSY_SECONDS = 600.0
-"""Seconds for which one request is retried after 429s."""
+"""Most seconds for which one request is retried after 429s."""
 FIRST_CONTACT_SECONDS = 9.0
 """Seconds for which a run tries to reach a server that has never answered."""
 _FIRST_DELAY = 0.5
@@ -24,17 +24,17 @@ _LONGEST_DELAY = 30.0
 class RetryAction(Enum):
     """What to do after a response."""
 
-    ACCEPT = "take it"
-    RETRY = "send again after a delay"
-    RENEW = "renew the token and send again"
-    GIVE_UP = "it stays without an answer"
+    ACCEPT = "accept the response"
+    RETRY = "retry after a delay"
+    RENEW = "renew the token and retry"
+    GIVE_UP = "give up without an answer"
 
 
 class RetryDecision(msgspec.Struct, frozen=True):
     """What to do after a response.
 
     Args:
-        action: to take.
+        action: action to take.
         delay: seconds before a retry.
     """
 
@@ -46,10 +46,10 @@ class AttemptHistory(msgspec.Struct, frozen=True):
     """Attempts of one request so far.
 
     Args:
-        count: attempts, the present one included, those answered 429 not.
-        elapsed: seconds since the first, without waits for credits.
-        token_renewed: whether the token was renewed for it.
-        repeatable: whether it may be sent again though it may have been applied.
+        count: attempts including the current one, without those answered 429.
+        elapsed: seconds since the first attempt, without waits for credits.
+        token_renewed: whether the token was renewed for the request.
+        repeatable: whether it may be retried even if it may have been applied.
         never_answered: whether the server has never answered in this run.
     """
 
@@ -76,7 +76,7 @@ def decide_retry(
     """Decide what to do after an attempt.
 
     Args:
-        response: of the attempt.
+        response: response to the attempt.
         history: attempts of the request so far.
         jitter: a random number from 0 to 1.
     """
@@ -101,7 +101,7 @@ def decide_retry(
 
 
 def is_inconclusive(verdict: AnswerVerdict) -> bool:
-    """Return whether a refusal says nothing of the request: a server error, or throttling."""
+    """Return whether a refusal says nothing about the request: a server error or throttling."""
     return classify_error(verdict.http_status, verdict.code) in (
         AnswerClass.SERVER_ERROR,
         AnswerClass.THROTTLED,
@@ -117,7 +117,7 @@ def _retry_or_give_up(history: AttemptHistory, jitter: float) -> RetryDecision:
 
 
 def _after_busy(answer: Answer, history: AttemptHistory) -> RetryDecision:
-    """Queue again at once: the limiter decides when the next call starts, for all calls."""
+    """Retry without a delay: the limiter decides when the next call starts, for all calls."""
     if history.elapsed + (answer.retry_after or 0.0) >= MAX_BUSY_SECONDS:
         return RetryDecision(RetryAction.GIVE_UP)
     return RetryDecision(RetryAction.RETRY)

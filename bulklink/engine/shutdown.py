@@ -22,11 +22,11 @@ _GRACEFUL = (
 class StopController:
     """Stops a run, gracefully or immediately.
 
-    One for each run; its methods are for the thread of the event loop. While it stops `plan` or
-    `plan_undo`, any thread may call `interrupt`, and a signal handler.
+    Each run has its own controller, whose methods are called in the thread of the event loop. For
+    `plan` and `plan_undo`, `interrupt` may be called from any thread or a signal handler.
 
     After a graceful stop (the user, the system, too many failures, credits) no new work starts, but
-    a relink between its halves is completed. After an immediate one (the server accepts no more,
+    a relink between its halves is completed. After an immediate stop (the server refuses all calls,
     the ledger is broken) nothing more is sent.
 
     Attributes:
@@ -44,24 +44,24 @@ class StopController:
         self._on_stop: list[Callable[[], None]] = []
 
     def on_stop(self, action: Callable[[], None]) -> None:
-        """Call `action` when the run is stopped, to wake tasks that wait."""
+        """Call `action` when the run is stopped, to wake waiting tasks."""
         self._on_stop.append(action)
 
     def interrupt(self, by: StoppedBy = StoppedBy.INTERRUPTED) -> None:
-        """Stop the run gracefully: calls in flight are completed and recorded, no work starts.
+        """Stop the run gracefully: complete and record calls in flight, and start no new work.
 
-        The run can be resumed. From another thread, call it by the loop's `call_soon_threadsafe`.
+        The run can be resumed. From another thread, use the loop's `call_soon_threadsafe`.
 
         Args:
-            by: recorded as what stopped the run.
+            by: cause of the stop, for the record.
         """
         self.request(RunStoppedError(by, "It was asked to stop."))
 
     def request(self, reason: BulklinkError) -> None:
         """Stop the run for a reason.
 
-        The first reason stands, unless an immediate one follows a graceful one, or the ledger
-        breaks: then it lacks part of what was done, whatever else stops the run.
+        The first reason stands, but an immediate stop overrides a graceful one, and a broken ledger
+        overrides both because it lacks part of what was done.
         """
         if not isinstance(reason, RunStoppedError):
             by = StoppedBy.LEDGER if reason.code == "ledger" else StoppedBy.INTERNAL
@@ -82,7 +82,7 @@ class StopController:
             raise StoppedError
 
     def forbids_start(self, *, completes_relink: bool = False) -> bool:
-        """Return whether a call may not start; arguments as for `check`."""
+        """Return whether a call may not start; takes the arguments of `check`."""
         if self.reason is None:
             return False
         return (
@@ -110,11 +110,11 @@ class StopController:
         self.unreachable = False
 
     async def sleep(self, seconds: float, *, completes_relink: bool = False) -> None:
-        """Sleep, or until a stop forbids the call.
+        """Sleep until the time is up or a stop forbids the call.
 
         Args:
-            seconds: to sleep.
-            completes_relink: as for `check`.
+            seconds: seconds to sleep.
+            completes_relink: see `check`.
 
         Raises:
             StoppedError: if the run was stopped.

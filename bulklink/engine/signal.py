@@ -1,4 +1,4 @@
-"""A signal that wakes every task waiting for a change."""
+"""Signal that wakes every task waiting for a change."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import anyio
 
 
 class Signal:
-    """Wakes all tasks that wait; those that wait later need another `notify`.
+    """Wakes all waiting tasks; tasks that wait later need another `notify`.
 
-    As no task runs between a look at the state and `wait`, no change is missed.
+    A task that checks the state and then calls `wait`, with no `await` between, misses no change.
     """
 
     __slots__ = ("_event",)
@@ -17,7 +17,7 @@ class Signal:
         self._event: anyio.Event | None = None
 
     def notify(self) -> None:
-        """Wake the tasks that wait now."""
+        """Wake all waiting tasks."""
         if self._event is not None:
             self._event.set()
             self._event = None

@@ -15,7 +15,7 @@ from bulklink.zoho.error_policy import advice_for_code
 from bulklink.zoho.link_response import AnswerVerdict
 
 MAX_SENDS = 6
-"""Attempts of one phase of a message, over all batches it was in."""
+"""Most attempts of one phase of a message, over all batches it was part of."""
 SETTLED_BY_READ = "settled-by-read"
 NOT_LISTED = "not-listed"
 NO_ANSWER = "no-answer"
@@ -34,15 +34,15 @@ def on_read(
     """Apply a read of the contact's emails.
 
     Args:
-        state: of the message.
+        state: state of the message.
         listed: whether a page lists it.
-        deal: the deal it is on, None for no deal.
-        call: number of the read.
+        deal: the deal it is on; None for no deal.
+        call: number of the call that read the page.
         complete: whether all pages were read, if it is not listed.
     """
     state.last_call = call
     if not listed and state.next_step is NextStep.SNAPSHOT and state.allow_unlisted:
-        state.next_step = state.phase  # as uncertain as it was: the read says nothing about it
+        state.next_step = state.phase  # still uncertain: the read says nothing about it
     elif not listed and complete and (refusal := _refusal_of_unknown_email(state)):
         _on_link_refused(state, refusal)
     elif not listed:
@@ -59,7 +59,7 @@ def on_read(
 def on_unlink_result(state: MessageState, verdict: AnswerVerdict) -> None:
     """Apply the result of an unlink call."""
     if not verdict.success and state.uncertain:
-        # It may be off its deal by a call whose answer was lost: then the CRM refuses another.
+        # A call whose answer was lost may have unlinked it; the CRM then refuses another unlink.
         state.refusal = verdict
         state.request_read_back()
     elif not verdict.success:
@@ -78,7 +78,7 @@ def on_link_result(state: MessageState, verdict: AnswerVerdict) -> None:
         state.refusal = verdict
         state.request_read_back(await_consistency=state.uncertain or state.unlinked)
     elif state.uncertain:
-        # It may be on its deal by a call of this run that was lost, or refused without a name.
+        # A lost call of this run, or one refused as a whole, may have linked it.
         state.refusal = verdict
         state.request_read_back()
     else:
@@ -86,7 +86,7 @@ def on_link_result(state: MessageState, verdict: AnswerVerdict) -> None:
 
 
 def on_put_back_result(state: MessageState, verdict: AnswerVerdict) -> None:
-    """Apply the result of a call that puts a message back on the deal it was on."""
+    """Apply the result of a call that puts a message back on its previous deal."""
     if verdict.success:
         _fail_after_put_back(state)
     elif verdict.code == Code.ALREADY_LINKED or state.uncertain:
@@ -130,7 +130,7 @@ def leave_in_doubt(state: MessageState) -> None:
 def _on_snapshot(state: MessageState, deal: LinkedDeal | None) -> None:
     state.previous_deal = deal
     if (deal.id if deal else None) == state.message.deal_id:
-        # In doubt since an earlier invocation: then it is there by a call of this run.
+        # If it was in doubt since an earlier invocation, a call of this run has linked it.
         status, code = (Status.DONE, SETTLED_BY_READ) if state.uncertain else (Status.UNCHANGED, "")
         state.end(status, code, current=deal)
     elif _guard_forbids(state, deal):
@@ -146,7 +146,7 @@ def _on_snapshot(state: MessageState, deal: LinkedDeal | None) -> None:
 def _guard_forbids(state: MessageState, deal: LinkedDeal | None) -> bool:
     """Return whether the guard forbids the change.
 
-    A relink in doubt since an earlier invocation can be off its deal by a call of this run.
+    A call of this run may have unlinked a relink that is in doubt since an earlier invocation.
     """
     by_this_run = deal is None and state.uncertain and state.message.op is Op.RELINK
     return not by_this_run and not state.message.guard_allows(deal.id if deal else None)
@@ -156,7 +156,7 @@ def _fail_changed_since(state: MessageState, deal: LinkedDeal | None) -> None:
     expected_ids = (state.message.from_deal_id or NO_DEAL).split(GUARD_SEPARATOR)
     expected = " or ".join(map(_deal_text, expected_ids))
     actual = _deal_text(deal.id if deal else NO_DEAL)
-    text = f"It was to be changed only while it is on {expected}; now it is on {actual}."
+    text = f"It is on {actual}, but may be changed only while on {expected}."
     state.end(Status.FAILED, CHANGED_SINCE, text=text, current=deal)
 
 
@@ -192,7 +192,7 @@ def _on_link_read_back(state: MessageState, deal: LinkedDeal | None) -> None:
         status, code = (Status.DONE, SETTLED_BY_READ) if by_this_run else (Status.UNCHANGED, "")
         state.end(status, code, current=deal)
     elif state.unlinked and _is_same_deal(deal, state.previous_deal) and not state.unlink_repeated:
-        # Its unlink was undone, or it was put back and the run ended before it could say so.
+        # Its unlink was undone, or the run ended before it recorded that it was put back.
         state.unlink_repeated, state.unlinked, state.unlink_recorded = True, False, False
         state.start_phase(NextStep.UNLINK)
     elif deal is not None and not state.message.guard_allows(deal.id):
@@ -212,7 +212,7 @@ def _on_put_back_read_back(state: MessageState, deal: LinkedDeal | None) -> None
     elif deal is not None and _is_same_deal(deal, previous):
         _fail_after_put_back(state)
     elif deal is not None:
-        _fail_put_back(state, f"Somebody put it on deal {deal.id} meanwhile.", deal)
+        _fail_put_back(state, f"It was put on deal {deal.id} in the meantime.", deal)
     elif state.sends < MAX_SENDS:
         state.next_step = NextStep.PUT_BACK
     else:
@@ -237,12 +237,14 @@ def _continue_relink(state: MessageState) -> None:
 def _resend_or_fail(state: MessageState, phase: NextStep, deal: LinkedDeal | None) -> None:
     """Retry a phase that a read shows was not applied, or end after too many attempts."""
     if not state.await_consistency:
-        state.await_consistency = True  # the step stays: read again, once a read can be trusted
+        state.await_consistency = True  # same step: read again once a read can be trusted
         return
     if state.sends < MAX_SENDS:
         state.next_step = phase
         if phase is NextStep.UNLINK:
-            state.uncertain = False  # the CRM may refuse it: that it is not applied is certain
+            state.uncertain = (
+                False  # it is certainly not applied, even if the CRM refuses the retry
+            )
         return
     verdict = AnswerVerdict(
         NO_ANSWER, "It was sent several times, but a read shows that it was not applied.", 0
@@ -265,9 +267,9 @@ def _on_link_refused(state: MessageState, verdict: AnswerVerdict) -> None:
 
 
 def _refusal_of_unknown_email(state: MessageState) -> AnswerVerdict | None:
-    """Return why a link was refused, if the refusal is that of an email that does not exist.
+    """Return the refusal of a link if it means that the email does not exist.
 
-    After a lost answer it proves nothing: the lost call may have linked the email.
+    After a lost answer, it proves nothing: the lost call may have linked the email.
     """
     if state.answer_lost:
         return None
@@ -278,7 +280,7 @@ def _refusal_of_unknown_email(state: MessageState) -> AnswerVerdict | None:
 
 def _fail_after_put_back(state: MessageState) -> None:
     verdict = state.refusal
-    text = f"{_refusal_text(verdict)} It is back on the deal it was on." if verdict else ""
+    text = f"{_refusal_text(verdict)} It is back on its previous deal." if verdict else ""
     previous = state.previous_deal if isinstance(state.previous_deal, LinkedDeal) else None
     state.end(Status.FAILED, verdict=verdict, text=text, current=previous)
 

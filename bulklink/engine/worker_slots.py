@@ -1,4 +1,4 @@
-"""Slots of the workers; one that only waits lends its slot to another."""
+"""Worker slots, which a waiting worker can lend."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from bulklink.engine.signal import Signal
 
 MAX_LENT_SLOTS = 100
-"""Slots lent at once, at most: what lends its slot stays in memory, and while a server gives no
-answers each contact that starts is left in doubt."""
+"""Most slots lent at once: an item that lends its slot stays in memory, and while a server does not
+answer, each contact that starts is left in doubt."""
 
 
 class WorkerSlots:
@@ -31,7 +31,7 @@ class WorkerSlots:
         self._free -= 1
 
     def release(self) -> None:
-        """Give a slot back."""
+        """Return a slot."""
         self._free += 1
         self._changed.notify()
 
@@ -39,8 +39,8 @@ class WorkerSlots:
     def lent(self) -> Iterator[None]:
         """Lend a slot to another item, unless too many are lent.
 
-        Its owner goes on at once, even if all are taken: a relink between its halves must not wait
-        for others. Until one of these ends, no other item starts.
+        The owner continues immediately, even if all slots are taken: a relink between its halves
+        must not wait for others. No other item starts until a slot is free.
         """
         if self._lent >= MAX_LENT_SLOTS:
             yield

@@ -1,1 +1,1 @@
-"""The ledger: the append-only truth about what happened to every row."""
+"""The ledger: the append-only record of what happened to every row."""

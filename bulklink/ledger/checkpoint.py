@@ -1,4 +1,4 @@
-"""What `run.json` recorded of a ledger when the run last stopped: the ledger must begin with it."""
+"""Checkpoint of a ledger, recorded in `run.json` when the run last stopped."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from bulklink.models import MAX_ROWS
 
 
 class LedgerCheckpoint(msgspec.Struct, frozen=True):
-    """The beginning of a ledger, and the rows that it may name.
+    """The start of a ledger, and the rows that it may contain.
 
     Args:
         rows: the highest row number of the run.
-        length: length of the recorded lines in bytes; None compares nothing.
-        sha256: their SHA-256 in hex; None compares nothing.
+        length: length of the recorded lines in bytes; None to skip the comparison.
+        sha256: SHA-256 of these lines in hex; None to skip the comparison.
     """
 
     rows: int = MAX_ROWS
@@ -28,16 +28,16 @@ class LedgerCheckpoint(msgspec.Struct, frozen=True):
 
 
 NO_CHECKPOINT = LedgerCheckpoint()
-"""Nothing is recorded: any ledger begins with that."""
+"""Empty checkpoint, which matches any ledger."""
 
 
 @dataclass(slots=True)
 class LedgerDigest:
-    """SHA-256 of the lines of a ledger as they are read, compared with a checkpoint on the way.
+    """SHA-256 of a ledger's lines, computed as they are read and compared with a checkpoint.
 
     Args:
         path: the ledger.
-        checkpoint: what it must begin with.
+        checkpoint: checkpoint that the ledger must start with.
 
     Attributes:
         length: bytes so far.
@@ -57,7 +57,7 @@ class LedgerDigest:
         """Add the next whole lines.
 
         Raises:
-            LedgerError: if they are not as recorded.
+            LedgerError: if they differ from the checkpoint.
         """
         recorded = self.checkpoint.length
         before, self.length = self.length, self.length + len(block)
@@ -79,7 +79,7 @@ class LedgerDigest:
         if recorded is not None and self.length < recorded:
             raise _changed_error(
                 self.path,
-                f"It is shorter than when the run last stopped: {self.length:,} bytes,"
+                f"The ledger is shorter than when the run last stopped: {self.length:,} bytes,"
                 f" {recorded:,} recorded in run.json.",
             )
         if recorded == 0 and self.checkpoint.sha256 != hashlib.sha256().hexdigest():
@@ -89,8 +89,8 @@ class LedgerDigest:
         if self.checkpoint.sha256 is not None and self.sha256 != self.checkpoint.sha256:
             raise _changed_error(
                 self.path,
-                f"Its first {self.checkpoint.length:,} bytes are not as they were when the run last"
-                " stopped: the SHA-256 is not the one in run.json.",
+                f"The first {self.checkpoint.length:,} bytes of the ledger have changed since the"
+                " run last stopped: their SHA-256 differs from the one in run.json.",
             )
 
 

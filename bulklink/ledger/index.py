@@ -1,7 +1,7 @@
 """Index of a ledger by row: the last result and the first snapshot of each, by file offset.
 
-Memory: eight bytes a row. What is added to the ledger later is not seen, and a torn last line, of
-a run that was killed, does not count.
+Memory: eight bytes per row. Lines added later are not seen, and a torn last line, left
+by a killed run, is ignored.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class _LineIndex(Generic[_Line]):
 
     Args:
         path: the ledger; a missing one is empty.
-        check: called now and then while the ledger is indexed; what it raises ends that.
-        checkpoint: what the ledger must begin with, and the rows that it may name.
+        check: called from time to time while the ledger is indexed; may raise to stop.
+        checkpoint: start that the ledger must have, and the rows that it may contain.
 
     Raises:
         LedgerError: if a line is damaged, or the ledger does not begin with the checkpoint.
@@ -121,7 +121,7 @@ class _LineIndex(Generic[_Line]):
         return self._positions[row] != 0
 
     def of(self, row: int) -> _Line | None:
-        """Return the line of a row, None while it has none.
+        """Return the line of a row; None while it has none.
 
         Raises:
             LedgerError: if the line is damaged.
@@ -171,7 +171,7 @@ class ResultIndex(_LineIndex[RecordedResult]):
 
         Args:
             first: the first row to look at.
-            last: the last row to look at; None goes on to the end.
+            last: the last row to look at; None for no limit.
         """
         end = len(self._positions) if last is None else min(last + 1, len(self._positions))
         for row in range(first, end):

@@ -18,7 +18,7 @@ from bulklink.models import MAX_ROWS, Op, Status
 
 _MAX_TEXT_LENGTH = 300
 MAX_ANSWER_LENGTH = 8 * 1024
-"""Characters of a stored answer."""
+"""Most characters of a stored answer."""
 _MAX_COUNT = 1 << 53
 _FIRST_YEAR, _LAST_YEAR = 1970, 3000
 _OPTIONAL_FIELDS = ("previous_deal_id", "previous_deal_name", "current_deal_id", "duplicate_of")
@@ -27,11 +27,11 @@ json_line = partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE)
 """Return a value as one line of JSON."""
 
 RowNumber = Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)]
-"""A row number as a ledger may hold it."""
+"""A row number that a ledger may contain."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX_COUNT)]
-"""A number of calls, attempts or bytes as a file may hold it."""
+"""A number of calls, attempts or bytes that a file may contain."""
 UtcTime = Annotated[datetime, msgspec.Meta(tz=True)]
-"""A time as a ledger may hold it: RFC 3339 with a time zone."""
+"""A time that a ledger may contain: RFC 3339 with a time zone."""
 
 _DecodedLine = TypeVar("_DecodedLine")
 
@@ -39,8 +39,8 @@ _DecodedLine = TypeVar("_DecodedLine")
 class Result(msgspec.Struct, frozen=True):
     """Result of one row: a `result` line.
 
-    A field that is UNSET is left out of the line: unknown, or not a duplicate. A previous or
-    current deal of None means no deal.
+    An UNSET field is omitted from the line: its value is unknown, or the row is not a duplicate. A
+    previous or current deal of None means no deal.
 
     Args:
         row: row number in the mapping, from 1.
@@ -80,7 +80,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def failure_code(result: Result) -> str:
-    """Return the code by which a failure is counted; without one, its HTTP status."""
+    """Return the code under which a failure is counted; without a code, its HTTP status."""
     return result.code or (f"HTTP {result.http_status}" if result.http_status else "no code")
 
 
@@ -113,10 +113,10 @@ def format_time(moment: datetime) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """Return a time of a file as bulklink writes it: RFC 3339 in UTC.
+    """Parse a time as written by bulklink: RFC 3339 in UTC.
 
     Raises:
-        ValueError: if it is no such time, or of another age.
+        ValueError: if it is not such a time, or is implausible.
     """
     moment = datetime.fromisoformat(text)
     if moment.utcoffset() != timedelta() or not is_plausible(moment):
@@ -125,12 +125,12 @@ def parse_time(text: str) -> datetime:
 
 
 def is_plausible(moment: datetime) -> bool:
-    """Return whether a time can be that of a run."""
+    """Return whether a time can be the time of a run."""
     return _FIRST_YEAR <= moment.year < _LAST_YEAR
 
 
 def call_line(ts: str, line: CallLine) -> bytes:
-    """Return the line that is on disk before a request is sent."""
+    """Return the line that is written to disk before a request is sent."""
     return _format_call_line("call", ts, line)
 
 
@@ -154,7 +154,7 @@ def step_line(ts: str, row: int) -> bytes:
 
 
 def result_line(ts: str, result: Result) -> bytes:
-    """Return the line of a result; written out for speed, since there are millions."""
+    """Return the line of a result; spelled out for speed, since there can be millions."""
     fields = {
         "event": "result",
         "ts": ts,
@@ -209,13 +209,13 @@ def decode_lines(
 ) -> Iterator[tuple[int, _DecodedLine]]:
     """Yield each line of a ledger, decoded, with its offset in bytes.
 
-    A torn last line, of a run that was killed, is left out.
+    A torn last line, left by a killed run, is ignored.
 
     Args:
         path: the ledger; a missing one is empty.
         decode: decodes one line, without its newline; a ValueError means that it is damaged.
-        check: called every few thousand lines; what it raises ends the pass.
-        digest: gets all lines, and compares them with its checkpoint.
+        check: called every few thousand lines; may raise to end the pass.
+        digest: receives all lines, and compares them with its checkpoint.
 
     Raises:
         LedgerError: if a line is damaged, or the ledger does not begin with the checkpoint.

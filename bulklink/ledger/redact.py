@@ -1,4 +1,4 @@
-"""Redaction of deal names and messages in a ledger; ids, codes and times stay."""
+"""Redaction of deal names and messages in a ledger; ids, codes and times are kept."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _BUFFER = 1 << 20
 def redact_ledger(path: Path) -> None:
     """Rewrite a ledger without deal names and messages.
 
-    Messages are dropped because those of refused rows quote their cells.
+    Messages are dropped because the messages of refused rows quote cells.
 
     Args:
         path: the ledger, without a torn last line; a missing one is not created.
 
     Raises:
-        LedgerError: if a line is damaged; the ledger is as it was then.
+        LedgerError: if a line is damaged; the ledger is then unchanged.
         RunDirError: if it cannot be written.
     """
     if not path.exists():

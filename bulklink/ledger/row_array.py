@@ -1,4 +1,4 @@
-"""Array with a number for each row, which grows as rows are set."""
+"""Array with one number per row, which grows as rows are set."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _SPARE_ROWS = 1 << 16
 
 
 class InvalidLineError(ValueError):
-    """Raised where a line is not one of its run; whoever reads the ledger names the line."""
+    """Raised when a line does not belong to its run; the reader of the ledger adds its number."""
 
 
 class RowArray:
     """A number for each row, 0 until it is set.
 
     Args:
-        typecode: how large numbers may be, as for `array.array`: `B` takes one byte a row.
+        typecode: type of the numbers, as for `array.array`; `B` takes one byte per row.
         rows: the highest row; the array is never longer.
     """
 
@@ -49,7 +49,7 @@ class RowArray:
             self._numbers[row] = number
 
     def find(self, number: int) -> int:
-        """Return the first row with a number, -1 if none has it."""
+        """Return the first row with a number; -1 if there is none."""
         try:
             return self._numbers.index(number)
         except ValueError:

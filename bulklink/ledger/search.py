@@ -25,7 +25,7 @@ def find_message_lines(
 
     Args:
         path: the ledger; a missing one has none.
-        message_id: of the email.
+        message_id: message id of the email.
         rows: its rows in the plan; refused rows need not be among them.
     """
     needles = [f'"message_id":"{message_id}"'.encode()]
@@ -57,7 +57,7 @@ def find_answers(path: Path, calls: Collection[int]) -> Iterator[dict[str, Any]]
 
 
 class _SearchedLine(msgspec.Struct):
-    """Types of the fields that are used of a line, whatever its event is."""
+    """Types of the fields used of a line, whatever its event."""
 
     ts: UtcTime
     event: str = ""

@@ -26,10 +26,10 @@ from bulklink.ledger.row_array import InvalidLineError, RowArray
 from bulklink.models import MAX_ROWS, Status
 
 PUT_BACK_FAILED = "put-back-failed"
-"""Code of a relink that is off the deal it was on, and could be neither linked nor put back."""
+"""Code of a relink that is off its previous deal and could be neither linked nor put back."""
 NOT_APPLIED = "not-applied"
-"""Code of a message whose call succeeded and which the canary's read shows on another deal: a
-second result of its row, which corrects the first."""
+"""Code of a message whose call succeeded although the canary's read shows it on another deal; this
+second result of its row corrects the first."""
 _STATUSES: tuple[Status | None, ...] = (None, *Status)
 _RETRY_BIT = 0x08
 _STATUS_MASK = 0x07
@@ -86,7 +86,7 @@ class OpenRow(msgspec.Struct):
 
 
 class _PackedStates:
-    """Status and retry flag of each row, four bits a row."""
+    """Status and retry flag of each row, four bits per row."""
 
     def __init__(self, rows: int) -> None:
         self._packed = RowArray("B", rows // 2)
@@ -110,10 +110,9 @@ def _no_rows() -> dict[Status, int]:
 
 @dataclass(slots=True)
 class LedgerState:
-    """State of a run as its ledger records it.
+    """State of a run as recorded by its ledger.
 
-    Memory: half a byte a row, the rows that were in flight or are in doubt, and those to be
-    retried.
+    Memory: half a byte per row, plus the rows that were in flight, are in doubt or will be retried.
 
     Args:
         open_rows: rows with a call, snapshot or step since their last result.
@@ -151,7 +150,7 @@ class LedgerState:
         self._states = _PackedStates(self.rows)
 
     def status(self, row: int) -> Status | None:
-        """Return the status of a row, None while it has no result."""
+        """Return the status of a row; None while it has no result."""
         return _STATUSES[self._states[row] & _STATUS_MASK]
 
     def is_unfinished(self, row: int) -> bool:
@@ -255,13 +254,13 @@ def replay(
 ) -> LedgerState:
     """Return the state that a ledger records.
 
-    A torn last line, of a run that was killed, does not count.
+    A torn last line, left by a killed run, is ignored.
 
     Args:
         path: the ledger; a missing one is empty.
         should_retry: whether to retry a row, by status and code of its result.
-        checkpoint: what the ledger must begin with, and the rows that it may name.
-        check: called now and then; what it raises ends the replay.
+        checkpoint: start that the ledger must have, and the rows that it may contain.
+        check: called from time to time; may raise to end the replay.
 
     Raises:
         LedgerError: if a line is damaged, or the ledger does not begin with the checkpoint.

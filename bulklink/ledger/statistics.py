@@ -19,12 +19,12 @@ _MAX_CODES = 200
 
 
 class FailureCount(msgspec.Struct, frozen=True):
-    """A failure code with its rows.
+    """A failure code and the number of its rows.
 
     Args:
         code: Zoho's or bulklink's code, or `HTTP` and the status.
-        count: rows whose last result has it.
-        example: the result of one of them.
+        count: rows whose last result has this code.
+        example: result of one of these rows.
     """
 
     code: str
@@ -57,7 +57,7 @@ _GroupKey = tuple[Op | None, Status, str]
 
 @dataclass(slots=True)
 class _ResultGroups:
-    """Group of each row, one byte a row: op, status and failure code."""
+    """Group of each row by op, status and failure code, one byte per row."""
 
     keys: list[_GroupKey] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
@@ -101,12 +101,12 @@ def count_results(
 ) -> ResultCounts:
     """Count the last results of a ledger in one pass.
 
-    Memory: a byte a row. A torn last line, of a run that was killed, does not count.
+    Memory: one byte per row. A torn last line, left by a killed run, is ignored.
 
     Args:
         path: the ledger; a missing one is empty.
         exclude: whether to leave a row out.
-        check: called now and then; what it raises ends the pass.
+        check: called from time to time; may raise to end the pass.
 
     Raises:
         LedgerError: if a line is damaged.
@@ -158,6 +158,6 @@ def _current_example(groups: _ResultGroups, index: int, path: Path) -> Result:
     row = groups.first_row(index)
     if row == example.row:
         return example
-    # The first row of this code has another result since, by a retry: look up another row.
+    # A retry has changed the result of the example: look up another row.
     with ResultIndex(path) as results:
         return results.of(row) or example

@@ -1,4 +1,4 @@
-"""Ledger writer: one task, group commit."""
+"""Ledger writer: a single task with group commit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LedgerFiles(Protocol):
         """Append to both files and return when the ledger's part is on disk.
 
         Raises:
-            OSError: if it could not be written.
+            OSError: if one of them cannot be written.
         """
         ...
 
@@ -74,7 +74,7 @@ class DiskLedgerFiles:
         self._write_all(self._ledger, ledger)
         if self._sync and ledger:
             self._system.fsync(self._ledger)
-        # After the write and before the calls in it leave: none leaves without a ledger.
+        # Checked before the calls in it leave, so that no call leaves without a ledger.
         if not is_open_at(self._ledger, self._path, self._system):
             raise FileNotFoundError(errno.ENOENT, "it was moved or deleted while in use")
 
@@ -102,9 +102,9 @@ class _Batch:
 
 @dataclass(slots=True)
 class LedgerWriter:
-    """Queue of lines from many tasks, and the one task that writes them while its block runs.
+    """Queue of lines from many tasks, and the task that writes them while its block runs.
 
-    At the end of the block all queued lines are written, even after errors.
+    All queued lines are written at the end of the block, even after errors.
 
     Raises:
         LedgerError: at the end, if something could not be written; also in place of an error that

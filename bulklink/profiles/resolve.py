@@ -102,7 +102,7 @@ def _connection_from_environment(env: Mapping[str, str], profiles: Profiles) -> 
 
 
 def _check_accounts_server(name: str, profile: Profile, endpoint: Connection) -> None:
-    """Refuse to send a profile's secrets to another accounts server than theirs."""
+    """Refuse to send a profile's secrets to an accounts server other than their own."""
     stored_url = Connection.endpoint_from(profile.variables()).accounts_url or ""
     current_url = endpoint.accounts_url or ""
     if stored_url == current_url or (is_loopback(stored_url) and is_loopback(current_url)):

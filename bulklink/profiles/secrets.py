@@ -188,7 +188,7 @@ def choose_secret_backend(
         return SecretBackend.KEYRING
     if windows and not plain_file:
         raise ConfigError(
-            unavailable_reason or "No keyring serves.",
+            unavailable_reason or "No keyring works.",
             where="system keyring",
             advice="Keep the secrets in a file in your user's folder:"
             " `bulklink auth login --plain-file`.",

@@ -22,12 +22,12 @@ from bulklink.runs.record import RunRecord, read_record, write_record
 
 _RUN_LOCK = "lock"
 _VERIFY_LOCK = "verify.lock"
-#: What a file system without locks answers to one who asks for a lock.
+#: Errors that a file system without locks returns for a lock request.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 class RunFolder(msgspec.Struct, frozen=True):
-    """The folder of one run and its files; it is accepted where a path is.
+    """The folder of one run and its files; accepted wherever a path is.
 
     Properties are paths; methods read, write and lock.
 
@@ -52,7 +52,7 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     @property
     def names(self) -> Path:
-        """Names from look-ups, row by row of the plan."""
+        """Names from look-ups, row by row as in the plan."""
         return self.path / "names.parquet"
 
     @property
@@ -109,7 +109,7 @@ class RunFolder(msgspec.Struct, frozen=True):
         )
 
     def read(self) -> RunRecord:
-        """Read `run.json`, after a look at all files of the folder; nothing is written.
+        """Read `run.json` after checking all files of the folder; nothing is written.
 
         Raises:
             RunDirError: if this is not a run folder, or it holds a link or anything else that is
@@ -130,10 +130,10 @@ class RunFolder(msgspec.Struct, frozen=True):
         )
 
     def check_writable(self) -> None:
-        """Refuse a folder with files that have several names, before one is changed in place.
+        """Refuse a folder with hard-linked files, before a file is changed in place.
 
         Raises:
-            RunDirError: if there is one, or one that is not a regular file.
+            RunDirError: if a file has several names or is not a regular file.
         """
         for path in self._written_files:
             check_folder_file(path, one_name=True)
@@ -164,11 +164,11 @@ class RunFolder(msgspec.Struct, frozen=True):
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def make_private(self) -> bool:
-        """Keep others out of the folder, and return whether that worked."""
+        """Make the folder inaccessible to other users, and return whether that worked."""
         return make_folder_private(self.path)
 
     def clear_spill(self) -> None:
-        """Remove what queries of a killed process left behind."""
+        """Remove temporary query files left behind by a killed process."""
         for path in self.path.glob("*.spill"):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -225,7 +225,7 @@ class RunFolder(msgspec.Struct, frozen=True):
         except filelock.Timeout:
             return True
         except OSError:
-            return False  # nobody runs a copy that cannot be written
+            return False  # a copy that cannot be written is not running
         lock.release()
         return False
 
@@ -236,8 +236,8 @@ def exclusive_lock(path: Path, message: str, *, advice: str | Advice) -> Iterato
 
     Args:
         path: the lock file; its folder is what the lock protects.
-        message: of the error if another process holds it.
-        advice: of that error.
+        message: message of the error if another process holds it.
+        advice: advice of that error.
 
     Raises:
         LockedError: if another process holds it.
@@ -259,12 +259,12 @@ def exclusive_lock(path: Path, message: str, *, advice: str | Advice) -> Iterato
 
 
 def _lock_error(folder: Path, error: OSError) -> RefusedError:
-    """Return the error of a folder whose lock cannot be taken."""
+    """Return the error for a folder whose lock cannot be taken."""
     if error.errno not in _NO_LOCKS:
         return write_error(folder, error)
     return RunDirError(
-        "The file system that it is on has no locks, without which two processes could send the"
-        " same emails.",
+        "The folder is on a file system without locks, so two processes could send the same"
+        " emails.",
         where=str(folder),
         advice=Advice(
             "Use a folder on a disk of this machine ({}, {}, or another output file of fetch). What"
@@ -301,7 +301,7 @@ def create_run_folder(
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunDirError(
-                "The run folder is in use." if path.is_dir() else "It is a file, not a folder.",
+                "The run folder is in use." if path.is_dir() else "The path is a file.",
                 where=str(path),
                 advice="Use a folder that is missing or empty.",
             )
@@ -313,7 +313,7 @@ def create_run_folder(
             f"Cannot create the run folder: {error.strerror or error}.",
             where=str(path),
             advice=Advice(
-                "Name a folder that you may write to with {} or {}.",
+                "Set a writable folder with {} or {}.",
                 Keyword("run_dir"),
                 Keyword("runs_dir"),
             ),

@@ -308,7 +308,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def last_undo(self) -> UndoneBy | None:
-        """The undo that says most of what was taken back; None if none stands."""
+        """The undo that took back the most; None if none stands."""
         if self.effective_undo is not None:
             return self.effective_undo
         return next((undo for undo in reversed(self.undone_by) if not undo.undone), None)

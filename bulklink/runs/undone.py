@@ -1,4 +1,4 @@
-"""Telling a run that it was undone."""
+"""Record of an undo in the run that it reverses."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MAY_HAVE_CHANGED = (Status.DONE, Status.UNCHANGED, Status.IN_DOUBT)
 
 
 def record_undo(folder: RunFolder, record: RunRecord, at: str) -> Iterator[str]:
-    """Record in the run that an undo reverses where the undo stands; yield warnings.
+    """Record the state of an undo in the run that it reverses; yield warnings.
 
-    An undo of an undo changes what is true of the first run, so the runs before are told too. A
-    run that cannot be told stays as it is.
+    An undo of an undo also affects the first run, so earlier runs are updated too. A run whose
+    record cannot be updated stays unchanged.
 
     Args:
         folder: folder of the undo, or of another run, of which nothing is recorded.
@@ -34,12 +34,9 @@ def record_undo(folder: RunFolder, record: RunRecord, at: str) -> Iterator[str]:
         try:
             source_record = _add_undo(source, record.undo_of, _undone_by(folder, record, at))
         except BulklinkError as error:
-            yield (
-                f"{error.where}: it could not be recorded there that this run was undone:"
-                f" {error.message}"
-            )
+            yield (f"{error.where}: cannot record there that this run was undone: {error.message}")
             return
-        if source_record.created in visited:  # run.json is not believed to be free of circles
+        if source_record.created in visited:  # run.json may contain a cycle
             return
         visited.add(source_record.created)
         folder, record = source, source_record
@@ -63,11 +60,11 @@ def _undone_by(folder: RunFolder, record: RunRecord, at: str) -> UndoneBy:
 
 
 def _add_undo(source: RunFolder, undone_run: UndoneRun, undo: UndoneBy) -> RunRecord:
-    """Put an undo into the record of the run it reverses, in place of what it said before.
+    """Add an undo to the record of the run it reverses, replacing its earlier entry.
 
     Raises:
-        RunDirError: if another run is there, or none, or it cannot be written.
-        LockedError: if a process drives the run.
+        RunDirError: if the folder holds another run or none, or cannot be written.
+        LockedError: if a process is running the run.
     """
     _check_is(source.read(), undone_run)  # before a lock file is made in another folder
     with source.run_lock():

@@ -84,7 +84,7 @@ def check_can_create(path: Path, *, force: bool = False) -> None:
     check_file_path(path)
     if path.exists() and not force:
         raise UsageError(
-            "The file exists already.",
+            "The file already exists.",
             where=str(path),
             advice=Advice("Use another name, or replace it with {}.", Keyword("force", value=True)),
         )

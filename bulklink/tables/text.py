@@ -78,7 +78,7 @@ class _CsvTable:
 
 
 class _SpreadsheetCsvTable:
-    """CSV whose cells a spreadsheet neither runs nor rounds; its last column marks it as such."""
+    """CSV whose cells a spreadsheet neither runs nor rounds, marked by its last column."""
 
     def __init__(self, text: io.TextIOWrapper, columns: Sequence[TableColumn]) -> None:
         self._writer = csv.writer(text)
@@ -97,7 +97,7 @@ class _SpreadsheetCsvTable:
 
 
 class JsonlTable:
-    """Writer of one JSON object a line.
+    """Writer of one JSON object per line.
 
     Args:
         stream: destination.

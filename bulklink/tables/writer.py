@@ -26,7 +26,7 @@ def check_file_path(path: Path) -> None:
             "There is no such folder.", where=str(path.parent), advice="Create it, or use another."
         )
     if path.is_dir():
-        raise UsageError("It is a folder.", where=str(path), advice="Name a file.")
+        raise UsageError("The path is a folder.", where=str(path), advice="Use the name of a file.")
     if path.exists() and not path.is_file():
         raise UsageError(
             "This is a device or a pipe, which a file would replace.",

@@ -1,1 +1,1 @@
-"""Zoho CRM: the only room that knows a URL, a payload or an error code."""
+"""Zoho CRM API client: the only package that knows URLs, payloads and error codes."""

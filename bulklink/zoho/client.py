@@ -29,9 +29,9 @@ class ClientResponse(msgspec.Struct, frozen=True):
 
 
 def is_stray(answer: Answer) -> bool:
-    """Return whether an answer to a read is the late answer to another one.
+    """Return whether the answer to a read is a late answer to another read.
 
-    It repeats that and holds records; lists of nothing are all alike.
+    It is if it repeats the previous answer and holds records; empty lists are always alike.
     """
     content = answer.content if answer.repeated and answer.ok else None
     return isinstance(content, dict) and any(
@@ -43,13 +43,13 @@ def is_stray(answer: Answer) -> bool:
 class Client:
     """Sends requests to the API host with an access token.
 
-    The token is an argument of `send`, so that a request leaves without another wait once its
-    ledger line is on disk.
+    The token is an argument of `send`, so a request leaves without another wait once its ledger
+    line is on disk.
 
     Args:
-        tokens: access token of the run.
+        tokens: provides the access token of the run.
         transport: sends the requests.
-        secrets: masked in texts of answers, like the access token.
+        secrets: secrets to mask in texts of answers, in addition to the access token.
     """
 
     tokens: TokenProvider
@@ -64,8 +64,8 @@ class Client:
 
         Args:
             request: the request.
-            token: that `tokens.current` returned a moment ago.
-            reference: call of the ledger, for the request log.
+            token: token just returned by `tokens.current`.
+            reference: ledger call of the request, for the request log.
         """
         headers = {"Authorization": f"Zoho-oauthtoken {token.access_token}"}
         if request.body is not None:
@@ -74,7 +74,7 @@ class Client:
         started = anyio.current_time()
         outcome = await self.transport.send(request.method, url, headers, request.body)
         if isinstance(outcome, Answer) and not request.kind.is_write and is_stray(outcome):
-            outcome = NoResponse("the answer to another request came")
+            outcome = NoResponse("the answer to another request arrived")
         if isinstance(outcome, Answer):
             outcome = msgspec.structs.replace(
                 outcome,
@@ -85,7 +85,7 @@ class Client:
         return ClientResponse(outcome, token)
 
     def _mask(self, access_token: str) -> SecretMask:
-        """Return the mask of a request's secrets, and of the tokens before; making one is slow."""
+        """Return a cached mask of the secrets and all tokens so far; building one is slow."""
         mask = self._masks.get(access_token)
         if mask is None:
             mask = SecretMask(access_token, *self._masks, *self.secrets)

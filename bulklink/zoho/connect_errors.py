@@ -1,4 +1,4 @@
-"""Reasons and cures of connections that cannot be made."""
+"""Reasons for failed connections, and what to do about them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CERTIFICATE_REASONS = {
     62: "it is for another host",
     64: "it is for another host",
 }
-"""Reasons by the numbers that OpenSSL gives them (`X509_V_ERR_…`)."""
+"""Reasons by OpenSSL's error number (`X509_V_ERR_…`)."""
 _CERTIFICATE_CURES = {
     9: "Check the clock of this machine.",
     10: "Check the clock of this machine, and any proxy between it and the host.",
@@ -47,11 +47,11 @@ def certificate_failure(error: Exception) -> NoResponse:
 
 
 def proxy_refusal(address: str, status: int) -> NoResponse:
-    """Return the outcome for a proxy that makes no connection.
+    """Return the outcome for a proxy that refuses to connect.
 
     Args:
         address: host and port of the proxy.
-        status: HTTP status of its answer; 5xx may pass, after another a retry cannot help.
+        status: HTTP status of its answer; only after 5xx can a retry help.
     """
     cure = _SIGN_IN_CURE if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED else _PROXY_CURE
     return NoResponse(

@@ -47,14 +47,14 @@ class Connection(msgspec.Struct, frozen=True):
 
     Args:
         api_url: scheme, host and port of the API.
-        accounts_url: scheme, host and port of the accounts server, None if unknown.
-        data_centre: us, eu, in, au, cn, jp, ca, sa or uk; None with addresses alone.
+        accounts_url: scheme, host and port of the accounts server; None if unknown.
+        data_centre: us, eu, in, au, cn, jp, ca, sa or uk; None if only addresses are set.
         environment: production, sandbox or developer.
-        api_url_given: whether the user set the API address, which then overrides the one that
-            comes with a token.
+        api_url_given: whether the user set the API address, which then overrides the address
+            returned with a token.
         access_token: an access token, used until it is refused.
         credentials: credentials to request access tokens.
-        module_id: id of the module Deals, None to look it up.
+        module_id: id of the Deals module; None to look it up.
     """
 
     api_url: str
@@ -88,16 +88,16 @@ class Connection(msgspec.Struct, frozen=True):
         api_url: str | None = None,
         accounts_url: str | None = None,
     ) -> Connection:
-        """Return a connection made of values, each with the meaning of its `BULKLINK_…` variable.
+        """Return a connection from values with the meaning of the `BULKLINK_…` variables.
 
         Args:
             dc: the org's data centre.
-            environment: production, sandbox or developer; None is production.
+            environment: production, sandbox or developer; None for production.
             client_id: id of the self client.
             client_secret: secret of the self client.
-            refresh_token: refresh token to request access tokens with.
+            refresh_token: refresh token used to request access tokens.
             access_token: an access token, used until it is refused.
-            deals_module_id: the org's id of the module Deals; None to look it up.
+            deals_module_id: the org's id of the Deals module; None to look it up.
             api_url: another address of the API: scheme, host and port.
             accounts_url: another address of the accounts server.
 
@@ -127,7 +127,7 @@ class Connection(msgspec.Struct, frozen=True):
         """Read a connection from environment variables; docs/reference.md lists them.
 
         Args:
-            env: the variables; None takes those of this process.
+            env: the variables; None for those of this process.
 
         Raises:
             ConfigError: if data centre and address are missing, or a value is not valid.
@@ -157,8 +157,8 @@ class Connection(msgspec.Struct, frozen=True):
             raise ConfigError(
                 "No data centre is set.",
                 where="BULKLINK_DC",
-                advice=f"Set it to the one your org lives in: {' '.join(DATA_CENTRES)}."
-                " Or sign in once, with `bulklink auth login`.",
+                advice=f"Set it to the data centre of your org: {' '.join(DATA_CENTRES)}."
+                " Or sign in once with `bulklink auth login`.",
             )
         return cls(
             api_url=api_url or api_address(centre or "us", environment),
@@ -170,18 +170,19 @@ class Connection(msgspec.Struct, frozen=True):
         )
 
     def api_url_from(self, api_domain: object) -> str:
-        """Return the API address to use with a token: the connection's own if in doubt.
+        """Return the API address to use with a token; the connection's own if in doubt.
 
         Args:
-            api_domain: the production host that the accounts server names with the token; a sandbox
-                or developer environment has another.
+            api_domain: production host returned with the token; a sandbox or developer environment
+                has another host.
         """
         return self._api_url_named(api_domain) or self.api_url
 
     def is_foreign_api_domain(self, api_domain: object) -> bool:
-        """Return whether an accounts server names a host that is not to have the token.
+        """Return whether an accounts server returned a host that must not receive the token.
 
-        One on this machine may name an API on this machine; all others may name Zoho's hosts only.
+        An accounts server on this machine may return an API on this machine; all others may only
+        return Zoho's hosts.
         """
         return self._api_url_named(api_domain) is None
 
@@ -199,7 +200,7 @@ class Connection(msgspec.Struct, frozen=True):
         return api_url in api_addresses(self.environment) or bool(self._local_address(api_url))
 
     def _local_address(self, address: str) -> str | None:
-        """Return an address on this machine that an accounts server on it names, else None."""
+        """Return the address if it and the accounts server are on this machine; else None."""
         if self.accounts_url is None or not is_loopback(self.accounts_url):
             return None
         try:
@@ -210,7 +211,7 @@ class Connection(msgspec.Struct, frozen=True):
 
 
 def secrets_of(connection: Connection) -> tuple[str, ...]:
-    """Return the secrets, which no file or screen may show; the client id is not secret."""
+    """Return the secrets, which must never be written or shown; the client id is not secret."""
     credentials = connection.credentials
     return (credentials.client_secret, credentials.refresh_token) if credentials else ()
 
@@ -225,7 +226,7 @@ def is_loopback(url: str) -> bool:
 
 
 def _as_arguments(text: str) -> str:
-    """Replace variable names by argument names."""
+    """Replace names of variables with names of arguments."""
     return re.sub(r"BULKLINK_([A-Z_]+)", lambda match: match[1].lower(), text)
 
 
@@ -249,17 +250,17 @@ def _address(variables: Mapping[str, str], name: str) -> str | None:
 
 
 def _parse_address(value: str, where: str) -> str:
-    """Return scheme, host and port of an address, in one spelling.
+    """Return scheme, host and port of an address, normalized.
 
     Raises:
-        ConfigError: if it has more parts, or is not one that a token may be sent to.
+        ConfigError: if it has other parts, or a token must not be sent to it.
     """
     try:
         parts = urlsplit(value)
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
-    # `urlsplit` drops line breaks and tabs; a host in other letters can look like Zoho's.
+    # `urlsplit` drops line breaks and tabs, and a non-ASCII host can look like Zoho's.
     is_plain = value.isascii() and value.isprintable() and " " not in value and "\\" not in value
     is_address = parts.scheme in ("http", "https") and parts.hostname and parts.path in ("", "/")
     if not is_plain or not is_address or port == 0:
@@ -276,9 +277,9 @@ def _parse_address(value: str, where: str) -> str:
         )
     if parts.scheme == "http" and not is_loopback(value):
         raise ConfigError(
-            f"Plain http would show the access token to all on the way to {parts.hostname}.",
+            f"Plain http would expose the access token on the way to {parts.hostname}.",
             where=where,
-            advice="Use https; http is for addresses on this machine only.",
+            advice="Use https; http is only allowed for addresses on this machine.",
         )
     hostname = parts.hostname or ""
     host = f"[{hostname}]" if ":" in hostname else hostname
@@ -302,14 +303,14 @@ def _credentials(variables: Mapping[str, str]) -> Credentials | None:
 
 
 def check_sign_in_text(text: str, where: str) -> None:
-    """Refuse a token, secret or id that has characters which none of Zoho's has.
+    """Refuse a token, secret or id with characters that Zoho's never contain.
 
     Args:
         text: the token, secret or id; it is not shown.
-        where: variable or file that has it.
+        where: variable or file that contains it.
 
     Raises:
-        ConfigError: if it has such characters.
+        ConfigError: if it contains such characters.
     """
     if not is_sign_in_text(text):
         raise ConfigError(
@@ -320,7 +321,7 @@ def check_sign_in_text(text: str, where: str) -> None:
 
 
 def is_sign_in_text(text: str) -> bool:
-    """Return whether a token, secret or id has only characters that one of Zoho's can have."""
+    """Return whether a token, secret or id has only characters that Zoho's can contain."""
     return text.isascii() and text.isprintable() and " " not in text
 
 

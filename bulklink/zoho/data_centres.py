@@ -36,7 +36,7 @@ def accounts_address(data_centre: str) -> str:
 
 
 def console_address(data_centre: str) -> str:
-    """Return the address of a data centre's API console, which makes self clients."""
+    """Return the address of a data centre's API console, where self clients are created."""
     return f"https://{_ACCOUNTS[data_centre].replace('accounts.', 'api-console.', 1)}"
 
 
@@ -51,11 +51,11 @@ def api_addresses(environment: str) -> frozenset[str]:
 
 
 def find_api_address(address: str, environment: str) -> str | None:
-    """Return the API address of an environment, given that of any; None if it is not Zoho's.
+    """Return the API address of an environment from that of any; None if it is not Zoho's.
 
     Args:
-        address: an address of any origin. Only one that is spelt like Zoho's is taken, without
-            user, port or path.
+        address: an untrusted address. Only Zoho's exact addresses are accepted, without user, port
+            or path.
         environment: production, sandbox or developer.
     """
     spelling = address.lower().removesuffix("/")

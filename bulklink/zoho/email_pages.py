@@ -1,4 +1,4 @@
-"""Parsers for pages of a contact's emails: the links alone, or all fields."""
+"""Parsers for pages of a contact's emails, with only the links or all fields."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import parse_id, parse_name, parse_text
 
 _MAX_INDEX_LENGTH = 2000
-"""Characters of the index of a page, which is part of an address."""
+"""Most characters of a page index, which becomes part of an address."""
 _MAX_TIME_LENGTH = 100
 
 
 class LinkedDeal(msgspec.Struct, frozen=True):
-    """The deal an email is linked to, as the page of emails reports it.
+    """The deal an email is linked to, as reported by the page of emails.
 
     `lookup_responses.DealDetails` is a deal as the deals endpoint reports it.
 
     Args:
         id: id of the deal.
-        name: its name, None where the CRM gives none that can be sent.
+        name: name of the deal; None if the CRM reports none that can be sent.
     """
 
     id: str
@@ -35,8 +35,8 @@ class LinksPage(msgspec.Struct, frozen=True):
     An email whose link the page does not report is left out, as if it were not listed.
 
     Args:
-        links: deal of each email by message id, None for no deal.
-        next_index: index of the next page, None on the last.
+        links: deal of each email by message id; None for no deal.
+        next_index: index of the next page; None on the last.
     """
 
     links: dict[str, LinkedDeal | None]
@@ -62,7 +62,7 @@ def parse_links_page(answer: Answer) -> LinksPage | None:
 
 
 def _parse_emails(answer: Answer) -> dict[str, Any] | None:
-    """Return the content of a page, with the list `Emails` in it; None if it is not a page."""
+    """Return the content of a page, including its `Emails` list; None if it is not a page."""
     content = answer.content
     if answer.ok and isinstance(content, dict) and isinstance(content.get("Emails"), list):
         return content
@@ -105,7 +105,7 @@ def _parse_next_index(info: Any) -> str | None:
 
 
 class ListedEmail(msgspec.Struct, frozen=True):
-    """An email as a page lists it; a field is None where the page does not report it.
+    """An email as listed on a page; a field that the page does not report is None.
 
     Args:
         message_id: id of the email.
@@ -132,8 +132,8 @@ class EmailListPage(msgspec.Struct, frozen=True):
     Args:
         emails: the emails in the order of the page.
         nameless: number of entries without a message id, which cannot be linked.
-        truncated: whether there are more emails and no index to ask for them.
-        next_index: index of the next page, None on the last.
+        truncated: whether there are more emails but no index to request them.
+        next_index: index of the next page; None on the last.
     """
 
     emails: tuple[ListedEmail, ...]

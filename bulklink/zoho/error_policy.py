@@ -13,9 +13,9 @@ class AnswerClass(StrEnum):
     """How a run continues after an answer."""
 
     ITEM = "item"
-    """Refused for its content: the named message, or the call if none is named."""
+    """Refused for its content: the named message, or the whole call if none is named."""
     THROTTLED = "busy"
-    """Refused because of too many requests: nothing was applied, wait and retry."""
+    """Refused because of too many requests: nothing was applied; wait and retry."""
     SERVER_ERROR = "again"
     """Failed on Zoho's side: it may have been applied."""
     TOKEN = "token"  # noqa: S105 - a class of answers, no secret
@@ -23,7 +23,7 @@ class AnswerClass(StrEnum):
     FATAL = "fatal"
     """No call of this kind can succeed: the run stops."""
     FATAL_IF_COMMON = "fatal-if-common"
-    """Refused for this contact; if others are refused too, no call of this kind can succeed."""
+    """Refused for this contact; if other contacts are refused too, no such call can succeed."""
 
 
 _CLASS_BY_CODE = {
@@ -76,7 +76,7 @@ _ADVICE = {
     ),
     Code.API_NOT_SUPPORTED: "The call needs version 8 of the API.",
     Code.ALREADY_LINKED: "The email is on another deal: unlink it first, or use relink.",
-    Code.OAUTH_SCOPE_MISMATCH: f"Make a token with these scopes: {', '.join(SCOPES)}.",
+    Code.OAUTH_SCOPE_MISMATCH: f"Generate a token with these scopes: {', '.join(SCOPES)}.",
     Code.AUTHENTICATION_FAILURE: "The access token is missing or wrong: check the credentials.",
     Code.INVALID_TOKEN: "The access token is wrong or has expired: check the credentials.",
     Code.NO_PERMISSION: (
@@ -94,9 +94,9 @@ _ADVICE = {
 
 
 _NAME_FIELDS = ("owner.name", "linked_record.name")
-_NAMES_REFUSED = "refuses the name: start a new run with --no-names, which sends ids alone."
+_NAMES_REFUSED = "refuses the name: start a new run with --no-names, which sends only ids."
 _NAMES_WANTED = (
-    "wants the name: start a new run without --no-names. A name that cannot be looked up has to be"
+    "requires the name: start a new run without --no-names. A name that cannot be looked up must be"
     " in the mapping, as owner_name or deal_name."
 )
 
@@ -104,14 +104,13 @@ _NAMES_WANTED = (
 def classify_error(status: int, code: str) -> AnswerClass:
     """Return how a run continues after an error.
 
-    A status that says how far the call came decides, whatever code is beside it: 3xx, 408, 429,
-    5xx, and what is no status of HTTP. Under 2xx and the rest of 4xx the code decides; if it is
-    empty or unknown, the status does. An unknown refusal fails the messages of the call (class
-    ITEM), never the run.
+    A status that tells how far the call came takes precedence over any code: 3xx, 408, 429, 5xx and
+    invalid statuses. For 2xx and other 4xx statuses the code decides; if it is empty or unknown,
+    the status does. An unknown refusal fails the messages of the call (class ITEM), never the run.
 
     Args:
         status: HTTP status.
-        code: Zoho's code, empty if the answer has none.
+        code: Zoho's code; empty if the answer has none.
     """
     if 300 <= status < 400:
         return AnswerClass.FATAL
@@ -123,10 +122,11 @@ def classify_error(status: int, code: str) -> AnswerClass:
 
 
 def classify_outcome(outcome: Answer | NoResponse) -> AnswerClass | None:
-    """Return the class of a refusal; None for a success and without an answer.
+    """Return the class of a refusal; None for a success or without an answer.
 
-    An error of a whole call under 2xx is one where it says nothing of the call's content: the
-    token is refused, too many requests, a failure of Zoho's. Others are for who parses the content.
+    With status 2xx, an error of the whole call counts only if it does not concern the call's
+    content: a refused token, too many requests or a server failure. The parsers of the content
+    handle all other errors.
     """
     if isinstance(outcome, NoResponse):
         return None
@@ -140,8 +140,8 @@ def classify_outcome(outcome: Answer | NoResponse) -> AnswerClass | None:
 def advice_for_code(code: str, text: str = "") -> str:
     """Return advice for the user about a code; empty if there is none.
 
-    The pages of the API call the names of owner and deal mandatory, and its OpenAPI schema knows no
-    owner name: a CRM that keeps to one of them refuses what the other asks for.
+    The API's documentation calls the names of owner and deal mandatory, but its OpenAPI schema has
+    no owner name: a CRM that follows one of them refuses requests that follow the other.
 
     Args:
         code: Zoho's code.

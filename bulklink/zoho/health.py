@@ -23,9 +23,9 @@ class ConnectionHealth(msgspec.Struct, frozen=True):
     """Result of a connection check.
 
     Args:
-        org: the org, None if the connection does not work.
-        token_ends_at: end of the access token, seconds since 1970; None like `org`.
-        problem: why the connection does not work, None if it does.
+        org: the org; None if the connection does not work.
+        token_ends_at: expiry of the access token, seconds since 1970; None if `org` is None.
+        problem: why the connection does not work; None if it does.
     """
 
     org: Org | None = None
@@ -42,15 +42,15 @@ async def check_connection(
 ) -> ConnectionHealth:
     """Check whether a connection works.
 
-    A stored token that is refused is renewed; a new one is not, since Zoho gives ten in ten
-    minutes.
+    A stored token is renewed if it is refused. A new token is not, since Zoho issues only ten in
+    ten minutes.
 
     Args:
         connection: a connection with credentials.
         transport: sends the requests.
         store: stores the access token.
-        clock: seconds since 1970.
-        warn: called with a warning if the accounts server names a host that is not Zoho's.
+        clock: returns seconds since 1970.
+        warn: called with a warning if the accounts server returns a host that is not Zoho's.
     """
     stored = store.load(connection, clock())
     tokens = TokenProvider(connection, transport, store, clock, warn=warn)
@@ -77,10 +77,10 @@ def no_response_error(outcome: NoResponse) -> RunStoppedError:
 
 
 def _org_or_empty(outcome: Answer | NoResponse, connection: Connection) -> Org:
-    """Return the org, or an empty one if the CRM refuses to report it: a run can do without.
+    """Return the org, or an empty one if the CRM refuses to report it, as a run works without it.
 
     Raises:
-        RunStoppedError: if a run could not begin.
+        RunStoppedError: if a run could not start.
     """
     if isinstance(outcome, NoResponse):
         raise no_response_error(outcome)
@@ -90,7 +90,7 @@ def _org_or_empty(outcome: Answer | NoResponse, connection: Connection) -> Org:
     if answer_class in _STOPPING_CLASSES:
         raise RunStoppedError(
             StoppedBy.FATAL if answer_class is AnswerClass.TOKEN else StoppedBy.NO_ANSWER,
-            f"The CRM refuses: {code or f'HTTP {outcome.status}'}.",
+            f"The CRM refuses the look-up of the org: {code or f'HTTP {outcome.status}'}.",
             where=connection.api_url,
             advice=advice_for_code(code) or "Try again later.",
         )

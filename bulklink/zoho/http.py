@@ -23,7 +23,7 @@ class CallKind(StrEnum):
 
     @property
     def is_write(self) -> bool:
-        """Whether such a call changes the CRM."""
+        """Whether calls of this kind change the CRM."""
         return self in (CallKind.LINK, CallKind.UNLINK)
 
 
@@ -31,10 +31,10 @@ class Request(msgspec.Struct, frozen=True):
     """A request to the API host.
 
     Args:
-        kind: what it does.
+        kind: kind of the request.
         method: HTTP method.
         target: path with its query, percent-encoded.
-        body: JSON, None for no body.
+        body: JSON body; None for no body.
     """
 
     kind: CallKind
@@ -49,14 +49,14 @@ class Answer(msgspec.Struct, frozen=True, dict=True):
     Args:
         status: HTTP status.
         body: content as received.
-        retry_after: seconds that the answer asks to wait, at most 24 hours; None if it does not.
-        credits_left: API credits that the org has left, None where the answer does not say; Zoho
-            sends it once half of them are used.
-        credit_window: seconds of the window in which credits are counted, if an emulator on this
-            machine says so; Zoho's is 24 hours.
-        repeated: whether it is the same as the answer before on its connection, which was to a
-            request to another address.
-        mask: takes the secrets of its request out of texts; the body is as received.
+        retry_after: requested wait in seconds, at most 24 hours; None without a request.
+        credits_left: API credits that the org has left; None if not reported. Zoho reports them
+            once half of them are used.
+        credit_window: length in seconds of the window in which credits are counted, if reported by
+            an emulator on this machine; Zoho's is 24 hours.
+        repeated: whether it equals the previous answer on its connection, to a request for another
+            address.
+        mask: masks the secrets of its request in texts; the body stays as received.
     """
 
     status: int
@@ -81,10 +81,10 @@ class Answer(msgspec.Struct, frozen=True, dict=True):
             return None
 
     def excerpt(self, length: int) -> str:
-        """Return the beginning of the body, without secrets, to be written or shown.
+        """Return the start of the body with secrets masked, for files and messages.
 
         Args:
-            length: characters at most.
+            length: most characters returned.
         """
         text = self.body[: 8 * length].decode("utf-8", "replace")[: 2 * length]
         return self.mask(text)[:length]
@@ -96,8 +96,8 @@ class NoResponse(msgspec.Struct, frozen=True):
     Args:
         reason: what went wrong, for the user.
         sent: False only if the request was certainly not sent.
-        timed_out: whether waiting ended by a time-out: the server may still work on the request.
-        cure: what the user can do, where trying again helps nothing; else empty.
+        timed_out: whether the wait timed out; the server may still be working on the request.
+        cure: advice for the user if a retry cannot help; else empty.
     """
 
     reason: str

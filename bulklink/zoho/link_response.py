@@ -1,21 +1,21 @@
 """Parser for the answers to link and unlink calls: one verdict per message.
 
-Zoho documents no shape for a call of good and bad items, so every shape is read alike: an entry
-belongs to the message it names, by `details.message_id` or by the index in `details.json_path`,
-and by position only where position cannot matter. A message that no entry names has no verdict;
-the caller finds out by reading the link back.
+Zoho documents no shape for a call with both good and bad items, so all shapes are read alike: an
+entry belongs to the message it names, by `details.message_id` or by the index in
+`details.json_path`, or by position if the order cannot matter. A message that no entry names has no
+verdict, and the caller reads the link back.
 
-What an entry says counts by the status of the answer:
+Whether an entry counts depends on the status of the answer:
 
 | status | entries | success entries | error entries |
 |---|---|---|---|
 | 2xx | any | count | count |
-| 400 | successes alone | none counts: code and status contradict each other | |
+| 400 | only successes | none counts: code and status contradict each other | |
 | 400 | at least one error | count | count |
-| others | any | none counts: the status is of the whole call | |
+| others | any | none counts: the status applies to the whole call | |
 
-A success that names no message counts at the endpoint for one message alone. Elsewhere it may be
-the late answer to another call.
+A success that names no message counts only at the single-email endpoint. Elsewhere it may be the
+late answer to another call.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from bulklink.zoho.http import Answer
 _INDEX = re.compile(r"(?:Emails|message_ids)\[(\d{1,6})\]")
 _PATH_INDEX = re.compile(r"^Emails\[\d+\]\.?|\[\d+\]")
 MAX_NAME_LENGTH = 255
-"""Characters of a name in a link, by Zoho's schema."""
+"""Most characters of a name in a link, according to Zoho's schema."""
 _MAX_ID_LENGTH = 500
 _MAX_TEXT_LENGTH = 300
 _MAX_FLAT_ERROR_BYTES = 4_096
@@ -45,9 +45,9 @@ class AnswerVerdict(msgspec.Struct, frozen=True):
     """The result an answer reports for one message or for the whole call.
 
     Args:
-        code: SUCCESS or an error code; empty for an error without one (an HTML page, say).
+        code: SUCCESS or an error code; empty for an error without a code, such as an HTML page.
         text: Zoho's message, up to 300 characters.
-        http_status: of the answer.
+        http_status: HTTP status of the answer.
     """
 
     code: str
@@ -63,11 +63,11 @@ class AnswerVerdict(msgspec.Struct, frozen=True):
 class ParsedAnswer(msgspec.Struct, frozen=True):
     """A parsed answer: verdicts by message id, or one verdict for the call.
 
-    A message in neither is unnamed: the answer does not report its result.
+    The answer does not report the result of a message covered by neither.
 
     Args:
         verdicts: verdict of each message that the answer names.
-        call_verdict: error of the whole call, None if the answer names a message.
+        call_verdict: error of the whole call; None if the answer names a message.
     """
 
     verdicts: dict[str, AnswerVerdict]
@@ -84,7 +84,7 @@ class _Entry(msgspec.Struct, frozen=True):
     verdict: AnswerVerdict | None
     """None if the entry contradicts itself."""
     message_ids: tuple[str, ...]
-    """The messages it names: none, one, or several in a contradiction."""
+    """The messages it names; more than one if it contradicts itself."""
     is_only: bool
     """Whether it is the only entry of its item: an inner array can hold several."""
 
@@ -101,14 +101,14 @@ def parse_answer(
     single: bool = False,
     echo_deal_id: str | None = None,
 ) -> ParsedAnswer:
-    """Parse the answer to a call that carried these messages; never raises, never guesses.
+    """Parse the answer to a call with these messages; never raises, never guesses.
 
     Args:
         messages: message ids in the order of the request.
         answer: the answer as received.
-        single: whether the call went to the endpoint for one message, which its address names.
+        single: whether the call used the single-email endpoint, whose address names the message.
         echo_deal_id: deal id of a single-email link; Zoho's sample of that call echoes the request
-            in place of a verdict, and such an echo of the same deal is success.
+            instead of a verdict, and an echo of the same deal means success.
     """
     content = answer.content
     if not answer.ok and answer.status != 400:
@@ -132,7 +132,7 @@ def parse_refusal(answer: Answer) -> AnswerVerdict:
 
 
 def parse_flat_error(answer: Answer) -> AnswerVerdict | None:
-    """Return the error of a whole call, whatever the status; None if the answer is not one."""
+    """Return the error of a whole call, whatever its status; None if the answer is not an error."""
     if len(answer.body) > _MAX_FLAT_ERROR_BYTES:
         return None
     content = answer.content
@@ -149,9 +149,9 @@ def named_field(text: str) -> str:
 
 
 def parse_id(value: object) -> str | None:
-    """Return an id of an answer as text: a string or an integer's digits, else None.
+    """Return an id in an answer as text, from a string or integer; else None.
 
-    So is a string that is longer than any id of Zoho's.
+    Returns None for a string longer than any of Zoho's ids.
     """
     if isinstance(value, str):
         return parse_text(value, _MAX_ID_LENGTH)
@@ -159,20 +159,20 @@ def parse_id(value: object) -> str | None:
 
 
 def parse_text(value: object, max_length: int = sys.maxsize) -> str | None:
-    """Return a text of an answer; None for an empty or longer one and for any other value."""
+    """Return a text in an answer; None if it is empty, too long or another type."""
     return value if isinstance(value, str) and 0 < len(value) <= max_length else None
 
 
 def parse_name(value: object) -> str | None:
-    """Return a name of an answer; None for one that no link can hold.
+    """Return a name in an answer; None if it is too long for a link.
 
-    A name is sent as it is or not at all: its beginning would be another name.
+    A name is sent unchanged or not at all: a truncated name would be another name.
     """
     return parse_text(value, MAX_NAME_LENGTH)
 
 
 def parse_label(value: object, answer: Answer) -> str | None:
-    """Return a text of an answer that is only shown: without secrets, and cut."""
+    """Return a text in an answer for display, with secrets masked and truncated."""
     text = parse_text(value)
     if text is None:
         return None
@@ -221,7 +221,7 @@ def _named_messages(entry: dict[str, Any], messages: Sequence[str]) -> tuple[str
     if match is not None:
         index = int(match[1])
         message_ids.append(messages[index] if index < len(messages) else "")
-    # An id that was not sent next to one that was is a contradiction, and is kept as one.
+    # An entry that names both an id that was sent and one that was not contradicts itself.
     all_unknown = message_ids and not any(name in messages for name in message_ids)
     return None if all_unknown else tuple(dict.fromkeys(message_ids))
 
@@ -240,7 +240,7 @@ def _verdict(
 
 
 def _masked_verdict(code: str, entry: dict[str, Any], answer: Answer) -> AnswerVerdict:
-    """Return a verdict without secrets: it is written and shown. A code of Zoho's has none."""
+    """Return a verdict with secrets masked; Zoho's own codes contain none."""
     shown_code = code if code in _CODES else answer.mask(code)
     text = answer.mask(_text(entry))[:_MAX_TEXT_LENGTH]
     return AnswerVerdict(shown_code, text, answer.status)
@@ -269,7 +269,7 @@ def _common_verdict(verdicts: Sequence[AnswerVerdict | None]) -> AnswerVerdict |
 def _verdicts_by_position(
     unnamed: Sequence[_Entry], remaining: Sequence[str]
 ) -> dict[str, AnswerVerdict | None]:
-    """Return verdicts by position if order cannot matter: as many as messages, all the same."""
+    """Return verdicts by position if the order cannot matter: one per message, all the same."""
     if not unnamed or len(unnamed) != len(remaining):
         return {}
     first = unnamed[0].verdict
@@ -284,7 +284,7 @@ def _verdicts_by_position(
 
 
 def _shared_error(unnamed: Sequence[_Entry]) -> AnswerVerdict | None:
-    """Return the error of an answer that names no message and holds only errors."""
+    """Return the error of an answer that contains only errors and names no message."""
     verdicts = [entry.verdict for entry in unnamed]
     if not verdicts or any(v is None or v.success for v in verdicts):
         return None
@@ -292,7 +292,7 @@ def _shared_error(unnamed: Sequence[_Entry]) -> AnswerVerdict | None:
 
 
 def _code(entry: dict[str, Any]) -> str:
-    """Return the code of an entry; an older shape has it in `error`, and a number in `code`."""
+    """Return the code of an entry; an older shape has it in `error`, with a number in `code`."""
     for key in ("code", "error"):
         value = entry.get(key)
         if isinstance(value, str) and (key == "code" or value != Code.SUCCESS):
@@ -301,9 +301,9 @@ def _code(entry: dict[str, Any]) -> str:
 
 
 def _text(entry: dict[str, Any]) -> str:
-    """Return the message of an entry, with what an error names; twice as long as is kept.
+    """Return the message of an entry with the details of an error, before truncation.
 
-    A secret at the end is masked before the cut.
+    It is twice the final length, so that a secret at the end is masked before it is cut off.
     """
     texts = (entry.get(key) for key in ("message", "error_info", "error_description"))
     text = next((value for value in texts if isinstance(value, str)), "")
@@ -315,8 +315,8 @@ def _text(entry: dict[str, Any]) -> str:
 def _named_in_details(details: object) -> str:
     """Return the field, type and permissions that the details of an error name.
 
-    The index of a path is left out: the row says which email it is, and rows with the same error
-    then have the same text.
+    The index in a path is left out: the row identifies the email, and rows with the same error then
+    have the same text.
     """
     if not isinstance(details, dict):
         return ""

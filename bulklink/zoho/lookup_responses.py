@@ -14,14 +14,14 @@ from bulklink.zoho.requests import MAX_DEAL_IDS_LENGTH
 
 
 class Org(msgspec.Struct, frozen=True):
-    """The organisation of a token; a field is None where the CRM does not report it.
+    """The organisation of a token; a field that the CRM does not report is None.
 
     Args:
         id: id of the org.
-        name: its name.
-        type: production, sandbox, ... as the CRM writes it.
+        name: name of the org.
+        type: production, sandbox, ... as reported by the CRM.
         paid_type: edition of its licence.
-        users: users of its licence; they add to its credits per 24 hours.
+        users: number of users of its licence, which adds to its credits in 24 hours.
     """
 
     id: str | None = None
@@ -40,7 +40,7 @@ class NamesPage(msgspec.Struct, frozen=True):
     """One page of names by id.
 
     Args:
-        names: name by id; None for one that is too long to be sent.
+        names: name by id; None for a name that is too long to be sent.
         has_more: whether there is another page.
     """
 
@@ -49,15 +49,15 @@ class NamesPage(msgspec.Struct, frozen=True):
 
 
 class DealDetails(msgspec.Struct, frozen=True):
-    """A deal as the deals endpoint reports it.
+    """A deal as reported by the deals endpoint.
 
     `email_pages.LinkedDeal` is the deal that an email is linked to.
 
     Args:
         id: id of the deal.
-        name: its name; None for one that is too long to be sent.
-        contact_id: id of its contact, None without one.
-        stage: its stage, None without one.
+        name: name of the deal; None if it is too long to be sent.
+        contact_id: id of its contact; None without a contact.
+        stage: stage of the deal; None without a stage.
     """
 
     id: str
@@ -86,13 +86,13 @@ def require_org(answer: Answer) -> Org:
     """Return the org of a successful answer.
 
     Raises:
-        RunStoppedError: if the answer is not one of Zoho CRM's.
+        RunStoppedError: if the answer is not from Zoho CRM.
     """
     org = parse_org(answer)
     if org is None:
         raise RunStoppedError(
             StoppedBy.FATAL,
-            "What answers the look-up of the org is not the Zoho CRM API.",
+            "The answer to the look-up of the org is not from the Zoho CRM API.",
             where="BULKLINK_DC, BULKLINK_API_URL",
             advice="Check the data centre, and BULKLINK_API_URL if it is set.",
         )
@@ -100,7 +100,7 @@ def require_org(answer: Answer) -> Org:
 
 
 def parse_module_id(answer: Answer) -> str | None:
-    """Return the id of the module Deals; None if the answer has none."""
+    """Return the id of the Deals module; None if the answer has none."""
     module = _first_record(answer, "modules")
     return parse_id(module.get("id")) if module else None
 
@@ -108,7 +108,7 @@ def parse_module_id(answer: Answer) -> str | None:
 def parse_deals(answer: Answer) -> list[DealDetails] | None:
     """Return the deals that exist; None if the answer is not a list of deals.
 
-    HTTP 204 means that none of them exists.
+    HTTP 204 means that none of the deals exists.
     """
     if answer.status == 204:
         return []
@@ -176,6 +176,6 @@ def _records(answer: Answer, key: str) -> list[dict[str, Any]] | None:
 
 
 def _count(value: object) -> int | None:
-    """Return a count, which some parts of the API write as text."""
+    """Return a count, which parts of the API write as text."""
     digits = parse_id(value) or ""
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 9 else None

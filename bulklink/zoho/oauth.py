@@ -1,4 +1,4 @@
-"""Zoho's accounts server: issues, refreshes and revokes OAuth tokens."""
+"""Client of Zoho's accounts server, which issues, refreshes and revokes OAuth tokens."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _MAX_TEXT_LENGTH = 300
 _DEFAULT_LIFETIME_SECONDS = 3600.0
 _MIN_LIFETIME_SECONDS = 60.0
 MAX_LIFETIME_SECONDS = 86_400.0
-"""Longest time that an access token is used; Zoho's are valid for an hour."""
+"""Longest time that an access token is used; Zoho's tokens are valid for an hour."""
 _FORM_HEADERS = {"Content-Type": "application/x-www-form-urlencoded", "Connection": "close"}
-"""Token requests are few; each has a connection of its own, on which no other's answer comes."""
+"""Token requests are rare; each uses its own connection, so it cannot get another's answer."""
 
 
 class TokenGrant(msgspec.Struct, frozen=True):
@@ -32,10 +32,10 @@ class TokenGrant(msgspec.Struct, frozen=True):
 
     Args:
         access_token: the access token.
-        api_domain: address of the API as the server names it, of any type.
-        lifetime: seconds that the access token is valid for.
-        refresh_token: issued in exchange for a code only.
-        scopes: scopes of the token, empty if the server names none.
+        api_domain: address of the API as returned by the server; may be of any type.
+        lifetime: seconds for which the access token is valid.
+        refresh_token: refresh token; only issued in exchange for a code.
+        scopes: scopes of the token; empty if the server names none.
     """
 
     access_token: str
@@ -56,7 +56,7 @@ class TokenRefusalReason(StrEnum):
     INVALID_SECRET = "invalid_client_secret"  # noqa: S105 - an error code, no secret
     THROTTLED = "throttled"
     FOREIGN = "foreign"
-    """The answer is not one of Zoho's accounts server: it says nothing of the credentials."""
+    """The answer is not from Zoho's accounts server, and says nothing about the credentials."""
     OTHER = "other"
 
 
@@ -104,16 +104,16 @@ class AccountsServer:
     async def exchange_code(
         self, client_id: str, client_secret: str, code: str
     ) -> TokenGrant | TokenRefusal | NoResponse:
-        """Exchange a code, without a retry: a code works once."""
+        """Exchange a code for tokens; never retried, because a code works once."""
         form = {"client_id": client_id, "client_secret": client_secret}
         form |= {"code": code, "grant_type": "authorization_code"}
         return _parse_token_answer(await self._post(self.token_url, form))
 
     async def revoke(self, refresh_token: str) -> None:
-        """Revoke a refresh token with its access tokens; an invalid one counts as revoked.
+        """Revoke a refresh token and its access tokens; an invalid token counts as revoked.
 
         Raises:
-            RunStoppedError: if the server cannot be reached, or does not confirm it.
+            RunStoppedError: if the server cannot be reached or does not confirm it.
         """
         url = f"{self.token_url}/revoke"
         outcome = await self._post(url, {"token": refresh_token})
@@ -143,11 +143,11 @@ class AccountsServer:
 
 
 def _parse_token_answer(outcome: Answer | NoResponse) -> TokenGrant | TokenRefusal | NoResponse:
-    """Parse a token answer; errors come with HTTP 200 too, so the body decides."""
+    """Parse a token answer; the body decides, as errors can have HTTP status 200."""
     if isinstance(outcome, NoResponse):
         return outcome
     content = outcome.content
-    if outcome.status >= 500:  # it says nothing of the credentials, whoever wrote it
+    if outcome.status >= 500:  # it says nothing about the credentials
         return NoResponse(f"the accounts server fails with HTTP {outcome.status}")
     access_token = content.get("access_token") if isinstance(content, dict) else None
     if not outcome.ok or not isinstance(access_token, str) or not access_token:
@@ -171,10 +171,10 @@ def _is_token(value: object) -> TypeGuard[str]:
 
 
 def _parse_lifetime(value: object) -> float:
-    """Return the seconds that a token is valid for, whatever the server writes.
+    """Return the seconds for which a token is valid, whatever the server reports.
 
-    A lifetime of seconds would have every call ask for another token, which Zoho gives ten of in
-    ten minutes.
+    With a lifetime of only seconds, every call would request another token, and Zoho issues only
+    ten in ten minutes.
     """
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 15:
         value = int(value)
@@ -198,7 +198,7 @@ def _refusal_reason(content: Any, status: int) -> TokenRefusalReason:
 def _error_text(content: Any, answer: Answer) -> str:
     """Return the server's error message with secrets masked."""
     if not isinstance(content, dict):
-        return f"the answer (HTTP {answer.status}) is not one of Zoho's accounts server"
+        return f"the answer (HTTP {answer.status}) is not from Zoho's accounts server"
     texts = [content.get(key) for key in ("error", "error_description")]
     message = ": ".join(text for text in texts if isinstance(text, str))
     masked = answer.mask(message[: 2 * _MAX_TEXT_LENGTH])[:_MAX_TEXT_LENGTH]

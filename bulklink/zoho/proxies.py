@@ -1,4 +1,4 @@
-"""HTTP proxies of the environment: which one a request goes through."""
+"""HTTP proxies set by environment variables."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Proxy(msgspec.Struct, frozen=True):
 
     Args:
         url: scheme, host and port.
-        address: host and port, to be shown.
-        authorization: the header to sign in with, which is never shown; None without one.
+        address: host and port, for display.
+        authorization: value of the Proxy-Authorization header, never shown; None for no header.
     """
 
     url: str
@@ -35,8 +35,8 @@ class ProxyError(ValueError):
 def find_proxy(url: str, env: Mapping[str, str]) -> Proxy | None:
     """Return the proxy for an address; None to connect directly.
 
-    HTTPS_PROXY comes before HTTP_PROXY, lower case before upper case. A host of this machine, one
-    that NO_PROXY lists, and plain http have none.
+    HTTPS_PROXY takes precedence over HTTP_PROXY, and lower case over upper case. Hosts on this
+    machine, hosts listed in NO_PROXY and plain http use no proxy.
 
     Args:
         url: address of the request.
@@ -57,7 +57,7 @@ def find_proxy(url: str, env: Mapping[str, str]) -> Proxy | None:
 
 
 def _is_excluded(parts: SplitResult, hosts: str) -> bool:
-    """Return whether NO_PROXY lists a host: itself, a domain above it, with its port, or `*`."""
+    """Return whether NO_PROXY lists a host, a parent domain, either with its port, or `*`."""
     host, port = (parts.hostname or "").lower(), parts.port or 443
     for entry in hosts.lower().replace(",", " ").split():
         name = entry.removeprefix("*").lstrip(".")
@@ -89,6 +89,6 @@ def _authorization(parts: SplitResult, name: str) -> str | None:
     if parts.username is None:
         return None
     user, password = unquote(parts.username), unquote(parts.password or "")
-    if ":" in user:  # which HTTP has no way to say
+    if ":" in user:  # cannot be expressed in HTTP basic authentication
         raise ProxyError(name)
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode()

@@ -1,7 +1,7 @@
 """Request log: one `logging` record per request, under `bulklink.calls`.
 
-A record has method, path, status and duration, and neither token, name, query nor body. Add a
-handler to the logger to receive the records; without one they are not made.
+A record contains method, path, status and duration, but no token, name, query or body. Add a
+handler to the logger to receive the records; they are only created if it is enabled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class CallReference(msgspec.Struct, frozen=True):
     """Ledger call of a request.
 
     Args:
-        call: number of the call, None outside the ledger.
+        call: number of the call; None outside the ledger.
         attempt: attempt of the call, from 1; None outside the ledger.
     """
 
@@ -35,10 +35,10 @@ class RequestLogRecord(msgspec.Struct, frozen=True):
         method: HTTP method.
         host: host and port.
         path: path without its query.
-        status: HTTP status, None without an answer.
-        error: why there is no answer, else None.
+        status: HTTP status; None without an answer.
+        error: why there is no answer; None with an answer.
         duration: seconds until the answer.
-        call: number of the ledger call, None outside the ledger.
+        call: number of the ledger call; None outside the ledger.
         attempt: attempt of the call, from 1; None outside the ledger.
     """
 
@@ -66,7 +66,7 @@ def log_request(
         url: address of the request; its query is left out.
         outcome: the answer, or why there is none.
         seconds: duration of the request.
-        reference: its ledger call, None outside the ledger.
+        reference: its ledger call; None outside the ledger.
     """
     if not LOGGER.isEnabledFor(logging.INFO):
         return

@@ -12,11 +12,11 @@ from bulklink.models import Message
 from bulklink.zoho.http import CallKind, Request
 
 MAX_MESSAGES_PER_CALL = 20
-"""Emails in one link or unlink call (OpenAPI, maxItems)."""
+"""Most emails in one link or unlink call (OpenAPI, maxItems)."""
 MAX_MESSAGE_IDS_LENGTH = 2000
-"""Characters of the comma-joined message_ids of one unlink call."""
+"""Most characters of the comma-joined message_ids of one unlink call."""
 MAX_DEAL_IDS_LENGTH = 1024
-"""Characters of the comma-joined ids of one look-up of deals."""
+"""Most characters of the comma-joined ids of one look-up of deals."""
 EMAILS_PER_PAGE = 10
 """Emails on one page of a contact's list."""
 _ROOT = "/crm/v8"
@@ -34,8 +34,8 @@ def link_request(
     Args:
         messages: 1 to 20 messages of one contact.
         deals: (id, name) of the deal of each message; a name of None is left out.
-        module_id: the org's id of the module Deals.
-        include_names: False to send ids alone.
+        module_id: the org's id of the Deals module.
+        include_names: False to send only ids.
     """
     items = [
         {
@@ -55,8 +55,8 @@ def single_link_request(
     Args:
         message: the message.
         deal: (id, name) of the deal; a name of None is left out.
-        module_id: the org's id of the module Deals.
-        include_names: False to send ids alone.
+        module_id: the org's id of the Deals module.
+        include_names: False to send only ids.
     """
     item = _item(message, deal, module_id, include_names=include_names)
     return _post_links(f"{_emails_path(message)}/{message.message_id}/actions/link_record", [item])
@@ -94,7 +94,7 @@ def org_request() -> Request:
 
 
 def deals_module_request() -> Request:
-    """Build the look-up of the module Deals, whose id differs between orgs."""
+    """Build the look-up of the Deals module, whose id differs between orgs."""
     return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/settings/modules/Deals")
 
 

@@ -1,7 +1,7 @@
 """Mask for secrets in texts that are written or shown.
 
-A server may repeat what it was sent, whole or in part, in any notation of its own. Only texts are
-masked: data that is compared, looked up or sent stays as the server wrote it.
+A server may repeat what it was sent, in whole or in part, in any notation. Only texts are masked:
+data that is compared, looked up or sent stays as received.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from string import ascii_lowercase, ascii_uppercase
 from urllib.parse import quote
 
 MIN_SECRET_LENGTH = 8
-"""Characters of the shortest text that is taken for a secret; each of Zoho's has more."""
+"""Fewest characters of a text treated as a secret; all of Zoho's secrets are longer."""
 MASK = "[secret]"
 _MIN_PART_LENGTH = 16
 _TEXTS_REMEMBERED = 64
 _MAX_DECODINGS = 3
-"""Notations within one another that are decoded: JSON within JSON, a query within a page."""
+"""Most nested notations that are decoded, such as JSON within JSON or a query within a page."""
 _ESCAPE = re.compile(
     r"\\u([0-9a-f]{4})|\\x([0-9a-f]{2})|%([0-9a-f]{2})|&#x([0-9a-f]{1,6});|&#([0-9]{1,7});"
     r"|\\(.)",
     re.IGNORECASE | re.DOTALL,
 )
 _UNSPLIT = re.compile(r"""[^\s\x00-\x1f\x7f-\x9f"'`,+\[\]{}()<>\\]+""")
-"""What is left of a text without characters that can stand between the parts of a split one."""
+"""Runs of characters other than those that can separate the parts of a split secret."""
 _SMALL_LETTERS = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 class SecretMask:
     """Masks secrets in texts, whatever notation a server repeats them in.
 
-    Found are a secret and any part of it of 16 characters: plain, in capitals, escaped as in JSON,
-    URLs and HTML, in base64 or hexadecimal, and split by quotes, brackets, commas or spaces.
+    A secret and any 16 consecutive characters of it are found: plain, in upper case, escaped as in
+    JSON, URLs and HTML, in base64 or hexadecimal, and split by quotes, brackets, commas or spaces.
 
-    Answers repeat their texts by the thousand: those masked recently are remembered.
+    Answers repeat the same texts thousands of times, so recently masked texts are cached.
 
     Args:
-        secrets: the secrets; one of fewer than eight characters is left as it is.
+        secrets: the secrets; those of fewer than eight characters are not masked.
     """
 
     def __init__(self, *secrets: str) -> None:
@@ -49,7 +49,7 @@ class SecretMask:
             if len(secret) >= MIN_SECRET_LENGTH:
                 for notation in _notations(secret):
                     self._add(notation)
-        self._mask = lru_cache(_TEXTS_REMEMBERED)(self._mask_anew)
+        self._mask = lru_cache(_TEXTS_REMEMBERED)(self._mask_uncached)
 
     def __repr__(self) -> str:
         return "SecretMask(…)"
@@ -58,7 +58,7 @@ class SecretMask:
         """Return a text with `[secret]` in place of each secret."""
         return self._mask(text) if self._parts or self._unjoined else text
 
-    def _mask_anew(self, text: str) -> str:
+    def _mask_uncached(self, text: str) -> str:
         spans = _Spans.of(text)
         found = list(self._find(spans))
         for _ in range(_MAX_DECODINGS):
@@ -71,7 +71,7 @@ class SecretMask:
 
     def _add(self, secret: str) -> None:
         joined = _Spans.of(secret).joined().text
-        if len(joined) < MIN_SECRET_LENGTH:  # so short that it would be found in other words
+        if len(joined) < MIN_SECRET_LENGTH:  # so short that it would match parts of other words
             self._unjoined.append(secret.translate(_SMALL_LETTERS))
             return
         length = min(len(joined), _MIN_PART_LENGTH)
@@ -93,7 +93,7 @@ class SecretMask:
 
 
 class _Spans:
-    """A text derived from another, with the place of each of its characters in that one."""
+    """A text derived from another, with the position of each character in the original."""
 
     __slots__ = ("ends", "starts", "text")
 
@@ -126,7 +126,7 @@ class _Spans:
         )
 
     def joined(self) -> _Spans:
-        """Return the text in small letters and without what can stand between its parts."""
+        """Return the text in lower case, without the characters that can separate its parts."""
         pieces: list[str] = []
         starts: list[int] = []
         ends: list[int] = []
@@ -142,7 +142,7 @@ def _notations(secret: str) -> Iterator[str]:
     yield quote(secret, safe="")
     encoded = secret.encode("utf-8", "surrogateescape")
     yield encoded.hex()
-    for padding in range(3):  # the alphabet of base64 depends on where in its text it begins
+    for padding in range(3):  # the base64 form of a secret depends on its offset in the text
         padded = b64encode(bytes(padding) + encoded).decode().rstrip("=")
         inner = padded[(padding * 8 + 5) // 6 : len(padded) - 1]
         yield inner
@@ -168,7 +168,7 @@ def _replace(text: str, found: list[tuple[int, int]]) -> str:
 
 
 def _merge(found: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield the places in order, those that touch as one."""
+    """Yield the places in order, merging those that touch."""
     places = iter(sorted(found))
     first = next(places, None)
     if first is None:

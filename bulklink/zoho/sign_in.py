@@ -35,30 +35,30 @@ _SCOPE_PROBES: tuple[tuple[Request, tuple[str, ...]], ...] = (
     (requests.deals_request([_MISSING_ID]), (_DEALS,)),
     (requests.emails_page_request(_MISSING_ID, None), (_EMAILS, _CONTACTS)),
 )
-"""A look-up for each scope. Zoho checks the scope first, so the records need not exist."""
+"""Look-ups that require each scope. Zoho checks scopes first, so the records need not exist."""
 _OPTIONAL_SCOPES = {
     _USERS: "names of owners must be in the mapping, or names be left out",
     _ORG: "a run cannot show the org, recognise a sandbox, or know its edition",
 }
-"""What is lost without each scope that a run can do without."""
+"""What is lost without each optional scope."""
 _ADVICE = {
     TokenRefusalReason.INVALID_CODE: (
-        "A code works once, for the 3 to 10 minutes chosen when it was made, with its client and in"
-        " its data centre: generate another and give it at once."
+        "A code works once, for the 3 to 10 minutes chosen when it was generated, and only with its"
+        " client and data centre: generate another code and use it right away."
     ),
     TokenRefusalReason.INVALID_CLIENT: (
-        "It belongs to another data centre, or has a typo. The address of your CRM tells the data"
+        "It belongs to another data centre or has a typo. The address of your CRM shows the data"
         " centre: crm.zoho.com is us, crm.zoho.eu is eu, and so on."
     ),
     TokenRefusalReason.INVALID_SECRET: (
         "Copy the client secret again; it is next to the client id."
     ),
     TokenRefusalReason.THROTTLED: (
-        "Zoho gives ten tokens in ten minutes. Wait that long without asking, which makes it"
-        " longer; then generate another code."
+        "Zoho issues ten tokens in ten minutes. Wait ten minutes without another attempt, which"
+        " would extend the wait; then generate another code."
     ),
     TokenRefusalReason.FOREIGN: (
-        "Something else answered in its place: check the network, a proxy on the way, and"
+        "Another server answered in its place: check the network, any proxy, and"
         " BULKLINK_ACCOUNTS_URL if it is set."
     ),
     TokenRefusalReason.OTHER: (
@@ -80,9 +80,9 @@ class SelfClient(msgspec.Struct, frozen=True):
 
     Args:
         client_id: id of the self client.
-        client_secret: its secret.
+        client_secret: secret of the self client.
         code: code to exchange for tokens; None with a refresh token.
-        refresh_token: a refresh token at hand; None with a code.
+        refresh_token: an existing refresh token; None with a code.
     """
 
     client_id: str
@@ -100,9 +100,9 @@ class SignInResult(msgspec.Struct, frozen=True):
     Args:
         connection: the connection, with credentials.
         token: an access token.
-        org: the org, with fields of None where a scope is missing.
+        org: the org; fields are None if a scope is missing.
         scopes: scopes of the token.
-        missing_scopes: optional scopes that the token lacks, with what is lost without each.
+        missing_scopes: optional scopes that the token lacks, with the consequence of each.
     """
 
     connection: Connection
@@ -122,20 +122,20 @@ async def sign_in(
     clock: Callable[[], float],
     warn: Callable[[str], None] = lambda text: None,
 ) -> SignInResult:
-    """Request tokens, and check their scopes with a look-up for each.
+    """Request tokens, and check each of their scopes with a look-up.
 
-    Nothing is stored. The token of a code is revoked if it lacks a scope.
+    Nothing is stored. The token issued for a code is revoked if it lacks a required scope.
 
     Args:
         endpoint: addresses of the CRM.
         self_client: self client of Zoho's API console.
         transport: sends the requests.
-        clock: seconds since 1970.
-        warn: called with a warning if the accounts server names a host that is not Zoho's.
+        clock: returns seconds since 1970.
+        warn: called with a warning if the accounts server returns a host that is not Zoho's.
 
     Raises:
-        ConfigError: if code, token, client or environment is refused, has characters that none of
-            Zoho's has, or a scope is missing.
+        ConfigError: if code, token, client or environment is refused or contains invalid
+            characters, or a scope is missing.
         RunStoppedError: if there is no answer, or too many tokens were requested.
     """
     if endpoint.accounts_url is None:
@@ -168,7 +168,7 @@ async def sign_in(
 
 
 def _check_texts(self_client: SelfClient) -> None:
-    """Refuse credentials that cannot be Zoho's, before one that works once is sent."""
+    """Refuse invalid credentials before the code, which works once, is sent."""
     texts = {
         "client id": self_client.client_id,
         "client secret": self_client.client_secret,
@@ -242,7 +242,7 @@ def _check_scopes(scopes: tuple[str, ...]) -> None:
     missing = [scope for scope in SCOPES if scope not in scopes]
     if any(scope not in _OPTIONAL_SCOPES for scope in missing):
         raise ConfigError(
-            f"The code was made with too few scopes; what needs these is refused"
+            "The code was generated without these required scopes"
             f" (OAUTH_SCOPE_MISMATCH): {', '.join(missing)}.",
             where="the code",
             advice=f"Generate another code with all of them, in one line: {','.join(SCOPES)}",

@@ -1,9 +1,9 @@
-"""What an answer of "too many requests" says: which limit, how long to wait.
+"""Parser for "too many requests" answers: the limit exceeded and the wait requested.
 
-Zoho publishes no wording of a 429 to a link call, and two shapes of its body are known; so the
-whole body is searched for words that can mean only the concurrency limit or only the daily credits.
-If it has none, headers and behaviour decide. A third shape, published for another call, has
-`retry_after`, `limit` and `window` in its `details`.
+Zoho does not document the wording of a 429 to a link call, and its body is known in two shapes. The
+whole body is therefore searched for words that can only mean the concurrency limit or the daily
+credits. If there are none, headers and behaviour decide. A third shape, documented for another
+call, has `retry_after`, `limit` and `window` in its `details`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bulklink.zoho.connection import is_loopback
 from bulklink.zoho.http import Answer
 
 MAX_WAIT_SECONDS = 86_400.0
-"""Longest wait that is taken from an answer: credits are counted over 24 hours."""
+"""Longest wait accepted from an answer, as credits are counted over 24 hours."""
 _MAX_CALLS = 1e9
 _MAX_DIGITS = 400
 _MAX_BYTES = 2_000
@@ -37,8 +37,8 @@ class StatedLimit(msgspec.Struct, frozen=True):
     """The limit that a 429 states.
 
     Args:
-        calls: calls that may be made in a window.
-        window: seconds of the window.
+        calls: calls allowed in a window.
+        window: length of the window in seconds.
     """
 
     calls: int
@@ -60,14 +60,14 @@ _WORDS = {
 
 
 def throttle_reason(answer: Answer) -> ThrottleReason | None:
-    """Return the limit that the words of a 429 name; None if they name neither, or both."""
+    """Return the limit that the wording of a 429 names; None if it names neither or both."""
     text = answer.body[:_MAX_BYTES].decode("utf-8", "replace").lower().replace("_", " ")
     reasons = [reason for reason, words in _WORDS.items() if words.search(text)]
     return reasons[0] if len(reasons) == 1 else None
 
 
 def stated_limit(answer: Answer) -> StatedLimit | None:
-    """Return the limit that an answer states in its `details`, None if it states none."""
+    """Return the limit stated in the `details` of an answer; None if there is none."""
     details = _details(answer)
     calls, window = (
         parse_number(details.get("limit"), _MAX_CALLS),
@@ -77,7 +77,7 @@ def stated_limit(answer: Answer) -> StatedLimit | None:
 
 
 def requested_wait(answer: Answer) -> float | None:
-    """Return the seconds that an answer asks to wait, by its header or its `details`.
+    """Return the wait in seconds that an answer requests, in its header or its `details`.
 
     The longer one counts.
     """
@@ -86,11 +86,11 @@ def requested_wait(answer: Answer) -> float | None:
 
 
 def parse_retry_after(value: str, date: str) -> float | None:
-    """Return the seconds of a Retry-After header; None for what is neither seconds nor a date.
+    """Return the wait in seconds of a Retry-After header; None if it is not valid.
 
     Args:
-        value: of the header: seconds, or a date.
-        date: of the header Date of the same answer, which a date counts from.
+        value: value of the header: seconds or a date.
+        date: value of the Date header of the same answer, from which a date counts.
     """
     if (seconds := parse_number(value)) is not None:
         return seconds
@@ -102,11 +102,11 @@ def parse_retry_after(value: str, date: str) -> float | None:
 
 
 def parse_number(value: object, largest: float = MAX_WAIT_SECONDS) -> float | None:
-    """Return a number from outside that is not negative, such as seconds; None for what is none.
+    """Return an untrusted non-negative number, such as seconds; None if it is not valid.
 
     Args:
         value: a number, or its decimal digits as text.
-        largest: what a larger number is taken for.
+        largest: maximum; larger numbers are reduced to it.
     """
     if isinstance(value, str):
         text = value.strip()[:_MAX_DIGITS]
@@ -129,8 +129,8 @@ def parse_credit_window(value: str, url: str) -> float | None:
     """Return the seconds of an emulator's credit window.
 
     Args:
-        value: header of the emulator, empty if there is none.
-        url: address that was asked: on another machine nobody may shorten Zoho's 24 hours.
+        value: value of the emulator's header; empty if there is none.
+        url: address of the request; only a server on this machine may shorten Zoho's 24 hours.
     """
     is_number = value.isascii() and value.isdigit() and len(value) <= len("86400")
     return (float(value) or None) if is_number and is_loopback(url) else None

@@ -33,11 +33,11 @@ _LOCK_ATTEMPTS = 300
 _LOCK_PAUSE = 0.1
 _ADVICE = {
     TokenRefusalReason.INVALID_CODE: (
-        "The refresh token was revoked, or is of another client or data centre: sign in again with"
-        " `bulklink auth login`, or set another BULKLINK_REFRESH_TOKEN."
+        "The refresh token was revoked, or belongs to another client or data centre: sign in again"
+        " with `bulklink auth login`, or set another BULKLINK_REFRESH_TOKEN."
     ),
     TokenRefusalReason.INVALID_CLIENT: (
-        "The client id is of another data centre, or has a typo: check both."
+        "The client id belongs to another data centre or has a typo: check both."
     ),
     TokenRefusalReason.INVALID_SECRET: "Copy the client secret again from Zoho's API console.",
     TokenRefusalReason.THROTTLED: (
@@ -45,7 +45,7 @@ _ADVICE = {
         " would extend it."
     ),
     TokenRefusalReason.FOREIGN: (
-        "Something else answered in its place: check the network, a proxy on the way, and"
+        "Another server answered in its place: check the network, any proxy, and"
         " BULKLINK_ACCOUNTS_URL if it is set."
     ),
     TokenRefusalReason.OTHER: "Check client id, client secret, refresh token and data centre.",
@@ -53,10 +53,10 @@ _ADVICE = {
 
 
 class TokenUnavailableError(RunStoppedError):
-    """Raised when the accounts server does not answer, which says nothing of the credentials.
+    """Raised when the accounts server does not answer, which says nothing about the credentials.
 
     Args:
-        reason: why, for the user.
+        reason: why not, for the user.
         where: address of the token endpoint.
     """
 
@@ -91,7 +91,8 @@ class Token(msgspec.Struct, frozen=True):
 class TokenStore:
     """Cache of access tokens on disk, in files that only their owner can read.
 
-    Zoho gives ten tokens per refresh token in ten minutes; short runs in a row must share one.
+    Zoho issues ten tokens per refresh token in ten minutes, so consecutive short runs must share
+    one.
 
     Args:
         folder: folder of the files; created if missing.
@@ -100,10 +101,10 @@ class TokenStore:
     folder: Path
 
     def load(self, connection: Connection, now: float) -> Token | None:
-        """Return the stored token of these credentials, None without one that may be used.
+        """Return the stored token of these credentials; None if there is no usable token.
 
-        It may not be where it has ended, or where its file says what no file of ours does: a host
-        that is not to have it, or an end too far away.
+        A token is not usable if it has expired, or if its file was not written by bulklink: it
+        names a host that must not receive the token, or expires too far in the future.
 
         Args:
             connection: a connection with credentials.
@@ -124,7 +125,7 @@ class TokenStore:
     def save(self, connection: Connection, token: Token) -> None:
         """Store a token, unless others could read it.
 
-        A failure is ignored, as it costs the next run no more than a refresh.
+        A failure is ignored, as it only costs the next run a refresh.
         """
         with suppress(OSError, RunDirError):
             self._make_folder()
@@ -134,7 +135,7 @@ class TokenStore:
 
     @asynccontextmanager
     async def refresh_lock(self, connection: Connection) -> AsyncIterator[None]:
-        """Hold the lock for token refreshes; give up waiting after 30 seconds."""
+        """Hold the lock for token refreshes; continue without it after 30 seconds."""
         lock = filelock.FileLock(self._file(connection).with_suffix(".lock"), mode=0o600)
         with suppress(OSError):
             self._make_folder()
@@ -165,9 +166,9 @@ class TokenProvider:
         connection: addresses and credentials.
         transport: sends the requests for tokens.
         store: stores the token between runs; None to store nothing.
-        clock: seconds since 1970.
-        initial_token: a token at hand, used until it is refused or ends.
-        warn: called with a warning if the accounts server names a host that is not to have the
+        clock: returns seconds since 1970.
+        initial_token: an existing token, used until it is refused or expires.
+        warn: called with a warning if the accounts server returns a host that must not receive the
             token.
     """
 
@@ -195,7 +196,7 @@ class TokenProvider:
             self._token = Token(connection.access_token, connection.api_url, float("inf"))
 
     async def current(self) -> Token:
-        """Return a token to send with: the current one, a stored one, or a new one.
+        """Return the token for the next request: the current one, a stored one, or a new one.
 
         It is valid for another minute, or a tenth of its lifetime if that is less.
 
@@ -208,10 +209,10 @@ class TokenProvider:
         return token
 
     async def renew(self, refused: Token) -> None:
-        """Replace a token that the CRM refused, once for all callers that were refused with it.
+        """Replace a token that the CRM refused, once for all callers that used it.
 
         Raises:
-            RunStoppedError: if there is no other.
+            RunStoppedError: if there is no other token.
         """
         await self._replace(refused)
 
@@ -221,8 +222,8 @@ class TokenProvider:
     async def _replace(self, refused: Token | None) -> Token:
         """Return a token other than `refused`.
 
-        A refusal is raised for all callers from then on: another request would lengthen the
-        server's penalty. That there is no answer is raised for those that wait meanwhile.
+        A refusal is raised for all later callers, as another request would extend the server's
+        penalty. A missing answer is only raised for the callers that wait at that time.
         """
         failures = self._failures
         async with self._lock:
@@ -249,7 +250,7 @@ class TokenProvider:
                 StoppedBy.FATAL,
                 "The access token was refused, and there are no credentials to request a new one.",
                 where="BULKLINK_ACCESS_TOKEN",
-                advice="Set a fresh token, or client id, client secret and refresh token.",
+                advice="Set a new token, or set client id, client secret and refresh token.",
             )
         if self._store is None:
             return await self._request(credentials, accounts_url)
@@ -290,15 +291,15 @@ class TokenProvider:
 def token_from_grant(
     grant: TokenGrant, connection: Connection, now: float, warn: Callable[[str], None]
 ) -> Token:
-    """Return the token of a grant, which ends a little earlier than on the server.
+    """Return the token of a grant, with an expiry slightly earlier than the server's.
 
-    It is used for a minute at least: Zoho gives ten in ten minutes.
+    It is used for at least a minute, as Zoho issues only ten tokens in ten minutes.
 
     Args:
         grant: tokens issued by the accounts server.
         connection: the connection of the request.
         now: seconds since 1970.
-        warn: called with a warning if the grant names a host that is not to have the token.
+        warn: called with a warning if the grant names a host that must not receive the token.
     """
     if connection.is_foreign_api_domain(grant.api_domain):
         warn(

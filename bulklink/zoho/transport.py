@@ -1,9 +1,9 @@
 """HTTP transport: sends each request exactly once; the only user of aiohttp's client.
 
-HTTP/1.1 tells an answer's request by the order on a connection alone. A server or proxy that sends
-an answer late, or twice, would have it taken for the answer to the next request. So a connection on
-which anything comes unasked is not used again; links, unlinks and reads have connections of their
-own, so that none is taken for another; and an answer that repeats the one before it is marked.
+HTTP/1.1 matches answers to requests only by their order on a connection. If a server or proxy sends
+an answer late or twice, it would be taken for the answer to the next request. A connection that
+receives unrequested data is therefore not reused; links, unlinks and reads use separate
+connections, so none is taken for another; and an answer that repeats the previous one is marked.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _MAX_HEAD_BYTES = 1024 * 1024
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_HEADERS = 1_000
 _WINDOW_HEADER = "X-Bulklink-Credit-Window"
-"""Header of our own emulator, so that days of credits can be rehearsed in minutes."""
+"""Header of our emulator, with which days of credits can be simulated in minutes."""
 _METHODS = ("GET", "POST", "DELETE")
 _CLOSED_AFTERWARDS = "close"
-# One that takes no descriptor of its own: it is asked before every request.
+# A selector without its own file descriptor, as one is created before every request.
 _Selector: type[selectors.BaseSelector] = getattr(
     selectors, "PollSelector", selectors.SelectSelector
 )
@@ -55,8 +55,8 @@ _CONNECT_ERRORS = (
 class HttpTransport:
     """The connections of a run; use it with `async with`.
 
-    Proxies are those of the environment. aiohttp could read them itself (`trust_env`), but would
-    also take passwords from .netrc, and send loopback addresses through a proxy.
+    Proxies are read from the environment. aiohttp could do this itself (`trust_env`), but would
+    also read passwords from .netrc and send requests to loopback addresses through a proxy.
 
     Args:
         answer_timeout: seconds from a request to the end of its answer.
@@ -94,17 +94,17 @@ class HttpTransport:
             max_field_size=_MAX_HEADER_BYTES,
             max_headers=_MAX_HEADERS,
         )
-        # aiohttp repeats an idempotent request by itself when a kept-alive connection drops, and
-        # offers no public switch. The ledger would not know of the second DELETE.
+        # aiohttp resends an idempotent request when a kept-alive connection drops, and offers no
+        # public switch. The ledger would not record the second DELETE.
         session._retry_connection = False  # noqa: SLF001
         return session
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer | NoResponse:
-        """Send a request exactly once: without redirects, without retries.
+        """Send a request exactly once, without redirects or retries.
 
-        Errors of aiohttp become a NoResponse without their texts, which can hold addresses with
+        Errors of aiohttp become a NoResponse without their texts, which can contain addresses with
         secrets.
         """
         if not self._sessions:
@@ -136,8 +136,8 @@ class HttpTransport:
                 )
         except ProxyError as error:
             return invalid_proxy(error)
-        except UnicodeError:  # an address with a label that no host name can have
-            return NoResponse("the host name is not known", sent=False)
+        except UnicodeError:  # a label of the host name is not valid
+            return NoResponse("the host name is unknown", sent=False)
         except aiohttp.ClientConnectorCertificateError as error:
             return certificate_failure(error.certificate_error)
         except aiohttp.ClientHttpProxyError as error:
@@ -174,27 +174,27 @@ class HttpTransport:
 
 
 class _HeadTooLongError(aiohttp.ClientError):
-    """Raised when the headers of an answer are longer than any proxy makes them."""
+    """Raised when the headers of an answer are implausibly long."""
 
 
 class _Received:
-    """What identifies an answer that a connection brought."""
+    """Identity of an answer received on a connection."""
 
     def __init__(self, response: aiohttp.ClientResponse, content: bytes) -> None:
         self._url = response.url
         self._answer = (response.status, hash(content))
 
     def is_same_to_another(self, other: _Received) -> bool:
-        """Return whether another address is answered the same."""
+        """Return whether two different addresses were answered the same."""
         return self._url != other._url and self._answer == other._answer
 
 
 class _Handler(ResponseHandler):
-    """A connection that closes itself when anything comes that no request has asked for.
+    """A connection that closes itself when it receives unrequested data.
 
     Attributes:
         idle: whether it waits in the pool for its next request.
-        previous: the answer before.
+        previous: the previous answer.
     """
 
     idle = False
@@ -202,7 +202,7 @@ class _Handler(ResponseHandler):
     _head_bytes: int | None = 0
 
     def begin_request(self) -> None:
-        """Take the next bytes for the answer to a request."""
+        """Treat the next bytes as the answer to a request."""
         self.idle, self._head_bytes = False, 0
 
     def end_request(self) -> None:
@@ -214,7 +214,7 @@ class _Handler(ResponseHandler):
         self._head_bytes = None
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of an answer; end the connection where there is none to come."""
+        """Receive bytes of an answer; close the connection if none is expected."""
         if self.idle and data:
             self.close()
             return
@@ -243,7 +243,7 @@ class _Response(aiohttp.ClientResponse):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Pool of connections that gives out none with unread bytes."""
+    """Connection pool that discards connections with unread bytes."""
 
     def __init__(self, *, limit: int, force_close: bool) -> None:
         super().__init__(limit=limit, force_close=force_close)
@@ -252,7 +252,7 @@ class _Connector(aiohttp.TCPConnector):
         self._factory = partial(make, loop=self._loop)
 
     async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
-        """Return a new connection, or one of the pool that nothing has come on since."""
+        """Return a new connection, or a pooled one that has received nothing since."""
         connection = await super().connect(*args, **kwargs)
         while (handler := _handler_of(connection)).idle and _has_unread(connection):
             connection.close()
@@ -270,9 +270,9 @@ def _handler_of(connection: aiohttp.connector.Connection) -> _Handler:
 
 
 def _has_unread(connection: aiohttp.connector.Connection) -> bool:
-    """Return whether a connection of the pool has brought anything since its last answer.
+    """Return whether a pooled connection has received anything since its last answer.
 
-    What the event loop has not come to yet is still in the socket.
+    Data that the event loop has not processed yet is still in the socket.
     """
     if connection.transport is None or _handler_of(connection).should_close:
         return True
@@ -282,9 +282,9 @@ def _has_unread(connection: aiohttp.connector.Connection) -> bool:
 
 
 def _is_repeated(response: aiohttp.ClientResponse, content: bytes) -> bool:
-    """Return whether an answer is the one before on its connection, to another address.
+    """Return whether an answer repeats the previous one on its connection, to another address.
 
-    Its own may be still to come: the connection is not used again.
+    If so, the connection is not reused, as the real answer may still arrive.
     """
     handler = response.handler if isinstance(response, _Response) else None
     if handler is None:
@@ -302,7 +302,7 @@ def _proxy_headers(proxy: Proxy | None) -> dict[str, str] | None:
 
 
 class _TooLongError(Exception):
-    """Raised when an answer is longer than any of Zoho's."""
+    """Raised when an answer is longer than any answer of Zoho's."""
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:
@@ -316,7 +316,7 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _retry_after(headers: CIMultiDictProxy[str]) -> float | None:
-    """Return the longest wait of the headers Retry-After; Zoho documents none."""
+    """Return the longest wait of all Retry-After headers; Zoho does not document any."""
     values = headers.getall("Retry-After", ())
     waits = [parse_retry_after(value, headers.get("Date", "")) for value in values]
     return max((wait for wait in waits if wait is not None), default=None)

@@ -149,9 +149,7 @@ def test_a_damaged_run_is_named_and_hides_no_other(bulklink: Command) -> None:
     result = bulklink("status")
     assert result.code == ExitCode.OK
     assert "good  link  planned" in result.out
-    assert result.err.startswith(
-        "warning: runs/bad/run.json: run.json is not as bulklink writes it"
-    )
+    assert result.err.startswith("warning: runs/bad/run.json: run.json is not valid")
 
 
 def test_a_misspelt_variable_is_named_and_changes_nothing_else(bulklink: Command) -> None:
@@ -171,5 +169,5 @@ def test_a_file_never_takes_the_place_of_a_pipe_or_device(bulklink: Command) -> 
         os.mkfifo(pipe)
     result = bulklink("export", "run", "-o", "pipe.csv", "--force", "--json")
     assert result.error["where"] == "pipe.csv"
-    assert "-o -" in result.error["advice"]
+    assert "standard output (-)" in result.error["advice"]
     assert pipe.is_fifo()

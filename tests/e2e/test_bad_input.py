@@ -49,7 +49,7 @@ class Case:
     env: tuple[tuple[str, str], ...] = (("BULKLINK_API_URL", NOBODY),)
 
 
-ROUNDED = "".join(line(f"58431040000100{n:02}000", at=n) for n in range(20))
+ROUNDED = "".join(line(f"58431040000{n:04}0000", at=n) for n in range(20))
 UNCLOSED = HEADER + line(at=1) + f'{CONTACT.id},{PAT},"{message_id("open")},1\n' + line(at=2)
 CONFLICT = HEADER + line(at=1) + line(at=2) + line(at=1, deal=CONTACT.b)
 CASES = {

@@ -145,7 +145,7 @@ def test_a_run_that_was_refused_says_where_its_rows_are(
         (("run", "-o", "out.csv", "--status", "lost"), "usage", "pending"),
         (("run",), "usage", "--output"),
         (("nowhere", "-o", "out.csv"), "run-dir", "no such folder"),
-        (("damaged", "-o", "out.csv"), "ledger", "no ledger line"),
+        (("damaged", "-o", "out.csv"), "ledger", "not a ledger line"),
     ],
 )
 def test_what_cannot_be_written_is_refused(

@@ -303,7 +303,7 @@ def test_a_fetch_that_read_nothing_is_in_nobodys_way(
     nowhere = bulklink.with_env(**standin.env(BULKLINK_ACCOUNTS_URL="http://127.0.0.1:9"))
     result = nowhere("fetch", contacts[0].id, "-o", "f.csv", *QUICK)
     assert result.code == 3, result
-    assert "nothing is kept" in result.err
+    assert "nothing was written" in result.err
     result = run_fetch(bulklink, standin, contacts[1].id, "-o", "f.csv")
     assert result.code == 0, result
     assert [line["contact_id"] for line in read(bulklink.folder / "f.csv")] == [contacts[1].id]
@@ -429,8 +429,8 @@ def test_a_plan_tells_what_it_would_change_of_what_was_fetched(
     result = bulklink(*arguments)
     assert result.code == 0, result
     assert (
-        "Compared with 8 emails of f.csv: 3 emails move from 1 deal to 1; 2 go from no deal to"
-        " one; 1 already right; 1 belong to another contact."
+        "Compared with 8 emails of f.csv: 3 emails move from 1 deal to 1; 2 move from no deal to a"
+        " deal; 1 already right; 1 belong to another contact."
     ) in result.out
     lines = [line.strip() for line in result.out.splitlines()]
     name = world.deal_names()[contact.a]

@@ -43,9 +43,9 @@ def test_after_a_run_ids_and_results_are_left(connected_command: Command, contac
     check = connected_command("status", "run", "--check", "--json")
     assert check.code == 0
     assert check.object["check"]["forgotten"][0]["plan_before"]
-    assert "were forgotten at" in connected_command("status", "run", "--check").out
+    assert "were removed at" in connected_command("status", "run", "--check").out
     exported = connected_command("export", "run", "-o", "out.csv")
-    assert "ids and results alone" in exported.err
+    assert "only ids and results" in exported.err
     with (connected_command.folder / "out.csv").open(encoding="utf-8", newline="") as file:
         found = list(csv.DictReader(file))
     assert [one["bulklink_status"] for one in found] == ["done", "done", "done", "rejected"]

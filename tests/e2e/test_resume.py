@@ -278,7 +278,7 @@ def test_a_full_disk_stops_the_run_and_a_resume_settles_what_was_in_flight(
     result = wait_for_exit(process)
     assert result.code == 3, result
     assert result.object["stopped_by"] == "ledger"
-    assert "cannot be written" in result.err
+    assert "Cannot write the ledger" in result.err
     assert 0 < result.object["counts"]["pending"] < 800
     run = audit_run(command("resume", "here", "--json", *QUICK), bulklink.folder, 800)
     assert run.counts == {"done": 800}

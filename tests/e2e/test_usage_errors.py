@@ -194,7 +194,7 @@ MISTAKES = {
     ),
     "misspelt shell": Mistake(("completion", "bsh"), texts=("Did you mean bash",)),
     "misspelt version": Mistake(("--verison",), texts=("Did you mean --version?",)),
-    "option before the command": Mistake(("--profile", "x", "link"), texts=("behind",)),
+    "option before the command": Mistake(("--profile", "x", "link"), texts=("follow the command",)),
     "a word for yes": Mistake(
         ("status",), texts=("BULKLINK_CHECK",), env=(("BULKLINK_CHECK", "perhaps"),)
     ),

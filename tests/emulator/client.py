@@ -1,4 +1,4 @@
-"""Client of an emulator in process, on a virtual clock."""
+"""Client of an in-process emulator on a virtual clock."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from bulklink.emulator.worldfile import parse_world
 
 MODULE = "5843104000000003735"
 PAT, JACOB = "5843104000000424672", "5843104000000424673"
-ANA, TOM, NOBODY = "5843104000004382000", "5843104000004382001", "5843104000004382999"
+ANA, TOM, UNKNOWN_CONTACT = "5843104000004382000", "5843104000004382001", "5843104000004382999"
 TRAVEL, FLEET, OTHERS = "5843104000004382122", "5843104000004382123", "5843104000004382200"
-NAMES = {TRAVEL: "Travel Insurance", FLEET: "Fleet Renewal", OTHERS: "Somebody's deal"}
+NAMES = {TRAVEL: "Travel Insurance", FLEET: "Fleet Renewal", OTHERS: "Site Liability"}
 PEOPLE = {PAT: "Patricia Boyle", JACOB: "Jacob Lindner"}
 
 
@@ -29,7 +29,7 @@ def message(number: int) -> str:
 
 
 def email(number: int, **changed: object) -> dict[str, object]:
-    """Return an email of Ana's in Patricia's mailbox as in a world file."""
+    """Return an email of Ana's in Patricia's mailbox, as in a world file."""
     return {
         "contact_id": ANA,
         "message_id": message(number),
@@ -42,7 +42,7 @@ def email(number: int, **changed: object) -> dict[str, object]:
 
 
 def small_world(count: int = 25, /, **changed: object) -> dict[str, Any]:
-    """Return a world file's object: two contacts, three deals, two users."""
+    """Return the object of a world file with two contacts, three deals and two users."""
     return {
         "module_id": MODULE,
         "users": [{"id": i, "full_name": n, "email": f"{i}@us.example"} for i, n in PEOPLE.items()],
@@ -60,12 +60,12 @@ def small_world(count: int = 25, /, **changed: object) -> dict[str, Any]:
 
 
 async def yield_control(_seconds: float) -> None:
-    """Yield to other tasks in place of a wait, so that calls are in flight together."""
+    """Yield to other tasks instead of waiting, so that calls are in flight at the same time."""
     await asyncio.sleep(0)
 
 
 class VirtualTime:
-    """A clock that only `sleep` moves; `now` is seconds since 1970."""
+    """A clock that advances only by `sleep`; `now` is seconds since 1970."""
 
     now = 1_790_000_000.0
 
@@ -102,7 +102,7 @@ class JsonResponse:
 def item(
     number: int, deal: str = TRAVEL, owner: str = PAT, *, single: bool = False
 ) -> dict[str, Any]:
-    """Return one email of a link body, as the published sample has it."""
+    """Return one email of a link body, as in the published sample."""
     link: dict[str, Any] = {
         "owner": {"name": PEOPLE[owner], "id": owner},
         "linked_record": {
@@ -115,7 +115,7 @@ def item(
 
 
 class EmulatorClient:
-    """Client of a CRM in process, with a valid token."""
+    """Client of an in-process CRM, with a valid token."""
 
     def __init__(
         self,
@@ -123,9 +123,9 @@ class EmulatorClient:
         world: dict[str, Any] | World | None = None,
         sleep: Sleep | None = None,
     ) -> None:
-        built = world if isinstance(world, World) else parse_world(world or small_world())
+        parsed = world if isinstance(world, World) else parse_world(world or small_world())
         self.time = VirtualTime()
-        self.crm = Crm(built, settings, clock=self.time.clock, sleep=sleep or self.time.sleep)
+        self.crm = Crm(parsed, settings, clock=self.time.clock, sleep=sleep or self.time.sleep)
         self.token = ""
 
     async def send(
@@ -184,7 +184,7 @@ class EmulatorClient:
         return (await self.send("GET", "/_emulator/state")).json
 
     async def deals(self) -> dict[str, str | None]:
-        """Return the deal that each email is on now, by message id."""
+        """Return the current deal of each email, by message id."""
         return {e["message_id"]: e["deal_id"] for e in (await self.state())["world"]["emails"]}
 
     async def deal_of(self, number: int) -> str | None:
@@ -192,7 +192,7 @@ class EmulatorClient:
 
 
 def item_codes(response: JsonResponse) -> Sequence[str]:
-    """Return the codes of a many-emails answer, flattened, in order."""
+    """Return the codes in the answer to a batch, flattened, in order."""
     flat: list[str] = []
     for entry in response.json["Emails"]:
         flat += [

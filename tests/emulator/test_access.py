@@ -1,4 +1,4 @@
-"""Tokens, scopes, profile, edition, addresses: what is refused before a call is looked into."""
+"""Tokens, scopes, permissions, edition and addresses: checks made before a call is handled."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_a_refresh_token_gives_an_access_token_for_an_hour() -> None:
     }
 
 
-async def test_the_token_call_takes_its_parameters_in_the_query_too() -> None:
+async def test_a_token_request_may_carry_its_parameters_in_the_query() -> None:
     response = await EmulatorClient().send("POST", "/oauth/v2/token", GRANT)
     assert "access_token" in response.json
 
@@ -44,7 +44,7 @@ async def test_an_authorization_code_is_exchanged_for_both_tokens() -> None:
     assert "access_token" in (await crm.grant(refresh_token=refresh_token)).json
 
 
-async def test_each_exchange_gives_a_refresh_token_of_its_own_that_ends_alone() -> None:
+async def test_each_code_exchange_issues_a_separately_revocable_refresh_token() -> None:
     crm = EmulatorClient()
     exchanged = {"grant_type": "authorization_code", "code": "demo"}
     first, second = [(await crm.grant(**exchanged)).json["refresh_token"] for _ in range(2)]
@@ -55,7 +55,7 @@ async def test_each_exchange_gives_a_refresh_token_of_its_own_that_ends_alone() 
     assert "access_token" in (await crm.grant(refresh_token=second)).json
 
 
-async def test_a_code_that_is_none_or_has_ended_is_refused_under_http_200() -> None:
+async def test_an_invalid_or_expired_code_is_refused_with_http_200() -> None:
     response = await EmulatorClient().grant(grant_type="authorization_code", code="ended")
     assert (response.status, response.json) == (200, {"error": "invalid_code"})
 
@@ -69,9 +69,7 @@ async def test_a_code_that_is_none_or_has_ended_is_refused_under_http_200() -> N
         ({"grant_type": "password"}, "unsupported_grant_type"),
     ],
 )
-async def test_a_wrong_grant_is_an_error_under_http_200(
-    changed: dict[str, str], error: str
-) -> None:
+async def test_a_wrong_grant_is_refused_with_http_200(changed: dict[str, str], error: str) -> None:
     response = await EmulatorClient().grant(**changed)
     assert (response.status, response.json) == (200, {"error": error})
 
@@ -84,7 +82,7 @@ async def test_a_token_expires() -> None:
     assert (response.status, response.code) == (401, "INVALID_TOKEN")
 
 
-async def test_a_revoked_refresh_token_ends_its_access_tokens() -> None:
+async def test_revoking_a_refresh_token_revokes_its_access_tokens() -> None:
     crm = EmulatorClient()
     await crm.get("org")
     body = urlencode({"token": "demo"}).encode()
@@ -94,7 +92,7 @@ async def test_a_revoked_refresh_token_ends_its_access_tokens() -> None:
     assert (await crm.grant()).json == {"error": "invalid_code"}
 
 
-async def test_revoking_a_token_that_is_none_is_refused() -> None:
+async def test_revoking_an_unknown_token_is_refused() -> None:
     response = await EmulatorClient().send("POST", "/oauth/v2/token/revoke", {"token": "x"})
     assert (response.status, response.json) == (400, {"error": "invalid_token"})
 
@@ -107,7 +105,7 @@ async def test_revoking_a_token_that_is_none_is_refused() -> None:
         ("Zoho-oauthtoken 1000.x.y", "INVALID_TOKEN"),
     ],
 )
-async def test_a_call_without_a_good_token_is_refused(header: str | None, code: str) -> None:
+async def test_a_call_without_a_valid_token_is_refused(header: str | None, code: str) -> None:
     crm = EmulatorClient()
     await crm.get("org")
     headers = {"authorization": header.format(token=crm.token)} if header else {}
@@ -115,18 +113,18 @@ async def test_a_call_without_a_good_token_is_refused(header: str | None, code: 
     assert (response.status, response.code) == (401, code)
 
 
-@pytest.mark.parametrize("lacking", range(len(DEFAULT_SCOPES)))
-async def test_each_scope_is_needed_by_some_call(lacking: int) -> None:
+@pytest.mark.parametrize("missing", range(len(DEFAULT_SCOPES)))
+async def test_each_default_scope_is_needed_by_one_kind_of_call(missing: int) -> None:
     paths = (EMAILS, "Deals", "settings/modules/Deals", "settings/pipeline", "users", "org")
     crm = EmulatorClient(
-        Settings(scopes=tuple(s for n, s in enumerate(DEFAULT_SCOPES) if n != lacking))
+        Settings(scopes=tuple(s for n, s in enumerate(DEFAULT_SCOPES) if n != missing))
     )
     refused = [path for path in paths if (await crm.get(path)).status == 401]
     assert len(refused) == 1
 
 
 @pytest.mark.parametrize("scope", ["ZohoCRM.modules.emails.READ", "ZohoCRM.modules.contacts.READ"])
-async def test_reading_scopes_do_not_link(scope: str) -> None:
+async def test_read_scopes_do_not_allow_linking(scope: str) -> None:
     scopes = (
         scope,
         *(s for s in DEFAULT_SCOPES if s.rpartition(".")[0] != scope.rpartition(".")[0]),
@@ -137,18 +135,18 @@ async def test_reading_scopes_do_not_link(scope: str) -> None:
         assert (response.status, response.code) == (401, "OAUTH_SCOPE_MISMATCH")
 
 
-async def test_a_wider_scope_covers_the_narrower() -> None:
+async def test_a_wider_scope_includes_narrower_scopes() -> None:
     crm = EmulatorClient(Settings(scopes=("ZohoCRM.modules.ALL",)))
     assert (await crm.link(item(1))).status == 200
 
 
-@pytest.mark.parametrize("given", ["Crm_Implied_View_Deals", "Crm_Implied_View_Contacts"])
-async def test_a_profile_without_either_view_may_not_link(given: str) -> None:
-    response = await EmulatorClient(Settings(permissions=(given,))).link(item(1))
+@pytest.mark.parametrize("granted", ["Crm_Implied_View_Deals", "Crm_Implied_View_Contacts"])
+async def test_linking_needs_both_view_permissions(granted: str) -> None:
+    response = await EmulatorClient(Settings(permissions=(granted,))).link(item(1))
     assert (response.status, response.code) == (403, "NO_PERMISSION")
 
 
-async def test_the_free_edition_does_not_have_the_feature() -> None:
+async def test_the_free_edition_cannot_link_emails() -> None:
     world = small_world(org={"license_details": {"paid_type": "free"}})
     crm = EmulatorClient(world=world)
     for response in (await crm.link(item(1)), await crm.unlink_one(1)):
@@ -169,7 +167,7 @@ async def test_the_free_edition_does_not_have_the_feature() -> None:
         ("GET", "/oauth/v2/token", 400, "INVALID_REQUEST_METHOD"),
     ],
 )
-async def test_an_address_that_cannot_be_served_is_refused(
+async def test_an_invalid_address_is_refused(
     method: str, path: str, status: int, code: str
 ) -> None:
     response = await EmulatorClient().send(method, path)
@@ -177,6 +175,6 @@ async def test_an_address_that_cannot_be_served_is_refused(
 
 
 @pytest.mark.parametrize("module", ["Leads", "Deals"])
-async def test_emails_are_linked_under_contacts_alone(module: str) -> None:
+async def test_emails_are_linked_only_under_contacts(module: str) -> None:
     response = await EmulatorClient().crm_call("POST", f"{module}/{ANA}/Emails/actions/link_record")
     assert (response.status, response.code) == (400, "INVALID_MODULE")

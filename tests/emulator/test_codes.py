@@ -1,4 +1,4 @@
-"""The thirteen errors of the link and unlink pages, each by an input or a state that causes it."""
+"""The thirteen documented errors of linking and unlinking, each caused by an input or a state."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ async def not_allowed() -> JsonResponse:
 
 
 async def ambiguity() -> JsonResponse:
-    bad = item(1)
-    bad["linked_record"]["module"]["id"] = "1"
-    return await EmulatorClient().link(bad)
+    wrong_module = item(1)
+    wrong_module["linked_record"]["module"]["id"] = "1"
+    return await EmulatorClient().link(wrong_module)
 
 
 async def api_not_supported() -> JsonResponse:
@@ -103,7 +103,7 @@ async def internal_error() -> JsonResponse:
         (internal_error, 500, "INTERNAL_ERROR"),
     ],
 )
-async def test_each_code_of_the_pages_has_its_status_and_shape(
+async def test_each_documented_code_has_its_status_and_shape(
     cause: Callable[[], Awaitable[JsonResponse]], status: int, code: str
 ) -> None:
     response = await cause()
@@ -115,13 +115,13 @@ async def test_each_code_of_the_pages_has_its_status_and_shape(
     assert error["status"] == "error"
 
 
-async def test_an_owner_who_is_not_the_mailboxs_is_an_option() -> None:
+async def test_a_wrong_owner_can_be_accepted() -> None:
     crm = EmulatorClient(Settings(wrong_owner="accept"))
     assert item_codes(await crm.link(item(1, owner=JACOB))) == ["SUCCESS"]
     assert item_codes(await crm.unlink(1, owner=JACOB)) == ["SUCCESS"]
 
 
-async def test_several_owners_in_one_link_call_are_an_option() -> None:
+async def test_several_owners_in_one_link_call_can_be_refused() -> None:
     emails = [email(1, owner_id=PAT), email(2, owner_id=JACOB)]
     accepting = EmulatorClient(world=small_world(0, emails=emails))
     assert (await accepting.link(item(1), item(2, owner=JACOB))).status == 200
@@ -130,16 +130,16 @@ async def test_several_owners_in_one_link_call_are_an_option() -> None:
     assert response.json["Emails"][1][0]["details"]["json_path"] == "Emails[1].owner.id"
 
 
-async def test_the_scopes_of_the_openapi_file_are_an_option() -> None:
+async def test_the_scopes_of_the_openapi_file_can_be_required() -> None:
     create = ("ZohoCRM.modules.emails.CREATE", "ZohoCRM.modules.contacts.CREATE")
     assert (await EmulatorClient(Settings(scopes=create)).link(item(1))).status == 200
-    lacking = EmulatorClient(Settings(scopes=create, scope_rule="openapi"))
-    assert (await lacking.link(item(1))).code == "OAUTH_SCOPE_MISMATCH"
-    given = Settings(scopes=(*create, "ZohoCRM.modules.deals.CREATE"), scope_rule="openapi")
-    assert (await EmulatorClient(given).link(item(1))).status == 200
+    insufficient = EmulatorClient(Settings(scopes=create, scope_rule="openapi"))
+    assert (await insufficient.link(item(1))).code == "OAUTH_SCOPE_MISMATCH"
+    sufficient = Settings(scopes=(*create, "ZohoCRM.modules.deals.CREATE"), scope_rule="openapi")
+    assert (await EmulatorClient(sufficient).link(item(1))).status == 200
 
 
-async def test_the_openapi_files_words_are_those_of_a_link_for_both() -> None:
+async def test_the_openapi_wording_of_an_unlink_is_that_of_a_link() -> None:
     crm = EmulatorClient(Settings(wording="openapi"))
     for response in (await crm.link(item(1)), await crm.unlink(1)):
         assert response.json["Emails"][0]["message"] == "Email linked to the record successfully"

@@ -1,4 +1,4 @@
-"""The command's options, and what is said of those that cannot be."""
+"""Options of the emulator command, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def run(*arguments: str) -> None:
 
 
 def test_every_setting_is_an_option_with_help_and_the_same_default() -> None:
-    options = {one.name: one for one in emulator.params if isinstance(one, click.Option)}
+    options = {
+        option.name: option for option in emulator.params if isinstance(option, click.Option)
+    }
     for setting in dataclasses.fields(Settings):
         option = options[setting.name]
         assert option.opts == ["--" + setting.name.replace("_", "-")]
@@ -42,7 +44,7 @@ def test_every_setting_is_an_option_with_help_and_the_same_default() -> None:
         (["--world", "no-such-file.json"], BadFileError, "cannot be read"),
     ],
 )
-def test_options_that_cannot_be_end_with_2(
+def test_invalid_options_exit_with_2(
     arguments: list[str], kind: type[RefusedError], expected_text: str
 ) -> None:
     with pytest.raises(kind, match=expected_text) as caught:
@@ -69,6 +71,6 @@ def test_a_port_in_use_is_named() -> None:
 
 
 @pytest.mark.parametrize("option", ["--edition", "--same-deal", "--too-many-body"])
-def test_a_choice_that_does_not_exist_is_a_usage_error(option: str) -> None:
+def test_an_unknown_choice_is_a_usage_error(option: str) -> None:
     with pytest.raises(click.BadParameter, match="nothing"):
         run(option, "nothing")

@@ -1,4 +1,4 @@
-"""The documents name every option, fault and knob, and each test they name exists."""
+"""The documents name every option and fault, and every test they name exists."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_every_row_of_the_conformance_table_names_tests() -> None:
 
 @pytest.mark.parametrize("name", sorted({file for file, _ in named_tests()}))
 def test_each_test_named_in_the_conformance_table_exists(name: str) -> None:
-    there = set(re.findall(r"def (test_\w+)\(", (HERE / name).read_text("utf-8")))
-    assert {test for file, test in named_tests() if file == name} <= there
+    existing = set(re.findall(r"def (test_\w+)\(", (HERE / name).read_text("utf-8")))
+    assert {test for file, test in named_tests() if file == name} <= existing
 
 
 @pytest.mark.parametrize("command", [emulator, generate], ids=["emulator", "generate"])
 def test_every_option_is_in_the_guide(command: click.Command) -> None:
     text = (DOCS / "emulator.md").read_text("utf-8")
-    options = [one.opts[0] for one in command.params if one.opts[0] != "--host"]
+    options = [option.opts[0] for option in command.params if option.opts[0] != "--host"]
     assert [option for option in options if not re.search(rf"{option}\b", text)] == []
 
 
@@ -48,14 +48,14 @@ def test_every_fault_is_in_the_guide() -> None:
     assert [kind.value for kind in FaultKind if f"`{kind.value}`" not in text] == []
 
 
-async def test_the_example_of_the_guide_runs(
+async def test_the_example_in_the_guide_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = (DOCS / "emulator.md").read_text("utf-8")
     example = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert example is not None
-    made: dict[str, Any] = {}
-    exec(compile(example.group(1), "docs/emulator.md", "exec"), made)
+    namespace: dict[str, Any] = {}
+    exec(compile(example.group(1), "docs/emulator.md", "exec"), namespace)
     monkeypatch.chdir(DOCS.parent)
-    await made["rehearse"]()
+    await namespace["rehearse"]()
     assert capsys.readouterr().out.startswith("http://127.0.0.1:")

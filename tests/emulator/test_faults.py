@@ -1,4 +1,4 @@
-"""Faults: what each does to the state and to the answer, and that a seed repeats them."""
+"""Effects of each fault on the state and the answer, and their reproducibility by a seed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def set_fault(crm: EmulatorClient, **fault: Any) -> JsonResponse:
 
 
 @pytest.mark.parametrize(
-    ("kind", "fate", "deal"),
+    ("kind", "delivery", "deal"),
     [
         ("lost-request", DeliveryMode.DROPPED, None),
         ("lost-answer", DeliveryMode.DROPPED, TRAVEL),
@@ -45,11 +45,11 @@ async def set_fault(crm: EmulatorClient, **fault: Any) -> JsonResponse:
         ("stalled", DeliveryMode.DROPPED, TRAVEL),
     ],
 )
-async def test_a_connection_ends_before_or_after_the_call_is_carried_out(
-    kind: str, fate: DeliveryMode, deal: str | None
+async def test_the_connection_is_closed_before_or_after_the_call_is_executed(
+    kind: str, delivery: DeliveryMode, deal: str | None
 ) -> None:
     crm, response = await link_with_fault(kind=kind)
-    assert response.answer.delivery is fate
+    assert response.answer.delivery is delivery
     assert await crm.deal_of(1) == deal
 
 
@@ -65,7 +65,9 @@ async def test_a_connection_ends_before_or_after_the_call_is_carried_out(
         ("empty", 200, b"", TRAVEL),
     ],
 )
-async def test_an_answer_is_replaced(kind: str, status: int, body: bytes, deal: str | None) -> None:
+async def test_a_fault_replaces_the_answer(
+    kind: str, status: int, body: bytes, deal: str | None
+) -> None:
     crm, response = await link_with_fault(kind=kind)
     assert response.status == status
     assert body in response.answer.body
@@ -79,19 +81,19 @@ async def test_an_ignored_call_is_answered_with_success_and_changes_nothing() ->
     assert await crm.deal_of(1) is None
 
 
-async def test_an_html_page_says_that_it_is_one() -> None:
+async def test_an_html_page_has_its_content_type() -> None:
     _, response = await link_with_fault(kind="html")
     assert response.answer.content_type == "text/html"
 
 
-async def test_truncated_json_cannot_be_read_though_the_call_is_carried_out() -> None:
+async def test_truncated_json_is_not_valid_but_the_call_is_executed() -> None:
     crm, response = await link_with_fault(kind="truncated")
     with pytest.raises(json.JSONDecodeError):
         json.loads(response.answer.body)
     assert await crm.deal_of(1) == TRAVEL
 
 
-async def test_a_late_call_lands_some_seconds_after_its_connection_ended() -> None:
+async def test_a_late_call_is_executed_after_its_connection_is_closed() -> None:
     crm, response = await link_with_fault(kind="late", seconds=30, count=1)
     assert response.answer.delivery is DeliveryMode.DROPPED
     crm.time.now += 29
@@ -100,7 +102,7 @@ async def test_a_late_call_lands_some_seconds_after_its_connection_ended() -> No
     assert await crm.deal_of(1) == TRAVEL
 
 
-async def test_a_late_unlink_undoes_the_link_that_followed_it() -> None:
+async def test_a_late_unlink_removes_a_link_made_after_it() -> None:
     crm = EmulatorClient()
     await crm.link(item(1))
     await set_fault(crm, kind="late", op="unlink", seconds=10, count=1)
@@ -112,7 +114,7 @@ async def test_a_late_unlink_undoes_the_link_that_followed_it() -> None:
     assert await crm.deal_of(1) is None
 
 
-async def test_a_slow_answer_takes_its_seconds() -> None:
+async def test_a_slow_answer_takes_the_seconds_of_the_fault() -> None:
     crm = EmulatorClient()
     await set_fault(crm, kind="slow", seconds=7)
     before = crm.time.now
@@ -120,7 +122,7 @@ async def test_a_slow_answer_takes_its_seconds() -> None:
     assert crm.time.now == before + 7
 
 
-async def test_a_stalled_answer_takes_ten_minutes_and_never_comes() -> None:
+async def test_a_stalled_call_is_dropped_after_ten_minutes() -> None:
     crm = EmulatorClient()
     await set_fault(crm, kind="stalled")
     before = crm.time.now
@@ -128,7 +130,7 @@ async def test_a_stalled_answer_takes_ten_minutes_and_never_comes() -> None:
     assert crm.time.now == before + 600
 
 
-async def test_a_stale_read_shows_links_as_they_were() -> None:
+async def test_a_stale_read_shows_earlier_links() -> None:
     crm = EmulatorClient()
     await set_fault(crm, kind="stale", op="read", seconds=10)
     await crm.link(item(1))
@@ -145,7 +147,7 @@ async def test_a_stale_read_shows_links_as_they_were() -> None:
 
 
 async def all_links(crm: EmulatorClient) -> dict[str, str | None]:
-    """Read the whole list of Ana's emails."""
+    """Return the deal of each of Ana's emails, read from all pages of the list."""
     links: dict[str, str | None] = {}
     index: str | None = "0"
     while index is not None:
@@ -158,7 +160,7 @@ async def all_links(crm: EmulatorClient) -> dict[str, str | None]:
     return links
 
 
-async def test_hidden_emails_are_on_no_page_but_can_be_linked() -> None:
+async def test_hidden_emails_are_not_listed_but_can_be_linked() -> None:
     crm = EmulatorClient()
     await set_fault(crm, kind="hidden", share=0.5, seed=3)
     shown = await all_links(crm)
@@ -168,7 +170,7 @@ async def test_hidden_emails_are_on_no_page_but_can_be_linked() -> None:
     assert (await crm.link(item(hidden))).status == 200
 
 
-async def test_somebody_else_moves_an_email_before_a_call() -> None:
+async def test_another_user_moves_an_email_before_a_call() -> None:
     crm = EmulatorClient()
     await set_fault(crm, kind="edited", op="read", count=1)
     await crm.get(EMAILS)
@@ -177,7 +179,7 @@ async def test_somebody_else_moves_an_email_before_a_call() -> None:
     assert [change.author for change in crm.crm.state.change_log] == ["somebody"]
 
 
-async def test_somebody_elses_change_is_always_one() -> None:
+async def test_an_edit_by_another_user_always_changes_a_link() -> None:
     crm = EmulatorClient()
     for number in range(40):
         view = crm.crm.state.view(ANA)
@@ -189,14 +191,14 @@ async def test_somebody_elses_change_is_always_one() -> None:
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.SUCCESS])
-async def test_every_code_can_be_ordered(code: Code) -> None:
+async def test_every_code_can_be_injected(code: Code) -> None:
     crm, response = await link_with_fault(kind=code.value)
     assert response.code == code.value
     assert response.status >= 400
     assert await crm.deal_of(1) is None
 
 
-async def test_a_fault_hits_its_kind_of_call_its_contact_and_its_count() -> None:
+async def test_a_fault_is_limited_to_its_op_contact_and_count() -> None:
     crm = EmulatorClient()
     await set_fault(crm, kind="500", op="unlink", contact_id=ANA, count=1)
     assert (await crm.link(item(1))).status == 200
@@ -207,7 +209,7 @@ async def test_a_fault_hits_its_kind_of_call_its_contact_and_its_count() -> None
     assert (await crm.get(f"Contacts/{TOM}/Emails")).status == 500
 
 
-async def test_a_fault_without_op_spares_tokens() -> None:
+async def test_a_fault_without_op_does_not_hit_token_requests() -> None:
     crm = EmulatorClient()
     await set_fault(crm, kind="503")
     assert (await crm.grant()).status == 200
@@ -216,7 +218,7 @@ async def test_a_fault_without_op_spares_tokens() -> None:
     assert (await crm.grant()).answer.delivery is DeliveryMode.DROPPED
 
 
-async def test_a_late_token_is_a_lost_one() -> None:
+async def test_a_late_token_request_is_dropped() -> None:
     crm = EmulatorClient()
     await set_fault(crm, kind="late", op="token", count=1)
     assert (await crm.grant()).answer.delivery is DeliveryMode.DROPPED
@@ -224,7 +226,7 @@ async def test_a_late_token_is_a_lost_one() -> None:
     assert (await crm.get("org")).status == 200
 
 
-def test_a_share_is_hit_by_the_seed_alone() -> None:
+def test_the_seed_alone_determines_the_share_of_calls_hit() -> None:
     fault = Fault(kind="500", share=0.3, seed=5)
     hit = [n for n in range(1_000) if should_fire(fault, n, 0)]
     assert 250 < len(hit) < 350
@@ -233,7 +235,7 @@ def test_a_share_is_hit_by_the_seed_alone() -> None:
     assert hit != [n for n in range(1_000) if should_fire(other, n, 0)]
 
 
-async def test_faults_are_listed_with_their_counts_and_cancelled() -> None:
+async def test_faults_can_be_listed_with_their_counts_and_cleared() -> None:
     crm = EmulatorClient()
     response = await set_fault(crm, kind="500", share=0.0)
     assert response.json == {"faults": [{"kind": "500", "share": 0.0, "met": 0, "fired": 0}]}
@@ -243,7 +245,7 @@ async def test_faults_are_listed_with_their_counts_and_cancelled() -> None:
     assert (await crm.send("DELETE", "/_emulator/faults")).json == {"faults": []}
 
 
-async def test_several_faults_are_ordered_at_once() -> None:
+async def test_several_faults_can_be_added_at_once() -> None:
     crm = EmulatorClient()
     body = [{"kind": "500", "count": 1}, {"kind": "503", "count": 1}]
     await crm.send("POST", "/_emulator/faults", body=body)
@@ -265,13 +267,13 @@ async def test_several_faults_are_ordered_at_once() -> None:
         (b"{", "JSON"),
     ],
 )
-async def test_a_fault_that_cannot_be_is_refused(body: object, expected_text: str) -> None:
+async def test_an_invalid_fault_is_refused(body: object, expected_text: str) -> None:
     answer = await EmulatorClient().send("POST", "/_emulator/faults", body=body)
     assert answer.status == 400
     assert expected_text in answer.json["error"]
 
 
-def test_the_option_reads_a_fault() -> None:
+def test_a_fault_is_parsed_from_option_text() -> None:
     assert parse_fault("late,op=link,share=0.25,count=3,seed=9,seconds=1.5") == Fault(
         kind="late", op="link", share=0.25, count=3, seed=9, seconds=1.5
     )

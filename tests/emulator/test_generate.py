@@ -1,4 +1,4 @@
-"""Synthetic worlds: they fit together, repeat byte by byte, and the truth is what a run does."""
+"""Synthetic worlds are consistent and reproducible, and the truth predicts what a run does."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def truth_of(folder: Path) -> Any:
     return json.loads((folder / "truth.json").read_text("utf-8"))
 
 
-def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(
+def test_the_same_seed_reproduces_the_bytes_and_another_does_not(
     folder: Path, tmp_path: Path
 ) -> None:
     generate(make_full_recipe(), tmp_path / "same")
@@ -70,9 +70,9 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(
         assert (tmp_path / "other" / name).read_bytes() != (folder / name).read_bytes()
 
 
-def test_good_rows_fit_the_world(folder: Path) -> None:
+def test_valid_rows_match_the_world(folder: Path) -> None:
     world = load_world(folder / "world.json")
-    unusual = {one["row"]: one for one in truth_of(folder)["unusual"]}
+    unusual = {entry["row"]: entry for entry in truth_of(folder)["unusual"]}
     for number, row in enumerate(rows_of(folder), 1):
         if unusual.get(number, {}).get("unlink", {}).get("status") == "rejected":
             continue
@@ -87,29 +87,32 @@ def test_good_rows_fit_the_world(folder: Path) -> None:
 def test_every_message_of_the_world_has_a_row(folder: Path) -> None:
     world = load_world(folder / "world.json")
     named = {row["message_id"] for row in rows_of(folder)}
-    assert named >= {one for box in world.mailboxes.values() for one in box.by_id}
-    assert sum(len(box.emails) for box in world.mailboxes.values()) == 300
+    mailboxes = world.mailboxes.values()
+    assert named >= {message_id for mailbox in mailboxes for message_id in mailbox.by_id}
+    assert sum(len(mailbox.emails) for mailbox in mailboxes) == 300
 
 
 def is_broken(row: dict[str, str]) -> bool:
-    """Tell by the row itself whether any op must refuse it."""
+    """Return whether the row alone shows that every operation must reject it."""
     ids = row["contact_id"] + row["owner_id"]
     return not (ids.isdecimal() and row["message_id"].isalnum())
 
 
 def expected_report(folder: Path, op: str) -> tuple[Counter[str], dict[str, str | None]]:
-    """Work out by rows and world alone, the slow way, what a correct run reports and leaves."""
+    """Return the counts and final links of a correct run, worked out from rows and world alone."""
     world = load_world(folder / "world.json")
     deals = {
-        email.message_id: email.deal_id for box in world.mailboxes.values() for email in box.emails
+        email.message_id: email.deal_id
+        for mailbox in world.mailboxes.values()
+        for email in mailbox.emails
     }
     wanted_deals: defaultdict[str, set[str]] = defaultdict(set)
-    good = [row for row in rows_of(folder) if not is_broken(row)]
-    for row in good:
+    valid_rows = [row for row in rows_of(folder) if not is_broken(row)]
+    for row in valid_rows:
         wanted_deals[row["message_id"]].add("" if op == "unlink" else row["deal_id"])
-    counts = Counter(rejected=len(rows_of(folder)) - len(good))
+    counts = Counter(rejected=len(rows_of(folder)) - len(valid_rows))
     seen_messages: set[str] = set()
-    for row in good:
+    for row in valid_rows:
         message = row["message_id"]
         if len(wanted_deals[message]) > 1:
             counts["rejected"] += 1
@@ -132,28 +135,28 @@ def apply_row(deals: dict[str, str | None], message: str, deal: str, op: str) ->
 
 
 @pytest.mark.parametrize("op", ["link", "relink", "unlink"])
-def test_the_truth_is_what_rows_and_world_say(folder: Path, op: str) -> None:
+def test_the_truth_agrees_with_the_rows_and_the_world(folder: Path, op: str) -> None:
     counts, deals = expected_report(folder, op)
     truth = truth_of(folder)[op]
     assert {name: n for name, n in truth["counts"].items() if n} == dict(counts)
     assert sum(truth["counts"].values()) == truth_of(folder)["rows"]
     world, digest = load_world(folder / "world.json"), LinkDigest()
-    for contact_id, box in world.mailboxes.items():
-        for one in box.emails:
-            digest.add(contact_id, one.message_id, deals[one.message_id])
+    for contact_id, mailbox in world.mailboxes.items():
+        for email in mailbox.emails:
+            digest.add(contact_id, email.message_id, deals[email.message_id])
     assert truth["digest"] == str(digest)
 
 
 @pytest.mark.parametrize("op", ["link", "relink", "unlink"])
-def test_the_truth_tells_the_rows_that_are_not_as_most(folder: Path, op: str) -> None:
+def test_the_truth_lists_the_unusual_rows(folder: Path, op: str) -> None:
     truth = truth_of(folder)
-    unusual_counts = Counter(one[op]["status"] for one in truth["unusual"] if op in one)
+    unusual_counts = Counter(entry[op]["status"] for entry in truth["unusual"] if op in entry)
     unusual_counts[truth["usual"][op]["status"]] += truth["rows"] - unusual_counts.total()
     assert unusual_counts == Counter({name: n for name, n in truth[op]["counts"].items() if n})
 
 
 @pytest.mark.parametrize(("op", "halves"), [("link", 1), ("unlink", 1), ("relink", 2)])
-def test_the_truth_counts_the_least_calls(folder: Path, op: str, halves: int) -> None:
+def test_the_truth_counts_the_minimum_number_of_calls(folder: Path, op: str, halves: int) -> None:
     groups: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     wanted: defaultdict[str, set[str]] = defaultdict(set)
     for row in rows_of(folder):
@@ -175,9 +178,9 @@ def test_long_message_ids_need_more_unlink_calls(tmp_path: Path) -> None:
 def test_invalid_rows_are_rejected_with_the_expected_codes(folder: Path) -> None:
     rows = rows_of(folder)
     reasons_by_row = {
-        one["row"]: one["unlink"]["code"]
-        for one in truth_of(folder)["unusual"]
-        if one.get("unlink", {}).get("status") == "rejected"
+        entry["row"]: entry["unlink"]["code"]
+        for entry in truth_of(folder)["unusual"]
+        if entry.get("unlink", {}).get("status") == "rejected"
     }
     assert {number for number, row in enumerate(rows, 1) if is_broken(row)} == set(reasons_by_row)
     assert set(reasons_by_row.values()) == {invalid.code for invalid in INVALID_ROWS}
@@ -187,10 +190,10 @@ def test_invalid_rows_are_rejected_with_the_expected_codes(folder: Path) -> None
         assert (code == "rounded-id") == ("E+" in row["owner_id"])
 
 
-def test_skew_crowds_some_contacts() -> None:
+def test_skew_gives_some_contacts_more_emails() -> None:
     def largest(skew: float) -> int:
-        made = SyntheticWorld(Recipe(messages=1_000, contacts=10, skew=skew))
-        return max(Counter(made.contact_of(n) for n in range(1_000)).values())
+        synthetic = SyntheticWorld(Recipe(messages=1_000, contacts=10, skew=skew))
+        return max(Counter(synthetic.contact_of(n) for n in range(1_000)).values())
 
     assert largest(0) == 100
     assert largest(2) > 400
@@ -205,7 +208,7 @@ def test_ids_have_the_requested_length_and_never_look_rounded(tmp_path: Path) ->
         assert len(row["message_id"]) == 33
 
 
-def test_names_are_missing_in_the_requested_share(folder: Path) -> None:
+def test_the_requested_share_of_rows_has_no_names(folder: Path) -> None:
     missing = sum(row["deal_name"] == "" for row in rows_of(folder))
     assert 0.2 < missing / 339 < 0.4
     assert all((row["deal_name"] == "") == (row["owner_name"] == "") for row in rows_of(folder))
@@ -218,24 +221,24 @@ def test_jsonl_holds_the_same_rows(folder: Path, tmp_path: Path) -> None:
     assert [json.loads(line) for line in lines] == filled
 
 
-def test_memory_does_not_grow_with_the_messages(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_messages(tmp_path: Path) -> None:
     def peak(messages: int) -> int:
         tracemalloc.start()
         generate(Recipe(messages=messages, contacts=50), tmp_path)
-        _, most = tracemalloc.get_traced_memory()
+        _, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        return most
+        return peak_bytes
 
     peak(100)
     assert peak(4_000) < peak(400) * 1.1
 
 
 @given(size=st.integers(1, 5_000), seed=st.integers(0, 50))
-def test_a_permutation_holds_every_number_once_and_works_both_ways(size: int, seed: int) -> None:
+def test_a_permutation_has_every_number_once_and_an_inverse(size: int, seed: int) -> None:
     order = Permutation(size, seed)
-    numbers = [order.number_at(place) for place in range(size)]
+    numbers = [order.number_at(position) for position in range(size)]
     assert sorted(numbers) == list(range(size))
-    assert all(order.position_of(number) == place for place, number in enumerate(numbers))
+    assert all(order.position_of(number) == position for position, number in enumerate(numbers))
 
 
 @pytest.mark.parametrize(
@@ -243,7 +246,7 @@ def test_a_permutation_holds_every_number_once_and_works_both_ways(size: int, se
     [
         ({"messages": 0}, "messages"),
         ({"linked_right": 1.5}, "linked_right"),
-        ({"linked_right": 0.6, "linked_wrong": 0.6}, "pass 1"),
+        ({"linked_right": 0.6, "linked_wrong": 0.6}, "at most 1"),
         ({"conflicts": 0.1, "deals_per_contact": 1, "linked_wrong": 0}, "at least 2"),
         ({"owners_per_contact": 11}, "owners_per_contact"),
         ({"id_length": 5}, "id_length"),
@@ -251,7 +254,7 @@ def test_a_permutation_holds_every_number_once_and_works_both_ways(size: int, se
         ({"skew": -1}, "skew"),
     ],
 )
-def test_a_recipe_that_cannot_be_is_refused(wrong: dict[str, Any], expected_text: str) -> None:
+def test_an_invalid_recipe_is_refused(wrong: dict[str, Any], expected_text: str) -> None:
     with pytest.raises(ValueError, match=expected_text):
         make_full_recipe(**wrong)
 
@@ -260,23 +263,23 @@ def run(*arguments: str) -> None:
     command.main(list(arguments), standalone_mode=False)
 
 
-def test_the_command_has_a_knob_for_every_part_of_the_recipe() -> None:
+def test_the_command_has_an_option_for_every_field_of_the_recipe() -> None:
     names = {option.name for option in command.params}
     assert names - {"out", "kind", "force", "as_json", "debug"} == set(Recipe.__slots__)
 
 
-def test_the_command_writes_the_files_and_names_them(
+def test_the_command_writes_the_files_and_lists_their_paths(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("--messages", "10", "--contacts", "2", "--out", str(tmp_path))
     run(*arguments)
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / name) for name in NAMES]
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="exists already"):
         run(*arguments)
     run(*arguments, "--force")
 
 
-def test_the_command_refuses_what_cannot_be(tmp_path: Path) -> None:
+def test_the_command_refuses_invalid_options_and_folders(tmp_path: Path) -> None:
     arguments = ("--messages", "10", "--contacts", "2", "--out", str(tmp_path))
     with pytest.raises(UsageError, match="owners_per_contact"):
         run(*arguments, "--owners-per-contact", "99")
@@ -284,17 +287,17 @@ def test_the_command_refuses_what_cannot_be(tmp_path: Path) -> None:
         run(*arguments, "--linked-right", "2")
     blocked = tmp_path / "file"
     blocked.write_text("", "utf-8")
-    with pytest.raises(UsageError, match="cannot be written"):
+    with pytest.raises(UsageError, match="Cannot write"):
         run(*arguments[:-1], str(blocked / "below"))
 
 
-async def test_linking_the_mapping_leaves_the_emails_where_the_truth_says(folder: Path) -> None:
+async def test_linking_the_mapping_leaves_the_links_that_the_truth_predicts(folder: Path) -> None:
     settings = Settings(mixed_answer=MixedAnswer(applied="yes", good="omitted"), names="optional")
     crm = EmulatorClient(settings, load_world(folder / "world.json"))
     rejected = {
-        one["row"]
-        for one in truth_of(folder)["unusual"]
-        if one.get("link", {}).get("status") == "rejected"
+        entry["row"]
+        for entry in truth_of(folder)["unusual"]
+        if entry.get("link", {}).get("status") == "rejected"
     }
     groups: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     for number, row in enumerate(rows_of(folder), 1):
@@ -310,7 +313,7 @@ async def test_linking_the_mapping_leaves_the_emails_where_the_truth_says(folder
 
 
 def body_of(row: dict[str, str], module: str) -> dict[str, object]:
-    """Return the link body's email that a row asks for."""
+    """Return the email of a link body for a row."""
     return {
         "owner": {"id": row["owner_id"]},
         "message_id": row["message_id"],

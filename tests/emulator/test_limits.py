@@ -1,4 +1,4 @@
-"""Calls in flight, credits, penalties, tokens: what an org may do, on a virtual clock."""
+"""Limits on calls in flight, credits and tokens, and penalties, on a virtual clock."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ REMAINING = "X-API-CREDITS-REMAINING"
 
 
 async def make_concurrent_calls(crm: EmulatorClient, count: int) -> list[JsonResponse]:
-    """Make `count` calls that are in flight together."""
+    """Make `count` calls that are in flight at the same time."""
     await crm.get("org")
     return list(await asyncio.gather(*(crm.get(f"Contacts/{ANA}/Emails") for _ in range(count))))
 
 
 @pytest.mark.parametrize(
-    ("edition", "in_flight", "a_day"),
+    ("edition", "in_flight", "credits_per_day"),
     [
         ("free", 5, 5_000),
         ("standard", 10, 52_500),
@@ -40,59 +40,59 @@ async def make_concurrent_calls(crm: EmulatorClient, count: int) -> list[JsonRes
         ("crm-plus", 25, 70_000),
     ],
 )
-def test_the_edition_decides_over_calls_in_flight_and_credits(
-    edition: Any, in_flight: int, a_day: int
+def test_the_edition_determines_calls_in_flight_and_credits(
+    edition: Any, in_flight: int, credits_per_day: int
 ) -> None:
-    caps = org_limits(Settings(edition=edition), parse_world(small_world()))
-    assert (caps.in_flight, caps.credits) == (in_flight, a_day)
+    limits = org_limits(Settings(edition=edition), parse_world(small_world()))
+    assert (limits.in_flight, limits.credits) == (in_flight, credits_per_day)
 
 
 @pytest.mark.parametrize(
-    ("edition", "most"),
+    ("edition", "cap"),
     [("standard", 100_000), ("professional", 3_000_000), ("enterprise", 5_000_000)],
 )
-def test_credits_have_a_cap_however_many_users(edition: Any, most: int) -> None:
+def test_credits_are_capped_for_any_number_of_users(edition: Any, cap: int) -> None:
     world = small_world(org={"license_details": {"users_license_purchased": 50_000}})
-    assert org_limits(Settings(edition=edition), parse_world(world)).credits == most
+    assert org_limits(Settings(edition=edition), parse_world(world)).credits == cap
 
 
-def test_the_worlds_licence_counts_where_no_edition_is_set() -> None:
+def test_the_worlds_licence_counts_unless_an_edition_is_set() -> None:
     world = small_world(org={"license_details": {"paid_type": "Zoho_One"}})
     assert org_limits(Settings(), parse_world(world)).in_flight == 20
 
 
-async def test_one_call_more_than_may_be_in_flight_is_429() -> None:
+async def test_a_call_beyond_the_limit_in_flight_is_429() -> None:
     crm = EmulatorClient(Settings(concurrency=3, latency=1), sleep=yield_control)
-    response = await make_concurrent_calls(crm, 5)
-    assert sorted(one.status for one in response) == [200, 200, 200, 429, 429]
+    responses = await make_concurrent_calls(crm, 5)
+    assert sorted(response.status for response in responses) == [200, 200, 200, 429, 429]
     state = await crm.state()
     assert (state["most_in_flight"], state["answered_429"]) == (4, 2)
 
 
-async def test_a_token_is_no_call_in_flight() -> None:
+async def test_token_requests_do_not_count_as_calls_in_flight() -> None:
     crm = EmulatorClient(Settings(concurrency=1, latency=1), sleep=yield_control)
     await crm.get("org")
-    response = await asyncio.gather(crm.grant(), crm.get("org"), crm.grant())
-    assert [one.status for one in response] == [200, 200, 200]
+    responses = await asyncio.gather(crm.grant(), crm.get("org"), crm.grant())
+    assert [response.status for response in responses] == [200, 200, 200]
     assert (await crm.state())["most_in_flight"] == 1
 
 
-async def test_other_programs_take_their_part_of_the_calls_in_flight() -> None:
+async def test_other_programs_share_the_limit_on_calls_in_flight() -> None:
     crm = EmulatorClient(
         Settings(concurrency=3, latency=1, background_in_flight=2), sleep=yield_control
     )
-    assert [one.status for one in await make_concurrent_calls(crm, 2)].count(429) == 1
+    assert [response.status for response in await make_concurrent_calls(crm, 2)].count(429) == 1
 
 
-async def test_links_can_have_a_lower_limit_of_their_own() -> None:
+async def test_links_can_have_a_lower_limit() -> None:
     crm = EmulatorClient(Settings(link_concurrency=1, latency=1), sleep=yield_control)
 
     await crm.get("org")
-    response = await asyncio.gather(crm.link(item(1)), crm.link(item(2)), crm.get("org"))
-    assert [one.status for one in response] == [200, 429, 200]
+    responses = await asyncio.gather(crm.link(item(1)), crm.link(item(2)), crm.get("org"))
+    assert [response.status for response in responses] == [200, 429, 200]
 
 
-async def test_credits_run_out_and_come_back_a_window_later() -> None:
+async def test_credits_run_out_and_return_after_a_window() -> None:
     crm = EmulatorClient(Settings(credits=3))
     assert [(await crm.get("org")).status for _ in range(4)] == [200, 200, 200, 429]
     crm.time.now += 86_000
@@ -102,34 +102,34 @@ async def test_credits_run_out_and_come_back_a_window_later() -> None:
     assert (await crm.get("org")).status == 200
 
 
-async def test_the_header_tells_what_remains_from_half_on() -> None:
+async def test_the_header_states_remaining_credits_once_half_are_used() -> None:
     crm = EmulatorClient(Settings(credits=4))
     remaining = [(await crm.get("org")).answer.headers.get(REMAINING) for _ in range(5)]
     assert remaining == [None, "2", "1", "0", "0"]
 
 
-async def test_a_token_costs_no_credit() -> None:
+async def test_token_requests_cost_no_credits() -> None:
     crm = EmulatorClient(Settings(credits=1))
     for _ in range(3):
         await crm.grant()
     assert (await crm.get("org")).status == 200
 
 
-async def test_the_price_of_links_and_reads_is_an_option() -> None:
+async def test_the_credit_cost_of_links_and_reads_can_be_set() -> None:
     crm = EmulatorClient(Settings(link_credits=5, read_credits=0))
     await crm.link(item(1))
     await crm.get(f"Contacts/{ANA}/Emails")
     assert (await crm.state())["credits_used"] == 5
 
 
-async def test_other_programs_use_credits_as_time_goes_by() -> None:
+async def test_other_programs_use_credits_over_time() -> None:
     crm = EmulatorClient(Settings(credits=100, background_credits=1.0))
     assert (await crm.get("org")).status == 200
     crm.time.now += 99
     assert (await crm.get("org")).status == 429
 
 
-async def test_a_429_tells_credits_from_concurrency_or_does_not() -> None:
+async def test_a_429_can_name_its_limit_or_not() -> None:
     client_with_credit = EmulatorClient(Settings(credits=1))
     await client_with_credit.get("org")
     assert (await client_with_credit.get("org")).json == {
@@ -152,7 +152,7 @@ async def test_a_429_can_have_the_older_shape() -> None:
     assert set(body) == {"code", "error", "error_info"}
 
 
-async def test_a_429_has_retry_after_only_with_the_option() -> None:
+async def test_a_429_has_retry_after_only_if_set() -> None:
     busy = Settings(concurrency=1, background_in_flight=1)
     assert "Retry-After" not in (await EmulatorClient(busy).get("org")).answer.headers
     crm = EmulatorClient(Settings(credits=1, retry_after="on"))
@@ -164,7 +164,7 @@ async def test_a_429_has_retry_after_only_with_the_option() -> None:
     assert (await crm.get("org")).status == 200
 
 
-async def test_a_429_can_state_its_limit_and_when_to_come_again() -> None:
+async def test_a_429_can_state_its_limit_and_when_to_retry() -> None:
     crm = EmulatorClient(Settings(credits=1, credit_window=1440.0, too_many_body="stated"))
     await crm.get("org")
     refused = await crm.get("org")
@@ -189,7 +189,7 @@ async def test_a_429_for_calls_in_flight_can_state_its_limit_too() -> None:
     assert (details["limit"], details["window"], details["retry_after"]) == (3, 1, 1)
 
 
-async def test_a_penalty_refuses_at_its_very_end_and_lengthens_by_each_early_call() -> None:
+async def test_a_penalty_includes_its_last_moment_and_grows_with_each_early_call() -> None:
     crm = EmulatorClient(
         Settings(credits=1, credit_window=1440.0, penalty=2000.0, retry_after="on")
     )
@@ -204,7 +204,7 @@ async def test_a_penalty_refuses_at_its_very_end_and_lengthens_by_each_early_cal
     assert (await crm.get("org")).status == 200
 
 
-async def test_ten_tokens_in_ten_minutes_and_no_more() -> None:
+async def test_at_most_ten_tokens_are_issued_in_ten_minutes() -> None:
     crm = EmulatorClient()
     assert ["access_token" in (await crm.grant()).json for _ in range(10)] == [True] * 10
     response = await crm.grant()
@@ -215,7 +215,7 @@ async def test_ten_tokens_in_ten_minutes_and_no_more() -> None:
     assert "access_token" in (await crm.grant()).json
 
 
-async def test_asking_again_for_a_token_makes_the_refusal_longer() -> None:
+async def test_requesting_a_token_while_refused_prolongs_the_refusal() -> None:
     crm = EmulatorClient(Settings(tokens_per_window=1))
     await crm.grant()
     await crm.grant()
@@ -226,18 +226,18 @@ async def test_asking_again_for_a_token_makes_the_refusal_longer() -> None:
     assert "access_token" in (await crm.grant()).json
 
 
-async def test_tokens_can_be_without_limit() -> None:
+async def test_tokens_can_be_unlimited() -> None:
     crm = EmulatorClient(Settings(tokens_per_window=0))
     assert ["access_token" in (await crm.grant()).json for _ in range(30)] == [True] * 30
 
 
 @pytest.mark.parametrize("wrong", [{"max_items": 0}, {"latency": -1.0}, {"credits": 10**10}])
-def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Settings(**wrong)
 
 
-async def test_a_mailbox_whose_sync_is_broken_cannot_be_read_on_its_own() -> None:
+async def test_a_broken_mailbox_cannot_be_read_alone() -> None:
     crm = EmulatorClient(Settings(broken_mailboxes=("5843104000000424672",)))
     path = f"Contacts/{ANA}/Emails"
     response = await crm.get(path, type="user_emails", owner_id="5843104000000424672")
@@ -245,19 +245,21 @@ async def test_a_mailbox_whose_sync_is_broken_cannot_be_read_on_its_own() -> Non
     assert (await crm.get(path)).status == 200
 
 
-async def test_other_programs_come_and_go_as_planned() -> None:
+async def test_other_programs_follow_their_plan() -> None:
     plan = ("10=2", "20=0")
     crm = EmulatorClient(
         Settings(concurrency=3, latency=1, background_plan=plan), sleep=yield_control
     )
-    began, refused = crm.time.now, []
+    started_at, refused = crm.time.now, []
     for seconds in (5.0, 10.0, 25.0):
-        crm.time.now = began + seconds
-        refused.append(sum(one.status == 429 for one in await make_concurrent_calls(crm, 4)))
+        crm.time.now = started_at + seconds
+        refused.append(
+            sum(response.status == 429 for response in await make_concurrent_calls(crm, 4))
+        )
     assert refused == [1, 3, 1]
 
 
 @pytest.mark.parametrize("plan", [("5",), ("5=x",), ("9=1", "5=2"), ("5=-1",)])
-def test_a_plan_of_other_programs_that_cannot_be_is_refused(plan: tuple[str, ...]) -> None:
+def test_an_invalid_plan_of_other_programs_is_refused(plan: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=r"SECONDS=CALLS|background_plan"):
         Settings(background_plan=plan)

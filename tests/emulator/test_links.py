@@ -1,4 +1,4 @@
-"""The rules of the four link calls, with the requests and answers of Zoho's published samples."""
+"""Rules of the link and unlink calls, with the requests and answers of Zoho's published samples."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.emulator.client import (
     FLEET,
     JACOB,
     MODULE,
-    NOBODY,
     OTHERS,
     PAT,
     TOM,
     TRAVEL,
+    UNKNOWN_CONTACT,
     EmulatorClient,
     email,
     item,
@@ -28,7 +28,7 @@ from tests.emulator.client import (
 LINK = f"Contacts/{ANA}/Emails/actions/link_record"
 
 
-async def test_linking_many_answers_a_success_for_each_email_by_its_id() -> None:
+async def test_linking_many_emails_answers_with_a_success_for_each() -> None:
     crm = EmulatorClient()
     response = await crm.link(item(1), item(2, FLEET))
     assert response.status == 200
@@ -46,7 +46,7 @@ async def test_linking_many_answers_a_success_for_each_email_by_its_id() -> None
     assert (await crm.deal_of(1), await crm.deal_of(2)) == (TRAVEL, FLEET)
 
 
-async def test_unlinking_many_answers_the_same_shape_in_its_own_words() -> None:
+async def test_unlinking_many_emails_answers_in_the_same_shape() -> None:
     crm = EmulatorClient()
     await crm.link(item(1), item(2))
     response = await crm.unlink(1, 2)
@@ -65,10 +65,12 @@ async def test_an_unlinked_email_stays_in_the_contacts_list() -> None:
     await crm.link(item(0))
     await crm.unlink(0)
     listed = (await crm.get(f"Contacts/{ANA}/Emails")).json["Emails"]
-    assert [(one["message_id"], one["linked_record"]) for one in listed] == [(message(0), None)]
+    assert [(entry["message_id"], entry["linked_record"]) for entry in listed] == [
+        (message(0), None)
+    ]
 
 
-async def test_linking_one_echoes_the_request_without_a_status() -> None:
+async def test_linking_one_email_echoes_the_request() -> None:
     crm = EmulatorClient()
     sent = item(3, single=True)
     response = await crm.link_one(3, sent)
@@ -77,14 +79,14 @@ async def test_linking_one_echoes_the_request_without_a_status() -> None:
     assert await crm.deal_of(3) == TRAVEL
 
 
-async def test_linking_one_can_answer_success_as_the_openapi_file_says() -> None:
+async def test_linking_one_email_can_answer_with_a_success() -> None:
     crm = EmulatorClient(Settings(single_answer="success", wording="openapi"))
     response = await crm.link_one(3, item(3, single=True))
     assert response.json["Emails"][0]["code"] == "SUCCESS"
     assert response.json["Emails"][0]["message"] == "Email linked to the record successfully"
 
 
-async def test_unlinking_one_names_its_message() -> None:
+async def test_unlinking_one_email_answers_with_its_message_id() -> None:
     crm = EmulatorClient()
     await crm.link(item(3))
     response = await crm.unlink_one(3)
@@ -92,7 +94,7 @@ async def test_unlinking_one_names_its_message() -> None:
     assert await crm.deal_of(3) is None
 
 
-async def test_a_refused_link_answers_400_with_a_list_of_errors_for_each_email() -> None:
+async def test_a_refused_link_answers_with_400_and_a_list_of_errors_per_email() -> None:
     crm = EmulatorClient()
     nameless, lost = item(1), item(2)
     del nameless["message_id"]
@@ -124,7 +126,7 @@ async def test_a_refused_link_answers_400_with_a_list_of_errors_for_each_email()
     }
 
 
-async def test_a_refused_unlink_places_its_errors_by_the_query() -> None:
+async def test_the_errors_of_a_refused_unlink_point_into_the_query() -> None:
     response = await EmulatorClient().unlink(99)
     assert response.status == 400
     assert response.json["Emails"][0][0]["details"]["json_path"] == "message_ids[0]"
@@ -153,7 +155,7 @@ def link_item_without(field: str) -> dict[str, Any]:
         "linked_record.module.id",
     ],
 )
-async def test_each_mandatory_field_is_missed_by_its_path(field: str) -> None:
+async def test_a_missing_mandatory_field_is_named_by_its_path(field: str) -> None:
     response = await EmulatorClient().link(link_item_without(field))
     error = response.json["Emails"][0][0]
     assert (response.status, error["code"]) == (400, "MANDATORY_NOT_FOUND")
@@ -177,13 +179,15 @@ async def test_an_id_sent_as_a_number_is_invalid() -> None:
     ("sent", "code"),
     [
         pytest.param(item(99), "INVALID_DATA", id="an email that is not the contact's"),
-        pytest.param(item(1, OTHERS), "NOT_ALLOWED", id="a deal the contact is not on"),
+        pytest.param(item(1, OTHERS), "NOT_ALLOWED", id="another contact's deal"),
         pytest.param(item(1, owner=JACOB), "INVALID_DATA", id="another user's mailbox"),
-        pytest.param(item(1) | {"owner": {"id": "7", "name": "x"}}, "INVALID_DATA", id="no user"),
-        pytest.param("not an object", "INVALID_DATA", id="an email that is no object"),
+        pytest.param(
+            item(1) | {"owner": {"id": "7", "name": "x"}}, "INVALID_DATA", id="unknown user"
+        ),
+        pytest.param("not an object", "INVALID_DATA", id="an email that is not an object"),
     ],
 )
-async def test_an_email_is_refused_for(sent: object, code: str) -> None:
+async def test_an_email_is_refused_with_its_code(sent: object, code: str) -> None:
     crm = EmulatorClient()
     response = await crm.link(sent)
     assert (response.status, item_codes(response)) == (400, [code])
@@ -198,12 +202,12 @@ async def test_an_email_on_another_deal_is_already_linked() -> None:
     assert await crm.deal_of(1) == FLEET
 
 
-async def test_the_same_email_twice_in_a_call_is_already_linked_the_second_time() -> None:
+async def test_an_email_named_twice_in_a_call_is_already_linked_the_second_time() -> None:
     response = await EmulatorClient().link(item(1), item(1, FLEET))
     assert item_codes(response) == ["ALREADY_LINKED"]
 
 
-async def test_linking_to_the_same_deal_again_is_an_option() -> None:
+async def test_linking_to_the_same_deal_twice_is_refused_unless_set_otherwise() -> None:
     for same_deal, expected in (("already-linked", "ALREADY_LINKED"), ("success", "SUCCESS")):
         crm = EmulatorClient(Settings(same_deal=same_deal))  # type: ignore[arg-type]
         await crm.link(item(1))
@@ -228,9 +232,9 @@ async def test_linking_to_the_same_deal_again_is_an_option() -> None:
 )
 async def test_a_wrong_module_refuses_the_whole_call(module: dict[str, str], code: str) -> None:
     crm = EmulatorClient()
-    bad = item(1)
-    bad["linked_record"]["module"] = module
-    response = await crm.link(item(2), bad)
+    mismatched = item(1)
+    mismatched["linked_record"]["module"] = module
+    response = await crm.link(item(2), mismatched)
     assert (response.status, response.code, response.json["status"]) == (400, code, "error")
     assert await crm.deal_of(2) is None
 
@@ -239,19 +243,19 @@ async def test_a_wrong_module_refuses_the_whole_call(module: dict[str, str], cod
     ("body", "code"),
     [
         pytest.param(b"", "REQUEST_BODY_IS_EMPTY", id="empty"),
-        pytest.param(b"{", "INVALID_DATA", id="no JSON"),
-        pytest.param([], "INVALID_DATA", id="no object"),
-        pytest.param({}, "MANDATORY_NOT_FOUND", id="no Emails"),
-        pytest.param({"Emails": []}, "MANDATORY_NOT_FOUND", id="no email"),
-        pytest.param({"Emails": {}}, "INVALID_DATA", id="Emails is no list"),
+        pytest.param(b"{", "INVALID_DATA", id="not JSON"),
+        pytest.param([], "INVALID_DATA", id="not an object"),
+        pytest.param({}, "MANDATORY_NOT_FOUND", id="Emails is missing"),
+        pytest.param({"Emails": []}, "MANDATORY_NOT_FOUND", id="Emails is empty"),
+        pytest.param({"Emails": {}}, "INVALID_DATA", id="Emails is not a list"),
     ],
 )
-async def test_a_body_is_refused_that_is(body: object, code: str) -> None:
+async def test_an_invalid_body_is_refused(body: object, code: str) -> None:
     response = await EmulatorClient().crm_call("POST", LINK, body=body)
     assert (response.status, response.code) == (400, code)
 
 
-async def test_twenty_emails_pass_and_one_more_is_too_many() -> None:
+async def test_a_call_may_carry_at_most_twenty_emails() -> None:
     crm = EmulatorClient()
     assert (await crm.link(*(item(n) for n in range(20)))).status == 200
     response = await crm.link(*(item(n) for n in range(21)))
@@ -265,7 +269,7 @@ async def test_twenty_emails_pass_and_one_more_is_too_many() -> None:
         pytest.param({"message_ids": message(1)}, "MANDATORY_NOT_FOUND", "owner_id", id="no owner"),
         pytest.param({"owner_id": PAT}, "MANDATORY_NOT_FOUND", "message_ids", id="no messages"),
         pytest.param(
-            {"owner_id": "7", "message_ids": message(1)}, "INVALID_DATA", "owner_id", id="no user"
+            {"owner_id": "7", "message_ids": message(1)}, "INVALID_DATA", "owner_id", id="unknown"
         ),
         pytest.param(
             {"owner_id": PAT, "message_ids": "a" * 2_001},
@@ -275,17 +279,19 @@ async def test_twenty_emails_pass_and_one_more_is_too_many() -> None:
         ),
     ],
 )
-async def test_an_unlink_is_refused_with(query: dict[str, str], code: str, param: str) -> None:
+async def test_an_unlink_with_an_invalid_query_is_refused(
+    query: dict[str, str], code: str, param: str
+) -> None:
     response = await EmulatorClient().crm_call("DELETE", LINK, query)
     assert (response.status, response.code) == (400, code)
     assert response.json["details"]["param_name"] == param
 
 
-async def test_two_thousand_characters_of_message_ids_pass() -> None:
+async def test_message_ids_may_have_2000_characters() -> None:
     world = small_world(0)
     ids = [letter * 500 for letter in "abcd"]
     ids[0] = ids[0][:-3]
-    world["emails"] = [email(0, message_id=one, deal_id=TRAVEL) for one in ids]
+    world["emails"] = [email(0, message_id=message_id, deal_id=TRAVEL) for message_id in ids]
     crm = EmulatorClient(world=world)
     joined = ",".join(ids)
     assert len(joined) == 2_000
@@ -293,19 +299,19 @@ async def test_two_thousand_characters_of_message_ids_pass() -> None:
     assert response.status == 200
 
 
-async def test_unlinking_what_is_on_no_deal_is_an_option() -> None:
+async def test_unlinking_an_unlinked_email_succeeds_unless_set_otherwise() -> None:
     assert (await EmulatorClient().unlink(1)).status == 200
     assert (await EmulatorClient(Settings(unlinked="invalid-data")).unlink(1)).status == 400
 
 
-async def test_an_unlink_of_another_users_email_is_refused() -> None:
+async def test_unlinking_another_users_email_is_refused() -> None:
     crm = EmulatorClient()
     await crm.link(item(1))
     assert item_codes(await crm.unlink(1, owner=JACOB)) == ["INVALID_DATA"]
     assert await crm.deal_of(1) == TRAVEL
 
 
-async def test_a_single_call_for_an_unknown_message_names_the_part_of_the_address() -> None:
+async def test_a_single_call_for_an_unknown_message_names_the_path_segment() -> None:
     crm = EmulatorClient()
     for response in (await crm.link_one(99, item(99, single=True)), await crm.unlink_one(99)):
         assert (response.status, response.code) == (400, "INVALID_DATA")
@@ -318,8 +324,8 @@ async def test_a_single_link_of_two_emails_is_refused() -> None:
     assert (await EmulatorClient().crm_call("POST", path, body=body)).code == "LIMIT_EXCEEDED"
 
 
-@pytest.mark.parametrize("contact", [NOBODY, "abc"])
-async def test_a_contact_that_does_not_exist_is_invalid(contact: str) -> None:
+@pytest.mark.parametrize("contact", [UNKNOWN_CONTACT, "abc"])
+async def test_an_unknown_contact_is_refused(contact: str) -> None:
     response = await EmulatorClient().link(item(1), contact=contact)
     assert (response.status, response.code) == (400, "INVALID_DATA")
     assert response.json["details"] == {"resource_path_index": 1}

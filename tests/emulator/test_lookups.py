@@ -1,4 +1,4 @@
-"""Org, modules, deals, users and stages."""
+"""Calls that look up the org, modules, deals, users and stages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.emulator.client import (
 )
 
 
-async def test_the_org_tells_its_type_and_what_it_has_bought() -> None:
+async def test_the_org_has_its_type_and_licence() -> None:
     org = (await EmulatorClient().get("org")).json["org"]
     assert len(org) == 1
     assert org[0]["type"] == "Sandbox"
@@ -35,7 +35,7 @@ async def test_an_unknown_module_is_refused() -> None:
     assert (response.status, response.code) == (400, "INVALID_MODULE")
 
 
-async def test_deals_come_by_their_ids_with_the_requested_fields() -> None:
+async def test_deals_are_returned_by_id_with_the_requested_fields() -> None:
     response = await EmulatorClient().get(
         "Deals", ids=f"{FLEET},1,{TRAVEL}", fields="Deal_Name,Stage"
     )
@@ -46,7 +46,7 @@ async def test_deals_come_by_their_ids_with_the_requested_fields() -> None:
     assert response.json["info"] == {"per_page": 200, "count": 2, "page": 1, "more_records": False}
 
 
-async def test_deals_that_are_all_unknown_answer_204() -> None:
+async def test_only_unknown_deals_are_answered_with_204() -> None:
     assert (await EmulatorClient().get("Deals", ids="1,2", fields="Deal_Name")).status == 204
 
 
@@ -57,7 +57,7 @@ async def test_fields_are_mandatory() -> None:
         assert response.json["details"] == {"param_name": "fields"}
 
 
-async def test_ids_may_have_1024_characters_and_no_more() -> None:
+async def test_ids_may_have_at_most_1024_characters() -> None:
     crm = EmulatorClient()
     ids = ",".join([TRAVEL] * 51)
     assert len(ids) == 1_019
@@ -65,20 +65,20 @@ async def test_ids_may_have_1024_characters_and_no_more() -> None:
     assert (await crm.get("Deals", ids=ids + ",12345", fields="Deal_Name")).code == "INVALID_DATA"
 
 
-async def test_all_deals_come_in_pages() -> None:
+async def test_deals_are_listed_in_pages() -> None:
     crm = EmulatorClient()
     first = (await crm.get("Deals", fields="Deal_Name", per_page="2")).json
     second = (await crm.get("Deals", fields="Deal_Name", per_page="2", page="2")).json
     assert (first["info"]["more_records"], second["info"]["more_records"]) == (True, False)
-    assert [one["id"] for one in first["data"] + second["data"]] == [TRAVEL, FLEET, OTHERS]
+    assert [entry["id"] for entry in first["data"] + second["data"]] == [TRAVEL, FLEET, OTHERS]
 
 
 @pytest.mark.parametrize("query", [{"page": "0"}, {"per_page": "201"}, {"page": "x"}])
-async def test_a_page_that_cannot_be_is_refused(query: dict[str, str]) -> None:
+async def test_an_invalid_page_is_refused(query: dict[str, str]) -> None:
     assert (await EmulatorClient().get("users", **query)).code == "INVALID_DATA"
 
 
-async def test_a_contacts_deals_come_in_the_requested_order() -> None:
+async def test_a_contacts_deals_are_sorted_as_requested() -> None:
     world = small_world()
     world["deals"][0]["modified_time"] = "2026-03-01T00:00:00+00:00"
     world["deals"][1]["modified_time"] = "2026-04-01T00:00:00+00:00"
@@ -88,18 +88,18 @@ async def test_a_contacts_deals_come_in_the_requested_order() -> None:
             f"Contacts/{ANA}/Deals", fields="Modified_Time", sort_by="Modified_Time",
             sort_order=order,
         )  # fmt: skip
-        assert [one["id"] for one in response.json["data"]] == expected
+        assert [entry["id"] for entry in response.json["data"]] == expected
         assert response.json["info"]["more_records"] is False
 
 
-async def test_a_contact_without_deals_answers_204() -> None:
+async def test_a_contact_without_deals_is_answered_with_204() -> None:
     world = small_world()
     del world["deals"][2]
     response = await EmulatorClient(world=world).get(f"Contacts/{TOM}/Deals", fields="Deal_Name")
     assert response.status == 204
 
 
-async def test_users_come_in_pages_of_two_hundred() -> None:
+async def test_users_are_listed_in_pages_of_200() -> None:
     world = small_world(0, users=[{"id": str(n), "full_name": f"User {n}"} for n in range(201)])
     crm = EmulatorClient(world=world)
     first = (await crm.get("users", type="AllUsers")).json
@@ -109,14 +109,14 @@ async def test_users_come_in_pages_of_two_hundred() -> None:
     assert set(first["users"][0]) >= {"id", "full_name", "email", "status"}
 
 
-async def test_the_stages_tell_value_shown_value_stored_and_forecast() -> None:
+async def test_a_stage_has_display_value_actual_value_and_forecast() -> None:
     response = await EmulatorClient().get("settings/pipeline", layout_id="5843104000000091023")
     maps = response.json["pipeline"][0]["maps"]
-    lost = [one for one in maps if one["forecast_type"] == "Closed Lost"]
+    lost = [entry for entry in maps if entry["forecast_type"] == "Closed Lost"]
     assert len(lost) == 2
     assert lost[1]["display_value"] != lost[1]["actual_value"]
     assert isinstance(lost[1]["forecast_category"]["name"], str)
 
 
-async def test_the_stages_need_a_layout() -> None:
+async def test_the_pipeline_needs_a_layout_id() -> None:
     assert (await EmulatorClient().get("settings/pipeline")).code == "MANDATORY_NOT_FOUND"

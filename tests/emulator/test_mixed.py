@@ -1,4 +1,4 @@
-"""A call with good and bad emails: every shape of its answer, and whether it is applied."""
+"""Calls with valid and invalid emails: each shape of the answer, and which changes are applied."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from tests.emulator.client import (
 
 
 async def mixed_call(**mixed: Any) -> tuple[EmulatorClient, JsonResponse]:
-    """Link a good, a refused and another good email in one call."""
+    """Link a valid, an invalid and another valid email in one call."""
     crm = EmulatorClient(Settings(mixed_answer=MixedAnswer(**mixed)))
     return crm, await crm.link(item(1), item(2, OTHERS), item(3))
 
 
-async def test_by_default_a_bad_email_refuses_the_call_and_the_good_ones_have_no_errors() -> None:
+async def test_by_default_an_invalid_email_refuses_the_call_and_valid_ones_have_no_errors() -> None:
     crm, response = await mixed_call()
     assert response.status == 400
-    good, bad, other = response.json["Emails"]
-    assert (good, other) == ([], [])
-    assert bad[0]["code"] == "NOT_ALLOWED"
-    assert bad[0]["details"]["json_path"] == "Emails[1].linked_record.id"
-    assert "message_id" not in bad[0]["details"]
+    first_valid, invalid, second_valid = response.json["Emails"]
+    assert (first_valid, second_valid) == ([], [])
+    assert invalid[0]["code"] == "NOT_ALLOWED"
+    assert invalid[0]["details"]["json_path"] == "Emails[1].linked_record.id"
+    assert "message_id" not in invalid[0]["details"]
     assert set((await crm.deals()).values()) == {None}
 
 
 @pytest.mark.parametrize("status", [200, 207, 400])
-async def test_good_emails_can_be_applied_under_any_status(status: int) -> None:
+async def test_valid_emails_can_be_applied_under_any_status(status: int) -> None:
     crm, response = await mixed_call(status=status, applied="yes", good="success")
     assert response.status == status
     assert item_codes(response) == ["SUCCESS", "NOT_ALLOWED", "SUCCESS"]
@@ -48,7 +48,7 @@ async def test_the_answer_can_be_flat() -> None:
     assert [type(entry) for entry in response.json["Emails"]] == [dict, dict, dict]
 
 
-async def test_good_emails_can_be_left_out() -> None:
+async def test_valid_emails_can_be_omitted() -> None:
     crm, response = await mixed_call(applied="yes", good="omitted")
     assert item_codes(response) == ["NOT_ALLOWED"]
     assert await crm.deal_of(3) == TRAVEL
@@ -63,7 +63,7 @@ async def test_good_emails_can_be_left_out() -> None:
         ("none", {"api_name"}),
     ],
 )
-async def test_a_bad_email_is_named_by(named: str, keys: set[str]) -> None:
+async def test_an_invalid_email_is_identified_as_set(named: str, keys: set[str]) -> None:
     _, response = await mixed_call(named=named)
     details = response.json["Emails"][1][0]["details"]
     assert set(details) == keys
@@ -77,7 +77,7 @@ async def test_the_answer_can_be_reversed() -> None:
     ]
 
 
-async def test_the_answer_can_be_shuffled_the_same_way_each_time() -> None:
+async def test_the_answer_can_be_shuffled_reproducibly() -> None:
     orders = []
     for _ in range(2):
         settings = Settings(
@@ -90,7 +90,7 @@ async def test_the_answer_can_be_shuffled_the_same_way_each_time() -> None:
     assert sorted(orders[0]) == [message(n) for n in range(20)]
 
 
-async def test_a_call_without_a_good_email_answers_400_under_every_option() -> None:
+async def test_a_call_without_a_valid_email_is_always_answered_with_400() -> None:
     settings = Settings(mixed_answer=MixedAnswer(status=207, applied="yes", good="success"))
     response = await EmulatorClient(settings).link(item(1, OTHERS), item(99))
     assert response.status == 400
@@ -106,7 +106,7 @@ async def test_an_unlink_answers_in_the_same_shapes() -> None:
 
 
 @pytest.mark.parametrize("rule", ["limit-exceeded", "invalid-data", "accept"])
-async def test_over_twenty_emails_is_an_option(rule: Any) -> None:
+async def test_more_than_twenty_emails_are_answered_as_set(rule: Any) -> None:
     response = await EmulatorClient(Settings(over_max=rule)).link(*(item(n) for n in range(21)))
     if rule == "accept":
         assert (response.status, len(response.json["Emails"])) == (200, 21)
@@ -114,7 +114,7 @@ async def test_over_twenty_emails_is_an_option(rule: Any) -> None:
         assert (response.status, response.code) == (400, rule.replace("-", "_").upper())
 
 
-async def test_the_number_of_emails_a_call_may_carry_is_an_option() -> None:
+async def test_the_maximum_number_of_emails_can_be_set() -> None:
     crm = EmulatorClient(Settings(max_items=2))
     assert (await crm.link(item(0), item(1))).status == 200
     assert (await crm.link(item(2), item(3), item(4))).status == 400
@@ -127,7 +127,7 @@ async def test_single_errors_can_be_nested() -> None:
     assert response.json["Emails"][0][0]["code"] == "NOT_ALLOWED"
 
 
-def test_the_options_text_sets_every_part() -> None:
+def test_the_option_text_sets_every_field() -> None:
     text = "status=207, applied=yes,shape=flat,named=none,good=omitted,order=shuffled"
     assert parse_mixed_answer(text) == MixedAnswer(
         status=207, applied="yes", shape="flat", named="none", good="omitted", order="shuffled"
@@ -139,10 +139,10 @@ def test_the_options_text_sets_every_part() -> None:
     [
         ("status=208", "200|207|400"),
         ("colour=red", "one of status"),
-        ("good=success", "is a lie"),
+        ("good=success", "is not a success"),
         ("shape=flat", "needs shape=nested"),
     ],
 )
-def test_what_does_not_fit_is_refused(text: str, expected_text: str) -> None:
+def test_an_invalid_mixed_answer_is_refused(text: str, expected_text: str) -> None:
     with pytest.raises(ValueError, match=expected_text.replace("|", r"\|")):
         parse_mixed_answer(text)

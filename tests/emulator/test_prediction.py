@@ -1,4 +1,4 @@
-"""Deal prediction: a case for each sentence of the rules, and received mail."""
+"""Deal prediction: a case for each sentence of Zoho's rules, and received mail."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def lost(deal_id: str, modified: float = 0) -> DealCandidate:
 @pytest.mark.parametrize(
     ("deals", "strict", "loose"),
     [
-        pytest.param([], None, None, id="no deal: none"),
+        pytest.param([], None, None, id="no deals: none"),
         pytest.param([open_deal("1")], "1", "1", id="exactly one open deal: that deal"),
         pytest.param([lost("1")], None, None, id="only a lost deal: none"),
         pytest.param([lost("1"), lost("2")], None, None, id="only lost deals: none"),
@@ -60,16 +60,21 @@ def lost(deal_id: str, modified: float = 0) -> DealCandidate:
             "2",
             id="several open deals, one lost later: the open one modified last",
         ),
-        pytest.param([won("1")], None, "1", id="only a won deal: open only if loose"),
+        pytest.param([won("1")], None, "1", id="only a won deal: that deal if loose"),
         pytest.param(
-            [open_deal("1", 5), won("2", 9)], "1", "2", id="a won deal modified last: if loose"
+            [open_deal("1", 5), won("2", 9)],
+            "1",
+            "2",
+            id="a won deal modified last: that deal if loose",
         ),
         pytest.param(
-            [open_deal("8", 5), open_deal("11", 5)], "11", "11", id="a tie: the younger deal"
+            [open_deal("8", 5), open_deal("11", 5)], "11", "11", id="a tie: the newer deal"
         ),
     ],
 )
-def test_the_rule_picks(deals: list[DealCandidate], strict: str | None, loose: str | None) -> None:
+def test_the_rule_picks_the_deal(
+    deals: list[DealCandidate], strict: str | None, loose: str | None
+) -> None:
     assert predict_deal(deals, "strict") == strict
     assert predict_deal(deals, "loose") == loose
     assert predict_deal(reversed(deals), "strict") == strict
@@ -86,9 +91,7 @@ def test_the_rule_picks(deals: list[DealCandidate], strict: str | None, loose: s
         ("Closed Won", "Closed Won"),
     ],
 )
-def test_a_stage_counts_by_its_forecast_type_whichever_name_it_has(
-    stage: str, forecast: str
-) -> None:
+def test_a_stage_counts_by_its_forecast_type_under_either_name(stage: str, forecast: str) -> None:
     deal = Deal("1", "x", "2", stage=stage, modified_time="1970-01-01T01:00:00+01:00")
     assert deal_candidates([deal], DEFAULT_STAGES) == [DealCandidate("1", forecast, 0.0)]  # type: ignore[arg-type]
 
@@ -104,14 +107,14 @@ async def receive(crm: EmulatorClient, **changed: object) -> Any:
     return (await crm.send("POST", "/_emulator/receive", body=email(500, **changed))).json
 
 
-async def test_a_received_email_comes_back_with_the_deal_it_was_linked_to() -> None:
+async def test_a_received_email_is_returned_with_its_deal() -> None:
     crm = EmulatorClient(world=two_deals())
     received_email = await receive(crm)
     assert received_email == email(500, deal_id=FLEET)
     assert await crm.deal_of(500) == FLEET
 
 
-async def test_a_received_email_is_on_the_contacts_list_and_can_be_unlinked() -> None:
+async def test_a_received_email_is_listed_and_can_be_unlinked() -> None:
     crm = EmulatorClient()
     await receive(crm, time="2026-09-01T10:00:00+00:00")
     listed = (await crm.get(f"Contacts/{ANA}/Emails")).json["Emails"]
@@ -120,7 +123,7 @@ async def test_a_received_email_is_on_the_contacts_list_and_can_be_unlinked() ->
     assert await crm.deal_of(500) is None
 
 
-async def test_new_mail_does_not_shift_the_pages_of_a_list_that_is_being_read() -> None:
+async def test_new_mail_does_not_shift_the_pages_of_a_list_in_progress() -> None:
     crm = EmulatorClient()
     first = (await crm.get(f"Contacts/{ANA}/Emails")).json
     await receive(crm, time="2026-09-01T10:00:00+00:00")
@@ -128,17 +131,17 @@ async def test_new_mail_does_not_shift_the_pages_of_a_list_that_is_being_read() 
     assert second.json["Emails"][0]["message_id"] == message(14)
 
 
-async def test_a_won_deal_takes_received_mail_only_if_loose() -> None:
+async def test_received_mail_is_linked_to_a_won_deal_only_in_loose_mode() -> None:
     for mode, expected in (("strict", TRAVEL), ("loose", FLEET)):
         crm = EmulatorClient(Settings(prediction=mode), two_deals(stage="Closed Won"))  # type: ignore[arg-type]
         assert (await receive(crm))["deal_id"] == expected
 
 
-async def test_an_email_that_was_sent_is_not_predicted() -> None:
+async def test_a_sent_email_is_not_linked() -> None:
     assert (await receive(EmulatorClient(), received=False))["deal_id"] is None
 
 
-async def test_a_contact_without_open_deals_takes_its_mail_on_none() -> None:
+async def test_mail_of_a_contact_without_open_deals_is_not_linked() -> None:
     world = small_world()
     world["deals"][2]["stage"] = "Lost to Competition"
     assert (await receive(EmulatorClient(world=world), contact_id=TOM))["deal_id"] is None
@@ -155,7 +158,7 @@ async def test_a_contact_without_open_deals_takes_its_mail_on_none() -> None:
         ({"owner_id": int(PAT)}, "owner_id"),
     ],
 )
-async def test_mail_that_cannot_be_received_is_refused(
+async def test_an_invalid_received_email_is_refused(
     changed: dict[str, object], expected_text: str
 ) -> None:
     answer = await EmulatorClient().send("POST", "/_emulator/receive", body=email(500, **changed))
@@ -163,11 +166,11 @@ async def test_mail_that_cannot_be_received_is_refused(
     assert expected_text in answer.json["error"]
 
 
-async def test_a_control_call_that_does_not_exist_is_404() -> None:
+async def test_an_unknown_control_call_is_404() -> None:
     assert (await EmulatorClient().send("POST", "/_emulator/state")).status == 404
 
 
-async def test_the_state_can_leave_the_world_out() -> None:
+async def test_the_state_can_omit_the_world() -> None:
     crm = EmulatorClient()
     await crm.link(item(1))
     state = (await crm.send("GET", "/_emulator/state", {"world": "no"})).json

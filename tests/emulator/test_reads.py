@@ -1,4 +1,4 @@
-"""Reading emails back, field by field."""
+"""Calls that read emails, field by field."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ KEYS = {
 }  # fmt: skip
 
 
-async def test_a_listed_email_has_every_key_of_the_sample_with_its_type() -> None:
-    one = (await EmulatorClient(world=small_world(1)).get(EMAILS)).json["Emails"][0]
-    assert set(one) == KEYS
-    assert one["owner"] == {"name": "Patricia Boyle", "id": PAT}
-    assert one["from"] == {"user_name": "Ana Ferreira", "email": "ana@customer.example"}
-    assert one["to"] == [{"user_name": "Patricia Boyle", "email": f"{PAT}@us.example"}]
-    assert one["linked_record"] is None
-    assert {type(one[key]) for key in ("read", "sent", "has_attachment")} == {bool}
-    assert one["sent"] is False
-    assert {type(one[key]) for key in ("subject", "message_id", "source", "time")} == {str}
-    assert datetime.fromisoformat(one["time"]).tzinfo is not None
-    assert [type(status) for status in one["status"]] == [dict]
+async def test_a_listed_email_has_every_key_and_type_of_the_published_sample() -> None:
+    entry = (await EmulatorClient(world=small_world(1)).get(EMAILS)).json["Emails"][0]
+    assert set(entry) == KEYS
+    assert entry["owner"] == {"name": "Patricia Boyle", "id": PAT}
+    assert entry["from"] == {"user_name": "Ana Ferreira", "email": "ana@customer.example"}
+    assert entry["to"] == [{"user_name": "Patricia Boyle", "email": f"{PAT}@us.example"}]
+    assert entry["linked_record"] is None
+    assert {type(entry[key]) for key in ("read", "sent", "has_attachment")} == {bool}
+    assert entry["sent"] is False
+    assert {type(entry[key]) for key in ("subject", "message_id", "source", "time")} == {str}
+    assert datetime.fromisoformat(entry["time"]).tzinfo is not None
+    assert [type(status) for status in entry["status"]] == [dict]
     nullable = ("cc", "summary", "intent", "sentiment_info", "emotion", "activity_info")
-    assert [one[key] for key in nullable] == [None] * len(nullable)
+    assert [entry[key] for key in nullable] == [None] * len(nullable)
 
 
-async def test_a_linked_email_names_its_deal_with_module() -> None:
+async def test_a_linked_email_names_its_deal_and_module() -> None:
     crm = EmulatorClient(world=small_world(1))
     await crm.link(item(0, FLEET))
-    one = (await crm.get(EMAILS)).json["Emails"][0]
-    assert one["linked_record"] == {
+    entry = (await crm.get(EMAILS)).json["Emails"][0]
+    assert entry["linked_record"] == {
         "id": FLEET,
         "name": "Fleet Renewal",
         "module": {"api_name": "Deals", "id": MODULE},
@@ -57,22 +57,22 @@ async def test_a_linked_email_names_its_deal_with_module() -> None:
 
 async def test_a_sent_email_goes_from_the_owner_to_the_contact() -> None:
     crm = EmulatorClient(world=small_world(0, emails=[email(0, received=False)]))
-    one = (await crm.get(EMAILS)).json["Emails"][0]
-    assert one["sent"] is True
-    assert one["from"]["user_name"] == "Patricia Boyle"
+    entry = (await crm.get(EMAILS)).json["Emails"][0]
+    assert entry["sent"] is True
+    assert entry["from"]["user_name"] == "Patricia Boyle"
 
 
-async def test_the_list_comes_ten_a_page_and_newest_first() -> None:
+async def test_emails_are_listed_newest_first_in_pages_of_ten() -> None:
     crm = EmulatorClient(world=small_world(25))
     pages = [(await crm.get(EMAILS)).json]
     while pages[-1]["info"]["more_records"]:
         pages.append((await crm.get(EMAILS, index=pages[-1]["info"]["next_index"])).json)
     assert [len(page["Emails"]) for page in pages] == [10, 10, 5]
-    listed = [one["message_id"] for page in pages for one in page["Emails"]]
+    listed = [entry["message_id"] for page in pages for entry in page["Emails"]]
     assert listed == [message(number) for number in reversed(range(25))]
 
 
-async def test_both_ends_of_the_pages_are_marked() -> None:
+async def test_the_first_and_last_pages_are_marked() -> None:
     crm = EmulatorClient(world=small_world(25))
     first = (await crm.get(EMAILS)).json["info"]
     second = (await crm.get(EMAILS, index=first["next_index"])).json["info"]
@@ -88,12 +88,12 @@ async def test_both_ends_of_the_pages_are_marked() -> None:
     assert back["Emails"][0]["message_id"] == message(14)
 
 
-async def test_a_full_last_page_says_that_there_is_no_more() -> None:
+async def test_a_full_last_page_has_no_more_records() -> None:
     info = (await EmulatorClient(world=small_world(10)).get(EMAILS)).json["info"]
     assert (info["count"], info["more_records"], info["next_index"]) == (10, False, None)
 
 
-async def test_a_contact_without_emails_answers_204_without_a_body() -> None:
+async def test_a_contact_without_emails_is_answered_with_204_and_no_body() -> None:
     response = await EmulatorClient().get(f"Contacts/{TOM}/Emails")
     assert (response.status, response.answer.body) == (204, b"")
 
@@ -101,39 +101,39 @@ async def test_a_contact_without_emails_answers_204_without_a_body() -> None:
 @pytest.mark.parametrize(
     ("query", "param"),
     [
-        pytest.param({"index": "10"}, "index", id="an index that was never given"),
-        pytest.param({"index": "%%%"}, "index", id="an index that is nothing"),
-        pytest.param({"type": "all"}, "type", id="a type that does not exist"),
-        pytest.param({"owner_id": PAT}, "owner_id", id="an owner without type"),
+        pytest.param({"index": "10"}, "index", id="an index that was never issued"),
+        pytest.param({"index": "%%%"}, "index", id="an index that cannot be decoded"),
+        pytest.param({"type": "all"}, "type", id="an unknown type"),
+        pytest.param({"owner_id": PAT}, "owner_id", id="an owner without a type"),
     ],
 )
-async def test_the_list_refuses(query: dict[str, str], param: str) -> None:
+async def test_an_invalid_query_of_the_list_is_refused(query: dict[str, str], param: str) -> None:
     response = await EmulatorClient().get(EMAILS, **query)
     assert (response.status, response.code) == (400, "INVALID_DATA")
     assert response.json["details"] == {"param_name": param}
 
 
-async def test_the_list_can_be_one_owners_alone() -> None:
+async def test_the_list_can_be_limited_to_one_owner() -> None:
     emails = [email(0), email(1, owner_id=JACOB)]
     crm = EmulatorClient(world=small_world(0, emails=emails))
     response = await crm.get(EMAILS, type="user_emails", owner_id=JACOB)
-    assert [one["message_id"] for one in response.json["Emails"]] == [message(1)]
+    assert [entry["message_id"] for entry in response.json["Emails"]] == [message(1)]
 
 
 @pytest.mark.parametrize("kind", ["sent_from_crm", "scheduled_in_crm", "drafts"])
-async def test_there_are_no_emails_made_inside_the_crm(kind: str) -> None:
+async def test_no_emails_are_listed_as_created_in_the_crm(kind: str) -> None:
     assert (await EmulatorClient().get(EMAILS, type=kind)).status == 204
 
 
-async def test_one_email_shows_its_content_and_not_its_link() -> None:
+async def test_a_single_email_shows_its_content_but_not_its_link() -> None:
     crm = EmulatorClient()
     await crm.link(item(1))
-    one = (await crm.get(f"{EMAILS}/{message(1)}")).json["Emails"][0]
-    assert "linked_record" not in one
-    assert (one["message_id"], one["attachments"]) == (message(1), [])
-    assert "Question 1" in one["content"]
+    entry = (await crm.get(f"{EMAILS}/{message(1)}")).json["Emails"][0]
+    assert "linked_record" not in entry
+    assert (entry["message_id"], entry["attachments"]) == (message(1), [])
+    assert "Question 1" in entry["content"]
 
 
-async def test_one_email_that_is_not_there_is_invalid() -> None:
+async def test_an_unknown_email_is_refused() -> None:
     response = await EmulatorClient().get(f"{EMAILS}/{message(99)}")
     assert response.json["details"] == {"resource_path_index": 3}

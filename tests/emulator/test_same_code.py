@@ -1,4 +1,4 @@
-"""In process on a virtual clock and over a socket: the same code gives the same answers."""
+"""Answers are the same in process on a virtual clock and over a socket."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.emulator.client import ANA, FLEET, PAT, TOM, EmulatorClient, item, me
 from tests.virtual import now, run_virtual
 
 LINK = f"/crm/v8/Contacts/{ANA}/Emails/actions/link_record"
-ONE = f"/crm/v8/Contacts/{ANA}/Emails/{message(7)}/actions/link_record"
+SINGLE_LINK = f"/crm/v8/Contacts/{ANA}/Emails/{message(7)}/actions/link_record"
 CALLS: list[tuple[str, str, dict[str, str], Any]] = [
     ("POST", LINK, {}, {"Emails": [item(1), item(2, FLEET)]}),
     ("POST", LINK, {}, {"Emails": [item(1, FLEET), item(3)]}),
-    ("POST", ONE, {}, {"Emails": [item(7, single=True)]}),
+    ("POST", SINGLE_LINK, {}, {"Emails": [item(7, single=True)]}),
     ("DELETE", LINK, {"owner_id": PAT, "message_ids": f"{message(1)},{message(2)}"}, None),
-    ("DELETE", ONE, {"owner_id": PAT}, None),
+    ("DELETE", SINGLE_LINK, {"owner_id": PAT}, None),
     ("GET", f"/crm/v8/Contacts/{ANA}/Emails", {}, None),
     ("GET", f"/crm/v8/Contacts/{TOM}/Emails", {}, None),
     ("GET", f"/crm/v8/Contacts/{ANA}/Deals", {"fields": "Deal_Name,Stage"}, None),
@@ -35,7 +35,7 @@ CALLS: list[tuple[str, str, dict[str, str], Any]] = [
 ]
 
 
-async def test_a_socket_changes_no_answer() -> None:
+async def test_answers_are_the_same_over_a_socket() -> None:
     crm = EmulatorClient()
     crm.token = (await crm.grant()).json["access_token"]
     headers = {"authorization": f"Zoho-oauthtoken {crm.token}"}
@@ -55,7 +55,7 @@ async def test_a_socket_changes_no_answer() -> None:
                 assert await answer.read() == expected.answer.body
 
 
-def test_an_hour_of_slow_calls_passes_at_once_on_a_virtual_clock() -> None:
+def test_slow_calls_take_no_real_time_on_a_virtual_clock() -> None:
     statuses: list[int] = []
 
     async def make_slow_calls() -> float:

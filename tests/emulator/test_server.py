@@ -1,4 +1,4 @@
-"""The same CRM over a socket, in process and as a program."""
+"""The emulated CRM over a socket, in process and as a program."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def granted(session: aiohttp.ClientSession, url: str) -> dict[str, str]:
     return {"Authorization": f"Zoho-oauthtoken {token}"}
 
 
-async def test_a_link_over_a_socket_is_as_one_in_process() -> None:
+async def test_an_email_can_be_linked_over_a_socket() -> None:
     async with (
         Emulator(parse_world(small_world())) as emulator,
         aiohttp.ClientSession() as session,
@@ -54,7 +54,7 @@ async def test_a_link_over_a_socket_is_as_one_in_process() -> None:
     assert sum(email["deal_id"] == TRAVEL for email in state["world"]["emails"]) == 1
 
 
-async def test_the_token_answer_points_back_to_the_emulator() -> None:
+async def test_the_token_answer_names_the_emulator_as_api_domain() -> None:
     async with (
         Emulator(builtin_world()) as emulator,
         aiohttp.ClientSession() as session,
@@ -63,7 +63,7 @@ async def test_the_token_answer_points_back_to_the_emulator() -> None:
         assert (await answer.json())["api_domain"] == emulator.url
 
 
-async def test_a_list_without_emails_is_204_without_body_over_a_socket() -> None:
+async def test_an_empty_list_is_204_without_a_body_over_a_socket() -> None:
     world = parse_world(small_world(0))
     async with Emulator(world) as emulator, aiohttp.ClientSession() as session:
         headers = await granted(session, emulator.url)
@@ -79,7 +79,7 @@ def test_only_loopback_hosts_are_served(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
-def test_loopback_hosts_pass(host: str) -> None:
+def test_loopback_hosts_are_accepted(host: str) -> None:
     check_loopback(host)
 
 
@@ -95,7 +95,7 @@ def program() -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_program_prints_its_address_first_and_ends_cleanly(
+def test_the_program_prints_its_address_first_and_exits_cleanly(
     program: subprocess.Popen[str], number: signal.Signals
 ) -> None:
     assert program.stdout is not None
@@ -106,14 +106,14 @@ def test_the_program_prints_its_address_first_and_ends_cleanly(
     assert (program.returncode, stderr) == (0, "")
 
 
-async def test_a_port_in_use_is_an_error_that_names_it() -> None:
+async def test_the_error_for_a_port_in_use_names_it() -> None:
     async with Emulator(builtin_world()) as first:
         port = int(first.url.rpartition(":")[2])
         with pytest.raises(OSError, match=str(port)):
             await asyncio.wait_for(Emulator(builtin_world(), port=port).__aenter__(), 5)
 
 
-def test_the_shipped_demo_world_fits_its_mapping() -> None:
+def test_the_demo_world_matches_its_mapping() -> None:
     folder = Path(__file__).parents[2] / "jobs" / "demo"
     world = load_world(folder / "world.json")
     header, *rows = (folder / "mapping.csv").read_text("utf-8").splitlines()
@@ -127,7 +127,7 @@ def test_the_shipped_demo_world_fits_its_mapping() -> None:
 
 
 @pytest.mark.parametrize("kind", ["lost-request", "lost-answer", "cut"])
-async def test_a_lost_answer_ends_the_connection_over_a_socket(kind: str) -> None:
+async def test_a_lost_answer_closes_the_connection(kind: str) -> None:
     fault = Fault(kind=kind, op="link")
     async with (
         Emulator(parse_world(small_world()), faults=[fault]) as emulator,
@@ -142,7 +142,7 @@ async def test_a_lost_answer_ends_the_connection_over_a_socket(kind: str) -> Non
     assert changes == (0 if kind == "lost-request" else 1)
 
 
-async def test_a_stalled_answer_does_not_keep_the_emulator_from_ending() -> None:
+async def test_a_stalled_answer_does_not_block_shutdown() -> None:
     fault = Fault(kind="stalled", op="link")
     async with (
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(0.2)) as session,
@@ -154,7 +154,7 @@ async def test_a_stalled_answer_does_not_keep_the_emulator_from_ending() -> None
             await session.post(url, json={"Emails": [item(1)]}, headers=headers)
 
 
-async def test_the_credits_header_travels_over_a_socket() -> None:
+async def test_the_credits_header_is_sent_over_a_socket() -> None:
     async with (
         Emulator(builtin_world(), Settings(credits=2)) as emulator,
         aiohttp.ClientSession() as session,

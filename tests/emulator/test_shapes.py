@@ -1,4 +1,4 @@
-"""Every answer is read by a strict reader that knows the documented shapes and nothing else."""
+"""Every answer is decoded strictly by the documented shapes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MessageId = Annotated[str, msgspec.Meta(pattern="^[a-zA-Z0-9]+$", max_length=500
 
 
 class Strict(msgspec.Struct, forbid_unknown_fields=True):
-    """A shape in which every key is known and, without a default, must be there."""
+    """A shape without unknown keys, in which every key without a default is required."""
 
 
 class ModuleName(Strict):
@@ -42,7 +42,7 @@ class Person(Strict):
     id: Id
 
 
-class End(Strict):
+class Participant(Strict):
     user_name: str
     email: str
 
@@ -72,8 +72,8 @@ class Email(Strict):
     sentiment_info: None
     linked_record: LinkedRecord | None
     emotion: None
-    from_: End = msgspec.field(name="from")
-    to: list[End]
+    from_: Participant = msgspec.field(name="from")
+    to: list[Participant]
     time: datetime
     status: list[EmailStatus]
     activity_info: None
@@ -246,15 +246,17 @@ FIELDS = "Deal_Name,Stage,Modified_Time,Created_Time"
         ("settings/pipeline", {"layout_id": "1"}, Pipelines),
     ],
 )
-async def test_a_strict_reader_understands(path: str, query: dict[str, str], shape: Any) -> None:
+async def test_every_read_answer_has_exactly_the_documented_shape(
+    path: str, query: dict[str, str], shape: Any
+) -> None:
     read(await EmulatorClient().get(path, **query), shape)
 
 
-async def test_a_strict_reader_understands_tokens() -> None:
+async def test_a_token_answer_has_exactly_the_documented_shape() -> None:
     read(await EmulatorClient().grant(), Token)
 
 
-async def test_a_strict_reader_understands_all_pages_of_a_list() -> None:
+async def test_all_pages_of_a_list_have_exactly_the_documented_shape() -> None:
     crm = EmulatorClient()
     await crm.link(*(item(number) for number in range(0, 20, 3)))
     seen: list[Email] = []
@@ -269,7 +271,7 @@ async def test_a_strict_reader_understands_all_pages_of_a_list() -> None:
     assert sum(email.linked_record is not None for email in seen) == 7
 
 
-async def test_a_strict_reader_understands_the_link_calls() -> None:
+async def test_link_answers_have_exactly_the_documented_shape() -> None:
     crm = EmulatorClient()
     read(await crm.link(item(1), item(2)), Successes)
     read(await crm.link_one(3, item(3, single=True)), Echoes)
@@ -296,7 +298,7 @@ json_values = st.recursive(
 
 
 def link_item_with(path: tuple[str, ...], value: object) -> dict[str, Any]:
-    """Return a good link item with one value changed."""
+    """Return a valid link item with one value changed."""
     link_item = item(1)
     target: Any = link_item
     for name in path[:-1]:
@@ -327,9 +329,7 @@ places = st.sampled_from(
 )
 @example(emails=[{"owner": "5843", "id": None, "linked_record": "5843"}], applied=False)
 @settings(deadline=None, max_examples=150)
-def test_no_body_is_answered_with_anything_but_a_documented_shape(
-    emails: list[Any], *, applied: bool
-) -> None:
+def test_any_body_is_answered_in_a_documented_shape(emails: list[Any], *, applied: bool) -> None:
     mixed = MixedAnswer(applied="yes", good="success") if applied else MixedAnswer()
 
     async def link() -> JsonResponse:
@@ -365,7 +365,7 @@ names = st.sampled_from(
     query=st.dictionaries(names, words, max_size=4),
 )
 @settings(deadline=None, max_examples=300)
-def test_no_address_is_answered_with_anything_but_a_documented_status(
+def test_any_address_is_answered_with_a_documented_status(
     method: str, path: str, query: dict[str, str]
 ) -> None:
     response = asyncio.run(EmulatorClient().crm_call(method, path, query))

@@ -88,10 +88,10 @@ def test_the_reason_names_count_share_codes_what_to_do_and_a_row() -> None:
     )
     assert reason.advice.splitlines() == [
         "3 NOT_ALLOWED: The contact is not on that deal: add it to the deal first.",
-        "1 not-listed: No page that was read lists it: check contact, owner and message id.",
+        "1 not-listed: No page that was read lists the email: check contact, owner and message id.",
         "For example row 2: contact 11, message m2, deal 33.",
-        "Fix the cause, then run `resume('runs/x')`. To continue although this many fail, raise the"
-        " limit: `resume('runs/x', max_failures='50%')`, or off.",
+        "Fix the cause, then run `resume('runs/x')`. To continue despite the failures, raise"
+        " the limit: `resume('runs/x', max_failures='50%')`, or off.",
     ]
 
 

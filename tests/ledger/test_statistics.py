@@ -69,7 +69,7 @@ def test_a_torn_end_does_not_count_and_a_damaged_line_is_named(tmp_path: Path) -
     ledger.write_bytes(step_line("2026-01-01T00:00:00.000Z", 1) + whole + whole[:40])
     assert count_results(ledger).counts == {(Op.LINK, Status.DONE): 1}
     ledger.write_bytes(whole + b"{}\n")
-    with pytest.raises(LedgerError, match="no ledger line"):
+    with pytest.raises(LedgerError, match="not a ledger line"):
         count_results(ledger)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from fractions import Fraction
+from math import comb
 from typing import NamedTuple
 
 from bulklink.models import Op
@@ -105,8 +107,17 @@ def _refuse_rounded(
                 or IDS.index(earlier_fault.column) <= IDS.index(column)
             ):
                 continue
-            if not text[15:].strip("0") and zeros[key] * 100 > totals[key] > 1:
+            if text[15:].strip("0") or totals[key] == 1:
+                continue
+            if _chance_of_zeros(totals[key], zeros[key], len(text)) < 1e-6:
                 first_faults[number] = earlier_fault = ExpectedRow("rounded-id", column)
+
+
+def _chance_of_zeros(ids: int, hits: int, length: int) -> Fraction:
+    """Return the chance that at least this many ids end in zeros after the 15th digit."""
+    share = Fraction(1, 10 ** (length - 15))
+    fewer = sum(comb(ids, n) * share**n * (1 - share) ** (ids - n) for n in range(hits))
+    return 1 - Fraction(fewer)
 
 
 def _long_ids(rows: list[dict[str, str] | None], op: Op | None) -> list[tuple[str, str]]:

@@ -181,7 +181,7 @@ def test_a_run_that_is_driven_or_verified_is_left_alone(run: RunFolder) -> None:
 def test_a_damaged_ledger_is_left_as_it_is(run: RunFolder) -> None:
     run.ledger.write_bytes(run.ledger.read_bytes() + b"{\n")
     kept = run.record.read_bytes(), run.ledger.read_bytes()
-    with pytest.raises(LedgerError, match="no ledger line"):
+    with pytest.raises(LedgerError, match="not a ledger line"):
         forget(run, clock=clock_at(NOW))
     assert (run.record.read_bytes(), run.ledger.read_bytes()) == kept
 

@@ -64,7 +64,7 @@ def test_the_error_of_an_unknown_profile_lists_the_known_ones(tmp_path: Path) ->
     with pytest.raises(ConfigError) as caught:
         profiles.load("prd")
     assert "'prd'" in caught.value.message
-    assert "Known are: prod." in caught.value.advice
+    assert "The profiles are: prod." in caught.value.advice
 
 
 BAD = {
@@ -102,7 +102,7 @@ def test_upper_and_lower_case_name_the_same_profile() -> None:
 
 def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(ConfigError, match="Cannot write"):
         Profiles(tmp_path / "taken").save("prod", FULL)
 
 
@@ -115,13 +115,13 @@ def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
         ("client_id = 'a'\nsecrets = 'file'\noptions = 5", "options"),
         ("client_id = 'a'\nsecrets = 'purse'", "secrets"),
         ("secrets = 'file'", "no key client_id"),
-        ("client_id = 'a'\nsecrets = 'file'\nnonsense = 1", "not known: nonsense"),
+        ("client_id = 'a'\nsecrets = 'file'\nnonsense = 1", "unknown key: nonsense"),
         ("client_id = 'a'\nsecrets = file", "line 2"),
         ("a = " + "[" * 5000, "nested too deeply"),
         ("a = " + "9" * 5000, "too long"),
         ("client_id = 'a'\nsecrets = 'file'\napi_url = 'https://z.com@x'", "user"),
         ("client_id = 'a'\nsecrets = 'file'\naccounts_url = 'http://x.example'", "x.example"),
-        ("client_id = 'a'\nsecrets = 'file'\nenvironment = 'x'", "'x' is not known"),
+        ("client_id = 'a'\nsecrets = 'file'\nenvironment = 'x'", "'x' is unknown"),
     ],
 )
 def test_a_wrong_field_of_a_profile_is_named_in_our_own_words(

@@ -56,7 +56,9 @@ def test_secrets_that_are_removed_are_gone_and_removing_them_again_is_fine(
     secret_store.save("prod", KEPT)
     secret_store.remove("prod")
     secret_store.remove("prod")
-    with pytest.raises(ConfigError, match="'prod' cannot be read") as caught:
+    with pytest.raises(
+        ConfigError, match="Cannot read the secrets of the profile 'prod'"
+    ) as caught:
         secret_store.load("prod")
     assert "auth login --profile prod" in caught.value.advice
 
@@ -130,7 +132,7 @@ def test_what_a_keyring_says_when_it_fails_is_not_repeated() -> None:
 def test_the_error_of_a_keyring_that_is_locked_later_says_what_to_do() -> None:
     KeyringSecretStore().save("prod", KEPT)
     keyring.set_keyring(LockedKeyring())
-    with pytest.raises(ConfigError, match="does not serve") as caught:
+    with pytest.raises(ConfigError, match="not available") as caught:
         KeyringSecretStore().load("prod")
     assert "--plain-file" in caught.value.advice
 

@@ -76,7 +76,10 @@ def test_a_file_system_without_locks_is_named_and_a_copy_elsewhere_goes_on(
     folder = fresh(tmp_path)
     with monkeypatch.context() as network_share:
         network_share.setattr(fcntl, "flock", no_locks)
-        with pytest.raises(RunDirError, match="has no locks") as caught, folder.run_lock():
+        with (
+            pytest.raises(RunDirError, match="file system without locks") as caught,
+            folder.run_lock(),
+        ):
             pytest.fail("nothing keeps another process out")
     assert caught.value.where == str(folder.path)
     assert "run_dir" in caught.value.advice

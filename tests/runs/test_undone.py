@@ -116,7 +116,7 @@ def test_another_run_at_the_place_of_the_undone_one_is_left_alone(tmp_path: Path
     back = write_undo(tmp_path / "back", run)
     write_run(tmp_path / "run", THIRD)
     (warning,) = note(back)
-    assert "Another run is there" in warning
+    assert "Another run is there now" in warning
     assert run.read().undone_by == ()
 
 

@@ -126,7 +126,7 @@ async def test_a_refused_relink_that_cannot_be_put_back_says_that_it_is_off_its_
         make_case(Op.RELINK, OTHER, snapshot=False, no_put_back=True, faults=faults)
     )
     assert statuses_and_codes(outcome) == [("failed", "NOT_ALLOWED")]
-    assert "off the deal that it was on" in outcome.results[1]["message"]
+    assert "no longer on its previous deal" in outcome.results[1]["message"]
 
 
 async def test_what_a_page_shows_is_recorded_when_it_came() -> None:

@@ -87,7 +87,7 @@ RECORDS = b'{"Emails":[{"message_id":"a1"}],"info":{"more_records":false}}'
 async def test_records_that_repeat_another_answer_are_no_answer_to_a_read(body: bytes) -> None:
     repeated = Answer(200, body, repeated=True)
     outcome = (await send(FakeTransport(repeated), PAGE)).outcome
-    assert outcome == NoResponse("the answer to another request came")
+    assert outcome == NoResponse("the answer to another request arrived")
 
 
 @pytest.mark.parametrize(

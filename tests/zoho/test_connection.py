@@ -420,7 +420,7 @@ def test_what_is_wrong_with_values_is_said_of_arguments() -> None:
     with pytest.raises(ConfigError) as refused:
         Connection.from_values(dc="eu", client_id="a", client_secret="b")
     assert (refused.value.where, "access_token" in refused.value.advice) == ("refresh_token", True)
-    with pytest.raises(ConfigError, match="dc: 'mars' is not known"):
+    with pytest.raises(ConfigError, match="dc: 'mars' is unknown"):
         Connection.from_values(dc="mars", access_token="t")
 
 

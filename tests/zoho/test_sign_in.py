@@ -129,7 +129,7 @@ REFUSALS: dict[str, tuple[Answer, tuple[str, ...], ExitCode]] = {
         ("Too many tokens", "ten minutes"),
         ExitCode(3),
     ),
-    "html": (Answer(200, b"<html>"), ("not one of Zoho's accounts server",), ExitCode(2)),
+    "html": (Answer(200, b"<html>"), ("not from Zoho's accounts server",), ExitCode(2)),
     "no refresh token": (
         answer({key: value for key, value in GRANT.items() if key != "refresh_token"}),
         ("no refresh token", "Generate Code"),
@@ -177,7 +177,7 @@ async def test_scopes_too_few_are_named_and_the_token_is_given_back(
     zoho = Zoho(lookups={path: NO_SCOPE})
     error = await sign_in_error(zoho)
     assert isinstance(error, ConfigError)
-    assert "too few scopes" in error.message
+    assert "without these required scopes" in error.message
     assert [scope for scope in SCOPES if scope in error.message] == [
         scope for scope in SCOPES if scope in scopes
     ]
@@ -195,7 +195,7 @@ async def test_a_refresh_token_that_was_brought_is_never_revoked() -> None:
 
 async def test_the_message_stands_even_if_the_token_cannot_be_given_back() -> None:
     zoho = Zoho(lookups={"Deals": NO_SCOPE}, revoked=NoResponse("the connection broke"))
-    assert "too few scopes" in (await sign_in_error(zoho)).message
+    assert "without these required scopes" in (await sign_in_error(zoho)).message
 
 
 WITHOUT = {"users": "ZohoCRM.users.READ", "org": "ZohoCRM.org.READ"}
@@ -238,7 +238,7 @@ async def test_a_fresh_token_that_the_crm_refuses_is_an_error_and_not_renewed() 
 
 @pytest.mark.parametrize(
     "expected_words",
-    [NoResponse("the host name is not known", sent=False), Answer(200, b"<html>")],
+    [NoResponse("the host name is unknown", sent=False), Answer(200, b"<html>")],
     ids=["silence", "html"],
 )
 async def test_an_api_that_is_not_there_ends_the_sign_in(
@@ -252,7 +252,7 @@ async def test_an_api_that_is_not_there_ends_the_sign_in(
 async def test_without_an_accounts_address_nothing_is_sent() -> None:
     zoho = Zoho()
     place = Connection.endpoint_from({"BULKLINK_API_URL": "http://127.0.0.1:1"})
-    with pytest.raises(ConfigError, match="accounts address"):
+    with pytest.raises(ConfigError, match="accounts address is unknown"):
         await sign_in(place, GIVEN, zoho, ManualClock())
     assert zoho.sent == []
 

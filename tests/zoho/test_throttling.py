@@ -1,4 +1,4 @@
-"""What an answer of too many requests says: its limit, its words, and how long to wait."""
+"""Parsing of "too many requests" answers: limit, wording and requested wait."""
 
 from __future__ import annotations
 

@@ -158,8 +158,8 @@ async def test_a_request_to_a_failing_accounts_server_is_retried_once(
 
 
 async def test_an_accounts_server_that_stays_silent_stops_the_run() -> None:
-    transport = FakeTransport(NoResponse("the host name is not known", sent=False))
-    with pytest.raises(RunStoppedError, match="the host name is not known") as caught:
+    transport = FakeTransport(NoResponse("the host name is unknown", sent=False))
+    with pytest.raises(RunStoppedError, match="the host name is unknown") as caught:
         await make_tokens(transport).current()
     assert caught.value.stopped_by is StoppedBy.NO_ANSWER
     assert caught.value.advice
@@ -589,7 +589,7 @@ async def test_a_stored_token_of_another_data_centre_of_zohos_is_used(tmp_path: 
     "token", ["1000\r\nX-Other: 1", "1000 x", "1000\x00", "1000\u0430"], ids=ascii
 )
 async def test_an_access_token_that_no_header_can_hold_is_no_token(token: str) -> None:
-    with pytest.raises(RunStoppedError, match="characters that no token has") as caught:
+    with pytest.raises(RunStoppedError, match="has characters that no token has") as caught:
         await make_tokens(FakeTransport(token_answer(token))).current()
     assert caught.value.where == "https://accounts.zoho.eu/oauth/v2/token"
     assert token not in str(caught.value)

@@ -62,7 +62,7 @@ def auth() -> None:
 @log_option
 @common_options
 def login(**options: Any) -> int:
-    """Sign in, and store it as a profile with its secrets in the system keyring.
+    """Sign in, and store it as a profile in the system keyring.
 
     At a terminal, it guides you through Zoho's API console, asks for the values shown there, and
     tests them. Elsewhere, pass client id, client secret and code with --stdin, or as

@@ -12,17 +12,17 @@ from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.ledger.records import timestamp
 
 _ASSUMED_LEFT = 3
-"""Credits assumed to be left if unknown: enough for any call and what must follow it."""
+"""Credits assumed left if unknown: enough for any call and the calls that must follow it."""
 
 
 class CreditLimits(msgspec.Struct, frozen=True):
-    """Limits of credits; None is no limit.
+    """Limits on credits; None for no limit.
 
     Args:
         per_invocation: credits of this invocation.
         per_day: credits of all runs on the org in 24 hours.
-        reserve: credits that must be left of the org's.
-        per_day_if_unreported: like `per_day`, while the CRM does not report what is left.
+        reserve: credits of the org that must be left.
+        per_day_if_unreported: like `per_day`, while the CRM does not report the credits left.
     """
 
     per_invocation: int | None = None
@@ -44,7 +44,7 @@ class Reservation:
     """Credits reserved to complete the relinks of one contact.
 
     Args:
-        amount: credits.
+        amount: credits reserved.
         has_detached: whether emails of the contact are between the halves of a relink.
     """
 
@@ -61,23 +61,23 @@ class Reservation:
 class Budget:
     """The credits of an invocation.
 
-    A credit is taken for a call before its line is written, and spent when the call starts; a
-    reserved one waits for the call that completes a relink.
+    A credit is taken for a call before its line is written, and spent when the call starts. A
+    reserved credit is kept for the call that completes a relink.
 
     Args:
-        limits: what may be spent.
+        limits: limits on credits.
 
     Attributes:
         sent: calls started.
         unsent: credits of calls not started yet.
         reserved: credits set aside.
-        granted: credits counted in the 24-hour usage and neither taken nor reserved; negative
+        granted: credits counted in the 24-hour usage but neither taken nor reserved; negative
             while calls that had to be made are not counted there yet.
-        unreserved_finishes: calls that completed relinks, beyond what was reserved for them.
-        org_call_limit: calls that may be started in all by what the CRM reports as left; None
-            if it reports nothing.
-        day_call_limit: calls that may be started in all by the limit of 24 hours, as of the last
-            look; None if there is none.
+        unreserved_finishes: calls that completed relinks without a reserved credit.
+        org_call_limit: most calls started in total, by the credits that the CRM reports as left;
+            None if it reports none.
+        day_call_limit: most calls started in total, by the 24-hour limit when last checked; None
+            if there is no limit.
     """
 
     limits: CreditLimits
@@ -93,12 +93,12 @@ class Budget:
 
     @property
     def org_left(self) -> int | None:
-        """Credits the org has left by the last header, less those committed since."""
+        """Credits the org has left by the last header, minus those committed since."""
         return None if self.org_call_limit is None else self.org_call_limit - self._committed
 
     @property
     def reported_left(self) -> int | None:
-        """Credits the org has left as the CRM reported; None if it did not, or too long ago."""
+        """Credits left as reported by the CRM; None without a report, or if it is too old."""
         if self.org_call_limit is None or self._recheck_pending:
             return None
         return max(0, self.org_call_limit - self.sent)
@@ -116,7 +116,7 @@ class Budget:
 
     @property
     def daily_limit(self) -> int | None:
-        """Credits that all runs on the org may spend in 24 hours; None is no limit."""
+        """Credits that all runs on the org may spend in 24 hours; None for no limit."""
         unreported_limit = (
             self.limits.per_day_if_unreported if self.org_call_limit is None else None
         )
@@ -125,7 +125,7 @@ class Budget:
 
     @property
     def overrun(self) -> int:
-        """Calls beyond the limit of the invocation, to complete relinks."""
+        """Calls beyond the limit of the invocation, made to complete relinks."""
         return (
             max(0, self.sent - self.limits.per_invocation)
             if self.limits.per_invocation is not None
@@ -137,11 +137,11 @@ class Budget:
         return self.sent + self.unsent + self.reserved
 
     def shortage(self, required: int, *, daily_limited: bool) -> Shortage | None:
-        """Return which limit has too few credits left for new work, None if there are enough.
+        """Return the limit with too few credits left for new work; None if there are enough.
 
         Args:
-            required: credits of the work.
-            daily_limited: whether credits granted of the daily quota count.
+            required: credits that the work needs.
+            daily_limited: whether the granted credits of the daily quota limit the work.
         """
         invocation_limit = self.limits.per_invocation
         if invocation_limit is not None and invocation_limit - self._committed < required:
@@ -151,7 +151,7 @@ class Budget:
         return Shortage.DAY if daily_limited and self.granted < required else None
 
     def take(self, reservation: Reservation | None, reserve: int) -> None:
-        """Take a credit for new work, and reserve some to complete it."""
+        """Take a credit for new work, and reserve credits to complete it."""
         self.unsent += 1
         self.granted -= 1 + reserve
         self.reserved += reserve
@@ -159,7 +159,7 @@ class Budget:
             reservation.amount += reserve
 
     def take_to_complete_relink(self, reservation: Reservation | None) -> None:
-        """Take a credit for a call that completes a relink: a reserved one, or one beyond."""
+        """Take a credit for a call that completes a relink, reserved if possible."""
         self.unsent += 1
         if reservation is not None and reservation.amount:
             reservation.amount -= 1
@@ -175,7 +175,7 @@ class Budget:
         reservation.amount = 0
 
     def release_all(self) -> None:
-        """Release all reserved credits: no call follows."""
+        """Release all reserved credits at the end of the run."""
         self.granted += self.reserved
         self.reserved = 0
 
@@ -191,14 +191,14 @@ class Budget:
         self.granted += 1
 
     def on_reported_left(self, number: int, reported_left: int | None) -> None:
-        """Record the credits an answer reports as left, unless a later call's answer did.
+        """Record the credits that an answer reports as left, unless a later call reported before.
 
-        Calls started after that one may not be counted in it, and are subtracted. An answer without
-        a report counts only during a recheck: more than half of the credits are left then.
+        Calls started after this one may not be counted in its report, and are subtracted. An answer
+        without a report matters only during a recheck: more than half of the credits are left then.
 
         Args:
-            number: of the call.
-            reported_left: credits, None if the answer reports none.
+            number: number of the call.
+            reported_left: credits left; None if the answer reports none.
         """
         if reported_left is not None and number >= self._reported_by:
             self._reported_by, self.org_call_limit, self._recheck_pending = (
@@ -210,7 +210,7 @@ class Budget:
             self.org_call_limit, self._recheck_pending = None, False
 
     def recheck_reported_left(self) -> None:
-        """Let one call find out what is left: the last report is too old."""
+        """Let one call find out how many credits are left, as the last report is too old."""
         if self.org_call_limit is not None:
             self._recheck_pending = True
             self.org_call_limit = self._committed + self.limits.reserve + _ASSUMED_LEFT
@@ -218,33 +218,33 @@ class Budget:
 
 def _resume_advice(until: float) -> Advice:
     return Advice(
-        "Resume the run from {} on. With {} a run waits by itself.",
+        "Resume the run at {} or later. With {}, a run waits for credits by itself.",
         timestamp(until),
         Keyword("when_credits_out", "wait"),
     )
 
 
 def credits_spent_error(shortage: Shortage, budget: Budget, until: float) -> RunStoppedError:
-    """Return the stop reason of a run that keeps to its own limits.
+    """Return the stop reason of a run that has reached one of its limits on credits.
 
     Args:
-        shortage: which limit has too few credits left.
-        budget: of the invocation.
+        shortage: the limit with too few credits left.
+        budget: budget of the invocation.
         until: when credits are available, in seconds since 1970.
     """
     limits = budget.limits
     if shortage is Shortage.INVOCATION:
         return RunStoppedError(
             StoppedBy.MAX_CREDITS,
-            f"The credits of this command are spent: {limits.per_invocation:,} at most.",
+            f"This command has spent all of its credits ({limits.per_invocation:,}).",
             advice=Advice("Resume the run with another {}.", Keyword("max_credits")),
         )
     message = {
-        Shortage.DAY: f"The credits of 24 hours are spent: {budget.daily_limit or 0:,}, by all"
-        " runs on this org from this machine.",
-        Shortage.ORG: f"The org has no more than {limits.reserve:,} credits left, which are kept."
+        Shortage.DAY: f"Runs on this org from this machine have spent {budget.daily_limit or 0:,}"
+        " credits in 24 hours, which is the limit.",
+        Shortage.ORG: f"The org's last {limits.reserve:,} credits are reserved."
         if limits.reserve
-        else "The org has no credits left, as the CRM says.",
+        else "The CRM reports that the org has no credits left.",
     }[shortage]
     return RunStoppedError(
         StoppedBy.CREDITS, message, advice=_resume_advice(until), resume_at=until
@@ -252,7 +252,7 @@ def credits_spent_error(shortage: Shortage, budget: Budget, until: float) -> Run
 
 
 def credits_exhausted_error(until: float) -> RunStoppedError:
-    """Return the stop reason of a run that the CRM refuses for lack of credits."""
+    """Return the stop reason of a run whose calls the CRM refuses for lack of credits."""
     return RunStoppedError(
         StoppedBy.CREDITS,
         "The org has no credits left: the CRM refuses all calls.",

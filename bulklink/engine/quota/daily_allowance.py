@@ -1,4 +1,4 @@
-"""Allowance of one invocation in the 24-hour usage."""
+"""Allowance of one invocation from the daily quota."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bulklink.engine.quota.daily_usage import (
 )
 
 BLOCK_SIZE = 50
-"""Credits taken at once; a process that is killed leaves them counted."""
+"""Credits taken at once; they stay counted if the process is killed."""
 _UNLIMITED_BLOCK_SIZE = 500
 
 
@@ -25,7 +25,7 @@ class DailyAllowance:
     """This invocation's allowance of the daily quota, taken in blocks.
 
     Args:
-        budget: whose `granted` it fills.
+        budget: budget whose `granted` it fills.
         wall: returns seconds since 1970.
     """
 
@@ -41,11 +41,11 @@ class DailyAllowance:
 
     @property
     def window_seconds(self) -> float:
-        """Length of the org's window, as far as is known without the file."""
+        """Length of the org's window in seconds, as far as known without the file."""
         return (self._window_minutes or WINDOW_MINUTES) * 60.0
 
     def set_window(self, seconds: float) -> None:
-        """Take the length of the org's window from an emulator."""
+        """Set the length of the org's window, as reported by an emulator."""
         self._window_minutes = min(max(1, math.ceil(seconds / 60.0)), WINDOW_MINUTES)
 
     @property
@@ -55,17 +55,17 @@ class DailyAllowance:
 
     @property
     def is_current(self) -> bool:
-        """Whether what was taken counts in the present minute."""
+        """Whether the credits taken count in the current minute."""
         return self._usage is None or self._minute == minute_of(self._wall())
 
     async def open(self, usage: DailyUsage) -> None:
-        """Start counting, with what was spent before."""
+        """Start counting, including calls made before."""
         async with self._lock:
             self._usage = usage
             await self._sync_usage(wanted=self._block_size, minimum=0)
 
     async def use_org(self, org: str) -> None:
-        """Count for an org from now on, what was counted so far included.
+        """Count for an org from now on, and move the credits counted so far to it.
 
         Args:
             org: key of the org.
@@ -75,10 +75,10 @@ class DailyAllowance:
             await self._sync_usage(wanted=self._block_size, minimum=0)
 
     async def ensure_granted(self, required: int) -> None:
-        """Request credits until at least `required` are granted, if they are left.
+        """Request credits until at least `required` are granted, if enough are left.
 
-        Credits granted in an earlier minute and not spent are returned and taken afresh, so that
-        each counts in the minute in which it is spent.
+        Unspent credits granted in an earlier minute are returned and taken again, so that each
+        credit counts in the minute in which it is spent.
         """
         if self._needs_no_request(required):
             return
@@ -89,7 +89,7 @@ class DailyAllowance:
                     self._refused_request = self._minute, required
 
     async def free_at(self, wanted: int) -> float | None:
-        """Return when `wanted` credits of this machine are out of the window; None if never."""
+        """Return when `wanted` credits of this machine leave the window; None if never."""
         async with self._lock:
             if self._usage is None:
                 return None
@@ -99,7 +99,7 @@ class DailyAllowance:
     async def refresh_budget(self) -> None:
         """Update the budget's limit of calls from the 24-hour usage of all runs."""
         budget = self._budget
-        async with self._lock:  # what is granted must be what is counted
+        async with self._lock:  # granted and counted credits must agree
             if self._usage is None or (limit := budget.daily_limit) is None:
                 budget.day_call_limit = None
                 return
@@ -108,7 +108,7 @@ class DailyAllowance:
             budget.day_call_limit = budget.sent + limit - counted + own
 
     async def close(self) -> None:
-        """Return what was not spent, and count what is not counted yet."""
+        """Return unspent credits, and count those not counted yet."""
         usage = self._usage
         if usage is None:
             return
@@ -124,15 +124,15 @@ class DailyAllowance:
         return _UNLIMITED_BLOCK_SIZE if self._budget.daily_limit is None else BLOCK_SIZE
 
     def _needs_no_request(self, required: int) -> bool:
-        """Return whether enough is granted, or the same request was refused this minute."""
+        """Return whether enough is granted, or the same request was refused in this minute."""
         if self._usage is None or self._refused_request == (minute_of(self._wall()), required):
             return True
         return self._budget.granted >= required and self.is_current
 
     async def _sync_usage(self, *, wanted: int, minimum: int) -> None:
-        """Return what was granted, and take `wanted` credits, at least `minimum`.
+        """Return the granted credits, and take `wanted` credits, at least `minimum`.
 
-        All that was granted before is returned: the budget must not hold credits of two minutes.
+        All earlier grants are returned, as the budget must not hold credits of two minutes.
         """
         usage, budget = self._usage, self._budget
         if usage is None:

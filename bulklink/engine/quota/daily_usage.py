@@ -1,12 +1,12 @@
 """Credits used in the last 24 hours, shared by processes (SQLite).
 
-SQLite's locks and journal keep the file whole whatever ends a process. Credits are counted before
-they are spent, so a process that is killed leaves too much counted, never too little. They count in
-the minute in which they were taken.
+SQLite's locks and journal keep the file consistent however a process ends. Credits are counted
+before they are spent, so a killed process leaves too many counted, never too few. They count in the
+minute in which they were taken.
 
-Credits belong to an org, but which org a connection leads to is known only after a call. The file
-remembers the org of each connection, so that the next command's first call counts there; what a
-connection spends before its org is known is counted under the connection, and moved.
+Credits belong to an org, but the org of a connection is known only after a call. The file remembers
+the org of each connection, so the next command's first call counts there. Credits that a connection
+spends before its org is known are counted under the connection, and moved later.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ class AllowanceRequest(msgspec.Struct, frozen=True):
     """A request for credits of the 24-hour usage.
 
     Args:
-        minute: now, in minutes since 1970.
-        wanted: credits asked for; a tenth of what is left is granted if that is less, so that
-            other runs get some.
-        minimum: credits granted at least; none if fewer are left.
-        already_spent: credits spent already, counted whatever is left.
-        returned: credits given back first.
+        minute: current time, in minutes since 1970.
+        wanted: credits requested; at most a tenth of the credits left is granted, to leave some to
+            other runs.
+        minimum: fewest credits granted; none if fewer are left.
+        already_spent: credits already spent, counted regardless of the limit.
+        returned: credits returned first.
         returned_minute: minute in which these were taken.
-        limit: credits that all runs may spend; None is no limit.
-        org: key of the org whose credits are counted; None if it is not known yet.
+        limit: credits that all runs may spend; None for no limit.
+        org: key of the org whose credits are counted; None if not known yet.
         counted: credits counted for this process so far, apart from `returned`: they move to `org`
-            when it is found to be another than was thought.
-        window_minutes: length of the org's window, if it is not 24 hours, as an emulator says.
+            if it differs from the remembered one.
+        window_minutes: length of the org's window if an emulator reports other than 24 hours.
     """
 
     minute: int
@@ -70,11 +70,11 @@ class DailyUsage(Protocol):
     """Credits of an org used in the last 24 hours."""
 
     async def take(self, request: AllowanceRequest) -> int:
-        """Take credits and return how many."""
+        """Take credits, and return how many were granted."""
         ...
 
     def close(self) -> None:
-        """Close it."""
+        """Close the usage."""
         ...
 
     async def spent_by_minute(self, minute: int) -> list[tuple[int, int]]:
@@ -82,7 +82,7 @@ class DailyUsage(Protocol):
         ...
 
     async def window_minutes(self) -> int:
-        """Return the length of the window: 24 hours, but where an emulator said otherwise."""
+        """Return the length of the window: 24 hours unless an emulator reported another."""
         ...
 
 
@@ -90,11 +90,11 @@ class DailyUsageFile:
     """The 24-hour usage in a file.
 
     Args:
-        path: of the file, created with mode 0600 if missing; None keeps it in memory.
+        path: path of the file, created with mode 0600 if missing; None keeps it in memory.
         connection: key of the connection that spends the credits.
 
     Raises:
-        OSError: if the file cannot be opened, or is not a database.
+        OSError: if the file cannot be opened or is not a database.
     """
 
     def __init__(self, path: Path | None, connection: str) -> None:
@@ -117,7 +117,7 @@ class DailyUsageFile:
             raise OSError(f"{path}: {error}") from None
 
     def take(self, request: AllowanceRequest) -> int:
-        """Take credits and return how many."""
+        """Take credits, and return how many were granted."""
         with self._transaction():
             self._drop_expired(request.minute)
             self._give_back(request.returned_minute, request.returned)
@@ -170,7 +170,7 @@ class DailyUsageFile:
         return None if row is None else str(row[0])
 
     def _move_to_org(self, org: str, request: AllowanceRequest) -> None:
-        """Remember the org of the connection, and count there what was counted elsewhere."""
+        """Remember the org of the connection, and move credits counted elsewhere to it."""
         remembered_org = self._remembered_org()
         if remembered_org is None:
             self._move_all(self._connection, org)
@@ -192,7 +192,7 @@ class DailyUsageFile:
         self._database.execute("DELETE FROM spent WHERE org = ?", (account,))
 
     def _drop_expired(self, minute: int) -> None:
-        """Drop minutes 24 hours old, and those that a clock far ahead has left."""
+        """Drop minutes older than 24 hours, and those left by a clock that was far ahead."""
         self._database.execute(
             "DELETE FROM spent WHERE minute < ? OR minute > ? OR credits <= 0",
             (minute - WINDOW_MINUTES, minute + WINDOW_MINUTES),
@@ -234,7 +234,7 @@ class DailyUsageFile:
 
 
 def _granted_amount(request: AllowanceRequest, available: int | None) -> int:
-    """Return how many of the available credits are granted; None is no limit."""
+    """Return how many of the available credits are granted; None for no limit."""
     if available is None:
         return request.wanted
     if available < request.minimum:
@@ -245,14 +245,14 @@ def _granted_amount(request: AllowanceRequest, available: int | None) -> int:
 class ThreadedDailyUsage:
     """A `DailyUsageFile` read and written in threads.
 
-    A run without a limit of 24 hours continues if the usage cannot be counted.
+    A run without a 24-hour limit continues if the usage cannot be counted.
     """
 
     def __init__(self, file: DailyUsageFile) -> None:
         self._file = file
 
     async def take(self, request: AllowanceRequest) -> int:
-        """Take credits and return how many.
+        """Take credits, and return how many were granted.
 
         Raises:
             RunStoppedError: if they cannot be counted and there is a limit.
@@ -287,7 +287,7 @@ def uncountable_error(error: Exception) -> RunStoppedError:
     """Return the stop reason of a run that cannot count the 24-hour usage."""
     return RunStoppedError(
         StoppedBy.FATAL,
-        f"The credits of 24 hours cannot be counted: {error}.",
+        f"Cannot count the credits used in 24 hours: {error}.",
         where=Advice("{}, {}", Keyword("credits_per_day"), Keyword("reserve_credits")),
         advice="Make the state folder writable, or set neither of the two.",
     )
@@ -301,9 +301,9 @@ def minute_of(seconds: float) -> int:
 def free_at(
     spent: Iterable[tuple[int, int]], wanted: int, window_minutes: int = WINDOW_MINUTES
 ) -> float | None:
-    """Return when `wanted` of the credits spent are out of the window, in seconds since 1970.
+    """Return when `wanted` of the spent credits leave the window, in seconds since 1970.
 
-    None if fewer were spent.
+    Returns None if fewer were spent.
 
     Args:
         spent: (minute, credits), oldest first.

@@ -1,7 +1,7 @@
-"""Diagnosis of a 429: concurrency or quota? Pure.
+"""Diagnosis of a 429: concurrency or quota (pure).
 
-Zoho answers both alike. Wording and headers tell them apart if they say anything; otherwise one
-call alone does: if it is refused with no other in flight, concurrency cannot be the cause.
+Zoho uses the same answer for both. Wording and headers distinguish them if present. Otherwise a
+call is sent alone: if it is refused with no other call in flight, concurrency cannot be the cause.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from bulklink.zoho.throttling import ThrottleReason, throttle_reason
 LONGEST_PENALTY = 3_600
 """Seconds of Retry-After beyond which only quota can be the cause."""
 PLENTY = 100
-"""Credits left at which quota cannot be the cause, whatever a call costs."""
+"""Credits left from which quota cannot be the cause, whatever a call costs."""
 MAX_PROBES = 3
 DOUBT_SECONDS = 38.0
-"""Seconds after which a suspicion is settled by the next call alone, waits that the server asked
-for not counted."""
+"""Seconds after which the next call sent alone settles a suspicion, not counting waits requested by
+the server."""
 _PAUSES = (1.0, 5.0, 20.0)
 _QUIET_SECONDS = 5.0
 """Seconds without a call after which concurrency no longer explains a refusal."""
@@ -30,28 +30,28 @@ _MAX_FALSE_ALARMS = 3
 
 
 class RefusalCause(Enum):
-    """Why a call was refused, as far as is known."""
+    """Why a call was refused, as far as known."""
 
     IN_FLIGHT = auto()
     SUSPECTED = auto()
-    """It may be the quota: one call alone finds out."""
+    """Quota may be the cause: a call sent alone finds out."""
     CREDITS = auto()
 
 
 class RefusalEvidence(msgspec.Struct, frozen=True):
-    """What is known when a 429 arrives.
+    """Evidence available when a 429 arrives.
 
     Args:
-        wording: the cause by its wording, None if that says nothing.
-        reported_left: credits left by its header.
-        previously_left: credits left by the last answer before.
-        retry_after: seconds the server asks for.
-        required: credits of the call and of what must follow it.
+        wording: cause according to its wording; None if that says nothing.
+        reported_left: credits left according to its header.
+        previously_left: credits left according to the last answer before.
+        retry_after: seconds to wait, as requested by the server.
+        required: credits of the call and of the calls that must follow it.
         alone: whether no other call was in flight.
-        refusals: 429s since a call was last accepted, this one included.
-        probes: of these, calls that were alone.
-        max_in_flight: calls in flight at once, at most.
-        since_last_refusal: seconds since the 429 before, without an answer between.
+        refusals: 429s since a call was last accepted, including this one.
+        probes: number of these calls that were alone.
+        max_in_flight: most calls in flight at once.
+        since_last_refusal: seconds since the previous 429, without an accepted call between.
         overdue: whether the suspicion has lasted long enough.
     """
 
@@ -72,9 +72,9 @@ class Diagnosis(msgspec.Struct, frozen=True):
     """Cause of a 429, and how long calls wait.
 
     Args:
-        cause: of the 429.
-        pause: seconds before the next call alone, at least.
-        longest_pause: seconds before the next call, at most, unless the server asks for more.
+        cause: cause of the 429.
+        pause: fewest seconds before the next call is sent alone.
+        longest_pause: most seconds before the next call, unless the server asks for more.
     """
 
     cause: RefusalCause
@@ -85,7 +85,8 @@ class Diagnosis(msgspec.Struct, frozen=True):
 def diagnose_refusal(evidence: RefusalEvidence) -> RefusalCause:
     """Return why a call was refused.
 
-    Without wording or a header, at most `max_in_flight` more calls are refused until it is known.
+    Without wording or a header, at most `max_in_flight` more calls are refused until the cause is
+    known.
     """
     credits_left = (
         evidence.reported_left if evidence.reported_left is not None else evidence.previously_left
@@ -105,15 +106,15 @@ def diagnose_refusal(evidence: RefusalEvidence) -> RefusalCause:
 
 
 def probes_left(evidence: RefusalEvidence) -> int:
-    """Return how many calls may still probe alone."""
+    """Return how many more calls may be sent alone as probes."""
     budget = max(1, evidence.max_in_flight - (evidence.refusals - evidence.probes - 1))
     return min(MAX_PROBES, budget) - evidence.probes
 
 
 def pause_before_probe(evidence: RefusalEvidence) -> float:
-    """Return the seconds before the next call alone; the last one waits longest.
+    """Return the seconds before the next probe; the last probe waits longest.
 
-    By then a server that penalizes early calls accepts it, if that was the cause.
+    By then, a server that penalizes early calls accepts it if concurrency was the cause.
     """
     if evidence.wording is ThrottleReason.CREDITS:
         return _PAUSES[0]
@@ -121,17 +122,17 @@ def pause_before_probe(evidence: RefusalEvidence) -> float:
 
 
 class QuotaSuspicion:
-    """Suspicion that the quota is exhausted, by the refusals since a call was last accepted.
+    """Suspicion that the quota is exhausted, based on refusals since a call was last accepted.
 
     Args:
-        max_in_flight: calls in flight at once, at most.
-        first_refusal_decides: whether the first refusal is decisive, because the quota was
+        max_in_flight: most calls in flight at once.
+        first_refusal_decides: whether the first refusal is decisive because the quota was
             exhausted before.
 
     Attributes:
         in_flight: numbers of the calls in flight.
-        suspected: whether the next call must find out alone.
-        refused_429: calls refused with 429 in all.
+        suspected: whether the next call must be sent alone, as a probe.
+        refused_429: total number of calls refused with 429.
     """
 
     def __init__(self, max_in_flight: int, *, first_refusal_decides: bool) -> None:
@@ -152,7 +153,7 @@ class QuotaSuspicion:
         return not (self.suspected and self.in_flight)
 
     def reprobe(self) -> None:
-        """Let the next call find out alone whether there are credits."""
+        """Let the next call, sent alone, find out whether there are credits."""
         self.suspected = self._first_refusal_decides = True
 
     def on_start(self, number: int) -> None:
@@ -181,10 +182,10 @@ class QuotaSuspicion:
         """Record a 429, and diagnose it.
 
         Args:
-            number: of the call among those started.
+            number: number of the call among those started.
             answer: the 429.
-            required: credits of the call and of what must follow it.
-            previously_left: credits left by an earlier answer.
+            required: credits of the call and of the calls that must follow it.
+            previously_left: credits left according to an earlier answer.
             explained_by_concurrency: whether too many calls in flight explain it.
             now: monotonic seconds.
         """
@@ -226,22 +227,22 @@ class QuotaSuspicion:
 
     @staticmethod
     def _limit_pause(cause: RefusalCause, evidence: RefusalEvidence, left: float) -> Diagnosis:
-        """Return a diagnosis whose pause ends when the suspicion is to be settled, if not before.
+        """Return a diagnosis whose pause ends no later than the suspicion must be settled.
 
         Args:
-            cause: of the refusal.
-            evidence: of the refusal.
-            left: seconds until the suspicion is to be settled.
+            cause: cause of the refusal.
+            evidence: evidence of the refusal.
+            left: seconds until the suspicion must be settled.
         """
         pause = min(pause_before_probe(evidence), max(left, _PAUSES[0]))
         says_credits = evidence.wording is ThrottleReason.CREDITS
         return Diagnosis(cause, pause, pause if says_credits else max(left, pause))
 
     def _tolerates(self, evidence: RefusalEvidence, *, explained_by_concurrency: bool) -> bool:
-        """Return whether a refusal that says nothing raises no suspicion yet.
+        """Return whether an inconclusive refusal raises no suspicion yet.
 
-        A suspicion leaves all slots but one empty. It is raised all the same once half of the
-        calls that may be wasted in finding out are refused.
+        A suspicion leaves all slots but one empty. It is still raised once half of the calls that
+        the diagnosis may waste are refused.
         """
         if (
             self.suspected

@@ -1,4 +1,4 @@
-"""Quota gate: a credit for every call, or wait, or stop."""
+"""Quota gate: grants a credit to every call, or waits for it, or stops the run."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from bulklink.zoho.http import Answer, NoResponse
 CLOCK_CHECK_SECONDS = 15.0
 """Seconds between two checks of the clocks."""
 RECHECK_SECONDS = 3_600.0
-"""Seconds between probes for credits, if it is unknown when there are some."""
+"""Seconds between probes for credits if it is unknown when some are available."""
 _STEPS_OF_OTHERS = 20
-"""Steps after which calls that do not check the clocks see whether another one does."""
+"""Steps after which a call that does not check the clocks makes sure that another one does."""
 _WAIT_FRACTION = 10
-"""A wait ends when this fraction of the daily limit is available: less would end it too soon."""
+"""A wait ends when one part in this many of the daily limit is available."""
 RELINK_RESERVE = 2
-"""Credits reserved with the unlink of a relink: for its link, and for putting back."""
+"""Credits reserved with the unlink of a relink: one for its link, one for putting it back."""
 
 
 class WallClockTimer:
     """Timer for waits of hours, correct across sleep and clock changes (pure).
 
-    Time in which the machine slept shows on the wall clock, and counts. If that was set back, the
-    time of the monotonic clock counts, but at most two steps of it.
+    Time during which the machine slept shows on the wall clock, and counts. If the wall clock was
+    set back, the monotonic clock counts instead, but at most two steps of it.
 
     Args:
-        seconds: to wait.
-        wall: present time in seconds since 1970.
-        monotonic: present time of a clock that never jumps, in seconds.
+        seconds: seconds to wait.
+        wall: current time in seconds since 1970.
+        monotonic: current time of a clock that never jumps, in seconds.
 
     Attributes:
         remaining: seconds left.
@@ -59,7 +59,7 @@ class WallClockTimer:
         self._monotonic = monotonic
 
     def update(self, wall: float, monotonic: float) -> float:
-        """Return the seconds left, by what the clocks show now."""
+        """Return the seconds left according to the clocks."""
         by_wall, by_monotonic = wall - self._wall, monotonic - self._monotonic
         elapsed = by_wall if by_wall >= 0 else min(max(0.0, by_monotonic), 2 * CLOCK_CHECK_SECONDS)
         self._wall, self._monotonic = wall, monotonic
@@ -76,7 +76,7 @@ class QuotaWait:
         on_change: called with the end of a wait in seconds since 1970, and with None after it.
 
     Attributes:
-        waited: seconds of all waits that ended.
+        waited: seconds of all finished waits.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class QuotaWait:
 
     @property
     def waited_so_far(self) -> float:
-        """Seconds of all waits, the present one included."""
+        """Seconds of all waits, including the current one."""
         return self.waited + (self._monotonic() - self._began_at if self.is_active else 0.0)
 
     def begin(self, seconds: float) -> None:
@@ -124,11 +124,11 @@ class QuotaPolicy(msgspec.Struct, frozen=True):
     """How a run treats its quota.
 
     Args:
-        limits: of the invocation.
+        limits: limits of the invocation.
         wait_for_credits: whether the run waits for credits; otherwise it stops.
-        max_in_flight: calls in flight at once, at most.
-        exhausted_before: whether the run stopped for lack of credits before: then its first call
-            finds out alone whether there are some.
+        max_in_flight: most calls in flight at once.
+        exhausted_before: whether the run stopped for lack of credits before; if so, its first call
+            is sent alone to find out whether there are credits.
     """
 
     limits: CreditLimits = CreditLimits()
@@ -142,11 +142,11 @@ class Credit:
     """The credit of one request.
 
     Args:
-        required: credits that the request and what must follow it take.
+        required: credits of the request and of the calls that must follow it.
         completes_relink: whether it completes a relink.
-        number: of the request among those started; None before.
+        number: number of the request among those started; None before it starts.
         cause: why it was refused; None if it was not.
-        longest_pause: seconds before the next call, at most, if it was refused.
+        longest_pause: most seconds before the next call, if it was refused.
     """
 
     required: int
@@ -161,7 +161,7 @@ class QuotaShortageError(StoppedError):
 
 
 class QuotaGate:
-    """Grants a credit for every call, or waits for it, or stops the run.
+    """Grants a credit to every call, or waits for it, or stops the run.
 
     Args:
         policy: how the run treats its quota.
@@ -172,7 +172,7 @@ class QuotaGate:
         calls_left: returns how many calls the run may still need; None if unknown.
 
     Attributes:
-        budget: what is spent and what is left.
+        budget: credits spent and left.
         allowance: this invocation's allowance of the daily quota.
     """
 
@@ -206,12 +206,12 @@ class QuotaGate:
 
     @property
     def waited(self) -> float:
-        """Seconds of waiting for credits, in waits that ended."""
+        """Seconds spent waiting for credits, in finished waits."""
         return self._quota_wait.waited
 
     @property
     def waited_so_far(self) -> float:
-        """Seconds of waiting for credits, the present wait included."""
+        """Seconds spent waiting for credits, including the current wait."""
         return self._quota_wait.waited_so_far
 
     @property
@@ -228,8 +228,8 @@ class QuotaGate:
         """Start counting in the 24-hour usage, before the first call.
 
         Args:
-            usage: of the connection in 24 hours.
-            limits: of the invocation, as far as they are known without the org.
+            usage: usage of the connection in 24 hours.
+            limits: limits of the invocation, as far as known without the org.
         """
         self.budget.limits = limits
         await self.allowance.open(usage)
@@ -239,13 +239,13 @@ class QuotaGate:
 
         Args:
             org: key of the org in the usage.
-            limits: of the invocation.
+            limits: limits of the invocation.
         """
         self.budget.limits = limits
         await self.allowance.use_org(org)
 
     async def close(self) -> None:
-        """Return the credits taken of the daily quota and not spent."""
+        """Return unspent credits to the daily quota."""
         self.budget.release_all()
         await self.allowance.close()
 
@@ -257,12 +257,12 @@ class QuotaGate:
         reserve: int = 0,
         completes_relink: bool = False,
     ) -> AsyncIterator[Credit]:
-        """Take the credit of a call before its line is written; wait for it, or stop the run.
+        """Take the credit of a call before its line is written; wait for it or stop the run.
 
         Args:
-            reservation: of the contact that the call concerns.
-            reserve: credits for calls that must follow, which go into `reservation`.
-            completes_relink: whether it completes a relink: then no limit of ours applies.
+            reservation: reservation of the contact that the call concerns.
+            reserve: credits for calls that must follow, added to `reservation`.
+            completes_relink: whether it completes a relink, to which none of our limits apply.
 
         Raises:
             StoppedError: if the run was stopped.
@@ -298,9 +298,9 @@ class QuotaGate:
                 await self._wait_for_change(self._probe_at - self._monotonic())
 
     def may_start(self) -> bool:
-        """Return whether a call may start now: under suspicion, one alone and after a pause.
+        """Return whether a call may start now; under suspicion, only one alone and after a pause.
 
-        Its credit must count in the present minute, so `wait_to_start` comes first.
+        Its credit must count in the current minute, so call `wait_to_start` first.
         """
         if self._stop.quota_exhausted or not self._suspicion.may_start:
             return False
@@ -309,7 +309,7 @@ class QuotaGate:
         return not self._suspicion.suspected or self._monotonic() >= self._probe_at
 
     def start(self, credit: Credit) -> None:
-        """Spend a credit; its call is sent right after."""
+        """Spend a credit; its call must be sent right after."""
         credit.number = self.budget.start_call()
         self._suspicion.on_start(credit.number)
 
@@ -321,11 +321,11 @@ class QuotaGate:
         busy: bool,
         explained_by_concurrency: bool = False,
     ) -> None:
-        """Record the response to a call; sets the credit's cause and pause if it is a 429.
+        """Record the response to a call, and set the credit's cause and pause if it is a 429.
 
         Args:
-            credit: of the call.
-            response: to the call.
+            credit: credit of the call.
+            response: response to the call.
             busy: whether it is a 429.
             explained_by_concurrency: whether too many calls in flight explain a 429.
         """
@@ -355,11 +355,11 @@ class QuotaGate:
         self._changed.notify()
 
     def on_wait(self, action: Callable[[], None]) -> None:
-        """Call `action` when the run begins to wait for credits."""
+        """Call `action` when the run starts to wait for credits."""
         self._on_wait.append(action)
 
     def release(self, reservation: Reservation) -> None:
-        """Release the credits reserved for a contact with no relink left to complete."""
+        """Release the credits reserved for a contact that has no relink left to complete."""
         if reservation.amount:
             self.budget.release(reservation)
             self._changed.notify()
@@ -381,7 +381,7 @@ class QuotaGate:
         self.budget.take_to_complete_relink(reservation)
 
     async def _wait_or_stop(self, shortage: Shortage | None, required: int) -> None:
-        """Wait for credits, or stop the run, once no call in flight can return some."""
+        """Wait for credits or stop the run, once no call in flight can return any."""
         if self._quota_wait.is_active or shortage is None:
             await self._wait_step()
         elif self.budget.unsent or self._suspicion.in_flight:
@@ -390,11 +390,11 @@ class QuotaGate:
             until, certain = await self._available_at(required)
             if shortage is Shortage.INVOCATION or not self._policy.wait_for_credits:
                 self._stop.request(credits_spent_error(shortage, self.budget, until))
-            elif not self._quota_wait.is_active:  # another call may have begun it meanwhile
+            elif not self._quota_wait.is_active:  # another call may have started it meanwhile
                 self._begin_wait(until, certain=certain)
 
     async def _on_exhausted(self, retry_after: float | None) -> None:
-        """Wait for credits, or stop the run: the CRM accepts no call of any kind."""
+        """Wait for credits or stop the run, as the CRM refuses calls of every kind."""
         if self._stop.quota_exhausted:
             return
         self._stop.mark_quota_exhausted()
@@ -417,7 +417,7 @@ class QuotaGate:
             action()
 
     async def _wait_step(self) -> None:
-        """Wait for a step of the wait; one of the waiting calls checks the clocks for all."""
+        """Wait for one step; one of the waiting calls checks the clocks for all."""
         if self._clock_watched or not self._quota_wait.is_active:
             await self._wait_for_change(_STEPS_OF_OTHERS * CLOCK_CHECK_SECONDS)
             return
@@ -432,7 +432,7 @@ class QuotaGate:
             self._end_wait()
 
     def _end_wait(self) -> None:
-        """Let calls start, one alone first if the CRM accepted none before."""
+        """Let calls start, with a probe first if the CRM refused all calls before."""
         self.budget.recheck_reported_left()
         if self._stop.quota_exhausted:
             self._stop.mark_quota_available()
@@ -440,7 +440,7 @@ class QuotaGate:
         self._changed.notify()
 
     async def _available_at(self, required: int) -> tuple[float, bool]:
-        """Return when credits are available, and whether that is known; else after a window."""
+        """Return when credits are available, and whether that is certain or just one window."""
         limit = self.budget.daily_limit or 0
         wanted = max(required, limit // _WAIT_FRACTION)
         if self._calls_left is not None:

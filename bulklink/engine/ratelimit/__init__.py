@@ -1,1 +1,1 @@
-"""Limits on calls in flight and calls a second."""
+"""Limits on calls in flight and calls per second."""

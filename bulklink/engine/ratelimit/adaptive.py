@@ -1,12 +1,13 @@
 """Adaptive concurrency limit (AIMD with CUBIC-like probing, pure).
 
-Additive increase, multiplicative decrease, and more than a lost packet tells: the calls in flight
-that an HTTP 429 did not refuse are what the server accepts. After a refusal all calls wait, then
-one probes alone, for a server can lock every caller out for some seconds after a refusal, and twice
-as long for each call that comes too early. The increase is like CUBIC's: the limit stays where it
-is good, then opens one more slot, and more and more of them while none is refused.
+Additive increase, multiplicative decrease. An HTTP 429 carries more information than a lost packet:
+the calls in flight that were not refused show how many the server accepts. After a refusal all
+calls wait, then one probes alone, because a server can lock every caller out for some seconds after
+a refusal, and twice as long for each call that comes too early. The increase resembles CUBIC's: the
+limit stays at a value known to be good, then opens one more slot, and opens slots faster and faster
+while none is refused.
 
-What is learned of such a server is one number, the penalty: the seconds that one refusal costs.
+The only thing learned about such a server is the penalty: the seconds that one refusal costs.
 """
 
 from __future__ import annotations
@@ -18,35 +19,35 @@ import msgspec
 
 _FIRST_BACK_OFF = 0.2
 _GROWTH = 4.0
-"""How pauses grow while refusals persist."""
+"""Growth factor of pauses while refusals persist."""
 _AFTER_RETRY_AFTER = 1.0
-"""Seconds added: at exactly the given time a sister API refuses, and lengthens the penalty."""
+"""Seconds added: a related API refuses calls at exactly the stated time and extends the penalty."""
 _SMOOTHING = 0.1
 _LONGEST_STEP = 1.0
 _CALLS_PER_REFUSAL = 120
 _SECONDS_PER_REFUSAL = 25.0
-"""What a refused call costs in waiting for the next increase: calls, but no more than seconds."""
+"""Wait for the next increase per refused call: the time of these calls, capped in seconds."""
 _SHORTEST_WAIT = 6.0
 _LONGEST_WAIT = 1_800.0
 _FIRST_GUESS = 10.0
-"""Seconds that one refusal may cost, before anything is known."""
+"""Assumed cost of one refusal in seconds, before anything is known."""
 _PENALTY_GROWTH = 4.0
-"""Growth of pauses while the server locks us out: it must outgrow a penalty that doubles."""
+"""Growth of pauses while the server locks us out; it must outpace a penalty that doubles."""
 _FIRST_PAUSE_GROWTH = 2.5
-"""Enough where what was learned had decayed to a little too short."""
+"""Growth that suffices if the learned penalty has decayed to slightly too short."""
 LONGEST_PAUSE = 310.0
-"""Seconds: a call held up once is still far from the time after which it gives up."""
+"""Seconds; short enough that a call delayed once is far from giving up."""
 _MARGIN = 1.05
 _JITTER = 0.2
 _DECAY = 0.9
 _NEGLIGIBLE = 0.5
-"""Seconds below which a penalty is as good as none."""
+"""Seconds below which a penalty is ignored."""
 _INTERVAL_FACTOR = 12.0
 _HIGH_COST = 3.0
 _HIGH_COST_FACTOR = 40.0
-"""An increase waits a multiple of what a refused one costs, and a larger one of the cost beyond
-3 s: below that the cost is our own pauses, not a penalty. At little cost a raised server limit is
-found within half a minute."""
+"""An increase waits a multiple of the cost of a refused one, and a larger multiple of the cost
+beyond 3 s: up to there, the cost is our own pauses and not a penalty. If refusals cost little, a
+raised server limit is found within half a minute."""
 
 
 class Probe(Enum):
@@ -54,28 +55,28 @@ class Probe(Enum):
 
     NONE = "all calls start"
     NEXT = "the next call starts alone"
-    IN_FLIGHT = "it has a slot; no other call starts before its outcome is known"
+    IN_FLIGHT = "the probe has a slot; no other call starts before its outcome is known"
 
 
 class AdaptiveLimit(msgspec.Struct, frozen=True):
     """State of the adaptive limit; times are in seconds of the run's clock.
 
     Args:
-        ceiling: most calls in flight, by the org's licence or the user.
+        ceiling: most calls in flight, set by the org's licence or the user.
         limit: calls that may be in flight now.
         known_good: calls the server accepted without a refusal; the limit grows back to it.
-        paused_until: no call starts before.
+        paused_until: time before which no call starts.
         probe: whether a single call tests the server.
         cut_at: when the limit was cut; refusals of calls started before do not cut it again.
         accepted: calls in flight that were not refused then.
         min_limit: floor of that cut.
         first_known_good: `known_good` after the first refusals of the episode.
-        episode_began: when the episode of refusals began, None outside one.
+        episode_began: when the episode of refusals began; None outside an episode.
         refusals: calls refused in the episode.
-        back_off: seconds of its last pause without Retry-After.
+        back_off: seconds of the last pause without Retry-After.
         locked_out: whether a probe was refused in the episode.
-        penalty: seconds that one refusal costs without a Retry-After, 0 for none.
-        extra_slots: slots opened beyond what was known to be good.
+        penalty: seconds that one refusal costs without Retry-After; 0 for none.
+        extra_slots: slots opened beyond the known good limit.
         next_increase_at: when the next slot may be opened.
         latency: seconds of a call, smoothed.
     """
@@ -100,7 +101,7 @@ class AdaptiveLimit(msgspec.Struct, frozen=True):
 
 
 def initial_limit(ceiling: int) -> AdaptiveLimit:
-    """Return the limit to start with: the ceiling."""
+    """Return the initial state, whose limit is the ceiling."""
     return AdaptiveLimit(ceiling, ceiling, ceiling)
 
 
@@ -124,17 +125,17 @@ def may_start(state: AdaptiveLimit, in_flight: int, now: float) -> bool:
 
 
 def on_slot_granted(state: AdaptiveLimit) -> AdaptiveLimit:
-    """Record that a call was given a slot: a probe starts alone."""
+    """Record that a call was granted a slot; a probe starts alone."""
     return _replace(state, probe=Probe.IN_FLIGHT) if state.probe is Probe.NEXT else state
 
 
 def on_probe_lost(state: AdaptiveLimit) -> AdaptiveLimit:
-    """Record that a probe was not sent, or not answered: the next call is one."""
+    """Record that a probe was not sent or not answered: the next call probes instead."""
     return _replace(state, probe=Probe.NEXT) if state.probe is Probe.IN_FLIGHT else state
 
 
 def increase_if_due(state: AdaptiveLimit, now: float) -> AdaptiveLimit:
-    """Open one more slot if due; for when a call waits and all slots are in use."""
+    """Open one more slot if due; called when a call waits and all slots are in use."""
     if state.episode_began is not None or now < state.next_increase_at:
         return state
     if state.limit >= state.ceiling or state.limit < state.known_good:
@@ -151,7 +152,7 @@ def increase_if_due(state: AdaptiveLimit, now: float) -> AdaptiveLimit:
 
 
 def next_change_at(state: AdaptiveLimit, now: float) -> float | None:
-    """Return when time alone lets more calls start, None if it does not."""
+    """Return when more calls may start by the passage of time alone; None if never."""
     if now < state.paused_until:
         return state.paused_until
     if state.probe is Probe.IN_FLIGHT:
@@ -165,7 +166,7 @@ def on_accepted(state: AdaptiveLimit, started_at: float, now: float) -> Adaptive
     """Record that a call was accepted and answered.
 
     Args:
-        state: of the limit.
+        state: state of the limit.
         started_at: when the call started.
         now: when its answer came.
     """
@@ -190,13 +191,13 @@ def on_refused(
     """Record that a call was refused because too many were in flight.
 
     Args:
-        state: of the limit.
+        state: state of the limit.
         started_at: when the call started.
-        in_flight: most calls in flight since then, itself included.
+        in_flight: most calls in flight since then, including itself.
         now: when the refusal came.
-        retry_after: seconds the server asks for, None if it does not.
+        retry_after: seconds to wait, as requested by the server; None without a request.
         jitter: a random number from 0 to 1.
-        longest_pause: seconds to pause at most, unless the server asks for more.
+        longest_pause: most seconds to pause, unless the server asks for more.
     """
     state = _replace(state, refusals=state.refusals + 1)
     if started_at <= state.cut_at:
@@ -222,19 +223,19 @@ def on_refused(
 def explains_refusal(state: AdaptiveLimit, started_at: float, in_flight: int) -> bool:
     """Return whether too many calls in flight explain a refusal.
 
-    They do if more were in flight than are known to be accepted, and if the call started before
+    They do if more were in flight than the server is known to accept, or if the call started before
     another one was refused.
 
     Args:
-        state: of the limit before the refusal.
+        state: state of the limit before the refusal.
         started_at: when the call started.
-        in_flight: most calls in flight since then, itself included.
+        in_flight: most calls in flight since then, including itself.
     """
     return in_flight > state.known_good or started_at <= state.cut_at
 
 
 def _reduce(state: AdaptiveLimit, accepted: int, now: float, *, unannounced: bool) -> AdaptiveLimit:
-    """Cut the limit: begin an episode, or continue one that a further refusal shows not over."""
+    """Cut the limit, and start an episode or continue one that is not over."""
     locked_out = state.probe is Probe.IN_FLIGHT and 2 * accepted <= state.accepted
     is_new_episode = state.episode_began is None
     state = _replace(
@@ -244,7 +245,7 @@ def _reduce(state: AdaptiveLimit, accepted: int, now: float, *, unannounced: boo
         locked_out=state.locked_out or (locked_out and unannounced),
         probe=Probe.NEXT,
     )
-    if locked_out:  # no refusal since the first tells how many calls the server accepts
+    if locked_out:  # refusals after the first do not show how many calls are accepted
         return _replace(state, limit=state.first_known_good, known_good=state.first_known_good)
     min_limit = max(1, -(-state.limit // 2))
     known_good = max(1, min(max(min_limit, accepted), state.limit - 1))
@@ -262,7 +263,7 @@ def _reduce(state: AdaptiveLimit, accepted: int, now: float, *, unannounced: boo
 def _back_off(
     state: AdaptiveLimit, now: float, last_pause: float, jitter: float, longest_pause: float
 ) -> AdaptiveLimit:
-    """Pause longer than the last time, and at least for the penalty if there is one."""
+    """Pause longer than last time, and at least for the penalty if there is one."""
     if state.locked_out or state.penalty:
         back_off = next_pause(state.penalty, state.refusals, last_pause)
         seconds = add_jitter(back_off, jitter)
@@ -278,7 +279,7 @@ def _pause(state: AdaptiveLimit, now: float, seconds: float) -> AdaptiveLimit:
 
 
 def _end_probe(state: AdaptiveLimit) -> AdaptiveLimit:
-    """Let other calls start too: slowly, unless an increase was refused."""
+    """Let other calls start too, slowly unless an increase was refused."""
     if state.probe is Probe.NONE:
         return state
     limit = state.known_good if state.extra_slots else max(1, -(-state.known_good // 2))
@@ -288,20 +289,20 @@ def _end_probe(state: AdaptiveLimit) -> AdaptiveLimit:
         state.penalty, state.refusals, state.back_off, locked_out=state.locked_out
     )
     state = _replace(state, penalty=seconds, locked_out=False, back_off=0.0, refusals=1)
-    # From one slot on, so that one call is refused, and not many, if it is too many again.
+    # Restart from one slot, so that only one call is refused if that is too many again.
     return _replace(state, probe=Probe.NONE, limit=limit if state.extra_slots else 1)
 
 
 def _end_episode(state: AdaptiveLimit, now: float, *, cost: float) -> AdaptiveLimit:
-    """End the episode: set when the next slot may be opened, so that refusals stay few.
+    """End the episode, and set when the next slot may be opened so that refusals stay rare.
 
     Args:
-        state: of the limit.
+        state: state of the limit.
         now: when the episode ends.
-        cost: seconds that it took, in which no call but the probe was sent.
+        cost: duration of the episode in seconds, during which only probes were sent.
     """
     calls = _CALLS_PER_REFUSAL * state.latency / state.known_good
-    if state.penalty:  # the first episode cost more, to learn it
+    if state.penalty:  # the first episode costs more, to learn the penalty
         cost = min(cost, add_jitter(state.penalty, 1.0))
     wait = max(state.refusals * min(calls, _SECONDS_PER_REFUSAL), increase_interval(cost))
     wait = min(max(wait, _SHORTEST_WAIT), _LONGEST_WAIT)
@@ -323,9 +324,9 @@ def next_pause(penalty: float, refusals: int, last_pause: float) -> float:
     """Return the seconds to pause while the server locks every caller out.
 
     Args:
-        penalty: seconds that one refusal costs, 0 if unknown.
+        penalty: seconds that one refusal costs; 0 if unknown.
         refusals: calls refused in this episode; each after the first doubled the penalty.
-        last_pause: seconds of the pause that was too short, 0 for none.
+        last_pause: seconds of the pause that was too short; 0 for none.
     """
     doubled = 2.0 ** min(refusals - 1, 12)
     seconds = (penalty or _FIRST_GUESS) * doubled
@@ -342,7 +343,7 @@ def learn_penalty(penalty: float, refusals: int, last_pause: float, *, locked_ou
     """Return the penalty after an episode: the seconds that one refusal costs.
 
     Args:
-        penalty: before the episode, 0 for none.
+        penalty: penalty before the episode; 0 for none.
         refusals: calls refused in the episode.
         last_pause: seconds of the pause that was long enough.
         locked_out: whether a shorter pause was too short.
@@ -354,7 +355,7 @@ def learn_penalty(penalty: float, refusals: int, last_pause: float, *, locked_ou
 
 
 def increase_interval(cost: float) -> float:
-    """Return the seconds between increases, of which a refused one costs `cost` seconds."""
+    """Return the seconds between increases if a refused increase costs `cost` seconds."""
     return _INTERVAL_FACTOR * cost + (_HIGH_COST_FACTOR - _INTERVAL_FACTOR) * max(
         0.0, cost - _HIGH_COST
     )

@@ -1,4 +1,4 @@
-"""A call in the limiter, and one attempt of it."""
+"""Calls and their attempts, as the limiter sees them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class QueuedCall:
 
     Args:
         sequence: a unique number; older calls have lower ones.
-        contact_id: the contact it concerns, empty for none.
-        completes_relink: whether it completes a relink, which a graceful stop must not tear.
+        contact_id: the contact it concerns; empty for none.
+        completes_relink: whether it completes a relink, which a graceful stop allows.
     """
 
     sequence: int
@@ -25,9 +25,9 @@ class Slot:
     """A place among the calls in flight.
 
     Args:
-        refusals: refusals before it was given; one more makes it void for a call that has not
+        refusals: refusals before it was granted; another one makes it void for a call that has not
             started.
-        is_probe: whether its call tests the server alone.
+        is_probe: whether its call probes the server alone.
     """
 
     refusals: int
@@ -41,11 +41,11 @@ class Attempt:
     Args:
         queued_call: the call it belongs to.
         slot: its place among the calls in flight, if it has one.
-        started_at: when it started, None before.
-        peak_in_flight: most calls in flight since then, itself included.
+        started_at: when it started; None before.
+        peak_in_flight: most calls in flight since then, including itself.
         outcome_reported: whether the limiter knows its outcome.
-        hold_after: seconds that it keeps its slot after its end, because the server may still be
-            at work on it.
+        hold_after: seconds that it keeps its slot after its end, as the server may still be working
+            on it.
     """
 
     queued_call: QueuedCall

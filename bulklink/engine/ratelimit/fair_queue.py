@@ -1,4 +1,4 @@
-"""Priority queue, oldest first, fair between contacts."""
+"""Priority queue that takes the oldest entry first and is fair between contacts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 class FairQueue(Generic[T]):
     """Entries ordered by the sequence number of their call, in a heap for each contact.
 
-    The number is unique to a call, so that a call which waits a second time keeps its age.
+    The number is unique to a call, so a call that waits a second time keeps its age.
     """
 
     def __init__(self) -> None:
@@ -43,8 +43,8 @@ class FairQueue(Generic[T]):
         If every waiting contact holds its share, the oldest entry goes if its contact is alone.
 
         Args:
-            counts: what each contact holds.
-            share: what a contact may hold while others wait.
+            counts: number held by each contact.
+            share: number that a contact may hold while others wait.
             is_alone: returns whether no other contact is about to claim its share.
         """
         skipped: list[tuple[int, str]] = []

@@ -22,10 +22,10 @@ from bulklink.zoho.throttling import StatedLimit
 
 _MIN_READY_AHEAD = 2
 _SLOTS_PER_READY = 4
-"""Calls prepared beyond the free slots: two, and one for every four slots."""
+"""Calls prepared beyond the free slots: two, plus one for every four slots."""
 _SHORTEST_TIMER = 0.001
 _RATE_LOOKAHEAD = 0.05
-"""Seconds: with a rate limit, no more slots count as free than calls may start in this time."""
+"""Seconds; with a rate limit, only as many slots count as free as calls may start in this time."""
 
 
 @dataclass(slots=True)
@@ -34,9 +34,9 @@ class Waiter:
 
     Args:
         queued_call: the call.
-        wake_up: set when it has what it waits for, or the run stops.
-        granted: whether it has what it waits for.
-        slot: the slot that it waited for.
+        wake_up: set when its wait is over or the run stops.
+        granted: whether its wait was granted.
+        slot: the slot it was granted, if it waited for one.
     """
 
     queued_call: QueuedCall
@@ -45,7 +45,7 @@ class Waiter:
     slot: Slot | None = None
 
     def grant(self, slot: Slot | None = None) -> None:
-        """Give it what it waits for."""
+        """End the wait, with a slot if it waits for one."""
         self.granted, self.slot = True, slot
         self.wake_up.set()
 
@@ -55,8 +55,8 @@ class ContactCounter:
     """Counts by contact.
 
     Args:
-        total: of all contacts.
-        by_contact: of each contact; absent is 0.
+        total: count of all contacts.
+        by_contact: count of each contact; absent means 0.
     """
 
     total: int = 0
@@ -68,7 +68,7 @@ class ContactCounter:
         self.by_contact[contact_id] = self.by_contact.get(contact_id, 0) + 1
 
     def remove(self, contact_id: str) -> None:
-        """Count one less."""
+        """Count one fewer."""
         self.total -= 1
         count = self.by_contact[contact_id] - 1
         if count:
@@ -78,22 +78,23 @@ class ContactCounter:
 
 
 class ConcurrencyLimiter:
-    """Limits the calls in flight; a context manager, which owns the timers.
+    """Limits the calls in flight; a context manager that owns its timers.
 
-    A call is admitted, prepared (its line goes to disk), given a slot and started, so that no slot
-    is empty while the disk works. Few calls are prepared ahead of the slots, and none in a pause.
-    A refusal takes the slots of all calls that have not started, so that after the pause one call
-    leaves alone, whoever held a slot before.
-    The oldest call goes first; while calls of other contacts wait, a contact has at most half of
-    the calls admitted and half of the slots. Refusals lower the limit, as `adaptive` decides.
+    A call is admitted, prepared (its line is written to disk), granted a slot and started, so no
+    slot is empty while the disk is busy. Few calls are prepared ahead of the slots, and none during
+    a pause. A refusal withdraws the slots of all calls that have not started, so only one call
+    leaves after the pause, whichever call held a slot before.
+
+    The oldest call goes first. While calls of other contacts wait, a contact has at most half of
+    the admitted calls and half of the slots. Refusals lower the limit, as `adaptive` decides.
 
     Args:
-        max_in_flight: calls in flight at once, at most.
-        max_per_second: calls that start in a second; None is no limit.
-        stop: ends the waiting when the run stops.
-        clock: monotonic seconds.
+        max_in_flight: most calls in flight at once.
+        max_per_second: most calls started per second; None for no limit.
+        stop: ends all waits when the run stops.
+        clock: returns monotonic seconds.
         random: returns a random number from 0 to 1.
-        notify: called with a text, once an episode, when the server takes fewer calls.
+        notify: called with a text, once per episode, when the server accepts fewer calls.
     """
 
     def __init__(
@@ -129,14 +130,14 @@ class ConcurrencyLimiter:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """End the timers; an error of the block is raised as it is, not in a group."""
+        """End the timers; an error of the block is raised unchanged, not in a group."""
         if self._timers is not None:
             self._timers.cancel_scope.cancel()
             await self._group.__aexit__(None, None, None)
 
     @property
     def max_in_flight(self) -> int:
-        """Calls in flight at once, at most; the server may take fewer."""
+        """Most calls in flight at once; the server may accept fewer."""
         return self._adaptive.ceiling
 
     @property
@@ -151,7 +152,7 @@ class ConcurrencyLimiter:
 
     @property
     def paused_seconds(self) -> float:
-        """Seconds so far in which no call could start because the server refused one."""
+        """Seconds so far during which no call could start because the server refused one."""
         return self._paused_seconds - max(0.0, self._adaptive.paused_until - self._clock())
 
     def resize(self, max_in_flight: int) -> None:
@@ -162,18 +163,18 @@ class ConcurrencyLimiter:
     def new_call(
         self, contact_id: str | None = None, *, completes_relink: bool = False
     ) -> QueuedCall:
-        """Return a call that queues from now on.
+        """Return a new call, which is queued behind the earlier ones.
 
         Args:
             contact_id: the contact it concerns.
-            completes_relink: whether it completes a relink, which a graceful stop must not tear.
+            completes_relink: whether it completes a relink, which a graceful stop allows.
         """
         self._last_sequence += 1
         return QueuedCall(self._last_sequence, contact_id or "", completes_relink)
 
     @asynccontextmanager
     async def attempt(self, queued_call: QueuedCall) -> AsyncIterator[Attempt]:
-        """Wait until a call is admitted; it stays so, and keeps its slot, until the block ends.
+        """Wait until a call is admitted; it stays admitted and keeps its slot for the block.
 
         Raises:
             StoppedError: if the run was stopped.
@@ -191,7 +192,7 @@ class ConcurrencyLimiter:
             if attempt.slot and attempt.slot.is_probe and not attempt.outcome_reported:
                 self._adaptive = adaptive.on_probe_lost(self._adaptive)
             if attempt.hold_after:
-                # The call's own task goes on; only the slot waits.
+                # The call's task continues; only the slot is held.
                 self._start_timer(attempt.hold_after, partial(self._release, attempt))
             else:
                 self._release(attempt)
@@ -214,7 +215,7 @@ class ConcurrencyLimiter:
             attempt.slot = self._grant_slot(queued_call)
 
     async def wait_for_rate(self, queued_call: QueuedCall) -> None:
-        """Wait until the rate lets a call start.
+        """Wait until the rate limit lets a call start.
 
         Raises:
             StoppedError: if the run was stopped.
@@ -225,12 +226,12 @@ class ConcurrencyLimiter:
             await self._rate.acquire(completes_relink=queued_call.completes_relink)
 
     def may_start(self, attempt: Attempt) -> bool:
-        """Return whether an attempt may start now: no call was refused since it got its slot."""
+        """Return whether an attempt may start: none was refused since it was granted its slot."""
         slot = attempt.slot
         return slot is not None and slot.refusals == self._refusals and not self.paused
 
     def start(self, attempt: Attempt) -> None:
-        """Record that an attempt starts; the request is sent right after."""
+        """Record that an attempt starts; its request must be sent right after."""
         attempt.started_at = self._clock()
         attempt.peak_in_flight = self._in_flight.total
 
@@ -249,7 +250,7 @@ class ConcurrencyLimiter:
             self._adaptive = adaptive.on_accepted(self._adaptive, attempt.started_at, now)
 
     def explains_refusal(self, attempt: Attempt) -> bool:
-        """Return whether too many calls in flight explain a refusal of this one."""
+        """Return whether too many calls in flight explain the refusal of this attempt."""
         in_flight = max(attempt.peak_in_flight, self._in_flight.total)
         return attempt.started_at is not None and adaptive.explains_refusal(
             self._adaptive, attempt.started_at, in_flight
@@ -266,10 +267,10 @@ class ConcurrencyLimiter:
         """Record that the server refused a call because too many were in flight.
 
         Args:
-            attempt: of the call.
-            retry_after: seconds the server asks for, None if it does not.
-            longest_pause: seconds to pause at most, unless the server asks for more.
-            stated: the limit as the server states it, to be shown.
+            attempt: attempt of the call.
+            retry_after: seconds to wait, as requested by the server; None without a request.
+            longest_pause: most seconds to pause, unless the server asks for more.
+            stated: limit stated by the server, shown to the user.
         """
         if attempt.started_at is None:
             return
@@ -303,7 +304,7 @@ class ConcurrencyLimiter:
             self._adaptive = adaptive.on_probe_lost(self._adaptive)
 
     async def _wait_in(self, queue: FairQueue[Waiter], queued_call: QueuedCall) -> Slot | None:
-        """Wait until `_dispatch` grants what the queue waits for, or the run stops."""
+        """Wait until `_dispatch` grants the wait or the run stops."""
         waiter = Waiter(queued_call)
         queue.put(queued_call.sequence, queued_call.contact_id, waiter)
         self._set_timer()
@@ -317,7 +318,7 @@ class ConcurrencyLimiter:
         return waiter.slot
 
     def _withdraw(self, queue: FairQueue[Waiter], waiter: Waiter) -> None:
-        """Give back what was granted to a call that was cancelled before it took it."""
+        """Return the grant of a call that was cancelled before it used it."""
         contact_id = waiter.queued_call.contact_id
         if not waiter.granted:
             queue.remove(waiter.queued_call.sequence, contact_id)
@@ -334,7 +335,7 @@ class ConcurrencyLimiter:
         self._dispatch()
 
     def _dispatch(self) -> None:
-        """Give free slots to prepared calls, then admit those that wait to be."""
+        """Grant free slots to prepared calls, then admit waiting calls."""
         while self._may_grant_slot() and (
             ready_waiter := self._ready.take(
                 self._in_flight.by_contact, self._contact_share, self._is_alone
@@ -351,11 +352,11 @@ class ConcurrencyLimiter:
 
     @property
     def _contact_share(self) -> int:
-        """Slots of one contact while others wait: half of them, and the odd one."""
+        """Slots of one contact while others wait: half of them, rounded up."""
         return -(-self.limit // 2)
 
     def _is_alone(self, contact_id: str) -> bool:
-        """Return whether no other contact prepares a call, for which a slot is kept."""
+        """Return whether no other contact is preparing a call that needs a slot."""
         others = self._admitted.total - self._admitted.by_contact.get(contact_id, 0)
         return others <= self._in_flight.total - self._in_flight.by_contact.get(contact_id, 0)
 
@@ -378,7 +379,7 @@ class ConcurrencyLimiter:
         return preparing < free_slots + self._ready_ahead and not paused
 
     def _set_timer(self) -> None:
-        """Dispatch when time alone lets more calls start."""
+        """Schedule a dispatch for when more calls may start."""
         now = self._clock()
         due = adaptive.next_change_at(self._adaptive, now)
         if due is None or self._timer_is_set or not (self._ready or self._waiting):
@@ -403,11 +404,11 @@ class ConcurrencyLimiter:
 
 
 def _refusal_notice(in_flight: int, retry_after: float | None, stated: StatedLimit | None) -> str:
-    says = "too many requests" if stated is None else f"too many requests (it allows {stated})"
-    wait = "a moment" if retry_after is None else f"the {retry_after:,.0f} s that it asks for"
+    report = "too many requests" if stated is None else f"too many requests (it allows {stated})"
+    pause = "a moment" if retry_after is None else f"the requested {retry_after:,.0f} s"
     return (
-        f"The CRM says that there are {says}, with {in_flight} calls in flight: all wait for {wait}"
-        " and go on with fewer."
+        f"The CRM reports {report} with {in_flight} calls in flight: all calls wait for {pause},"
+        " then continue with fewer at once."
     )
 
 

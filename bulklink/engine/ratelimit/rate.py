@@ -1,4 +1,4 @@
-"""Rate limiter: how many calls start in a second."""
+"""Rate limiter for the calls that start per second."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from aiolimiter import AsyncLimiter
 from bulklink.engine.shutdown import StopController
 
 _CATCH_UP = 0.02
-"""Seconds of late wake-ups, or of no call to start, that are made up for, where the promise allows
-it."""
+"""Seconds of late wake-ups or idle time that later calls make up for, if the guarantee allows."""
 _EPSILON = 1e-6
 
 
 def burst_capacity(per_second: float) -> float:
-    """Return the capacity of a leaky bucket that keeps the promise and loses the least rate.
+    """Return the largest capacity of a leaky bucket that keeps the guarantee.
 
-    The promise: no second, its ends included, has more starts than the rate and a hundredth of it,
-    or one call if that is more. A bucket of capacity c that leaks r calls a second lets at most
-    r + c of them start in any second. What it holds beyond one call makes up for wake-ups that
-    are late, and for seconds in which no call came: (c - 1) / r of them.
+    The guarantee: in any closed interval of one second, the number of starts exceeds the rate by at
+    most a hundredth of it, or by one call if that is more. A bucket of capacity c that leaks r
+    calls per second lets at most r + c calls start in any second. Its capacity beyond one call
+    makes up for (c - 1) / r seconds of late wake-ups or idle time.
 
     Args:
-        per_second: calls that start in a second.
+        per_second: calls started per second.
     """
     promised = math.floor(per_second + max(1.0, per_second / 100) + _EPSILON)
     largest = promised + 1 - per_second - _EPSILON
@@ -32,14 +31,14 @@ def burst_capacity(per_second: float) -> float:
 
 
 class RateLimiter:
-    """Lets calls start one after the other, at most at a rate.
+    """Lets calls start one after the other, at no more than a given rate.
 
-    `AsyncLimiter` paces them; its capacity is so small that it keeps the promise of
-    `burst_capacity` whatever comes late. What is ours is that a stop wakes those that wait.
+    `AsyncLimiter` paces the calls; its capacity is small enough to keep the guarantee of
+    `burst_capacity` however late a task wakes. This class adds that a stop wakes waiting calls.
 
     Args:
-        per_second: calls that start in a second.
-        stop: ends the waiting when the run stops.
+        per_second: calls started per second.
+        stop: ends all waits when the run stops.
     """
 
     def __init__(self, per_second: float, stop: StopController) -> None:
@@ -54,7 +53,7 @@ class RateLimiter:
         """Wait until a call may start; it starts right after.
 
         Args:
-            completes_relink: whether the call finishes a relink that a gentle stop must not tear.
+            completes_relink: whether the call completes a relink, which a graceful stop allows.
 
         Raises:
             StoppedError: if the run was stopped.
@@ -69,7 +68,7 @@ class RateLimiter:
         self._stop.check(completes_relink=completes_relink)
 
     def _cancel_forbidden(self) -> None:
-        """End the waiting of calls that may not start any more."""
+        """End the waits of calls that may no longer start."""
         for scope, completes_relink in list(self._waiting.items()):
             if self._stop.forbids_start(completes_relink=completes_relink):
                 scope.cancel()

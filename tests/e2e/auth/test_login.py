@@ -184,5 +184,5 @@ def test_a_folder_that_cannot_be_written_is_an_error_before_a_code_is_used(
     (bulklink.folder / "config").touch()
     result = signing_in_command(bulklink, zoho.url)("auth", "login", "--json")
     assert result.code == 2, result
-    assert "cannot be written" in result.error["message"]
+    assert "Cannot write" in result.error["message"]
     assert zoho.requests == []

@@ -33,7 +33,7 @@ def test_the_error_of_an_unknown_profile_lists_the_known_ones(
 ) -> None:
     result = signed_in(*command, "--profile", "prod", "--json")
     assert result.code == 2, result
-    assert "Known are: default." in result.error["advice"]
+    assert "The profiles are: default." in result.error["advice"]
     assert signed_in.with_env(BULKLINK_PROFILE="prod")(*command, "--json").code == 2
 
 

@@ -89,9 +89,9 @@ async def test_retry_after_is_obeyed_and_a_second_added() -> None:
 @pytest.mark.parametrize(
     ("retry_after", "stated", "words"),
     [
-        (None, None, ["all wait for a moment"]),
-        (60.0, None, ["all wait for the 60 s that it asks for"]),
-        (60.0, StatedLimit(100, 60.0), ["it allows 100 calls in 60 s", "the 60 s that it asks"]),
+        (None, None, ["all calls wait for a moment"]),
+        (60.0, None, ["all calls wait for the requested 60 s"]),
+        (60.0, StatedLimit(100, 60.0), ["it allows 100 calls in 60 s", "the requested 60 s"]),
     ],
 )
 async def test_a_refusal_is_shown_with_the_limit_and_the_wait_that_it_states(

@@ -371,5 +371,5 @@ def test_of_very_many_commands_the_last_are_listed(tmp_path: Path) -> None:
 def test_a_timeline_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     run = write_results(plan_run(tmp_path, ROWS[:3]), [result_of_row(1)])
     run.timeline.mkdir()
-    with pytest.raises(RunDirError, match="It is a folder"):
+    with pytest.raises(RunDirError, match="This is a folder"):
         gather_report(run)
