@@ -203,7 +203,12 @@ def test_headers_are_matched_or_suggested(
 @pytest.mark.parametrize(
     ("header", "reading", "message", "advice"),
     [
-        ("Note,note", MappingOptions(Op.LINK, only=(("NOTE", None),)), "'Note', 'note'", "exactly like"),
+        (
+            "Note,note",
+            MappingOptions(Op.LINK, only=(("NOTE", None),)),
+            "'Note', 'note'",
+            "exactly like",
+        ),
         ("Note,Note", MappingOptions(Op.LINK, only=(("Note", None),)), "called 'Note'", "Rename"),
         ("Id,ID", MappingOptions(Op.LINK, columns=(("op", "i d"),)), "'Id', 'ID'", "exactly like"),
     ],
