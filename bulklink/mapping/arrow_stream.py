@@ -73,8 +73,8 @@ def column_bytes(relation: duckdb.DuckDBPyRelation) -> Iterator[list[ctypes.Arra
         relation: query whose columns are INTEGER, BIGINT or VARCHAR and never NULL.
 
     Yields:
-        For each column the values of a batch, one after another: integers in the byte order of
-        this machine, texts in UTF-8. They are valid until the next batch.
+        For each column, the values of a batch back to back: integers in native byte order, texts
+        in UTF-8. They are valid until the next batch.
 
     Raises:
         duckdb.Error: if the query fails or is interrupted.

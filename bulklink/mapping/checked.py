@@ -71,7 +71,7 @@ def check(
     Args:
         inputs: what `find_sources` returned.
         options: options for reading the mapping.
-        scratch: folder for temporary files, which are removed again.
+        scratch: folder for temporary files, which are removed at the end.
         stop: stops the work from another thread.
         standard_input: stream that `-` reads; the process's own if None.
         threads: threads of DuckDB; at most four if None.
@@ -140,7 +140,7 @@ def _load_input(
     folder: Path,
     stop: PlanningStop,
 ) -> PreparedInput:
-    """Load one input; use the exact reader if DuckDB reads another number of records."""
+    """Load one input; use the exact reader if DuckDB reads a different number of records."""
     loaded_input = prepared_input
     stop.begin_stage(LOADING, single_query=True)
     if not table.load_file(loaded_input.csv_input, number, loaded_input.input.records):
@@ -224,10 +224,10 @@ class CheckedMapping:
     Args:
         inputs: its files.
         warnings: warnings for the user, one sentence each.
-        rejected: refused rows.
-        duplicates: good rows that repeat an earlier one.
+        rejected: number of refused rows.
+        duplicates: number of valid rows that repeat an earlier one.
         unclosed_quote: fault of the first record with a quote that is never closed.
-        columns: the user's columns, including those that only `only` reads.
+        columns: the user's columns, including those that only the option `only` reads.
         plan_writer: options, files and statistics of the mapping.
         database: holds the rows.
         folder: folder for temporary files, removed on close.
@@ -253,7 +253,7 @@ class CheckedMapping:
 
     @property
     def guarded(self) -> int:
-        """Rows with a guard, among those that are good by themselves."""
+        """Rows with a guard and without a fault of their own."""
         return self.plan_writer.statistics.guarded
 
     @property
@@ -282,7 +282,7 @@ class CheckedMapping:
             yield DuplicateRow(row, Op(op), *fields)
 
     def deals_without_name(self) -> Iterator[str]:
-        """Stream the different deals of links and relinks without a name, sorted."""
+        """Stream the distinct deals of links and relinks without a name, sorted."""
         return self._stream_unnamed("deal_id", "deal_name")
 
     def count_deals_without_name(self) -> int:
@@ -291,7 +291,7 @@ class CheckedMapping:
         return int(self.database.fetch_one(f"SELECT count(*) FROM ({query})")[0])
 
     def owners_without_name(self) -> Iterator[str]:
-        """Stream the different owners of links and relinks without a name, sorted."""
+        """Stream the distinct owners of links and relinks without a name, sorted."""
         return self._stream_unnamed("owner_id", "owner_name")
 
     def _stream_unnamed(self, ident: str, name: str) -> Iterator[str]:
@@ -320,19 +320,19 @@ class CheckedMapping:
         """Find rows whose deal belongs to another contact; contact roles are not considered.
 
         Args:
-            contacts: pairs of a deal and its contact, as far as they were looked up.
+            contacts: pairs of a deal that was looked up and its contact.
         """
         return rejects.query_foreign_deals(self.database, GOOD_ROWS, contacts)
 
     def records_with_most_emails(
         self, ident: str, name: str, limit: int
     ) -> tuple[tuple[RecordEmails, ...], int]:
-        """Return the deals or owners of links and relinks with the most emails, and their number.
+        """Return the deals or owners with the most links and relinks, and the total number.
 
         Args:
             ident: column of the ids, `deal_id` or `owner_id`.
             name: column of their names.
-            limit: most of them to return.
+            limit: maximum number to return.
         """
         rows = list(self.database.rows(records_with_most_emails_sql(ident, name, limit)))
         return tuple(RecordEmails(*row[:3]) for row in rows), rows[0][3] if rows else 0

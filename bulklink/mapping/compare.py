@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bulklink.mapping.interrupt import PlanningStop
 
 COMPARING = "Comparing with the fetched emails"
-#: Deals, contacts, and moves between deals that a comparison lists: those with the most changes.
+#: Maximum number of deals, contacts and moves in a comparison: those with the most changes.
 MAX_COMPARISON_ROWS = 20
 _DEAL_NAME = "from_deal_name"
 
@@ -44,8 +44,8 @@ class DealChange(msgspec.Struct, frozen=True):
     Args:
         deal_id: id of the deal.
         deal_name: its name; None if unknown.
-        leave: emails that leave it.
-        come: emails that are moved to it.
+        leave: emails that are moved away from it or unlinked.
+        come: emails that are moved or linked to it.
     """
 
     deal_id: str
@@ -58,9 +58,9 @@ class DealMove(msgspec.Struct, frozen=True):
     """Emails that are moved from one deal to another, linked to a deal, or unlinked.
 
     Args:
-        from_deal_id: deal that they are on; None if they are on none.
+        from_deal_id: deal that the emails are on; None if they are on none.
         from_deal_name: its name; None if unknown.
-        to_deal_id: deal that they are moved to; None if they are unlinked.
+        to_deal_id: deal that the emails are moved to; None if they are unlinked.
         to_deal_name: its name; None if unknown.
         emails: number of emails.
     """
@@ -89,14 +89,14 @@ class ContactChange(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """Changes that a plan would make; each message counts once in `moved` to `not_in_file`.
+    """Changes that a plan would make; `moved` to `not_in_file` count each message exactly once.
 
     Args:
         file: the file of fetched emails, as the user named it.
         emails: number of fetched emails.
-        moved: messages that go from one deal to another.
-        linked: messages that go from no deal to one.
-        unlinked: messages that leave their deal.
+        moved: messages that are moved from one deal to another.
+        linked: messages on no deal that are linked to one.
+        unlinked: messages that are unlinked from their deal.
         right: messages that are already on the right deal.
         already_linked: links of messages that are on another deal, which Zoho refuses.
         changed_since: messages that are not on the deal that their guard names.
@@ -104,12 +104,12 @@ class Comparison(msgspec.Struct, frozen=True):
         not_this_contacts: messages that the file lists under other contacts only.
         not_in_file: messages that the file does not list.
         other_owner: listed messages that are not in the mailbox of the planned owner.
-        from_deals: number of deals that emails leave.
+        from_deals: number of deals that emails are moved away from.
         to_deals: number of deals that emails are moved to.
         moves: pairs of deals between which the most emails are moved.
-        moves_in_all: number of such pairs.
-        deals: deals with the most emails that leave or come.
-        deals_in_all: number of deals that emails leave or are moved to.
+        moves_in_all: number of all such pairs.
+        deals: deals that the most emails leave or come to.
+        deals_in_all: number of all deals that emails leave or come to.
         contacts: contacts with the most emails that change.
         contacts_in_all: number of contacts in the plan.
     """
@@ -141,7 +141,7 @@ class FetchedEmails(msgspec.Struct, frozen=True):
 
     Args:
         name: the file, as the user named it.
-        path: Parquet file that they were sealed into, as the plan of a mapping.
+        path: Parquet file with the emails, in the form of a sealed plan.
         deal_name: SQL of the name of the deal that an email is on.
     """
 
@@ -172,8 +172,8 @@ def read_fetched_emails(
     """Read a file of fetched emails.
 
     Args:
-        name: the file, in any of the formats of `fetch`.
-        scratch: folder for temporary files; the result needs them.
+        name: the file, in any format that `fetch` writes.
+        scratch: folder for temporary files, which the result needs.
         memory: DuckDB's memory limit, such as `512MB`.
         stop: stops the work from another thread.
         warn: called with a warning if rows of the file cannot be read.
@@ -255,7 +255,7 @@ _RESULTS = (
     *("not_this_contacts", "not_in_file"),
 )
 CHANGES = "('moved', 'linked', 'unlinked')"
-"""Results of emails that are changed, as an SQL list."""
+"""Comparison results that are changes, as an SQL list."""
 
 
 def comparison_result_sql(*, op: str, present: str, wanted: str, guard: str) -> str:

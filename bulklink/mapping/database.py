@@ -116,9 +116,9 @@ class Database:
         # DuckDB compresses in-memory tables only on request.
         self._connection.execute("ATTACH ':memory:' AS plan (COMPRESS)")
         self._connection.execute("USE plan")
-        # DuckDB's estimates for the filters of the checks are far off, and a join that holds all
-        # rows of the mapping in memory never ends. Every join here has its smaller side on the
-        # right.
+        # DuckDB's row estimates for the filters of the checks are far off, and a join that builds
+        # its hash table from all rows of the mapping never finishes. Every join here has its
+        # smaller side on the right.
         self._connection.execute(
             "SET GLOBAL disabled_optimizers = 'join_order,build_side_probe_side'"
         )

@@ -41,7 +41,7 @@ _ADVICE = {
     ROUNDED_ID: f"A program read the ids as numbers and rounded them: {_AS_TEXT}.",
     BAD_OP: "The op is not valid or not the requested one: correct it, or remove the row.",
     BROKEN_RECORD: "The record cannot be read: fix its quotes and cells.",
-    BAD_ENCODING: "The record is not valid text in this encoding: set the right one with --encoding.",
+    BAD_ENCODING: "The record is not valid text in this encoding: set another with --encoding.",
     MERGED_CELL: "The cell is merged with another: unmerge them, and fill every cell.",
     UNCOMPUTED_FORMULA: "The file does not hold the value of a formula: open it in a spreadsheet,"
     " let it calculate, and save it.",
@@ -75,7 +75,7 @@ def explain_fault(reason: str, column: str | None, raw: str, known: str | None) 
         reason: fault code of this module.
         column: the user's header of the cell.
         raw: the cell as in the file.
-        known: bulklink's name of the column, such as `contact_id`.
+        known: bulklink's name for the column, such as `contact_id`.
     """
     name = column or known
     if reason == MISSING_VALUE:
@@ -91,7 +91,7 @@ def _explain_rounded(raw: str) -> str:
     by_number = f"rounded by a program that read ids as numbers: {_AS_TEXT}"
     if not re.fullmatch("[0-9]+", bare_id(raw)):
         return by_number
-    return f"as in a column {by_number}; if the ids are right, use --allow-round-ids"
+    return f"in a column that looks {by_number}; if the ids are right, use --allow-round-ids"
 
 
 def explain_bad_id(raw: str, known: str) -> str:
@@ -99,23 +99,23 @@ def explain_bad_id(raw: str, known: str) -> str:
 
     Args:
         raw: the cell as in the file.
-        known: bulklink's name of its column.
+        known: bulklink's name for its column.
     """
     id_inside = find_id_inside(raw) if known != "message_id" else None
     if id_inside is not None:
         return f"{quote_cell(raw)}; write only the id in it: {id_inside}"
     if known == GUARD:
         return f"{quote_cell(raw)}; it must be the 1 to {MAX_ID_LENGTH} digits of a deal, or none"
-    characters, most = "digits", MAX_ID_LENGTH
+    characters, max_length = "digits", MAX_ID_LENGTH
     if known == "message_id":
-        characters, most = "letters and digits", MAX_MESSAGE_ID_LENGTH
-    wanted = f"it must be 1 to {most} {characters}"
+        characters, max_length = "letters and digits", MAX_MESSAGE_ID_LENGTH
+    requirement = f"it must be 1 to {max_length} {characters}"
     wrong = find_wrong_character(raw, known)
     if wrong is None:
-        return f"{quote_cell(raw)}, {len(raw):,} characters long; {wanted}"
+        return f"{quote_cell(raw)}, {len(raw):,} characters long; {requirement}"
     quoted = len(raw) > 1 and raw[0] == raw[-1] == "'"
     advice = f"; {USE_APOSTROPHE_QUOTE}" if quoted else ""
-    return f"{quote_cell(raw, wrong)}; {wanted}, without {name_character(raw[wrong])}{advice}"
+    return f"{quote_cell(raw, wrong)}; {requirement}, without {name_character(raw[wrong])}{advice}"
 
 
 def unknown_record_message(kind: str, ident: str) -> str:

@@ -1,10 +1,10 @@
 """Detection of ids that passed through a 64-bit float, as some programs keep numbers.
 
 Doubles of 17 digits and more are 2 to 2,048 apart, so such a program changes most ids: to
-the value of the nearest double, or to the shortest decimal that is read as this double. Few honest
-ids are such numbers. A single id proves nothing; a column does.
+the value of the nearest double, or to the shortest decimal that reads back as this double. Few
+unaltered ids are such numbers. A single id proves nothing; a column does.
 
-Honest ids are not random digits, though: they come in steps, share endings and end in zeros. A
+Unaltered ids are not random digits, though: they come in steps, share endings and end in zeros. A
 column is therefore compared with the ids that come closest without being such numbers. Of the
 multiples of half a spacing, every second is a double, whatever the step is; of the multiples of
 100, one in ten is a shortest decimal where doubles are 1,024 apart.
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.database import Database
 
-#: Binary logarithm of the steps that part of an honest column commonly has.
+#: Binary logarithm of the steps that are common in part of an unaltered column.
 _COMMON_STEPS = 4
-#: Chance that ids of an honest column look like floats because of its steps.
+#: Chance that ids of an unaltered column look like floats because of its steps.
 _OWN_STEPS = 1e-4
 #: Largest step that may remain where a float changed part of a column.
 _LEAST_STEP = 8
-#: Chance that all ids of an honest column end in n zeros; four are left to `round_ids`.
+#: Chance that all ids of an unaltered column end in n zeros; four are left to `round_ids`.
 _SHARED_ZEROS = (1, 1, 1e-3, 1e-6, 1)
-#: Different ids that a column needs to show anything.
+#: Minimum number of distinct ids that can prove a change.
 _LEAST_IDS = 3
 _FIRST_NUMBER = 10**16
 #: Bits of the numbers whose doubles are 2 apart; the spacing doubles with each further bit.
 _FIRST_BITS, _LAST_BITS = 54, 64
 _MAX_ZEROS = 4
-#: Ids whose steps are measured.
+#: Maximum number of ids whose steps are measured.
 _STEP_IDS = 1000
 
 
@@ -51,9 +51,9 @@ class FloatIds(NamedTuple):
     Args:
         column: the column.
         length: digits of an id.
-        ids: number of different ids of that length.
+        ids: number of distinct ids of that length.
         floats: number of those that look like floats.
-        chance: upper bound of the chance that an honest column has as many.
+        chance: upper bound of the chance that an unaltered column has as many.
     """
 
     column: str
@@ -71,22 +71,22 @@ class FloatIds(NamedTuple):
         """Build the sentence about the column."""
         looks = "looks" if self.ids == 1 else "look"
         text = (
-            f"{self.floats:,} of {self.ids:,} different {self.length}-digit ids in {header} {looks}"
+            f"{self.floats:,} of {self.ids:,} distinct {self.length}-digit ids in {header} {looks}"
             " as if a program had read them as numbers"
         )
         return text if self.exceeds_chance else f"{text}; so few may be chance"
 
 
 class IdPattern(NamedTuple):
-    """Different ids of a column with the same pattern.
+    """Distinct ids of a column with the same pattern.
 
     Args:
         length: digits of an id.
         spacing: binary logarithm of the distance of doubles at these ids.
-        twos: how often an id can be halved.
-        zeros: zeros at its end, `_MAX_ZEROS` at most.
+        twos: how many times an id can be halved.
+        zeros: trailing zeros, at most `_MAX_ZEROS`.
         is_shortest: whether it is the shortest decimal of its double.
-        ids: number of different ids.
+        ids: number of distinct ids.
     """
 
     length: int
@@ -107,8 +107,8 @@ class _Kind(NamedTuple):
 
     Args:
         hits: returns whether an id looks like a float.
-        near: chance of a hit among the ids of a level, from 0, the closest to hits; None for an id
-            outside it.
+        near: returns the chance that an id of a level is a hit; None for an id outside the level.
+            Level 0 is the closest to hits.
         levels: number of levels.
     """
 
@@ -165,9 +165,9 @@ def _tail(
 
 
 def _chance_of_a_part(patterns: Sequence[IdPattern], kind: _Kind, step: int) -> float:
-    """Return the chance of the hits in a column that also has other ids.
+    """Return the chance of the hits in a column that a float may have changed in part.
 
-    A float breaks the steps of a column; one with intact steps is at least not mixed.
+    Changing part of a column breaks its steps, so a column with intact steps is not mixed.
     """
     spacing = min(pattern.spacing for pattern in patterns)
     steps = 0.25**spacing if spacing <= _COMMON_STEPS else 0
@@ -176,10 +176,10 @@ def _chance_of_a_part(patterns: Sequence[IdPattern], kind: _Kind, step: int) -> 
 
 
 def chance_of_doubles(patterns: Sequence[IdPattern], step: int = 0) -> float:
-    """Return the chance of as many doubles in an honest column.
+    """Return the chance of as many doubles in an unaltered column.
 
     Args:
-        patterns: all different ids of a column and length.
+        patterns: all distinct ids of a column and length.
         step: greatest common divisor of their distances; 0 if unknown.
     """
     if not all(pattern.is_double for pattern in patterns):
@@ -192,7 +192,7 @@ def chance_of_doubles(patterns: Sequence[IdPattern], step: int = 0) -> float:
 
 
 def chance_of_shortest(patterns: Sequence[IdPattern], step: int = 0) -> float:
-    """Return the chance of as many shortest decimals in an honest column, as for doubles."""
+    """Return the chance of as many shortest decimals in an unaltered column, as for doubles."""
     zeros = min(pattern.zeros for pattern in patterns)
     if all(pattern.is_shortest for pattern in patterns):
         shares = [(min(1.0, 10**zeros / (1 << p.spacing)), p.ids) for p in patterns]
@@ -208,19 +208,19 @@ def _chance_of_all(patterns: Sequence[IdPattern]) -> float:
 
 
 def _is_own_step(step: int, patterns: Sequence[IdPattern]) -> bool:
-    """Return whether steps are not those of a float, which are its spacing or twice that."""
+    """Return whether a step is the column's own; a float leaves its spacing or twice that."""
     return bool(step & (step - 1)) or step > 2 << max(pattern.spacing for pattern in patterns)
 
 
 def judge_column(
     column: str, length: int, patterns: Sequence[IdPattern], step: int = 0
 ) -> FloatIds:
-    """Judge the ids of a column and length by the kind of float that explains them better.
+    """Judge the ids of a column and length by the kind of change that explains them better.
 
     Args:
         column: the column.
         length: digits of an id.
-        patterns: all different ids.
+        patterns: all distinct ids.
         step: greatest common divisor of their distances; 0 if unknown.
     """
     doubles, shortest = chance_of_doubles(patterns, step), chance_of_shortest(patterns, step)
@@ -234,7 +234,7 @@ def needs_judgement(near: Sequence[IdPattern]) -> bool:
     """Return whether the ids that come close to floats make a column suspect.
 
     Args:
-        near: those ids. If all are hits, the column may have no others.
+        near: those ids; if all are hits, the column may have no other ids.
     """
     kinds = (_DOUBLES, _SHORTEST)
     return any(
@@ -283,7 +283,7 @@ def _number_sql(column: str) -> str:
 
 
 def _is_own_id_sql(column: str) -> str:
-    """Build the condition that an id is good and in the user's cell, not a default."""
+    """Build the condition that an id is valid and comes from the user's cell, not a default."""
     return "true" if column == GUARD else f"{column}_grade IN ({GOOD}, {TRAILING_ZEROS})"
 
 
@@ -294,7 +294,7 @@ def _ids_sql(column: str) -> str:
 def read_patterns(
     database: Database, column: str, *, near_only: bool
 ) -> dict[int, list[IdPattern]]:
-    """Return the patterns of the different ids of a column, by length."""
+    """Return the patterns of the distinct ids of a column, by length."""
     near = _NEAR_SQL if near_only else "true"
     query = (
         f"SELECT strlen(id::VARCHAR) AS length, {_SPACING_SQL} AS spacing, "
@@ -314,8 +314,8 @@ _SPACING_SQL = " + ".join(
     f"(id >= {1 << bits - 1})::INTEGER" for bits in range(_FIRST_BITS, _LAST_BITS + 1)
 )
 _ZEROS_SQL = " + ".join(f"(id % {10**zeros} = 0)::INTEGER" for zeros in range(1, _MAX_ZEROS + 1))
-#: Half a spacing divides the id, or its zeros come close to those of shortest decimals. Where
-#: doubles are 16 apart or closer, few shortest decimals are left out.
+#: Half a spacing divides the id, or it has nearly as many zeros as shortest decimals have. Where
+#: doubles are 16 apart or closer, this misses a few shortest decimals.
 _ENDS_NEAR_SQL = (
     f"CASE WHEN id >= {1 << 60} THEN id % 100 = 0 WHEN id >= {1 << 57} THEN id % 10 = 0"
     " ELSE true END"

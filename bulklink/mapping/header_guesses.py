@@ -37,9 +37,9 @@ ZOHO_HEADERS: Mapping[str, tuple[str, ...]] = {
 
 
 def find_zoho_headers(headers: Sequence[str], columns: Collection[str]) -> dict[str, str]:
-    """Return the headers of Zoho's own exports, by the column that they stand for.
+    """Return the headers of Zoho's own exports, by the column that each stands for.
 
-    `Record Id` is the contact, the deal or the email, whichever no other header stands for.
+    `Record Id` is the contact, deal or email, whichever has no other header.
 
     Args:
         headers: headers of a file.
@@ -86,7 +86,7 @@ def guess_headers(columns: Sequence[str], headers: Iterable[str]) -> dict[str, s
 
 
 def _likeness(column: str, header: str) -> int:
-    """Compare the words of a column and a header; 0 if they are about different things.
+    """Compare the words of a column and a header; 0 if their subjects differ.
 
     The last subject in a header counts: `Contact Owner.id` is the id of an owner.
     """

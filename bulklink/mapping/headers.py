@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 _MAX_HEADERS = 10
 _MAX_HEADER_CHARS = 60
-#: Similarity from which the nearest name is suggested, and from which several are.
+#: Minimum similarity for suggesting the nearest name, and for suggesting several.
 _SIMILAR, _VERY_SIMILAR = 0.5, 0.75
 _MAX_SUGGESTIONS = 3
 
 
 class MappingColumn(msgspec.Struct, frozen=True):
-    """One column of the user's, in the order of the mapping.
+    """A column of the user's mapping.
 
     Args:
         header: its header in the first file that has it.
@@ -165,7 +165,7 @@ def _select_columns(
 
 
 def _headers_named_by(value: str, headers: Sequence[str]) -> list[str]:
-    """Return the headers that one value of `keep` names: one, several with commas, or none."""
+    """Return the headers that a value of `keep` names: one, several joined by commas, or none."""
     if not value.strip():
         return []
     for names in ([value], [name for name in value.split(",") if name.strip()]):
@@ -242,10 +242,10 @@ def _preset_places(
     file: FileHeaders, places: Mapping[int, str], options: MappingOptions
 ) -> dict[int, str]:
     """Return the places of the columns that only the preset identifies."""
-    wanted = set(options.active_columns) - set(places.values())
+    missing_columns = set(options.active_columns) - set(places.values())
     free = [header for place, header in enumerate(file.headers) if place not in places]
-    taken = [normalize_header(column) for column in places.values()]
-    zoho_headers = find_zoho_headers([*free, *taken], wanted)
+    found_columns = [normalize_header(column) for column in places.values()]
+    zoho_headers = find_zoho_headers([*free, *found_columns], missing_columns)
     return {
         file.headers.index(header): column
         for column, header in zoho_headers.items()
@@ -297,17 +297,17 @@ def _check_renames(files: Sequence[FileHeaders], options: MappingOptions) -> Non
 
 
 def _refuse_two(file: FileHeaders, column: str) -> NoReturn:
-    both = [
+    matches = [
         header
         for header in file.headers
         if _COLUMN_BY_HEADER.get(normalize_header(header)) == column
     ]
     raise BadFileError(
-        f"Several headers match the column {column}: " + ", ".join(map(repr, both)) + ".",
+        f"Several headers match the column {column}: " + ", ".join(map(repr, matches)) + ".",
         where=file.where,
         advice=Advice(
             "Choose one with {}, or rename the others.",
-            Keyword("columns", ((column, both[0]),)),
+            Keyword("columns", ((column, matches[0]),)),
         ),
     )
 

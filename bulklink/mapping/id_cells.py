@@ -11,7 +11,7 @@ from bulklink.mapping.schema import id_pattern
 _QUOTED = re.compile('="(.*)"', re.DOTALL)
 _ALLOWED = {"message_id": re.compile("[0-9A-Za-z]")}
 _DIGIT = re.compile("[0-9]")
-#: An id of a record has more digits than other numbers in an address, such as an org's.
+#: Minimum digits of a record's id in a URL; other numbers there, such as an org's, have fewer.
 _MIN_ID_DIGITS = 12
 _LONG_NUMBER = re.compile(f"[0-9]{{{_MIN_ID_DIGITS},}}")
 _ADDRESS = re.compile(r"https?://[^?#]*/([0-9]+)/?(?:[?#]|$)", re.IGNORECASE)
@@ -30,9 +30,9 @@ def bare_id(cell: str) -> str:
 
 
 def find_id_inside(cell: str) -> str | None:
-    """Return the only id inside a cell, such as the address of a record; None if there is none.
+    """Return the only id inside a cell, such as a record's URL; None if there is none.
 
-    Digits of other scripts, and those of full width, count as the digits that they stand for.
+    Digits of other scripts and full-width digits count as their ASCII equivalents.
     """
     text = bare_id(_plain_digits(cell))
     digits = re.compile(id_pattern("contact_id"))
@@ -60,7 +60,7 @@ def find_wrong_character(cell: str, column: str) -> int | None:
 
     Args:
         cell: the cell as in the file.
-        column: bulklink's name of its column.
+        column: bulklink's name for its column.
     """
     allowed, bare = _ALLOWED.get(column, _DIGIT), bare_id(cell)
     start = cell.find(bare)

@@ -31,7 +31,7 @@ class PlanningStage(msgspec.Struct, frozen=True):
     Args:
         name: description of the stage for the user.
         share: completed share of the stage, from 0 to 1; None if unknown.
-        size: bytes that the stage reads; None if it reads no file from end to end.
+        size: size in bytes of the file that the stage reads from end to end; None if there is none.
     """
 
     name: str
@@ -103,7 +103,7 @@ class PlanningStop:
         return percentage / 100 if percentage >= 0 else None
 
     def interrupt(self) -> None:
-        """Interrupt the running query and every later step; the work raises."""
+        """Interrupt the running query and every later step, which then raise."""
         self._interrupted.set()
         with self._lock:
             for connection in self._connections:
@@ -113,7 +113,7 @@ class PlanningStop:
 
     @contextmanager
     def calling(self, action: Callable[[], object]) -> Iterator[None]:
-        """Make `interrupt` call a function, in its own thread, while the block runs.
+        """Make `interrupt` call a function, in the thread of its caller, while the block runs.
 
         The function is called immediately if planning was already interrupted.
         """

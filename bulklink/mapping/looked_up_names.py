@@ -29,7 +29,7 @@ GOOD_ROWS = (
 
 
 class RecordEmails(msgspec.Struct, frozen=True):
-    """A deal or an owner, and the number of emails of a plan that are linked to or owned by it.
+    """A deal or owner, and the number of its links and relinks in a plan.
 
     Args:
         id: its id.
@@ -43,7 +43,7 @@ class RecordEmails(msgspec.Struct, frozen=True):
 
 
 def records_with_most_emails_sql(ident: str, name: str, limit: int) -> str:
-    """Build the query of the deals or owners of links and relinks with the most emails.
+    """Build the query of the deals or owners with the most links and relinks.
 
     Args:
         ident: column of the ids, `deal_id` or `owner_id`.
@@ -79,7 +79,7 @@ def insert_names(
 
 
 def unnamed_ids_sql(plan: str, ident: str, name: str) -> str:
-    """Build the query of the different ids of links and relinks without a name.
+    """Build the query of the distinct ids of links and relinks without a name.
 
     Args:
         plan: SQL of a plan.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _MEMORY = "256MB"
 _ROW = "bulklink_row"
-#: `bulklink_raw` holds a whole record, each byte of it written with four characters at most.
+#: `bulklink_raw` holds a whole record, with at most four characters for each byte.
 _MAX_CELL_CHARS = 4 * MAX_RECORD_BYTES
 _MAX_LINE_CHARS = 2 * _MAX_CELL_CHARS
 _MAX_ROW_DIGITS = 18
@@ -59,7 +59,7 @@ class MappingRow(NamedTuple):
     cells: Cells
 
 
-#: Columns of a redacted plan, under headers that make it a mapping again.
+#: Columns of a redacted plan, with headers that make it a valid mapping.
 FALLBACK_COLUMNS = tuple(
     UserColumn(name, f"bulklink_{name}", name) for name in ("op", *ID_COLUMNS, GUARD)
 )
@@ -135,7 +135,7 @@ def _stream_planned_rows(
 def stream_refused_rows(rejects: Path, columns: Sequence[UserColumn]) -> Iterator[MappingRow]:
     """Stream the rows that were refused before the plan was sealed, in row order.
 
-    Rows that were refused after the look-ups follow them in the file, and are in the plan.
+    Rows that were refused after the look-ups come later in the file; they are in the plan.
 
     Args:
         rejects: the refused rows; a missing file has none.
@@ -187,7 +187,7 @@ def _bounded_lines(file: TextIO, path: Path) -> Iterator[str]:
 
 def _unreadable_rejects_error(where: str) -> RunDirError:
     return RunDirError(
-        "bulklink did not write this record: a cell has no end, or the line is too long.",
+        "bulklink did not write this record: a quote is never closed, or the line is too long.",
         where=where,
         advice="Move the file away; the refused rows are then shown only by their ids.",
     )

@@ -107,7 +107,7 @@ def read_plan_content(plan: Path, stop: PlanningStop | None = None) -> PlanConte
             raise RunDirError(
                 "The plan is damaged.",
                 where=str(plan),
-                advice="Put the file back from a copy, or make the plan again.",
+                advice="Restore the file from a copy, or make the plan again.",
             ) from None
     return PlanContent(hashes, messages)
 

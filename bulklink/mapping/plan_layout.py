@@ -46,7 +46,7 @@ ROW_GROUP_ROWS = 61_440
 
 
 class VirtualColumn(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Source of a plan column that is not written to the file; one of its fields is set.
+    """Source of a plan column that is not written to the file; at most one field is set.
 
     Args:
         same_as: column of the plan that it equals.
@@ -116,7 +116,7 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
     """Read the layout of a sealed plan.
 
     Raises:
-        RunDirError: if the file has no layout, or not the columns of a plan.
+        RunDirError: if the file has no layout, or lacks columns of a plan.
     """
     check_folder_file(plan)
     query = f"SELECT key, value FROM {database.files.parquet_metadata(plan)}"
@@ -128,7 +128,7 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
         _check_columns(database, layout, relation)
         _check_rows(database, relation)
     except (duckdb.Error, DamagedTableError, KeyError, ValueError, RecursionError):
-        raise RunDirError(  # not Parquet, cut off, or not a plan
+        raise RunDirError(  # not Parquet, truncated, or not a plan
             "The file is not a plan that bulklink sealed, or it is damaged.",
             where=str(plan),
             advice="Restore the file from a copy, or make the plan again.",

@@ -107,7 +107,7 @@ class SealedPlan:
                     yield messages
 
     def deals_without_name(self) -> Iterator[str]:
-        """Stream the different deals of links and relinks without a name, sorted."""
+        """Stream the distinct deals of links and relinks without a name, sorted."""
         return self._stream_unnamed("deal_id", "deal_name")
 
     def count_deals_without_name(self) -> int:
@@ -117,7 +117,7 @@ class SealedPlan:
             return int(database.fetch_one(f"SELECT count(*) FROM ({query})")[0])
 
     def owners_without_name(self) -> Iterator[str]:
-        """Stream the different owners of links and relinks without a name, sorted."""
+        """Stream the distinct owners of links and relinks without a name, sorted."""
         return self._stream_unnamed("owner_id", "owner_name")
 
     def write_names(
@@ -203,7 +203,7 @@ SELECT count(*) FROM {names} WHERE refused IS NOT NULL AND NOT duplicate
 
 
 class _OrderCheck:
-    """Check that groups are contiguous and in order, and so are the rows of each."""
+    """Check that groups are contiguous and in order, as are the rows of each."""
 
     __slots__ = ("_last",)
 

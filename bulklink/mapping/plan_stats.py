@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Emails on a page of the read call.
 PAGE_EMAILS = 10
-#: Twenty ids of this length and their commas fit into one unlink call.
+#: Maximum length of ids of which twenty, with commas, fit into one unlink call.
 SHORT_ID = 99
 
 _TOTALS = """
@@ -52,7 +52,7 @@ SELECT count(*) FROM (
     WHERE {ident}_name IS NULL AND NOT repeated AND op <> 'unlink'
 )
 """
-#: Owners without a name if no row names its owner: the groups have them all.
+#: Counts the owners if no row names its owner: the groups include all of them.
 _ALL_OWNERS = "SELECT count(DISTINCT owner_id) FROM groups WHERE links + relinks > 0"
 _LINK_SIZES = """
 SELECT links + relinks AS size, count(*) FROM groups WHERE links + relinks > 0
@@ -83,16 +83,17 @@ class PlanStats(msgspec.Struct, frozen=True):
         links: messages to link.
         unlinks: messages to unlink.
         relinks: messages to relink.
-        pages_of_unlinks: pages to read at least to see every message that is unlinked or relinked.
-        pages_of_all: pages to read at least to see every message.
-        deals_without_name: different deals of links and relinks without a name.
-        owners_without_name: different owners of links and relinks without a name.
-        contact_sizes: emails of one contact to unlink or relink, to link, number of such contacts.
-        link_sizes: pairs of a number of messages to link in one group and of such groups.
+        pages_of_unlinks: minimum number of pages that show every message to unlink or relink.
+        pages_of_all: minimum number of pages that show every message.
+        deals_without_name: distinct deals of links and relinks without a name.
+        owners_without_name: distinct owners of links and relinks without a name.
+        contact_sizes: emails of a contact to unlink or relink, emails to link, number of such
+            contacts.
+        link_sizes: messages to link in a group, number of such groups.
         contact_link_sizes: the same if all owners of a contact are one group.
-        unlink_sizes: number of ids to unlink in one group, their length, number of such groups.
-        mixed_unlinks: streams the lengths of the ids of every group that `unlink_sizes` omits, as
-            its ids differ in length and some are long; valid until the mapping is closed.
+        unlink_sizes: ids to unlink in a group, their length, number of such groups.
+        mixed_unlinks: streams the lengths of the ids of each group that `unlink_sizes` omits
+            because they differ and some are long; valid until the mapping is closed.
         first_contacts: returns the number of emails of each of the first n contacts, in the order
             of sending; valid until the mapping is closed.
     """
@@ -119,7 +120,7 @@ class PlanStats(msgspec.Struct, frozen=True):
 
     @property
     def pages_of_links(self) -> int:
-        """Pages to read at least to see every message that is linked."""
+        """Minimum number of pages that show every message to link."""
         return sum(-(-links // PAGE_EMAILS) * n for _, links, n in self.contact_sizes)
 
     @property

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from bulklink.mapping.validate import RowStatistics
 
 PLAN_FILE = "plan.parquet"
-#: Columns with few different values are written as a dictionary. A higher limit takes a sixth of
-#: the time of sealing and saves no space.
+#: Columns with few distinct values are written as a dictionary. A higher limit takes a sixth of
+#: the sealing time and saves no space.
 MAX_DICTIONARY_VALUES = 2000
 
 

@@ -113,7 +113,7 @@ class MappingFiles(msgspec.Struct, frozen=True):
         )
 
     def _cell_name(self, file: int, line: int, known: str | None) -> str | None:
-        """Return the header of a known column in its file, and in a sheet the cell."""
+        """Return the header of a known column in its file; for a sheet, with the cell."""
         letters = self.sheet_letters[file].get(known or "")
         column = self.user_header(file, known)
         return f"{column} in cell {letters}{line}" if letters else column
@@ -147,7 +147,7 @@ class MappingFiles(msgspec.Struct, frozen=True):
 def _letters(
     prepared_input: PreparedInput, file: int, columns: Sequence[MappingColumn]
 ) -> dict[str, str]:
-    """Return the letters of the known columns of a sheet; empty for another file."""
+    """Return the letters of the known columns of a sheet; empty for other formats."""
     sheet_columns = prepared_input.csv_input.sheet_columns
     if sheet_columns is None:
         return {}

@@ -72,7 +72,7 @@ def _unread_sheets(
 
 
 def refuse_hidden_rows(files: Sequence[FileHeaders], options: MappingOptions) -> None:
-    """Refuse sheets with hidden rows unless the options decide about them.
+    """Refuse sheets with hidden rows unless the options include or skip them.
 
     Raises:
         BadFileError: if a sheet has hidden rows.

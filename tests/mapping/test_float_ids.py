@@ -1,4 +1,4 @@
-"""Ids that passed through a 64-bit float are found, and no honest column is suspected."""
+"""Ids that passed through a 64-bit float are found, and no unaltered column is suspected."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def pattern_of(number: int) -> IdPattern:
 
 def judge(ids: Iterable[int]) -> FloatIds:
     """Judge a column of ids of one length as planning does."""
-    different = sorted(set(ids))
-    patterns = [pattern_of(number) for number in different]
-    step = gcd(*(number - different[0] for number in different)) if len(different) > 2 else 0
+    distinct = sorted(set(ids))
+    patterns = [pattern_of(number) for number in distinct]
+    step = gcd(*(number - distinct[0] for number in distinct)) if len(distinct) > 2 else 0
     near = [p for p in patterns if p.twos >= p.spacing - 1 or p.zeros >= min(2, p.spacing // 4)]
     verdict = judge_column("contact_id", patterns[0].length, patterns, step)
     if not needs_judgement(near):
@@ -55,7 +55,7 @@ def judge(ids: Iterable[int]) -> FloatIds:
     return verdict
 
 
-def draw_honest_ids(random: Random) -> list[int]:
+def draw_unaltered_ids(random: Random) -> list[int]:
     """Draw a column of ids like those that systems assign."""
     digits = random.choice((17, 18, 18, 19, 19, 19, 19))
     first = random.randrange(10 ** (digits - 1), 9 * 10 ** (digits - 1))
@@ -65,7 +65,7 @@ def draw_honest_ids(random: Random) -> list[int]:
         return [first + n for n in range(count)]
     if shape == "steps":
         step = random.choice((2, 5, 10, 91, 100, 128, 512, 1000, random.randrange(1, 5000)))
-        # Steps of the very spacing look like what a float leaves.
+        # A float leaves steps of exactly the spacing.
         step += step & (step - 1) == 0 and pattern_of(first).spacing == step.bit_length() - 1
         return [first + step * n for n in range(count)]
     if shape == "irregular":
@@ -82,11 +82,11 @@ def draw_honest_ids(random: Random) -> list[int]:
     return [random.randrange(10 ** (digits - 1), 10**digits) for _ in range(count)]
 
 
-def test_no_honest_column_of_10_000_is_refused() -> None:
-    random = Random("honest")
+def test_no_unaltered_column_of_10_000_is_refused() -> None:
+    random = Random("unaltered")
     refused = []
     for _ in range(10_000):
-        ids = draw_honest_ids(random)
+        ids = draw_unaltered_ids(random)
         if judge(ids).exceeds_chance:
             refused.append(ids[:5])
     assert refused == []
@@ -132,7 +132,7 @@ def test_one_id_proves_nothing_and_three_are_enough_if_doubles_are_far_apart(cou
     assert verdict.exceeds_chance == (count == 3)
 
 
-def test_ids_in_steps_of_a_thousand_are_honest() -> None:
+def test_ids_in_steps_of_a_thousand_are_accepted() -> None:
     ids = [5843104000000424000 + 1000 * n for n in range(60)]
     assert judge(ids).chance > 0.1
     assert judge([number + 3000 * n for n, number in enumerate(ids)]).chance > 1e-6
@@ -190,12 +190,12 @@ DAMAGED = [int(float(5843104000000424162 + 91_000 * n)) for n in range(40)]
 def test_a_damaged_column_is_refused_as_a_whole_in_every_format(
     planner: MappingPlanner, suffix: str, column: str
 ) -> None:
-    honest = 5843104000000424163
-    planned = plan_rows(planner, rows_of([*DAMAGED, honest], column), suffix)
+    unaltered = 5843104000000424163
+    planned = plan_rows(planner, rows_of([*DAMAGED, unaltered], column), suffix)
     assert set(planned.reasons.values()) == {("rounded-id", column)}
     assert planned.rejected == 41
     assert planned.messages == 0
-    assert f"40 of 41 different 19-digit ids in {column}" in planned.warnings[0]
+    assert f"40 of 41 distinct 19-digit ids in {column}" in planned.warnings[0]
     assert "as if a program had read them as numbers" in planned.warnings[0]
 
 
@@ -225,8 +225,8 @@ def test_the_database_and_python_compute_the_same_patterns(planner: MappingPlann
     ids |= {int(10 ** random.uniform(16, 19.2)) // 100 * 100 for _ in range(300)}
     ids |= {damage(number) for number in ids for damage in DAMAGES.values() if number < 2**63}
     checked = planner.check([planner.write(HEADER + "".join(f"{n},2,m,3,\n" for n in ids))], LINK)
-    seen: Counter[tuple[int, ...]] = Counter()
+    counted: Counter[tuple[int, ...]] = Counter()
     for patterns in read_patterns(checked.database, "contact_id", near_only=False).values():
         for pattern in patterns:
-            seen[pattern[:5]] += pattern.ids
-    assert seen == Counter(pattern_of(number)[:5] for number in ids)
+            counted[pattern[:5]] += pattern.ids
+    assert counted == Counter(pattern_of(number)[:5] for number in ids)

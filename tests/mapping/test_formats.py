@@ -66,16 +66,16 @@ FORMATS: dict[str, tuple[Callable[[Sequence[Sequence[str]]], bytes], MappingOpti
     "zip": (lambda rows: zip_of({"m.csv": _csv(rows)}), LINK),
     "gzip": (lambda rows: gzip.compress(_indented(rows)), LINK),
 }
-every_format = pytest.mark.parametrize(("written", "options"), FORMATS.values(), ids=list(FORMATS))
+every_format = pytest.mark.parametrize(("encode", "options"), FORMATS.values(), ids=list(FORMATS))
 
 
 @every_format
 def test_refused_rows_of_every_format_are_a_valid_mapping(
     planner: MappingPlanner,
-    written: Callable[[Sequence[Sequence[str]]], bytes],
+    encode: Callable[[Sequence[Sequence[str]]], bytes],
     options: MappingOptions,
 ) -> None:
-    content = written(ROWS)
+    content = encode(ROWS)
     planned = planner.plan(content, options, "m")
     assert (planned.rows, planned.messages) == (5, 3)
     assert [row["bulklink_row"] for row in planned.rejects] == ["2", "4"]
@@ -89,10 +89,10 @@ def test_refused_rows_of_every_format_are_a_valid_mapping(
 @every_format
 def test_the_users_columns_of_every_format_keep_their_order(
     planner: MappingPlanner,
-    written: Callable[[Sequence[Sequence[str]]], bytes],
+    encode: Callable[[Sequence[Sequence[str]]], bytes],
     options: MappingOptions,
 ) -> None:
-    planned = planner.plan(written(ROWS), options, "m")
+    planned = planner.plan(encode(ROWS), options, "m")
     assert len(planned.rejects) == 2
     plan = planned.sealed.path
     columns = load_user_columns(plan)
@@ -110,21 +110,24 @@ def test_the_users_columns_of_every_format_keep_their_order(
 @every_format
 def test_the_hash_of_an_input_is_that_of_its_original_bytes(
     planner: MappingPlanner,
-    written: Callable[[Sequence[Sequence[str]]], bytes],
+    encode: Callable[[Sequence[Sequence[str]]], bytes],
     options: MappingOptions,
 ) -> None:
-    content = written(ROWS)
-    (read,) = planner.check([planner.write(content, "m")], options).inputs
-    assert (read.sha256, read.bytes) == (hashlib.sha256(content).hexdigest(), len(content))
+    content = encode(ROWS)
+    (input_file,) = planner.check([planner.write(content, "m")], options).inputs
+    assert (input_file.sha256, input_file.bytes) == (
+        hashlib.sha256(content).hexdigest(),
+        len(content),
+    )
 
 
 @every_format
 def test_standard_input_may_have_any_format(
     planner: MappingPlanner,
-    written: Callable[[Sequence[Sequence[str]]], bytes],
+    encode: Callable[[Sequence[Sequence[str]]], bytes],
     options: MappingOptions,
 ) -> None:
-    planned = planner.plan_files(["-"], options, standard_input=io.BytesIO(written(ROWS)))
+    planned = planner.plan_files(["-"], options, standard_input=io.BytesIO(encode(ROWS)))
     assert (planned.rows, planned.messages) == (5, 3)
 
 

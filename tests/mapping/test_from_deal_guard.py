@@ -92,26 +92,28 @@ def test_in_a_mixed_mapping_only_unlinks_and_relinks_are_guarded(planner: Mappin
 
 
 def test_links_are_guarded_if_the_options_say_so(planner: MappingPlanner) -> None:
-    reading = MappingOptions(op=None, guarded_ops=tuple(Op))
+    mapping_options = MappingOptions(op=None, guarded_ops=tuple(Op))
     rows = "link,1,2,a,5,none\nlink,1,2,b,5,x\n"
-    planned = planner.plan(f"op,{HEADER}{rows}", reading)
+    planned = planner.plan(f"op,{HEADER}{rows}", mapping_options)
     assert planned.reasons == {2: ("bad-id", "from_deal_id")}
     assert planned.sealed_messages[0].from_deal_id == "none"
 
 
-@pytest.mark.parametrize("reading", [UNLINK, RELINK])
-@pytest.mark.parametrize("other", ["8", "none", ""])
+@pytest.mark.parametrize("mapping_options", [UNLINK, RELINK])
+@pytest.mark.parametrize("other_guard", ["8", "none", ""])
 def test_two_guards_of_one_message_contradict_each_other(
-    planner: MappingPlanner, reading: MappingOptions, other: str
+    planner: MappingPlanner, mapping_options: MappingOptions, other_guard: str
 ) -> None:
-    planned = planner.plan(f"{HEADER}1,2,a,5,7\n1,2,a,5,{other}\n1,2,b,5,7\n1,2,b,5,7\n", reading)
+    planned = planner.plan(
+        f"{HEADER}1,2,a,5,7\n1,2,a,5,{other_guard}\n1,2,b,5,7\n1,2,b,5,7\n", mapping_options
+    )
     assert planned.reasons == {1: ("conflict", None), 2: ("conflict", None)}
     assert (planned.duplicates, planned.messages) == (1, 1)
 
 
 def test_a_default_fills_empty_guards(planner: MappingPlanner) -> None:
-    reading = MappingOptions(op=Op.UNLINK, defaults=(("from_deal_id", "None"),))
-    assert plan_guards(planner, f"{HEADER}1,2,a,5,7\n1,2,b,5,\n", reading) == ["7", "none"]
+    mapping_options = MappingOptions(op=Op.UNLINK, defaults=(("from_deal_id", "None"),))
+    assert plan_guards(planner, f"{HEADER}1,2,a,5,7\n1,2,b,5,\n", mapping_options) == ["7", "none"]
     with pytest.raises(UsageError, match="not an id"):
         planner.plan(HEADER, MappingOptions(op=Op.UNLINK, defaults=(("from_deal_id", "x"),)))
 
@@ -122,5 +124,5 @@ def test_a_plan_without_a_guard_has_no_column_for_it(planner: MappingPlanner) ->
     assert planned.plan[0]["from_deal_id"] == ""
     guarded = planner.plan(f"{HEADER}1,2,a,5,zcrm_7\n1,2,b,5,\n", RELINK)
     assert "bulklink_from_deal_id" in read_column_names(guarded.sealed.path)
-    assert [one["bulklink_from_deal_id"] for one in guarded.plan] == ["7", None]
+    assert [row["bulklink_from_deal_id"] for row in guarded.plan] == ["7", None]
     assert guarded.plan[0]["from_deal_id"] == "zcrm_7"

@@ -54,8 +54,8 @@ def test_kept_cells_stay_in_their_columns(planner: MappingPlanner) -> None:
 
 
 def test_rows_can_be_filtered_by_columns_that_are_not_kept(planner: MappingPlanner) -> None:
-    reading = MappingOptions(Op.LINK, keep=("Name",), only=(("Note", "no"),))
-    planned = planner.plan(HEADER + ROWS, reading)
+    mapping_options = MappingOptions(Op.LINK, keep=("Name",), only=(("Note", "no"),))
+    planned = planner.plan(HEADER + ROWS, mapping_options)
     assert [row["Name"] for row in planned.plan] == ["Cid"]
     assert "Note" not in planned.plan[0]
     assert planned.left_out == 1

@@ -57,7 +57,7 @@ def test_a_mapping_full_of_duplicates_and_conflicts_is_planned_in_little_memory(
     assert (planned.rejected, planned.duplicates) == (rejected, duplicates)
     rows = [row for row in range(1, ROWS + 1) if rejected]
     assert [int(row["bulklink_row"]) for row in planned.rejects] == rows
-    assert [one.row for one in planned.refused_rows] == rows
+    assert [refused.row for refused in planned.refused_rows] == rows
     assert len(planned.duplicate_rows) == duplicates
     assert len(planned.sealed_messages) == planned.messages == ROWS - rejected - duplicates
 

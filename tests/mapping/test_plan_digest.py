@@ -86,14 +86,14 @@ def read_rows(path: Path) -> list[tuple[str | None, ...]]:
 
 def test_a_digest_is_the_same_whether_a_column_is_written_or_derived(tmp_path: Path) -> None:
     ids = "1,2,{},5\n"
-    one, other = tmp_path / "one.csv", tmp_path / "other.csv"
+    derived, written = tmp_path / "derived.csv", tmp_path / "written.csv"
     header = "contact_id,owner_id,message_id,deal_id"
-    one.write_text(header + "\n" + "".join(ids.format(n) for n in range(5000)))
-    other.write_text(
+    derived.write_text(header + "\n" + "".join(ids.format(n) for n in range(5000)))
+    written.write_text(
         f"op,{header},owner_name,from_deal_id\n"
         + "".join("link," + ids.format(n).strip() + ",,\n" for n in range(5000))
     )
-    assert hashes_of(one, op=Op.LINK) == hashes_of(other)
+    assert hashes_of(derived, op=Op.LINK) == hashes_of(written)
 
 
 def test_a_digest_depends_on_neither_memory_nor_threads(tmp_path: Path) -> None:
@@ -154,10 +154,12 @@ def test_a_plan_with_columns_of_other_types_is_refused(mapping: Path) -> None:
         metadata = database.execute(
             f"SELECT decode(key), decode(value) FROM parquet_kv_metadata('{plan}')"
         ).fetchall()
-        kept = ", ".join(f"{k}: {literal(v)}" for k, v in metadata if not k.startswith("ARROW"))
+        metadata_sql = ", ".join(
+            f"{k}: {literal(v)}" for k, v in metadata if not k.startswith("ARROW")
+        )
         database.execute(
             f"COPY (SELECT * REPLACE ('one' AS bulklink_row) FROM read_parquet('{plan}'))"
-            f" TO '{changed}' (FORMAT parquet, KV_METADATA {{{kept}}})"
+            f" TO '{changed}' (FORMAT parquet, KV_METADATA {{{metadata_sql}}})"
         )
     with pytest.raises(RunDirError, match="damaged"):
         read_plan_content(changed)

@@ -42,7 +42,7 @@ def stored_columns(planned: PlannedMapping) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("content", "reading", "more"),
+    ("content", "mapping_options", "stored"),
     [
         pytest.param(f"{HEADER}1,2,m,5,\n", LINK, set(), id="nothing-cleaned"),
         pytest.param(f"{HEADER}zcrm_1,2,m,5,\n", LINK, {"contact_id"}, id="prefix"),
@@ -67,9 +67,9 @@ def stored_columns(planned: PlannedMapping) -> set[str]:
     ],
 )
 def test_a_bulklink_column_is_written_only_if_it_cannot_be_derived(
-    planner: MappingPlanner, content: str, reading: MappingOptions, more: set[str]
+    planner: MappingPlanner, content: str, mapping_options: MappingOptions, stored: set[str]
 ) -> None:
-    assert stored_columns(planner.plan(content, reading)) == ALWAYS | more
+    assert stored_columns(planner.plan(content, mapping_options)) == ALWAYS | stored
 
 
 def test_rows_of_several_files_have_their_file_and_line(planner: MappingPlanner) -> None:
@@ -97,10 +97,10 @@ def test_ids_of_all_kinds_and_the_users_cells_are_read_from_a_plan(
     text = "".join(",".join(record) + ",\n" for record in records)
     planned = planner.plan(HEADER + text)
     column = HEADER.split(",")[place]
-    read: dict[str, dict[str, Any]] = {row["message_id"]: row for row in planned.plan}
+    rows_by_message: dict[str, dict[str, Any]] = {row["message_id"]: row for row in planned.plan}
     for number, cell in enumerate(cells):
         user = cell[1:-1].replace('""', '"') if cell.startswith('"') else cell
-        row = read[f"m{number}"]
+        row = rows_by_message[f"m{number}"]
         assert row[column] == user
         assert row[f"bulklink_{column}"] == user.strip(" '=\"").removeprefix("zcrm_")
 

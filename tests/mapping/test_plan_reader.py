@@ -109,7 +109,7 @@ def test_deals_and_owners_without_a_name_are_counted_as_they_will_be_looked_up(
     assert (planned.shape.deals_without_name, planned.shape.owners_without_name) == counted
     sealed = planned.sealed
     looked_up = (sealed.deals_without_name(), sealed.owners_without_name())
-    assert tuple(len(list(one)) for one in looked_up) == counted
+    assert tuple(len(list(ids)) for ids in looked_up) == counted
 
 
 def test_looked_up_names_are_sent_and_names_in_the_mapping_are_kept(
@@ -135,7 +135,7 @@ def test_messages_whose_deal_or_owner_is_unknown_are_refused_and_not_sent(
     plan = planner.plan(MANY, MIXED).sealed
     names = planner.folder / "names.parquet"
     assert plan.write_names([("6", "Six")], [("2", "Bob")], names) == 2
-    assert [(one.row, one.op, one.deal_id, one.code) for one in plan.unknown_rows(names)] == [
+    assert [(row.row, row.op, row.deal_id, row.code) for row in plan.unknown_rows(names)] == [
         (1, Op.LINK, "5", "unknown-deal"),
         (3, Op.RELINK, "7", "unknown-owner"),
     ]
@@ -145,17 +145,17 @@ def test_messages_whose_deal_or_owner_is_unknown_are_refused_and_not_sent(
 def test_names_of_another_plan_are_refused(planner: MappingPlanner) -> None:
     names = planner.folder / "names.parquet"
     planner.plan(f"{HEADER}1,2,a,5,\n1,2,b,5,\n").sealed.write_names([], [], names)
-    other = planner.plan(f"{HEADER}2,2,a,5,\n1,2,b,5,\n").sealed
+    other_plan = planner.plan(f"{HEADER}2,2,a,5,\n1,2,b,5,\n").sealed
     with pytest.raises(LedgerError, match="do not belong"):
-        list(other.chunks(names))
+        list(other_plan.chunks(names))
 
 
 def test_names_that_miss_a_row_are_refused(planner: MappingPlanner) -> None:
     names = planner.folder / "names.parquet"
     planner.plan(f"{HEADER}1,2,a,5,\n").sealed.write_names([], [], names)
-    other = planner.plan(f"{HEADER}1,2,a,5,\n1,2,b,5,\n").sealed
+    other_plan = planner.plan(f"{HEADER}1,2,a,5,\n1,2,b,5,\n").sealed
     with pytest.raises(LedgerError, match="do not belong"):
-        list(other.chunks(names))
+        list(other_plan.chunks(names))
 
 
 def test_chunks_are_bounded(planner: MappingPlanner) -> None:

@@ -206,8 +206,8 @@ def test_rejects_are_rfc_4180(planner: MappingPlanner) -> None:
     planned = planner.plan(f'{HEADER}x,2,a,5,"say ""hi"""\n')
     assert planned.rejected == 1
     assert planned.rejects[0]["bulklink_line"] == "2"
-    written = (planner.folder / "rejects.csv").read_bytes()
-    assert written.endswith(b'x,2,a,5,"say ""hi""",' + _reject_line(planner) + b"\r\n")
+    content = (planner.folder / "rejects.csv").read_bytes()
+    assert content.endswith(b'x,2,a,5,"say ""hi""",' + _reject_line(planner) + b"\r\n")
 
 
 def _reject_line(planner: MappingPlanner) -> bytes:

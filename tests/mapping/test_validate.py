@@ -62,8 +62,8 @@ def test_characters_around_an_id_are_stripped_and_kept_in_the_users_cell(
 ) -> None:
     (message,) = [message for message in cleaned_ids.sealed_messages if message.row == row]
     assert message == Message(row, Op.LINK, sent, sent, f"m{row}", sent)
-    (kept,) = [one for one in cleaned_ids.plan if one["bulklink_row"] == row]
-    assert kept["contact_id"] == kept["deal_id"] == kept["Note"] == cell
+    (planned_row,) = [planned for planned in cleaned_ids.plan if planned["bulklink_row"] == row]
+    assert planned_row["contact_id"] == planned_row["deal_id"] == planned_row["Note"] == cell
 
 
 BAD_CELLS = [
@@ -147,7 +147,7 @@ def test_round_ids_that_chance_explains_cause_no_warning(planner: MappingPlanner
 def test_round_ids_that_chance_hardly_explains_cause_a_warning(planner: MappingPlanner) -> None:
     planned = planner.plan(mapping_with_zeros(100, 2))
     assert planned.rejected == 0
-    assert "2 of 100 different 19-digit ids in deal_id" in planned.warnings[0]
+    assert "2 of 100 distinct 19-digit ids in deal_id" in planned.warnings[0]
     assert "--allow-round-ids" in planned.warnings[0]
 
 
@@ -180,7 +180,7 @@ def test_a_single_round_id_in_all_rows_is_no_evidence_but_causes_a_warning(
     text = HEADER + "".join(f"1,4150868000000220000,m{n},3,\n" for n in range(300))
     planned = planner.plan(text)
     assert (planned.rejected, planned.messages) == (0, 300)
-    assert "1 of 1 different 19-digit ids in owner_id ends in zeros" in planned.warnings[0]
+    assert "1 of 1 distinct 19-digit ids in owner_id ends in zeros" in planned.warnings[0]
 
 
 def test_round_ids_can_be_allowed(planner: MappingPlanner) -> None:
@@ -221,7 +221,7 @@ def test_the_deal_of_an_unlink_row_in_a_mixed_mapping_is_kept_unchanged(
 
 
 @pytest.mark.parametrize(
-    ("stated", "reading", "reason"),
+    ("stated", "mapping_options", "reason"),
     [
         ("link", LINK, None),
         ("LINK", LINK, None),
@@ -237,9 +237,9 @@ def test_the_deal_of_an_unlink_row_in_a_mixed_mapping_is_kept_unchanged(
     ],
 )
 def test_the_op_column_decides_or_must_not_contradict(
-    planner: MappingPlanner, stated: str, reading: MappingOptions, reason: str | None
+    planner: MappingPlanner, stated: str, mapping_options: MappingOptions, reason: str | None
 ) -> None:
-    planned = planner.plan(f"op,{HEADER}{stated},1,2,m,3,\n", reading)
+    planned = planner.plan(f"op,{HEADER}{stated},1,2,m,3,\n", mapping_options)
     assert planned.reasons == ({1: (reason, "op")} if reason else {})
 
 
@@ -286,15 +286,15 @@ def test_a_large_conflict_names_twenty_rows_and_the_number_of_the_rest(
 ) -> None:
     planned = planner.plan(HEADER + "".join(f"1,2,m,{deal},\n" for deal in range(1, 41)))
     assert planned.rejected == 40
-    named = ", ".join(str(row) for row in range(2, 22))
-    assert planned.faults[0].message.endswith(f"rows {named} and 19 more")
+    listed_rows = ", ".join(str(row) for row in range(2, 22))
+    assert planned.faults[0].message.endswith(f"rows {listed_rows} and 19 more")
     assert planned.faults[39].message.endswith(", 20 and 19 more")
 
 
 def test_an_invalid_row_neither_conflicts_nor_repeats(planner: MappingPlanner) -> None:
     planned = planner.plan(f"op,{HEADER}link,1,2,m,x,\nlink,1,2,m,5,\nlink,1,2,m,5,\n", LINK)
     assert planned.reasons == {1: ("bad-id", "deal_id")}
-    assert [(one.row, one.duplicate_of) for one in planned.duplicate_rows] == [(3, 2)]
+    assert [(row.row, row.duplicate_of) for row in planned.duplicate_rows] == [(3, 2)]
 
 
 def test_a_duplicate_is_marked_in_the_plan_and_not_sent(planner: MappingPlanner) -> None:

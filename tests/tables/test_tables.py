@@ -47,9 +47,9 @@ def test_csv_holds_every_text(
 ) -> None:
     path = write_rows(tmp_path / ("t.csv.gz" if packed else "t.csv"), rows)
     content = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
-    read = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
-    assert read[0] == ["message id", "Note", "row"]
-    assert read[1:] == [["" if c is None else str(c) for c in row] for row in rows]
+    table = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
+    assert table[0] == ["message id", "Note", "row"]
+    assert table[1:] == [["" if c is None else str(c) for c in row] for row in rows]
 
 
 @ROUGH
@@ -71,8 +71,8 @@ def test_jsonl_and_parquet_hold_every_text_and_numbers(
 def test_a_workbook_has_text_cells(tmp_path: Path, rows: list[tuple[str, str, int]]) -> None:
     rows = [(f"={note}", f"{'0' * 3}{n}", n) for note, _, n in rows if note.isprintable()]
     path = write_rows(tmp_path / "t.xlsx", [*rows])
-    read = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
-    assert [tuple(row) for row in read] == [("message id", "Note", "row"), *rows]
+    table = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
+    assert [tuple(row) for row in table] == [("message id", "Note", "row"), *rows]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".xlsx"])
@@ -161,7 +161,7 @@ def test_an_escaped_cell_is_harmless_and_can_be_unescaped(cell: str, *, ident: b
 
 
 @pytest.mark.parametrize(
-    ("cell", "ident", "shown"),
+    ("cell", "ident", "escaped"),
     [
         ("5843104000000424162", False, '="5843104000000424162"'),
         ("00123", False, '="00123"'),
@@ -175,8 +175,8 @@ def test_an_escaped_cell_is_harmless_and_can_be_unescaped(cell: str, *, ident: b
         ("Müller", False, "Müller"),
     ],
 )
-def test_a_cell_is_escaped_for_a_spreadsheet(cell: str, shown: str, *, ident: bool) -> None:
-    assert escape_cell(cell, is_id=ident) == shown
+def test_a_cell_is_escaped_for_a_spreadsheet(cell: str, escaped: str, *, ident: bool) -> None:
+    assert escape_cell(cell, is_id=ident) == escaped
 
 
 @ROUGH
@@ -186,10 +186,10 @@ def test_csv_for_a_spreadsheet_is_marked_and_can_be_read_back(
 ) -> None:
     content = write_rows(tmp_path / "t.csv", rows, spreadsheet=True).read_bytes()
     assert content.startswith(b"\xef\xbb\xbf")
-    header, *read = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    header, *table = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
     assert header[-1] == ESCAPED_HEADER
     assert has_escaped_cells(header)
-    restored = [tuple(unescape_cell(cell) for cell in row[:-1]) for row in read]
+    restored = [tuple(unescape_cell(cell) for cell in row[:-1]) for row in table]
     assert restored == [tuple("" if c is None else str(c) for c in row) for row in rows]
 
 

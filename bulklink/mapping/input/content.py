@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 COPY_BYTES = 1 << 20
 UNPACKING = "Unpacking the mapping"
-#: Nested packings, at most.
+#: Maximum number of nested packings.
 _MAX_PACKINGS = 3
 _ENCODING_BYTES = 64
 _AS_UTF8 = "save it again as UTF-8"
@@ -66,7 +66,7 @@ class InputContent(msgspec.Struct, frozen=True):
         path: the file that is read: `original`, or its copy unpacked and as UTF-8.
         encoding: encoding of the text of `original`.
         sha256_and_size: SHA-256 and size of `original`, if `path` is another file.
-        format: format of what is read.
+        format: format of `path`.
     """
 
     source: Source
@@ -93,7 +93,7 @@ class InputContent(msgspec.Struct, frozen=True):
             self.path.unlink(missing_ok=True)
 
     def start(self) -> bytes:
-        """Return the first bytes of what is read."""
+        """Return the first bytes of the file that is read."""
         with self.path.open("rb") as file:
             return file.read(SIGNATURE_BYTES)
 
@@ -112,7 +112,7 @@ def load_content(
         source: the input.
         options: options for reading the mapping.
         folder: folder for copies.
-        standard_input: what `-` reads.
+        standard_input: stream that `-` reads.
         stop: stops the work.
         memory_bytes: memory limit.
 
@@ -176,7 +176,7 @@ def _size_and_mtime(path: Path) -> tuple[int, int]:
 def _unpack(
     content: InputContent, folder: Path, stop: PlanningStop, memory_bytes: int
 ) -> InputContent:
-    """Unpack an input until no packing is left; a workbook stays as it is."""
+    """Unpack an input until no packing is left, but leave a workbook packed."""
     for _ in range(_MAX_PACKINGS + 1):
         packing = find_packing(content.start())
         if packing is None:

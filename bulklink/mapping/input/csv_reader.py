@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.input.lines import LineReader, PhysicalLine
 
-#: Bytes that are kept of a record that is too long.
+#: Bytes that are kept of an overlong record.
 MAX_RAW_BYTES = 1000
 
 
@@ -43,7 +43,7 @@ def record_text(content: bytes) -> str:
 
 
 def record_too_long(content: bytes) -> BrokenRecord:
-    """Build the fault of a record that is longer than a record may be."""
+    """Build the fault of an overlong record."""
     return BrokenRecord(
         BROKEN_RECORD,
         f"the record is longer than {MAX_RECORD_BYTES // 1024} KiB",
@@ -70,11 +70,11 @@ DEFAULT_DIALECT = Dialect()
 
 
 class _RecordTooLongError(Exception):
-    """Raised when a quoted cell exceeds the longest record."""
+    """Raised when a quoted cell exceeds the maximum size of a record."""
 
 
 class _RecordLines:
-    """Feed the csv module the lines of one record and keep them.
+    """Feeds the csv module the lines of one record, and keeps them.
 
     Blank lines between records, and lines of empty cells, are skipped; inside a quoted cell they
     are part of it.
@@ -145,10 +145,10 @@ class _RecordLines:
 
 
 class _Padding:
-    """Remove the spaces between delimiters and quotes, as in `1, "a, b" ,2`.
+    """Removes the spaces between delimiters and quotes, as in `1, "a, b" ,2`.
 
     A line is changed only if each of its cells either has quotes around it, which are closed in
-    this line, or does not begin with a quote: then there is one way to read it.
+    this line, or does not begin with a quote: then there is only one way to read it.
     """
 
     __slots__ = ("_line", "_marks", "_quoted_cell")

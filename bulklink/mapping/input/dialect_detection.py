@@ -156,8 +156,10 @@ def lines_above_headers(
         at_most: lines above the headers, at most.
     """
     names = _known_headers(options)
-    given = options.delimiter
-    delimiters = DETECTED_DELIMITERS if given is None else (parse_delimiter(given),)
+    delimiter_option = options.delimiter
+    delimiters = (
+        DETECTED_DELIMITERS if delimiter_option is None else (parse_delimiter(delimiter_option),)
+    )
     with path.open("rb") as file:
         lines = LineReader(file)
         lines.skip(options.skip_lines)

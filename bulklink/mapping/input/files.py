@@ -82,7 +82,7 @@ def find_sources(names: Iterable[str], format: str | None = None) -> tuple[Sourc
     inputs = tuple(_source(name, format_option) for name in names)
     if not inputs:
         raise UsageError(
-            "No mapping is named.",
+            "No mapping was given.",
             where="MAPPING",
             advice="Name a CSV, JSON, Parquet or .xlsx file, or '-' for standard input.",
         )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bulklink.mapping.input.lines import LineReader
     from bulklink.mapping.schema import MappingOptions
 
-#: How JSON begins, and what people and other languages write for it.
+#: Beginning of JSON, or of the near-JSON that people and other languages write.
 _JSON_START = re.compile(rb"\{\s*+(?:[\"'}]|[A-Za-z_]\w*+\s*+:|\Z)|\[\s*+(?:[\[{\]]|\Z)")
 _JSON_FORMATS = (InputFormat.JSONL, InputFormat.JSON)
 _MAX_KEY_BYTES = 100

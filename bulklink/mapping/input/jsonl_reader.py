@@ -45,7 +45,7 @@ class _RepeatedKeyError(ValueError):
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise _RepeatedKeyError("it has a key twice")
+        raise _RepeatedKeyError("it has the same key twice")
     return value
 
 

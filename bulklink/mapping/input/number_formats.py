@@ -13,11 +13,11 @@ from bulklink.mapping.input.xml_parts import XmlHandler, XmlPartError, local_nam
 _SAFE_DIGITS = 15
 _FIRST_ROUNDED = 10**_SAFE_DIGITS
 _SECONDS_A_DAY = 86_400
-#: The days that a workbook counts from.
+#: Day 0 of a workbook's dates, by default and in the 1904 date system.
 _EPOCHS = (dt.datetime(1899, 12, 30), dt.datetime(1904, 1, 1))
 #: A workbook counts 29 February 1900, a day that did not exist.
 _LAST_SHIFTED_DAY = 60
-#: Styles and formats of a workbook; spreadsheets allow 65,490.
+#: Maximum number of styles and formats; spreadsheets allow 65,490.
 _MAX_STYLES = 100_000
 _BUILT_IN_DATES = frozenset((*range(14, 23), *range(27, 37), 45, 47, *range(50, 59)))
 _BUILT_IN_DURATION = 46
@@ -116,7 +116,7 @@ def date_text(digits: str, kind: NumberKind, *, from_1904: bool) -> tuple[str, s
 
 def _date_text(seconds: float, *, from_1904: bool) -> str:
     if seconds < 0:
-        raise ValueError("no date is before the first day")
+        raise ValueError("a date cannot be before day 0")
     if not from_1904 and seconds < _LAST_SHIFTED_DAY * _SECONDS_A_DAY:
         shifted = dt.timedelta(days=1) if seconds >= _SECONDS_A_DAY else dt.timedelta()
     else:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bulklink.mapping.input.content import InputContent
     from bulklink.mapping.interrupt import PlanningStop
 
-#: Rows that are held as Python's values at once; each has a record's bytes at most.
+#: Rows held as Python values at once; each takes at most the maximum size of a record.
 _BATCH_ROWS = 64
 _EXACT_TYPE = re.compile(r"VARCHAR|U?(?:TINY|SMALL|BIG|HUGE)?INT(?:EGER)?|DECIMAL\(\d+,0\)|UUID")
 _FLOAT_TYPE = re.compile(r"FLOAT|DOUBLE|DECIMAL\(.*\)")
@@ -40,7 +40,7 @@ class ParquetColumn:
 
     Args:
         name: its name in the file.
-        alias: its name in a query, unlike all others.
+        alias: its unique name in a query.
         kind: its type in DuckDB.
     """
 
@@ -61,7 +61,7 @@ class ParquetColumn:
     def text_sql(self) -> str:
         """Build the text of a cell."""
         cell = identifier(self.alias)
-        if self.kind == _BLOB:  # older programs do not mark texts as texts
+        if self.kind == _BLOB:  # older programs do not mark text columns
             return f"coalesce(TRY(decode({cell})), {cell}::VARCHAR)"
         nested = self.cell_kind == OTHER_CELL and _NESTED_TYPE.fullmatch(self.kind)
         return f"to_json({cell})::VARCHAR" if nested else f"{cell}::VARCHAR"

@@ -55,8 +55,8 @@ class FileHeaders(msgspec.Struct, frozen=True):
         name: the input as the user named it.
         headers: one for each cell of its header.
         readable: False if no record of the file could be read.
-        sheet: the sheet that has them; None for other formats.
-        lines_above: lines above a later line of headers, if these are not headers; else None.
+        sheet: the sheet with these headers; None for other formats.
+        lines_above: number of lines above the known headers, if `headers` are not known; else None.
     """
 
     name: str
@@ -67,7 +67,7 @@ class FileHeaders(msgspec.Struct, frozen=True):
 
     @property
     def where(self) -> str:
-        """The file, and of a workbook with several sheets the sheet."""
+        """The file; for a workbook with several sheets, with the sheet."""
         if self.sheet is None or len(self.sheet.sheets) == 1:
             return self.name
         return f"{self.name}, sheet {self.sheet.name}"
@@ -141,7 +141,7 @@ def prepare_input(
         source: the input.
         options: options for reading the mapping.
         folder: folder for a staging file.
-        standard_input: what `-` reads.
+        standard_input: stream that `-` reads.
         stop: stops the work.
         memory: memory limit, such as `512MB`.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-#: Size of the strings that are kept in memory.
+#: Maximum size of the strings that are kept in memory.
 MEMORY_BYTES = 48 << 20
 _STRING_OVERHEAD = 64
 _POSITION = struct.Struct("<QI")
@@ -23,11 +23,11 @@ _ESCAPED_CHARACTER = re.compile("_x([0-9A-Fa-f]{4})_")
 
 
 def unescape_text(text: str) -> str:
-    """Decode the characters that a workbook writes as `_x000D_`."""
+    """Decode characters that a workbook escapes, such as `_x000D_`."""
     if "_x" not in text:
         return text
     text = _ESCAPED_CHARACTER.sub(lambda match: chr(int(match[1], 16)), text)
-    # Halves of a character may be escaped one by one.
+    # The surrogates of a pair may be escaped separately.
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

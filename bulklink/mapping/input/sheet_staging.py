@@ -179,14 +179,14 @@ class _SheetStaging:
         """Write the rows to a staging file."""
         self._stop.begin_stage(READING_SHEET, self._workbook.size)
         with create_staging_file(target) as out:
-            written = 0
+            written_chars = 0
             for row in self._visible_rows():
                 if not self._header_row:
                     self._read_header(row)
                 elif (line := self._line(row)) is not None:
-                    written += out.write(line)
+                    written_chars += out.write(line)
                     self._records += 1
-                if written > MAX_PART_BYTES:
+                if written_chars > MAX_PART_BYTES:
                     raise too_large_error(self._name)
 
     def _visible_rows(self) -> Iterator[SheetRow]:

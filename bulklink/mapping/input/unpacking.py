@@ -32,9 +32,9 @@ _WITH_GZIP_HEADER = 16 + zlib.MAX_WBITS
 _ZSTD_MARK = b"\x28\xb5\x2f\xfd"
 _ZSTD_HEADER_BYTES = 18
 _ANY_WINDOW = {int(zstd.DecompressionParameter.window_log_max): 31}
-#: The window of a frame may take this share of the memory limit.
+#: The memory limit must be this many times the window of a frame.
 _WINDOW_SHARE = 2
-#: The list of a zip's files is held in memory, at some 15 times its size.
+#: Maximum size of a zip's list of files, which takes some 15 times as much memory.
 _MAX_ZIP_LIST_BYTES = 1 << 20
 _ZIP_END = struct.Struct("<4s4H2LH")
 _ZIP_END_MARK = b"PK\x05\x06"
@@ -173,7 +173,7 @@ def find_member(path: Path, name: str) -> zipfile.ZipInfo | None:
     """
     with _open_zip(path, name) as archive:
         members = archive.infolist()
-    # The names of parts have no case.
+    # The names of parts are case-insensitive.
     parts = {member.filename.replace("\\", "/").lower() for member in members}
     for part, description in _OTHER_PACKAGES.items():
         if part in parts:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.interrupt import PlanningStop
 
-#: No part that a spreadsheet writes unpacks to more.
+#: Maximum unpacked size of a part; no spreadsheet writes larger ones.
 MAX_PART_BYTES = 4 << 30
 _BLOCK_BYTES = 1 << 16
-#: The list of a package's parts is held in memory: some 60,000 of them.
+#: Maximum size of a package's list of parts, which is held in memory: some 60,000 parts.
 _MAX_READ_BYTES = 4 << 20
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED_FLAG = 0x1
@@ -56,8 +56,8 @@ class _BoundedReader(io.BufferedReader):
     """A file that is read in small pieces, whatever sizes it claims."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        wanted = _MAX_READ_BYTES + 1 if size is None or size < 0 else size
-        content = super().read(min(wanted, _MAX_READ_BYTES + 1))
+        requested_size = _MAX_READ_BYTES + 1 if size is None or size < 0 else size
+        content = super().read(min(requested_size, _MAX_READ_BYTES + 1))
         if len(content) > _MAX_READ_BYTES:
             raise XmlPartError("it has too many parts")
         return content
@@ -82,7 +82,7 @@ class WorkbookPackage:
         try:
             with translate_package_errors(name):
                 self._archive = zipfile.ZipFile(self._file)
-            # The names of parts have no case.
+            # The names of parts are case-insensitive.
             self._parts = {
                 entry.filename.replace("\\", "/").lower(): entry
                 for entry in self._archive.infolist()

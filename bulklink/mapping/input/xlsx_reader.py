@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 #: Kind of a cell with a formula whose value the file does not hold.
 UNCOMPUTED_CELL = "u"
-#: Other sheets whose headers are read, and blocks read of each, at most.
+#: Maximum number of other sheets whose headers are read, and of blocks read of each.
 _MAX_OTHER_SHEETS = 50
 _HEADER_BLOCKS = 16
 _MAX_HEADER_CHARS = 1000

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 #: Between the URI of a namespace and a name in it.
 NAMESPACE_SEPARATOR = "}"
-#: Characters that are kept of one text; a longer text is cut.
+#: Characters that are kept of one text; a longer one is cut.
 MAX_TEXT_CHARS = (1 << 20) + 1
 _MAX_DEPTH = 100
 #: A tag, comment or instruction is held in memory as a whole.
@@ -41,7 +41,7 @@ class XmlHandler:
         self.in_text = False
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        """Receive a start tag; names have the URI of their namespace in front."""
+        """Receive a start tag; names are prefixed with the URI of their namespace."""
         self.depth += 1
 
     def end(self, name: str) -> None:

@@ -61,7 +61,9 @@ CASES = {
     ),
     "apostrophes-in-some-cells": MappingCase(
         content=csv_of("1,2,m,3,'a, b'", header=HEADER),
-        refused={1: ("broken-record", "6 cells, the header has 5; if ' is around cells, use --quote")},
+        refused={
+            1: ("broken-record", "6 cells, the header has 5; if ' is around cells, use --quote")
+        },
         fixed_options=APOSTROPHE,
     ),
     "apostrophes-around-an-id": MappingCase(

@@ -36,17 +36,17 @@ CASES = {
     ),
     "bzip2": MappingCase(
         content=bz2.compress(TEXT.encode()),
-        error=("compressed by bzip2", "bunzip2"),
+        error=("compressed with bzip2", "bunzip2"),
         fixed_content=bz2.decompress(bz2.compress(TEXT.encode())),
     ),
     "xz": MappingCase(
         content=lzma.compress(TEXT.encode()),
         name="m.csv.xz",
-        error=("compressed by xz", "unxz"),
+        error=("compressed with xz", "unxz"),
         fixed_content=lzma.decompress(lzma.compress(TEXT.encode())),
     ),
     "lzma": _is(
-        lzma.compress(TEXT.encode(), format=lzma.FORMAT_ALONE), "by lzma", advice="Unpack it"
+        lzma.compress(TEXT.encode(), format=lzma.FORMAT_ALONE), "with lzma", advice="Unpack it"
     ),
     "7z": _is(b"7z\xbc\xaf\x27\x1c\0\4", "a 7z archive", advice="Unpack it", name="m.7z"),
     "rar": _is(b"Rar!\x1a\x07\x01\0", "a RAR archive", advice="Unpack it"),

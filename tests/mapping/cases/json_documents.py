@@ -18,7 +18,7 @@ def row(message: str = "a", **own: Any) -> dict[str, Any]:
 
 
 ROWS = [row("a", Note="x"), row("b", Note="y")]
-INDENTED = [json.dumps(one, indent=2) for one in ROWS]
+INDENTED = [json.dumps(entry, indent=2) for entry in ROWS]
 
 
 def _read(content: str, *lines: int | None, name: str = "m.json") -> MappingCase:
@@ -78,7 +78,7 @@ CASES = {
         refused={
             2: ("broken-record", "NaN is not JSON"),
             3: ("broken-record", "it is another kind of value"),
-            4: ("broken-record", "it has a key twice"),
+            4: ("broken-record", "it has the same key twice"),
         },
     ),
     "entry-too-long": MappingCase(
@@ -99,13 +99,13 @@ CASES = {
         fixed_content=json.dumps(ROWS),
     ),
     "comma-at-the-end-of-each-line": _refused(
-        "".join(f"{json.dumps(one)},\n" for one in ROWS),
+        "".join(f"{json.dumps(entry)},\n" for entry in ROWS),
         "commas separate the objects",
         "Put [ before the first object and ]",
-        fixed_content="[" + "".join(f"{json.dumps(one)},\n" for one in ROWS)[:-2] + "]",
+        fixed_content="[" + "".join(f"{json.dumps(entry)},\n" for entry in ROWS)[:-2] + "]",
     ),
     "comma-in-each-object-of-jsonl": MappingCase(
-        content="".join(f"{json.dumps(one)[:-1]},}}\n" for one in ROWS),
+        content="".join(f"{json.dumps(entry)[:-1]},}}\n" for entry in ROWS),
         name="m.jsonl",
         error=("there is a comma before a closing bracket", "line 1"),
     ),

@@ -21,7 +21,7 @@ ROW = "1,2,m,5,\n"
 
 
 @pytest.mark.parametrize(
-    ("content", "reading", "message", "advice"),
+    ("content", "mapping_options", "message", "advice"),
     [
         (b"", LINK, "The file is empty", "export"),
         (HEADER, LINK, "There are no rows, only a header", "export"),
@@ -85,13 +85,13 @@ ROW = "1,2,m,5,\n"
 def test_a_mapping_that_cannot_be_read_says_what_where_and_what_to_do(
     planner: MappingPlanner,
     content: str | bytes,
-    reading: MappingOptions,
+    mapping_options: MappingOptions,
     message: str,
     advice: str,
 ) -> None:
     name = planner.write(content)
     with pytest.raises(BadFileError) as raised:
-        planner.plan_files([name], reading)
+        planner.plan_files([name], mapping_options)
     assert message in raised.value.message
     assert advice in typed_error(raised.value)
     assert name in raised.value.where or raised.value.where.startswith("only")
@@ -118,16 +118,16 @@ def test_a_file_without_read_permission_is_named(planner: MappingPlanner) -> Non
 
 
 @pytest.mark.parametrize(
-    ("names", "wanted"),
+    ("names", "format_"),
     [(["x.txt"], "xml"), (["-", "-"], "csv"), ([], None)],
     ids=["unknown-format", "twice", "none"],
 )
 def test_invalid_inputs_are_a_usage_error(
-    planner: MappingPlanner, names: list[str], wanted: str | None
+    planner: MappingPlanner, names: list[str], format_: str | None
 ) -> None:
     paths = [name if name == "-" else planner.write("x", name) for name in names]
     with pytest.raises(UsageError):
-        find_sources(paths, wanted)
+        find_sources(paths, format_)
 
 
 def test_the_suffix_decides_the_format_and_the_option_applies_to_other_names(
@@ -143,8 +143,8 @@ def test_the_suffix_decides_the_format_and_the_option_applies_to_other_names(
 
 
 def test_standard_input_is_read_like_a_file(planner: MappingPlanner) -> None:
-    given = io.BytesIO((HEADER + ROW).encode())
-    planned = planner.plan_files(["-"], format="csv", standard_input=given)
+    standard_input = io.BytesIO((HEADER + ROW).encode())
+    planned = planner.plan_files(["-"], format="csv", standard_input=standard_input)
     assert [row["bulklink_file"] for row in planned.plan] == ["-"]
 
 
@@ -165,7 +165,7 @@ if sys.platform != "win32":
 
 
 @pytest.mark.parametrize(
-    "reading",
+    "mapping_options",
     [
         MappingOptions(Op.LINK, columns=(("contact", "x"),)),
         MappingOptions(Op.LINK, columns=(("owner_id", "x"), ("owner_id", "y"))),
@@ -176,10 +176,10 @@ if sys.platform != "win32":
     ids=["no-such-column", "twice", "default-of-no-column", "rounded-default", "bad-default"],
 )
 def test_invalid_column_options_are_a_usage_error(
-    planner: MappingPlanner, reading: MappingOptions
+    planner: MappingPlanner, mapping_options: MappingOptions
 ) -> None:
     with pytest.raises(UsageError):
-        planner.plan(HEADER + ROW, reading)
+        planner.plan(HEADER + ROW, mapping_options)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_headers_are_matched_or_suggested(
 
 
 @pytest.mark.parametrize(
-    ("header", "reading", "message", "advice"),
+    ("header", "mapping_options", "message", "advice"),
     [
         (
             "Note,note",
@@ -215,11 +215,11 @@ def test_headers_are_matched_or_suggested(
     ids=["only-alike", "only-the-same", "column-alike"],
 )
 def test_an_ambiguous_header_is_not_guessed(
-    planner: MappingPlanner, header: str, reading: MappingOptions, message: str, advice: str
+    planner: MappingPlanner, header: str, mapping_options: MappingOptions, message: str, advice: str
 ) -> None:
     name = planner.write(f"contact_id,owner_id,message_id,deal_id,{header}\n1,2,m,5,x,y\n")
     with pytest.raises(BadFileError) as raised:
-        planner.plan_files([name], reading)
+        planner.plan_files([name], mapping_options)
     assert message in raised.value.message
     assert advice in typed_error(raised.value)
     assert raised.value.where in (name, "only")
@@ -231,7 +231,7 @@ def test_an_exact_header_takes_precedence_over_similar_ones(planner: MappingPlan
 
 
 @pytest.mark.parametrize(
-    ("headers", "named"),
+    ("headers", "suggestion"),
     [
         ("Contact,Contact Ids,owner_id,message_id,deal_id", "--column 'contact_id=Contact Ids'"),
         (
@@ -242,11 +242,11 @@ def test_an_exact_header_takes_precedence_over_similar_ones(planner: MappingPlan
     ids=["two", "one"],
 )
 def test_a_missing_column_is_answered_with_the_likeliest_header(
-    planner: MappingPlanner, headers: str, named: str
+    planner: MappingPlanner, headers: str, suggestion: str
 ) -> None:
     with pytest.raises(BadFileError, match="no column contact_id") as raised:
         planner.plan(f"{headers}\n{headers}\n")
-    assert named in typed_error(raised.value)
+    assert suggestion in typed_error(raised.value)
 
 
 def test_an_unknown_column_is_answered_with_the_nearest(planner: MappingPlanner) -> None:

@@ -45,11 +45,14 @@ packed = pytest.mark.parametrize(("suffix", "pack"), PACKERS.items(), ids=PACKER
 def test_a_compressed_file_is_read_and_its_original_bytes_are_hashed(
     planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
-    given = pack(TEXT)
-    checked = planner.check([planner.write(given, f"m.CSV{suffix.upper()}")])
+    packed = pack(TEXT)
+    checked = planner.check([planner.write(packed, f"m.CSV{suffix.upper()}")])
     assert checked.messages == 2
     (input_file,) = checked.inputs
-    assert (input_file.sha256, input_file.bytes) == (hashlib.sha256(given).hexdigest(), len(given))
+    assert (input_file.sha256, input_file.bytes) == (
+        hashlib.sha256(packed).hexdigest(),
+        len(packed),
+    )
 
 
 @packed
@@ -74,11 +77,11 @@ def test_several_compressed_parts_are_one_file(
 
 
 @packed
-@pytest.mark.parametrize("kept", [5, 12, -9, -1])
+@pytest.mark.parametrize("size", [5, 12, -9, -1])
 def test_a_truncated_compressed_file_is_refused(
-    planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes], kept: int
+    planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes], size: int
 ) -> None:
-    name = planner.write(pack(TEXT)[:kept], f"m.csv{suffix}")
+    name = planner.write(pack(TEXT)[:size], f"m.csv{suffix}")
     with pytest.raises(BadFileError, match="cut off") as raised:
         planner.plan_files([name])
     assert raised.value.where == name
@@ -86,15 +89,15 @@ def test_a_truncated_compressed_file_is_refused(
 
 
 @packed
-@pytest.mark.parametrize("how", ["inside", "behind"])
+@pytest.mark.parametrize("place", ["inside", "after"])
 def test_a_damaged_compressed_file_is_refused(
-    planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes], how: str
+    planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes], place: str
 ) -> None:
-    given = pack(b"".join(b"%d,2,%d,5,x\n" % (n, n * n) for n in range(1000)))
+    packed = pack(b"".join(b"%d,2,%d,5,x\n" % (n, n * n) for n in range(1000)))
     damaged = {
-        "inside": given[:200] + bytes(byte ^ 0xFF for byte in given[200:220]) + given[220:],
-        "behind": given + b"something else",
-    }[how]
+        "inside": packed[:200] + bytes(byte ^ 0xFF for byte in packed[200:220]) + packed[220:],
+        "after": packed + b"something else",
+    }[place]
     with pytest.raises(BadFileError, match=r"damaged|ends at byte .* other bytes follow"):
         planner.plan(damaged, name=f"m.csv{suffix}")
 

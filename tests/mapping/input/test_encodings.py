@@ -22,7 +22,7 @@ def mapping_options(encoding: str) -> MappingOptions:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "option", "shown"),
+    ("encoding", "option", "name_in_message"),
     [
         ("utf-16", "utf-16", "UTF-16"),
         ("utf-16-le", "utf-16-le", "UTF-16"),
@@ -33,7 +33,7 @@ def mapping_options(encoding: str) -> MappingOptions:
 )
 @pytest.mark.parametrize("note", ["Note", "Prénom"], ids=["ascii-header", "header"])
 def test_a_recognised_encoding_is_named_and_can_be_set(
-    planner: MappingPlanner, encoding: str, option: str, shown: str, note: str
+    planner: MappingPlanner, encoding: str, option: str, name_in_message: str, note: str
 ) -> None:
     content = (HEADER.replace("Note", note) + ROWS).encode(encoding)
     name = planner.write(content)
@@ -42,7 +42,7 @@ def test_a_recognised_encoding_is_named_and_can_be_set(
         message = " ".join(fault.message for fault in planner.plan_files([name]).faults)
     except BadFileError as error:
         message = typed_error(error)
-    assert shown in message
+    assert name_in_message in message
     assert f"--encoding {option}" in message
     planned = planner.plan_files([name], mapping_options(option))
     assert [row[note] for row in planned.plan] == ["café “x” €", "y"]
@@ -68,7 +68,7 @@ def test_multi_byte_encodings_are_read(planner: MappingPlanner, encoding: str) -
 
 
 @pytest.mark.parametrize(
-    ("encoding", "bad", "seen"),
+    ("encoding", "bad", "bytes_in_message"),
     [
         ("cp1252", b"\x81", "81"),
         ("ascii", "é".encode(), "c3 a9"),
@@ -77,12 +77,14 @@ def test_multi_byte_encodings_are_read(planner: MappingPlanner, encoding: str) -
     ],
 )
 def test_invalid_bytes_are_a_fault_of_their_record(
-    planner: MappingPlanner, encoding: str, bad: bytes, seen: str
+    planner: MappingPlanner, encoding: str, bad: bytes, bytes_in_message: str
 ) -> None:
     parts = [text.encode(encoding) for text in (HEADER + "1,2,a,5,x", "y\n1,2,b,5,z\n")]
     planned = planner.plan(parts[0] + bad + parts[1], mapping_options(encoding))
     assert planned.reasons == {1: ("bad-encoding", None)}
-    assert planned.faults[0].message == f"the record is not {encoding} text (bytes {seen})"
+    assert (
+        planned.faults[0].message == f"the record is not {encoding} text (bytes {bytes_in_message})"
+    )
     assert planned.faults[0].raw == "1,2,a,5,x" + "\ufffd" * len(bad) + "y"
     assert [row["bulklink_line"] for row in planned.plan] == [3]
 
@@ -102,7 +104,7 @@ def test_a_line_of_json_in_another_encoding_is_read_and_a_bad_one_is_a_fault(
 
 
 @pytest.mark.parametrize(
-    ("message", "near"),
+    ("message", "suggestions"),
     [
         ("utf-61", "utf-16"),
         ("cp1225", "cp12"),
@@ -117,12 +119,12 @@ def test_a_line_of_json_in_another_encoding_is_read_and_a_bad_one_is_a_fault(
     ],
 )
 def test_an_unknown_encoding_is_a_usage_error(
-    planner: MappingPlanner, message: str, near: str
+    planner: MappingPlanner, message: str, suggestions: str
 ) -> None:
     with pytest.raises(UsageError) as raised:
         planner.plan(HEADER + ROWS, mapping_options(message))
     assert raised.value.where == "encoding"
-    assert any(one in raised.value.advice for one in near.split("|"))
+    assert any(name in raised.value.advice for name in suggestions.split("|"))
     assert len(raised.value.message) < 200
 
 
@@ -159,19 +161,19 @@ def test_a_single_bad_record_in_utf8_does_not_suggest_cp1252(planner: MappingPla
 
 
 @pytest.mark.parametrize(
-    ("start", "what"),
+    ("start", "description"),
     [(b"PK\x03\x04", "zip"), (b"\xd0\xcf\x11\xe0", "workbook"), (b"PAR1", "Parquet")],
 )
 def test_content_that_is_not_text_is_named(
-    planner: MappingPlanner, start: bytes, what: str
+    planner: MappingPlanner, start: bytes, description: str
 ) -> None:
-    with pytest.raises(BadFileError, match=what):
+    with pytest.raises(BadFileError, match=description):
         planner.plan(start + bytes(range(200)))
 
 
 def test_standard_input_in_another_encoding_is_read(planner: MappingPlanner) -> None:
-    given = io.BytesIO((HEADER + ROWS).encode("utf-16"))
+    standard_input = io.BytesIO((HEADER + ROWS).encode("utf-16"))
     planned = planner.plan_files(
-        ["-"], mapping_options("utf-16"), format="csv", standard_input=given
+        ["-"], mapping_options("utf-16"), format="csv", standard_input=standard_input
     )
     assert planned.messages == 2

@@ -76,15 +76,15 @@ def test_a_file_is_regular_if_each_line_is_one_complete_record(
 ) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(HEADER + body)
-    seen = scan_file(path, len(HEADER), 2, PlanningStop(), Dialect())
-    assert seen.regular is regular
-    assert (seen.sha256, seen.bytes) == (
+    file_scan = scan_file(path, len(HEADER), 2, PlanningStop(), Dialect())
+    assert file_scan.regular is regular
+    assert (file_scan.sha256, file_scan.bytes) == (
         hashlib.sha256(HEADER + body).hexdigest(),
         len(HEADER + body),
     )
     if regular:
-        assert seen.lines == len(body.splitlines())
-        assert seen.crlf is (b"\r" in body)
+        assert file_scan.lines == len(body.splitlines())
+        assert file_scan.crlf is (b"\r" in body)
 
 
 @pytest.mark.parametrize("blank", [b"\n", b" \n", b"\t\r\n", b"\x0b\n", b"\n\n"])

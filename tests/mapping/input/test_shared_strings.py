@@ -33,7 +33,7 @@ def test_strings_beyond_the_memory_limit_are_read_from_disk(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("written", "text"),
+    ("escaped", "text"),
     [
         ("a_x000D_b", "a\rb"),
         ("_x005F_x0041_", "_x0041_"),
@@ -43,5 +43,5 @@ def test_strings_beyond_the_memory_limit_are_read_from_disk(tmp_path: Path) -> N
     ],
     ids=["return", "underscore", "halves", "half", "none"],
 )
-def test_escaped_characters_are_decoded(written: str, text: str) -> None:
-    assert unescape_text(written) == text
+def test_escaped_characters_are_decoded(escaped: str, text: str) -> None:
+    assert unescape_text(escaped) == text

@@ -43,13 +43,13 @@ def test_texts_are_read_from_the_first_sheet(planner: MappingPlanner) -> None:
 def test_the_hash_of_a_workbook_is_that_of_the_original_file(
     planner: MappingPlanner, name: str
 ) -> None:
-    given = workbook([COLUMNS, GOOD])
-    given = gzip.compress(given) if name.endswith(".gz") else given
+    content = workbook([COLUMNS, GOOD])
+    content = gzip.compress(content) if name.endswith(".gz") else content
     checked = planner.check(
-        [planner.write(given, name)], MappingOptions(Op.LINK, encoding="utf-16")
+        [planner.write(content, name)], MappingOptions(Op.LINK, encoding="utf-16")
     )
-    assert checked.inputs[0].sha256 == hashlib.sha256(given).hexdigest()
-    assert (checked.inputs[0].bytes, checked.messages) == (len(given), 1)
+    assert checked.inputs[0].sha256 == hashlib.sha256(content).hexdigest()
+    assert (checked.inputs[0].bytes, checked.messages) == (len(content), 1)
 
 
 def test_lines_are_the_rows_of_the_sheet_and_empty_rows_are_blank_lines(
@@ -121,9 +121,9 @@ def test_a_cell_that_is_not_a_number_is_not_an_id(planner: MappingPlanner, cell:
 
 
 def test_a_tick_in_a_sheet_can_be_the_approval(planner: MappingPlanner) -> None:
-    reading = MappingOptions(Op.LINK, only=(("Note", "TRUE"),))
+    mapping_options = MappingOptions(Op.LINK, only=(("Note", "TRUE"),))
     planned = plan_workbook(
-        planner, [*GOOD[:4], yes()], ["1", "2", "b", "5", ""], mapping_options=reading
+        planner, [*GOOD[:4], yes()], ["1", "2", "b", "5", ""], mapping_options=mapping_options
     )
     assert (planned.messages, planned.left_out) == (1, 1)
 
@@ -176,5 +176,5 @@ def test_a_row_beyond_a_mebibyte_is_a_broken_record(planner: MappingPlanner) -> 
 
 
 def test_columns_are_named_as_a_spreadsheet_does() -> None:
-    named = [column_letters(column) for column in (0, 25, 26, 701, 702, 16_383)]
-    assert named == ["A", "Z", "AA", "ZZ", "AAA", "XFD"]
+    letters = [column_letters(column) for column in (0, 25, 26, 701, 702, 16_383)]
+    assert letters == ["A", "Z", "AA", "ZZ", "AAA", "XFD"]
