@@ -187,7 +187,7 @@ def read_fetched_emails(
     folder.mkdir()
     with check(find_sources([name]), options, folder, stop=stop, memory=memory) as mapping:
         if mapping.rejected:
-            warn(f"{mapping.rejected:,} rows of {name} cannot be read, and are left out.")
+            warn(f"{mapping.rejected:,} rows of {name} cannot be read and are left out.")
         mapping.seal(folder)
     path = folder / PLAN_FILE
     columns = load_user_columns(path)

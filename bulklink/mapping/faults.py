@@ -103,7 +103,7 @@ def explain_bad_id(raw: str, known: str) -> str:
     """
     id_inside = find_id_inside(raw) if known != "message_id" else None
     if id_inside is not None:
-        return f"{quote_cell(raw)}; write only the id in it: {id_inside}"
+        return f"{quote_cell(raw)}; write the id alone: {id_inside}"
     if known == GUARD:
         return f"{quote_cell(raw)}; it must be the 1 to {MAX_ID_LENGTH} digits of a deal, or none"
     characters, max_length = "digits", MAX_ID_LENGTH

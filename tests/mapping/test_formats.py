@@ -80,8 +80,8 @@ def test_refused_rows_of_every_format_are_a_valid_mapping(
     assert (planned.rows, planned.messages) == (5, 3)
     assert [row["bulklink_row"] for row in planned.rejects] == ["2", "4"]
     text = (planner.folder / "rejects.csv").read_text("utf-8")
-    mended = text.replace("bad", "1").replace("\n,2,d", "\n1,2,d")
-    again = planner.plan(mended, LINK, "again.csv")
+    fixed = text.replace("bad", "1").replace("\n,2,d", "\n1,2,d")
+    again = planner.plan(fixed, LINK, "again.csv")
     assert (again.rejected, again.messages) == (0, 2)
     assert [(row["message_id"], row["Note"]) for row in again.plan] == [("b", "z"), ("d", "")]
 

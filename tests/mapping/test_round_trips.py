@@ -192,8 +192,8 @@ def test_fixed_rejects_are_a_valid_mapping(
 ) -> None:
     planned = planner.plan(content, MappingOptions(Op.LINK, encoding=encoding), f"m{suffix}")
     assert len(planned.rejects) == 3
-    mended = (planner.folder / "rejects.csv").read_text("utf-8").replace("x,2,a", "7,2,a", 1)
-    again = planner.plan(mended.replace("1,2,c,6", "1,2,d,6"), name="mended.csv")
+    fixed = (planner.folder / "rejects.csv").read_text("utf-8").replace("x,2,a", "7,2,a", 1)
+    again = planner.plan(fixed.replace("1,2,c,6", "1,2,d,6"), name="fixed.csv")
     assert [(m.contact_id, m.message_id, m.deal_id) for m in again.sealed_messages] == [
         ("1", "c", "5"),
         ("1", "d", "6"),

@@ -92,7 +92,7 @@ def read_object(content: bytes, encoding: str) -> dict[str, Any] | BrokenRecord:
     except ValueError as error:
         return _broken(str(error), content)
     if not isinstance(value, dict):
-        return _broken("it is another kind of value", content)
+        return _broken("it is another type of value", content)
     if "\\u" in text and not _is_text(value):
         return record_not_text(content, encoding)
     return value

@@ -77,7 +77,7 @@ CASES = {
         messages=1,
         refused={
             2: ("broken-record", "NaN is not JSON"),
-            3: ("broken-record", "it is another kind of value"),
+            3: ("broken-record", "it is another type of value"),
             4: ("broken-record", "it has the same key twice"),
         },
     ),

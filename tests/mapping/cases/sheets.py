@@ -296,7 +296,7 @@ CASES = {
     # formulas
     "formula-never-computed": _cell(
         Raw("|<f>B2&amp;C2</f>"),
-        refused={1: ("uncomputed-formula", "contact_id in cell A2 is a formula that was never")},
+        refused={1: ("uncomputed-formula", "contact_id in cell A2 is a formula without a value")},
     ),
     "formula-never-computed-as-openpyxl-writes-it": _cell(
         Raw("|<f>B2</f><v/>"), refused={1: ("uncomputed-formula", "cell A2")}

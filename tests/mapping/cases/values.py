@@ -32,7 +32,7 @@ def _bad_id(cell: str, problem: str) -> MappingCase:
 
 
 CASES = {
-    "address": _bad_id(ADDRESS, f"the id in it alone: {ID}"),
+    "address": _bad_id(ADDRESS, f"write the id alone: {ID}"),
     "address-with-query": _bad_id(f"{ADDRESS}?layoutId=5843104000000091023", f"alone: {ID}"),
     "address-of-other-region": _bad_id(f"https://crm.zoho.eu/crm/EntityInfo/{ID}/", f"alone: {ID}"),
     "plus": _bad_id(f"+{ID}", f"alone: {ID}"),

@@ -48,7 +48,7 @@ ROW = "1,2,m,5,\n"
             HEADER.replace("Note", '"Note') + ROW,
             LINK,
             "The header cannot be read",
-            "use --quote none. Fix that line.",
+            "Fix that line.",
         ),
         (HEADER.replace("Note", "caf\u00e9").encode("latin-1"), LINK, "not UTF-8", "UTF-8"),
         (

@@ -98,8 +98,8 @@ HOSTILE: dict[str, tuple[_Pieces, _Pieces | None, str]] = {
         "1 records",
     ),
     "deep": ((_START + "</row>", "<a>", ""), None, "nested too deeply"),
-    "endless-tag": ((_START + '</row><row x="', "x", '"/>' + _END), None, "tag of it is too long"),
-    "endless-comment": ((_START + "</row><!--", "x", "-->" + _END), None, "too long"),
+    "endless-tag": ((_START + '</row><row x="', "x", '"/>' + _END), None, "overlong tag"),
+    "endless-comment": ((_START + "</row><!--", "x", "-->" + _END), None, "overlong"),
     "whitespace": ((_START + "</row><row>", " \n", _NUMBER + "</row>" + _END), None, "1 records"),
     "dtd": (("<!DOCTYPE a [", '<!ENTITY a "x">', "]>" + _START + "</row>" + _END), None, "a DTD"),
     "merged": (
