@@ -83,7 +83,7 @@ def draw_unaltered_ids(random: Random) -> list[int]:
 
 
 def test_no_unaltered_column_of_10_000_is_refused() -> None:
-    random = Random("unaltered")
+    random = Random("honest")
     refused = []
     for _ in range(10_000):
         ids = draw_unaltered_ids(random)
