@@ -226,7 +226,7 @@ def open_database(
 ) -> Iterator[Database]:
     """Open a database that reads and writes plans in order, and close it after the block.
 
-    It uses one thread: several do not keep the order of a plan, which is the order of sending.
+    It uses one thread: several would not keep a plan in its order, the order of sending.
 
     Args:
         spill: folder for data beyond the memory limit.

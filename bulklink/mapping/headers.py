@@ -363,7 +363,7 @@ def _refuse_lines_above(file: FileHeaders, options: MappingOptions) -> None:
             f" {file.lines_above + 1}.",
             where=file.name,
             advice=Advice(
-                "Skip the lines above it with {}, or delete them.",
+                "Skip the lines above them with {}, or delete those lines.",
                 Keyword("skip_lines", file.lines_above),
             ),
         )

@@ -70,7 +70,7 @@ class SealedPlan:
 
     Args:
         path: its `plan.parquet`. Data beyond the memory limit spills to a folder next to it,
-            which is removed again.
+            which is removed at the end.
         stop: stops the work from another thread.
     """
 

@@ -193,7 +193,7 @@ def refused_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) ->
 def _faulty_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) -> str:
     """Build the query of all columns of these refused rows.
 
-    It has three parts, which skip the many good rows early.
+    Its three parts skip the many valid rows early.
     """
     within = f"row BETWEEN {first} AND {last}"
     message = faults.conflict_message_sql("row", "named", "rows")

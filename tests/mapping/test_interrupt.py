@@ -36,7 +36,7 @@ class StoppingStdin(io.BytesIO):
 
 
 class AppendingStop(PlanningStop):
-    """Another program that adds a line to a file while it is read."""
+    """Appends a line to a file while planning reads it, like another program."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

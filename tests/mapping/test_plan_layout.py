@@ -47,7 +47,7 @@ def stored_columns(planned: PlannedMapping) -> set[str]:
         pytest.param(f"{HEADER}1,2,m,5,\n", LINK, set(), id="nothing-cleaned"),
         pytest.param(f"{HEADER}zcrm_1,2,m,5,\n", LINK, {"contact_id"}, id="prefix"),
         pytest.param(f"{HEADER}1,2, m,5,\n", LINK, {"message_id"}, id="space"),
-        pytest.param(f"{HEADER}007,{'9' * 40},m,5,\n", LINK, set(), id="no-numbers-of-64-bits"),
+        pytest.param(f"{HEADER}007,{'9' * 40},m,5,\n", LINK, set(), id="not-64-bit-numbers"),
         pytest.param(f"{HEADER}1,2,m,5,\nzcrm_1,x,m,5,\n", LINK, set(), id="refused"),
         pytest.param(f'{HEADER}1,2,m,5,"a,b"\n', LINK, {"line"}, id="quoted"),
         pytest.param(f"{NAMES}1,2,m,5,Ann,Five\n", LINK, set(), id="names"),

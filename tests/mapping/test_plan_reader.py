@@ -55,7 +55,7 @@ def test_a_plan_has_its_own_columns_first_and_then_the_users(planner: MappingPla
     }
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file modes")
 def test_written_files_are_private(planner: MappingPlanner) -> None:
     planned = planner.plan(f"{HEADER}1,2,m,5,\nx\n")
     assert len(planned.plan) == len(planned.rejects) == 1

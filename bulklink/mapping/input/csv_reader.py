@@ -147,8 +147,8 @@ class _RecordLines:
 class _Padding:
     """Removes the spaces between delimiters and quotes, as in `1, "a, b" ,2`.
 
-    A line is changed only if each of its cells either has quotes around it, which are closed in
-    this line, or does not begin with a quote: then there is only one way to read it.
+    A line is changed only if each cell either is quoted completely within the line or does not
+    begin with a quote: then there is only one way to read it.
     """
 
     __slots__ = ("_line", "_marks", "_quoted_cell")

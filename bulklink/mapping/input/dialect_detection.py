@@ -41,7 +41,7 @@ _QUOTED_BY_APOSTROPHES = rb"'(?:[^']|'')*+'"
 
 
 class _Fit(NamedTuple):
-    """How well a delimiter fits: known headers, then records as wide as the header."""
+    """Fit of a delimiter: number of known headers, then of records as wide as the header."""
 
     known: int
     records: int
@@ -153,7 +153,7 @@ def lines_above_headers(
     Args:
         path: the file, as UTF-8.
         options: options for reading the mapping; lines that they skip are not searched.
-        at_most: lines above the headers, at most.
+        at_most: maximum number of lines above the headers.
     """
     names = _known_headers(options)
     delimiter_option = options.delimiter

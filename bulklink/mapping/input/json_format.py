@@ -57,7 +57,7 @@ def find_json_format(
 
 
 def _first_lines(first: bytes, lines: LineReader) -> Iterator[bytes]:
-    """Yield the first lines of a text, up to the size of the longest record."""
+    """Yield the first lines of a text, up to the maximum size of a record."""
     yield first
     size = len(first)
     for line in lines:
@@ -73,8 +73,8 @@ def _objects_format(text: bytes, name: str, known: set[str]) -> InputFormat:
     try:
         first = json_text.take_value()
     except BadFileError:
-        an_object_a_line = all(line.lstrip()[:1] in (_OBJECT, b"") for line in text.splitlines())
-        return InputFormat.JSONL if an_object_a_line else InputFormat.JSON
+        one_object_per_line = all(line.lstrip()[:1] in (_OBJECT, b"") for line in text.splitlines())
+        return InputFormat.JSONL if one_object_per_line else InputFormat.JSON
     last_line = json_text.line
     following = json_text.peek()
     if following == b",":
@@ -112,7 +112,7 @@ def _refuse_nearly_json(first: JsonValue, json_text: JsonText, name: str) -> Non
 def find_json_fault(entry: bytes) -> str | None:
     """Return the common mistake that makes an entry invalid JSON; None if there is none."""
     if re.match(rb"\{\s*'", entry):
-        return "names and strings are in single quotes, not in double quotes"
+        return "names and strings are in single quotes instead of double quotes"
     if re.match(rb"\{\s*[A-Za-z_]", entry):
         return "names have no quotes"
     return "there is a comma before a closing bracket" if has_stray_comma(entry) else None

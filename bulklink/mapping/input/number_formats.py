@@ -28,7 +28,7 @@ _DATE_LETTERS = frozenset("dmyhs")
 
 
 class NumberKind(Enum):
-    """What a number with a format stands for."""
+    """Meaning of a number, by its format."""
 
     NUMBER = auto()
     DATE = auto()
@@ -36,7 +36,7 @@ class NumberKind(Enum):
 
 
 def format_kind(code: str) -> NumberKind:
-    """Return what numbers with a format code stand for."""
+    """Return the meaning of numbers with a format code."""
     code = _LITERALS.sub("", code)
     if _DURATION.search(code):
         return NumberKind.DURATION
@@ -45,7 +45,7 @@ def format_kind(code: str) -> NumberKind:
 
 
 class StylesHandler(XmlHandler):
-    """Collects what the numbers of each cell style stand for.
+    """Collects the meaning of the numbers of each cell style.
 
     Attributes:
         kinds: kinds by number of the style.

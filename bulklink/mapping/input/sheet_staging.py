@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from bulklink.mapping.schema import MappingOptions
 
 READING_SHEET = "Reading the rows of the sheet"
-#: Kind of a cell that is merged with another, which has the value that the user sees.
+#: Kind of a cell that is merged with another, which holds the visible value.
 MERGED_KIND = "m"
 _MAX_NAMED_ROWS = 5
 _CHECK_EVERY = 1000

@@ -13,7 +13,7 @@ SIGNATURE_BYTES = 1024
 
 
 class Packing(Enum):
-    """How the content of a file is packed."""
+    """Packing of a file."""
 
     GZIP = auto()
     ZSTD = auto()
@@ -133,7 +133,7 @@ _UNKNOWN_BYTES = UnreadFormat(
 
 
 def find_packing(start: bytes) -> Packing | None:
-    """Return how a file is packed; None if it is not.
+    """Return the packing of a file; None if it is not packed.
 
     Args:
         start: its first `SIGNATURE_BYTES`.

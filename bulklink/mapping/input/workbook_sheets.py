@@ -31,7 +31,7 @@ _TRUE = ("1", "true", "on")
 
 
 class SheetType(StrEnum):
-    """What a tab of a workbook holds, by the type of its relationship."""
+    """Content of a tab of a workbook, by the type of its relationship."""
 
     TABLE = "worksheet"
     CHART = "chartsheet"
@@ -44,7 +44,7 @@ class WorkbookSheet(msgspec.Struct, frozen=True):
     Args:
         name: its name.
         hidden: whether the workbook hides it.
-        type: what it holds.
+        type: its content.
         part: the part with its content; None if the workbook names none.
     """
 

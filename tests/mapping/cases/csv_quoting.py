@@ -24,7 +24,7 @@ def _note(cell: str, note: str, options: MappingOptions | None = None) -> Mappin
 
 CASES = {
     "space-before": _note(' "a, b"', "a, b"),
-    "space-behind": _note('"a, b" ', "a, b"),
+    "space-after": _note('"a, b" ', "a, b"),
     "spaces-around": _note('   "a, ""b"""  ', 'a, "b"'),
     "space-everywhere": MappingCase(
         content='"contact_id", "owner_id", "message_id", "deal_id", "Note"\n'
@@ -99,7 +99,7 @@ CASES = {
         refused={1: ("broken-record", "never closed: nothing after it can be read; if quotes are")},
         fixed_options=NO_QUOTES,
     ),
-    "text-behind-a-quote": MappingCase(
+    "text-after-a-quote": MappingCase(
         content=csv_of('1,2,m,3,"a"b', header=HEADER),
         refused={1: ("broken-record", "text follows a closing quote; if quotes are ordinary")},
         fixed_options=NO_QUOTES,

@@ -55,7 +55,7 @@ CASES = {
         error=("--column 'deal_id=The Deal ID'",),
         fixed_options=_renamed(("deal_id", "The Deal ID")),
     ),
-    "nothing-like-it": MappingCase(
+    "nothing-similar": MappingCase(
         content=csv_of(ROW, header="contact_id,owner_id,a,b"),
         error=("no columns message_id and deal_id", "headers are 'contact_id', 'owner_id', 'a'"),
     ),

@@ -26,9 +26,11 @@ def _title(above: str, lines: int) -> MappingCase:
 
 CASES = {
     "cr": MappingCase(content=f"{HEADER}\r{A}\r{B}\r", messages=2, lines=(2, 3)),
-    "cr-without-the-last": MappingCase(content=f"{HEADER}\r{A}\r{B}", messages=2, lines=(2, 3)),
-    "cr-behind-a-bom": MappingCase(content=f"\ufeff{HEADER}\r{A}\r", messages=1, lines=(2,)),
-    "cr-in-the-header-alone": MappingCase(content=f"{HEADER}\r{A}\n{B}\n", messages=2),
+    "cr-without-the-final-one": MappingCase(
+        content=f"{HEADER}\r{A}\r{B}", messages=2, lines=(2, 3)
+    ),
+    "cr-after-a-bom": MappingCase(content=f"\ufeff{HEADER}\r{A}\r", messages=1, lines=(2,)),
+    "cr-only-in-the-header": MappingCase(content=f"{HEADER}\r{A}\n{B}\n", messages=2),
     "cr-semicolons": MappingCase(
         content=f"{HEADER}\r{A}\r".replace(",", ";"), messages=1, lines=(2,)
     ),
@@ -99,7 +101,7 @@ CASES = {
     "all-skipped": MappingCase(
         content=csv_of(A, header=HEADER), options=_skip(9), error=("no header",), fixed_options=LINK
     ),
-    "commas-alone": MappingCase(
+    "only-commas": MappingCase(
         content=csv_of(",,,,", A, ",,,,", B, ",,,,", header=HEADER), messages=2, lines=(3, 5)
     ),
     "commas-and-spaces": MappingCase(
@@ -109,7 +111,7 @@ CASES = {
     "quoted-empty-cells": MappingCase(
         content=csv_of(A, '"","","","",""', B, header=HEADER), messages=2, lines=(2, 4)
     ),
-    "semicolons-alone": MappingCase(
+    "only-semicolons": MappingCase(
         content=csv_of(A, ",,,,", B, header=HEADER).replace(",", ";"), messages=2
     ),
     "commas-above-the-header": MappingCase(

@@ -70,7 +70,7 @@ CASES = {
     "two-others": _refused(zip_of({"a": "x", "b": "y"}), "has 2 files", "'a', 'b'"),
     "many": _refused(zip_of({f"{n}.csv": TEXT for n in range(30)}), "and 20 more"),
     "no-files": _refused(zip_of({}), "The zip file is empty"),
-    "folder-alone": _refused(zip_of({"a/": ""}), "The zip file is empty"),
+    "only-a-folder": _refused(zip_of({"a/": ""}), "The zip file is empty"),
     "password": _refused(_encrypted(), "protected by a password", "Unpack it", fixed_content=TEXT),
     "cut-off": _refused(zip_of({"m.csv": TEXT})[:-30], "damaged or cut off"),
     "damaged": _refused(

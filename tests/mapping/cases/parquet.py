@@ -80,7 +80,7 @@ CASES = {
     "boolean": _refused("true", "bad-id", "'true'"),
     "date": _refused("DATE '2026-03-01'", "bad-id", "'2026-03-01'"),
     "list": _refused("[1]", "bad-id", "'[1]'"),
-    "no-text": _refused("'\\xff'::BLOB", "bad-id", "contact_id is"),
+    "not-text": _refused("'\\xff'::BLOB", "bad-id", "contact_id is"),
     "negative": _refused("-5", "bad-id", "'-5'"),
     "own-text": _own("'a, \"b\"' || chr(10) || 'c' || chr(31)", 'a, "b"\nc\x1f'),
     "own-number": _own("1.5::DOUBLE", "1.5"),

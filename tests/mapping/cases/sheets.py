@@ -95,7 +95,7 @@ _PREFIXED = (
 _BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
 
 CASES = {
-    # which sheet
+    # choice of the sheet
     "cover-sheet": _case(
         COVER,
         Tab(name="July 2026", rows=TABLE),
@@ -145,7 +145,7 @@ CASES = {
         error=("'May' or 'June'", "--sheet May or --sheet June"),
         fixed_options=_options(sheet="June"),
     ),
-    "a-second-mapping-is-not-read-without-a-word": _case(
+    "a-second-mapping-is-named-in-a-warning": _case(
         Tab(name="May", rows=TABLE),
         Tab(name="June", rows=TABLE),
         messages=1,
@@ -232,7 +232,7 @@ CASES = {
         sent={"message_id": "n", "row": 1},
         warns=("1 hidden row (2) left out",),
     ),
-    "hidden-rows-taken": _case(
+    "hidden-rows-included": _case(
         Tab(rows=TWO, row_attributes={2: 'hidden="1"'}), options=INCLUDE, messages=2
     ),
     "hidden-header": _case(
@@ -306,7 +306,7 @@ CASES = {
         book={"properties": '<calcPr calcId="124519" fullCalcOnLoad="1"/>'},
         refused={1: ("uncomputed-formula", "cell A2")},
     ),
-    "long-formulas-leave-the-values-whole": _rows(
+    "long-formulas-do-not-cut-the-values": _rows(
         [*[Raw(f' t="str"|<f>{"A" * 400_000}</f><v>{cell}</v>') for cell in GOOD]],
         messages=1,
         sent={"contact_id": ID, "deal_id": "3"},
@@ -335,7 +335,7 @@ CASES = {
         options=_options(only=(("OK", "yes"),)),
         refused={1: ("broken-record", "OK in cell E2 is a formula")},
     ),
-    # how programs write
+    # variants of the format
     "strict": _case(Tab(rows=TABLE), book={"strict": True}, messages=1),
     "absolute-targets": _case(
         Tab(rows=TABLE), book={"target": "/xl/worksheets/sheet{}.xml"}, messages=1
@@ -380,7 +380,7 @@ CASES = {
         book={"properties": '<workbookPr date1904="1"/>'},
         refused={1: ("bad-id", "'2023-03-15'")},
     ),
-    "coloured-number-is-no-date": _cell(
+    "coloured-number-is-not-a-date": _cell(
         number("45000", "1"),
         book={"formats": {"164": '[Red]0" days"'}, "styles": ("0", "164")},
         messages=1,
@@ -437,7 +437,7 @@ CASES = {
     "no-list-of-sheets": _case(
         Tab(rows=TABLE), book={"parts": {"xl/workbook.xml": None}}, error=("no list of sheets",)
     ),
-    # no .xlsx
+    # not .xlsx
     "xls": _file(_ole("Workbook"), "an old .xls workbook, which", "save it as .xlsx"),
     "encrypted": _file(_ole("EncryptedPackage"), "protected by a password", "without a password"),
     "word-97": _file(_ole("WordDocument"), "an old Word document"),

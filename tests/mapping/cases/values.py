@@ -43,7 +43,7 @@ CASES = {
     "letter-inside": _bad_id("58O3", "without 'O'"),
     "accent": _bad_id("58\u00e93", "LATIN SMALL LETTER E WITH ACUTE (U+00E9)"),
     "invisible-inside": _bad_id("584\u200b31", "ZERO WIDTH SPACE (U+200B)"),
-    "bad-character-far-behind": _bad_id("1" * 80 + "x" + "2" * 10, "x2222222222'"),
+    "bad-character-far-after": _bad_id("1" * 80 + "x" + "2" * 10, "x2222222222'"),
     "tab-inside": MappingCase(
         content=csv_of('"58\t4",2,m,3'), refused={1: ("bad-id", "TAB (U+0009)")}
     ),

@@ -72,14 +72,14 @@ ROW = "1,2,m,5,\n"
         "utf-16-without-bom",
         "nearest-header",
         "missing-column",
-        "nothing-like-it",
+        "nothing-similar",
         "missing-op",
         "odd-delimiter",
         "two-headers-for-one-column",
         "broken-header",
         "latin-1-header",
-        "column-names-no-header",
-        "only-names-no-header",
+        "column-names-an-unknown-header",
+        "only-names-an-unknown-header",
     ],
 )
 def test_a_mapping_that_cannot_be_read_says_what_where_and_what_to_do(
@@ -109,7 +109,9 @@ def test_a_folder_is_not_a_mapping(tmp_path: Path) -> None:
         find_sources([str(tmp_path)])
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can read every file"
+)
 def test_a_file_without_read_permission_is_named(planner: MappingPlanner) -> None:
     name = planner.write(HEADER + ROW)
     Path(name).chmod(0)

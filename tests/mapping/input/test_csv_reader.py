@@ -33,11 +33,11 @@ GOOD = "1,2,a,5,x\n"
         "too-few-cells",
         "too-many-cells",
         "quoted-line-breaks",
-        "fault-behind-quoted-line-breaks",
-        "text-behind-a-closing-quote",
+        "fault-after-quoted-line-breaks",
+        "text-after-a-closing-quote",
         "quotes-inside-a-cell",
         "lone-carriage-return",
-        "no-last-line-end",
+        "no-final-line-end",
     ],
 )
 @pytest.mark.parametrize(

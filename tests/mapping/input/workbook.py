@@ -49,9 +49,9 @@ class Tab:
         row_attributes: attributes of rows by their number, such as `hidden="1"`.
         merged: merged ranges, such as `A1:A2`.
         state: `hidden` or `veryHidden`.
-        type: its kind, as its relationship says it.
-        numbered: whether cells and rows say where they are.
-        xml: the whole part; made of the rows if None.
+        type: type of its relationship.
+        numbered: whether cells and rows have references.
+        xml: content of the part; built from the rows if None.
     """
 
     name: str = "Emails"
