@@ -1,7 +1,6 @@
-"""Columns of a query's result as raw bytes, by the Arrow C stream interface.
+"""Columns of a query's result as raw bytes, through the Arrow C stream interface.
 
-DuckDB speaks that interface without pyarrow, and bytes that are only hashed need no Python object
-for each cell.
+DuckDB offers that interface without pyarrow, and hashing bytes needs no Python object per cell.
 """
 
 from __future__ import annotations
@@ -74,8 +73,8 @@ def column_bytes(relation: duckdb.DuckDBPyRelation) -> Iterator[list[ctypes.Arra
         relation: query whose columns are INTEGER, BIGINT or VARCHAR and never NULL.
 
     Yields:
-        For each column the values of a batch, one after another: integers in the byte order of
-        this machine, texts in UTF-8. They are valid until the next batch.
+        For each column, the values of a batch back to back: integers in native byte order, texts
+        in UTF-8. They are valid until the next batch.
 
     Raises:
         duckdb.Error: if the query fails or is interrupted.

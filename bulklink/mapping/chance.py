@@ -1,4 +1,4 @@
-"""Chance that an honest column of ids looks as if they had been rounded."""
+"""Chance that the ids of an unaltered column look rounded."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from math import exp, lgamma, log
 
 #: Chance below which a column is refused, and below which a warning is given.
 REFUSED_BELOW, WARNED_BELOW = 1e-6, 1e-3
-#: Terms of a tail beyond which nothing is added; each is at most half of the one before.
+#: Maximum number of terms to add up; each is at most half of the previous one.
 _MAX_TERMS = 200
 
 
 def binomial_tail(trials: int, hits: int, share: float) -> float:
-    """Return the chance of at least this many hits; 1 if there are no more than the mean.
+    """Return the chance of at least this many hits; 1 if they do not exceed the mean.
 
-    Of trials with different chances, `share` is the mean: their tail is not larger (Hoeffding).
+    If the trials have different chances, pass their mean as `share`: the result is then an upper
+    bound (Hoeffding).
     """
     if hits <= trials * share or share >= 1:
         return 1.0

@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from bulklink.mapping.input.files import Source
     from bulklink.mapping.plan_digest import RowHashes
 
-LOADING = "Loading its rows"
-CHECKING = "Checking its rows"
+LOADING = "Loading the rows"
+CHECKING = "Checking the rows"
 GROUPING = "Grouping the emails"
 SORTING = "Sorting the plan"
 WRITING_REJECTS = "Writing the refused rows"
@@ -71,10 +71,10 @@ def check(
     Args:
         inputs: what `find_sources` returned.
         options: options for reading the mapping.
-        scratch: folder for temporary files; what is written there is removed again.
+        scratch: folder for temporary files, which are removed at the end.
         stop: stops the work from another thread.
-        standard_input: what `-` reads; the process's own if None.
-        threads: threads of DuckDB; None for at most four of the machine's.
+        standard_input: stream that `-` reads; the process's own if None.
+        threads: threads of DuckDB; at most four if None.
         memory: DuckDB's memory limit, such as `512MB`; it spills the rest to disk.
 
     Returns:
@@ -140,16 +140,16 @@ def _load_input(
     folder: Path,
     stop: PlanningStop,
 ) -> PreparedInput:
-    """Load one input; read it exactly if DuckDB reads it differently than it was counted."""
+    """Load one input; use the exact reader if DuckDB reads a different number of records."""
     loaded_input = prepared_input
     stop.begin_stage(LOADING, single_query=True)
     if not table.load_file(loaded_input.csv_input, number, loaded_input.input.records):
         loaded_input = restage(prepared_input, folder, stop)
         if not table.load_file(loaded_input.csv_input, number, loaded_input.input.records):
-            raise RuntimeError("DuckDB did not read what was staged")
+            raise RuntimeError("DuckDB did not read all staged records")
     if loaded_input.content.changed:
         raise BadFileError(
-            "The file was written to while it was read.",
+            "The file changed while it was read.",
             where=loaded_input.input.name,
             advice="Wait until it is complete, then start again.",
         )
@@ -160,7 +160,7 @@ def _load_input(
 def _check_rows(
     table: StagedTable, inputs: Sequence[PreparedInput], folder: Path, stop: PlanningStop
 ) -> CheckedMapping:
-    """Check the rows of a loaded mapping: first each by itself, then against each other."""
+    """Check the rows of a loaded mapping, first one by one, then against each other."""
     database, columns = table.database, table.columns
     files = rejects.MappingFiles.from_inputs(inputs, columns)
     stop.begin_stage(CHECKING)
@@ -224,10 +224,10 @@ class CheckedMapping:
     Args:
         inputs: its files.
         warnings: warnings for the user, one sentence each.
-        rejected: refused rows.
-        duplicates: good rows that say the same as an earlier one.
+        rejected: number of refused rows.
+        duplicates: number of valid rows that repeat an earlier one.
         unclosed_quote: fault of the first record with a quote that is never closed.
-        columns: the user's columns, those that only `only` looks at too.
+        columns: the user's columns, including those that only the option `only` reads.
         plan_writer: options, files and statistics of the mapping.
         database: holds the rows.
         folder: folder for temporary files, removed on close.
@@ -253,7 +253,7 @@ class CheckedMapping:
 
     @property
     def guarded(self) -> int:
-        """Rows with a guard, among those that are good by themselves."""
+        """Rows with a guard and without a fault of their own."""
         return self.plan_writer.statistics.guarded
 
     @property
@@ -272,17 +272,17 @@ class CheckedMapping:
             yield from map(self.plan_writer.files.to_fault, batch)
 
     def refused_rows(self) -> Iterator[RefusedRow]:
-        """Stream the refused rows with as much of their ids as could be read, in row order."""
+        """Stream the refused rows with the ids that could be read, in row order."""
         for batch in rejects.stream_refused(self.database, self.columns):
             yield from map(self.plan_writer.files.to_refused_row, batch)
 
     def duplicate_rows(self) -> Iterator[DuplicateRow]:
-        """Stream the rows that say the same as an earlier one, in row order."""
+        """Stream the rows that repeat an earlier one, in row order."""
         for row, op, *fields in self.database.rows(rejects.DUPLICATES_SQL):
             yield DuplicateRow(row, Op(op), *fields)
 
     def deals_without_name(self) -> Iterator[str]:
-        """Stream the different deals of links and relinks without a name, sorted."""
+        """Stream the distinct deals of links and relinks without a name, sorted."""
         return self._stream_unnamed("deal_id", "deal_name")
 
     def count_deals_without_name(self) -> int:
@@ -291,7 +291,7 @@ class CheckedMapping:
         return int(self.database.fetch_one(f"SELECT count(*) FROM ({query})")[0])
 
     def owners_without_name(self) -> Iterator[str]:
-        """Stream the different owners of links and relinks without a name, sorted."""
+        """Stream the distinct owners of links and relinks without a name, sorted."""
         return self._stream_unnamed("owner_id", "owner_name")
 
     def _stream_unnamed(self, ident: str, name: str) -> Iterator[str]:
@@ -304,7 +304,7 @@ class CheckedMapping:
     ) -> None:
         """Add names that were looked up, and refuse rows whose deal or owner does not exist.
 
-        For a mapping that was neither measured nor sealed yet.
+        Call it before the mapping is measured or sealed.
 
         Args:
             deals: pairs of a deal's id and name; a deal that is missing does not exist.
@@ -320,25 +320,25 @@ class CheckedMapping:
         """Find rows whose deal belongs to another contact; contact roles are not considered.
 
         Args:
-            contacts: pairs of a deal and its contact, as far as they were looked up.
+            contacts: pairs of a deal that was looked up and its contact.
         """
         return rejects.query_foreign_deals(self.database, GOOD_ROWS, contacts)
 
     def records_with_most_emails(
         self, ident: str, name: str, limit: int
     ) -> tuple[tuple[RecordEmails, ...], int]:
-        """Return the deals or owners of links and relinks with the most emails, and their number.
+        """Return the deals or owners with the most links and relinks, and the total number.
 
         Args:
             ident: column of the ids, `deal_id` or `owner_id`.
             name: column of their names.
-            limit: most of them to return.
+            limit: maximum number to return.
         """
         rows = list(self.database.rows(records_with_most_emails_sql(ident, name, limit)))
         return tuple(RecordEmails(*row[:3]) for row in rows), rows[0][3] if rows else 0
 
     def keep_fetched_deals(self) -> None:
-        """Keep in the plan which deal each email is on, as the table `fetched_deals` has it."""
+        """Add the deal that each email is on to the plan, from the table `fetched_deals`."""
         self.plan_writer = replace(self.plan_writer, compared=True)
 
     def plan_stats(self) -> plan_stats.PlanStats:
@@ -360,7 +360,7 @@ class CheckedMapping:
         self.plan_writer.write(self.database, folder)
 
     def hash_plan(self) -> RowHashes:
-        """Hash the rows of the plan, which need not be sealed."""
+        """Hash the rows of the plan, sealed or not."""
         self._group()
         self.stop.begin_stage(SORTING, single_query=True)
         return self.plan_writer.hash(self.database)
@@ -386,7 +386,7 @@ class CheckedMapping:
             self._is_grouped = True
 
     def close(self) -> None:
-        """Drop the database and everything that was written into the scratch folder."""
+        """Drop the database and all temporary files."""
         self.database.close()
         remove_folder(self.folder)
 

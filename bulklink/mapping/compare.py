@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.interrupt import PlanningStop
 
-COMPARING = "Comparing with what was fetched"
-#: Deals, contacts, and moves from one deal to another, that a comparison lists: those with the most
-#: changes.
+COMPARING = "Comparing with the fetched emails"
+#: Maximum number of deals, contacts and moves in a comparison: those with the most changes.
 MAX_COMPARISON_ROWS = 20
 _DEAL_NAME = "from_deal_name"
 
@@ -45,8 +44,8 @@ class DealChange(msgspec.Struct, frozen=True):
     Args:
         deal_id: id of the deal.
         deal_name: its name; None if unknown.
-        leave: emails that leave it.
-        come: emails that are moved to it.
+        leave: emails that are moved away from it or unlinked.
+        come: emails that are moved or linked to it.
     """
 
     deal_id: str
@@ -56,12 +55,12 @@ class DealChange(msgspec.Struct, frozen=True):
 
 
 class DealMove(msgspec.Struct, frozen=True):
-    """Emails that go from one deal to another, from none to a deal, or off their deal.
+    """Emails that are moved from one deal to another, linked to a deal, or unlinked.
 
     Args:
-        from_deal_id: deal that they are on; None for none.
+        from_deal_id: deal that the emails are on; None if they are on none.
         from_deal_name: its name; None if unknown.
-        to_deal_id: deal that they are wanted on; None for none.
+        to_deal_id: deal that the emails are moved to; None if they are unlinked.
         to_deal_name: its name; None if unknown.
         emails: number of emails.
     """
@@ -79,7 +78,7 @@ class ContactChange(msgspec.Struct, frozen=True):
     Args:
         contact_id: id of the contact.
         change: emails that change.
-        right: emails that are as wanted already.
+        right: emails that are already on the right deal.
         other: emails that are neither.
     """
 
@@ -90,27 +89,27 @@ class ContactChange(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """What a plan would change; each message is counted once, from `moved` to `not_in_file`.
+    """Changes that a plan would make; `moved` to `not_in_file` count each message exactly once.
 
     Args:
         file: the file of fetched emails, as the user named it.
         emails: number of fetched emails.
-        moved: messages that go from one deal to another.
-        linked: messages that go from no deal to one.
-        unlinked: messages that leave their deal.
-        right: messages that are as wanted already.
+        moved: messages that are moved from one deal to another.
+        linked: messages on no deal that are linked to one.
+        unlinked: messages that are unlinked from their deal.
+        right: messages that are already on the right deal.
         already_linked: links of messages that are on another deal, which Zoho refuses.
         changed_since: messages that are not on the deal that their guard names.
-        not_told: messages whose deal the file does not have.
+        not_told: messages whose deal is missing in the file.
         not_this_contacts: messages that the file lists under other contacts only.
         not_in_file: messages that the file does not list.
-        other_owner: listed messages that are in the mailbox of another user than planned.
-        from_deals: number of deals that emails leave.
+        other_owner: listed messages that are not in the mailbox of the planned owner.
+        from_deals: number of deals that emails are moved away from.
         to_deals: number of deals that emails are moved to.
-        moves: pairs of deals between which the most emails go.
-        moves_in_all: number of such pairs.
-        deals: deals with the most emails that leave or come.
-        deals_in_all: number of deals that emails leave or are moved to.
+        moves: pairs of deals between which the most emails are moved.
+        moves_in_all: number of all such pairs.
+        deals: deals that the most emails leave or come to.
+        deals_in_all: number of all deals that emails leave or come to.
         contacts: contacts with the most emails that change.
         contacts_in_all: number of contacts in the plan.
     """
@@ -138,11 +137,11 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class FetchedEmails(msgspec.Struct, frozen=True):
-    """Fetched emails, read from their file and ready to be compared with.
+    """Fetched emails, read from their file and ready for a comparison.
 
     Args:
         name: the file, as the user named it.
-        path: Parquet file that they were sealed into, as the plan of a mapping.
+        path: Parquet file with the emails, in the form of a sealed plan.
         deal_name: SQL of the name of the deal that an email is on.
     """
 
@@ -173,7 +172,7 @@ def read_fetched_emails(
     """Read a file of fetched emails.
 
     Args:
-        name: the file, in any of the formats of `fetch`.
+        name: the file, in any format that `fetch` writes.
         scratch: folder for temporary files, which the result needs.
         memory: DuckDB's memory limit, such as `512MB`.
         stop: stops the work from another thread.
@@ -188,12 +187,12 @@ def read_fetched_emails(
     folder.mkdir()
     with check(find_sources([name]), options, folder, stop=stop, memory=memory) as mapping:
         if mapping.rejected:
-            warn(f"{mapping.rejected:,} rows of {name} cannot be read, and are left out.")
+            warn(f"{mapping.rejected:,} rows of {name} cannot be read and are left out.")
         mapping.seal(folder)
     path = folder / PLAN_FILE
     columns = load_user_columns(path)
     if not any(column.known == GUARD for column in columns):
-        _refuse_without(GUARD, name, [column.header for column in columns])
+        _refuse_without_column(GUARD, name, [column.header for column in columns])
     names = [
         column.name
         for column in columns
@@ -204,10 +203,10 @@ def read_fetched_emails(
 
 
 def compare(checked: CheckedMapping, fetched: FetchedEmails) -> Comparison:
-    """Compare a checked mapping with fetched emails; its plan keeps which deal each email is on.
+    """Compare a checked mapping with fetched emails, and add their deals to its plan.
 
     Args:
-        checked: the mapping, not sealed yet, with the names that were looked up.
+        checked: the mapping, before it is sealed, with the names that were looked up.
         fetched: the emails.
 
     Raises:
@@ -224,9 +223,9 @@ def compare(checked: CheckedMapping, fetched: FetchedEmails) -> Comparison:
     return comparison
 
 
-def _refuse_without(column: str, name: str, columns: list[str]) -> None:
+def _refuse_without_column(column: str, name: str, columns: list[str]) -> None:
     raise BadFileError(
-        f"There is no column {column}: these are no emails that fetch wrote.",
+        f"There is no column {column}: fetch did not write this file.",
         where=name,
         advice=suggest_headers(column, columns),
     )
@@ -256,16 +255,16 @@ _RESULTS = (
     *("not_this_contacts", "not_in_file"),
 )
 CHANGES = "('moved', 'linked', 'unlinked')"
-"""Results of emails that are changed, as an SQL list."""
+"""Comparison results that are changes, as an SQL list."""
 
 
 def comparison_result_sql(*, op: str, present: str, wanted: str, guard: str) -> str:
     """Build the result of comparing an email: `moved`, `linked`, `right` and the like.
 
     Args:
-        op: SQL of what is done with it.
+        op: SQL of the operation.
         present: SQL of the deal that it is on, or `none`; not NULL.
-        wanted: SQL of the deal that it is wanted on, or `none`.
+        wanted: SQL of the deal that it belongs on, or `none`.
         guard: SQL of its guard, NULL if it has none.
     """
     guards = f"string_split({guard}, '{GUARD_SEPARATOR}')"
@@ -310,7 +309,7 @@ _STATEMENTS = (
     "DROP TABLE matched",
     "CREATE TABLE fetched_names AS SELECT present AS deal_id, min(deal_name) AS name FROM fetched "
     "WHERE deal_name IS NOT NULL GROUP BY present",
-    # The name that is sent goes before the one that was fetched.
+    # The name that is sent takes precedence over the one that was fetched.
     "CREATE TABLE deal_names AS SELECT deal_id, coalesce(min(wanted_name), min(name)) AS name FROM "
     "(SELECT wanted AS deal_id, wanted_name, NULL AS name FROM compared "
     "WHERE wanted_name IS NOT NULL AND op <> 'unlink' "

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 _HEADER = normalize_header("contact_id")
 _ID = re.compile(id_pattern("contact_id"))
-_ADVICE = "An id has digits alone; export ids as text."
+_ADVICE = "An id has only digits; export ids as text."
 _MEMORY = "128MB"
 
 
 def parse_contact_id(text: str) -> str | None:
-    """Return the id in a cell, without what exports put around it; None if it has no id."""
+    """Return the id in a cell, without the characters that exports add; None if there is no id."""
     bare = bare_id(text)
     return bare if _ID.fullmatch(bare) else None
 
@@ -44,7 +44,7 @@ def parse_contact_argument(text: str) -> str:
             _no_contact_id(text),
             where="CONTACTS",
             advice=Advice(
-                "{} Write a file of ids as @FILE; name a mapping with {}.",
+                "{} Pass a file of ids as @FILE, or a mapping with {}.",
                 _ADVICE,
                 Keyword("from_mapping"),
             ),
@@ -53,7 +53,7 @@ def parse_contact_argument(text: str) -> str:
 
 
 def read_contact_list(lines: Iterable[bytes], name: str) -> Iterator[str]:
-    """Yield the ids of a list, one a line; skip blank lines and a first line `contact_id`.
+    """Yield the ids of a list, one per line; skip blank lines and a header `contact_id`.
 
     Args:
         lines: lines of the list.
@@ -72,7 +72,7 @@ def read_contact_list(lines: Iterable[bytes], name: str) -> Iterator[str]:
                 _no_contact_id(text),
                 where=f"{name}, line {number}",
                 advice=Advice(
-                    "Write one id a line. {} Name a table with a column contact_id with {}.",
+                    "Write one id per line. {} Pass a table with a column contact_id with {}.",
                     _ADVICE,
                     Keyword("from_mapping"),
                 ),
@@ -81,11 +81,11 @@ def read_contact_list(lines: Iterable[bytes], name: str) -> Iterator[str]:
 
 
 def _no_contact_id(text: str) -> str:
-    return f"No contact id: it is {explain_bad_id(text, 'contact_id')}."
+    return f"The contact id is {explain_bad_id(text, 'contact_id')}."
 
 
 def load_plan_contacts(plan: Path) -> Iterator[tuple[int, str]]:
-    """Yield the contacts of a sealed plan, each with the first row that has it."""
+    """Yield the contacts of a sealed plan, each with its first row."""
     with open_database(spill_folder(plan), memory=_MEMORY) as database:
         query = (
             "SELECT min(bulklink_row) AS row, bulklink_contact_id "
@@ -95,7 +95,7 @@ def load_plan_contacts(plan: Path) -> Iterator[tuple[int, str]]:
 
 
 def write_unique_contacts(contacts: Iterable[tuple[int, str]], path: Path) -> int:
-    """Write the different contacts to a file, one a line, by their lowest position.
+    """Write each contact once to a file, one per line, ordered by its lowest position.
 
     Args:
         contacts: pairs of a position and a contact, in any order.

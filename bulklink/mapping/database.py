@@ -1,4 +1,4 @@
-"""A private DuckDB database: queries that can be interrupted, rows as a stream."""
+"""Private DuckDB database with interruptible queries and streamed rows."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 #: DuckDB's memory limit; beyond it data spills to disk.
 PLANNING_MEMORY = "512MB"
-#: Rows of a batch: DuckDB's own vector size, of which a multiple adds nothing.
+#: Rows of a batch: DuckDB's vector size; larger batches are not faster.
 BATCH_ROWS = 2048
 _DUCKDB = "DuckDB"
-#: What DuckDB raises for a Parquet file with damaged pages; `Error` itself is thrift's.
+#: Errors that DuckDB raises for a Parquet file with damaged pages; `Error` itself is Thrift's.
 _DAMAGE = (duckdb.Error, duckdb.InvalidInputException, duckdb.SerializationException)
 
 
@@ -41,7 +41,7 @@ def memory_bytes(memory: str) -> int:
 
 
 class DamagedTableError(RunDirError):
-    """Raised where a table that bulklink wrote cannot be read to its end."""
+    """Raised when a table that bulklink wrote is damaged."""
 
 
 @contextmanager
@@ -53,11 +53,11 @@ def translate_errors() -> Iterator[None]:
         raise interrupted_planning_error() from None
     except (duckdb.OutOfMemoryException, duckdb.IOException):
         raise RunDirError(
-            "The plan cannot be made: memory or disk space ran out.",
+            "Cannot make the plan: memory or disk space ran out.",
             where=Advice("{}, {}", Keyword("memory"), Keyword("run_dir")),
             advice=Advice(
-                "Allow more with {}, or free space on the disks of the run folder and of the"
-                " temporary folder.",
+                "Raise {}, or free some space on the disks of the run folder and the temporary"
+                " folder.",
                 Keyword("memory"),
             ),
         ) from None
@@ -72,9 +72,9 @@ def _translate_damage() -> Iterator[None]:
         if type(error) not in _DAMAGE:
             raise
         raise DamagedTableError(
-            "A table of the run is damaged, or not as bulklink wrote it.",
+            "A table of the run is damaged, or was changed.",
             where="plan.parquet, names.parquet",
-            advice="Put the files of the run folder back from a copy.",
+            advice="Restore the files of the run folder from a copy.",
         ) from None
 
 
@@ -84,7 +84,7 @@ class Database:
     Args:
         spill: folder for data beyond the memory limit; created on demand, removed on close.
         stop: interrupts the running query.
-        threads: threads of a query; None for at most four of the machine's.
+        threads: threads of a query; at most four if None.
         memory: DuckDB's memory limit, such as `512MB`.
 
     Attributes:
@@ -116,9 +116,9 @@ class Database:
         # DuckDB compresses in-memory tables only on request.
         self._connection.execute("ATTACH ':memory:' AS plan (COMPRESS)")
         self._connection.execute("USE plan")
-        # DuckDB's estimates for the filters of the checks are far off, and a join that holds all
-        # rows of the mapping in memory does not end. Every join here has the smaller side on the
-        # right.
+        # DuckDB's row estimates for the filters of the checks are far off, and a join that builds
+        # its hash table from all rows of the mapping never finishes. Every join here has its
+        # smaller side on the right.
         self._connection.execute(
             "SET GLOBAL disabled_optimizers = 'join_order,build_side_probe_side'"
         )
@@ -128,7 +128,7 @@ class Database:
         stop.add_connection(self._connection)
 
     def execute(self, sql: str) -> int:
-        """Run one statement and return the number of rows it wrote, 0 if it reports none.
+        """Run one statement and return the number of rows that it wrote; 0 if it reports none.
 
         Raises:
             DamagedTableError: if a file that it reads is damaged.
@@ -184,7 +184,7 @@ class Database:
                     yield batch
                     self._begin()
         except duckdb.Error:
-            self._stop.check()  # the stream does not tell an interrupt from other errors
+            self._stop.check()  # the stream reports an interrupt like any other error
             raise
         finally:
             self._stop.remove_connection(cursor)
@@ -216,7 +216,7 @@ class Database:
 
 
 def spill_folder(path: Path) -> Path:
-    """Return a new spill folder for a database that works on a file: next to the file."""
+    """Return a new spill folder next to the file that a database works on."""
     return temporary_path(path.parent, f".{path.name}.spill")
 
 
@@ -226,7 +226,7 @@ def open_database(
 ) -> Iterator[Database]:
     """Open a database that reads and writes plans in order, and close it after the block.
 
-    It has one thread: several do not keep the order of a plan, which is the order of sending.
+    It uses one thread: several would not keep a plan in its order, the order of sending.
 
     Args:
         spill: folder for data beyond the memory limit.

@@ -3,9 +3,9 @@
 Relations, built on those of `validate`:
 
 - `duplicates`: rows that name the same message as another row, each with the first of them; the
-  first itself only if they conflict;
+  first row itself is included only if they conflict;
 - `conflicts`: conflicting rows, each with the rows it conflicts with, in order;
-- `good`: rows that are not refused; `repeated` if an earlier row says the same.
+- `good`: rows that are not refused; `repeated` if they repeat an earlier row.
 """
 # ruff: noqa: S608
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def duplicate_tables_sql(group_key_columns: Sequence[str]) -> list[str]:
     """Build the statements that find conflicts and duplicates.
 
-    Few messages occur twice, so a hash of each finds candidates first, in eight bytes a row.
+    Few messages occur twice, so a hash of each finds candidates first, in eight bytes per row.
 
     Args:
         group_key_columns: columns that identify contact and owner of a row.

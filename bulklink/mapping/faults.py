@@ -1,4 +1,4 @@
-"""Fault codes of rows and their messages."""
+"""Fault codes of rows, and their messages."""
 
 from __future__ import annotations
 
@@ -29,39 +29,39 @@ MAX_NAMED_ROWS = 20
 #: Characters of a cell that a message shows.
 MAX_CELL_CHARS = 60
 
-#: Option for CSV files whose cells stand in single quotes.
-QUOTE_BY_APOSTROPHE = """--quote "'\""""
+#: Remedy for a CSV file with single quotes around its cells.
+USE_APOSTROPHE_QUOTE = """if ' is around cells, use --quote "'\""""
 
 _AS_TEXT = "export ids as text, not as numbers"
 
 
 _ADVICE = {
-    MISSING_VALUE: "A cell that is needed is empty: fill it, or give a value for all by --default.",
-    BAD_ID: "A cell is no id as Zoho writes them: mend it.",
-    ROUNDED_ID: f"A program that read ids as numbers has rounded them: {_AS_TEXT}.",
-    BAD_OP: "The op is missing, or another than the one that is asked for.",
-    BROKEN_RECORD: "The record cannot be read: mend its quotes and cells.",
-    BAD_ENCODING: "The record is no text in this encoding: name the right one by --encoding.",
-    MERGED_CELL: "The cell is merged with another: take the merging back, and fill every cell.",
+    MISSING_VALUE: "A required cell is empty: fill it, or set a value with --default.",
+    BAD_ID: "A cell is not a valid Zoho id: correct it.",
+    ROUNDED_ID: f"A program read the ids as numbers and rounded them: {_AS_TEXT}.",
+    BAD_OP: "The op is not valid or not the requested one: correct it, or remove the row.",
+    BROKEN_RECORD: "The record cannot be read: fix its quotes and cells.",
+    BAD_ENCODING: "The record is not valid text in this encoding: set another with --encoding.",
+    MERGED_CELL: "The cell is merged with another: unmerge them, and fill every cell.",
     UNCOMPUTED_FORMULA: "The file does not hold the value of a formula: open it in a spreadsheet,"
-    " let it compute, and save it.",
-    CONFLICT: "Rows want different things of the same email: keep the right one.",
-    UNKNOWN_DEAL: "The CRM shows no such deal: correct its id, or leave the row out.",
-    UNKNOWN_OWNER: "The CRM shows no such user: correct the id, or leave the row out.",
+    " let it calculate, and save it.",
+    CONFLICT: "Rows contradict each other about the same email: keep the right one.",
+    UNKNOWN_DEAL: "The CRM shows no such deal: correct its id, or remove the row.",
+    UNKNOWN_OWNER: "The CRM shows no such user: correct the id, or remove the row.",
 }
 
 
 def advice_for_fault(reason: str) -> str:
-    """Return what the user can do about a fault code; empty if nothing is known."""
+    """Return the advice for a fault code; empty if there is none."""
     return _ADVICE.get(reason, "")
 
 
 def quote_cell(raw: str, place: int = 0) -> str:
-    """Quote a cell for a message; of a long one, the part around one of its characters.
+    """Quote a cell for a message; shorten a long one to the part around one character.
 
     Args:
         raw: the cell.
-        place: index of the character that has to be seen.
+        place: index of the character to show.
     """
     first = max(0, min(place - MAX_CELL_CHARS // 2, len(raw) - MAX_CELL_CHARS))
     last = first + MAX_CELL_CHARS
@@ -69,19 +69,19 @@ def quote_cell(raw: str, place: int = 0) -> str:
 
 
 def explain_fault(reason: str, column: str | None, raw: str, known: str | None) -> str:
-    """Explain in plain words what is wrong with one cell.
+    """Explain what is wrong with one cell.
 
     Args:
         reason: fault code of this module.
         column: the user's header of the cell.
         raw: the cell as in the file.
-        known: bulklink's name of the column, such as `contact_id`.
+        known: bulklink's name for the column, such as `contact_id`.
     """
     name = column or known
     if reason == MISSING_VALUE:
         return f"{name} is empty"
     if reason == BAD_OP:
-        return f"{name} is {quote_cell(raw)}; it does not say the operation that is wanted"
+        return f"{name} is {quote_cell(raw)}; this is not the requested operation"
     if reason == ROUNDED_ID:
         return f"{name} is {quote_cell(raw)}, {_explain_rounded(raw)}"
     return f"{name} is {explain_bad_id(raw, known or '')}"
@@ -91,31 +91,31 @@ def _explain_rounded(raw: str) -> str:
     by_number = f"rounded by a program that read ids as numbers: {_AS_TEXT}"
     if not re.fullmatch("[0-9]+", bare_id(raw)):
         return by_number
-    return f"as in a column {by_number}; if its ids are right, give --allow-round-ids"
+    return f"in a column that looks {by_number}; if the ids are right, use --allow-round-ids"
 
 
 def explain_bad_id(raw: str, known: str) -> str:
-    """Quote a cell that is no id, and say what it must be and where it is not.
+    """Quote a cell that is not an id, and explain what it must be and where it differs.
 
     Args:
         raw: the cell as in the file.
-        known: bulklink's name of its column.
+        known: bulklink's name for its column.
     """
     id_inside = find_id_inside(raw) if known != "message_id" else None
     if id_inside is not None:
-        return f"{quote_cell(raw)}; write the id in it alone: {id_inside}"
+        return f"{quote_cell(raw)}; write the id alone: {id_inside}"
     if known == GUARD:
         return f"{quote_cell(raw)}; it must be the 1 to {MAX_ID_LENGTH} digits of a deal, or none"
-    what, most = "digits", MAX_ID_LENGTH
+    characters, max_length = "digits", MAX_ID_LENGTH
     if known == "message_id":
-        what, most = "letters and digits", MAX_MESSAGE_ID_LENGTH
-    wanted = f"it must be 1 to {most} {what}"
+        characters, max_length = "letters and digits", MAX_MESSAGE_ID_LENGTH
+    requirement = f"it must be 1 to {max_length} {characters}"
     wrong = find_wrong_character(raw, known)
     if wrong is None:
-        return f"{quote_cell(raw)}, {len(raw):,} characters long; {wanted}"
+        return f"{quote_cell(raw)}, {len(raw):,} characters long; {requirement}"
     quoted = len(raw) > 1 and raw[0] == raw[-1] == "'"
-    advice = f"; if ' is around cells, give {QUOTE_BY_APOSTROPHE}" if quoted else ""
-    return f"{quote_cell(raw, wrong)}; {wanted}, and not {name_character(raw[wrong])}{advice}"
+    advice = f"; {USE_APOSTROPHE_QUOTE}" if quoted else ""
+    return f"{quote_cell(raw, wrong)}; {requirement}, without {name_character(raw[wrong])}{advice}"
 
 
 def unknown_record_message(kind: str, ident: str) -> str:
@@ -129,7 +129,7 @@ def unknown_record_message(kind: str, ident: str) -> str:
 
 
 def conflict_message_sql(row: str, others: str, count: str) -> str:
-    """Build the message of a conflict: it names the other rows of the same message.
+    """Build the message of a conflict, which names the other rows of the same message.
 
     Args:
         row: SQL of the row number.
@@ -140,7 +140,7 @@ def conflict_message_sql(row: str, others: str, count: str) -> str:
     more = f"({count} - 1 - len({named_rows}))"
     noun = f"if({count} = 2, 'row', 'rows')"
     return (
-        f"concat('the same message is to go elsewhere, or from elsewhere, in ', {noun}, ' ', "
+        f"concat('the same message has another op, deal or from_deal_id in ', {noun}, ' ', "
         f"array_to_string({named_rows}, ', '), if({more} > 0, concat(' and ', {more}, ' more'),"
         " ''))"
     )

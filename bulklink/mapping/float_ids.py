@@ -1,10 +1,10 @@
 """Detection of ids that passed through a 64-bit float, as some programs keep numbers.
 
-Doubles of 17 digits and more are 2 to 2,048 apart, so such a program changes most ids to others: to
-the value of the nearest double, or to the shortest decimal that is read as this double. Few honest
-ids are such numbers, and no single id shows it; a column does.
+Doubles of 17 digits and more are 2 to 2,048 apart, so such a program changes most ids: to
+the value of the nearest double, or to the shortest decimal that reads back as this double. Few
+unaltered ids are such numbers. A single id proves nothing; a column does.
 
-Honest ids are not random digits, though: they come in steps, share endings and end in zeros. A
+Unaltered ids are not random digits, though: they come in steps, share endings and end in zeros. A
 column is therefore compared with the ids that come closest without being such numbers. Of the
 multiples of half a spacing, every second is a double, whatever the step is; of the multiples of
 100, one in ten is a shortest decimal where doubles are 1,024 apart.
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.database import Database
 
-#: Binary logarithm of the steps that a part of an honest column may well have.
+#: Binary logarithm of the steps that are common in part of an unaltered column.
 _COMMON_STEPS = 4
-#: Chance that ids of an honest column are what a float leaves because of its steps.
+#: Chance that ids of an unaltered column look like floats because of its steps.
 _OWN_STEPS = 1e-4
-#: Steps up to this one may remain where a float changed a part of a column.
+#: Largest step that may remain where a float changed part of a column.
 _LEAST_STEP = 8
-#: Chance that all ids of an honest column end in so many zeros; four are left to `round_ids`.
+#: Chance that all ids of an unaltered column end in n zeros; four are left to `round_ids`.
 _SHARED_ZEROS = (1, 1, 1e-3, 1e-6, 1)
-#: Different ids below which a column shows too little.
+#: Minimum number of distinct ids that can prove a change.
 _LEAST_IDS = 3
 _FIRST_NUMBER = 10**16
 #: Bits of the numbers whose doubles are 2 apart; the spacing doubles with each further bit.
 _FIRST_BITS, _LAST_BITS = 54, 64
 _MAX_ZEROS = 4
-#: Ids whose steps are measured.
+#: Maximum number of ids whose steps are measured.
 _STEP_IDS = 1000
 
 
@@ -51,9 +51,9 @@ class FloatIds(NamedTuple):
     Args:
         column: the column.
         length: digits of an id.
-        ids: number of different ids of that length.
-        floats: number of those that are what a float leaves.
-        chance: upper bound of the chance that an honest column has so many.
+        ids: number of distinct ids of that length.
+        floats: number of those that look like floats.
+        chance: upper bound of the chance that an unaltered column has as many.
     """
 
     column: str
@@ -64,29 +64,29 @@ class FloatIds(NamedTuple):
 
     @property
     def exceeds_chance(self) -> bool:
-        """Whether chance hardly explains them, so that the column is refused."""
+        """Whether chance cannot explain them; the column is then refused."""
         return self.ids >= _LEAST_IDS and self.chance < REFUSED_BELOW
 
     def warning(self, header: str) -> str:
         """Build the sentence about the column."""
-        are = "is what" if self.ids == 1 else "are what"
+        looks = "looks" if self.ids == 1 else "look"
         text = (
-            f"{self.floats:,} of {self.ids:,} different {self.length}-digit ids in {header} {are} a"
-            " program leaves that read ids as numbers"
+            f"{self.floats:,} of {self.ids:,} distinct {self.length}-digit ids in {header} {looks}"
+            " as if a program had read them as numbers"
         )
         return text if self.exceeds_chance else f"{text}; so few may be chance"
 
 
 class IdPattern(NamedTuple):
-    """Different ids of a column that are alike.
+    """Distinct ids of a column with the same pattern.
 
     Args:
         length: digits of an id.
         spacing: binary logarithm of the distance of doubles at these ids.
-        twos: how often an id can be halved.
-        zeros: zeros at its end, `_MAX_ZEROS` at most.
+        twos: how many times an id can be halved.
+        zeros: trailing zeros, at most `_MAX_ZEROS`.
         is_shortest: whether it is the shortest decimal of its double.
-        ids: number of different ids.
+        ids: number of distinct ids.
     """
 
     length: int
@@ -106,9 +106,9 @@ class _Kind(NamedTuple):
     """One way in which a float changes ids.
 
     Args:
-        hits: tells whether an id is what the float leaves.
-        near: chance of a hit among the ids of a level, from 0, the closest to hits; None for an id
-            outside it.
+        hits: returns whether an id looks like a float.
+        near: returns the chance that an id of a level is a hit; None for an id outside the level.
+            Level 0 is the closest to hits.
         levels: number of levels.
     """
 
@@ -123,7 +123,7 @@ def _near_double(pattern: IdPattern, level: int) -> float | None:
 
 
 def near_zeros(spacing: int) -> int:
-    """Return the zeros of the multiples of a power of ten of which half at most are shortest."""
+    """Return the trailing zeros at which at most half of the numbers are shortest decimals."""
     return len(str((1 << spacing) // 2)) - 1
 
 
@@ -134,7 +134,7 @@ def _near_shortest(pattern: IdPattern, level: int) -> float | None:
 def _shortest_share(pattern: IdPattern, zeros: int) -> float | None:
     """Return the share of shortest decimals among numbers with this many trailing zeros.
 
-    Numbers with more zeros than doubles are apart are all shortest decimals, and show nothing.
+    Numbers with more zeros than the spacing of doubles are all shortest decimals: no evidence.
     """
     spacing = 1 << pattern.spacing
     enough = len(str(spacing - 1))
@@ -165,9 +165,9 @@ def _tail(
 
 
 def _chance_of_a_part(patterns: Sequence[IdPattern], kind: _Kind, step: int) -> float:
-    """Return the chance of the hits in a column that has other ids too.
+    """Return the chance of the hits in a column that a float may have changed in part.
 
-    A float breaks the steps of a column: one that has kept them is at least not mixed.
+    Changing part of a column breaks its steps, so a column with intact steps is not mixed.
     """
     spacing = min(pattern.spacing for pattern in patterns)
     steps = 0.25**spacing if spacing <= _COMMON_STEPS else 0
@@ -176,23 +176,23 @@ def _chance_of_a_part(patterns: Sequence[IdPattern], kind: _Kind, step: int) -> 
 
 
 def chance_of_doubles(patterns: Sequence[IdPattern], step: int = 0) -> float:
-    """Return the chance of as many doubles in an honest column.
+    """Return the chance of as many doubles in an unaltered column.
 
     Args:
-        patterns: all different ids of a column and length.
-        step: greatest common divisor of their distances; 0 if it is not known.
+        patterns: all distinct ids of a column and length.
+        step: greatest common divisor of their distances; 0 if unknown.
     """
     if not all(pattern.is_double for pattern in patterns):
         return _chance_of_a_part(patterns, _DOUBLES, step)
     plain = _chance_of_all(patterns)
-    # That the column's own steps are a multiple of the spacing is one accident, and that the first
-    # id is one is another.
+    # Two independent accidents: the column's own steps are a multiple of the spacing, and so is the
+    # first id.
     spacing = min(pattern.spacing for pattern in patterns)
     return max(plain, 0.25**spacing) if _is_own_step(step, patterns) else plain
 
 
 def chance_of_shortest(patterns: Sequence[IdPattern], step: int = 0) -> float:
-    """Return the chance of as many shortest decimals in an honest column, as for doubles."""
+    """Return the chance of as many shortest decimals in an unaltered column, as for doubles."""
     zeros = min(pattern.zeros for pattern in patterns)
     if all(pattern.is_shortest for pattern in patterns):
         shares = [(min(1.0, 10**zeros / (1 << p.spacing)), p.ids) for p in patterns]
@@ -208,20 +208,20 @@ def _chance_of_all(patterns: Sequence[IdPattern]) -> float:
 
 
 def _is_own_step(step: int, patterns: Sequence[IdPattern]) -> bool:
-    """Tell whether steps are not those of a float, which are its spacing or twice that."""
+    """Return whether a step is the column's own; a float leaves its spacing or twice that."""
     return bool(step & (step - 1)) or step > 2 << max(pattern.spacing for pattern in patterns)
 
 
 def judge_column(
     column: str, length: int, patterns: Sequence[IdPattern], step: int = 0
 ) -> FloatIds:
-    """Judge the ids of a column and length by the kind of float that explains more of them.
+    """Judge the ids of a column and length by the kind of change that explains them better.
 
     Args:
         column: the column.
         length: digits of an id.
-        patterns: all different ids.
-        step: greatest common divisor of their distances; 0 if it is not known.
+        patterns: all distinct ids.
+        step: greatest common divisor of their distances; 0 if unknown.
     """
     doubles, shortest = chance_of_doubles(patterns, step), chance_of_shortest(patterns, step)
     kind = _DOUBLES if doubles < shortest else _SHORTEST
@@ -231,10 +231,10 @@ def judge_column(
 
 
 def needs_judgement(near: Sequence[IdPattern]) -> bool:
-    """Return whether the ids that come near to what a float leaves make a column suspect.
+    """Return whether the ids that come close to floats make a column suspect.
 
     Args:
-        near: those ids. If all are hits, the column may have no others.
+        near: those ids; if all are hits, the column may have no other ids.
     """
     kinds = (_DOUBLES, _SHORTEST)
     return any(
@@ -243,9 +243,9 @@ def needs_judgement(near: Sequence[IdPattern]) -> bool:
 
 
 def find_float_ids(database: Database, *, guards: bool) -> tuple[FloatIds, ...]:
-    """Find the columns and lengths with more of what a float leaves than chance may explain.
+    """Find the columns and lengths with more float-like ids than chance may explain.
 
-    Few ids come near to such numbers, so most columns are settled by these few.
+    Few ids come close to such numbers, and these few settle most columns.
 
     Args:
         database: holds the view `base`.
@@ -262,13 +262,13 @@ def find_float_ids(database: Database, *, guards: bool) -> tuple[FloatIds, ...]:
 def _examine(database: Database, column: str, lengths: Sequence[int]) -> Iterator[FloatIds]:
     patterns = read_patterns(database, column, near_only=False)
     for length in lengths:
-        found = judge_column(column, length, patterns[length], _step(database, column, length))
-        if found.chance < WARNED_BELOW:
-            yield found
+        float_ids = judge_column(column, length, patterns[length], _step(database, column, length))
+        if float_ids.chance < WARNED_BELOW:
+            yield float_ids
 
 
 def _step(database: Database, column: str, length: int) -> int:
-    """Return the greatest common divisor of the distances of ids; 0 of fewer than three ids."""
+    """Return the greatest common divisor of the distances of ids; 0 for fewer than three."""
     first, last = 10 ** (length - 1), 10**length - 1
     query = (
         f"SELECT DISTINCT id FROM ({_ids_sql(column)}) WHERE id BETWEEN {first} AND {last}"
@@ -283,7 +283,7 @@ def _number_sql(column: str) -> str:
 
 
 def _is_own_id_sql(column: str) -> str:
-    """Build the condition that an id is good and in the user's cell, not a default."""
+    """Build the condition that an id is valid and comes from the user's cell, not a default."""
     return "true" if column == GUARD else f"{column}_grade IN ({GOOD}, {TRAILING_ZEROS})"
 
 
@@ -294,7 +294,7 @@ def _ids_sql(column: str) -> str:
 def read_patterns(
     database: Database, column: str, *, near_only: bool
 ) -> dict[int, list[IdPattern]]:
-    """Return the patterns of the different ids of a column, by length."""
+    """Return the patterns of the distinct ids of a column, by length."""
     near = _NEAR_SQL if near_only else "true"
     query = (
         f"SELECT strlen(id::VARCHAR) AS length, {_SPACING_SQL} AS spacing, "
@@ -314,8 +314,8 @@ _SPACING_SQL = " + ".join(
     f"(id >= {1 << bits - 1})::INTEGER" for bits in range(_FIRST_BITS, _LAST_BITS + 1)
 )
 _ZEROS_SQL = " + ".join(f"(id % {10**zeros} = 0)::INTEGER" for zeros in range(1, _MAX_ZEROS + 1))
-#: Half a spacing divides the id; or its zeros come near to those of shortest decimals, of which
-#: the fewest are left out where doubles are 16 apart or closer.
+#: Half a spacing divides the id, or it has nearly as many zeros as shortest decimals have. Where
+#: doubles are 16 apart or closer, this misses a few shortest decimals.
 _ENDS_NEAR_SQL = (
     f"CASE WHEN id >= {1 << 60} THEN id % 100 = 0 WHEN id >= {1 << 57} THEN id % 10 = 0"
     " ELSE true END"

@@ -1,4 +1,4 @@
-"""Headers that probably carry a column: by their words, and those of Zoho's own exports."""
+"""Likely headers of a column, by their words or as in Zoho's own exports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bulklink.suggestions import close_matches
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-#: Words for what a column is of, and for what it says of that.
+#: Words for the subject of a column, and for the attribute that it holds.
 _SUBJECTS: Mapping[str, frozenset[str]] = {
     "contact": frozenset(("contact", "contacts", "person", "customer")),
     "owner": frozenset(("owner", "owners", "user", "mailbox")),
@@ -37,16 +37,16 @@ ZOHO_HEADERS: Mapping[str, tuple[str, ...]] = {
 
 
 def find_zoho_headers(headers: Sequence[str], columns: Collection[str]) -> dict[str, str]:
-    """Return the headers of Zoho's own exports, by the column that they carry.
+    """Return the headers of Zoho's own exports, by the column that each stands for.
 
-    `Record Id` is the contact, the deal or the email, whichever no other header carries.
+    `Record Id` is the contact, deal or email, whichever has no other header.
 
     Args:
         headers: headers of a file.
-        columns: the columns that are looked for.
+        columns: the columns to find.
     """
     present = {normalize_header(header): header for header in reversed(headers)}
-    found = {
+    headers_by_column = {
         column: present[key]
         for column, names in ZOHO_HEADERS.items()
         for name in reversed(names)
@@ -55,18 +55,18 @@ def find_zoho_headers(headers: Sequence[str], columns: Collection[str]) -> dict[
     record = present.get(normalize_header(_RECORD))
     carried = {column for column in ZOHO_HEADERS if normalize_header(column) in present}
     for column in ("contact_id", "deal_id", "message_id"):
-        if record is not None and column not in found and column not in carried:
-            found[column] = record
+        if record is not None and column not in headers_by_column and column not in carried:
+            headers_by_column[column] = record
             break
-    return {column: header for column, header in found.items() if column in columns}
+    return {column: header for column, header in headers_by_column.items() if column in columns}
 
 
 def guess_headers(columns: Sequence[str], headers: Iterable[str]) -> dict[str, str]:
-    """Return the likeliest header for each column, as far as there is one; each header once.
+    """Return the likeliest header for each column that has one; each header is used once.
 
     Args:
         columns: the columns without a header.
-        headers: the headers that are left.
+        headers: the headers that are not used yet.
     """
     free = [header for header in dict.fromkeys(headers) if strip_ignorable(header)]
     scores = sorted(
@@ -86,12 +86,12 @@ def guess_headers(columns: Sequence[str], headers: Iterable[str]) -> dict[str, s
 
 
 def _likeness(column: str, header: str) -> int:
-    """Compare the words of a column and a header; 0 if they are about different things.
+    """Compare the words of a column and a header; 0 if their subjects differ.
 
-    The subject of a header is its last: `Contact Owner.id` is the id of an owner.
+    The last subject in a header counts: `Contact Owner.id` is the id of an owner.
     """
     words = [word.lower() for word in _WORD.findall(header)]
-    subject, _, what = column.partition("_")
+    subject, _, attribute = column.partition("_")
     subjects = [name for word in words for name, names in _SUBJECTS.items() if word in names]
     if not subjects:
         is_typing_error = close_matches(
@@ -100,7 +100,7 @@ def _likeness(column: str, header: str) -> int:
         return 2 if is_typing_error else 0
     if subjects[-1] != subject:
         return 0
-    says_id, says_name = any(w in _IDS for w in words), any(w in _NAMES for w in words)
-    if what == "id":
-        return 3 if says_id else 0 if says_name else 1
-    return 0 if says_id else 2
+    has_id, has_name = any(w in _IDS for w in words), any(w in _NAMES for w in words)
+    if attribute == "id":
+        return 3 if has_id else 0 if has_name else 1
+    return 0 if has_id else 2

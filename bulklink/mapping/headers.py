@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 _MAX_HEADERS = 10
 _MAX_HEADER_CHARS = 60
-#: Similarity at which the nearest name is suggested, and at which several are.
+#: Minimum similarity for suggesting the nearest name, and for suggesting several.
 _SIMILAR, _VERY_SIMILAR = 0.5, 0.75
 _MAX_SUGGESTIONS = 3
 
 
 class MappingColumn(msgspec.Struct, frozen=True):
-    """One column of the user's, in the order of the mapping.
+    """A column of the user's mapping.
 
     Args:
         header: its header in the first file that has it.
@@ -79,7 +79,7 @@ def check_mapping_options(options: MappingOptions) -> None:
     parse_encoding(options.encoding)
     if options.preset not in (None, *PRESETS):
         raise UsageError(
-            f"There is no preset {options.preset!r}.",
+            f"{options.preset!r} is not a valid preset.",
             where=Advice("{}", Keyword("preset")),
             advice=f"Use one of: {', '.join(PRESETS)}.",
         )
@@ -102,7 +102,7 @@ def _check_columns(option: Keyword, columns: list[str]) -> None:
         if column not in KNOWN_COLUMNS:
             closest = _closest_names(column, KNOWN_COLUMNS)
             raise UsageError(
-                f"There is no column {column!r}.",
+                f"{column!r} is not a known column.",
                 where=Advice("{}", option),
                 advice=(f"The nearest is {closest[0]}. " if closest else "")
                 + f"The columns are {', '.join(KNOWN_COLUMNS)}.",
@@ -126,8 +126,8 @@ def find_columns(
 
     Returns:
         The columns, each once, in the order in which they first appear, followed by those that
-        only `only` reads. Columns that bulklink wrote itself and columns that are not kept are
-        left out.
+        only `only` reads. Columns that bulklink wrote itself, and those that `keep` excludes,
+        are left out.
 
     Raises:
         BadFileError: if a column is missing or repeated, or an option names an unknown header.
@@ -148,7 +148,7 @@ def find_columns(
 def _select_columns(
     columns: Sequence[MappingColumn], options: MappingOptions
 ) -> tuple[MappingColumn, ...]:
-    """Drop what `keep` does not name; of that, columns that `only` reads go to the end."""
+    """Drop columns that `keep` does not name; those that `only` reads move to the end."""
     if options.keep is None:
         return tuple(columns)
     headers = [column.header for column in columns]
@@ -165,7 +165,7 @@ def _select_columns(
 
 
 def _headers_named_by(value: str, headers: Sequence[str]) -> list[str]:
-    """Return the headers that one value of `keep` names: one, several with commas, or none."""
+    """Return the headers that a value of `keep` names: one, several joined by commas, or none."""
     if not value.strip():
         return []
     for names in ([value], [name for name in value.split(",") if name.strip()]):
@@ -241,13 +241,15 @@ def _known_places(file: FileHeaders, options: MappingOptions) -> dict[int, str]:
 def _preset_places(
     file: FileHeaders, places: Mapping[int, str], options: MappingOptions
 ) -> dict[int, str]:
-    """Return the places of the columns that only the preset knows."""
-    wanted = set(options.active_columns) - set(places.values())
+    """Return the places of the columns that only the preset identifies."""
+    missing_columns = set(options.active_columns) - set(places.values())
     free = [header for place, header in enumerate(file.headers) if place not in places]
-    taken = [normalize_header(column) for column in places.values()]
-    found = find_zoho_headers([*free, *taken], wanted)
+    found_columns = [normalize_header(column) for column in places.values()]
+    zoho_headers = find_zoho_headers([*free, *found_columns], missing_columns)
     return {
-        file.headers.index(header): column for column, header in found.items() if header in free
+        file.headers.index(header): column
+        for column, header in zoho_headers.items()
+        if header in free
     }
 
 
@@ -272,9 +274,9 @@ def _refuse_ambiguous(name: str, matches: list[str], where: str | Advice) -> NoR
     raise BadFileError(
         f"Several headers are called {name!r}."
         if same
-        else f"{name!r} may mean several headers: {', '.join(map(repr, matches))}.",
+        else f"{name!r} matches several headers: {', '.join(map(repr, matches))}.",
         where=where,
-        advice="Rename all but one of them." if same else "Write it just as the one that is meant.",
+        advice="Rename all but one of them." if same else "Write it exactly like the intended one.",
     )
 
 
@@ -282,7 +284,7 @@ def _check_renames(files: Sequence[FileHeaders], options: MappingOptions) -> Non
     for column, header in options.columns:
         if all(find_header(file.headers, header, file.where) is None for file in files):
             raise BadFileError(
-                f"There is no header {header!r}, which the column {column} is to be read from.",
+                f"There is no header {header!r} for the column {column}.",
                 where=files[0].where,
                 advice=Advice.join(
                     " ",
@@ -295,17 +297,17 @@ def _check_renames(files: Sequence[FileHeaders], options: MappingOptions) -> Non
 
 
 def _refuse_two(file: FileHeaders, column: str) -> NoReturn:
-    both = [
+    matches = [
         header
         for header in file.headers
         if _COLUMN_BY_HEADER.get(normalize_header(header)) == column
     ]
     raise BadFileError(
-        f"Several headers are the column {column}: " + ", ".join(map(repr, both)) + ".",
+        f"Several headers match the column {column}: " + ", ".join(map(repr, matches)) + ".",
         where=file.where,
         advice=Advice(
-            "Name the one that is meant: {}; or rename the others.",
-            Keyword("columns", ((column, both[0]),)),
+            "Choose one with {}, or rename the others.",
+            Keyword("columns", ((column, matches[0]),)),
         ),
     )
 
@@ -338,7 +340,7 @@ def _check_required(file: FileHeaders, present: Mapping[int, str], options: Mapp
 
 
 def advise_other_sheet(file: FileHeaders, options: MappingOptions) -> str | Advice:
-    """Name the sheets of the same workbook that may be meant instead; empty for other formats."""
+    """Suggest other sheets of the same workbook; empty for other formats."""
     return other_sheets_advice(file.sheet, lambda headers: is_mapping(headers, options))
 
 
@@ -354,28 +356,28 @@ def is_mapping(headers: Sequence[str], options: MappingOptions) -> bool:
 
 
 def _refuse_lines_above(file: FileHeaders, options: MappingOptions) -> None:
-    """Refuse a file that has something else above its headers, such as a title."""
+    """Refuse a file with other lines above its headers, such as a title."""
     if file.lines_above is not None:
         raise BadFileError(
             f"The headers are not in line {options.skip_lines + 1}, but in line"
             f" {file.lines_above + 1}.",
             where=file.name,
             advice=Advice(
-                "Skip the lines above it with {}, or delete them.",
+                "Skip the lines above them with {}, or delete those lines.",
                 Keyword("skip_lines", file.lines_above),
             ),
         )
 
 
 def _refuse_headerless(file: FileHeaders, options: MappingOptions) -> None:
-    """Refuse a file whose first line is a row already: it has ids and no header that is known."""
+    """Refuse a file without headers: its first line has ids and no known header."""
     cells = [strip_ignorable(header) for header in file.headers]
     ids = [cell for cell in cells if _LONG_ID.fullmatch(bare_id(cell))]
     if ids and not any(normalize_header(cell) in _COLUMN_BY_HEADER for cell in cells):
         raise BadFileError(
-            f"The first line has no headers: it holds the id {ids[0]!r}.",
+            f"The file has no headers: its first line holds the id {ids[0]!r}.",
             where=file.where,
-            advice="Put a line with the names of the columns before it, such as "
+            advice="Insert a line with the names of the columns above it, such as "
             f"{','.join(options.required_columns)}.",
         )
 
@@ -383,12 +385,12 @@ def _refuse_headerless(file: FileHeaders, options: MappingOptions) -> None:
 def _missing_advice(
     missing: Sequence[str], free: Sequence[str], headers: Sequence[str], options: MappingOptions
 ) -> Advice:
-    """Build the advice for missing columns: what to set if the likeliest headers are meant."""
+    """Build the advice for missing columns, with the settings for the likeliest headers."""
     op = _OP_ADVICE if "op" in missing else Advice("")
     missing = [column for column in missing if column != "op"]
     if len(headers) == 1 and not normalize_header(headers[0]).isalnum():
         cell = headers[0][:_MAX_HEADER_CHARS]
-        return Advice("The header is one cell: {!r}. Set the {}.", cell, Keyword("delimiter"))
+        return Advice("The header is a single cell: {!r}. Set {}.", cell, Keyword("delimiter"))
     if not missing:
         return op
     zoho = find_zoho_headers(free, missing) if not options.preset else {}
@@ -399,17 +401,19 @@ def _missing_advice(
         (column, strip_ignorable(guesses[column])) for column in missing if column in guesses
     ]
     columns = Keyword("columns", tuple(renames))
-    advice = Advice("If {} meant: {}.", "this is" if len(renames) == 1 else "these are", columns)
+    advice = Advice(
+        "If {} correct, use {}.", "this is" if len(renames) == 1 else "these are", columns
+    )
     if len(zoho) > 1 or (zoho and len(missing) == len(zoho)):
         preset = Keyword("preset", "zoho")
         advice = Advice("These are Zoho's own headers: use {}, or {}.", preset, columns)
     rest = [column for column in missing if column not in guesses]
-    unknown = f"No header is like {', '.join(rest)}. {_list_headers(headers)}" if rest else ""
+    unknown = f"No header resembles {', '.join(rest)}. {_list_headers(headers)}" if rest else ""
     return Advice.join(" ", [op, advice, unknown])
 
 
 def suggest_headers(name: str, headers: Iterable[str]) -> str:
-    """Suggest the headers that are most similar to the one that is missing."""
+    """Suggest the headers that are most similar to a missing one."""
     candidates = [text for header in dict.fromkeys(headers) if (text := strip_ignorable(header))]
     closest = _closest_names(name, candidates)
     if closest:
@@ -428,11 +432,11 @@ def _list_headers(headers: Iterable[str]) -> str:
         repr(strip_ignorable(header)[:_MAX_HEADER_CHARS]) for header in candidates[:_MAX_HEADERS]
     )
     more = ", …" if len(candidates) > _MAX_HEADERS else ""
-    return f"The headers are {quoted_names}{more}." if quoted_names else "It has no headers."
+    return f"The headers are {quoted_names}{more}." if quoted_names else "The file has no headers."
 
 
 def _closest_names(target: str, names: Collection[str]) -> list[str]:
-    """Return the nearest of some names, and those that are about as near."""
+    """Return the names that are closest to the target."""
     return close_matches(
         target, names, limit=_MAX_SUGGESTIONS, cutoff=_VERY_SIMILAR, key=normalize_header
     ) or close_matches(target, names, limit=1, cutoff=_SIMILAR, key=normalize_header)

@@ -1,4 +1,4 @@
-"""Cells of ids: what exports put around an id, and what is wrong with a cell that is none."""
+"""Id cells: removal of the characters that exports add, and diagnosis of invalid ids."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bulklink.mapping.schema import id_pattern
 _QUOTED = re.compile('="(.*)"', re.DOTALL)
 _ALLOWED = {"message_id": re.compile("[0-9A-Za-z]")}
 _DIGIT = re.compile("[0-9]")
-#: An id of a record has more digits than other numbers in an address, such as that of an org.
+#: Minimum digits of a record's id in a URL; other numbers there, such as an org's, have fewer.
 _MIN_ID_DIGITS = 12
 _LONG_NUMBER = re.compile(f"[0-9]{{{_MIN_ID_DIGITS},}}")
 _ADDRESS = re.compile(r"https?://[^?#]*/([0-9]+)/?(?:[?#]|$)", re.IGNORECASE)
@@ -19,7 +19,7 @@ _SIGNED = re.compile(r"\+\s*([0-9]+)")
 
 
 def bare_id(cell: str) -> str:
-    """Return the text of an id without what exports put around it.
+    """Return the text of an id without the characters that exports add.
 
     The macro `clean_id` of `load` does the same in SQL.
     """
@@ -30,9 +30,9 @@ def bare_id(cell: str) -> str:
 
 
 def find_id_inside(cell: str) -> str | None:
-    """Return the one id that a cell has inside, such as an address of a record; None if none.
+    """Return the only id inside a cell, such as a record's URL; None if there is none.
 
-    Digits of other scripts, and those of full width, count as the digits that they stand for.
+    Digits of other scripts and full-width digits count as their ASCII equivalents.
     """
     text = bare_id(_plain_digits(cell))
     digits = re.compile(id_pattern("contact_id"))
@@ -47,7 +47,7 @@ def find_id_inside(cell: str) -> str | None:
 
 
 def _is_wrapped(text: str) -> bool:
-    """Tell whether nothing but words and one long number is in a text: no other digits."""
+    """Return whether a text is one long number among words, without other digits."""
     return not _DIGIT.search(_LONG_NUMBER.sub("", text))
 
 
@@ -56,11 +56,11 @@ def _plain_digits(text: str) -> str:
 
 
 def find_wrong_character(cell: str, column: str) -> int | None:
-    """Return the index of the first character that no id has; None if there is none.
+    """Return the index of the first character that is invalid in an id; None if all are valid.
 
     Args:
         cell: the cell as in the file.
-        column: bulklink's name of its column.
+        column: bulklink's name for its column.
     """
     allowed, bare = _ALLOWED.get(column, _DIGIT), bare_id(cell)
     start = cell.find(bare)
@@ -70,7 +70,7 @@ def find_wrong_character(cell: str, column: str) -> int | None:
 
 
 def name_character(character: str) -> str:
-    """Name a character so that it can be found, even if it cannot be seen."""
+    """Return a readable name of a character, even if it is invisible."""
     if character.isascii() and character.isprintable() and character != " ":
         return repr(character)
     name = unicodedata.name(character, _CONTROL_NAMES.get(character, "a control character"))

@@ -1,7 +1,7 @@
 """Invisible characters at the ends of a header or a cell.
 
-Spreadsheets, web pages and editors leave them: white space of every width, what has no width, marks
-of writing direction, soft hyphens, byte order marks.
+Spreadsheets, web pages and editors leave them: white space of any width, zero-width characters,
+writing direction marks, soft hyphens, byte order marks.
 """
 
 from __future__ import annotations
@@ -22,5 +22,5 @@ def strip_ignorable(text: str) -> str:
 
 
 def remove_ignorable(text: str) -> str:
-    """Return a text without any ignorable character, spaces too."""
+    """Return a text without any ignorable characters, including spaces."""
     return text.translate(_WITHOUT)

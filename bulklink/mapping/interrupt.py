@@ -21,17 +21,17 @@ def interrupted_planning_error() -> InterruptedPlanningError:
     return InterruptedPlanningError(
         "Planning was interrupted; nothing was sent.",
         where="planning",
-        advice="The same command begins anew.",
+        advice="Run the same command to start again.",
     )
 
 
 class PlanningStage(msgspec.Struct, frozen=True):
-    """Current stage of planning and the share of it that is done.
+    """Current stage of planning and its progress.
 
     Args:
-        name: what is being done, in words for the user.
-        share: done part of the stage, from 0 to 1; None if unknown.
-        size: bytes that the stage reads; None if it reads no file from end to end.
+        name: description of the stage for the user.
+        share: completed share of the stage, from 0 to 1; None if unknown.
+        size: size in bytes of the file that the stage reads from end to end; None if there is none.
     """
 
     name: str
@@ -59,7 +59,7 @@ class PlanningStop:
 
     def __init__(self) -> None:
         self._interrupted = threading.Event()
-        self._lock = threading.RLock()  # a signal handler may interrupt a look at the stage
+        self._lock = threading.RLock()  # a signal handler may interrupt `stage`
         self._connections: set[duckdb.DuckDBPyConnection] = set()
         self._actions: set[Callable[[], object]] = set()
         self._name = ""
@@ -73,14 +73,14 @@ class PlanningStop:
         """Start a stage.
 
         Args:
-            stage: what is being done, in words for the user.
+            stage: description of the stage for the user.
             size: bytes of the file that it reads from end to end, if any.
-            single_query: whether it is one query; the share of several is unknown.
+            single_query: whether the stage is one query; the progress of several is unknown.
         """
         self._name, self._size, self._single_query, self._position = stage, size, single_query, 0
 
     def report_position(self, position: int) -> None:
-        """Report how many bytes of its file the stage has read."""
+        """Report the number of bytes that the stage has read of its file."""
         self._position = position
 
     @property
@@ -96,14 +96,14 @@ class PlanningStop:
         return PlanningStage(name, None if share is None else min(share, 1.0), size)
 
     def _query_share(self) -> float | None:
-        """Return the done share of the running query, as DuckDB estimates it."""
+        """Return the completed share of the running query, as DuckDB estimates it."""
         with self._lock:
             percentages = [connection.query_progress() for connection in self._connections]
         percentage = max(percentages, default=-1.0)
         return percentage / 100 if percentage >= 0 else None
 
     def interrupt(self) -> None:
-        """Interrupt the running query and every later step; the work raises."""
+        """Interrupt the running query and every later step, which then raise."""
         self._interrupted.set()
         with self._lock:
             for connection in self._connections:
@@ -113,9 +113,9 @@ class PlanningStop:
 
     @contextmanager
     def calling(self, action: Callable[[], object]) -> Iterator[None]:
-        """Have `interrupt` call a function, in its own thread, while the block runs.
+        """Make `interrupt` call a function, in the thread of its caller, while the block runs.
 
-        It is called at once if planning was interrupted before.
+        The function is called immediately if planning was already interrupted.
         """
         with self._lock:
             self._actions.add(action)

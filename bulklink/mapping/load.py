@@ -4,11 +4,11 @@ The rowid of a row + 1 is its number over all files: a new table that is filled 
 has no gaps. Each id is examined here, once, and the result is stored in the column `flags`:
 
 - from the lowest bit, a grade of three bits for each id, then single bits;
-- 0 if the record is whole, each id is good just as it is in the file, and each name has no spaces
-  around it. Most rows of most mappings are so, and each later pass skips them by this comparison.
+- 0 if the record is complete, each id is valid as written in the file, and no name has spaces
+  around it. Most rows of most mappings have 0, and each later pass skips them by this comparison.
 
-An id that a 64-bit number writes in the same way, digit for digit, is stored as that number
-(`n_…`), a third of its size; the user's cell (`c…`) is then stored only if it differs.
+An id whose digits a 64-bit integer preserves is stored as that integer (`n_…`), in a third of the
+space; the user's cell (`c…`) is then stored only if it differs.
 """
 
 # ruff: noqa: S608
@@ -53,7 +53,7 @@ _FIRST_SINGLE_BIT = _GRADE_BITS * len(ID_COLUMNS)
 
 #: The id that is sent differs from the user's cell.
 CHANGED_ID = {column: 1 << _FIRST_SINGLE_BIT + place for place, column in enumerate(ID_COLUMNS)}
-#: The id is not a number that 64 bits write in the same way.
+#: The id cannot be stored as a 64-bit integer without a change of its digits.
 TEXT_ID = {
     column: 1 << _FIRST_SINGLE_BIT + 4 + place for place, column in enumerate(NUMERIC_ID_COLUMNS)
 }
@@ -63,11 +63,11 @@ CHANGED_NAME = {
 }
 #: The record is broken, or its operation must be checked.
 NEEDS_CHECK = 1 << _FIRST_SINGLE_BIT + 9
-#: A number that went through a spreadsheet or a float: with a point or an exponent.
+#: A number that went through a spreadsheet or a float: it has a point or an exponent.
 SPREADSHEET_NUMBER = r"[+-]?[0-9]+([.,][0-9]*([eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)"
 #: Columns that only an exact reader fills; missing if DuckDB reads all files itself.
 _EXACT_READER_COLUMNS = ("line BIGINT", "fault VARCHAR", "message VARCHAR", "raw VARCHAR")
-#: An escaped character takes two, and the leading columns of a line are short.
+#: An escaped character takes two bytes, and the leading columns of a line are short.
 _LINE_BYTES = 3 * MAX_RECORD_BYTES
 
 
@@ -110,7 +110,7 @@ def macro_statements() -> list[str]:
 
 
 def _clean_id_sql() -> str:
-    """Build what strips an id of spaces, an apostrophe, `="…"` and Zoho's prefix."""
+    """Build the expression that strips spaces, an apostrophe, `="…"` and Zoho's prefix."""
     inside = "trim_spaces(regexp_replace(trim_spaces(cell), '^''', ''))"
     inside = f"""regexp_replace({inside}, '^="(.*)"$', '\\1', 's')"""
     inside = f"trim_spaces(regexp_replace(trim_spaces({inside}), '^''', ''))"
@@ -119,7 +119,7 @@ def _clean_id_sql() -> str:
 
 
 def _unclean_id_grade_sql() -> str:
-    """Build the grade of a cell that is not an id just as it is."""
+    """Build the grade of a cell that is not an id as written."""
     return (
         f"CASE WHEN id IS NULL OR id = '' THEN {MISSING} "
         f"WHEN starts_with(cell, {literal(ESCAPE_CHAR + FLOAT_CELL)}) THEN {ROUNDED} "
@@ -136,7 +136,7 @@ def filled_sql(cell: str, default: str | None) -> str:
 
 
 def is_plain_id_sql(column: str) -> str:
-    """Build the condition that a cell is an id just as it is."""
+    """Build the condition that a cell is an id as written."""
     return f"p_{column}" if column == "message_id" else f"(p_{column} IS NOT NULL)"
 
 
@@ -146,7 +146,7 @@ def user_cell_sql(cell: str, *, staged: bool) -> str:
 
 
 def flags_sql(cells: Mapping[str, str], options: MappingOptions, *, staged: bool) -> Iterator[str]:
-    """Build the parts that add up to the flags of a row.
+    """Build the terms that add up to the flags of a row.
 
     Args:
         cells: SQL of the cells by known column.
@@ -171,7 +171,7 @@ def flags_sql(cells: Mapping[str, str], options: MappingOptions, *, staged: bool
 
 
 def _is_wanted_op_sql(stated_op: str, options: MappingOptions) -> str:
-    """Build the condition that a row names a wanted operation, or none if none is needed."""
+    """Build the condition that a row names a requested operation, or none if none is needed."""
     ops = list(Op) if options.op is None else [options.op]
     among = f"lower({stated_op}) IN ({', '.join(literal(op.value) for op in ops)})"
     return f"coalesce({among}, {'false' if options.op is None else 'true'})"
@@ -180,7 +180,7 @@ def _is_wanted_op_sql(stated_op: str, options: MappingOptions) -> str:
 def _id_flags_sql(column: str, cell: str, *, staged: bool) -> str:
     """Build the flags of one cell; numbers of 16 or more digits that end in zeros are suspect.
 
-    CASE evaluates a branch only for the rows that reach it, AND evaluates both sides for all.
+    CASE evaluates a branch only for the rows that reach it; AND evaluates both sides for all rows.
     """
     matches = f"regexp_full_match(k_{column}, '{id_pattern(column)}')"
     plain_grade = "0"
@@ -201,7 +201,10 @@ def _id_flags_sql(column: str, cell: str, *, staged: bool) -> str:
 
 
 def _may_be_rounded_sql(column: str) -> str:
-    """Exclude nearly all numbers that cannot be rounded; one of 19 digits ends in four zeros."""
+    """Build a cheap condition that hardly any unrounded number meets.
+
+    A number of 19 digits, rounded to 15, ends in 4 zeros.
+    """
     number = f"p_{column}"
     return (
         f"{number} % 10 = 0 AND {number} >= {10**15} "
@@ -260,8 +263,8 @@ class StagedTable:
             records: number of its records.
 
         Returns:
-            Whether they are loaded; False if DuckDB reads the file differently than it was
-            counted, so that it is not regular.
+            Whether the records were loaded; False if DuckDB reads a different number of them
+            because the file is not regular.
         """
         if csv_input.staged:
             for column in _EXACT_READER_COLUMNS:
@@ -280,7 +283,7 @@ class StagedTable:
         return False
 
     def _insert_sql(self, csv_input: CsvInput, number: int) -> str:
-        """Build the INSERT; each value that several columns need is a separate layer."""
+        """Build the INSERT; values that several columns need are computed in nested subqueries."""
         columns = self.columns
         cells = {column.known: _cell_sql(column, number) for column in columns if column.known}
         ids = {column: cells[column] for column in ID_COLUMNS if column in cells}

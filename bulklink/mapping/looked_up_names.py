@@ -1,7 +1,7 @@
-"""SQL for names that are looked up: of which deals and owners, for which rows, and what is refused.
+"""SQL for looked-up names: the deals and owners to look up, and the rows to name or refuse.
 
 The tables `looked_up_deals` and `looked_up_owners` hold ids and names. A plan is a relation with
-the columns of `plan.parquet`, sealed or still to be sealed (`GOOD_ROWS`).
+the columns of `plan.parquet`, sealed or not yet sealed (`GOOD_ROWS`).
 """
 # ruff: noqa: S608
 
@@ -25,11 +25,11 @@ GOOD_ROWS = (
     f"(SELECT {', '.join(f'{name} AS {OWN_PREFIX}{name}' for name in _GOOD_COLUMNS)}, "
     f"first AS {OWN_PREFIX}duplicate_of FROM good)"
 )
-"""The rows of a checked mapping, as a plan that is still to be sealed."""
+"""The rows of a checked mapping, as a plan that is not sealed yet."""
 
 
 class RecordEmails(msgspec.Struct, frozen=True):
-    """A deal or an owner, and how many emails of a plan are linked to it, or in its mailbox.
+    """A deal or owner, and the number of its links and relinks in a plan.
 
     Args:
         id: its id.
@@ -43,12 +43,12 @@ class RecordEmails(msgspec.Struct, frozen=True):
 
 
 def records_with_most_emails_sql(ident: str, name: str, limit: int) -> str:
-    """Build the query of the deals or owners of links and relinks with the most emails.
+    """Build the query of the deals or owners with the most links and relinks.
 
     Args:
         ident: column of the ids, `deal_id` or `owner_id`.
         name: column of their names.
-        limit: most of them.
+        limit: maximum number of rows.
     """
     return (
         f"SELECT bulklink_{ident}, min(bulklink_{name}), count(*) AS emails, count(*) OVER () "
@@ -79,7 +79,7 @@ def insert_names(
 
 
 def unnamed_ids_sql(plan: str, ident: str, name: str) -> str:
-    """Build the query of the different ids of links and relinks without a name.
+    """Build the query of the distinct ids of links and relinks without a name.
 
     Args:
         plan: SQL of a plan.
@@ -126,9 +126,9 @@ NO_UNKNOWN_ROWS = (
 
 
 def name_rows_statements() -> list[str]:
-    """Build the statements that put the names into `good`, and unknown rows into their table.
+    """Build the statements that add the names to `good`, and unknown rows to their table.
 
-    A duplicate stays one, also of a row that is refused here, as after the look-ups of a run.
+    A duplicate of a row that is refused here stays a duplicate, as after the look-ups of a run.
     """
     joins = names_join_sql("")
     deal, owner = (faults.unknown_record_message(kind, f"{kind}_id") for kind in ("deal", "owner"))

@@ -1,4 +1,4 @@
-"""Cells of names: what stands for no name, and characters that no name has."""
+"""Name cells: placeholders for a missing name, and control characters."""
 
 # ruff: noqa: S608
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bulklink.mapping.database import Database
     from bulklink.mapping.headers import MappingColumn
 
-#: What databases, Python, R and JavaScript write for a missing value, and errors of spreadsheets.
+#: Placeholders of databases, Python, R and JavaScript for a missing value; spreadsheet errors.
 _NO_NAME = (
     r"(?i:null|\(null\)|none|n/a|<na>|<null>|\\n|undefined|#[a-z]*n/a|#[a-z_/0]+[!?]|err:5\d\d"
     r"|#getting_data|#nv)|NA|nan|NaN|NAN|NaT"
@@ -42,14 +42,14 @@ def name_macro_statements() -> list[str]:
 
 
 def filled_name_sql(cell: str, default: str | None) -> str:
-    """Build a name without what no name has, or its default if it is empty."""
+    """Build a clean name, or its default if it is empty."""
     return f"coalesce(clean_name({cell}), {literal(default) if default else 'NULL'})"
 
 
 def name_warnings(
     database: Database, columns: Sequence[MappingColumn], changed: Mapping[str, int]
 ) -> Iterator[str]:
-    """Yield a warning for what is not sent of names, with the number of cells.
+    """Yield a warning for each kind of text in names that is not sent, with the number of cells.
 
     Args:
         database: holds the table `staged`.
@@ -68,13 +68,13 @@ def name_warnings(
     )
     if no_names:
         yield (
-            f"{no_names:,} {'cell' if no_names == 1 else 'cells'} in {headers} stand for no name,"
-            " such as NULL or #N/A: they are taken as empty"
+            f"{no_names:,} {'cell' if no_names == 1 else 'cells'} in {headers} with a placeholder"
+            " such as NULL or #N/A instead of a name: treated as empty"
         )
     if controls:
         yield (
-            f"{controls:,} {'cell' if controls == 1 else 'cells'} in {headers} hold control"
-            " characters: they are not sent"
+            f"{controls:,} {'cell' if controls == 1 else 'cells'} in {headers} with control"
+            " characters: these are not sent"
         )
 
 

@@ -1,4 +1,4 @@
-"""The user's rows, read back from the plan and rejects.csv."""
+"""The user's original rows, read from the plan and rejects.csv."""
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _MEMORY = "256MB"
 _ROW = "bulklink_row"
-#: `bulklink_raw` holds a whole record, each byte of it written with four characters at most.
+#: `bulklink_raw` holds a whole record, with at most four characters for each byte.
 _MAX_CELL_CHARS = 4 * MAX_RECORD_BYTES
 _MAX_LINE_CHARS = 2 * _MAX_CELL_CHARS
 _MAX_ROW_DIGITS = 18
@@ -34,7 +34,7 @@ Cells: TypeAlias = "tuple[str | None, ...]"
 
 
 class UserColumn(msgspec.Struct, frozen=True):
-    """A column of the user's.
+    """One of the user's columns.
 
     Args:
         header: its header.
@@ -59,7 +59,7 @@ class MappingRow(NamedTuple):
     cells: Cells
 
 
-#: Columns of a redacted plan, under headers that make it a mapping again.
+#: Columns of a redacted plan, with headers that make it a valid mapping.
 FALLBACK_COLUMNS = tuple(
     UserColumn(name, f"bulklink_{name}", name) for name in ("op", *ID_COLUMNS, GUARD)
 )
@@ -88,15 +88,15 @@ def stream_mapping_rows(
     spill: Path,
     is_refused: Callable[[int], bool],
 ) -> Iterator[MappingRow]:
-    """Stream the rows of a run in the order of the mapping, refused ones too.
+    """Stream the rows of a run in the order of the mapping, including refused ones.
 
     Args:
         plan: the sealed plan; a missing one has no rows.
         rejects: the refused rows; a missing file has none.
         columns: columns from `load_user_columns`, or `FALLBACK_COLUMNS`.
         spill: folder for data beyond the memory limit.
-        is_refused: returns whether the run refused a row; the user may have written other rows
-            into `rejects`.
+        is_refused: returns whether the run refused a row; the user may have added other rows
+            to `rejects`.
     """
     refused_iterator = (
         mapping_row
@@ -127,7 +127,7 @@ def _stream_planned_rows(
         last = 0
         for row, *cells in database.rows(query):
             if row <= last:
-                raise RuntimeError(f"row {row} came behind row {last}")
+                raise RuntimeError(f"row {row} came after row {last}")
             last = row
             yield MappingRow(row, tuple(cells))
 
@@ -135,7 +135,7 @@ def _stream_planned_rows(
 def stream_refused_rows(rejects: Path, columns: Sequence[UserColumn]) -> Iterator[MappingRow]:
     """Stream the rows that were refused before the plan was sealed, in row order.
 
-    Rows that were refused after the look-ups follow them in the file, and are in the plan.
+    Rows that were refused after the look-ups come later in the file; they are in the plan.
 
     Args:
         rejects: the refused rows; a missing file has none.
@@ -187,9 +187,9 @@ def _bounded_lines(file: TextIO, path: Path) -> Iterator[str]:
 
 def _unreadable_rejects_error(where: str) -> RunDirError:
     return RunDirError(
-        "This is no record that bulklink wrote: a cell has no end, or the line is too long.",
+        "bulklink did not write this record: a quote is never closed, or the line is too long.",
         where=where,
-        advice="Move the file away: the refused rows are then shown by their ids alone.",
+        advice="Move the file away; the refused rows are then shown only by their ids.",
     )
 
 
@@ -213,7 +213,7 @@ class PlannedIds(NamedTuple):
         row: row number in the mapping, from 1.
         contact_id: id of its contact.
         message_id: id of its email.
-        duplicate_of: earlier row that says the same; None if there is none.
+        duplicate_of: earlier row that this one repeats; None if there is none.
     """
 
     row: int
@@ -223,7 +223,7 @@ class PlannedIds(NamedTuple):
 
 
 def stream_planned_ids(plan: Path, spill: Path) -> Iterator[PlannedIds]:
-    """Stream the ids of all rows of a sealed plan, duplicates too, in its order.
+    """Stream the ids of all rows of a sealed plan, including duplicates, in its order.
 
     Args:
         plan: the sealed plan.

@@ -1,8 +1,8 @@
-"""Digest of a plan: what is sent, row by row, and the options that belong to it.
+"""Digest of a plan: the rows that are sent and the options that belong to it.
 
 Each column is a SHA-256 of the lengths of its values and one of the values themselves, in the order
-of the plan. So the digest depends on nothing but the content: neither on how the file is written,
-nor on memory, threads or the version of DuckDB.
+of the plan. The digest therefore depends only on the content, not on the layout of the file, memory
+limits, threads or the version of DuckDB.
 """
 
 # ruff: noqa: S608
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bulklink.mapping.interrupt import PlanningStop
 
 DIGEST_VERSION = 2
-"""Kind of digest: the first was over the files of the mapping and the options to read them."""
+"""Version of the digest; version 1 covered the mapping files and the options to read them."""
 _NUMBERS = ("row", "duplicate_of")
 _TEXTS = ("op", *ID_COLUMNS, *NAME_COLUMNS, GUARD)
 _MEMORY = "256MB"
@@ -107,7 +107,7 @@ def read_plan_content(plan: Path, stop: PlanningStop | None = None) -> PlanConte
             raise RunDirError(
                 "The plan is damaged.",
                 where=str(plan),
-                advice="Put the file back from a copy, or make the plan again.",
+                advice="Restore the file from a copy, or make the plan again.",
             ) from None
     return PlanContent(hashes, messages)
 
@@ -125,10 +125,10 @@ def hash_rows(database: Database, relation: str, constants: Mapping[str, str | N
     Args:
         database: database to query with.
         relation: SQL of the plan's rows.
-        constants: value of each column that has the same in every row, as far as known.
+        constants: value of each column that is known to have one value in every row.
     """
     known = {name: constants[name] for name in _TEXTS if name in constants}
-    # A plan that was compared with nothing has the digest that it had before there were these.
+    # Without a comparison, the digest must not depend on these columns: older plans lack them.
     fetched = [name for name in FETCHED_COLUMNS if name not in constants]
     stored = [name for name in (*_NUMBERS, *_TEXTS, *fetched) if name not in known]
     lengths, values = ({name: hashlib.sha256() for name in stored} for _ in range(2))

@@ -1,7 +1,7 @@
-"""Columns of plan.parquet, including those that are not written but derived.
+"""Columns of plan.parquet, both written and derived.
 
-A column of bulklink's that has one value in every row, or that equals a column of the user's, is
-not written: the metadata of the file has its source. `plan_relation` restores all columns.
+A bulklink column with one value in every row, or equal to one of the user's columns, is not
+written: the metadata of the file names its source. `plan_relation` restores all columns.
 """
 # ruff: noqa: S608
 
@@ -40,13 +40,13 @@ OWN_COLUMNS = (
     *FETCHED_COLUMNS,
 )
 _NUMBERS = ("row", "line", "group", "duplicate_of")
-#: Half of DuckDB's default, at hardly any cost of writing: a reader holds two row groups, so that
-#: a million rows take no more memory to send than a hundred thousand.
+#: Half of DuckDB's default, at hardly any cost when writing. A reader holds two row groups, so
+#: sending a million rows takes no more memory than sending a hundred thousand.
 ROW_GROUP_ROWS = 61_440
 
 
 class VirtualColumn(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Source of a plan column that is not written to the file; one of its fields is set.
+    """Source of a plan column that is not written to the file; at most one field is set.
 
     Args:
         same_as: column of the plan that it equals.
@@ -93,7 +93,7 @@ class PlanLayout(msgspec.Struct, frozen=True):
         """Build the SQL relation of a plan: bulklink's columns in order, then the user's.
 
         Args:
-            source: SQL of what is written to the file, or will be.
+            source: SQL of the rows that are, or will be, in the file.
         """
         columns = [
             f"{self.elsewhere[name].sql() if name in self.elsewhere else OWN_PREFIX + name} AS"
@@ -116,7 +116,7 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
     """Read the layout of a sealed plan.
 
     Raises:
-        RunDirError: if the file has no layout, or not the columns of a plan.
+        RunDirError: if the file has no layout, or lacks columns of a plan.
     """
     check_folder_file(plan)
     query = f"SELECT key, value FROM {database.files.parquet_metadata(plan)}"
@@ -128,16 +128,16 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
         _check_columns(database, layout, relation)
         _check_rows(database, relation)
     except (duckdb.Error, DamagedTableError, KeyError, ValueError, RecursionError):
-        raise RunDirError(  # not Parquet, cut, another's
-            "The plan is not one that bulklink sealed, or it is damaged.",
+        raise RunDirError(  # not Parquet, truncated, or not a plan
+            "The file is not a plan that bulklink sealed, or it is damaged.",
             where=str(plan),
-            advice="Put the file back from a copy, or make the plan again.",
+            advice="Restore the file from a copy, or make the plan again.",
         ) from None
     return layout
 
 
 def _with_added_columns(database: Database, layout: PlanLayout, plan: Path) -> PlanLayout:
-    """Return the layout with the columns that earlier versions did not have, without values."""
+    """Return the layout with the columns that earlier versions did not write, as NULL."""
     query = f"DESCRIBE FROM {database.files.read_parquet(plan)}"
     stored = {row[0] for row in database.rows(query)}
     added = {name: VirtualColumn() for name in FETCHED_COLUMNS if OWN_PREFIX + name not in stored}
@@ -162,7 +162,7 @@ def _check_rows(database: Database, relation: str) -> None:
     """Check the columns that every reader relies on.
 
     Raises:
-        ValueError: if a row has no number, operation or id, or one that no plan has.
+        ValueError: if a row has no number, operation or id, or an invalid one.
     """
     ids = " OR ".join(
         f"{OWN_PREFIX}{name} IS NULL" for name in ("contact_id", "owner_id", "message_id")
@@ -199,7 +199,7 @@ def write_parquet(database: Database, query: str, path: Path, *options: str) -> 
 
 
 def plan_relation_with_names(database: Database, plan: Path, names: Path) -> str:
-    """Build the relation of a sealed plan, whose missing names are those that were looked up.
+    """Build the relation of a sealed plan, with missing names filled by looked-up ones.
 
     Args:
         database: database to query with.

@@ -1,4 +1,4 @@
-"""Reader of a sealed plan; search for an email; redaction."""
+"""Reader of a sealed plan, with search for an email and redaction."""
 
 # ruff: noqa: S608
 
@@ -70,7 +70,7 @@ class SealedPlan:
 
     Args:
         path: its `plan.parquet`. Data beyond the memory limit spills to a folder next to it,
-            which is removed again.
+            which is removed at the end.
         stop: stops the work from another thread.
     """
 
@@ -107,7 +107,7 @@ class SealedPlan:
                     yield messages
 
     def deals_without_name(self) -> Iterator[str]:
-        """Stream the different deals of links and relinks without a name, sorted."""
+        """Stream the distinct deals of links and relinks without a name, sorted."""
         return self._stream_unnamed("deal_id", "deal_name")
 
     def count_deals_without_name(self) -> int:
@@ -117,7 +117,7 @@ class SealedPlan:
             return int(database.fetch_one(f"SELECT count(*) FROM ({query})")[0])
 
     def owners_without_name(self) -> Iterator[str]:
-        """Stream the different owners of links and relinks without a name, sorted."""
+        """Stream the distinct owners of links and relinks without a name, sorted."""
         return self._stream_unnamed("owner_id", "owner_name")
 
     def write_names(
@@ -168,7 +168,7 @@ class SealedPlan:
                 yield value
 
     def _messages(self, database: Database, names: Path | None) -> str:
-        """Build the query of `chunks`, without a filter, which would shift the names."""
+        """Build the query of `chunks`, without a filter: it would misalign the names."""
         columns = ", ".join(f"plan.bulklink_{name}" for name in _MESSAGE_COLUMNS)
         plan = plan_relation(database, self.path)
         front = f"plan.bulklink_group, {'plan' if names is None else 'names'}.bulklink_row"
@@ -203,7 +203,7 @@ SELECT count(*) FROM {names} WHERE refused IS NOT NULL AND NOT duplicate
 
 
 class _OrderCheck:
-    """Check that groups come whole and in order, and the rows of each in order."""
+    """Check that groups are contiguous and in order, as are the rows of each."""
 
     __slots__ = ("_last",)
 
@@ -234,7 +234,7 @@ class _OrderCheck:
 
 
 class PlannedRow(msgspec.Struct, frozen=True):
-    """A row of a plan that carries an email.
+    """A row of a plan for an email.
 
     Args:
         row: row number in the mapping, from 1.
@@ -242,7 +242,7 @@ class PlannedRow(msgspec.Struct, frozen=True):
         contact_id: id of its contact.
         owner_id: id of the owner of the mailbox.
         deal_id: id of its deal; None for an unlink.
-        duplicate_of: earlier row that says the same; None if there is none.
+        duplicate_of: earlier row that this one repeats; None if there is none.
     """
 
     row: int
@@ -254,7 +254,7 @@ class PlannedRow(msgspec.Struct, frozen=True):
 
 
 def find_planned_rows(database: Database, plan: Path, message_id: str) -> list[PlannedRow]:
-    """Return the rows of a sealed plan that carry an email, in the order of the mapping.
+    """Return the rows of a sealed plan for an email, in the order of the mapping.
 
     Raises:
         RunDirError: if the plan cannot be read.
@@ -270,13 +270,13 @@ def find_planned_rows(database: Database, plan: Path, message_id: str) -> list[P
         raise RunDirError(
             f"The plan cannot be read: {str(error).splitlines()[0]}.",
             where=str(plan),
-            advice="Put the file back from a copy.",
+            advice="Restore the file from a copy.",
         ) from None
     return [PlannedRow(row, Op(op), *fields) for row, op, *fields in rows]
 
 
 def forget_columns(plan: Path) -> None:
-    """Replace a sealed plan by one without the user's columns and without names.
+    """Replace a sealed plan with one without the user's columns and names.
 
     Raises:
         RunDirError: if it is not a plan, or cannot be written.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Emails on a page of the read call.
 PAGE_EMAILS = 10
-#: Twenty ids of this length and their commas fit into one unlink call.
+#: Maximum length of ids of which twenty, with commas, fit into one unlink call.
 SHORT_ID = 99
 
 _TOTALS = """
@@ -52,7 +52,7 @@ SELECT count(*) FROM (
     WHERE {ident}_name IS NULL AND NOT repeated AND op <> 'unlink'
 )
 """
-#: Owners without a name if no row names its owner: the groups have them all.
+#: Counts the owners if no row names its owner: the groups include all of them.
 _ALL_OWNERS = "SELECT count(DISTINCT owner_id) FROM groups WHERE links + relinks > 0"
 _LINK_SIZES = """
 SELECT links + relinks AS size, count(*) FROM groups WHERE links + relinks > 0
@@ -76,25 +76,26 @@ ORDER BY number, row
 
 
 class PlanStats(msgspec.Struct, frozen=True):
-    """Sizes of a plan, as far as calls and look-ups depend on them.
+    """Sizes of a plan that determine the number of calls and look-ups.
 
     Args:
         groups: pairs of a contact and an owner.
         links: messages to link.
         unlinks: messages to unlink.
         relinks: messages to relink.
-        pages_of_unlinks: pages to read at least to see every message that is unlinked or relinked.
-        pages_of_all: pages to read at least to see every message.
-        deals_without_name: different deals of links and relinks without a name.
-        owners_without_name: different owners of links and relinks without a name.
-        contact_sizes: emails of one contact to unlink or relink, to link, number of such contacts.
-        link_sizes: pairs of a number of messages to link in one group and of such groups.
+        pages_of_unlinks: minimum number of pages that show every message to unlink or relink.
+        pages_of_all: minimum number of pages that show every message.
+        deals_without_name: distinct deals of links and relinks without a name.
+        owners_without_name: distinct owners of links and relinks without a name.
+        contact_sizes: emails of a contact to unlink or relink, emails to link, number of such
+            contacts.
+        link_sizes: messages to link in a group, number of such groups.
         contact_link_sizes: the same if all owners of a contact are one group.
-        unlink_sizes: number of ids to unlink in one group, their length, number of such groups.
-        mixed_unlinks: streams the lengths of the ids of every group that `unlink_sizes` omits,
-            because its ids differ in length and some are long; works until the mapping is closed.
-        first_contacts: returns the emails of each of the first contacts, in the order of sending,
-            at most as many contacts as it is called with; works until the mapping is closed.
+        unlink_sizes: ids to unlink in a group, their length, number of such groups.
+        mixed_unlinks: streams the lengths of the ids of each group that `unlink_sizes` omits
+            because they differ and some are long; valid until the mapping is closed.
+        first_contacts: returns the number of emails of each of the first n contacts, in the order
+            of sending; valid until the mapping is closed.
     """
 
     groups: int
@@ -119,19 +120,19 @@ class PlanStats(msgspec.Struct, frozen=True):
 
     @property
     def pages_of_links(self) -> int:
-        """Pages to read at least to see every message that is linked."""
+        """Minimum number of pages that show every message to link."""
         return sum(-(-links // PAGE_EMAILS) * n for _, links, n in self.contact_sizes)
 
     @property
     def ops(self) -> tuple[Op, ...]:
-        """Operations that it has messages of."""
+        """Operations with messages."""
         return tuple(op for op, messages in self.messages.items() if messages)
 
     def link_calls(self, batch_size: int, *, by_contact: bool = False) -> int:
         """Count the link calls that the groups need.
 
         Args:
-            batch_size: emails of a call at most.
+            batch_size: maximum number of emails in a call.
             by_contact: whether several owners of a contact share a call.
         """
         sizes = self.contact_link_sizes if by_contact else self.link_sizes
@@ -152,13 +153,13 @@ def group_tables_sql(
 ) -> list[str]:
     """Build the statements that create `groups`: contacts and owners, numbered in sending order.
 
-    The rowid of a table that is filled in order numbers them; a window function would do it with
+    The rowid of a table that is filled in order numbers them; a window function would use only
     one thread.
 
     Args:
         op: operation of every row; None if they differ.
         statistics: totals over the rows.
-        orphans: whether there may be duplicates of rows that are refused: they have groups too.
+        orphans: whether refused rows may have duplicates, which have groups too.
     """
     sent = " FILTER (NOT repeated)" if orphans else ""
     where = "" if orphans else "WHERE NOT repeated "
@@ -186,7 +187,7 @@ def group_tables_sql(
 
 
 def _count_sql(counted_op: Op, op: Op | None, sent: str) -> str:
-    """Build the count of the rows of one operation; cheaper if all rows have the same."""
+    """Build the count of the rows of one operation; it is cheaper if all rows have the same."""
     if op is None:
         return f"count(*) FILTER (op = '{counted_op.value}' AND NOT repeated)"
     return f"count(*){sent}" if op is counted_op else "0::BIGINT"
@@ -207,7 +208,7 @@ def measure_plan(
         options: options for reading the mapping.
         columns: the user's columns.
         statistics: totals over its rows.
-        all_named: whether the names that the mapping lacks were looked up.
+        all_named: whether missing names were looked up.
     """
     groups, links, unlinks, relinks = map(int, database.fetch_one(_TOTALS))
     pages_of_unlinks, pages_of_all = map(int, database.fetch_one(_PAGES))

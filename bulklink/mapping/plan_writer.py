@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from bulklink.mapping.validate import RowStatistics
 
 PLAN_FILE = "plan.parquet"
-#: Columns with few different values are written as a dictionary; looking for more values in the
-#: others takes a sixth of the time of sealing and saves no space.
+#: Columns with few distinct values are written as a dictionary. A higher limit takes a sixth of
+#: the sealing time and saves no space.
 MAX_DICTIONARY_VALUES = 2000
 
 
@@ -47,7 +47,7 @@ class PlanWriter:
         options: options with which the mapping was read.
         files: files of the mapping.
         statistics: totals over its rows.
-        names_looked_up: whether `good` has names that the mapping lacks.
+        names_looked_up: whether `good` has looked-up names.
         compared: whether the table `fetched_deals` has the deal that each email is on.
     """
 
@@ -116,7 +116,7 @@ class PlanWriter:
                 yield column, VirtualColumn(same_as=name_by_known[column])
 
     def _plan_sql(self, layout: PlanLayout) -> str:
-        """Build the query of the plan: it sorts as little as possible, then adds the rest."""
+        """Build the query of the plan: it sorts as few columns as possible, then adds the rest."""
         expressions = {
             "row": "row",
             "file": f"[{', '.join(map(literal, self.files.names))}][file + 1]",
@@ -146,7 +146,7 @@ class PlanWriter:
         return name if self.names_looked_up else name_sql(name, self.options, self.columns)
 
     def _is_number(self, column: MappingColumn) -> bool:
-        """Tell whether the user's cell is a number and nothing else, in every row of the plan."""
+        """Return whether the user's cell is a plain number in every row of the plan."""
         known = column.known or ""
         return known in NUMERIC_ID_COLUMNS and not self.statistics.flags & (
             CHANGED_ID[known] | TEXT_ID[known]
@@ -194,7 +194,7 @@ def _id_sql(column: str) -> str:
 
 
 def unique_column_names(headers: Sequence[str]) -> list[str]:
-    """Name columns after their headers, unique without regard to case.
+    """Name columns after their headers, unique regardless of case.
 
     Args:
         headers: the user's headers, which may be empty or repeated.

@@ -1,4 +1,4 @@
-"""Refused rows: for the screen, the ledger and rejects.csv."""
+"""Refused rows, for the screen, the ledger and rejects.csv."""
 
 # ruff: noqa: S608
 
@@ -61,8 +61,8 @@ class MappingFiles(msgspec.Struct, frozen=True):
 
     Args:
         names: the files as the user named them.
-        line_offsets: physical line of a row minus its number; not used for records of an exact
-            reader, which know their line.
+        line_offsets: physical line of a row minus its number; not used for rows from an exact
+            reader, which have their line.
         any_staged: whether an exact reader read any of the files.
         headers: the user's header of each known column.
         sheet_letters: letters of each known column; empty if the file is not a sheet.
@@ -113,7 +113,7 @@ class MappingFiles(msgspec.Struct, frozen=True):
         )
 
     def _cell_name(self, file: int, line: int, known: str | None) -> str | None:
-        """Return the header of a known column in its file, and in a sheet the cell."""
+        """Return the header of a known column in its file; for a sheet, with the cell."""
         letters = self.sheet_letters[file].get(known or "")
         column = self.user_header(file, known)
         return f"{column} in cell {letters}{line}" if letters else column
@@ -147,7 +147,7 @@ class MappingFiles(msgspec.Struct, frozen=True):
 def _letters(
     prepared_input: PreparedInput, file: int, columns: Sequence[MappingColumn]
 ) -> dict[str, str]:
-    """Return the letters of the known columns of a sheet; empty for another file."""
+    """Return the letters of the known columns of a sheet; empty for other formats."""
     sheet_columns = prepared_input.csv_input.sheet_columns
     if sheet_columns is None:
         return {}
@@ -164,10 +164,10 @@ def stream_refused(
 
 
 def _slices(database: Database) -> Iterator[tuple[int, int]]:
-    """Yield ranges of rows: the whole mapping, or slices of it if there is anything to join.
+    """Yield ranges of rows: the whole mapping, or slices of it if a join is needed.
 
-    The conflicts of a large mapping, each with the rows that it names, are too many to be joined
-    and sorted at once, and so are rows with an unknown deal.
+    The conflicts of a large mapping, each with the rows that it names, are too many to join and
+    sort in one query, and so are rows with an unknown deal.
     """
     rows, joined = database.fetch_one(
         "SELECT (SELECT count(*) FROM staged), (SELECT count(*) FROM conflicts) + "
@@ -193,7 +193,7 @@ def refused_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) ->
 def _faulty_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) -> str:
     """Build the query of all columns of these refused rows.
 
-    It has three parts, so that the many good rows are skipped early.
+    Its three parts skip the many valid rows early.
     """
     within = f"row BETWEEN {first} AND {last}"
     message = faults.conflict_message_sql("row", "named", "rows")
@@ -236,7 +236,7 @@ def write_rejects(
     columns: Sequence[MappingColumn],
     files: MappingFiles,
 ) -> None:
-    """Write the refused rows as a mapping that can be fixed and used.
+    """Write the refused rows as a mapping that can be fixed and reused.
 
     Args:
         database: holds the rows.
@@ -293,7 +293,7 @@ class ForeignDeals(msgspec.Struct, frozen=True):
 
     Args:
         rows: number of such rows.
-        first_rows: row numbers of the first few.
+        first_rows: row numbers of the first three.
     """
 
     rows: int
@@ -307,7 +307,7 @@ def find_foreign_deals(
 
     Args:
         plan: the sealed plan.
-        contacts: pairs of a deal and its contact, as far as they were looked up.
+        contacts: pairs of a deal and its contact, of the deals that were looked up.
         stop: interrupts the query.
     """
     with open_database(spill_folder(plan), memory="256MB", stop=stop) as database:
@@ -322,7 +322,7 @@ def query_foreign_deals(
     Args:
         database: database to query with.
         plan: SQL of the plan.
-        contacts: pairs of a deal and its contact, as far as they were looked up.
+        contacts: pairs of a deal and its contact, of the deals that were looked up.
     """
     database.execute("CREATE TABLE contacts (id VARCHAR, contact_id VARCHAR)")
     database.insert_all("contacts", contacts)

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from bulklink.mapping.database import Database
 
 _KEPT_DIGITS = 15
-#: Estimates of how many ids are different are off by less.
+#: Upper bound of the relative error of an estimated number of distinct ids.
 _ESTIMATE_ERROR = 0.3
 
 
 class TrailingZeroCount(NamedTuple):
-    """Number of different ids of one column and length that end in zeros after digit 15.
+    """Count of the distinct ids of one column and length with only zeros after digit 15.
 
     Args:
         column: the column.
         length: digits of an id.
-        ids: number of different ids of that length.
+        ids: number of distinct ids of that length.
         rounded: number of those that end in zeros.
     """
 
@@ -35,19 +35,19 @@ class TrailingZeroCount(NamedTuple):
 
     @property
     def chance(self) -> float:
-        """Chance that as many ids end in zeros."""
+        """Chance that at least as many ids end in zeros."""
         return _chance(self.length, self.ids, self.rounded)
 
     @property
     def exceeds_chance(self) -> bool:
-        """Whether there are more than chance explains; a column of one id shows nothing."""
+        """Whether there are more than chance explains; a column of one id proves nothing."""
         return self.ids > 1 and self.chance < REFUSED_BELOW
 
     def warning(self, header: str) -> str:
         """Build the sentence about the column."""
         end = "ends" if self.ids == 1 else "end"
         text = (
-            f"{self.rounded:,} of {self.ids:,} different {self.length}-digit ids in {header} {end}"
+            f"{self.rounded:,} of {self.ids:,} distinct {self.length}-digit ids in {header} {end}"
             " in zeros after the 15th digit, as a spreadsheet leaves them"
         )
         return text if self.exceeds_chance else f"{text}; so few may be chance"
@@ -60,7 +60,8 @@ def _chance(length: int, ids: int, rounded: int) -> float:
 def count_trailing_zeros(database: Database, *, guards: bool) -> tuple[TrailingZeroCount, ...]:
     """Count long ids that end in zeros, by column and length, unless chance explains them.
 
-    In most large columns some ids do so by chance: an estimate of how many are different shows it.
+    In most large columns chance explains them; a cheap estimate of the number of distinct ids is
+    enough to tell.
 
     Args:
         database: holds the view `base`.
@@ -68,10 +69,10 @@ def count_trailing_zeros(database: Database, *, guards: bool) -> tuple[TrailingZ
     """
     counts = []
     for column, length, rounded in list(database.rows(_round_ids_query())):
-        estimate = database.fetch_one(_different_ids_query(column, length, exact=False))[0]
+        estimate = database.fetch_one(_distinct_ids_query(column, length, exact=False))[0]
         fewest = max(rounded, int((1 - _ESTIMATE_ERROR) * estimate))
         if _chance(length, fewest, rounded) < WARNED_BELOW:
-            ids = database.fetch_one(_different_ids_query(column, length, exact=True))[0]
+            ids = database.fetch_one(_distinct_ids_query(column, length, exact=True))[0]
             counts.append(TrailingZeroCount(column, length, ids, rounded))
     if guards:
         counts += [TrailingZeroCount(*row) for row in database.rows(_ROUND_GUARDS)]
@@ -95,7 +96,7 @@ def _round_ids_query() -> str:
     return " UNION ALL ".join(parts) + " ORDER BY ALL"
 
 
-def _different_ids_query(column: str, digits: int, *, exact: bool) -> str:
+def _distinct_ids_query(column: str, digits: int, *, exact: bool) -> str:
     """Build the query that counts the ids of a length; numbers are counted faster than texts."""
     first, last = 10 ** (digits - 1), min(10**digits, 1 << 64) - 1
     count = "count(DISTINCT {})" if exact else "approx_count_distinct({})"

@@ -19,7 +19,7 @@ FETCHED_COLUMNS = ("fetched_deal_id", "fetched_deal_name")
 KNOWN_COLUMNS = ("op", *ID_COLUMNS, *NAME_COLUMNS, GUARD)
 #: Ids that consist of digits.
 NUMERIC_ID_COLUMNS = ("contact_id", "owner_id", "deal_id")
-#: Systems whose headers can be taken as they are.
+#: Systems whose headers are known.
 PRESETS = ("zoho",)
 #: Prefix of the columns that bulklink writes itself.
 OWN_PREFIX = "bulklink_"
@@ -35,12 +35,12 @@ def id_pattern(column: str) -> str:
 
 
 def normalize_header(header: str) -> str:
-    """Normalize a header for matching: without case, spaces, underscores and what is not seen."""
+    """Normalize a header for matching: drop case, spaces, underscores, invisible characters."""
     return remove_ignorable(header.casefold().replace("_", ""))
 
 
 class HiddenRows(StrEnum):
-    """What is done with the rows that a sheet hides."""
+    """Treatment of the rows that a sheet hides."""
 
     INCLUDE = "include"
     SKIP = "skip"
@@ -52,23 +52,23 @@ class MappingOptions(msgspec.Struct, frozen=True):
     Args:
         op: operation of every row; None if the op column decides.
         columns: pairs of a column and the header that carries it.
-        preset: whose headers are known too, one of `PRESETS`; None for bulklink's own only.
+        preset: system whose headers are also known, one of `PRESETS`; None for bulklink's only.
         defaults: pairs of a column and the value of its empty cells.
         only: pairs of a header and the value that a row must have there to be in the run; None
             for any value that is not empty.
         keep: headers of the user's own columns that the plan and the refused rows keep; None
             for all.
         allow_round_ids: accept ids that look rounded to 15 digits.
-        delimiter: delimiter of CSV files, as `--delimiter` takes it; detected if None.
-        quote: character around cells of CSV files, as `--quote` takes it; `"` or detected if None.
+        delimiter: delimiter of CSV files, one character or `tab`; detected if None.
+        quote: character around cells of CSV files, or `none`; `"` or detected if None.
         escape: character before quotes that are part of a cell; None if they are doubled.
-        skip_lines: lines, or rows of a sheet, above the headers that are passed over.
+        skip_lines: lines, or rows of a sheet, above the headers that are skipped.
         encoding: encoding of texts; UTF-8 if None.
-        sheet: name or number of the sheet of workbooks; the first that is shown if None.
-        hidden_rows: whether the rows that a sheet hides are taken; None refuses such a sheet.
+        sheet: name or number of the sheet of workbooks; the first visible one if None.
+        hidden_rows: whether the rows that a sheet hides are included; None refuses such a sheet.
         guarded_ops: operations for which `from_deal_id` is the guard; for others it is a column
             of the user's own.
-        user_columns: known columns to be treated as the user's own.
+        user_columns: known columns to treat as the user's own.
     """
 
     op: Op | None
@@ -131,7 +131,7 @@ class InputFile(msgspec.Struct, frozen=True):
 
 
 class RowFault(msgspec.Struct, frozen=True):
-    """Why a row is refused: its position and the problem in plain words.
+    """Reason why a row is refused, with its position.
 
     Args:
         row: row number in the mapping, from 1.
@@ -153,7 +153,7 @@ class RowFault(msgspec.Struct, frozen=True):
 
 
 class DuplicateRow(msgspec.Struct, frozen=True):
-    """A good row that says the same as an earlier one.
+    """A good row that repeats an earlier one.
 
     Args:
         row: row number in the mapping, from 1.
@@ -162,7 +162,7 @@ class DuplicateRow(msgspec.Struct, frozen=True):
         owner_id: id of the owner of the mailbox.
         message_id: id of its email.
         deal_id: id of its deal; None for an unlink.
-        duplicate_of: first row that says the same.
+        duplicate_of: first row that this one repeats.
     """
 
     row: int
@@ -175,11 +175,11 @@ class DuplicateRow(msgspec.Struct, frozen=True):
 
 
 class RefusedRow(msgspec.Struct, frozen=True):
-    """A refused row with as much of it as could be read.
+    """A refused row, with the fields that could be read.
 
     Args:
         row: row number in the mapping, from 1.
-        op: operation of the row; None if it is not known.
+        op: operation of the row; None if unknown.
         contact_id: id of its contact; None if it cannot be read, like the other ids.
         owner_id: id of the owner of the mailbox.
         message_id: id of its email.

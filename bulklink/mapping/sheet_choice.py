@@ -1,4 +1,4 @@
-"""Advice where a sheet is not the mapping, and warnings about what of a workbook is not read."""
+"""Advice for a wrong sheet, and warnings about sheets and rows that are not read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_NAMED = 3
 def other_sheets_advice(
     sheet: StagedSheet | None, fits: Callable[[Sequence[str]], bool]
 ) -> str | Advice:
-    """Name the sheets of a workbook that may be meant instead, with the option to type.
+    """Suggest other sheets of a workbook, each with its setting.
 
     Args:
         sheet: the sheet that was read; None for other formats.
@@ -33,13 +33,13 @@ def other_sheets_advice(
     fitting = [other.sheet for other in sheet.others if fits(other.headers)]
     if not fitting:
         return Advice(
-            "If another sheet is meant, name it with {}. {}",
+            "To use another sheet, name it with {}. {}",
             Keyword("sheet"),
             describe_sheets(sheet.sheets),
         )
     names = [other.name for other in fitting[:_MAX_NAMED]]
     options = Advice(" or ".join(["{}"] * len(names)), *(Keyword("sheet", name) for name in names))
-    return Advice("The sheet {} has the columns: use {}.", " or ".join(map(repr, names)), options)
+    return Advice("The sheet {} has these columns: use {}.", " or ".join(map(repr, names)), options)
 
 
 def sheet_warnings(
@@ -47,7 +47,7 @@ def sheet_warnings(
     options: MappingOptions,
     fits: Callable[[Sequence[str]], bool],
 ) -> Iterator[str]:
-    """Yield a sentence about each part of a workbook that the user may expect to be read."""
+    """Yield a warning for each sheet and each hidden row that is not read."""
     for file in files:
         sheet = file.sheet
         if sheet is None:
@@ -67,15 +67,15 @@ def _unread_sheets(
     if others:
         names = ", ".join(repr(other.name) for other in others[:_MAX_NAMED])
         more = f" and {len(others) - _MAX_NAMED} more" if len(others) > _MAX_NAMED else ""
-        verb = "is a mapping too, and was" if len(others) == 1 else "are mappings too, and were"
+        verb = "is a mapping too, but was" if len(others) == 1 else "are mappings too, but were"
         yield f"{name}: only the sheet {sheet.name!r} was read; {names}{more} {verb} not"
 
 
 def refuse_hidden_rows(files: Sequence[FileHeaders], options: MappingOptions) -> None:
-    """Refuse sheets with hidden rows if the options do not say what is done with them.
+    """Refuse sheets with hidden rows unless the options include or skip them.
 
     Raises:
-        BadFileError: if there are some.
+        BadFileError: if a sheet has hidden rows.
     """
     if options.hidden_rows is not None:
         return
@@ -85,7 +85,7 @@ def refuse_hidden_rows(files: Sequence[FileHeaders], options: MappingOptions) ->
                 f"The sheet hides rows that are not empty: {_count_hidden(file.sheet)}.",
                 where=file.where,
                 advice=Advice(
-                    "Use {} to take them too, or {} to leave them out.",
+                    "Use {} to include them, or {} to leave them out.",
                     Keyword("hidden_rows", HiddenRows.INCLUDE.value),
                     Keyword("hidden_rows", HiddenRows.SKIP.value),
                 ),
@@ -93,11 +93,11 @@ def refuse_hidden_rows(files: Sequence[FileHeaders], options: MappingOptions) ->
 
 
 def hidden_rows_advice(file: FileHeaders) -> str | Advice:
-    """Name the rows that were left out because the sheet hides them; empty if there are none."""
+    """Return the advice about hidden rows that were left out; empty if there are none."""
     if file.sheet is None or not file.sheet.hidden:
         return ""
     include = Keyword("hidden_rows", HiddenRows.INCLUDE.value)
-    return Advice("{} left out: {} takes them.", _count_hidden(file.sheet), include)
+    return Advice("{} left out; use {} to include them.", _count_hidden(file.sheet), include)
 
 
 def _count_hidden(sheet: StagedSheet) -> str:

@@ -1,4 +1,4 @@
-"""SQL for the faults of cells whose value a sheet shows, or would show, but does not hold."""
+"""SQL for the faults of merged cells and of formulas without a value."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _FAULTS = {
     MERGED_KIND: (
         MERGED_CELL,
-        " is merged with another cell, which alone has a value; take the merging back, and fill"
-        " every cell",
+        " is merged with another cell, which holds the value; unmerge the cells, and fill every"
+        " cell",
     ),
     UNCOMPUTED_CELL: (
         UNCOMPUTED_FORMULA,
-        " is a formula that was never computed; open the file in a spreadsheet and save it",
+        " is a formula without a value; open the file in a spreadsheet and save it",
     ),
 }
 
@@ -73,7 +73,7 @@ def sheet_faults_sql(
 def _filter_columns(
     columns: Sequence[MappingColumn], options: MappingOptions
 ) -> list[MappingColumn]:
-    """Return the columns that decide which rows are sent: without them a row is not left out."""
+    """Return the columns of `only`; a row without their values cannot be left out."""
     headers = [column.header for column in columns]
     indexes = [find_header(headers, header) for header, _ in options.only]
     return [columns[index] for index in indexes if index is not None]

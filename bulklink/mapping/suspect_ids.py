@@ -1,4 +1,4 @@
-"""Ids that look rounded because of what their whole column shows."""
+"""Ids that look rounded, judged by their whole column."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class SuspectIds(NamedTuple):
     """Columns and lengths of ids that may have been rounded.
 
     Args:
-        zeros: ids that end in zeros; those of them are refused.
-        floats: ids that passed through a float; all of that column and length are refused, as
-            nobody can tell which the float left as they were.
+        zeros: columns and lengths whose ids end in zeros too often; these ids are refused.
+        floats: columns and lengths with ids that passed through a float; all of their ids are
+            refused, as it is unknown which of them the float left unchanged.
         warnings: sentences about them, for the user.
     """
 

@@ -3,7 +3,7 @@
 Relations, built on the table `staged`:
 
 - `base`: the rows of the run with defaults filled in, ids and guards as they are sent;
-- `checked_rows`: the same with `reason` and `fault_column`, the first fault of a row by itself.
+- `checked_rows`: the same with `reason` and `fault_column`, the first fault of a row on its own.
 
 Conflicts and duplicates, which concern several rows, are found by `duplicates`.
 """
@@ -180,7 +180,7 @@ def _id_with_default_sql(column: str, options: MappingOptions) -> list[str]:
 
 
 def _unfilterable_sql() -> str:
-    """Build the condition of records that are so broken that `only` cannot leave them out."""
+    """Build the condition of records that are too broken for `only` to leave out."""
     return (
         f"(fault IS NOT NULL AND fault NOT IN ({literal(faults.MERGED_CELL)},"
         f" {literal(faults.UNCOMPUTED_FORMULA)}))"
@@ -197,7 +197,7 @@ def _condition(
     place = _place_of(header, columns)
     if place is None:
         raise BadFileError(
-            f"There is no header {header!r} to choose rows by.",
+            f"There is no header {header!r} to select rows by.",
             where=Advice("{} {}", Keyword("only"), header),
             advice=suggest_headers(header, [column.header for column in columns]),
         )
@@ -231,7 +231,7 @@ def checked_rows_view_sql(options: MappingOptions, suspects: SuspectIds, *, guar
 
     Args:
         options: options for reading the mapping.
-        suspects: ids that are refused because of what their column shows.
+        suspects: ids that look rounded, judged by their column.
         guards: whether rows may have a guard.
     """
     rules = [_FaultRule("fault IS NOT NULL", "fault", "NULL"), *_op_rules(options)]
@@ -240,7 +240,7 @@ def checked_rows_view_sql(options: MappingOptions, suspects: SuspectIds, *, guar
     rules += [*_guard_rules(), *_suspect_rules(GUARD, suspects)] if guards else []
     good = f"flags = 0 AND {GUARD} IS NULL" if guards else "flags = 0"
     if suspects.floats:
-        good = "false"  # such an id is good by itself
+        good = "false"  # such an id looks valid on its own
     reasons = " ".join(f"WHEN {rule.condition} THEN {rule.reason}" for rule in rules)
     columns = " ".join(f"WHEN {rule.condition} THEN {rule.column}" for rule in rules)
     return (
@@ -271,7 +271,7 @@ def _id_rules(column: str) -> list[_FaultRule]:
 
 
 def _suspect_rules(column: str, suspects: SuspectIds) -> list[_FaultRule]:
-    """Build the rules for ids whose column shows that they were rounded."""
+    """Build the rules for ids that look rounded, judged by their column."""
     return [
         _FaultRule(condition, literal(faults.ROUNDED_ID), literal(column))
         for condition in suspects.conditions_sql(column)
@@ -295,7 +295,7 @@ class RowStatistics(NamedTuple):
     Args:
         rows: rows of the run.
         faulty: rows with a fault of their own.
-        flags: flags that any row without such a fault has.
+        flags: union of the flags of rows without such a fault.
         guarded: rows without such a fault that have a guard.
     """
 

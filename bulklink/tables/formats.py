@@ -1,4 +1,4 @@
-"""Formats of user tables, and what a writer of one offers."""
+"""Formats of user tables, and the interface of their writers."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def format_for(
 
     Args:
         name: name of the file, or `-` for standard output, which is CSV unless `file_type` is
-            given.
+            set.
         file_type: file type to use if the name has no suffix of one.
         spreadsheet: whether a spreadsheet will open the CSV file.
 
@@ -91,7 +91,7 @@ def format_for(
     )
     if type_name not in list(FileType) or (gzipped and type_name not in _TEXT_TYPES):
         raise UsageError(
-            "The file name shows no format that can be written.",
+            "The file name does not end in a supported suffix.",
             where=name,
             advice="Use a name that ends in .csv, .jsonl, .csv.gz, .jsonl.gz, .parquet or .xlsx.",
         )
@@ -102,7 +102,7 @@ def format_for(
         )
     if spreadsheet and table_format.file_type is not FileType.CSV:
         raise UsageError(
-            f"Only CSV needs cells that a spreadsheet leaves alone; {type_name} has text cells.",
+            f"Only CSV is escaped for spreadsheets; {type_name} has text cells already.",
             where=name,
             advice=Advice("Omit {}.", Keyword("spreadsheet", value=True)),
         )

@@ -18,7 +18,7 @@ from bulklink.tables.writer import check_file_path, stream_table, write_table
 
 
 class TableOutput(msgspec.Struct, frozen=True):
-    """Where a table goes, and in which format.
+    """Destination and format of a table.
 
     Args:
         table_format: format of the table.
@@ -55,7 +55,7 @@ def resolve_output(
     """Return the destination of a table, after checking it.
 
     Args:
-        target: file, or stream of bytes, which is CSV unless `format_` is given.
+        target: file, or stream of bytes, which is CSV unless `format_` is set.
         format_: csv, jsonl, parquet or xlsx, if the name of the file has no such suffix.
         spreadsheet: whether a spreadsheet will open the CSV file.
         force: whether to replace an existing file.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def planner(tmp_path: Path) -> Iterator[MappingPlanner]:
-    """Return a planner in a folder of its own; no temporary file may be left in it."""
+    """Return a planner in its own folder, and check that no temporary file is left in it."""
     with closing(MappingPlanner(tmp_path)) as mapping_planner:
         yield mapping_planner
 
@@ -32,7 +32,7 @@ def empty_stdin() -> io.BytesIO:
 
 @pytest.fixture
 def shuffled_plan(tmp_path: Path) -> Path:
-    """Return a sealed plan whose rows were put into another order."""
+    """Return a sealed plan with its rows in another order."""
     with closing(MappingPlanner(tmp_path)) as mapping_planner:
         sealed = mapping_planner.plan(HEADER + "".join(f"{n},2,m,5,\n" for n in range(1, 9))).sealed
     target = tmp_path / "shuffled.parquet"

@@ -159,5 +159,5 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence[str]], **dialect: Any)
 
 
 def as_jsonl(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return records as one JSON object a line."""
+    """Return records as one JSON object per line."""
     return "".join(json.dumps(dict(zip(header, row, strict=True))) + "\n" for row in rows)

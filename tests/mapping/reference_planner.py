@@ -28,7 +28,7 @@ class ExpectedRow(NamedTuple):
 
 
 def clean_id(cell: str) -> str:
-    """Return an id without what spreadsheets and Zoho's export put around it."""
+    """Return an id without the characters that spreadsheets and Zoho's export add."""
     text = cell.strip()
     text = text.removeprefix("'").strip()
     formula = re.fullmatch(r'="(.*)"', text, re.DOTALL)

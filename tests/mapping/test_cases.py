@@ -1,4 +1,4 @@
-"""Every case of a mapping comes out as its table says."""
+"""Each case of a mapping has the outcome in its table."""
 
 from __future__ import annotations
 
@@ -46,35 +46,35 @@ parametrize_cases = pytest.mark.parametrize(
 
 
 @parametrize_cases
-def test_a_case_comes_out_as_its_table_says(planner: MappingPlanner, case: MappingCase) -> None:
+def test_a_case_has_the_outcome_in_its_table(planner: MappingPlanner, case: MappingCase) -> None:
     if case.error:
         with pytest.raises(BadFileError) as raised:
             planner.plan(case.content, case.options, case.name)
         assert [text for text in case.error if text not in typed_error(raised.value)] == []
         return
-    found = planner.plan(case.content, case.options, case.name)
-    assert found.messages == case.messages
-    assert {row: reason for row, (reason, _) in found.reasons.items()} == {
+    planned = planner.plan(case.content, case.options, case.name)
+    assert planned.messages == case.messages
+    assert {row: reason for row, (reason, _) in planned.reasons.items()} == {
         row: reason for row, (reason, _) in case.refused.items()
     }
-    for fault in found.faults:
+    for fault in planned.faults:
         assert case.refused[fault.row][1] in fault.message
-    assert len(found.warnings) == len(case.warns)
-    for text, warning in zip(case.warns, found.warnings, strict=True):
+    assert len(planned.warnings) == len(case.warns)
+    for text, warning in zip(case.warns, planned.warnings, strict=True):
         assert text in warning
     for name, value in case.sent.items():
-        assert getattr(found.sealed_messages[0], name) == value
-    for header, cell in case.kept.items():
-        assert found.plan[0][header] == cell
+        assert getattr(planned.sealed_messages[0], name) == value
+    for header, cell in case.cells.items():
+        assert planned.plan[0][header] == cell
     if case.lines:
-        assert tuple(row["bulklink_line"] for row in found.plan) == case.lines
+        assert tuple(row["bulklink_line"] for row in planned.plan) == case.lines
 
 
-CURED = [(name, case) for name, case in CASES if case.follow or case.mended]
+FIXABLE = [(name, case) for name, case in CASES if case.fixed_options or case.fixed_content]
 
 
-@pytest.mark.parametrize("case", [case for _, case in CURED], ids=[name for name, _ in CURED])
-def test_the_cure_that_a_message_names_works(planner: MappingPlanner, case: MappingCase) -> None:
-    content = case.content if case.mended is None else case.mended
-    found = planner.plan(content, case.follow or case.options, case.name)
-    assert (found.rejected, found.messages > 0) == (0, True)
+@pytest.mark.parametrize("case", [case for _, case in FIXABLE], ids=[name for name, _ in FIXABLE])
+def test_the_advice_in_a_message_works(planner: MappingPlanner, case: MappingCase) -> None:
+    content = case.content if case.fixed_content is None else case.fixed_content
+    planned = planner.plan(content, case.fixed_options or case.options, case.name)
+    assert (planned.rejected, planned.messages > 0) == (0, True)

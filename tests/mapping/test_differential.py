@@ -1,4 +1,4 @@
-"""Planning says the same as a slow, obvious planner, on every way into the engine."""
+"""Planning agrees with a slow, obvious reference planner, for every input format."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def in_order(row: dict[str, str]) -> list[str]:
 def assert_as_expected(
     planned: PlannedMapping, rows: list[dict[str, str] | None], op: Op | None
 ) -> None:
-    """Compare all that was found with the verdicts of the obvious planner."""
+    """Compare all results with those of the reference planner."""
     outcomes = reference_planner.expected_rows(rows, op)
     by_row = {row + 1: outcome for row, outcome in enumerate(outcomes)}
     refused = {
@@ -110,7 +110,7 @@ ROW = st.one_of(
     delimiter=st.sampled_from([",", ";", "\t", "|", "^"]),
     op_given=st.booleans(),
 )
-def test_a_small_mapping_is_judged_as_the_obvious_planner_judges_it(
+def test_a_small_mapping_is_planned_like_the_reference_planner(
     tmp_path: Path,
     rows: list[dict[str, str] | None],
     op: Op | None,
@@ -147,55 +147,55 @@ def many_small_mappings(
 
 @pytest.mark.parametrize("op", [None, Op.LINK, Op.UNLINK], ids=["mixed", "link", "unlink"])
 @pytest.mark.parametrize(
-    "way",
+    "form",
     [
         *("regular", "quoted", "jsonl", "sheet", "regular;", "quoted\t", "quoted|"),
         *("regular\r", "quoted\r", "spaced", "apostrophes", "json", "data", "parquet", "zip"),
     ],
 )
-def test_every_way_judges_thousands_of_small_cases_as_the_obvious_planner_does(
-    planner: MappingPlanner, way: str, op: Op | None
+def test_thousands_of_small_cases_are_planned_like_the_reference_planner(
+    planner: MappingPlanner, form: str, op: Op | None
 ) -> None:
-    regular = way.startswith("regular")
-    notes = ("", "n") if regular else ("", "a,b", '"', "'", "n" if way == "spaced" else "x\ny")
+    regular = form.startswith("regular")
+    notes = ("", "n") if regular else ("", "a,b", '"', "'", "n" if form == "spaced" else "x\ny")
     rows = many_small_mappings(700, notes)
     if regular:
         rows = [row for row in rows if row is not None and '"' not in "".join(row.values())]
-    if way in ("sheet", "parquet"):
+    if form in ("sheet", "parquet"):
         rows = [row for row in rows if row is not None]
-    options = MappingOptions(op=op, hidden_rows=HiddenRows.SKIP if way == "sheet" else None)
-    found = planner.plan(written(rows, way), options, "mapping")
-    assert_rows_as_expected(found, rows, op)
+    options = MappingOptions(op=op, hidden_rows=HiddenRows.SKIP if form == "sheet" else None)
+    planned = planner.plan(encode_rows(rows, form), options, "mapping")
+    assert_rows_as_expected(planned, rows, op)
 
 
-def written(rows: list[dict[str, str] | None], way: str) -> str | bytes:
-    """Write rows in one of the ways; None is a broken record."""
+def encode_rows(rows: list[dict[str, str] | None], form: str) -> str | bytes:
+    """Write rows in one of the formats; None is a broken record."""
     cells = [in_order(row) for row in rows if row is not None]
-    if way == "sheet":
+    if form == "sheet":
         return with_hidden_rows([row for row in rows if row is not None])
-    if way == "parquet":
+    if form == "parquet":
         return parquet_of_cells(COLUMNS, cells)
     objects = ["5" if row is None else json.dumps(row) for row in rows]
-    if way in ("json", "data"):
+    if form in ("json", "data"):
         array = f"[{','.join(objects)}]"
-        return array if way == "json" else f'{{"data": {array}, "info": {{"page": 1}}}}'
-    if way == "jsonl":
+        return array if form == "json" else f'{{"data": {array}, "info": {{"page": 1}}}}'
+    if form == "jsonl":
         return "".join(f"{line}\n" for line in objects)
     cells = [["broken"] * 7 if row is None else in_order(row) for row in rows]
     dialect = {
-        "delimiter": way[-1] if way[-1] in ";\t|" else ",",
-        "lineterminator": "\r" if way.endswith("\r") else "\r\n",
-        "quoting": csv.QUOTE_MINIMAL if way.startswith("regular") else csv.QUOTE_ALL,
-        "quotechar": "'" if way == "apostrophes" else '"',
+        "delimiter": form[-1] if form[-1] in ";\t|" else ",",
+        "lineterminator": "\r" if form.endswith("\r") else "\r\n",
+        "quoting": csv.QUOTE_MINIMAL if form.startswith("regular") else csv.QUOTE_ALL,
+        "quotechar": "'" if form == "apostrophes" else '"',
     }
     text = as_csv(COLUMNS, cells, **dialect)
-    if way == "zip":
+    if form == "zip":
         return zip_of({"mapping.csv": text})
-    return text.replace('","', '" , "') if way == "spaced" else text
+    return text.replace('","', '" , "') if form == "spaced" else text
 
 
 def with_hidden_rows(rows: list[dict[str, str]]) -> bytes:
-    """Write a sheet that hides further rows between these, which are left out."""
+    """Write a sheet with these rows and hidden ones between them, which are left out."""
     cells: list[list[str]] = [[*COLUMNS]]
     hidden = {}
     for at, row in enumerate(rows):
@@ -210,7 +210,7 @@ def with_hidden_rows(rows: list[dict[str, str]]) -> bytes:
 def assert_rows_as_expected(
     planned: PlannedMapping, rows: list[dict[str, str] | None], op: Op | None
 ) -> None:
-    """Compare without looking at each message again."""
+    """Compare with the reference planner without checking each message."""
     outcomes = reference_planner.expected_rows(rows, op)
     refused = {
         row + 1: (outcome.outcome, outcome.column)

@@ -1,4 +1,4 @@
-"""Ids that passed through a 64-bit float: found in columns, and no honest column is suspected."""
+"""Ids that passed through a 64-bit float are found, and no unaltered column is suspected."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.mapping.planner import HEADER, LINK, MappingPlanner, PlannedMapping
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-#: What pandas, numpy and DuckDB write of a double, and what JavaScript writes.
+#: How pandas, numpy and DuckDB write a double, and how JavaScript does.
 DAMAGES: dict[str, Callable[[int], int]] = {
     "value": lambda number: int(float(number)),
     "shortest": lambda number: int(Decimal(repr(float(number)))),
@@ -44,10 +44,10 @@ def pattern_of(number: int) -> IdPattern:
 
 
 def judge(ids: Iterable[int]) -> FloatIds:
-    """Judge a column of ids of one length, as a mapping with these ids is judged."""
-    different = sorted(set(ids))
-    patterns = [pattern_of(number) for number in different]
-    step = gcd(*(number - different[0] for number in different)) if len(different) > 2 else 0
+    """Judge a column of ids of one length as planning does."""
+    distinct = sorted(set(ids))
+    patterns = [pattern_of(number) for number in distinct]
+    step = gcd(*(number - distinct[0] for number in distinct)) if len(distinct) > 2 else 0
     near = [p for p in patterns if p.twos >= p.spacing - 1 or p.zeros >= min(2, p.spacing // 4)]
     verdict = judge_column("contact_id", patterns[0].length, patterns, step)
     if not needs_judgement(near):
@@ -55,8 +55,8 @@ def judge(ids: Iterable[int]) -> FloatIds:
     return verdict
 
 
-def draw_honest_ids(random: Random) -> list[int]:
-    """Draw a column of ids as systems give them out."""
+def draw_unaltered_ids(random: Random) -> list[int]:
+    """Draw a column of ids like those that systems assign."""
     digits = random.choice((17, 18, 18, 19, 19, 19, 19))
     first = random.randrange(10 ** (digits - 1), 9 * 10 ** (digits - 1))
     count = random.choice((1, 2, 3, 5, 10, 30, 60, 120))
@@ -65,7 +65,7 @@ def draw_honest_ids(random: Random) -> list[int]:
         return [first + n for n in range(count)]
     if shape == "steps":
         step = random.choice((2, 5, 10, 91, 100, 128, 512, 1000, random.randrange(1, 5000)))
-        # Steps of the very spacing look like what a float leaves.
+        # A float leaves steps of exactly the spacing.
         step += step & (step - 1) == 0 and pattern_of(first).spacing == step.bit_length() - 1
         return [first + step * n for n in range(count)]
     if shape == "irregular":
@@ -82,11 +82,11 @@ def draw_honest_ids(random: Random) -> list[int]:
     return [random.randrange(10 ** (digits - 1), 10**digits) for _ in range(count)]
 
 
-def test_no_honest_column_of_10_000_is_refused() -> None:
+def test_no_unaltered_column_of_10_000_is_refused() -> None:
     random = Random("honest")
     refused = []
     for _ in range(10_000):
-        ids = draw_honest_ids(random)
+        ids = draw_unaltered_ids(random)
         if judge(ids).exceeds_chance:
             refused.append(ids[:5])
     assert refused == []
@@ -109,13 +109,13 @@ def test_no_damaged_column_of_30_ids_and_more_is_missed(kind: str) -> None:
 
 @pytest.mark.parametrize("first", [5843104000000424162, 4150868000000424162, 554023000000527001])
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_a_column_of_which_half_is_damaged_is_refused(kind: str, first: int) -> None:
+def test_a_half_damaged_column_is_refused(kind: str, first: int) -> None:
     random = Random(kind)
     ids = [first + random.randrange(10**9) for _ in range(200)]
     assert judge([*ids[:100], *map(DAMAGES[kind], ids[100:])]).exceeds_chance
 
 
-def test_a_few_such_ids_among_many_are_warned_of() -> None:
+def test_a_few_float_like_ids_among_many_cause_a_warning() -> None:
     random = Random(1)
     ids = [5843104000000424162 + random.randrange(10**9) for _ in range(200)]
     verdict = judge([*ids[:188], *map(DAMAGES["value"], ids[188:])])
@@ -125,14 +125,14 @@ def test_a_few_such_ids_among_many_are_warned_of() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_one_id_shows_nothing_and_three_are_enough_where_doubles_are_far_apart(count: int) -> None:
+def test_one_id_proves_nothing_and_three_are_enough_if_doubles_are_far_apart(count: int) -> None:
     ids = [1024 * (5706156250000414 + 585 * n * n) for n in range(count)]
     verdict = judge(ids)
     assert verdict.chance < 1e-3
     assert verdict.exceeds_chance == (count == 3)
 
 
-def test_ids_in_steps_of_a_thousand_are_honest_as_soon_as_a_float_would_have_changed_one() -> None:
+def test_ids_in_steps_of_a_thousand_are_accepted() -> None:
     ids = [5843104000000424000 + 1000 * n for n in range(60)]
     assert judge(ids).chance > 0.1
     assert judge([number + 3000 * n for n, number in enumerate(ids)]).chance > 1e-6
@@ -150,7 +150,7 @@ def test_the_tail_is_that_of_the_binomial_distribution(
     assert binomial_tail(trials, hits, share) == pytest.approx(exact, rel=1e-9)
 
 
-def test_the_tail_of_a_million_ids_is_computed_at_once() -> None:
+def test_the_tail_of_a_million_ids_is_computed_in_few_steps() -> None:
     assert binomial_tail(1_000_000, 1_000_000, 0.001) == 0
     assert binomial_tail(1_000_000, 990, 0.001) == 1
 
@@ -190,43 +190,43 @@ DAMAGED = [int(float(5843104000000424162 + 91_000 * n)) for n in range(40)]
 def test_a_damaged_column_is_refused_as_a_whole_in_every_format(
     planner: MappingPlanner, suffix: str, column: str
 ) -> None:
-    honest = 5843104000000424163
-    found = plan_rows(planner, rows_of([*DAMAGED, honest], column), suffix)
-    assert set(found.reasons.values()) == {("rounded-id", column)}
-    assert found.rejected == 41
-    assert found.messages == 0
-    assert f"40 of 41 different 19-digit ids in {column}" in found.warnings[0]
-    assert "a program leaves that read ids as numbers" in found.warnings[0]
+    unaltered = 5843104000000424163
+    planned = plan_rows(planner, rows_of([*DAMAGED, unaltered], column), suffix)
+    assert set(planned.reasons.values()) == {("rounded-id", column)}
+    assert planned.rejected == 41
+    assert planned.messages == 0
+    assert f"40 of 41 distinct 19-digit ids in {column}" in planned.warnings[0]
+    assert "as if a program had read them as numbers" in planned.warnings[0]
 
 
-def test_ids_of_another_length_in_a_damaged_column_are_taken(planner: MappingPlanner) -> None:
-    found = plan_rows(planner, rows_of([*DAMAGED, 4711]), "csv")
-    assert (found.rejected, found.messages) == (40, 1)
+def test_ids_of_another_length_in_a_damaged_column_are_accepted(planner: MappingPlanner) -> None:
+    planned = plan_rows(planner, rows_of([*DAMAGED, 4711]), "csv")
+    assert (planned.rejected, planned.messages) == (40, 1)
 
 
-def test_damaged_ids_that_are_right_can_be_allowed(planner: MappingPlanner) -> None:
+def test_float_like_ids_can_be_allowed(planner: MappingPlanner) -> None:
     text = HEADER + "".join(f"{number},2,m,3,\n" for number in DAMAGED)
     options = MappingOptions(op=Op.LINK, allow_round_ids=True)
-    found = planner.plan(text, options)
-    assert (found.rejected, found.messages, found.warnings) == (0, 40, ())
+    planned = planner.plan(text, options)
+    assert (planned.rejected, planned.messages, planned.warnings) == (0, 40, ())
 
 
 def test_a_damaged_guard_is_refused(planner: MappingPlanner) -> None:
     text = "contact_id,owner_id,message_id,deal_id,from_deal_id\n" + "".join(
         f"1,2,m{n},3,{number}\n" for n, number in enumerate(DAMAGED)
     )
-    found = planner.plan(text, MappingOptions(op=Op.RELINK))
-    assert set(found.reasons.values()) == {("rounded-id", "from_deal_id")}
+    planned = planner.plan(text, MappingOptions(op=Op.RELINK))
+    assert set(planned.reasons.values()) == {("rounded-id", "from_deal_id")}
 
 
-def test_the_database_sees_the_patterns_that_arithmetic_sees(planner: MappingPlanner) -> None:
+def test_the_database_and_python_compute_the_same_patterns(planner: MappingPlanner) -> None:
     random = Random(3)
     ids = {random.randrange(10**16, 2**64) for _ in range(300)}
     ids |= {int(10 ** random.uniform(16, 19.2)) // 100 * 100 for _ in range(300)}
     ids |= {damage(number) for number in ids for damage in DAMAGES.values() if number < 2**63}
     checked = planner.check([planner.write(HEADER + "".join(f"{n},2,m,3,\n" for n in ids))], LINK)
-    seen: Counter[tuple[int, ...]] = Counter()
+    counted: Counter[tuple[int, ...]] = Counter()
     for patterns in read_patterns(checked.database, "contact_id", near_only=False).values():
         for pattern in patterns:
-            seen[pattern[:5]] += pattern.ids
-    assert seen == Counter(pattern_of(number)[:5] for number in ids)
+            counted[pattern[:5]] += pattern.ids
+    assert counted == Counter(pattern_of(number)[:5] for number in ids)

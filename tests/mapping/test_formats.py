@@ -1,4 +1,4 @@
-"""Every format: the same rows, refused rows as a mapping again, hashes, limits of memory."""
+"""All formats: the same rows, reusable rejects, hashes, memory limits."""
 
 from __future__ import annotations
 
@@ -66,35 +66,35 @@ FORMATS: dict[str, tuple[Callable[[Sequence[Sequence[str]]], bytes], MappingOpti
     "zip": (lambda rows: zip_of({"m.csv": _csv(rows)}), LINK),
     "gzip": (lambda rows: gzip.compress(_indented(rows)), LINK),
 }
-every_format = pytest.mark.parametrize(("written", "options"), FORMATS.values(), ids=list(FORMATS))
+every_format = pytest.mark.parametrize(("encode", "options"), FORMATS.values(), ids=list(FORMATS))
 
 
 @every_format
-def test_refused_rows_of_every_format_are_a_mapping_again(
+def test_refused_rows_of_every_format_are_a_valid_mapping(
     planner: MappingPlanner,
-    written: Callable[[Sequence[Sequence[str]]], bytes],
+    encode: Callable[[Sequence[Sequence[str]]], bytes],
     options: MappingOptions,
 ) -> None:
-    content = written(ROWS)
-    found = planner.plan(content, options, "m")
-    assert (found.rows, found.messages) == (5, 3)
-    assert [row["bulklink_row"] for row in found.rejects] == ["2", "4"]
+    content = encode(ROWS)
+    planned = planner.plan(content, options, "m")
+    assert (planned.rows, planned.messages) == (5, 3)
+    assert [row["bulklink_row"] for row in planned.rejects] == ["2", "4"]
     text = (planner.folder / "rejects.csv").read_text("utf-8")
-    mended = text.replace("bad", "1").replace("\n,2,d", "\n1,2,d")
-    again = planner.plan(mended, LINK, "again.csv")
+    fixed = text.replace("bad", "1").replace("\n,2,d", "\n1,2,d")
+    again = planner.plan(fixed, LINK, "again.csv")
     assert (again.rejected, again.messages) == (0, 2)
     assert [(row["message_id"], row["Note"]) for row in again.plan] == [("b", "z"), ("d", "")]
 
 
 @every_format
-def test_the_users_columns_of_every_format_come_back_in_the_order_of_the_mapping(
+def test_the_users_columns_of_every_format_keep_their_order(
     planner: MappingPlanner,
-    written: Callable[[Sequence[Sequence[str]]], bytes],
+    encode: Callable[[Sequence[Sequence[str]]], bytes],
     options: MappingOptions,
 ) -> None:
-    found = planner.plan(written(ROWS), options, "m")
-    assert len(found.rejects) == 2
-    plan = found.sealed.path
+    planned = planner.plan(encode(ROWS), options, "m")
+    assert len(planned.rejects) == 2
+    plan = planned.sealed.path
     columns = load_user_columns(plan)
     rows = stream_mapping_rows(
         plan,
@@ -108,37 +108,40 @@ def test_the_users_columns_of_every_format_come_back_in_the_order_of_the_mapping
 
 
 @every_format
-def test_the_hash_of_an_input_is_over_its_bytes_as_given(
+def test_the_hash_of_an_input_is_that_of_its_original_bytes(
     planner: MappingPlanner,
-    written: Callable[[Sequence[Sequence[str]]], bytes],
+    encode: Callable[[Sequence[Sequence[str]]], bytes],
     options: MappingOptions,
 ) -> None:
-    content = written(ROWS)
-    (read,) = planner.check([planner.write(content, "m")], options).inputs
-    assert (read.sha256, read.bytes) == (hashlib.sha256(content).hexdigest(), len(content))
+    content = encode(ROWS)
+    (input_file,) = planner.check([planner.write(content, "m")], options).inputs
+    assert (input_file.sha256, input_file.bytes) == (
+        hashlib.sha256(content).hexdigest(),
+        len(content),
+    )
 
 
 @every_format
-def test_standard_input_may_be_of_every_format(
+def test_standard_input_may_have_any_format(
     planner: MappingPlanner,
-    written: Callable[[Sequence[Sequence[str]]], bytes],
+    encode: Callable[[Sequence[Sequence[str]]], bytes],
     options: MappingOptions,
 ) -> None:
-    found = planner.plan_files(["-"], options, standard_input=io.BytesIO(written(ROWS)))
-    assert (found.rows, found.messages) == (5, 3)
+    planned = planner.plan_files(["-"], options, standard_input=io.BytesIO(encode(ROWS)))
+    assert (planned.rows, planned.messages) == (5, 3)
 
 
 def test_records_of_parquet_have_a_row_and_no_line(planner: MappingPlanner) -> None:
     first = planner.write(_csv(ROWS[:1]), "a.csv")
     second = planner.write(_parquet(ROWS[1:]), "b.parquet")
-    found = planner.plan_files([first, second])
-    assert [(row["bulklink_row"], row["bulklink_line"]) for row in found.plan] == [
+    planned = planner.plan_files([first, second])
+    assert [(row["bulklink_row"], row["bulklink_line"]) for row in planned.plan] == [
         (1, 2),
         (3, None),
         (5, None),
     ]
-    assert [(fault.row, fault.line) for fault in found.faults] == [(2, None), (4, None)]
-    assert [row["bulklink_line"] for row in found.rejects] == ["", ""]
+    assert [(fault.row, fault.line) for fault in planned.faults] == [(2, None), (4, None)]
+    assert [row["bulklink_line"] for row in planned.rejects] == ["", ""]
 
 
 def test_row_groups_beyond_the_memory_limit_are_refused(planner: MappingPlanner) -> None:
@@ -162,9 +165,9 @@ def test_row_groups_beyond_the_memory_limit_are_refused(planner: MappingPlanner)
         ('{"message_id":\n"', '"}'),
         ('{"info":"', '","data":[{"message_id":"m"}]}'),
     ],
-    ids=["string", "in-data", "list", "object-over-lines", "beside-the-rows"],
+    ids=["string", "in-data", "list", "object-over-lines", "next-to-the-rows"],
 )
-def test_one_giant_value_of_json_is_passed_over_in_little_memory(
+def test_a_giant_json_value_is_skipped_in_little_memory(
     planner: MappingPlanner, begin: str, end: str
 ) -> None:
     path = planner.folder / "m.json"
@@ -182,16 +185,16 @@ def test_one_giant_value_of_json_is_passed_over_in_little_memory(
     assert peak < 16_000_000
 
 
-def test_a_zip_that_lists_more_than_memory_holds_is_refused(planner: MappingPlanner) -> None:
+def test_a_zip_with_a_huge_file_list_is_refused(planner: MappingPlanner) -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for number in range(6000):
             archive.writestr(f"{number:0200}.csv", b"")
-    with pytest.raises(BadFileError, match="more files than are looked through"):
+    with pytest.raises(BadFileError, match="too many files to search"):
         planner.plan(out.getvalue(), name="m.zip")
 
 
-def test_a_zip_that_claims_more_than_the_disk_holds_is_refused_before_it_is_unpacked(
+def test_a_zip_larger_than_the_free_disk_space_is_refused_before_unpacking(
     planner: MappingPlanner,
 ) -> None:
     content = bytearray(zip_of({"m.csv": _csv(ROWS)}))
@@ -206,5 +209,5 @@ def test_a_zip_that_claims_more_than_the_disk_holds_is_refused_before_it_is_unpa
     content[end + 12 : end + 16] = size.to_bytes(4, "little")
     with pytest.raises(RunDirError, match="are free") as raised:
         planner.plan(bytes(content), name="m.zip")
-    assert "Make room" in raised.value.advice
+    assert "Free some space" in raised.value.advice
     assert list(Path(planner.scratch).iterdir()) == []

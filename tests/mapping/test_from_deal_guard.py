@@ -1,4 +1,4 @@
-"""The guard `from_deal_id`: what it may say, for which rows, and when it contradicts."""
+"""The guard `from_deal_id`: valid values, guarded rows, and contradictions."""
 
 from __future__ import annotations
 
@@ -66,59 +66,63 @@ def test_a_guard_is_cleaned_as_an_id_is(
         ("77.0", "rounded-id"),
     ],
 )
-def test_what_is_no_guard_is_refused(planner: MappingPlanner, cell: str, reason: str) -> None:
-    found = planner.plan(f"{HEADER}1,2,a,5,{cell}\n", RELINK)
-    assert found.reasons == {1: (reason, "from_deal_id")}
-    assert found.rejects[0]["bulklink_raw"] == cell
+def test_an_invalid_guard_is_refused(planner: MappingPlanner, cell: str, reason: str) -> None:
+    planned = planner.plan(f"{HEADER}1,2,a,5,{cell}\n", RELINK)
+    assert planned.reasons == {1: (reason, "from_deal_id")}
+    assert planned.rejects[0]["bulklink_raw"] == cell
 
 
-def test_guards_that_a_spreadsheet_has_rounded_are_refused(planner: MappingPlanner) -> None:
+def test_guards_rounded_by_a_spreadsheet_are_refused(planner: MappingPlanner) -> None:
     rows = "".join(f"1,2,m{n},5,58431040000000{n:02}000\n" for n in range(20))
-    found = planner.plan(HEADER + rows, RELINK)
-    assert set(found.reasons.values()) == {("rounded-id", "from_deal_id")}
+    planned = planner.plan(HEADER + rows, RELINK)
+    assert set(planned.reasons.values()) == {("rounded-id", "from_deal_id")}
 
 
-def test_in_a_link_it_is_a_column_of_the_users_own(planner: MappingPlanner) -> None:
+def test_in_a_link_mapping_the_guard_is_one_of_the_users_own_columns(
+    planner: MappingPlanner,
+) -> None:
     content = f"{HEADER}1,2,a,5,not a deal\n"
     assert plan_guards(planner, content, LINK) == [None]
     assert planner.plan(content, LINK).plan[0]["from_deal_id"] == "not a deal"
 
 
-def test_in_a_mixed_mapping_it_guards_unlinks_and_relinks_alone(planner: MappingPlanner) -> None:
+def test_in_a_mixed_mapping_only_unlinks_and_relinks_are_guarded(planner: MappingPlanner) -> None:
     rows = "link,1,2,a,5,not a deal\nunlink,1,2,b,,7\nrelink,1,2,c,5,none\n"
     assert plan_guards(planner, f"op,{HEADER}{rows}", MIXED) == [None, "7", "none"]
 
 
-def test_links_are_guarded_where_the_reading_says_so(planner: MappingPlanner) -> None:
-    reading = MappingOptions(op=None, guarded_ops=tuple(Op))
+def test_links_are_guarded_if_the_options_say_so(planner: MappingPlanner) -> None:
+    mapping_options = MappingOptions(op=None, guarded_ops=tuple(Op))
     rows = "link,1,2,a,5,none\nlink,1,2,b,5,x\n"
-    found = planner.plan(f"op,{HEADER}{rows}", reading)
-    assert found.reasons == {2: ("bad-id", "from_deal_id")}
-    assert found.sealed_messages[0].from_deal_id == "none"
+    planned = planner.plan(f"op,{HEADER}{rows}", mapping_options)
+    assert planned.reasons == {2: ("bad-id", "from_deal_id")}
+    assert planned.sealed_messages[0].from_deal_id == "none"
 
 
-@pytest.mark.parametrize("reading", [UNLINK, RELINK])
-@pytest.mark.parametrize("other", ["8", "none", ""])
+@pytest.mark.parametrize("mapping_options", [UNLINK, RELINK])
+@pytest.mark.parametrize("other_guard", ["8", "none", ""])
 def test_two_guards_of_one_message_contradict_each_other(
-    planner: MappingPlanner, reading: MappingOptions, other: str
+    planner: MappingPlanner, mapping_options: MappingOptions, other_guard: str
 ) -> None:
-    found = planner.plan(f"{HEADER}1,2,a,5,7\n1,2,a,5,{other}\n1,2,b,5,7\n1,2,b,5,7\n", reading)
-    assert found.reasons == {1: ("conflict", None), 2: ("conflict", None)}
-    assert (found.duplicates, found.messages) == (1, 1)
+    planned = planner.plan(
+        f"{HEADER}1,2,a,5,7\n1,2,a,5,{other_guard}\n1,2,b,5,7\n1,2,b,5,7\n", mapping_options
+    )
+    assert planned.reasons == {1: ("conflict", None), 2: ("conflict", None)}
+    assert (planned.duplicates, planned.messages) == (1, 1)
 
 
-def test_a_default_fills_what_is_empty(planner: MappingPlanner) -> None:
-    reading = MappingOptions(op=Op.UNLINK, defaults=(("from_deal_id", "None"),))
-    assert plan_guards(planner, f"{HEADER}1,2,a,5,7\n1,2,b,5,\n", reading) == ["7", "none"]
+def test_a_default_fills_empty_guards(planner: MappingPlanner) -> None:
+    mapping_options = MappingOptions(op=Op.UNLINK, defaults=(("from_deal_id", "None"),))
+    assert plan_guards(planner, f"{HEADER}1,2,a,5,7\n1,2,b,5,\n", mapping_options) == ["7", "none"]
     with pytest.raises(UsageError, match="not an id"):
         planner.plan(HEADER, MappingOptions(op=Op.UNLINK, defaults=(("from_deal_id", "x"),)))
 
 
 def test_a_plan_without_a_guard_has_no_column_for_it(planner: MappingPlanner) -> None:
-    found = planner.plan(f"{HEADER}1,2,a,5,\n", RELINK)
-    assert "bulklink_from_deal_id" not in read_column_names(found.sealed.path)
-    assert found.plan[0]["from_deal_id"] == ""
+    planned = planner.plan(f"{HEADER}1,2,a,5,\n", RELINK)
+    assert "bulklink_from_deal_id" not in read_column_names(planned.sealed.path)
+    assert planned.plan[0]["from_deal_id"] == ""
     guarded = planner.plan(f"{HEADER}1,2,a,5,zcrm_7\n1,2,b,5,\n", RELINK)
     assert "bulklink_from_deal_id" in read_column_names(guarded.sealed.path)
-    assert [one["bulklink_from_deal_id"] for one in guarded.plan] == ["7", None]
+    assert [row["bulklink_from_deal_id"] for row in guarded.plan] == ["7", None]
     assert guarded.plan[0]["from_deal_id"] == "zcrm_7"

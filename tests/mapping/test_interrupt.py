@@ -24,7 +24,7 @@ ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b"
 
 
 class StoppingStdin(io.BytesIO):
-    """Standard input that asks for the end of planning while it is read."""
+    """Standard input that interrupts planning while it is read."""
 
     def __init__(self, stop: PlanningStop) -> None:
         super().__init__((HEADER + "1,2,m,5,\n").encode())
@@ -36,7 +36,7 @@ class StoppingStdin(io.BytesIO):
 
 
 class AppendingStop(PlanningStop):
-    """Another program that adds a line to a file while it is read."""
+    """Appends a line to a file while planning reads it, like another program."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class AppendingStop(PlanningStop):
                 file.write("1,2,more,5,\n")
 
 
-def test_a_running_query_ends_at_once(tmp_path: Path) -> None:
+def test_a_running_query_is_interrupted_immediately(tmp_path: Path) -> None:
     stop = PlanningStop()
     database = Database(tmp_path / "spill", stop)
     threading.Timer(0.05, stop.interrupt).start()
@@ -61,7 +61,7 @@ def test_a_running_query_ends_at_once(tmp_path: Path) -> None:
     database.close()
 
 
-def test_reading_ends_and_leaves_nothing_in_the_scratch_folder(tmp_path: Path) -> None:
+def test_an_interrupted_read_leaves_nothing_in_the_scratch_folder(tmp_path: Path) -> None:
     stop = PlanningStop()
     inputs = find_sources(["-"], "csv")
     with pytest.raises(InterruptedPlanningError):
@@ -69,7 +69,7 @@ def test_reading_ends_and_leaves_nothing_in_the_scratch_folder(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_streams_of_a_check_end_too(planner: MappingPlanner) -> None:
+def test_streams_of_a_checked_mapping_are_interrupted_too(planner: MappingPlanner) -> None:
     stop = PlanningStop()
     checked = planner.check([planner.write(HEADER + "x,2,m,5,\n" * 5000)], stop=stop)
     faults = checked.faults()
@@ -100,20 +100,20 @@ def test_a_plan_that_cannot_be_written_says_where(planner: MappingPlanner) -> No
     assert raised.value.advice
 
 
-def test_a_scratch_folder_that_is_not_there_is_named(planner: MappingPlanner) -> None:
+def test_a_missing_scratch_folder_is_named(planner: MappingPlanner) -> None:
     inputs = find_sources([planner.write(HEADER + "1,2,m,5,\n")])
     with pytest.raises(RunDirError) as raised:
         check(inputs, LINK, planner.folder / "none")
     assert "none" in raised.value.where
 
 
-def test_a_file_that_is_still_written_to_is_refused(planner: MappingPlanner) -> None:
+def test_a_file_that_changes_while_it_is_read_is_refused(planner: MappingPlanner) -> None:
     name = planner.write(HEADER + "1,2,m,5,\n")
-    with pytest.raises(BadFileError, match="written to while it was read"):
+    with pytest.raises(BadFileError, match="changed while it was read"):
         planner.plan_files([name], stop=AppendingStop(planner.folder / "mapping.csv"))
 
 
-def test_what_waits_elsewhere_is_called_at_an_interrupt_while_it_waits() -> None:
+def test_an_interrupt_calls_functions_registered_before_and_after_it() -> None:
     calls: list[str] = []
     stop = PlanningStop()
     with stop.calling(lambda: calls.append("ended")):
@@ -126,7 +126,7 @@ def test_what_waits_elsewhere_is_called_at_an_interrupt_while_it_waits() -> None
 
 
 class SelfStoppingStop(PlanningStop):
-    """Interrupts planning when a workbook has been read up to a part of it."""
+    """Interrupts planning once part of a workbook has been read."""
 
     def check(self) -> None:
         if self.stage is not None and self.stage.name == READING_SHEET and self.stage.share:
@@ -134,7 +134,9 @@ class SelfStoppingStop(PlanningStop):
         super().check()
 
 
-def test_reading_a_workbook_ends_in_the_middle_of_its_sheet(planner: MappingPlanner) -> None:
+def test_reading_a_workbook_can_be_interrupted_in_the_middle_of_a_sheet(
+    planner: MappingPlanner,
+) -> None:
     name = planner.write(
         workbook([HEADER.strip().split(",")] + [["1", "2", "m", "5"]] * 5000), "m.xlsx"
     )

@@ -1,4 +1,4 @@
-"""Only the columns that are to be kept get into the files of a run."""
+"""Only kept columns are written to the files of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEEDED = ["contact_id", "owner_id", "message_id", "deal_id"]
 def kept_headers(
     planner: MappingPlanner, *keep: str, only: tuple[tuple[str, str | None], ...] = ()
 ) -> list[str]:
-    """Plan and return the user's headers that plan and rejects have, which must be the same."""
+    """Plan, and return the user's headers, which must be the same in plan and rejects."""
     planned = planner.plan(HEADER + ROWS, MappingOptions(Op.LINK, keep=keep, only=only))
     plan = [name for name in planned.plan[0] if not name.startswith("bulklink_")]
     rejects = [name for name in planned.rejects[0] if not name.startswith("bulklink_")]
@@ -37,40 +37,43 @@ def kept_headers(
         (("deal_id",), NEEDED),
     ],
 )
-def test_named_columns_and_what_is_sent_are_kept_in_their_order(
+def test_named_and_sent_columns_are_kept_in_order(
     planner: MappingPlanner, keep: tuple[str, ...], expected: list[str]
 ) -> None:
     assert kept_headers(planner, *keep) == expected
 
 
-def test_the_cells_are_those_of_their_columns(planner: MappingPlanner) -> None:
-    found = planner.plan(HEADER + ROWS, MappingOptions(Op.LINK, keep=("Note",)))
-    assert [(row["message_id"], row["Note"]) for row in found.plan] == [("m1", "yes"), ("m3", "no")]
-    assert [(row["contact_id"], row["Note"]) for row in found.rejects] == [("x", "no")]
-    assert found.reasons == {2: ("bad-id", "contact_id")}
+def test_kept_cells_stay_in_their_columns(planner: MappingPlanner) -> None:
+    planned = planner.plan(HEADER + ROWS, MappingOptions(Op.LINK, keep=("Note",)))
+    assert [(row["message_id"], row["Note"]) for row in planned.plan] == [
+        ("m1", "yes"),
+        ("m3", "no"),
+    ]
+    assert [(row["contact_id"], row["Note"]) for row in planned.rejects] == [("x", "no")]
+    assert planned.reasons == {2: ("bad-id", "contact_id")}
 
 
-def test_rows_are_chosen_by_columns_that_are_not_kept(planner: MappingPlanner) -> None:
-    reading = MappingOptions(Op.LINK, keep=("Name",), only=(("Note", "no"),))
-    found = planner.plan(HEADER + ROWS, reading)
-    assert [row["Name"] for row in found.plan] == ["Cid"]
-    assert "Note" not in found.plan[0]
-    assert found.left_out == 1
+def test_rows_can_be_filtered_by_columns_that_are_not_kept(planner: MappingPlanner) -> None:
+    mapping_options = MappingOptions(Op.LINK, keep=("Name",), only=(("Note", "no"),))
+    planned = planner.plan(HEADER + ROWS, mapping_options)
+    assert [row["Name"] for row in planned.plan] == ["Cid"]
+    assert "Note" not in planned.plan[0]
+    assert planned.left_out == 1
 
 
 def test_a_header_with_a_comma_is_one_column(planner: MappingPlanner) -> None:
     text = 'contact_id,owner_id,message_id,deal_id,"a,b",a\n1,2,m,5,x,y\n'
-    found = planner.plan(text, MappingOptions(Op.LINK, keep=("a,b",)))
-    assert list(found.plan[0])[-1] == "a,b"
-    assert "a" not in found.plan[0]
+    planned = planner.plan(text, MappingOptions(Op.LINK, keep=("a,b",)))
+    assert list(planned.plan[0])[-1] == "a,b"
+    assert "a" not in planned.plan[0]
 
 
-def test_the_deal_of_an_unlink_is_a_column_of_the_users_own(planner: MappingPlanner) -> None:
-    found = planner.plan(HEADER + ROWS, MappingOptions(Op.UNLINK, keep=("",)))
-    assert [name for name in found.plan[0] if not name.startswith("bulklink_")] == NEEDED[:3]
+def test_the_deal_of_an_unlink_is_one_of_the_users_own_columns(planner: MappingPlanner) -> None:
+    planned = planner.plan(HEADER + ROWS, MappingOptions(Op.UNLINK, keep=("",)))
+    assert [name for name in planned.plan[0] if not name.startswith("bulklink_")] == NEEDED[:3]
 
 
-def test_a_header_that_is_not_there_is_named_with_the_nearest(planner: MappingPlanner) -> None:
+def test_an_unknown_header_is_named_with_the_nearest_one(planner: MappingPlanner) -> None:
     with pytest.raises(BadFileError, match="'Nota'") as refused:
         planner.plan(HEADER + ROWS, MappingOptions(Op.LINK, keep=("Nota",)))
     assert "'Note'" in refused.value.advice

@@ -1,4 +1,4 @@
-"""Names that are put into a checked mapping before it is sealed."""
+"""Names that are added to a checked mapping before it is sealed."""
 
 from __future__ import annotations
 
@@ -26,46 +26,48 @@ def name_mapping(
     return PlannedMapping(checked, planner.folder)
 
 
-def test_rows_have_the_names_that_they_lack_and_keep_their_own(planner: MappingPlanner) -> None:
+def test_missing_names_are_filled_and_existing_ones_are_kept(planner: MappingPlanner) -> None:
     owners = {"2": "Two", "3": "Three"}
-    named = name_mapping(planner, MANY, {"5": "Five", "6": "Six"}, owners)
-    assert {m.row: (m.owner_name, m.deal_name) for m in named.sealed_messages} == {
+    planned = name_mapping(planner, MANY, {"5": "Five", "6": "Six"}, owners)
+    assert {m.row: (m.owner_name, m.deal_name) for m in planned.sealed_messages} == {
         1: ("Two", "Five"),
         2: ("Ann", "Six"),
         3: ("Three", "Seven"),
         4: (None, None),
         6: ("Ann", "Eight"),
     }
-    assert (named.shape.deals_without_name, named.shape.owners_without_name) == (0, 0)
-    assert list(named.sealed.deals_without_name()) == []
-    assert named.rejected == 0
+    assert (planned.shape.deals_without_name, planned.shape.owners_without_name) == (0, 0)
+    assert list(planned.sealed.deals_without_name()) == []
+    assert planned.rejected == 0
 
 
 def test_rows_whose_deal_or_owner_is_unknown_are_refused(planner: MappingPlanner) -> None:
-    named = name_mapping(planner, MANY, {"6": "Six"}, {"2": "Two"})
-    assert named.reasons == {1: ("unknown-deal", "deal_id"), 3: ("unknown-owner", "owner_id")}
-    assert [fault.message for fault in named.faults] == [
+    planned = name_mapping(planner, MANY, {"6": "Six"}, {"2": "Two"})
+    assert planned.reasons == {1: ("unknown-deal", "deal_id"), 3: ("unknown-owner", "owner_id")}
+    assert [fault.message for fault in planned.faults] == [
         "The CRM shows no deal 5.",
         "The CRM shows no owner 3.",
     ]
-    assert (named.rejected, named.duplicates, named.messages) == (2, 1, 3)
-    assert [row.deal_id for row in named.refused_rows] == ["5", "7"]
-    assert [line["bulklink_raw"] for line in named.rejects] == ["5", "3"]
-    assert [row["bulklink_row"] for row in named.plan] == [2, 5, 4, 6]
+    assert (planned.rejected, planned.duplicates, planned.messages) == (2, 1, 3)
+    assert [row.deal_id for row in planned.refused_rows] == ["5", "7"]
+    assert [line["bulklink_raw"] for line in planned.rejects] == ["5", "3"]
+    assert [row["bulklink_row"] for row in planned.plan] == [2, 5, 4, 6]
 
 
-def test_a_duplicate_of_a_refused_row_stays_one_and_needs_no_call(planner: MappingPlanner) -> None:
+def test_a_duplicate_of_a_refused_row_stays_a_duplicate_and_needs_no_call(
+    planner: MappingPlanner,
+) -> None:
     content = NAMES + "link,1,2,a,5,,\nlink,1,2,a,5,,\nlink,3,3,b,6,,\n"
-    named = name_mapping(planner, content, {"6": "Six"}, {"2": "Two", "3": "Three"})
-    assert (named.rejected, named.duplicates, named.messages) == (1, 1, 1)
-    assert named.shape.groups == 1
-    assert named.shape.link_calls(20) == 1
-    assert [row["bulklink_duplicate_of"] for row in named.plan] == [1, None]
-    assert [message.row for message in named.sealed_messages] == [3]
+    planned = name_mapping(planner, content, {"6": "Six"}, {"2": "Two", "3": "Three"})
+    assert (planned.rejected, planned.duplicates, planned.messages) == (1, 1, 1)
+    assert planned.shape.groups == 1
+    assert planned.shape.link_calls(20) == 1
+    assert [row["bulklink_duplicate_of"] for row in planned.plan] == [1, None]
+    assert [message.row for message in planned.sealed_messages] == [3]
 
 
-def test_a_deal_that_is_listed_twice_lists_no_row_twice(planner: MappingPlanner) -> None:
+def test_a_deal_listed_twice_does_not_repeat_its_rows(planner: MappingPlanner) -> None:
     checked = planner.check([planner.write(NAMES + "link,1,2,a,5,Ann,\n")], MIXED)
     checked.add_names([("5", "Five"), ("5", "Fünf"), ("77", "Other")], [])
-    named = PlannedMapping(checked, planner.folder)
-    assert [message.deal_name for message in named.sealed_messages] == ["Five"]
+    planned = PlannedMapping(checked, planner.folder)
+    assert [message.deal_name for message in planned.sealed_messages] == ["Five"]

@@ -1,4 +1,4 @@
-"""Mappings whose rows all meet others stay within the memory limit; DuckDB spills the rest."""
+"""Mappings full of duplicates or conflicts stay within the memory limit; DuckDB spills the rest."""
 
 from __future__ import annotations
 
@@ -49,28 +49,28 @@ def duplicated_mapping(*deals: int) -> str:
     [((1, 1), 0, ROWS // 2), ((1, 2), ROWS, 0)],
     ids=["duplicates", "conflicts"],
 )
-def test_rows_that_all_meet_others_are_planned_in_little_memory(
+def test_a_mapping_full_of_duplicates_and_conflicts_is_planned_in_little_memory(
     planner: MappingPlanner, deals: tuple[int, int], rejected: int, duplicates: int
 ) -> None:
     name = planner.write(duplicated_mapping(*deals))
-    found = planner.plan_files([name], threads=1, memory=MEMORY)
-    assert (found.rejected, found.duplicates) == (rejected, duplicates)
+    planned = planner.plan_files([name], threads=1, memory=MEMORY)
+    assert (planned.rejected, planned.duplicates) == (rejected, duplicates)
     rows = [row for row in range(1, ROWS + 1) if rejected]
-    assert [int(row["bulklink_row"]) for row in found.rejects] == rows
-    assert [one.row for one in found.refused_rows] == rows
-    assert len(found.duplicate_rows) == duplicates
-    assert len(found.sealed_messages) == found.messages == ROWS - rejected - duplicates
+    assert [int(row["bulklink_row"]) for row in planned.rejects] == rows
+    assert [refused.row for refused in planned.refused_rows] == rows
+    assert len(planned.duplicate_rows) == duplicates
+    assert len(planned.sealed_messages) == planned.messages == ROWS - rejected - duplicates
 
 
-def test_too_little_memory_is_said_with_what_gives_more(planner: MappingPlanner) -> None:
+def test_too_little_memory_is_an_error_that_names_the_setting(planner: MappingPlanner) -> None:
     name = planner.write(duplicated_mapping(1, 1))
     with pytest.raises(RunDirError) as raised:
         planner.plan_files([name], threads=1, memory="8MB")
     assert "memory" in raised.value.advice
 
 
-def test_what_meets_is_found_in_less_memory_than_its_texts_take(tmp_path: Path) -> None:
-    """Smallest and largest of long texts are no states that DuckDB can spill."""
+def test_duplicates_are_found_in_less_memory_than_their_texts_take(tmp_path: Path) -> None:
+    """DuckDB cannot spill the minimum and maximum of long texts."""
     database = Database(tmp_path / "spill", PlanningStop(), threads=1, memory="40MB")
     database.execute(LONG_DEALS)
     for statement in duplicate_tables_sql(OWNER_FORMS):

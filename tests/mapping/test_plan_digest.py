@@ -1,4 +1,4 @@
-"""The digest of a plan: its content and order, and nothing of how it was read or written."""
+"""The digest of a plan covers its content and order, not how it was read or written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMES = "row op contact_id owner_id message_id deal_id owner_name deal_name from
 
 
 def seal(path: Path, *, op: Op | None = None, memory: str = "128MB", threads: int = 2) -> Path:
-    """Seal the plan of a mapping into a folder named after it; hash it before, too."""
+    """Seal the plan of a mapping into a folder named after it, and hash it before that too."""
     folder = path.with_name(path.name + ".run")
     folder.mkdir(exist_ok=True)
     options = MappingOptions(op)
@@ -56,7 +56,7 @@ def mapping(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_digest_is_the_same_however_the_same_rows_were_given(mapping: Path) -> None:
+def test_a_digest_is_the_same_for_the_same_rows_in_any_form(mapping: Path) -> None:
     folder, text = mapping.parent, mapping.read_text("utf-8")
     (folder / "semicolon.csv").write_text(
         HEADER.replace(",", ";") + ROWS.replace('"a ""b"", c"', "§").replace(",", ";").replace(
@@ -79,21 +79,21 @@ def test_a_digest_is_the_same_however_the_same_rows_were_given(mapping: Path) ->
 
 
 def read_rows(path: Path) -> list[tuple[str | None, ...]]:
-    """Read a CSV file by another reader."""
+    """Read a CSV file with another reader."""
     with duckdb.connect() as database:
         return database.execute(f"FROM read_csv('{path}', all_varchar=true)").fetchall()
 
 
 def test_a_digest_is_the_same_whether_a_column_is_written_or_derived(tmp_path: Path) -> None:
     ids = "1,2,{},5\n"
-    one, other = tmp_path / "one.csv", tmp_path / "other.csv"
+    derived, written = tmp_path / "derived.csv", tmp_path / "written.csv"
     header = "contact_id,owner_id,message_id,deal_id"
-    one.write_text(header + "\n" + "".join(ids.format(n) for n in range(5000)))
-    other.write_text(
+    derived.write_text(header + "\n" + "".join(ids.format(n) for n in range(5000)))
+    written.write_text(
         f"op,{header},owner_name,from_deal_id\n"
         + "".join("link," + ids.format(n).strip() + ",,\n" for n in range(5000))
     )
-    assert hashes_of(one, op=Op.LINK) == hashes_of(other)
+    assert hashes_of(derived, op=Op.LINK) == hashes_of(written)
 
 
 def test_a_digest_depends_on_neither_memory_nor_threads(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_digest_depends_on_neither_memory_nor_threads(tmp_path: Path) -> None:
     assert hashes_of(path, op=Op.LINK, memory="96MB", threads=1) == first
 
 
-def test_the_digest_is_what_the_documentation_says(mapping: Path) -> None:
+def test_the_digest_is_computed_as_documented(mapping: Path) -> None:
     plan = seal(mapping)
     hashes = read_plan_content(plan).hashes
     names = (*NAMES.split(), "duplicate_of")
@@ -147,17 +147,19 @@ def test_a_cut_plan_is_refused(mapping: Path, size: int) -> None:
     assert "Error" not in caught.value.message
 
 
-def test_a_plan_with_columns_of_other_kinds_is_refused(mapping: Path) -> None:
+def test_a_plan_with_columns_of_other_types_is_refused(mapping: Path) -> None:
     plan = seal(mapping)
     changed = plan.with_name("changed.parquet")
     with closing(duckdb.connect()) as database:
         metadata = database.execute(
             f"SELECT decode(key), decode(value) FROM parquet_kv_metadata('{plan}')"
         ).fetchall()
-        kept = ", ".join(f"{k}: {literal(v)}" for k, v in metadata if not k.startswith("ARROW"))
+        metadata_sql = ", ".join(
+            f"{k}: {literal(v)}" for k, v in metadata if not k.startswith("ARROW")
+        )
         database.execute(
             f"COPY (SELECT * REPLACE ('one' AS bulklink_row) FROM read_parquet('{plan}'))"
-            f" TO '{changed}' (FORMAT parquet, KV_METADATA {{{kept}}})"
+            f" TO '{changed}' (FORMAT parquet, KV_METADATA {{{metadata_sql}}})"
         )
     with pytest.raises(RunDirError, match="damaged"):
         read_plan_content(changed)

@@ -1,4 +1,4 @@
-"""What a sealed plan does not write, because another column or the file's metadata says it."""
+"""Columns that a sealed plan derives from other columns or from the file's metadata."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NAMES = "contact_id,owner_id,message_id,deal_id,owner_name,deal_name\n"
 
 
 def stored_columns(planned: PlannedMapping) -> set[str]:
-    """Name bulklink's own columns that stand in the file."""
+    """Return bulklink's own columns that are written to the file."""
     with duckdb.connect() as connection:
         cursor = connection.execute("SELECT * FROM read_parquet(?)", [str(planned.sealed.path)])
         names = [column[0] for column in cursor.description or []]
@@ -42,12 +42,12 @@ def stored_columns(planned: PlannedMapping) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("content", "reading", "more"),
+    ("content", "mapping_options", "stored"),
     [
         pytest.param(f"{HEADER}1,2,m,5,\n", LINK, set(), id="nothing-cleaned"),
         pytest.param(f"{HEADER}zcrm_1,2,m,5,\n", LINK, {"contact_id"}, id="prefix"),
         pytest.param(f"{HEADER}1,2, m,5,\n", LINK, {"message_id"}, id="space"),
-        pytest.param(f"{HEADER}007,{'9' * 40},m,5,\n", LINK, set(), id="no-numbers-of-64-bits"),
+        pytest.param(f"{HEADER}007,{'9' * 40},m,5,\n", LINK, set(), id="not-64-bit-numbers"),
         pytest.param(f"{HEADER}1,2,m,5,\nzcrm_1,x,m,5,\n", LINK, set(), id="refused"),
         pytest.param(f'{HEADER}1,2,m,5,"a,b"\n', LINK, {"line"}, id="quoted"),
         pytest.param(f"{NAMES}1,2,m,5,Ann,Five\n", LINK, set(), id="names"),
@@ -66,17 +66,17 @@ def stored_columns(planned: PlannedMapping) -> set[str]:
         ),
     ],
 )
-def test_a_column_of_ours_is_written_only_where_nothing_else_says_it(
-    planner: MappingPlanner, content: str, reading: MappingOptions, more: set[str]
+def test_a_bulklink_column_is_written_only_if_it_cannot_be_derived(
+    planner: MappingPlanner, content: str, mapping_options: MappingOptions, stored: set[str]
 ) -> None:
-    assert stored_columns(planner.plan(content, reading)) == ALWAYS | more
+    assert stored_columns(planner.plan(content, mapping_options)) == ALWAYS | stored
 
 
-def test_rows_of_several_files_carry_file_and_line(planner: MappingPlanner) -> None:
+def test_rows_of_several_files_have_their_file_and_line(planner: MappingPlanner) -> None:
     names = [planner.write(f"{HEADER}1,2,{name},5,\n", f"{name}.csv") for name in "ab"]
-    found = planner.plan_files(names)
-    assert stored_columns(found) == ALWAYS | {"file", "line"}
-    assert [(row["bulklink_file"], row["bulklink_line"]) for row in found.plan] == [
+    planned = planner.plan_files(names)
+    assert stored_columns(planned) == ALWAYS | {"file", "line"}
+    assert [(row["bulklink_file"], row["bulklink_line"]) for row in planned.plan] == [
         (name, 2) for name in names
     ]
 
@@ -95,20 +95,20 @@ def test_ids_of_all_kinds_and_the_users_cells_are_read_from_a_plan(
     for record, cell in zip(records, cells, strict=True):
         record[place] = cell
     text = "".join(",".join(record) + ",\n" for record in records)
-    found = planner.plan(HEADER + text)
+    planned = planner.plan(HEADER + text)
     column = HEADER.split(",")[place]
-    read: dict[str, dict[str, Any]] = {row["message_id"]: row for row in found.plan}
+    rows_by_message: dict[str, dict[str, Any]] = {row["message_id"]: row for row in planned.plan}
     for number, cell in enumerate(cells):
         user = cell[1:-1].replace('""', '"') if cell.startswith('"') else cell
-        row = read[f"m{number}"]
+        row = rows_by_message[f"m{number}"]
         assert row[column] == user
         assert row[f"bulklink_{column}"] == user.strip(" '=\"").removeprefix("zcrm_")
 
 
-def test_a_plan_of_an_earlier_version_is_read_and_has_the_digest_that_it_had(
+def test_a_plan_of_an_earlier_version_is_read_with_its_original_digest(
     planner: MappingPlanner,
 ) -> None:
-    """It says nothing of the deals that emails were on when they were fetched."""
+    """Such a plan lacks the deals that emails were on when they were fetched."""
     path = planner.plan(f"{HEADER}1,2,m,5,\n").sealed.path
     content, rows = read_plan_content(path), read_plan(path)
     with closing(Database(planner.scratch / "spill", PlanningStop(), threads=1)) as database:
@@ -122,9 +122,9 @@ def test_a_plan_of_an_earlier_version_is_read_and_has_the_digest_that_it_had(
     assert read_plan(path) == rows
 
 
-def test_a_parquet_file_that_is_no_plan_is_named(tmp_path: Path) -> None:
+def test_a_parquet_file_that_is_not_a_plan_is_named(tmp_path: Path) -> None:
     path = tmp_path / "plan.parquet"
     with duckdb.connect() as connection:
         connection.execute(f"COPY (SELECT 1 AS bulklink_row) TO '{path}' (FORMAT parquet)")
-    with pytest.raises(RunDirError, match="not one that bulklink sealed"):
+    with pytest.raises(RunDirError, match="not a plan that bulklink sealed"):
         list(SealedPlan(path).chunks())

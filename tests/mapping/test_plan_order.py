@@ -1,4 +1,4 @@
-"""Many rows over several threads: numbers and order are still the true ones."""
+"""Many rows over several threads keep their numbers and order."""
 
 from __future__ import annotations
 
@@ -45,25 +45,23 @@ def test_rows_keep_their_numbers_and_groups_stay_together_at_any_size(
     planner: MappingPlanner, *, quoted: bool
 ) -> None:
     name = planner.write(shuffled_mapping(quoted=quoted))
-    found = planner.plan_files([name], threads=2)
-    assert found.rejected == (ROWS // 1000 if quoted else 0)
-    assert [fault.row + 1 for fault in found.faults] == [fault.line for fault in found.faults]
+    planned = planner.plan_files([name], threads=2)
+    assert planned.rejected == (ROWS // 1000 if quoted else 0)
+    assert [fault.row + 1 for fault in planned.faults] == [fault.line for fault in planned.faults]
     count, last = 0, ("", "", 0)
-    for chunk in found.sealed.chunks():
+    for chunk in planned.sealed.chunks():
         for message in chunk:
             count += 1
             assert message.message_id == f"m{message.row}"
             place = (message.contact_id, message.owner_id, message.row)
             assert place > last
             last = place
-    assert count == found.messages == ROWS - found.rejected
-    assert query_plan(found.sealed.path, STRAY_CELLS) == (0,)
-    assert query_plan(found.sealed.path, GROUPS) == (found.shape.groups,) * 3
+    assert count == planned.messages == ROWS - planned.rejected
+    assert query_plan(planned.sealed.path, STRAY_CELLS) == (0,)
+    assert query_plan(planned.sealed.path, GROUPS) == (planned.shape.groups,) * 3
 
 
-def test_regular_files_are_read_by_duckdb_itself(
-    planner: MappingPlanner, empty_stdin: io.BytesIO
-) -> None:
+def test_regular_files_are_read_by_duckdb(planner: MappingPlanner, empty_stdin: io.BytesIO) -> None:
     inputs = find_sources(
         [planner.write(f"{HEADER}1,2,m,5,é\n"), planner.write(f'{HEADER}1,2,m,5,"', "b.csv")]
     )

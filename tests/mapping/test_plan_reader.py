@@ -1,4 +1,4 @@
-"""A sealed plan: what it holds, how it is streamed, how names are found for it."""
+"""Sealed plans: content, streaming, and looked-up names."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def test_a_plan_has_its_own_columns_first_and_then_the_users(planner: MappingPla
     }
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
-def test_what_is_written_is_for_its_owner_alone(planner: MappingPlanner) -> None:
-    found = planner.plan(f"{HEADER}1,2,m,5,\nx\n")
-    assert len(found.plan) == len(found.rejects) == 1
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file modes")
+def test_written_files_are_private(planner: MappingPlanner) -> None:
+    planned = planner.plan(f"{HEADER}1,2,m,5,\nx\n")
+    assert len(planned.plan) == len(planned.rejects) == 1
     for name in ("plan.parquet", "rejects.csv"):
         assert stat.S_IMODE((planner.folder / name).stat().st_mode) == 0o600
     assert sorted(path.name for path in planner.folder.iterdir()) == [
@@ -70,18 +70,18 @@ def test_what_is_written_is_for_its_owner_alone(planner: MappingPlanner) -> None
 
 
 def test_a_plan_without_a_valid_row_is_empty_and_can_be_read(planner: MappingPlanner) -> None:
-    found = planner.plan(f"{HEADER}x,2,m,5,\n")
-    assert found.sealed_messages == []
-    assert found.shape.groups == 0
+    planned = planner.plan(f"{HEADER}x,2,m,5,\n")
+    assert planned.sealed_messages == []
+    assert planned.shape.groups == 0
 
 
 def test_nameless_deals_and_owners_are_those_of_links_and_relinks_that_are_sent(
     planner: MappingPlanner,
 ) -> None:
-    found = planner.plan(MANY, MIXED)
-    assert list(found.sealed.deals_without_name()) == ["5", "6"]
-    assert list(found.sealed.owners_without_name()) == ["2", "3"]
-    assert (found.shape.deals_without_name, found.shape.owners_without_name) == (2, 2)
+    planned = planner.plan(MANY, MIXED)
+    assert list(planned.sealed.deals_without_name()) == ["5", "6"]
+    assert list(planned.sealed.owners_without_name()) == ["2", "3"]
+    assert (planned.shape.deals_without_name, planned.shape.owners_without_name) == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -105,14 +105,14 @@ def test_deals_and_owners_without_a_name_are_counted_as_they_will_be_looked_up(
     text = f"contact_id,owner_id,message_id,deal_id{header}\n" + "".join(
         f"{ids}{cells}\n" for ids in ("1,2,a,5", "1,3,b,6", "4,2,c,7", "4,2,c,7")
     )
-    found = planner.plan(text, MappingOptions(Op.LINK, defaults=defaults))
-    assert (found.shape.deals_without_name, found.shape.owners_without_name) == counted
-    sealed = found.sealed
+    planned = planner.plan(text, MappingOptions(Op.LINK, defaults=defaults))
+    assert (planned.shape.deals_without_name, planned.shape.owners_without_name) == counted
+    sealed = planned.sealed
     looked_up = (sealed.deals_without_name(), sealed.owners_without_name())
-    assert tuple(len(list(one)) for one in looked_up) == counted
+    assert tuple(len(list(ids)) for ids in looked_up) == counted
 
 
-def test_names_that_were_found_are_sent_and_those_of_the_mapping_are_kept(
+def test_looked_up_names_are_sent_and_names_in_the_mapping_are_kept(
     planner: MappingPlanner,
 ) -> None:
     plan = planner.plan(MANY, MIXED).sealed
@@ -135,7 +135,7 @@ def test_messages_whose_deal_or_owner_is_unknown_are_refused_and_not_sent(
     plan = planner.plan(MANY, MIXED).sealed
     names = planner.folder / "names.parquet"
     assert plan.write_names([("6", "Six")], [("2", "Bob")], names) == 2
-    assert [(one.row, one.op, one.deal_id, one.code) for one in plan.unknown_rows(names)] == [
+    assert [(row.row, row.op, row.deal_id, row.code) for row in plan.unknown_rows(names)] == [
         (1, Op.LINK, "5", "unknown-deal"),
         (3, Op.RELINK, "7", "unknown-owner"),
     ]
@@ -145,17 +145,17 @@ def test_messages_whose_deal_or_owner_is_unknown_are_refused_and_not_sent(
 def test_names_of_another_plan_are_refused(planner: MappingPlanner) -> None:
     names = planner.folder / "names.parquet"
     planner.plan(f"{HEADER}1,2,a,5,\n1,2,b,5,\n").sealed.write_names([], [], names)
-    other = planner.plan(f"{HEADER}2,2,a,5,\n1,2,b,5,\n").sealed
+    other_plan = planner.plan(f"{HEADER}2,2,a,5,\n1,2,b,5,\n").sealed
     with pytest.raises(LedgerError, match="do not belong"):
-        list(other.chunks(names))
+        list(other_plan.chunks(names))
 
 
 def test_names_that_miss_a_row_are_refused(planner: MappingPlanner) -> None:
     names = planner.folder / "names.parquet"
     planner.plan(f"{HEADER}1,2,a,5,\n").sealed.write_names([], [], names)
-    other = planner.plan(f"{HEADER}1,2,a,5,\n1,2,b,5,\n").sealed
+    other_plan = planner.plan(f"{HEADER}1,2,a,5,\n1,2,b,5,\n").sealed
     with pytest.raises(LedgerError, match="do not belong"):
-        list(other.chunks(names))
+        list(other_plan.chunks(names))
 
 
 def test_chunks_are_bounded(planner: MappingPlanner) -> None:
@@ -165,7 +165,7 @@ def test_chunks_are_bounded(planner: MappingPlanner) -> None:
     assert max(sizes) <= 2048
 
 
-def test_a_plan_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_plan_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match="no sealed plan"):
         SealedPlan(tmp_path / "plan.parquet")
 
@@ -174,7 +174,7 @@ def ceil_of_twenty(lengths: Sequence[int]) -> int:
     return -(-len(lengths) // 20)
 
 
-def test_calls_are_counted_by_group_and_half(planner: MappingPlanner) -> None:
+def test_calls_are_counted_per_group(planner: MappingPlanner) -> None:
     rows = "".join(f"link,1,2,l{n},5,,\n" for n in range(15))
     rows += "".join(f"relink,1,2,r{n},5,,\n" for n in range(10))
     rows += "".join(f"relink,1,3,q{n},5,,\n" for n in range(11))
@@ -187,7 +187,7 @@ def test_calls_are_counted_by_group_and_half(planner: MappingPlanner) -> None:
     assert (shape.pages_of_unlinks, shape.pages_of_all) == (3 + 5, 4 + 5)
 
 
-def test_owners_of_a_contact_share_link_calls_where_they_may(planner: MappingPlanner) -> None:
+def test_owners_of_a_contact_can_share_link_calls(planner: MappingPlanner) -> None:
     sizes = {("1", "2"): 15, ("1", "3"): 4, ("1", "4"): 1, ("5", "2"): 21, ("6", "3"): 0}
     rows = "".join(
         f"{'relink' if n % 2 else 'link'},{contact},{owner},m{n},5,,\n"
@@ -201,7 +201,7 @@ def test_owners_of_a_contact_share_link_calls_where_they_may(planner: MappingPla
     assert shape.link_calls(1) == shape.link_calls(1, by_contact=True) == 41
 
 
-def test_long_ids_of_mixed_length_are_given_to_the_packing_one_by_one(
+def test_long_ids_of_mixed_length_are_packed_one_by_one(
     planner: MappingPlanner,
 ) -> None:
     lengths = [[500, 1, 300], [99, 98], [200, 200]]
@@ -222,7 +222,7 @@ def test_duplicates_and_refused_rows_need_no_calls(planner: MappingPlanner) -> N
     assert (shape.groups, shape.relinks, shape.link_calls(1)) == (1, 1, 1)
 
 
-def test_the_same_file_has_the_same_hash_on_every_way_in(planner: MappingPlanner) -> None:
+def test_the_same_file_has_the_same_hash_however_it_is_read(planner: MappingPlanner) -> None:
     content = f"{HEADER}1,2,m,5,n\n"
     first = planner.check([planner.write(content)]).inputs[0]
     second = planner.check([planner.write(content, "other.csv")], MappingOptions(Op.UNLINK)).inputs[
@@ -231,8 +231,8 @@ def test_the_same_file_has_the_same_hash_on_every_way_in(planner: MappingPlanner
     assert (first.sha256, first.bytes, first.records) == (second.sha256, len(content), 1)
 
 
-def test_a_duplicate_that_names_nothing_asks_for_no_look_up(planner: MappingPlanner) -> None:
-    found = planner.plan(f"{NAMES}link,1,2,a,5,Ann,Five\nlink,1,2,a,5,,\n", MIXED)
-    assert list(found.sealed.deals_without_name()) == []
-    assert list(found.sealed.owners_without_name()) == []
-    assert (found.shape.deals_without_name, found.shape.owners_without_name) == (0, 0)
+def test_a_duplicate_without_names_needs_no_look_up(planner: MappingPlanner) -> None:
+    planned = planner.plan(f"{NAMES}link,1,2,a,5,Ann,Five\nlink,1,2,a,5,,\n", MIXED)
+    assert list(planned.sealed.deals_without_name()) == []
+    assert list(planned.sealed.owners_without_name()) == []
+    assert (planned.shape.deals_without_name, planned.shape.owners_without_name) == (0, 0)

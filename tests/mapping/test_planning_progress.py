@@ -1,4 +1,4 @@
-"""What planning does is seen from another thread, and how far it is where that can be told."""
+"""Another thread sees the stage of planning, and its progress if known."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_no_stage_is_reported_before_planning_begins() -> None:
     assert PlanningStop().stage is None
 
 
-def test_a_mapping_is_read_to_its_end_then_loaded_checked_grouped_and_sorted(
+def test_a_mapping_is_read_completely_then_loaded_checked_grouped_and_sorted(
     planner: MappingPlanner,
 ) -> None:
     content = HEADER + "".join(f"1,2,m{n},5,\n" for n in range(20_000))
@@ -52,8 +52,8 @@ def test_a_mapping_is_read_to_its_end_then_loaded_checked_grouped_and_sorted(
     names = list(dict.fromkeys(stage.name for stage in stop.stages))
     assert names == [
         "Reading the mapping",
-        "Loading its rows",
-        "Checking its rows",
+        "Loading the rows",
+        "Checking the rows",
         "Grouping the emails",
         "Sorting the plan",
     ]

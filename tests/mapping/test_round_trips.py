@@ -1,4 +1,4 @@
-"""What the user wrote comes back exactly, in the plan and in the rejects."""
+"""The user's cells are kept exactly, in the plan and in the rejects."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ PACKED = st.builds(FileCoding, st.sampled_from(ENCODINGS), st.sampled_from(list(
     encoding_given=st.booleans(),
     packed=PACKED,
 )
-def test_any_text_in_csv_comes_back(
+def test_any_text_in_csv_round_trips(
     tmp_path: Path,
     notes: list[tuple[str, str, bool]],
     dialect: dict[str, Any],
@@ -82,9 +82,9 @@ def test_any_text_in_csv_comes_back(
     first = f"sep={delimiter}{dialect['lineterminator']}" if encoding_given else ""
     text = first + as_csv(header, rows, delimiter=delimiter, **dialect)
     planner = MappingPlanner(tmp_path)
-    found = packed.plan(planner, text, "mapping.csv")
-    back = [(row["bulklink_row"], row["A"], row["B"]) for row in found.plan]
-    back += [(int(row["bulklink_row"]), row["A"], row["B"]) for row in found.rejects]
+    planned = packed.plan(planner, text, "mapping.csv")
+    back = [(row["bulklink_row"], row["A"], row["B"]) for row in planned.plan]
+    back += [(int(row["bulklink_row"]), row["A"], row["B"]) for row in planned.rejects]
     assert sorted(back) == [(n, a, b) for n, (a, b, _) in enumerate(notes, 1)]
     planner.close()
 
@@ -95,7 +95,7 @@ def test_any_text_in_csv_comes_back(
     ascii_only=st.booleans(),
     packed=PACKED,
 )
-def test_any_text_in_jsonl_comes_back(
+def test_any_text_in_jsonl_round_trips(
     tmp_path: Path,
     notes: list[tuple[str, str | None, bool]],
     packed: FileCoding,
@@ -111,9 +111,9 @@ def test_any_text_in_jsonl_comes_back(
         for n, (a, b, good) in enumerate(notes)
     ]
     planner = MappingPlanner(tmp_path)
-    found = packed.plan(planner, "\n".join(lines), "mapping.jsonl")
-    back = {row["bulklink_row"]: (row["A"], row["B"]) for row in found.plan}
-    lost = {int(row["bulklink_row"]): (row["A"], row["B"]) for row in found.rejects}
+    planned = packed.plan(planner, "\n".join(lines), "mapping.jsonl")
+    back = {row["bulklink_row"]: (row["A"], row["B"]) for row in planned.plan}
+    lost = {int(row["bulklink_row"]): (row["A"], row["B"]) for row in planned.rejects}
     assert back == {n: (a, b) for n, (a, b, good) in enumerate(notes, 1) if good}
     assert lost == {n: (a, b or "") for n, (a, b, good) in enumerate(notes, 1) if not good}
     planner.close()
@@ -131,15 +131,15 @@ SHEET_TEXT = st.text(
     notes=st.lists(st.tuples(SHEET_TEXT, SHEET_TEXT, st.booleans()), min_size=1, max_size=20),
     suffix=st.sampled_from(list(PACKERS)),
 )
-def test_any_text_in_a_sheet_comes_back(
+def test_any_text_in_a_sheet_round_trips(
     tmp_path: Path, notes: list[tuple[str, str, bool]], suffix: str
 ) -> None:
     rows = [["1" if good else "x", "2", f"m{n}", "5", a, b] for n, (a, b, good) in enumerate(notes)]
     header = ["contact_id", "owner_id", "message_id", "deal_id", "A", "B"]
     planner = MappingPlanner(tmp_path)
-    found = planner.plan(PACKERS[suffix](workbook([header, *rows])), name="mapping.xlsx" + suffix)
-    back = [(row["bulklink_row"], row["A"], row["B"]) for row in found.plan]
-    back += [(int(row["bulklink_row"]), row["A"], row["B"]) for row in found.rejects]
+    planned = planner.plan(PACKERS[suffix](workbook([header, *rows])), name="mapping.xlsx" + suffix)
+    back = [(row["bulklink_row"], row["A"], row["B"]) for row in planned.plan]
+    back += [(int(row["bulklink_row"]), row["A"], row["B"]) for row in planned.rejects]
     assert sorted(back) == [(n, a, b) for n, (a, b, _) in enumerate(notes, 1)]
     planner.close()
 
@@ -157,7 +157,7 @@ FORMATS: dict[str, tuple[str, bytes, str | None]] = {
     "semicolon": (".csv", as_csv(COLUMNS, ROWS, delimiter=";").encode(), None),
     "tab": (".csv", as_csv(COLUMNS, ROWS, delimiter="\t").encode(), None),
     "pipe": (".csv", as_csv(COLUMNS, ROWS, delimiter="|").encode(), None),
-    "told": (".csv", ("sep=;\n" + as_csv(COLUMNS, ROWS, delimiter=";")).encode(), None),
+    "sep-line": (".csv", ("sep=;\n" + as_csv(COLUMNS, ROWS, delimiter=";")).encode(), None),
     "utf-16": (".csv", as_csv(COLUMNS, ROWS).encode("utf-16"), "utf-16"),
     "cp1252": (".csv", as_csv(COLUMNS, ROWS, delimiter=";").encode("cp1252"), "cp1252"),
     "gzip": (".csv.gz", gzip.compress(as_csv(COLUMNS, ROWS).encode()), None),
@@ -176,24 +176,24 @@ every_format = pytest.mark.parametrize(
 
 
 @every_format
-def test_plan_and_rejects_are_the_whole_input(
+def test_plan_and_rejects_together_hold_the_whole_input(
     planner: MappingPlanner, suffix: str, content: bytes, encoding: str | None
 ) -> None:
-    found = planner.plan(content, MappingOptions(Op.LINK, encoding=encoding), f"m{suffix}")
-    planned = [row["bulklink_row"] for row in found.plan]
-    refused = [int(row["bulklink_row"]) for row in found.rejects]
-    assert sorted(planned + refused) == list(range(1, 6))
-    assert (found.rows, found.messages, found.duplicates, found.rejected) == (5, 1, 1, 3)
+    planned = planner.plan(content, MappingOptions(Op.LINK, encoding=encoding), f"m{suffix}")
+    planned_rows = [row["bulklink_row"] for row in planned.plan]
+    refused = [int(row["bulklink_row"]) for row in planned.rejects]
+    assert sorted(planned_rows + refused) == list(range(1, 6))
+    assert (planned.rows, planned.messages, planned.duplicates, planned.rejected) == (5, 1, 1, 3)
 
 
 @every_format
-def test_rejects_that_were_mended_are_a_mapping_again(
+def test_fixed_rejects_are_a_valid_mapping(
     planner: MappingPlanner, suffix: str, content: bytes, encoding: str | None
 ) -> None:
-    found = planner.plan(content, MappingOptions(Op.LINK, encoding=encoding), f"m{suffix}")
-    assert len(found.rejects) == 3
-    mended = (planner.folder / "rejects.csv").read_text("utf-8").replace("x,2,a", "7,2,a", 1)
-    again = planner.plan(mended.replace("1,2,c,6", "1,2,d,6"), name="mended.csv")
+    planned = planner.plan(content, MappingOptions(Op.LINK, encoding=encoding), f"m{suffix}")
+    assert len(planned.rejects) == 3
+    fixed = (planner.folder / "rejects.csv").read_text("utf-8").replace("x,2,a", "7,2,a", 1)
+    again = planner.plan(fixed.replace("1,2,c,6", "1,2,d,6"), name="fixed.csv")
     assert [(m.contact_id, m.message_id, m.deal_id) for m in again.sealed_messages] == [
         ("1", "c", "5"),
         ("1", "d", "6"),
@@ -203,11 +203,11 @@ def test_rejects_that_were_mended_are_a_mapping_again(
 
 
 def test_rejects_are_rfc_4180(planner: MappingPlanner) -> None:
-    found = planner.plan(f'{HEADER}x,2,a,5,"say ""hi"""\n')
-    assert found.rejected == 1
-    assert found.rejects[0]["bulklink_line"] == "2"
-    written = (planner.folder / "rejects.csv").read_bytes()
-    assert written.endswith(b'x,2,a,5,"say ""hi""",' + _reject_line(planner) + b"\r\n")
+    planned = planner.plan(f'{HEADER}x,2,a,5,"say ""hi"""\n')
+    assert planned.rejected == 1
+    assert planned.rejects[0]["bulklink_line"] == "2"
+    content = (planner.folder / "rejects.csv").read_bytes()
+    assert content.endswith(b'x,2,a,5,"say ""hi""",' + _reject_line(planner) + b"\r\n")
 
 
 def _reject_line(planner: MappingPlanner) -> bytes:
@@ -216,15 +216,13 @@ def _reject_line(planner: MappingPlanner) -> bytes:
 
 
 @pytest.mark.parametrize("form", ["csv", "xlsx"])
-def test_cells_that_were_disarmed_for_a_spreadsheet_come_back(
-    planner: MappingPlanner, form: str
-) -> None:
+def test_cells_escaped_for_a_spreadsheet_are_unescaped(planner: MappingPlanner, form: str) -> None:
     header = ["contact_id", "owner_id", "message_id", "deal_id", "'=Sum", "bulklink_disarmed"]
     row = ['="1"', '="2"', '="m"', '="5"', "'=1+1", "yes"]
     content = workbook([header, row]) if form == "xlsx" else as_csv(header, [row])
-    found = planner.plan(content, name=f"mapping.{form}")
-    assert found.plan[0]["contact_id"] == "1"
-    assert found.plan[0]["=Sum"] == "=1+1"
+    planned = planner.plan(content, name=f"mapping.{form}")
+    assert planned.plan[0]["contact_id"] == "1"
+    assert planned.plan[0]["=Sum"] == "=1+1"
     plain = planner.plan(as_csv(header[:5], [row[:5]]), name="plain.csv")
     assert plain.plan[0]["contact_id"] == '="1"'
     assert plain.plan[0]["'=Sum"] == "'=1+1"

@@ -1,4 +1,4 @@
-"""The rules of a row: what is a good id, what is refused, what contradicts, what repeats."""
+"""Rules for rows: valid ids, refusals, conflicts, duplicates."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ GOOD_CELLS = [
 
 @pytest.fixture(scope="module")
 def cleaned_ids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlannedMapping]:
-    """One mapping with a row for each cell that is an id when it is stripped."""
+    """One mapping with a row for each cell that becomes an id once stripped."""
     planner = MappingPlanner(tmp_path_factory.mktemp("good"))
     rows = [[cell, cell, f" m{n}", cell, cell] for n, (cell, _) in enumerate(GOOD_CELLS, 1)]
     yield planner.plan(as_csv(HEADER.strip().split(","), rows))
@@ -57,13 +57,13 @@ def cleaned_ids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlannedMap
     [(row, *good) for row, good in enumerate(GOOD_CELLS, 1)],
     ids=[repr(cell[:25]) for cell, _ in GOOD_CELLS],
 )
-def test_what_stands_around_an_id_is_stripped_and_comes_back_with_the_users_cell(
+def test_characters_around_an_id_are_stripped_and_kept_in_the_users_cell(
     cleaned_ids: PlannedMapping, row: int, cell: str, sent: str
 ) -> None:
     (message,) = [message for message in cleaned_ids.sealed_messages if message.row == row]
     assert message == Message(row, Op.LINK, sent, sent, f"m{row}", sent)
-    (kept,) = [one for one in cleaned_ids.plan if one["bulklink_row"] == row]
-    assert kept["contact_id"] == kept["deal_id"] == kept["Note"] == cell
+    (planned_row,) = [planned for planned in cleaned_ids.plan if planned["bulklink_row"] == row]
+    assert planned_row["contact_id"] == planned_row["deal_id"] == planned_row["Note"] == cell
 
 
 BAD_CELLS = [
@@ -123,7 +123,7 @@ def test_a_bad_cell_is_refused_with_its_reason_and_its_column(
     ["1e5", "0" * 16 + "0" * 16, "123456789012345678900000", "m" * 500, "c6085fae06cbd7b7"],
     ids=["letters-like-an-exponent", "zeros", "rounded-like", "longest", "hex"],
 )
-def test_a_message_id_is_letters_and_digits_and_never_suspected(
+def test_a_message_id_is_letters_and_digits_and_never_looks_rounded(
     planner: MappingPlanner, message_id: str
 ) -> None:
     assert (
@@ -139,27 +139,27 @@ def mapping_with_zeros(count: int, zeros: int) -> str:
     return HEADER + "".join(f"1,2,m{n},{deal},\n" for n, deal in enumerate(deals, 1))
 
 
-def test_round_ids_that_chance_makes_are_not_mentioned(planner: MappingPlanner) -> None:
-    found = planner.plan(mapping_with_zeros(100, 1))
-    assert (found.rejected, found.warnings) == (0, ())
+def test_round_ids_that_chance_explains_cause_no_warning(planner: MappingPlanner) -> None:
+    planned = planner.plan(mapping_with_zeros(100, 1))
+    assert (planned.rejected, planned.warnings) == (0, ())
 
 
-def test_round_ids_that_chance_hardly_makes_are_warned_of(planner: MappingPlanner) -> None:
-    found = planner.plan(mapping_with_zeros(100, 2))
-    assert found.rejected == 0
-    assert "2 of 100 different 19-digit ids in deal_id" in found.warnings[0]
-    assert "--allow-round-ids" in found.warnings[0]
+def test_round_ids_that_chance_hardly_explains_cause_a_warning(planner: MappingPlanner) -> None:
+    planned = planner.plan(mapping_with_zeros(100, 2))
+    assert planned.rejected == 0
+    assert "2 of 100 distinct 19-digit ids in deal_id" in planned.warnings[0]
+    assert "--allow-round-ids" in planned.warnings[0]
 
 
-def test_more_round_ids_than_chance_makes_are_refused(planner: MappingPlanner) -> None:
-    found = planner.plan(mapping_with_zeros(100, 4))
-    assert {reason for reason, _ in found.reasons.values()} == {"rounded-id"}
-    assert found.rejected == 4
-    assert "--allow-round-ids" in found.warnings[0]
-    assert all("--allow-round-ids" in fault.message for fault in found.faults)
+def test_more_round_ids_than_chance_explains_are_refused(planner: MappingPlanner) -> None:
+    planned = planner.plan(mapping_with_zeros(100, 4))
+    assert {reason for reason, _ in planned.reasons.values()} == {"rounded-id"}
+    assert planned.rejected == 4
+    assert "--allow-round-ids" in planned.warnings[0]
+    assert all("--allow-round-ids" in fault.message for fault in planned.faults)
 
 
-def test_round_ids_are_counted_for_each_length_apart(planner: MappingPlanner) -> None:
+def test_round_ids_are_counted_separately_for_each_length(planner: MappingPlanner) -> None:
     text = mapping_with_zeros(100, 1) + "".join(
         f"1,2,short{n},{1234567890123450 + 10 * n},\n" for n in range(8)
     )
@@ -170,38 +170,40 @@ def test_an_honest_column_of_thousands_has_round_ids_and_no_warning(
     planner: MappingPlanner,
 ) -> None:
     rows = (f"1,2,m{n},{5843104000000424162 + 91 * n},\n" for n in range(30_000))
-    found = planner.plan(HEADER + "".join(rows))
-    assert (found.rejected, found.warnings) == (0, ())
+    planned = planner.plan(HEADER + "".join(rows))
+    assert (planned.rejected, planned.warnings) == (0, ())
 
 
-def test_one_round_id_in_all_rows_is_no_evidence_and_is_warned_of(planner: MappingPlanner) -> None:
+def test_a_single_round_id_in_all_rows_is_no_evidence_but_causes_a_warning(
+    planner: MappingPlanner,
+) -> None:
     text = HEADER + "".join(f"1,4150868000000220000,m{n},3,\n" for n in range(300))
-    found = planner.plan(text)
-    assert (found.rejected, found.messages) == (0, 300)
-    assert "1 of 1 different 19-digit ids in owner_id ends in zeros" in found.warnings[0]
+    planned = planner.plan(text)
+    assert (planned.rejected, planned.messages) == (0, 300)
+    assert "1 of 1 distinct 19-digit ids in owner_id ends in zeros" in planned.warnings[0]
 
 
 def test_round_ids_can_be_allowed(planner: MappingPlanner) -> None:
-    found = planner.plan(
+    planned = planner.plan(
         mapping_with_zeros(100, 50), MappingOptions(op=Op.LINK, allow_round_ids=True)
     )
-    assert (found.rejected, found.messages) == (0, 100)
+    assert (planned.rejected, planned.messages) == (0, 100)
 
 
-def test_scientific_notation_is_refused_even_where_round_ids_are_allowed(
+def test_scientific_notation_is_refused_even_if_round_ids_are_allowed(
     planner: MappingPlanner,
 ) -> None:
-    found = planner.plan(
+    planned = planner.plan(
         f"{HEADER}1,2,m,4E+18,\n", MappingOptions(op=Op.LINK, allow_round_ids=True)
     )
-    assert found.reasons == {1: ("rounded-id", "deal_id")}
+    assert planned.reasons == {1: ("rounded-id", "deal_id")}
 
 
 def test_the_deal_of_an_unlink_is_the_users_own_and_never_checked(planner: MappingPlanner) -> None:
-    found = planner.plan(f"{HEADER}1,2,m,no deal at all,x\n", UNLINK)
-    assert found.sealed_messages == [Message(1, Op.UNLINK, "1", "2", "m")]
-    assert found.plan[0]["deal_id"] == "no deal at all"
-    assert found.plan[0]["bulklink_deal_id"] is None
+    planned = planner.plan(f"{HEADER}1,2,m,no deal at all,x\n", UNLINK)
+    assert planned.sealed_messages == [Message(1, Op.UNLINK, "1", "2", "m")]
+    assert planned.plan[0]["deal_id"] == "no deal at all"
+    assert planned.plan[0]["bulklink_deal_id"] is None
 
 
 def test_an_unlink_needs_no_deal_column(planner: MappingPlanner) -> None:
@@ -209,17 +211,17 @@ def test_an_unlink_needs_no_deal_column(planner: MappingPlanner) -> None:
 
 
 @pytest.mark.parametrize("deal", ["5", " zcrm_5", "none of yours", ""])
-def test_the_deal_of_an_unlink_row_in_a_mixed_mapping_comes_back_untouched(
+def test_the_deal_of_an_unlink_row_in_a_mixed_mapping_is_kept_unchanged(
     planner: MappingPlanner, deal: str
 ) -> None:
     header = "op,contact_id,owner_id,message_id,deal_id\n"
-    found = planner.plan(f"{header}unlink,1,2,m,{deal}\nlink,1,2,n,5\n", MIXED)
-    assert found.plan[0]["deal_id"] == deal
-    assert found.sealed_messages[0] == Message(1, Op.UNLINK, "1", "2", "m")
+    planned = planner.plan(f"{header}unlink,1,2,m,{deal}\nlink,1,2,n,5\n", MIXED)
+    assert planned.plan[0]["deal_id"] == deal
+    assert planned.sealed_messages[0] == Message(1, Op.UNLINK, "1", "2", "m")
 
 
 @pytest.mark.parametrize(
-    ("stated", "reading", "reason"),
+    ("stated", "mapping_options", "reason"),
     [
         ("link", LINK, None),
         ("LINK", LINK, None),
@@ -235,10 +237,10 @@ def test_the_deal_of_an_unlink_row_in_a_mixed_mapping_comes_back_untouched(
     ],
 )
 def test_the_op_column_decides_or_must_not_contradict(
-    planner: MappingPlanner, stated: str, reading: MappingOptions, reason: str | None
+    planner: MappingPlanner, stated: str, mapping_options: MappingOptions, reason: str | None
 ) -> None:
-    found = planner.plan(f"op,{HEADER}{stated},1,2,m,3,\n", reading)
-    assert found.reasons == ({1: (reason, "op")} if reason else {})
+    planned = planner.plan(f"op,{HEADER}{stated},1,2,m,3,\n", mapping_options)
+    assert planned.reasons == ({1: (reason, "op")} if reason else {})
 
 
 @pytest.mark.parametrize(
@@ -255,7 +257,7 @@ def test_the_op_column_decides_or_must_not_contradict(
         (["link,1,2,m,5", "link,x,2,m,6"], False),
     ],
 )
-def test_a_message_that_is_to_go_two_ways_is_a_conflict(
+def test_contradicting_rows_for_one_message_are_a_conflict(
     planner: MappingPlanner, rows: list[str], *, conflict: bool
 ) -> None:
     text = "op,contact_id,owner_id,message_id,deal_id\n" + "\n".join(rows)
@@ -266,13 +268,13 @@ def test_a_message_that_is_to_go_two_ways_is_a_conflict(
 def test_all_rows_of_a_conflict_are_refused_and_each_names_the_others(
     planner: MappingPlanner,
 ) -> None:
-    found = planner.plan(f"{HEADER}1,2,m,5,\n1,2,m,6,\n1,2,ok,5,\n1,2,m,5,\n")
-    assert [(fault.row, fault.reason) for fault in found.faults] == [
+    planned = planner.plan(f"{HEADER}1,2,m,5,\n1,2,m,6,\n1,2,ok,5,\n1,2,m,5,\n")
+    assert [(fault.row, fault.reason) for fault in planned.faults] == [
         (1, "conflict"),
         (2, "conflict"),
         (4, "conflict"),
     ]
-    assert [fault.message.rpartition("in ")[2] for fault in found.faults] == [
+    assert [fault.message.rpartition("in ")[2] for fault in planned.faults] == [
         "rows 2, 4",
         "rows 1, 4",
         "rows 1, 2",
@@ -282,40 +284,40 @@ def test_all_rows_of_a_conflict_are_refused_and_each_names_the_others(
 def test_a_large_conflict_names_twenty_rows_and_the_number_of_the_rest(
     planner: MappingPlanner,
 ) -> None:
-    found = planner.plan(HEADER + "".join(f"1,2,m,{deal},\n" for deal in range(1, 41)))
-    assert found.rejected == 40
-    named = ", ".join(str(row) for row in range(2, 22))
-    assert found.faults[0].message.endswith(f"rows {named} and 19 more")
-    assert found.faults[39].message.endswith(", 20 and 19 more")
+    planned = planner.plan(HEADER + "".join(f"1,2,m,{deal},\n" for deal in range(1, 41)))
+    assert planned.rejected == 40
+    listed_rows = ", ".join(str(row) for row in range(2, 22))
+    assert planned.faults[0].message.endswith(f"rows {listed_rows} and 19 more")
+    assert planned.faults[39].message.endswith(", 20 and 19 more")
 
 
 def test_an_invalid_row_neither_conflicts_nor_repeats(planner: MappingPlanner) -> None:
-    found = planner.plan(f"op,{HEADER}link,1,2,m,x,\nlink,1,2,m,5,\nlink,1,2,m,5,\n", LINK)
-    assert found.reasons == {1: ("bad-id", "deal_id")}
-    assert [(one.row, one.duplicate_of) for one in found.duplicate_rows] == [(3, 2)]
+    planned = planner.plan(f"op,{HEADER}link,1,2,m,x,\nlink,1,2,m,5,\nlink,1,2,m,5,\n", LINK)
+    assert planned.reasons == {1: ("bad-id", "deal_id")}
+    assert [(row.row, row.duplicate_of) for row in planned.duplicate_rows] == [(3, 2)]
 
 
-def test_a_duplicate_is_in_the_plan_marked_and_not_sent(planner: MappingPlanner) -> None:
-    found = planner.plan(f"{HEADER}1,2,m,5,a\n1,2,m,5,b\n'1,2,m,5,c\n")
-    assert [message.row for message in found.sealed_messages] == [1]
-    assert [(row["bulklink_duplicate_of"], row["Note"]) for row in found.plan] == [
+def test_a_duplicate_is_marked_in_the_plan_and_not_sent(planner: MappingPlanner) -> None:
+    planned = planner.plan(f"{HEADER}1,2,m,5,a\n1,2,m,5,b\n'1,2,m,5,c\n")
+    assert [message.row for message in planned.sealed_messages] == [1]
+    assert [(row["bulklink_duplicate_of"], row["Note"]) for row in planned.plan] == [
         (None, "a"),
         (1, "b"),
         (1, "c"),
     ]
-    assert (found.duplicates, found.rejected, found.messages) == (2, 0, 1)
+    assert (planned.duplicates, planned.rejected, planned.messages) == (2, 0, 1)
 
 
-def test_names_play_no_part_in_duplicates(planner: MappingPlanner) -> None:
+def test_names_are_ignored_when_duplicates_are_found(planner: MappingPlanner) -> None:
     header = "contact_id,owner_id,message_id,deal_id,deal_name\n"
-    found = planner.plan(f"{header}1,2,m,5,One\n1,2,m,5,Other\n")
-    assert (found.duplicates, found.rejected) == (1, 0)
-    assert found.sealed_messages[0].deal_name == "One"
+    planned = planner.plan(f"{header}1,2,m,5,One\n1,2,m,5,Other\n")
+    assert (planned.duplicates, planned.rejected) == (1, 0)
+    assert planned.sealed_messages[0].deal_name == "One"
 
 
-def test_a_refused_row_keeps_what_could_be_read_of_it(planner: MappingPlanner) -> None:
-    found = planner.plan(f'{HEADER}1,x,m,5,\n"b"x,\n')
-    first, second = found.refused_rows
+def test_a_refused_row_keeps_the_fields_that_could_be_read(planner: MappingPlanner) -> None:
+    planned = planner.plan(f'{HEADER}1,x,m,5,\n"b"x,\n')
+    first, second = planned.refused_rows
     assert (first.op, first.contact_id, first.owner_id) == (Op.LINK, "1", None)
     assert (first.message_id, first.deal_id, first.reason) == ("m", "5", "bad-id")
     assert (second.contact_id, second.message_id, second.reason) == (None, None, "broken-record")
@@ -333,25 +335,25 @@ def test_a_refused_row_keeps_what_could_be_read_of_it(planner: MappingPlanner) -
         ((("owner_id", "2"),), [1, 2, 3, 4]),
     ],
 )
-def test_rows_that_do_not_match_only_are_no_part_of_the_run(
+def test_rows_that_do_not_match_only_are_left_out_of_the_run(
     planner: MappingPlanner, only: tuple[tuple[str, str | None], ...], rows: list[int]
 ) -> None:
     text = (
         "contact_id,owner_id,message_id,deal_id,Note,accept\n"
         "1,2,a,5,a,yes\n1,2,b,5,b,no\n1,2,c,zcrm_6,b, yes \n1,2,d,7,,\n"
     )
-    found = planner.plan(text, MappingOptions(op=Op.LINK, only=only))
-    assert [message.row for message in found.sealed_messages] == rows
-    assert (found.rows, found.left_out) == (len(rows), 4 - len(rows))
+    planned = planner.plan(text, MappingOptions(op=Op.LINK, only=only))
+    assert [message.row for message in planned.sealed_messages] == rows
+    assert (planned.rows, planned.left_out) == (len(rows), 4 - len(rows))
 
 
-def test_a_broken_record_stays_in_the_run_whatever_only_says(planner: MappingPlanner) -> None:
-    found = planner.plan(
+def test_only_does_not_leave_out_a_broken_record(planner: MappingPlanner) -> None:
+    planned = planner.plan(
         f'{HEADER}1,2,a,5,no\n"b"x,\n1,2,a,x,no\n',
         MappingOptions(op=Op.LINK, only=(("Note", "yes"),)),
     )
-    assert found.reasons == {2: ("broken-record", None)}
-    assert (found.rows, found.left_out) == (1, 2)
+    assert planned.reasons == {2: ("broken-record", None)}
+    assert (planned.rows, planned.left_out) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -364,21 +366,21 @@ def test_a_broken_record_stays_in_the_run_whatever_only_says(planner: MappingPla
     ],
     ids=["no-column", "empty", "spaces", "filled"],
 )
-def test_a_default_fills_what_is_missing(planner: MappingPlanner, text: str, owner: str) -> None:
-    found = planner.plan(text, MappingOptions(op=Op.LINK, defaults=(("owner_id", "77"),)))
-    assert found.sealed_messages[0].owner_id == owner
+def test_a_default_fills_a_missing_column(planner: MappingPlanner, text: str, owner: str) -> None:
+    planned = planner.plan(text, MappingOptions(op=Op.LINK, defaults=(("owner_id", "77"),)))
+    assert planned.sealed_messages[0].owner_id == owner
 
 
-def test_a_default_leaves_the_users_cell_as_it_was(planner: MappingPlanner) -> None:
+def test_a_default_leaves_the_users_cell_unchanged(planner: MappingPlanner) -> None:
     text = "contact_id,message_id,deal_id,owner_id\n1,m,5,\n1,n,5,zcrm_8\n"
-    found = planner.plan(text, MappingOptions(op=Op.LINK, defaults=(("owner_id", "8"),)))
-    assert [row["owner_id"] for row in found.plan] == ["", "zcrm_8"]
+    planned = planner.plan(text, MappingOptions(op=Op.LINK, defaults=(("owner_id", "8"),)))
+    assert [row["owner_id"] for row in planned.plan] == ["", "zcrm_8"]
 
 
-def test_names_are_taken_from_the_mapping_and_empty_ones_are_none(planner: MappingPlanner) -> None:
+def test_names_come_from_the_mapping_and_empty_ones_are_missing(planner: MappingPlanner) -> None:
     header = "contact_id,owner_id,message_id,deal_id,Owner Name,deal name\n"
-    found = planner.plan(f"{header}1,2,m,5, Ann ,\n1,2,n,5,,   \n")
-    assert [(m.owner_name, m.deal_name) for m in found.sealed_messages] == [
+    planned = planner.plan(f"{header}1,2,m,5, Ann ,\n1,2,n,5,,   \n")
+    assert [(m.owner_name, m.deal_name) for m in planned.sealed_messages] == [
         ("Ann", None),
         (None, None),
     ]

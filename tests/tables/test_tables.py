@@ -1,4 +1,4 @@
-"""What is written into a table is read back from it, in every format."""
+"""Tables can be read back exactly, in every format."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def test_csv_holds_every_text(
 ) -> None:
     path = write_rows(tmp_path / ("t.csv.gz" if packed else "t.csv"), rows)
     content = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
-    read = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
-    assert read[0] == ["message id", "Note", "row"]
-    assert read[1:] == [["" if c is None else str(c) for c in row] for row in rows]
+    table = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
+    assert table[0] == ["message id", "Note", "row"]
+    assert table[1:] == [["" if c is None else str(c) for c in row] for row in rows]
 
 
 @ROUGH
@@ -71,17 +71,17 @@ def test_jsonl_and_parquet_hold_every_text_and_numbers(
 def test_a_workbook_has_text_cells(tmp_path: Path, rows: list[tuple[str, str, int]]) -> None:
     rows = [(f"={note}", f"{'0' * 3}{n}", n) for note, _, n in rows if note.isprintable()]
     path = write_rows(tmp_path / "t.xlsx", [*rows])
-    read = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
-    assert [tuple(row) for row in read] == [("message id", "Note", "row"), *rows]
+    table = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
+    assert [tuple(row) for row in table] == [("message id", "Note", "row"), *rows]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".xlsx"])
-def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path, suffix: str) -> None:
+def test_a_file_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path, suffix: str) -> None:
     path = write_rows(tmp_path / ("n" * (255 - len(suffix)) + suffix), [("a", "b", 1)])
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_is_its_owners_alone_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_file_is_private_and_no_temporary_file_is_left(tmp_path: Path) -> None:
     for name in ("t.csv", "t.jsonl.gz", "t.parquet", "t.xlsx"):
         path = write_rows(tmp_path / name, [("a", "b", 1)])
         assert stat.S_IMODE(path.stat().st_mode) == 0o600 or sys.platform == "win32"
@@ -89,7 +89,7 @@ def test_a_file_is_its_owners_alone_and_leaves_nothing_beside_it(tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl.gz", "t.parquet", "t.xlsx"])
-def test_a_table_that_comes_to_no_end_leaves_the_file_as_it_was(tmp_path: Path, name: str) -> None:
+def test_an_incomplete_table_leaves_the_existing_file_unchanged(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text("as it was")
     with pytest.raises(LookupError), write_table(path, format_for(name), COLUMNS) as table:
@@ -110,7 +110,7 @@ def test_a_table_that_comes_to_no_end_leaves_the_file_as_it_was(tmp_path: Path, 
         ("t.jsonl", None, True),
     ],
 )
-def test_a_name_that_tells_no_format_is_refused(
+def test_a_name_without_a_supported_suffix_is_refused(
     name: str, kind: str | None, *, spreadsheet: bool
 ) -> None:
     with pytest.raises(UsageError):
@@ -128,7 +128,7 @@ def test_a_name_that_tells_no_format_is_refused(
         ("-", "jsonl", "jsonl"),
     ],
 )
-def test_a_format_that_is_said_counts_where_the_name_tells_none(
+def test_the_format_argument_applies_to_a_name_without_a_suffix(
     name: str, kind: str | None, expected: str
 ) -> None:
     assert format_for(name, kind).file_type == expected
@@ -142,7 +142,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_a_sheet_that_is_full_says_what_to_do(
+def test_a_full_sheet_is_an_error_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(xlsx, "MAX_SHEET_ROWS", 3)
@@ -154,14 +154,14 @@ def test_a_sheet_that_is_full_says_what_to_do(
 
 
 @given(cell=TEXT | st.from_regex(r"'*[-=+@\t\r]?[0-9]{0,20}", fullmatch=True), ident=st.booleans())
-def test_a_disarmed_cell_is_harmless_and_comes_back(cell: str, *, ident: bool) -> None:
+def test_an_escaped_cell_is_harmless_and_can_be_unescaped(cell: str, *, ident: bool) -> None:
     safe = escape_cell(cell, is_id=ident)
     assert unescape_cell(safe) == cell
     assert safe == f'="{cell}"' or not safe.startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
 @pytest.mark.parametrize(
-    ("cell", "ident", "shown"),
+    ("cell", "ident", "escaped"),
     [
         ("5843104000000424162", False, '="5843104000000424162"'),
         ("00123", False, '="00123"'),
@@ -175,25 +175,25 @@ def test_a_disarmed_cell_is_harmless_and_comes_back(cell: str, *, ident: bool) -
         ("Müller", False, "Müller"),
     ],
 )
-def test_how_a_cell_is_written_for_a_spreadsheet(cell: str, shown: str, *, ident: bool) -> None:
-    assert escape_cell(cell, is_id=ident) == shown
+def test_a_cell_is_escaped_for_a_spreadsheet(cell: str, escaped: str, *, ident: bool) -> None:
+    assert escape_cell(cell, is_id=ident) == escaped
 
 
 @ROUGH
 @given(rows=ROWS)
-def test_csv_for_a_spreadsheet_says_so_and_comes_back(
+def test_csv_for_a_spreadsheet_is_marked_and_can_be_read_back(
     tmp_path: Path, rows: list[tuple[Cell, ...]]
 ) -> None:
     content = write_rows(tmp_path / "t.csv", rows, spreadsheet=True).read_bytes()
     assert content.startswith(b"\xef\xbb\xbf")
-    header, *read = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    header, *table = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
     assert header[-1] == ESCAPED_HEADER
     assert has_escaped_cells(header)
-    restored = [tuple(unescape_cell(cell) for cell in row[:-1]) for row in read]
+    restored = [tuple(unescape_cell(cell) for cell in row[:-1]) for row in table]
     assert restored == [tuple("" if c is None else str(c) for c in row) for row in rows]
 
 
-def test_a_table_goes_to_a_stream_that_stays_open() -> None:
+def test_a_table_is_written_to_a_stream_that_stays_open() -> None:
     stream = io.BytesIO()
     with stream_table(stream, format_for("-"), COLUMNS) as table:
         table.write([("a", None, 1)])
@@ -201,7 +201,7 @@ def test_a_table_goes_to_a_stream_that_stays_open() -> None:
 
 
 class _FullDisk(io.BytesIO):
-    """A stream on a disk without room."""
+    """A stream to a full disk."""
 
     def write(self, content: object, /) -> int:
         del content
@@ -209,7 +209,7 @@ class _FullDisk(io.BytesIO):
 
 
 @pytest.mark.parametrize("name", ["-", "t.csv.gz", "t.jsonl"])
-def test_a_stream_that_cannot_be_written_is_an_error_that_says_so(name: str) -> None:
+def test_a_stream_that_cannot_be_written_is_a_clear_error(name: str) -> None:
     with (
         pytest.raises(RunDirError, match="No space") as refused,
         stream_table(_FullDisk(), format_for(name), COLUMNS) as table,

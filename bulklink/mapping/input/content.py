@@ -1,4 +1,4 @@
-"""Content of an input on disk: unpacked, its format known, text as UTF-8."""
+"""Content of an input on disk: unpacked, of a known format, text as UTF-8."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 COPY_BYTES = 1 << 20
 UNPACKING = "Unpacking the mapping"
-#: Packed files in packed files, at most.
+#: Maximum number of nested packings.
 _MAX_PACKINGS = 3
 _ENCODING_BYTES = 64
 _AS_UTF8 = "save it again as UTF-8"
@@ -62,11 +62,11 @@ class InputContent(msgspec.Struct, frozen=True):
     Args:
         source: the input.
         original: the file as given, or the copy of a pipe.
-        size_and_mtime: size and modification time in ns of `original` when it was opened first.
+        size_and_mtime: size and modification time in ns of `original` when it was first opened.
         path: the file that is read: `original`, or its copy unpacked and as UTF-8.
         encoding: encoding of the text of `original`.
         sha256_and_size: SHA-256 and size of `original`, if `path` is another file.
-        format: format of what is read.
+        format: format of `path`.
     """
 
     source: Source
@@ -79,7 +79,7 @@ class InputContent(msgspec.Struct, frozen=True):
 
     @property
     def changed(self) -> bool:
-        """Whether the original was written to since it was opened first."""
+        """Whether the original changed after it was first opened."""
         return _size_and_mtime(self.original) != self.size_and_mtime
 
     def discard(self) -> None:
@@ -88,12 +88,12 @@ class InputContent(msgspec.Struct, frozen=True):
             path.unlink(missing_ok=True)
 
     def discard_copy(self) -> None:
-        """Remove the copy that is read, which another takes the place of."""
+        """Remove the copy that is read, once another replaces it."""
         if self.path != self.original:
             self.path.unlink(missing_ok=True)
 
     def start(self) -> bytes:
-        """Return the first bytes of what is read."""
+        """Return the first bytes of the file that is read."""
         with self.path.open("rb") as file:
             return file.read(SIGNATURE_BYTES)
 
@@ -106,18 +106,18 @@ def load_content(
     stop: PlanningStop,
     memory_bytes: int,
 ) -> InputContent:
-    """Put the content of an input on disk, unpacked, texts as UTF-8, and find its format.
+    """Write the content of an input to disk, unpacked and as UTF-8, and determine its format.
 
     Args:
         source: the input.
         options: options for reading the mapping.
         folder: folder for copies.
-        standard_input: what `-` reads.
+        standard_input: stream that `-` reads.
         stop: stops the work.
         memory_bytes: memory limit.
 
     Raises:
-        BadFileError: if the content is damaged, of a format that is not read, or in another
+        BadFileError: if the content is damaged, of an unsupported format, or in another
             encoding.
     """
     original = _ensure_on_disk(source, folder, standard_input, stop)
@@ -156,7 +156,7 @@ def _ensure_on_disk(
             _copy(pipe, copy, stop)
     if not copy.stat().st_size:
         raise BadFileError(
-            "There is nothing in it.", where=source.name, advice="Check the command before it."
+            "The input is empty.", where=source.name, advice="Check the command that writes it."
         )
     return copy
 
@@ -176,7 +176,7 @@ def _size_and_mtime(path: Path) -> tuple[int, int]:
 def _unpack(
     content: InputContent, folder: Path, stop: PlanningStop, memory_bytes: int
 ) -> InputContent:
-    """Unpack an input until it is packed no more; a workbook stays as it is."""
+    """Unpack an input until no packing is left, but leave a workbook packed."""
     for _ in range(_MAX_PACKINGS + 1):
         packing = find_packing(content.start())
         if packing is None:
@@ -190,9 +190,9 @@ def _unpack(
             blocks = partial(_packed_blocks, packing, content.source.name, memory_bytes)
             content = _rewrite(content, blocks, folder, stop)
     raise BadFileError(
-        "It is packed in packed files.",
+        f"The file is packed more than {_MAX_PACKINGS} times.",
         where=content.source.name,
-        advice="Unpack it, and give the file that was in it.",
+        advice="Unpack it, and use the file inside.",
     )
 
 
@@ -210,9 +210,9 @@ def _unpack_member(
     free = shutil.disk_usage(folder).free
     if member.file_size > free:
         raise RunDirError(
-            f"{member.file_size >> 20:,} MiB are to be unpacked, and {free >> 20:,} MiB are free.",
+            f"The unpacked file takes {member.file_size >> 20:,} MiB; {free >> 20:,} MiB are free.",
             where=str(folder.parent),
-            advice="Make room there, or unpack the file on another disk and give what was in it.",
+            advice="Free some space, or unpack the file on another disk and use the result.",
         )
     name = content.source.name
     if content.sha256_and_size is None:
@@ -245,7 +245,7 @@ def _rewrite(
     folder: Path,
     stop: PlanningStop,
 ) -> InputContent:
-    """Copy what becomes of a file's bytes, in one pass and constant memory."""
+    """Write the transformed bytes of a file to a copy, in one pass and constant memory."""
     target = temporary_path(folder, ".copy")
     stop.begin_stage(UNPACKING, content.path.stat().st_size)
     with content.path.open("rb") as file, target.open("xb") as writer:
@@ -256,7 +256,7 @@ def _rewrite(
             stop.report_position(reader.count)
     if not target.stat().st_size:
         raise BadFileError(
-            "The file is empty.", where=content.source.name, advice="Check the export of it."
+            "The file is empty.", where=content.source.name, advice="Check the export that made it."
         )
     content.discard_copy()
     return msgspec.structs.replace(
@@ -265,7 +265,7 @@ def _rewrite(
 
 
 class _HashingReader(io.RawIOBase):
-    """Read a file and hash what was read."""
+    """Reader of a file that hashes what it reads."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -314,7 +314,7 @@ def _wrong_encoding_error(encoding: str, name: str) -> BadFileError:
     if encoding in ("utf-16", "utf-32"):
         orders = (Keyword("encoding", f"{encoding}-{order}") for order in ("le", "be"))
         advice = Advice("Use {} or {}.", *orders)
-    return BadFileError(f"It cannot be read as {encoding}.", where=name, advice=advice)
+    return BadFileError(f"The file cannot be read as {encoding}.", where=name, advice=advice)
 
 
 def _refuse(content: InputContent, unread_format: UnreadFormat | None) -> None:
@@ -331,7 +331,7 @@ def _refuse_other_text(content: InputContent) -> None:
     if detected is not None:
         name, option = detected
         raise BadFileError(
-            f"This looks like {name}, not UTF-8.",
+            f"The file looks like {name}, not UTF-8.",
             where=content.source.name,
             advice=Advice("Use {}, or {}.", Keyword("encoding", option), _AS_UTF8),
         )
@@ -349,7 +349,7 @@ def _detect_encoding(start: bytes) -> tuple[str, str] | None:
 
 
 def _text_format(content: InputContent, options: MappingOptions) -> InputFormat:
-    """Return the format of a text: as it begins; by its name where that may be of several."""
+    """Return the format of a text by its first line, or by its name if that is ambiguous."""
     with content.path.open("rb") as file:
         lines = LineReader(file, content.encoding)
         json_format = find_json_format(lines, content.source.name, content.format, options)

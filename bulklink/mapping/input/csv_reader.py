@@ -6,7 +6,7 @@ import csv
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from bulklink.mapping.faults import BAD_ENCODING, BROKEN_RECORD, QUOTE_BY_APOSTROPHE
+from bulklink.mapping.faults import BAD_ENCODING, BROKEN_RECORD, USE_APOSTROPHE_QUOTE
 from bulklink.mapping.input.dialect import Dialect
 from bulklink.mapping.input.encodings import UTF8, decode_lossy, invalid_bytes, may_be_cp1252
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.input.lines import LineReader, PhysicalLine
 
-#: Bytes that are kept of a record that is too long.
+#: Bytes that are kept of an overlong record.
 MAX_RAW_BYTES = 1000
 
 
@@ -28,7 +28,7 @@ class BrokenRecord(NamedTuple):
         reason: fault code.
         message: the problem in words.
         raw: the record as in the file.
-        unclosed_quote: whether a quote is never closed, so that nothing after it can be read.
+        unclosed_quote: whether a quote is never closed; nothing after it can be read.
     """
 
     reason: str
@@ -43,7 +43,7 @@ def record_text(content: bytes) -> str:
 
 
 def record_too_long(content: bytes) -> BrokenRecord:
-    """Build the fault of a record that is longer than a record may be."""
+    """Build the fault of an overlong record."""
     return BrokenRecord(
         BROKEN_RECORD,
         f"the record is longer than {MAX_RECORD_BYTES // 1024} KiB",
@@ -60,7 +60,7 @@ def record_not_text(content: bytes, encoding: str) -> BrokenRecord:
         encoding_name = "UTF-8" if encoding == UTF8 else encoding
         message = f"the record is not {encoding_name} text (bytes {bad_bytes})"
         if encoding == UTF8 and may_be_cp1252(content):
-            message += "; if the file is CP1252, give --encoding cp1252"
+            message += "; if the file is CP1252, use --encoding cp1252"
     else:
         message = "the record holds half a surrogate pair, which is not text"
     return BrokenRecord(BAD_ENCODING, message, record_text(content))
@@ -70,11 +70,11 @@ DEFAULT_DIALECT = Dialect()
 
 
 class _RecordTooLongError(Exception):
-    """Raised when a quoted cell exceeds the longest record."""
+    """Raised when a quoted cell exceeds the maximum size of a record."""
 
 
 class _RecordLines:
-    """Feed the csv module the lines of one record and keep them.
+    """Feeds the csv module the lines of one record, and keeps them.
 
     Blank lines between records, and lines of empty cells, are skipped; inside a quoted cell they
     are part of it.
@@ -145,10 +145,10 @@ class _RecordLines:
 
 
 class _Padding:
-    """Remove the spaces between delimiters and quotes, as in `1, "a, b" ,2`.
+    """Removes the spaces between delimiters and quotes, as in `1, "a, b" ,2`.
 
-    A line is changed only if each of its cells either has quotes around it, which are closed in
-    this line, or does not begin with a quote: then there is one way to read it.
+    A line is changed only if each cell either is quoted completely within the line or does not
+    begin with a quote: then there is only one way to read it.
     """
 
     __slots__ = ("_line", "_marks", "_quoted_cell")
@@ -259,7 +259,7 @@ class CsvRecords:
         if any(cell.strip() for cell in cells[cell_count:]):
             message = f"the record has {len(cells)} cells, the header has {cell_count}"
             if any(cell.startswith("'") for cell in cells):
-                message += f"; if ' is around cells, give {QUOTE_BY_APOSTROPHE}"
+                message += f"; {USE_APOSTROPHE_QUOTE}"
             return BrokenRecord(BROKEN_RECORD, message, record_text(raw))
         return cells[:cell_count] + [""] * (cell_count - len(cells))
 
@@ -267,7 +267,7 @@ class CsvRecords:
         first_line = self._record_lines.record_lines[0]
         return BrokenRecord(
             BROKEN_RECORD,
-            "a quote opens here that is never closed: nothing behind it can be read"
+            "a quote opens here and is never closed: nothing after it can be read"
             + self._quoting_advice(first_line),
             record_text(first_line),
             unclosed_quote=True,
@@ -282,13 +282,13 @@ class CsvRecords:
         quote = (self._dialect.quote or "").encode()
         if b"\\" + quote in raw and not self._dialect.escape:
             option = format_command("--escape", "\\")
-            return f"; if a backslash stands before quotes that are part of a cell, give {option}"
-        return "; if quotes are ordinary characters in this file, give --quote none"
+            return f"; if a backslash escapes quotes in this file, use {option}"
+        return "; if quotes are ordinary characters in this file, use --quote none"
 
 
 def _only_nul(raw: bytes) -> BrokenRecord:
     message = (
-        f"there are {raw.count(0):,} NUL bytes and nothing else: the file was not written to its"
-        " end, or not copied whole; export it again, or delete them"
+        f"the record is {raw.count(0):,} NUL bytes: the file was not written or copied completely;"
+        " export it again, or delete them"
     )
     return BrokenRecord(BROKEN_RECORD, message, "")

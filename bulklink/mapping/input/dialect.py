@@ -12,10 +12,10 @@ from bulklink.errors import UsageError
 if TYPE_CHECKING:
     from bulklink.mapping.schema import MappingOptions
 
-#: Delimiters that are detected; any other has to be given.
+#: Delimiters that are detected; any other must be set.
 DETECTED_DELIMITERS = (",", ";", "\t", "|")
 QUOTE = '"'
-#: Value of `--quote` for files whose quotes are ordinary characters.
+#: Value of `quote` for files whose quotes are ordinary characters.
 NO_QUOTE = "none"
 _WHITE_SPACE = b" \t\r\n\v\f"
 _NAMES = {"tab": "\t"}
@@ -32,7 +32,7 @@ class Dialect(msgspec.Struct, frozen=True):
             neither a header nor a record.
         quote: character around cells; None if quotes are ordinary characters.
         escape: character before a quote that is part of a cell; None if it is doubled.
-        skip_lines: lines before the header that `--skip-lines` passes over.
+        skip_lines: lines before the header that the user skips.
     """
 
     delimiter: str = ","
@@ -53,11 +53,11 @@ class Dialect(msgspec.Struct, frozen=True):
 
     @property
     def blank_bytes(self) -> bytes:
-        """Bytes that a line with white space and empty cells alone consists of."""
+        """Bytes that a line of only white space and empty cells consists of."""
         return _WHITE_SPACE + f"{self.delimiter}{self.quote or ''}".encode()
 
     def is_blank(self, line: bytes) -> bool:
-        """Return whether a line has white space and empty cells alone."""
+        """Return whether a line has only white space and empty cells."""
         if line.strip(self.blank_bytes):
             return False
         empty = (b"", 2 * (self.quote or "").encode())
@@ -73,7 +73,7 @@ def is_delimiter(text: str) -> bool:
 
 
 def parse_delimiter(text: str) -> str:
-    """Parse the value of `--delimiter`: one character, or `tab`.
+    """Parse a delimiter: one character, or `tab`.
 
     Raises:
         UsageError: if it cannot delimit cells.
@@ -83,13 +83,13 @@ def parse_delimiter(text: str) -> str:
         raise UsageError(
             f"{text!r} cannot delimit the cells of a CSV file.",
             where=Advice("{}", Keyword("delimiter")),
-            advice="Use one character: ',' ';' tab '|' or another sign.",
+            advice="Use one character: ',' ';' tab '|' or another symbol.",
         )
     return delimiter
 
 
 def dialect_options(options: MappingOptions) -> Dialect:
-    """Return the dialect that options give; its delimiter is `,` if none is given.
+    """Return the dialect that options set; its delimiter is `,` unless set.
 
     Raises:
         UsageError: if a value is invalid, or two of them are the same character.
@@ -138,5 +138,5 @@ def _parse_mark(option: str, text: str) -> str:
 
 
 def format_delimiter(delimiter: str) -> str:
-    """Format a delimiter as `--delimiter` takes it on a command line."""
+    """Format a delimiter for a message, as `parse_delimiter` reads it."""
     return "tab" if delimiter == "\t" else f"'{delimiter}'"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _SEP_LINE = re.compile(rb'("?)sep=([^\r\n])\1[\r\n]*', re.IGNORECASE)
 _MAX_SEP_LINE_BYTES = 16
 _FIRST_RECORDS = 20
-#: Lines among which the headers are looked for, if the first line has none.
+#: Lines that are searched for headers if the first line has none.
 _FIRST_LINES = 100
 #: Known headers that make a line the header.
 MIN_KNOWN_HEADERS = 2
@@ -41,7 +41,7 @@ _QUOTED_BY_APOSTROPHES = rb"'(?:[^']|'')*+'"
 
 
 class _Fit(NamedTuple):
-    """How well a delimiter fits: known headers, then records as wide as the header."""
+    """Fit of a delimiter: number of known headers, then of records as wide as the header."""
 
     known: int
     records: int
@@ -53,11 +53,11 @@ def detect_dialect(path: Path, name: str, options: MappingOptions) -> Dialect:
     Args:
         path: the file, as UTF-8.
         name: the file as the user named it.
-        options: options for reading the mapping; what they give is not detected.
+        options: options for reading the mapping; what they set is not detected.
 
     Raises:
         BadFileError: if several delimiters fit equally well.
-        UsageError: if the options give an invalid dialect.
+        UsageError: if the options set an invalid dialect.
     """
     dialect = dialect_options(options)
     sep_delimiter = _read_sep_line(path)
@@ -110,7 +110,7 @@ def _detect_delimiter(path: Path, name: str, options: MappingOptions) -> str:
 
 
 def _fit(path: Path, dialect: Dialect, names: set[str]) -> _Fit | None:
-    """Try one delimiter; None if it does not occur in the header."""
+    """Rate one delimiter; return None if it does not occur in the header."""
     with path.open("rb") as file:
         first_records = _first_records(LineReader(file), dialect)
         header = next(first_records, None)
@@ -141,23 +141,25 @@ def _has_apostrophes(path: Path, dialect: Dialect) -> bool:
 
 
 def has_known_headers(path: Path, options: MappingOptions) -> bool:
-    """Return whether the first line of a text after those that are skipped holds headers."""
+    """Return whether the first line that is not skipped holds known headers."""
     return lines_above_headers(path, options, at_most=options.skip_lines) == options.skip_lines
 
 
 def lines_above_headers(
     path: Path, options: MappingOptions, *, at_most: int = _FIRST_LINES
 ) -> int | None:
-    """Return the number of lines above the first that holds known headers; None without one.
+    """Return the number of lines above the first one with known headers; None if there is none.
 
     Args:
         path: the file, as UTF-8.
-        options: options for reading the mapping; lines that they skip are not looked at.
-        at_most: lines above the headers, at most.
+        options: options for reading the mapping; lines that they skip are not searched.
+        at_most: maximum number of lines above the headers.
     """
     names = _known_headers(options)
-    given = options.delimiter
-    delimiters = DETECTED_DELIMITERS if given is None else (parse_delimiter(given),)
+    delimiter_option = options.delimiter
+    delimiters = (
+        DETECTED_DELIMITERS if delimiter_option is None else (parse_delimiter(delimiter_option),)
+    )
     with path.open("rb") as file:
         lines = LineReader(file)
         lines.skip(options.skip_lines)

@@ -28,10 +28,10 @@ _NOT_FOR_FILES = {"idna", "punycode", "undefined"}
 
 
 def parse_encoding(text: str | None) -> str:
-    """Parse the value of `--encoding`: return the name of the codec, `utf-8` for None.
+    """Return the name of the codec of an encoding; `utf-8` for None.
 
     Raises:
-        UsageError: if there is no such text encoding.
+        UsageError: if the encoding is unknown.
     """
     if text is None:
         return UTF8
@@ -42,7 +42,7 @@ def parse_encoding(text: str | None) -> str:
         name = ""
     if not name or name in _NOT_FOR_FILES:
         raise UsageError(
-            f"There is no encoding {text[:60]!r}.",
+            f"{text[:60]!r} is not a known encoding.",
             where=Advice("{}", Keyword("encoding")),
             advice=_suggest_encodings(text),
         )
@@ -53,7 +53,7 @@ def _suggest_encodings(text: str) -> str:
     known = {name.replace("_", "-") for pair in aliases.items() for name in pair}
     normalized = text.strip().lower().replace("_", "-")
     closest = close_matches(normalized, known, limit=3, cutoff=0.5)
-    return f"Such as {', '.join(closest or ('utf-8', 'utf-16', 'cp1252'))}."
+    return f"Use one such as {', '.join(closest or ('utf-8', 'utf-16', 'cp1252'))}."
 
 
 def recode_to_utf8(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:

@@ -49,8 +49,8 @@ class Source(msgspec.Struct, frozen=True):
     Args:
         name: the input as the user named it, as text that UTF-8 can hold.
         path: its path; None for standard input.
-        format: format that its name or `--format` tells. Its content decides; this counts where
-            the content may be of several.
+        format: format by its name, or the one that the user set; used if the content is
+            ambiguous.
     """
 
     name: str
@@ -59,14 +59,14 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def find_sources(names: Iterable[str], format: str | None = None) -> tuple[Source, ...]:  # noqa: A002
-    """Find the inputs of a mapping.
+    """Return the inputs of a mapping, after checking their names.
 
     Args:
         names: paths of files, or `-` for standard input.
-        format: `csv` or `jsonl`, for inputs whose name and content do not tell.
+        format: `csv` or `jsonl`, for inputs whose name and content are ambiguous.
 
     Returns:
-        The inputs, in the order given.
+        The inputs, in order.
 
     Raises:
         UsageError: if a format is unknown, or standard input is named twice.
@@ -74,17 +74,17 @@ def find_sources(names: Iterable[str], format: str | None = None) -> tuple[Sourc
     """
     if format not in (None, *_OPTION_FORMATS):
         raise UsageError(
-            f"The format {format!r} is not known.",
+            f"{format!r} is not a valid format.",
             where=Advice("{}", Keyword("format_")),
-            advice=f"Give one of: {', '.join(_OPTION_FORMATS)}; or leave it out.",
+            advice=f"Use one of: {', '.join(_OPTION_FORMATS)}; or omit it.",
         )
     format_option = None if format is None else InputFormat(format)
     inputs = tuple(_source(name, format_option) for name in names)
     if not inputs:
         raise UsageError(
-            "No mapping is named.",
+            "No mapping was given.",
             where="MAPPING",
-            advice="Give a CSV, JSON, Parquet or .xlsx file, or '-'.",
+            advice="Name a CSV, JSON, Parquet or .xlsx file, or '-' for standard input.",
         )
     if sum(source.path is None for source in inputs) > 1:
         raise UsageError("Standard input is named twice.", where="-", advice="Name it once.")
@@ -133,8 +133,8 @@ def check_readable(path: Path) -> None:
 
 
 def unreadable_file_error(name: str, error: Exception) -> BadFileError:
-    """Build the error of a file that cannot be read, with the reason of the system."""
-    reason = getattr(error, "strerror", None) or "no file here can have this name"
+    """Build the error of a file that cannot be read, with the reason from the system."""
+    reason = getattr(error, "strerror", None) or "a file cannot have this name here"
     return BadFileError(
         f"The file cannot be read: {reason}.",
         where=name,
@@ -143,5 +143,5 @@ def unreadable_file_error(name: str, error: Exception) -> BadFileError:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder of temporary files, whatever is left in it."""
+    """Remove a folder of temporary files and everything in it."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Forms of JSON: JSONL, other documents, rows within an object, and what is nearly JSON."""
+"""Detection of JSON: JSONL, other documents, rows inside an object, and common mistakes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bulklink.mapping.input.lines import LineReader
     from bulklink.mapping.schema import MappingOptions
 
-#: How JSON begins, and what is written for it by hand or by other languages.
+#: Beginning of JSON, or of the near-JSON that people and other languages write.
 _JSON_START = re.compile(rb"\{\s*+(?:[\"'}]|[A-Za-z_]\w*+\s*+:|\Z)|\[\s*+(?:[\[{\]]|\Z)")
 _JSON_FORMATS = (InputFormat.JSONL, InputFormat.JSON)
 _MAX_KEY_BYTES = 100
@@ -34,16 +34,16 @@ _OBJECT, _LIST = b"{", b"["
 def find_json_format(
     lines: LineReader, name: str, hint: InputFormat | None, options: MappingOptions
 ) -> InputFormat | None:
-    """Find out whether a text is JSONL, another JSON document, or neither.
+    """Determine whether a text is JSONL, another JSON document, or neither.
 
     Args:
         lines: lines of the text.
         name: the file as the user named it.
-        hint: format that its name tells.
+        hint: format by its name.
         options: options for reading the mapping.
 
     Raises:
-        BadFileError: if it is nearly JSON, with what keeps it from being read.
+        BadFileError: if the text is nearly JSON; the error names the mistake.
     """
     lines.skip(options.skip_lines)
     first = next((line.content for line in lines if not line.content.isspace()), b"").lstrip()
@@ -57,7 +57,7 @@ def find_json_format(
 
 
 def _first_lines(first: bytes, lines: LineReader) -> Iterator[bytes]:
-    """Yield the first lines of a text, as many as make a record of the longest kind."""
+    """Yield the first lines of a text, up to the maximum size of a record."""
     yield first
     size = len(first)
     for line in lines:
@@ -68,28 +68,28 @@ def _first_lines(first: bytes, lines: LineReader) -> Iterator[bytes]:
 
 
 def _objects_format(text: bytes, name: str, known: set[str]) -> InputFormat:
-    """Tell JSONL from objects over several lines, and from rows within an object."""
+    """Distinguish JSONL from objects over several lines and from rows inside an object."""
     json_text = JsonText(io.BytesIO(text), name)
     try:
         first = json_text.take_value()
     except BadFileError:
-        an_object_a_line = all(line.lstrip()[:1] in (_OBJECT, b"") for line in text.splitlines())
-        return InputFormat.JSONL if an_object_a_line else InputFormat.JSON
+        one_object_per_line = all(line.lstrip()[:1] in (_OBJECT, b"") for line in text.splitlines())
+        return InputFormat.JSONL if one_object_per_line else InputFormat.JSON
     last_line = json_text.line
     following = json_text.peek()
     if following == b",":
         raise BadFileError(
-            "This is not JSON: commas stand between the objects, and no brackets around them.",
+            "The file is not JSON: commas separate the objects, but no brackets enclose them.",
             where=name,
-            advice="Put [ before the first object and ] in the place of the last comma.",
+            advice="Put [ before the first object and ] after the last, without a comma before it.",
         )
     key = find_wrapping_key(text, known)
     if key is not None and following == _OBJECT:
         text_key = key[:_MAX_KEY_BYTES].decode("utf-8", "replace")
         raise BadFileError(
-            f"There are several objects, and each has rows in {text_key}.",
+            f"The file has several objects, each with rows in {text_key}.",
             where=name,
-            advice="Give the rows alone, such as by"
+            advice="Extract the rows, for example with"
             f" {format_command('jq', '-c', f'.[{text_key}][]', name)} > rows.jsonl",
         )
     if key is not None or last_line != first.line:
@@ -99,7 +99,7 @@ def _objects_format(text: bytes, name: str, known: set[str]) -> InputFormat:
 
 
 def _refuse_nearly_json(first: JsonValue, json_text: JsonText, name: str) -> None:
-    """Refuse lines of which the first two have the same fault, which is said once."""
+    """Refuse lines if the first two have the same fault, to report it once."""
     try:
         values = [first, json_text.take_value()] if json_text.peek() else [first]
     except BadFileError:
@@ -110,21 +110,21 @@ def _refuse_nearly_json(first: JsonValue, json_text: JsonText, name: str) -> Non
 
 
 def find_json_fault(entry: bytes) -> str | None:
-    """Return what keeps an entry from being JSON, if it is a usual mistake."""
+    """Return the common mistake that makes an entry invalid JSON; None if there is none."""
     if re.match(rb"\{\s*'", entry):
-        return "names and texts stand in ' and not in \""
+        return "names and strings are in single quotes instead of double quotes"
     if re.match(rb"\{\s*[A-Za-z_]", entry):
-        return "names stand without quotes"
-    return "a comma stands before a bracket that ends" if has_stray_comma(entry) else None
+        return "names have no quotes"
+    return "there is a comma before a closing bracket" if has_stray_comma(entry) else None
 
 
 def not_json_error(problem: str, where: str) -> BadFileError:
     """Build the error of a file whose entries are nearly JSON."""
     return BadFileError(
-        f"This is not JSON: {problem}.",
+        f"The file is not JSON: {problem}.",
         where=where,
-        advice="Write the file anew with a JSON library (in Python, json.dump), or fix all such"
-        " places.",
+        advice="Write the file again with a JSON library (in Python, json.dump), or fix every such"
+        " place.",
     )
 
 
@@ -153,7 +153,7 @@ def find_wrapping_key(text: bytes, known: set[str]) -> bytes | None:
                 json_text.take_value()
             json_text.take(b",")
     except (BadFileError, ValueError):
-        pass  # cut, or no JSON
+        pass  # cut off, or not JSON
     best = [key for key, count in lists.items() if count == max(lists.values())]
     return best[0] if len(best) == 1 else None
 
@@ -161,7 +161,7 @@ def find_wrapping_key(text: bytes, known: set[str]) -> bytes | None:
 def _count_headers(
     json_text: JsonText, key: bytes, known: set[str], lists: dict[bytes, int]
 ) -> None:
-    """Note the known headers of the first object of a list, and pass over the list."""
+    """Count the known headers of the first object of a list, and skip the list."""
     if json_text.peek() == _OBJECT:
         first = read_object(json_text.take_value().content, UTF8)
         keys = () if isinstance(first, BrokenRecord) else first

@@ -1,6 +1,6 @@
 """JSON documents: an array of objects, or objects one after another.
 
-The array may stand in an object that says more about it, as in `{"data": [...], "info": {...}}`.
+The array may be inside an object, as in `{"data": [...], "info": {...}}`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def json_records(
     """Yield the line on which each entry of a document begins, and the entry or its fault.
 
     Raises:
-        BadFileError: if the document is not JSON, or its first entry is no object.
+        BadFileError: if the document is not JSON, or its first entry is not an object.
     """
     with content.path.open("rb") as file:
         lines = LineReader(file)
@@ -64,10 +64,10 @@ def _record(value: JsonValue, encoding: str) -> dict[str, Any] | BrokenRecord:
 
 
 def _refuse_first(value: JsonValue, where: str) -> None:
-    """Refuse a document whose first entry shows that no entry is read."""
+    """Refuse a document whose first entry shows that none can be read."""
     if not value.content.startswith(_OBJECT):
         raise BadFileError(
-            "The list holds no objects.",
+            "The entries of the list are not objects.",
             where=where,
             advice="Write each row as an object whose keys are the names of the columns.",
         )
@@ -77,7 +77,7 @@ def _refuse_first(value: JsonValue, where: str) -> None:
 
 
 def _entries(text: JsonText, wrapping_key: bytes | None) -> Iterator[JsonValue]:
-    """Yield the rows of a document, whatever stands around them."""
+    """Yield the rows of a document, from an array, a wrapped array or a sequence of objects."""
     if text.peek() == _LIST:
         yield from _list_entries(text)
     elif wrapping_key is not None:
@@ -86,7 +86,7 @@ def _entries(text: JsonText, wrapping_key: bytes | None) -> Iterator[JsonValue]:
         while text.peek() == _OBJECT:
             yield text.take_value()
     if text.peek():
-        raise text.error("something else follows the last object, or the end of the list")
+        raise text.error("there is text after the last object or the end of the list")
 
 
 def _wrapped_entries(text: JsonText, wrapping_key: bytes) -> Iterator[JsonValue]:
@@ -115,4 +115,4 @@ def _list_entries(text: JsonText) -> Iterator[JsonValue]:
             problem = "a comma is missing between two entries" if text.peek() else _CUT_OFF
             raise text.error(problem)
         if text.peek() == b"]":
-            raise text.error("a comma stands before the ] that ends the list; delete it")
+            raise text.error("there is a comma before the ] that ends the list; delete it")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = 1 << 20
 _WHITE_SPACE = b" \t\r\n"
 _SPACES = re.compile(rb"[ \t\r\n]*+")
-#: What holds no bracket, and whole strings.
+#: Text without brackets, and whole strings.
 _WITHIN = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 #: An object without others in it, within one block.
 _FLAT_OBJECT = re.compile(rb'\{(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+\}', re.DOTALL)
@@ -39,7 +39,7 @@ class JsonValue(NamedTuple):
 
 
 class JsonText:
-    """Text of a JSON document, of which one block is held.
+    """Text of a JSON document, read block by block.
 
     Args:
         file: the document as UTF-8, at its beginning.
@@ -64,7 +64,7 @@ class JsonText:
         self.line = line
 
     def peek(self) -> bytes:
-        """Pass over white space; return the next byte, none at the end."""
+        """Skip white space and return the next byte; empty at the end."""
         while True:
             byte = self._block[self._place : self._place + 1]
             if byte and byte not in _WHITE_SPACE:
@@ -75,7 +75,7 @@ class JsonText:
                 return b""
 
     def take(self, byte: bytes) -> bool:
-        """Pass over white space and a byte, if it is the next one; return whether it is."""
+        """Skip white space and this byte; return False if another one follows."""
         if self.peek() != byte:
             return False
         self._place += 1
@@ -111,9 +111,9 @@ class JsonText:
             line: physical line; None for the one that is read.
         """
         return BadFileError(
-            f"This is not JSON: {problem}.",
+            f"The file is not JSON: {problem}.",
             where=f"{self._name}, line {line or self.line}",
-            advice="Write the file anew with a JSON library, or fix that place.",
+            advice="Write the file again with a JSON library, or fix that place.",
         )
 
     def _take_nested(self, value: _GrowingValue) -> None:
@@ -181,7 +181,7 @@ class JsonText:
 
 
 class _GrowingValue:
-    """A value that is being read; of one that is too long the beginning is kept."""
+    """A value that is being read; only the beginning of an overlong one is kept."""
 
     __slots__ = ("line", "pieces", "size")
 

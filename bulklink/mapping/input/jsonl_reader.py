@@ -45,7 +45,7 @@ class _RepeatedKeyError(ValueError):
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise _RepeatedKeyError("a key stands twice in it")
+        raise _RepeatedKeyError("it has the same key twice")
     return value
 
 
@@ -71,7 +71,7 @@ def jsonl_records(lines: LineReader) -> Iterator[tuple[int, dict[str, Any] | Bro
 
 
 def read_object(content: bytes, encoding: str) -> dict[str, Any] | BrokenRecord:
-    """Read an object by the digits of its numbers.
+    """Read an object, with numbers as written.
 
     Args:
         content: its text as UTF-8.
@@ -87,19 +87,19 @@ def read_object(content: bytes, encoding: str) -> dict[str, Any] | BrokenRecord:
         return _broken("it is nested too deeply", content)
     except json.JSONDecodeError as error:
         if _stray_comma_at(text, error):
-            return _broken("a comma stands before a bracket that ends; delete it", content)
-        return _broken(f"it is none from character {error.pos + 1} on", content)
+            return _broken("there is a comma before a closing bracket; delete it", content)
+        return _broken(f"invalid JSON at character {error.pos + 1}", content)
     except ValueError as error:
         return _broken(str(error), content)
     if not isinstance(value, dict):
-        return _broken("it is no object", content)
+        return _broken("it is another type of value", content)
     if "\\u" in text and not _is_text(value):
         return record_not_text(content, encoding)
     return value
 
 
 def has_stray_comma(content: bytes) -> bool:
-    """Return whether an entry is no JSON because of a comma before a bracket that ends."""
+    """Return whether an entry is not JSON because of a comma before a closing bracket."""
     try:
         _DECODER.decode(content.decode("utf-8", "replace"))
     except json.JSONDecodeError as error:
@@ -126,7 +126,7 @@ def _is_text(value: Any) -> bool:
 
 def _broken(detail: str, content: bytes) -> BrokenRecord:
     return BrokenRecord(
-        BROKEN_RECORD, f"the entry is no JSON object: {detail}", record_text(content)
+        BROKEN_RECORD, f"the entry is not a JSON object: {detail}", record_text(content)
     )
 
 

@@ -1,4 +1,4 @@
-"""Physical lines of a text file, whatever ends them."""
+"""Physical lines of a text file, with any kind of line end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PhysicalLine(NamedTuple):
     Args:
         number: its number, from 1.
         content: its bytes, with the line end.
-        truncated: whether it is longer than a record may be, and cut.
+        truncated: whether it was cut, because it is longer than a record may be.
     """
 
     number: int
@@ -53,7 +53,7 @@ class LineReader:
         return self._lines
 
     def skip(self, count: int) -> None:
-        """Pass over the next lines."""
+        """Skip the next lines."""
         for _ in range(count):
             next(self._lines, None)
 
@@ -66,23 +66,23 @@ class LineReader:
             yield PhysicalLine(self.number, text, truncated)
 
     def _split(self) -> Iterator[bytes]:
-        """Yield whole lines; of a line that is too long its beginning."""
-        begun = b""
+        """Yield whole lines, and the beginning of an overlong line."""
+        partial_line = b""
         while content := self._file.readline(MAX_RECORD_BYTES + 1):
-            if not begun and content.endswith(b"\n") and content.find(b"\r", 0, -2) < 0:
+            if not partial_line and content.endswith(b"\n") and content.find(b"\r", 0, -2) < 0:
                 yield content
                 continue
-            *lines, begun = (begun + content).splitlines(keepends=True)
-            if begun.endswith(b"\n"):
-                lines.append(begun)
-                begun = b""
+            *lines, partial_line = (partial_line + content).splitlines(keepends=True)
+            if partial_line.endswith(b"\n"):
+                lines.append(partial_line)
+                partial_line = b""
             yield from lines
             # A CR at the end may be half a CR LF.
-            if len(begun) > MAX_RECORD_BYTES and not begun.endswith(b"\r"):
-                yield begun
-                begun = self._skip_rest()
-        if begun:
-            yield begun
+            if len(partial_line) > MAX_RECORD_BYTES and not partial_line.endswith(b"\r"):
+                yield partial_line
+                partial_line = self._skip_rest()
+        if partial_line:
+            yield partial_line
 
     def _skip_rest(self) -> bytes:
         """Drop the rest of a line; return what was read of the next ones."""

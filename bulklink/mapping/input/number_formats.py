@@ -13,11 +13,11 @@ from bulklink.mapping.input.xml_parts import XmlHandler, XmlPartError, local_nam
 _SAFE_DIGITS = 15
 _FIRST_ROUNDED = 10**_SAFE_DIGITS
 _SECONDS_A_DAY = 86_400
-#: Days from year 1 to the days that a workbook counts from.
+#: Day 0 of a workbook's dates, by default and in the 1904 date system.
 _EPOCHS = (dt.datetime(1899, 12, 30), dt.datetime(1904, 1, 1))
-#: A workbook counts a 29 February 1900, which was none.
+#: A workbook counts 29 February 1900, a day that did not exist.
 _LAST_SHIFTED_DAY = 60
-#: Styles and formats of a workbook; spreadsheets allow 65,490.
+#: Maximum number of styles and formats; spreadsheets allow 65,490.
 _MAX_STYLES = 100_000
 _BUILT_IN_DATES = frozenset((*range(14, 23), *range(27, 37), 45, 47, *range(50, 59)))
 _BUILT_IN_DURATION = 46
@@ -28,7 +28,7 @@ _DATE_LETTERS = frozenset("dmyhs")
 
 
 class NumberKind(Enum):
-    """What a number with a format stands for."""
+    """Meaning of a number, by its format."""
 
     NUMBER = auto()
     DATE = auto()
@@ -36,7 +36,7 @@ class NumberKind(Enum):
 
 
 def format_kind(code: str) -> NumberKind:
-    """Return what numbers with a format code stand for."""
+    """Return the meaning of numbers with a format code."""
     code = _LITERALS.sub("", code)
     if _DURATION.search(code):
         return NumberKind.DURATION
@@ -45,7 +45,7 @@ def format_kind(code: str) -> NumberKind:
 
 
 class StylesHandler(XmlHandler):
-    """Collects what the numbers of each cell style stand for.
+    """Collects the meaning of the numbers of each cell style.
 
     Attributes:
         kinds: kinds by number of the style.
@@ -90,7 +90,7 @@ def number_text(digits: str) -> tuple[str, str]:
     """Convert a number to its kind of cell, as those of JSON values, and its text.
 
     Args:
-        digits: the number as it stands in the file.
+        digits: the number as written in the file.
     """
     if len(digits) <= _SAFE_DIGITS and digits.isdecimal() and digits.isascii():
         return "", str(int(digits))
@@ -116,7 +116,7 @@ def date_text(digits: str, kind: NumberKind, *, from_1904: bool) -> tuple[str, s
 
 def _date_text(seconds: float, *, from_1904: bool) -> str:
     if seconds < 0:
-        raise ValueError("no date is before the first day")
+        raise ValueError("a date cannot be before day 0")
     if not from_1904 and seconds < _LAST_SHIFTED_DAY * _SECONDS_A_DAY:
         shifted = dt.timedelta(days=1) if seconds >= _SECONDS_A_DAY else dt.timedelta()
     else:

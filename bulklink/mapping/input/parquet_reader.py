@@ -1,4 +1,4 @@
-"""Rows of a Parquet file as the texts of their cells; numbers as far as they can be trusted."""
+"""Rows of a Parquet file as the texts of their cells, with marks for inexact numbers."""
 
 # ruff: noqa: S608
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bulklink.mapping.input.content import InputContent
     from bulklink.mapping.interrupt import PlanningStop
 
-#: Rows that are held as Python's values at once; each has a record's bytes at most.
+#: Rows held as Python values at once; each takes at most the maximum size of a record.
 _BATCH_ROWS = 64
 _EXACT_TYPE = re.compile(r"VARCHAR|U?(?:TINY|SMALL|BIG|HUGE)?INT(?:EGER)?|DECIMAL\(\d+,0\)|UUID")
 _FLOAT_TYPE = re.compile(r"FLOAT|DOUBLE|DECIMAL\(.*\)")
@@ -40,7 +40,7 @@ class ParquetColumn:
 
     Args:
         name: its name in the file.
-        alias: its name in a query, unlike all others.
+        alias: its unique name in a query.
         kind: its type in DuckDB.
     """
 
@@ -61,7 +61,7 @@ class ParquetColumn:
     def text_sql(self) -> str:
         """Build the text of a cell."""
         cell = identifier(self.alias)
-        if self.kind == _BLOB:  # older programs write texts without saying so
+        if self.kind == _BLOB:  # older programs do not mark text columns
             return f"coalesce(TRY(decode({cell})), {cell}::VARCHAR)"
         nested = self.cell_kind == OTHER_CELL and _NESTED_TYPE.fullmatch(self.kind)
         return f"to_json({cell})::VARCHAR" if nested else f"{cell}::VARCHAR"
@@ -107,7 +107,7 @@ class ParquetRows:
         ]
 
     def close(self) -> None:
-        """Drop what is held of the file."""
+        """Release the file and the memory."""
         self._database.close()
 
     def __iter__(self) -> Iterator[list[str | None] | None]:
@@ -118,14 +118,14 @@ class ParquetRows:
         """
         texts = [f"{column.text_sql()} AS t{n}" for n, column in enumerate(self.columns)]
         size = " + ".join(f"coalesce(strlen(t{n}), 0)" for n in range(len(texts)))
-        kept = ", ".join(f"CASE WHEN fits THEN t{n} END" for n in range(len(texts)))
+        cells = ", ".join(f"CASE WHEN fits THEN t{n} END" for n in range(len(texts)))
         fits = f"{size} <= {MAX_RECORD_BYTES} AS fits"
         source = f"(SELECT *, {fits} FROM (SELECT {', '.join(texts)} FROM {self._relation}))"
-        query = f"SELECT fits, {kept} FROM {source}"
+        query = f"SELECT fits, {cells} FROM {source}"
         with self._translate_errors():
             for batch in self._database.batches(query, _BATCH_ROWS):
-                for row_fits, *cells in batch:
-                    yield cells if row_fits else None
+                for row_fits, *row in batch:
+                    yield row if row_fits else None
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
@@ -135,17 +135,17 @@ class ParquetRows:
             raise self._damaged() from None
         except RunDirError:
             raise BadFileError(
-                "Its rows need more memory than the limit.",
+                "The rows need more memory than the limit.",
                 where=self._name,
                 advice=Advice(
-                    "Allow more with {}, or write it again with smaller row groups or as CSV.",
+                    "Raise {}, or write the file again with smaller row groups or as CSV.",
                     Keyword("memory"),
                 ),
             ) from None
 
     def _damaged(self) -> BadFileError:
         return BadFileError(
-            "The Parquet file is cut off or damaged, or packed in a way that is not read.",
+            "The Parquet file is cut off or damaged, or compressed in an unsupported way.",
             where=self._name,
             advice="Copy it again, or write the table again, as Parquet or CSV.",
         )

@@ -1,9 +1,9 @@
-"""Short cut for the elements that nearly all of a sheet consists of.
+"""Fast path for the elements that make up nearly all of a sheet.
 
-Most of a sheet's part are cells with a value and nothing else, and an XML parser calls its handler
-six times for each. Here such cells become text of their row before the part is parsed, by one
-regular expression for a whole block; the handler reads them from the text. Every other cell, such
-as one with a character reference, or one that a block cuts in two, is left to the parser.
+Most of a sheet consists of cells with only a value, and an XML parser calls its handler six times
+for each. Before parsing, one regular expression turns such cells of a whole block into text of
+their row, from which the handler reads them. Every other cell, such as one with a character
+reference or one that a block cuts in two, is left to the parser.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-#: Characters for private use: none of them is in what is replaced, as its texts have no character
-#: from U+F000 on.
+#: Private-use characters; the elements that become text cannot contain them, as the patterns match
+#: no character from U+F000 on.
 ELEMENT, FIELD_END = "\uf8fe", "\uf8ff"
 _TEXT = rb"([^<&\xef]*)"
 _START_OF_TEXT = rb'<t(?: xml:space="preserve")?>'

@@ -45,7 +45,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.
 
 
 READING = "Reading the mapping"
-READING_ROWS = "Reading its rows one by one"
+READING_ROWS = "Reading the rows one by one"
 
 
 class FileHeaders(msgspec.Struct, frozen=True):
@@ -55,23 +55,22 @@ class FileHeaders(msgspec.Struct, frozen=True):
         name: the input as the user named it.
         headers: one for each cell of its header.
         readable: False if no record of the file could be read.
-        sheet: the sheet that they are of; None for other formats.
-        lines_above: lines above others that look like headers, if these do not; else None.
+        sheet: the sheet with these headers; None for other formats.
+        lines_above: number of lines above the known headers, if `headers` are not known; else None.
     """
 
     name: str
     headers: tuple[str, ...]
     readable: bool = True
     sheet: StagedSheet | None = None
+    lines_above: int | None = None
 
     @property
     def where(self) -> str:
-        """The file, and of a workbook with several sheets the sheet."""
+        """The file; for a workbook with several sheets, with the sheet."""
         if self.sheet is None or len(self.sheet.sheets) == 1:
             return self.name
         return f"{self.name}, sheet {self.sheet.name}"
-
-    lines_above: int | None = None
 
 
 class CsvInput(msgspec.Struct, frozen=True):
@@ -142,7 +141,7 @@ def prepare_input(
         source: the input.
         options: options for reading the mapping.
         folder: folder for a staging file.
-        standard_input: what `-` reads.
+        standard_input: stream that `-` reads.
         stop: stops the work.
         memory: memory limit, such as `512MB`.
 
@@ -243,7 +242,7 @@ def restage(prepared: PreparedInput, folder: Path, stop: PlanningStop) -> Prepar
 
 
 def _hidden_by(lines_above: int | None, header_line: int) -> int | None:
-    """Return the lines above other headers, if they are more than those above the header."""
+    """Return the lines above other headers, if these are below the header that was read."""
     return lines_above if lines_above is not None and lines_above >= header_line else None
 
 
@@ -278,14 +277,14 @@ def _header_advice(
 ) -> str | Advice:
     if record.reason == BAD_ENCODING:
         check = Advice("Check {}.", Keyword("encoding"))
-        return "Save it again as UTF-8." if content.encoding == UTF8 else check
+        return "Save the file again as UTF-8." if content.encoding == UTF8 else check
     above = lines_above_headers(content.path, options)
     if above is not None and above > options.skip_lines:
         return skip_advice(above)
-    return "Fix the first line."
+    return "Fix that line."
 
 
 def skip_advice(lines: int) -> Advice:
-    """Return what to do if lines stand above the headers."""
+    """Return the advice for a file with lines above its headers."""
     skip = Keyword("skip_lines", lines)
-    return Advice("The headers are in line {}: skip what is above with {}.", lines + 1, skip)
+    return Advice("The headers are in line {}: skip the lines above with {}.", lines + 1, skip)

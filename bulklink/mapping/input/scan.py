@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.interrupt import PlanningStop
 
-#: Bytes of a record at most.
+#: Maximum size of a record in bytes.
 MAX_RECORD_BYTES = 1 << 20
 #: Every block but the last must have a line end, so that no line of a regular file is longer than
 #: two blocks. The memory of blocks of 512 KiB would be allocated from the system each time.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-#: Size of the strings that are kept in memory.
+#: Maximum size of the strings that are kept in memory.
 MEMORY_BYTES = 48 << 20
 _STRING_OVERHEAD = 64
 _POSITION = struct.Struct("<QI")
@@ -23,16 +23,16 @@ _ESCAPED_CHARACTER = re.compile("_x([0-9A-Fa-f]{4})_")
 
 
 def unescape_text(text: str) -> str:
-    """Decode the characters that a workbook writes as `_x000D_`."""
+    """Decode characters that a workbook escapes, such as `_x000D_`."""
     if "_x" not in text:
         return text
     text = _ESCAPED_CHARACTER.sub(lambda match: chr(int(match[1], 16)), text)
-    # Halves of a character may be escaped one by one.
+    # The surrogates of a pair may be escaped separately.
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 class _StringsHandler(XmlHandler):
-    """Passes each string on: the text of all its runs, without phonetic ones."""
+    """Passes on the text of each string: all its runs except phonetic ones."""
 
     __slots__ = ("_add", "_in_string", "_phonetic", "_text")
 
@@ -62,7 +62,7 @@ class _StringsHandler(XmlHandler):
         super().end_block()
 
     def _take_plain_strings(self) -> None:
-        """Take the strings that became text."""
+        """Take the strings that `shorten_strings` turned into text."""
         text = "".join(self.texts)
         self.texts.clear()
         for string, _ in split_elements(text):

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 #: Columns and rows of the largest sheet.
 SHEET_COLUMNS, SHEET_ROWS = 16_384, 1_048_576
-#: Of a formula no more is shown, and no number of a string has more digits.
+#: Maximum characters of a formula that are kept, and digits of a shared string's number.
 _MAX_FORMULA_CHARS, _MAX_INDEX_CHARS = 1000, 20
-#: Merged ranges that are held in memory.
+#: Maximum number of merged ranges, which are held in memory.
 _MAX_MERGED = 100_000
 _MAIN = (
     "http://schemas.openxmlformats.org/spreadsheetml/2006/main",
@@ -47,9 +47,9 @@ _DIGITS = "0123456789"
 _RANGE = re.compile(r"\$?([A-Z]{1,3})\$?([0-9]{1,7}):\$?([A-Z]{1,3})\$?([0-9]{1,7})")
 
 
-#: A cell that holds something, a plain tuple as there are millions: its column from 0; type and
-#: style as in the file, such as `s` for a shared string, None for a number; value and formula, None
-#: if it has none.
+#: A cell with content: column from 0; type as in the file, such as `s` for a shared string, None
+#: for a number; style, value and formula as in the file, None if missing. A plain tuple, as there
+#: are millions of cells.
 SheetCell: TypeAlias = "tuple[int, str | None, str | None, str | None, str | None]"
 
 
@@ -87,7 +87,7 @@ def column_letters(column: int) -> str:
 
 
 class _ColumnNumbers(dict[str, int]):
-    """Numbers of columns by their letters; at most as many as a sheet has."""
+    """Numbers of columns by their letters, for as many columns as a sheet can have."""
 
     def __missing__(self, letters: str) -> int:
         number = 0
@@ -224,7 +224,7 @@ class _SheetHandler(XmlHandler):
         super().end_block()
 
     def _take_plain_cells(self) -> None:
-        """Take the cells that became text of their row."""
+        """Take the cells that `shorten_cells` turned into text of their row."""
         if not self.texts:
             return
         text = "".join(self.texts)
@@ -238,7 +238,7 @@ class _SheetHandler(XmlHandler):
             self._cells.append((column, cell_type or None, style or None, value, None))
 
     def _kept_text(self, value: str, cell_type: str | None) -> str:
-        """Return a value as far as its row is not too long to be a record."""
+        """Return a value, cut where its row becomes too long for a record."""
         if cell_type == "s":
             return value[:_MAX_INDEX_CHARS]
         value = unescape_text(value)[: self._free_chars]
@@ -281,7 +281,7 @@ class WorksheetRows:
         blocks: the part of the worksheet, in small blocks.
 
     Attributes:
-        position: bytes of the part that were read.
+        position: number of bytes read of the part.
     """
 
     __slots__ = ("_blocks", "_handler", "position")

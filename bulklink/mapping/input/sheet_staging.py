@@ -1,4 +1,4 @@
-"""Staging file of a sheet: its rows in the columns of its header, with what hides their values."""
+"""Staging file of a sheet: rows in the columns of the header, marks for cells without a value."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from bulklink.mapping.schema import MappingOptions
 
 READING_SHEET = "Reading the rows of the sheet"
-#: Kind of a cell that is merged with another, which has the value that the user sees.
+#: Kind of a cell that is merged with another, which holds the visible value.
 MERGED_KIND = "m"
 _MAX_NAMED_ROWS = 5
 _CHECK_EVERY = 1000
@@ -62,14 +62,14 @@ class SheetHeaders(msgspec.Struct, frozen=True):
 
 
 class StagedSheet(msgspec.Struct, frozen=True):
-    """What is known of a sheet that was staged.
+    """Facts about a staged sheet.
 
     Args:
         name: its name.
         columns: for each cell of a record its column in the sheet, from 0.
         hidden: rows that the sheet hides.
         first_hidden: numbers of the first of them in the sheet.
-        warning: which sheets were passed over, in a sentence; None if none were.
+        warning: sentence that names the sheets before it; None if there are none.
         sheets: all sheets of the workbook.
         others: headers of the other tables among them.
     """
@@ -91,7 +91,7 @@ def stage_sheet(
 ) -> tuple[StagedFile, StagedSheet]:
     """Read a sheet of a workbook and write it to a staging file.
 
-    Merged ranges stand behind the rows, so a sheet that has some is read twice.
+    Merged ranges come after the rows in the file, so a sheet with some is read twice.
     """
     name = content.source.name
     stop.begin_stage(READING_SHEET)
@@ -179,14 +179,14 @@ class _SheetStaging:
         """Write the rows to a staging file."""
         self._stop.begin_stage(READING_SHEET, self._workbook.size)
         with create_staging_file(target) as out:
-            written = 0
+            written_chars = 0
             for row in self._visible_rows():
                 if not self._header_row:
                     self._read_header(row)
                 elif (line := self._line(row)) is not None:
-                    written += out.write(line)
+                    written_chars += out.write(line)
                     self._records += 1
-                if written > MAX_PART_BYTES:
+                if written_chars > MAX_PART_BYTES:
                     raise too_large_error(self._name)
 
     def _visible_rows(self) -> Iterator[SheetRow]:
@@ -209,7 +209,7 @@ class _SheetStaging:
         return not any(self._workbook.convert(cell)[1].strip() for cell in row.cells)
 
     def _read_header(self, row: SheetRow) -> None:
-        """Take a row that is not empty as the header: from its first cell to its last."""
+        """Read the header from the first to the last filled cell of a row; skip an empty row."""
         texts: dict[int, str] = {}
         size = 0
         for cell in row.cells:
@@ -231,8 +231,7 @@ class _SheetStaging:
         """Add a column; one without a header holds cells next to the table."""
         if len(self._headers) >= MAX_COLUMNS:
             raise self._too_large_error(
-                f"The sheet reaches to cell {column_letters(column)}{row}: that is more than can be"
-                " read"
+                f"The sheet reaches to cell {column_letters(column)}{row}, more than can be read"
             )
         self.places[column] = len(self._headers)
         self._headers.append(header)
@@ -242,7 +241,7 @@ class _SheetStaging:
         return BadFileError(
             f"{problem}.",
             where=f"{self._name}, sheet {self._workbook.sheet.name}",
-            advice="Delete what stands far off, or save the sheet as CSV.",
+            advice="Delete the cells far from the table, or save the sheet as CSV.",
         )
 
     def _line(self, row: SheetRow) -> str | None:
@@ -291,7 +290,7 @@ class _MergedCells:
 
     Args:
         ranges: the merged ranges, by row.
-        columns: the columns that are asked for, in order.
+        columns: the columns of the records, in order.
     """
 
     def __init__(self, ranges: Sequence[MergedRange], columns: Sequence[int]) -> None:
@@ -301,7 +300,7 @@ class _MergedCells:
         self._last_rows: dict[int, int] = {}
 
     def covered_columns(self, row: int) -> set[int]:
-        """Return the covered columns of a row; rows are asked for in order."""
+        """Return the covered columns of a row; call it with ascending rows."""
         first_cells = set()
         while self._next < len(self._ranges) and self._ranges[self._next].first_row <= row:
             merged = self._ranges[self._next]

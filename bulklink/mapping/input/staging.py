@@ -39,7 +39,7 @@ LEADING_COLUMNS = ("line", "reason", "message", "raw")
 NO_LINE = 0
 #: Letters after `ESCAPE_CHAR` and what they stand for; unescaped in this order, itself last.
 ESCAPES = {"b": "\n", "c": "\r", "d": CELL_SEPARATOR, "e": "\0", "a": ESCAPE_CHAR}
-#: Keys of JSON objects become columns; more than this are values used as keys.
+#: Maximum number of columns. More keys of JSON objects than this are values used as keys.
 MAX_COLUMNS = 1000
 
 _ESCAPE_TABLE = {ord(character): ESCAPE_CHAR + letter for letter, character in ESCAPES.items()}
@@ -62,7 +62,7 @@ class UnclosedQuote(msgspec.Struct, frozen=True):
 
 
 class StagedFile(msgspec.Struct, frozen=True):
-    """What was written to a staging file.
+    """Result of writing a staging file.
 
     Args:
         headers: headers of the input.
@@ -156,7 +156,7 @@ _ObjectRecord: TypeAlias = "tuple[int, dict[str, Any] | BrokenRecord]"
 def _reporting(
     records: Iterator[_ObjectRecord], file: BinaryIO, stop: PlanningStop
 ) -> Iterator[_ObjectRecord]:
-    """Yield the records of a file; report where it is read, and stop if that is asked for."""
+    """Yield the records of a file; report the position, and stop on request."""
     for count, record in enumerate(records, 1):
         if count % _CHECK_EVERY == 0:
             stop.check()
@@ -181,7 +181,7 @@ def _stage_objects(
                 raise BadFileError(
                     f"The objects have more than {MAX_COLUMNS:,} different keys.",
                     where=f"{content.source.name}, line {line}",
-                    advice="Keep what varies in the values, under the same keys in every line.",
+                    advice="Use the same keys in every line, and keep what varies in the values.",
                 )
     return StagedFile(tuple(column_indexes), count, None, readable)
 
@@ -197,9 +197,9 @@ def stage_parquet(
         kinds = [column.cell_kind for column in rows.columns]
         if len(kinds) > MAX_COLUMNS:
             raise BadFileError(
-                f"It has more than {MAX_COLUMNS:,} columns.",
+                f"The table has more than {MAX_COLUMNS:,} columns.",
                 where=content.source.name,
-                advice="Write it with the columns of a mapping alone.",
+                advice="Write only the columns of the mapping.",
             )
         count = readable = 0
         for count, cells in enumerate(rows, 1):

@@ -32,15 +32,15 @@ _WITH_GZIP_HEADER = 16 + zlib.MAX_WBITS
 _ZSTD_MARK = b"\x28\xb5\x2f\xfd"
 _ZSTD_HEADER_BYTES = 18
 _ANY_WINDOW = {int(zstd.DecompressionParameter.window_log_max): 31}
-#: The window of a frame may take this share of the memory limit.
+#: The memory limit must be this many times the window of a frame.
 _WINDOW_SHARE = 2
-#: The list of a zip's files is held in memory, at some 15 times its size.
+#: Maximum size of a zip's list of files, which takes some 15 times as much memory.
 _MAX_ZIP_LIST_BYTES = 1 << 20
 _ZIP_END = struct.Struct("<4s4H2LH")
 _ZIP_END_MARK = b"PK\x05\x06"
 _MAX_ZIP_COMMENT_BYTES = 0xFFFF
 _ENCRYPTED = 1
-#: Parts of packages that are no .xlsx workbook, and of one.
+#: Parts that identify packages other than .xlsx workbooks.
 _OTHER_PACKAGES = {
     "xl/workbook.bin": "an .xlsb workbook",
     "content.xml": "an OpenDocument file such as .ods",
@@ -68,7 +68,7 @@ def gzip_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
     position = len(data)
     while data:
         if not _GZIP_MARK.startswith(data[:2]):
-            raise _bytes_behind(position - len(data), name)
+            raise _bytes_after(position - len(data), name)
         decompressor = zlib.decompressobj(wbits=_WITH_GZIP_HEADER)
         while not decompressor.eof:
             try:
@@ -86,7 +86,7 @@ def gzip_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
         data = decompressor.unused_data.lstrip(b"\0")
         while len(data) < len(_GZIP_MARK) and (more := file.read(BLOCK_BYTES)):
             position += len(more)
-            data = (data + more).lstrip(b"\0")  # tapes and tar leave NUL bytes behind the end
+            data = (data + more).lstrip(b"\0")  # tapes and tar leave NUL bytes after the end
 
 
 def zstd_blocks(file: BinaryIO, name: str, memory_bytes: int) -> Iterator[bytes]:
@@ -105,7 +105,7 @@ def zstd_blocks(file: BinaryIO, name: str, memory_bytes: int) -> Iterator[bytes]
     position = len(data)
     while data:
         if not _is_zstd_mark(data[: len(_ZSTD_MARK)]):
-            raise _bytes_behind(position - len(data), name)
+            raise _bytes_after(position - len(data), name)
         _check_window(data, name, memory_bytes)
         decompressor = zstd.ZstdDecompressor(options=_ANY_WINDOW)
         while not decompressor.eof:
@@ -135,7 +135,7 @@ def _is_zstd_mark(mark: bytes) -> bool:
 
 
 def _check_window(frame: bytes, name: str, memory_bytes: int) -> None:
-    """Refuse a frame that needs more memory than it may, by its header (RFC 8878, 3.1.1.1)."""
+    """Refuse a frame whose header asks for too much memory (RFC 8878, 3.1.1.1)."""
     if not frame.startswith(_ZSTD_MARK) or len(frame) < _ZSTD_HEADER_BYTES:
         return
     descriptor = frame[4]
@@ -148,11 +148,11 @@ def _check_window(frame: bytes, name: str, memory_bytes: int) -> None:
         window = base + base // 8 * (frame[5] & 7)
     if window > memory_bytes // _WINDOW_SHARE:
         raise BadFileError(
-            f"It was compressed with a window of {window >> 20:,} MiB, which takes more memory to"
-            " unpack than the memory limit leaves for it.",
+            f"The file was compressed with a window of {window >> 20:,} MiB; unpacking it needs"
+            " more memory than the limit allows.",
             where=name,
             advice=Advice(
-                "Use {} or more, or compress it again with a smaller window.",
+                "Use {} or more, or compress the file again with a smaller window.",
                 Keyword("memory", f"{-(-window * _WINDOW_SHARE >> 20)}MiB"),
             ),
         )
@@ -173,7 +173,7 @@ def find_member(path: Path, name: str) -> zipfile.ZipInfo | None:
     """
     with _open_zip(path, name) as archive:
         members = archive.infolist()
-    # The names of parts have no case.
+    # The names of parts are case-insensitive.
     parts = {member.filename.replace("\\", "/").lower() for member in members}
     for part, description in _OTHER_PACKAGES.items():
         if part in parts:
@@ -189,9 +189,9 @@ def find_member(path: Path, name: str) -> zipfile.ZipInfo | None:
         _refuse_members(name, [member.filename for member in mappings or files])
     if candidates[0].flag_bits & _ENCRYPTED:
         raise BadFileError(
-            "What is in the zip file is protected by a password.",
+            "The zip file is protected by a password.",
             where=name,
-            advice="Unpack it, and give the file that was in it.",
+            advice="Unpack it, and use the file inside.",
         )
     return candidates[0]
 
@@ -213,10 +213,10 @@ def _refuse_members(name: str, members: list[str]) -> NoReturn:
     shown = ", ".join(repr(file_name_text(member)) for member in members[:_MAX_NAMES])
     more = f" and {len(members) - _MAX_NAMES:,} more" if len(members) > _MAX_NAMES else ""
     raise BadFileError(
-        f"The zip file has {len(members):,} files, of which one has to be the mapping: "
+        f"The zip file has {len(members):,} files, but must hold exactly one mapping: "
         f"{shown}{more}.",
         where=name,
-        advice="Unpack it, and give the files that are mappings.",
+        advice="Unpack it, and use the files that are mappings.",
     )
 
 
@@ -224,7 +224,7 @@ def zip_blocks(path: Path, member: zipfile.ZipInfo, name: str) -> Iterator[bytes
     """Unpack one file of a zip file.
 
     Raises:
-        BadFileError: if it is damaged, or compressed in a way that is not read.
+        BadFileError: if it is damaged, or compressed in an unsupported way.
     """
     with _open_zip(path, name) as archive, archive.open(member) as file:
         while block := file.read(BLOCK_BYTES):
@@ -239,22 +239,22 @@ def _open_zip(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
             yield archive
     except NotImplementedError:
         raise BadFileError(
-            "The zip file is compressed in a way that is not read.",
+            "The zip file is compressed in an unsupported way.",
             where=name,
-            advice="Unpack it, and give the file that was in it.",
+            advice="Unpack it, and use the file inside.",
         ) from None
     except EOFError:
         raise _cut_off(name) from None
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, RuntimeError, struct.error):
         raise BadFileError(
-            "It cannot be read as a workbook or zip file: it is damaged or cut off.",
+            "The file cannot be read as a workbook or zip file: it is damaged or cut off.",
             where=name,
             advice="Copy it again, or save it again as .xlsx or CSV.",
         ) from None
 
 
 def _check_list_size(path: Path, name: str) -> None:
-    """Refuse a zip file whose list of files is too long to be held."""
+    """Refuse a zip file whose list of files is too long to be held in memory."""
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(max(0, size - _ZIP_END.size - _MAX_ZIP_COMMENT_BYTES))
@@ -265,18 +265,18 @@ def _check_list_size(path: Path, name: str) -> None:
     list_bytes = _ZIP_END.unpack_from(end, place)[5]
     if min(list_bytes, size) > _MAX_ZIP_LIST_BYTES:
         raise BadFileError(
-            "The zip file has more files than are looked through.",
+            "The zip file has too many files to search.",
             where=name,
-            advice="Unpack it, and give the files that are mappings.",
+            advice="Unpack it, and use the files that are mappings.",
         )
 
 
-def _bytes_behind(offset: int, name: str) -> BadFileError:
+def _bytes_after(offset: int, name: str) -> BadFileError:
     return BadFileError(
-        f"Its compressed data ends at byte {offset:,}, and other bytes follow.",
+        f"The compressed data ends at byte {offset:,}, but other bytes follow.",
         where=name,
-        advice="Copy it again; or unpack it, if what is before them is whole, and give the result:"
-        " `gzip -dc` and `zstd -dc` warn and leave them out.",
+        advice="Copy the file again. If the data before them is complete, unpack it with `gzip -dc`"
+        " or `zstd -dc`, which ignore them with a warning, and use the result.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Zip package of a workbook: its parts in small blocks, and what a file is that is no workbook."""
+"""Zip package of a workbook: its parts in small blocks, and errors for damaged packages."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.interrupt import PlanningStop
 
-#: No part that a spreadsheet writes unpacks to more.
+#: Maximum unpacked size of a part; no spreadsheet writes larger ones.
 MAX_PART_BYTES = 4 << 30
 _BLOCK_BYTES = 1 << 16
-#: The list of a package's parts is held in memory: some 60,000 of them.
+#: Maximum size of a package's list of parts, which is held in memory: some 60,000 parts.
 _MAX_READ_BYTES = 4 << 20
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED_FLAG = 0x1
@@ -37,7 +37,7 @@ def damaged_workbook_error(name: str, detail: str = "") -> BadFileError:
     return BadFileError(
         f"The workbook cannot be read: {detail or 'it is damaged'}.",
         where=name,
-        advice="Open it in a spreadsheet and save it again as .xlsx, or as CSV; or get it anew.",
+        advice="Open it in a spreadsheet and save it again as .xlsx or CSV, or download it again.",
     )
 
 
@@ -53,11 +53,11 @@ def translate_package_errors(name: str) -> Iterator[None]:
 
 
 class _BoundedReader(io.BufferedReader):
-    """A file that is not read in large pieces, whatever sizes it claims."""
+    """A file that is read in small pieces, whatever sizes it claims."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        wanted = _MAX_READ_BYTES + 1 if size is None or size < 0 else size
-        content = super().read(min(wanted, _MAX_READ_BYTES + 1))
+        requested_size = _MAX_READ_BYTES + 1 if size is None or size < 0 else size
+        content = super().read(min(requested_size, _MAX_READ_BYTES + 1))
         if len(content) > _MAX_READ_BYTES:
             raise XmlPartError("it has too many parts")
         return content
@@ -82,7 +82,7 @@ class WorkbookPackage:
         try:
             with translate_package_errors(name):
                 self._archive = zipfile.ZipFile(self._file)
-            # The names of parts have no case.
+            # The names of parts are case-insensitive.
             self._parts = {
                 entry.filename.replace("\\", "/").lower(): entry
                 for entry in self._archive.infolist()
@@ -107,11 +107,11 @@ class WorkbookPackage:
         """Yield the content of a part.
 
         Raises:
-            BadFileError: if the part is too large or packed in another way than workbooks are.
+            BadFileError: if the part is too large, encrypted or compressed in an unsupported way.
         """
         entry = self._parts[part.lower()]
         if entry.flag_bits & _ENCRYPTED_FLAG:
-            raise damaged_workbook_error(self.name, "a part of it is protected by a password")
+            raise damaged_workbook_error(self.name, "one of its parts is protected by a password")
         if entry.compress_type not in _COMPRESSIONS:
             raise damaged_workbook_error(self.name)
         if entry.file_size > MAX_PART_BYTES:

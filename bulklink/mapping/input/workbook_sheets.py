@@ -1,4 +1,4 @@
-"""Sheets of a workbook: which there are, and which of them is the mapping."""
+"""Sheets of a workbook, and the choice of the one that is the mapping."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TRUE = ("1", "true", "on")
 
 
 class SheetType(StrEnum):
-    """What a tab of a workbook holds, by the type of its relationship."""
+    """Content of a tab of a workbook, by the type of its relationship."""
 
     TABLE = "worksheet"
     CHART = "chartsheet"
@@ -44,7 +44,7 @@ class WorkbookSheet(msgspec.Struct, frozen=True):
     Args:
         name: its name.
         hidden: whether the workbook hides it.
-        type: what it holds.
+        type: its content.
         part: the part with its content; None if the workbook names none.
     """
 
@@ -55,15 +55,15 @@ class WorkbookSheet(msgspec.Struct, frozen=True):
 
 
 class WorkbookContents(msgspec.Struct, frozen=True):
-    """What a workbook says of its parts.
+    """Parts and settings that a workbook lists.
 
     Args:
         sheets: its sheets, in the order of their tabs.
         strings: the part with the shared strings; None if there is none.
         styles: the part with the styles; None if there is none.
         from_1904: whether dates count from 1904.
-        computed: whether the values of formulas are those that the formulas have; a program that
-            does not compute writes 0, and asks for all to be computed.
+        computed: whether the values of formulas were computed; a program that does not compute
+            them writes 0 and requests a full calculation.
     """
 
     sheets: tuple[WorkbookSheet, ...]
@@ -135,7 +135,7 @@ class _WorkbookHandler(XmlHandler):
 
 
 def read_contents(package: WorkbookPackage) -> WorkbookContents:
-    """Read what a workbook says of its sheets and other parts."""
+    """Read the list of sheets and other parts of a workbook."""
     root = _relations(package, "")
     workbook = root.find("officeDocument") or _WORKBOOK
     if workbook not in package:
@@ -193,7 +193,7 @@ def choose_sheet(contents: WorkbookContents, wanted: str | None, where: str) -> 
         where: the workbook as the user named it.
 
     Raises:
-        BadFileError: if there is no such sheet, or it is no table.
+        BadFileError: if there is no such sheet, or it is not a table.
     """
     sheets = contents.sheets
     if wanted is None:
@@ -201,7 +201,7 @@ def choose_sheet(contents: WorkbookContents, wanted: str | None, where: str) -> 
         if shown:
             return shown[0]
         raise BadFileError(
-            "The workbook shows no sheet that is a table.",
+            "The workbook has no visible sheet with a table.",
             where=where,
             advice=Advice("{} Name one with {}.", describe_sheets(sheets), Keyword("sheet")),
         )
@@ -228,7 +228,7 @@ _TYPE_NAMES = {SheetType.CHART: "chart", SheetType.OTHER: "macro or dialog sheet
 
 
 def _find_sheet(sheets: Sequence[WorkbookSheet], wanted: str) -> WorkbookSheet | None:
-    """Return a sheet by its name, in other case too, or else by its number."""
+    """Return a sheet by its name, ignoring case if need be, or else by its number."""
     for sheet in sheets:
         if sheet.name == wanted:
             return sheet
@@ -246,12 +246,12 @@ def describe_sheets(sheets: Sequence[WorkbookSheet]) -> str:
     names = ", ".join(map(describe_sheet, sheets[:_MAX_NAMED]))
     more = f" and {len(sheets) - _MAX_NAMED} more" if len(sheets) > _MAX_NAMED else ""
     if not sheets:
-        return "It has no sheets."
-    return f"Its {'sheet is' if len(sheets) == 1 else 'sheets are'} {names}{more}."
+        return "The workbook has no sheets."
+    return f"The {'sheet is' if len(sheets) == 1 else 'sheets are'} {names}{more}."
 
 
 def describe_sheet(sheet: WorkbookSheet) -> str:
-    """Quote the name of a sheet, and say if it is hidden or no table."""
+    """Quote the name of a sheet, and note if it is hidden or not a table."""
     notes = ["hidden"] if sheet.hidden else []
     if sheet.type is not SheetType.TABLE:
         notes.append(_TYPE_NAMES[sheet.type])
@@ -261,10 +261,10 @@ def describe_sheet(sheet: WorkbookSheet) -> str:
 def passed_over_warning(
     contents: WorkbookContents, chosen: WorkbookSheet, where: str
 ) -> str | None:
-    """Say which sheets stand before the one that was chosen and were passed over."""
+    """Return a sentence that names the sheets before the chosen one; None if there are none."""
     before = contents.sheets[: contents.sheets.index(chosen)]
     if not before:
         return None
     names = ", ".join(map(describe_sheet, before[:_MAX_NAMED]))
     more = f" and {len(before) - _MAX_NAMED} more" if len(before) > _MAX_NAMED else ""
-    return f"{where}: {names}{more} passed over; the mapping is the sheet {chosen.name!r}"
+    return f"{where}: {names}{more} skipped; the mapping is the sheet {chosen.name!r}"

@@ -1,4 +1,4 @@
-"""One sheet of an .xlsx workbook, streamed; numbers as far as they can be trusted."""
+"""One sheet of an .xlsx workbook, streamed, with marks for inexact numbers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 #: Kind of a cell with a formula whose value the file does not hold.
 UNCOMPUTED_CELL = "u"
-#: Other sheets whose headers are read, and how many blocks of each for that.
+#: Maximum number of other sheets whose headers are read, and of blocks read of each.
 _MAX_OTHER_SHEETS = 50
 _HEADER_BLOCKS = 16
 _MAX_HEADER_CHARS = 1000
@@ -47,7 +47,7 @@ class Workbook:
     Args:
         path: the file.
         name: the file as the user named it.
-        wanted: name or number of the sheet; None for the first table that the workbook shows.
+        wanted: name or number of the sheet; None for the first visible table.
         folder: folder for temporary files.
         stop: stops the work.
 
@@ -56,7 +56,7 @@ class Workbook:
         sheet: the sheet that is the mapping.
 
     Raises:
-        BadFileError: if it is no workbook, is damaged or protected, or has no such sheet.
+        BadFileError: if it is not a workbook, is damaged or protected, or has no such sheet.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Workbook:
 
         Args:
             skip_hidden: whether hidden rows are left out.
-            skip_rows: rows at the top that are passed over.
+            skip_rows: rows at the top that are skipped.
         """
         others = [
             sheet

@@ -1,4 +1,4 @@
-"""Streaming XML parser in bounded memory: no DTD, no endless tokens, depths or sets of names."""
+"""Streaming XML parser in bounded memory: no DTD; bounded tokens, depth and names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 #: Between the URI of a namespace and a name in it.
 NAMESPACE_SEPARATOR = "}"
-#: Characters that are kept of one text; a longer text is cut.
+#: Characters that are kept of one text; a longer one is cut.
 MAX_TEXT_CHARS = (1 << 20) + 1
 _MAX_DEPTH = 100
 #: A tag, comment or instruction is held in memory as a whole.
@@ -21,7 +21,7 @@ _MAX_PREFIXES = 1000
 
 
 class XmlPartError(Exception):
-    """Raised when a package or a part of it is none that a spreadsheet writes."""
+    """Raised when a package or part is not one that a spreadsheet writes."""
 
 
 class XmlHandler:
@@ -41,7 +41,7 @@ class XmlHandler:
         self.in_text = False
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        """Receive a start tag; names have the URI of their namespace in front."""
+        """Receive a start tag; names are prefixed with the URI of their namespace."""
         self.depth += 1
 
     def end(self, name: str) -> None:
@@ -49,7 +49,7 @@ class XmlHandler:
         self.depth -= 1
 
     def end_block(self) -> None:
-        """Keep no more text than is needed, after each block."""
+        """Drop text that is no longer needed, after each block."""
         if not self.in_text:
             self.texts.clear()
         elif len(self.texts) > 1:
@@ -74,7 +74,7 @@ def local_name(name: str) -> str:
 
 
 def parse_part(blocks: Iterable[bytes], handler: XmlHandler) -> Iterator[None]:
-    """Parse a part; yield after each block, when the handler has what is in it.
+    """Parse a part; yield after each block, once the handler has received its elements.
 
     Args:
         blocks: the part, in small blocks.
@@ -124,6 +124,6 @@ def _check_bounds(parser: expat.XMLParserType, handler: XmlHandler, fed: int) ->
     if handler.depth > _MAX_DEPTH:
         raise XmlPartError("it is nested too deeply")
     if fed - parser.CurrentByteIndex > _MAX_TOKEN_BYTES:
-        raise XmlPartError("a tag of it is too long")
+        raise XmlPartError("it has an overlong tag")
     if len(parser.intern) > _MAX_NAMES:
         raise XmlPartError("it has too many names")

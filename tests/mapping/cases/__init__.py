@@ -1,4 +1,4 @@
-"""Cases of mappings: what is in a file, the options, and what must come of it."""
+"""Cases of mappings: content of a file, options, and the expected outcome."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ LINK = MappingOptions(op=Op.LINK)
 
 @dataclass(frozen=True, kw_only=True)
 class MappingCase:
-    """A mapping, and what must come of it.
+    """A mapping and its expected outcome.
 
     Args:
         content: content of the file; text is written as UTF-8.
         name: name of the file.
         options: options for reading it.
-        messages: number of messages that are planned.
+        messages: number of planned messages.
         sent: values of the first message by field, such as `contact_id`.
-        kept: cells of the first planned row by header.
-        lines: physical lines of the planned rows, in order; empty if they are not looked at.
-        refused: for each refused row its reason, and what its message says.
-        warns: what the warnings say, one after the other.
-        error: what the error says, message and advice, if the file is refused as a whole.
-        follow: options with which the cure of the error, or of a refused row, makes the file good.
-        mended: content that the cure makes of the file, if it is not an option.
+        cells: cells of the first planned row by header.
+        lines: physical lines of the planned rows, in order; empty if they are not checked.
+        refused: for each refused row its reason, and part of its message.
+        warns: part of each warning, in order.
+        error: parts of the error and its advice, if the file is refused as a whole.
+        fixed_options: options that make the file good, as the advice says.
+        fixed_content: content that makes the file good, if the advice is not an option.
     """
 
     content: str | bytes
@@ -35,13 +35,13 @@ class MappingCase:
     options: MappingOptions = LINK
     messages: int = 0
     sent: dict[str, str | None] = field(default_factory=dict)
-    kept: dict[str, str | None] = field(default_factory=dict)
+    cells: dict[str, str | None] = field(default_factory=dict)
     lines: tuple[int | None, ...] = ()
     refused: dict[int, tuple[str, str]] = field(default_factory=dict)
     warns: tuple[str, ...] = ()
     error: tuple[str, ...] = ()
-    follow: MappingOptions | None = None
-    mended: str | bytes | None = None
+    fixed_options: MappingOptions | None = None
+    fixed_content: str | bytes | None = None
 
 
 def csv_of(*rows: str, header: str = ",".join(COLUMNS)) -> str:

@@ -1,4 +1,4 @@
-"""Headers: missing ones, those of Zoho's own exports, and none at all."""
+"""Headers: missing headers, those of Zoho's own exports, and files without headers."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ CASES = {
             "--column 'contact_id=Contact Name.id' --column 'owner_id=Contact Owner.id'"
             " --column 'message_id=Record Id' --column 'deal_id=Deal Name.id'",
         ),
-        follow=ZOHO,
+        fixed_options=ZOHO,
     ),
     "zoho-contacts": MappingCase(
         content=csv_of(ROW, header="Record Id,Contact Owner.id,message_id,Deal Name.id"),
         error=("no columns contact_id, owner_id and deal_id", "'contact_id=Record Id'"),
-        follow=ZOHO,
+        fixed_options=ZOHO,
     ),
     "zoho-deals": MappingCase(
         content=csv_of(ROW, header="Contact Name.id,Owner.id,message_id,Record Id"),
         error=("--preset zoho", "'deal_id=Record Id'"),
-        follow=ZOHO,
+        fixed_options=ZOHO,
     ),
     "likeliest-by-words": MappingCase(
         content=csv_of(
@@ -43,7 +43,7 @@ CASES = {
             "--column contact_id=Contact --column 'owner_id=Mailbox Owner Id'"
             " --column 'message_id=E-Mail Id' --column 'deal_id=Potential Id'",
         ),
-        follow=_renamed(
+        fixed_options=_renamed(
             ("contact_id", "Contact"),
             ("owner_id", "Mailbox Owner Id"),
             ("message_id", "E-Mail Id"),
@@ -53,22 +53,22 @@ CASES = {
     "invisible-in-a-header": MappingCase(
         content=csv_of(ROW, header="contact_id,owner_id,message_id,\u200eThe Deal ID"),
         error=("--column 'deal_id=The Deal ID'",),
-        follow=_renamed(("deal_id", "The Deal ID")),
+        fixed_options=_renamed(("deal_id", "The Deal ID")),
     ),
-    "nothing-like-it": MappingCase(
+    "nothing-similar": MappingCase(
         content=csv_of(ROW, header="contact_id,owner_id,a,b"),
         error=("no columns message_id and deal_id", "headers are 'contact_id', 'owner_id', 'a'"),
     ),
     "no-headers": MappingCase(
         content=f"{ROW}\n{ROW}\n",
-        error=("first line has no headers: it holds the id '5843104000000424163'", "contact_id,"),
+        error=("no headers: its first line holds the id '5843104000000424163'", "contact_id,"),
     ),
     "one-line-without-headers": MappingCase(content=f"{ROW}\n", error=("has no headers",)),
     "no-op": MappingCase(
         content=csv_of(ROW),
         options=MappingOptions(op=None),
         error=("There is no column op", "--op link"),
-        follow=MappingOptions(op=Op.LINK),
+        fixed_options=MappingOptions(op=Op.LINK),
     ),
     "old-workbook": MappingCase(
         content=b"\xd0\xcf\x11\xe0",

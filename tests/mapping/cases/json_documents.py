@@ -1,4 +1,4 @@
-"""JSON that is not JSONL: arrays, objects one after another, rows in an object, mistakes."""
+"""JSON other than JSONL: arrays, sequences of objects, rows in an object, mistakes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def row(message: str = "a", **own: Any) -> dict[str, Any]:
 
 
 ROWS = [row("a", Note="x"), row("b", Note="y")]
-INDENTED = [json.dumps(one, indent=2) for one in ROWS]
+INDENTED = [json.dumps(entry, indent=2) for entry in ROWS]
 
 
 def _read(content: str, *lines: int | None, name: str = "m.json") -> MappingCase:
-    return MappingCase(content=content, name=name, messages=2, kept={"Note": "x"}, lines=lines)
+    return MappingCase(content=content, name=name, messages=2, cells={"Note": "x"}, lines=lines)
 
 
-def _refused(content: str, *says: str, mended: str | None = None) -> MappingCase:
-    return MappingCase(content=content, name="m.json", error=says, mended=mended)
+def _refused(content: str, *problem: str, fixed_content: str | None = None) -> MappingCase:
+    return MappingCase(content=content, name="m.json", error=problem, fixed_content=fixed_content)
 
 
 CASES = {
@@ -34,11 +34,11 @@ CASES = {
     "array-over-lines": _read(json.dumps(ROWS, indent=2), 2, 9),
     "array-with-cr-lf": _read(json.dumps(ROWS, indent=2).replace("\n", "\r\n"), 2, 9),
     "array-with-cr": _read(json.dumps(ROWS, indent=2).replace("\n", "\r"), 2, 9),
-    "array-behind-a-bom": _read("\ufeff" + json.dumps(ROWS)),
-    "array-behind-blank-lines": _read("\n\n " + json.dumps(ROWS), 3, 3),
+    "array-after-a-bom": _read("\ufeff" + json.dumps(ROWS)),
+    "array-after-blank-lines": _read("\n\n " + json.dumps(ROWS), 3, 3),
     "array-named-csv": _read(json.dumps(ROWS), name="m.csv"),
     "array-named-jsonl": _read(json.dumps(ROWS), name="m.jsonl"),
-    "one-object-a-line": _read("\n".join(map(json.dumps, ROWS)), 1, 2),
+    "one-object-per-line": _read("\n".join(map(json.dumps, ROWS)), 1, 2),
     "objects-over-lines": _read("\n".join(INDENTED), 1, 8),
     "objects-without-space": _read("".join(map(json.dumps, ROWS)), 1, 1),
     "objects-over-lines-without-space": _read("".join(INDENTED)),
@@ -68,7 +68,7 @@ CASES = {
         content='[{"contact_id":1,"owner_id":2,"message_id":"m","deal_id":5,"l":[1.50,{"k":1e5}]}]',
         name="m.json",
         messages=1,
-        kept={"l": '[1.50,{"k":1e5}]'},
+        cells={"l": '[1.50,{"k":1e5}]'},
     ),
     "faults-of-entries": MappingCase(
         content='[{"contact_id":1,"owner_id":2,"message_id":"a","deal_id":3},\n{"a":NaN},\n5,\n'
@@ -77,8 +77,8 @@ CASES = {
         messages=1,
         refused={
             2: ("broken-record", "NaN is not JSON"),
-            3: ("broken-record", "it is no object"),
-            4: ("broken-record", "a key stands twice"),
+            3: ("broken-record", "it is another type of value"),
+            4: ("broken-record", "it has the same key twice"),
         },
     ),
     "entry-too-long": MappingCase(
@@ -89,48 +89,52 @@ CASES = {
     ),
     "comma-at-the-end": _refused(
         f"{json.dumps(ROWS)[:-1]},\n]",
-        "a comma stands before the ]",
+        "there is a comma before the ]",
         "line 2",
-        mended=json.dumps(ROWS),
+        fixed_content=json.dumps(ROWS),
     ),
     "comma-at-the-end-of-objects": _refused(
         json.dumps(ROWS).replace("}", ",}"),
-        "a comma stands before a bracket",
-        mended=json.dumps(ROWS),
+        "there is a comma before a closing bracket",
+        fixed_content=json.dumps(ROWS),
     ),
     "comma-at-the-end-of-each-line": _refused(
-        "".join(f"{json.dumps(one)},\n" for one in ROWS),
-        "commas stand between the objects",
+        "".join(f"{json.dumps(entry)},\n" for entry in ROWS),
+        "commas separate the objects",
         "Put [ before the first object and ]",
-        mended="[" + "".join(f"{json.dumps(one)},\n" for one in ROWS)[:-2] + "]",
+        fixed_content="[" + "".join(f"{json.dumps(entry)},\n" for entry in ROWS)[:-2] + "]",
     ),
     "comma-in-each-object-of-jsonl": MappingCase(
-        content="".join(f"{json.dumps(one)[:-1]},}}\n" for one in ROWS),
+        content="".join(f"{json.dumps(entry)[:-1]},}}\n" for entry in ROWS),
         name="m.jsonl",
-        error=("a comma stands before a bracket", "line 1"),
+        error=("there is a comma before a closing bracket", "line 1"),
     ),
     "comma-in-one-object-of-jsonl": MappingCase(
         content=f"{json.dumps(ROWS[0])[:-1]},}}\n{json.dumps(ROWS[1])}\n",
         name="m.jsonl",
         messages=1,
-        refused={1: ("broken-record", "a comma stands before a bracket that ends; delete it")},
+        refused={1: ("broken-record", "there is a comma before a closing bracket; delete it")},
     ),
-    "python": _refused(str(ROWS), "texts stand in '", "json.dump", mended=json.dumps(ROWS)),
-    "javascript": _refused("[{contact_id: 1}]", "names stand without quotes"),
+    "python": _refused(
+        str(ROWS), "strings are in single quotes", "json.dump", fixed_content=json.dumps(ROWS)
+    ),
+    "javascript": _refused("[{contact_id: 1}]", "names have no quotes"),
     "comma-missing": _refused(
         json.dumps(ROWS).replace("}, {", "}\n{"), "a comma is missing", "line 2"
     ),
     "cut-off": _refused(json.dumps(ROWS)[:-9], "does not end", "line 1"),
     "cut-off-between": _refused(json.dumps(ROWS)[:-1], "the list does not end"),
-    "two-arrays": _refused(json.dumps(ROWS) * 2, "something else follows"),
+    "two-arrays": _refused(json.dumps(ROWS) * 2, "there is text after"),
     "pages": _refused(
         json.dumps({"data": ROWS}) + "\n" + json.dumps({"data": ROWS}),
-        """each has rows in "data\"""",
+        """each with rows in "data\"""",
         "jq -c '.[\"data\"][]'",
-        mended="\n".join(map(json.dumps, ROWS)),
+        fixed_content="\n".join(map(json.dumps, ROWS)),
     ),
-    "lists": _refused('[["contact_id","owner_id"],["1","2"]]', "The list holds no objects"),
-    "numbers": _refused("[1,2]", "The list holds no objects"),
+    "lists": _refused(
+        '[["contact_id","owner_id"],["1","2"]]', "The entries of the list are not objects"
+    ),
+    "numbers": _refused("[1,2]", "The entries of the list are not objects"),
     "empty": _refused("[]", "There are no rows"),
     "renamed": MappingCase(
         content=json.dumps({"tags": [{"n": 1}]} | row() | {"Contact": 9}),

@@ -1,4 +1,4 @@
-"""Lines: what ends them, what stands above the headers, and blank ones."""
+"""Lines: line ends, lines above the headers, and blank lines."""
 
 from __future__ import annotations
 
@@ -15,33 +15,35 @@ def _skip(lines: int) -> MappingOptions:
 
 
 def _title(above: str, lines: int) -> MappingCase:
-    """Return a file with something above its headers, which the cure passes over."""
+    """Return the case of a file with lines above its headers, which the advice skips."""
     return MappingCase(
         content=f"{above}\n{csv_of(A, B, header=HEADER)}",
         error=(f"but in line {lines + 1}", f"--skip-lines {lines}"),
-        follow=_skip(lines),
-        mended=None,
+        fixed_options=_skip(lines),
+        fixed_content=None,
     )
 
 
 CASES = {
     "cr": MappingCase(content=f"{HEADER}\r{A}\r{B}\r", messages=2, lines=(2, 3)),
-    "cr-without-the-last": MappingCase(content=f"{HEADER}\r{A}\r{B}", messages=2, lines=(2, 3)),
-    "cr-behind-a-bom": MappingCase(content=f"\ufeff{HEADER}\r{A}\r", messages=1, lines=(2,)),
-    "cr-in-the-header-alone": MappingCase(content=f"{HEADER}\r{A}\n{B}\n", messages=2),
+    "cr-without-the-final-one": MappingCase(
+        content=f"{HEADER}\r{A}\r{B}", messages=2, lines=(2, 3)
+    ),
+    "cr-after-a-bom": MappingCase(content=f"\ufeff{HEADER}\r{A}\r", messages=1, lines=(2,)),
+    "cr-only-in-the-header": MappingCase(content=f"{HEADER}\r{A}\n{B}\n", messages=2),
     "cr-semicolons": MappingCase(
         content=f"{HEADER}\r{A}\r".replace(",", ";"), messages=1, lines=(2,)
     ),
     "mixed": MappingCase(content=f"{HEADER}\r\n{A}\r{B}\n{C}\r\n", messages=3, lines=(2, 3, 4)),
     "blank-cr-lines": MappingCase(content=f"{HEADER}\r\r{A}\r\r\r{B}\r", messages=2, lines=(3, 6)),
     "cr-in-quotes": MappingCase(
-        content=f'{HEADER}\n1,2,a,3,"x\ry"\n{B}\n', messages=2, kept={"Note": "x\ry"}
+        content=f'{HEADER}\n1,2,a,3,"x\ry"\n{B}\n', messages=2, cells={"Note": "x\ry"}
     ),
     "cr-in-quotes-of-a-cr-file": MappingCase(
-        content=f'{HEADER}\r1,2,a,3,"x\ry"\r{B}\r', messages=2, kept={"Note": "x\ry"}, lines=(2, 4)
+        content=f'{HEADER}\r1,2,a,3,"x\ry"\r{B}\r', messages=2, cells={"Note": "x\ry"}, lines=(2, 4)
     ),
     "cr-lf-in-quotes-of-a-cr-file": MappingCase(
-        content=f'{HEADER}\r1,2,a,3,"x\r\ny"\r{B}\r', messages=2, kept={"Note": "x\r\ny"}
+        content=f'{HEADER}\r1,2,a,3,"x\r\ny"\r{B}\r', messages=2, cells={"Note": "x\r\ny"}
     ),
     "cr-jsonl": MappingCase(
         name="m.jsonl",
@@ -61,12 +63,12 @@ CASES = {
     "title-with-an-open-quote": MappingCase(
         content=f'"Emails of March\n{csv_of(A, header=HEADER)}',
         error=("header cannot be read", "headers are in line 2", "--skip-lines 1"),
-        follow=_skip(1),
+        fixed_options=_skip(1),
     ),
     "title-above-semicolons": MappingCase(
         content=f"Emails of March\n{csv_of(A, header=HEADER)}".replace(",", ";"),
         error=("--skip-lines 1",),
-        follow=_skip(1),
+        fixed_options=_skip(1),
     ),
     "title-with-renamed-headers": MappingCase(
         content=f"Title\n{csv_of(A, header='Contact,Mailbox,message_id,deal,Note')}",
@@ -97,9 +99,9 @@ CASES = {
         lines=(3,),
     ),
     "all-skipped": MappingCase(
-        content=csv_of(A, header=HEADER), options=_skip(9), error=("no header",), follow=LINK
+        content=csv_of(A, header=HEADER), options=_skip(9), error=("no header",), fixed_options=LINK
     ),
-    "commas-alone": MappingCase(
+    "only-commas": MappingCase(
         content=csv_of(",,,,", A, ",,,,", B, ",,,,", header=HEADER), messages=2, lines=(3, 5)
     ),
     "commas-and-spaces": MappingCase(
@@ -109,20 +111,20 @@ CASES = {
     "quoted-empty-cells": MappingCase(
         content=csv_of(A, '"","","","",""', B, header=HEADER), messages=2, lines=(2, 4)
     ),
-    "semicolons-alone": MappingCase(
+    "only-semicolons": MappingCase(
         content=csv_of(A, ",,,,", B, header=HEADER).replace(",", ";"), messages=2
     ),
     "commas-above-the-header": MappingCase(
         content=f",,,,\n{csv_of(A, header=HEADER)}", messages=1, lines=(3,)
     ),
     "delimiter-at-the-end-of-the-header": MappingCase(
-        content=csv_of(A, B, header=f"{HEADER},"), messages=2, kept={"Note": "x"}
+        content=csv_of(A, B, header=f"{HEADER},"), messages=2, cells={"Note": "x"}
     ),
     "delimiter-at-the-end-of-rows": MappingCase(
-        content=csv_of(f"{A},", f"{B},", header=HEADER), messages=2, kept={"Note": "x"}
+        content=csv_of(f"{A},", f"{B},", header=HEADER), messages=2, cells={"Note": "x"}
     ),
     "delimiter-at-the-end-of-all": MappingCase(
-        content=csv_of(f"{A},", header=f"{HEADER},"), messages=1, kept={"Note": "x"}
+        content=csv_of(f"{A},", header=f"{HEADER},"), messages=1, cells={"Note": "x"}
     ),
     "several-at-the-end": MappingCase(content=csv_of(f"{A},,,", header=HEADER), messages=1),
 }

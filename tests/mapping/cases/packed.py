@@ -1,4 +1,4 @@
-"""Zip files, and packed files in packed files."""
+"""Zip files, and files that are packed several times."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def _one(members: Mapping[str, str | bytes], name: str = "m.zip") -> MappingCase
     return MappingCase(content=zip_of(members), name=name, messages=2)
 
 
-def _refused(content: bytes, *says: str, mended: str | None = None) -> MappingCase:
-    return MappingCase(content=content, name="m.zip", error=says, mended=mended)
+def _refused(content: bytes, *problem: str, fixed_content: str | None = None) -> MappingCase:
+    return MappingCase(content=content, name="m.zip", error=problem, fixed_content=fixed_content)
 
 
 def _encrypted() -> bytes:
@@ -65,13 +65,13 @@ CASES = {
         "has 2 files",
         "'a.csv', 'b/c.csv'",
         "Unpack it",
-        mended=TEXT,
+        fixed_content=TEXT,
     ),
     "two-others": _refused(zip_of({"a": "x", "b": "y"}), "has 2 files", "'a', 'b'"),
     "many": _refused(zip_of({f"{n}.csv": TEXT for n in range(30)}), "and 20 more"),
     "no-files": _refused(zip_of({}), "The zip file is empty"),
-    "folder-alone": _refused(zip_of({"a/": ""}), "The zip file is empty"),
-    "password": _refused(_encrypted(), "protected by a password", "Unpack it", mended=TEXT),
+    "only-a-folder": _refused(zip_of({"a/": ""}), "The zip file is empty"),
+    "password": _refused(_encrypted(), "protected by a password", "Unpack it", fixed_content=TEXT),
     "cut-off": _refused(zip_of({"m.csv": TEXT})[:-30], "damaged or cut off"),
     "damaged": _refused(
         zip_of({"m.csv": TEXT}, zipfile.ZIP_STORED).replace(b"1,2,a", b"1,9,a"), "damaged"
@@ -86,8 +86,8 @@ CASES = {
     "word": _refused(zip_of({"word/document.xml": "<a/>"}), "a Word document"),
     "four-times-gzip": _refused(
         gzip.compress(gzip.compress(gzip.compress(gzip.compress(TEXT.encode())))),
-        "packed in packed files",
+        "packed more than 3 times",
         "Unpack it",
-        mended=TEXT,
+        fixed_content=TEXT,
     ),
 }

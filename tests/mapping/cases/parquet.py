@@ -1,4 +1,4 @@
-"""Parquet: ids by their digits, floats refused, own columns kept, no lines."""
+"""Parquet: ids keep their digits, floats are refused, own columns are kept, no lines."""
 
 from __future__ import annotations
 
@@ -48,12 +48,14 @@ def _contact(sql: str) -> MappingCase:
     )
 
 
-def _refused(sql: str, reason: str, says: str) -> MappingCase:
-    return MappingCase(content=_row(contact_id=sql), name="m.parquet", refused={1: (reason, says)})
+def _refused(sql: str, reason: str, problem: str) -> MappingCase:
+    return MappingCase(
+        content=_row(contact_id=sql), name="m.parquet", refused={1: (reason, problem)}
+    )
 
 
 def _own(sql: str, cell: str | None) -> MappingCase:
-    return MappingCase(content=_row(Note=sql), name="m.parquet", messages=1, kept={"Note": cell})
+    return MappingCase(content=_row(Note=sql), name="m.parquet", messages=1, cells={"Note": cell})
 
 
 GOOD = _row()
@@ -78,7 +80,7 @@ CASES = {
     "boolean": _refused("true", "bad-id", "'true'"),
     "date": _refused("DATE '2026-03-01'", "bad-id", "'2026-03-01'"),
     "list": _refused("[1]", "bad-id", "'[1]'"),
-    "no-text": _refused("'\\xff'::BLOB", "bad-id", "contact_id is"),
+    "not-text": _refused("'\\xff'::BLOB", "bad-id", "contact_id is"),
     "negative": _refused("-5", "bad-id", "'-5'"),
     "own-text": _own("'a, \"b\"' || chr(10) || 'c' || chr(31)", 'a, "b"\nc\x1f'),
     "own-number": _own("1.5::DOUBLE", "1.5"),
@@ -119,7 +121,7 @@ CASES = {
     "two-columns": MappingCase(
         content=_row(contact__no="9").replace(b"contact__no", b"contact__id"),
         name="m.parquet",
-        error=("Several headers are the column contact_id",),
+        error=("Several headers match the column contact_id",),
     ),
     "cut-off": MappingCase(content=GOOD[:-9], name="m.parquet", error=("cut off", "again")),
     "damaged-footer": MappingCase(

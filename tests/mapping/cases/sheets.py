@@ -1,4 +1,4 @@
-"""Workbooks: which sheet is read, hidden rows, merged cells, formulas, and what is no workbook."""
+"""Workbooks: choice of the sheet, hidden rows, merged cells, formulas, damaged files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def _hidden(attributes: str, *, is_hidden: bool = True) -> MappingCase:
     tab = Tab(rows=TWO, row_attributes={3: attributes})
     if not is_hidden:
         return _case(tab, messages=2)
-    return _case(tab, error=("hides rows", "1 hidden row (3)", "--hidden-rows skip"), follow=SKIP)
+    return _case(
+        tab, error=("hides rows", "1 hidden row (3)", "--hidden-rows skip"), fixed_options=SKIP
+    )
 
 
 def _zip(**parts: str) -> bytes:
@@ -93,36 +95,36 @@ _PREFIXED = (
 _BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
 
 CASES = {
-    # which sheet
+    # choice of the sheet
     "cover-sheet": _case(
         COVER,
         Tab(name="July 2026", rows=TABLE),
         error=(
             "no columns",
             "sheet Read me",
-            "'July 2026' has the columns",
+            "'July 2026' has these columns",
             "--sheet 'July 2026'",
         ),
-        follow=_options(sheet="July 2026"),
+        fixed_options=_options(sheet="July 2026"),
     ),
     "cover-sheet-empty": _case(
         Tab(name="Cover"),
         Tab(name="Data", rows=TABLE),
         error=("There are no rows", "use --sheet Data"),
-        follow=_options(sheet="2"),
+        fixed_options=_options(sheet="2"),
     ),
     "cover-sheet-with-headers-only": _case(
         Tab(name="Template", rows=TABLE[:1]),
         Tab(name="Data", rows=TABLE),
         error=("only a header", "use --sheet Data"),
-        follow=_options(sheet="data "),
+        fixed_options=_options(sheet="data "),
     ),
     "cover-sheet-and-renamed-headers": _case(
         COVER,
         Tab(name="Data", rows=[["Person", *COLUMNS[1:]], GOOD]),
         options=_options(columns=(("contact_id", "Person"),)),
         error=("There is no header 'Person'", "use --sheet Data"),
-        follow=_options(columns=(("contact_id", "Person"),), sheet="Data"),
+        fixed_options=_options(columns=(("contact_id", "Person"),), sheet="Data"),
     ),
     "no-sheet-has-the-headers": _case(
         COVER,
@@ -134,16 +136,16 @@ CASES = {
         COVER,
         options=_options(sheet="Read me"),
         error=("use --sheet Data",),
-        follow=_options(sheet="1"),
+        fixed_options=_options(sheet="1"),
     ),
     "several-sheets-have-the-headers": _case(
         COVER,
         Tab(name="May", rows=TABLE),
         Tab(name="June", rows=TABLE),
         error=("'May' or 'June'", "--sheet May or --sheet June"),
-        follow=_options(sheet="June"),
+        fixed_options=_options(sheet="June"),
     ),
-    "a-second-mapping-is-not-read-without-a-word": _case(
+    "a-second-mapping-is-named-in-a-warning": _case(
         Tab(name="May", rows=TABLE),
         Tab(name="June", rows=TABLE),
         messages=1,
@@ -154,7 +156,7 @@ CASES = {
         COVER,
         options=_options(sheet="july-2026"),
         error=("no sheet 'july-2026'", "Did you mean --sheet 'July 2026'?", "'Read me'"),
-        follow=_options(sheet="july 2026"),
+        fixed_options=_options(sheet="july 2026"),
     ),
     "sheet-number-too-high": _case(
         Tab(rows=TABLE), options=_options(sheet="2"), error=("no sheet '2'", "'Emails'")
@@ -169,7 +171,7 @@ CASES = {
         Tab(name="Old", rows=TWO, state="hidden"),
         Tab(name="New", rows=TABLE),
         messages=1,
-        warns=("'Old' (hidden) passed over; the mapping is the sheet 'New'",),
+        warns=("'Old' (hidden) skipped; the mapping is the sheet 'New'",),
     ),
     "very-hidden-first-sheet": _case(
         Tab(name="Old", rows=TWO, state="veryHidden"),
@@ -192,18 +194,16 @@ CASES = {
     ),
     "all-sheets-hidden": _case(
         Tab(name="Old", rows=TABLE, state="hidden"),
-        error=("shows no sheet that is a table", "'Old' (hidden)", "--sheet"),
-        follow=_options(sheet="Old"),
+        error=("has no visible sheet with a table", "'Old' (hidden)", "--sheet"),
+        fixed_options=_options(sheet="Old"),
     ),
-    "chart-first": _case(
-        CHART, Tab(rows=TABLE), messages=1, warns=("'Chart' (chart) passed over",)
-    ),
+    "chart-first": _case(CHART, Tab(rows=TABLE), messages=1, warns=("'Chart' (chart) skipped",)),
     "chart-by-number": _case(
         CHART,
         Tab(rows=TABLE),
         options=_options(sheet="1"),
         error=("'Chart' is a chart, not a table", "'Emails'"),
-        follow=_options(sheet="2"),
+        fixed_options=_options(sheet="2"),
     ),
     "macro-sheet-first": _case(
         Tab(name="M", type="xlMacrosheet", xml="<x/>"),
@@ -232,7 +232,7 @@ CASES = {
         sent={"message_id": "n", "row": 1},
         warns=("1 hidden row (2) left out",),
     ),
-    "hidden-rows-taken": _case(
+    "hidden-rows-included": _case(
         Tab(rows=TWO, row_attributes={2: 'hidden="1"'}), options=INCLUDE, messages=2
     ),
     "hidden-header": _case(
@@ -296,7 +296,7 @@ CASES = {
     # formulas
     "formula-never-computed": _cell(
         Raw("|<f>B2&amp;C2</f>"),
-        refused={1: ("uncomputed-formula", "contact_id in cell A2 is a formula that was never")},
+        refused={1: ("uncomputed-formula", "contact_id in cell A2 is a formula without a value")},
     ),
     "formula-never-computed-as-openpyxl-writes-it": _cell(
         Raw("|<f>B2</f><v/>"), refused={1: ("uncomputed-formula", "cell A2")}
@@ -306,7 +306,7 @@ CASES = {
         book={"properties": '<calcPr calcId="124519" fullCalcOnLoad="1"/>'},
         refused={1: ("uncomputed-formula", "cell A2")},
     ),
-    "long-formulas-leave-the-values-whole": _rows(
+    "long-formulas-do-not-cut-the-values": _rows(
         [*[Raw(f' t="str"|<f>{"A" * 400_000}</f><v>{cell}</v>') for cell in GOOD]],
         messages=1,
         sent={"contact_id": ID, "deal_id": "3"},
@@ -335,7 +335,7 @@ CASES = {
         options=_options(only=(("OK", "yes"),)),
         refused={1: ("broken-record", "OK in cell E2 is a formula")},
     ),
-    # how programs write
+    # variants of the format
     "strict": _case(Tab(rows=TABLE), book={"strict": True}, messages=1),
     "absolute-targets": _case(
         Tab(rows=TABLE), book={"target": "/xl/worksheets/sheet{}.xml"}, messages=1
@@ -380,7 +380,7 @@ CASES = {
         book={"properties": '<workbookPr date1904="1"/>'},
         refused={1: ("bad-id", "'2023-03-15'")},
     ),
-    "coloured-number-is-no-date": _cell(
+    "coloured-number-is-not-a-date": _cell(
         number("45000", "1"),
         book={"formats": {"164": '[Red]0" days"'}, "styles": ("0", "164")},
         messages=1,
@@ -388,7 +388,7 @@ CASES = {
     ),
     "true": _cell(yes(), refused={1: ("bad-id", "'TRUE'")}),
     "16-digits": _cell(number("5843104000000424"), refused={1: ("rounded-id", "cell A2")}),
-    "note-beside-the-table": _case(Tab(rows=[[*COLUMNS], [*GOOD, "", "", "seen"]]), messages=1),
+    "note-next-to-the-table": _case(Tab(rows=[[*COLUMNS], [*GOOD, "", "", "seen"]]), messages=1),
     "table-in-the-middle": _case(
         Tab(rows=TABLE, first_row=12, first_column=30), messages=1, sent={"contact_id": ID}
     ),
@@ -432,12 +432,12 @@ CASES = {
     "too-many-parts": _case(
         Tab(rows=TABLE),
         book={"parts": {f"xl/worksheets/unused/{n:060}": "" for n in range(40_000)}},
-        error=("more files than are looked through",),
+        error=("too many files to search",),
     ),
     "no-list-of-sheets": _case(
         Tab(rows=TABLE), book={"parts": {"xl/workbook.xml": None}}, error=("no list of sheets",)
     ),
-    # no .xlsx
+    # not .xlsx
     "xls": _file(_ole("Workbook"), "an old .xls workbook, which", "save it as .xlsx"),
     "encrypted": _file(_ole("EncryptedPackage"), "protected by a password", "without a password"),
     "word-97": _file(_ole("WordDocument"), "an old Word document"),
@@ -446,5 +446,5 @@ CASES = {
     "ods": _file(_zip(mimetype="x", content_xml="x"), "such as .ods", ".xlsx"),
     "docx": _file(_zip(word__document_xml="x"), "a Word document"),
     "web-page": _file(b"\xef\xbb\xbf <html><table>", "an HTML page", "as CSV"),
-    "noise": _file(b"\x01\x02" * 300, "neither text nor a format that is known"),
+    "noise": _file(b"\x01\x02" * 300, "neither text nor in a known format"),
 }

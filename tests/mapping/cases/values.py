@@ -1,4 +1,4 @@
-"""What cells hold: ids, names, and missing or surplus cells."""
+"""Cell values: ids, names, and missing or surplus cells."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _NO_NAMES = (
 _NAMES_LIKE_THESE = ("Nan", "Nullmann", "None of Us Ltd", "Nat", "#1 Deal", "N/A Ltd")
 
 
-def _bad_id(cell: str, says: str) -> MappingCase:
-    return MappingCase(content=csv_of(f"{cell},2,m,3"), refused={1: ("bad-id", says)})
+def _bad_id(cell: str, problem: str) -> MappingCase:
+    return MappingCase(content=csv_of(f"{cell},2,m,3"), refused={1: ("bad-id", problem)})
 
 
 CASES = {
-    "address": _bad_id(ADDRESS, f"the id in it alone: {ID}"),
+    "address": _bad_id(ADDRESS, f"write the id alone: {ID}"),
     "address-with-query": _bad_id(f"{ADDRESS}?layoutId=5843104000000091023", f"alone: {ID}"),
     "address-of-other-region": _bad_id(f"https://crm.zoho.eu/crm/EntityInfo/{ID}/", f"alone: {ID}"),
     "plus": _bad_id(f"+{ID}", f"alone: {ID}"),
     "full-width": _bad_id("\uff15\uff18\uff14", "alone: 584"),
     "arabic-digits": _bad_id("\u0665\u0668\u0664", "alone: 584"),
     "words-around": _bad_id(f"Contact {ID}", f"alone: {ID}"),
-    "two-ids": _bad_id(f"{ID} {ID[:-1]}9", "and not SPACE (U+0020)"),
-    "letter-inside": _bad_id("58O3", "and not 'O'"),
+    "two-ids": _bad_id(f"{ID} {ID[:-1]}9", "without SPACE (U+0020)"),
+    "letter-inside": _bad_id("58O3", "without 'O'"),
     "accent": _bad_id("58\u00e93", "LATIN SMALL LETTER E WITH ACUTE (U+00E9)"),
     "invisible-inside": _bad_id("584\u200b31", "ZERO WIDTH SPACE (U+200B)"),
-    "bad-character-far-behind": _bad_id("1" * 80 + "x" + "2" * 10, "x2222222222'"),
+    "bad-character-far-after": _bad_id("1" * 80 + "x" + "2" * 10, "x2222222222'"),
     "tab-inside": MappingCase(
         content=csv_of('"58\t4",2,m,3'), refused={1: ("bad-id", "TAB (U+0009)")}
     ),
@@ -63,7 +63,7 @@ CASES = {
             content=csv_of(f"1,2,m,3,{text},{text} ", header=NAMES),
             messages=1,
             sent={"owner_name": None, "deal_name": None},
-            warns=("2 cells in owner_name, deal_name stand for no name",),
+            warns=("2 cells in owner_name, deal_name with a placeholder",),
         )
         for text in _NO_NAMES
     },
@@ -84,12 +84,12 @@ CASES = {
         content=csv_of('1,2,m,3,"Ann\x00\x07 B","two\r\nlines\x9b"', header=NAMES),
         messages=1,
         sent={"owner_name": "Ann B", "deal_name": "two lines"},
-        warns=("2 cells in owner_name, deal_name hold control characters",),
+        warns=("2 cells in owner_name, deal_name with control characters",),
     ),
     "nul-tail": MappingCase(
         content=csv_of("1,2,m,3").encode() + b"\0" * 512,
         messages=1,
-        refused={2: ("broken-record", "512 NUL bytes and nothing else")},
+        refused={2: ("broken-record", "the record is 512 NUL bytes")},
     ),
     "short-row": MappingCase(
         content=csv_of("1,2,m,3", header=NAMES), messages=1, sent={"owner_name": None}

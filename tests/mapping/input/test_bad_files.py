@@ -21,7 +21,7 @@ ROW = "1,2,m,5,\n"
 
 
 @pytest.mark.parametrize(
-    ("content", "reading", "message", "advice"),
+    ("content", "mapping_options", "message", "advice"),
     [
         (b"", LINK, "The file is empty", "export"),
         (HEADER, LINK, "There are no rows, only a header", "export"),
@@ -41,10 +41,15 @@ ROW = "1,2,m,5,\n"
         (
             "Contact ID," + HEADER + "1," + ROW,
             LINK,
-            "Several headers are the column contact_id",
+            "Several headers match the column contact_id",
             "--column 'contact_id=Contact ID'",
         ),
-        (HEADER.replace("Note", '"Note') + ROW, LINK, "The header cannot be read", "first line"),
+        (
+            HEADER.replace("Note", '"Note') + ROW,
+            LINK,
+            "The header cannot be read",
+            "Fix that line.",
+        ),
         (HEADER.replace("Note", "caf\u00e9").encode("latin-1"), LINK, "not UTF-8", "UTF-8"),
         (
             HEADER + ROW,
@@ -67,26 +72,26 @@ ROW = "1,2,m,5,\n"
         "utf-16-without-bom",
         "nearest-header",
         "missing-column",
-        "nothing-like-it",
+        "nothing-similar",
         "missing-op",
         "odd-delimiter",
         "two-headers-for-one-column",
         "broken-header",
         "latin-1-header",
-        "column-names-no-header",
-        "only-names-no-header",
+        "column-names-an-unknown-header",
+        "only-names-an-unknown-header",
     ],
 )
 def test_a_mapping_that_cannot_be_read_says_what_where_and_what_to_do(
     planner: MappingPlanner,
     content: str | bytes,
-    reading: MappingOptions,
+    mapping_options: MappingOptions,
     message: str,
     advice: str,
 ) -> None:
     name = planner.write(content)
     with pytest.raises(BadFileError) as raised:
-        planner.plan_files([name], reading)
+        planner.plan_files([name], mapping_options)
     assert message in raised.value.message
     assert advice in typed_error(raised.value)
     assert name in raised.value.where or raised.value.where.startswith("only")
@@ -99,13 +104,15 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert raised.value.where.endswith("none.csv")
 
 
-def test_a_folder_is_no_mapping(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_mapping(tmp_path: Path) -> None:
     with pytest.raises(BadFileError, match="a folder"):
         find_sources([str(tmp_path)])
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
-def test_a_file_that_may_not_be_read_is_named(planner: MappingPlanner) -> None:
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can read every file"
+)
+def test_a_file_without_read_permission_is_named(planner: MappingPlanner) -> None:
     name = planner.write(HEADER + ROW)
     Path(name).chmod(0)
     with pytest.raises(BadFileError, match="cannot be read"):
@@ -113,19 +120,21 @@ def test_a_file_that_may_not_be_read_is_named(planner: MappingPlanner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "wanted"),
+    ("names", "format_"),
     [(["x.txt"], "xml"), (["-", "-"], "csv"), ([], None)],
     ids=["unknown-format", "twice", "none"],
 )
-def test_inputs_that_make_no_sense_are_a_usage_error(
-    planner: MappingPlanner, names: list[str], wanted: str | None
+def test_invalid_inputs_are_a_usage_error(
+    planner: MappingPlanner, names: list[str], format_: str | None
 ) -> None:
     paths = [name if name == "-" else planner.write("x", name) for name in names]
     with pytest.raises(UsageError):
-        find_sources(paths, wanted)
+        find_sources(paths, format_)
 
 
-def test_the_name_tells_the_format_and_the_option_tells_the_rest(planner: MappingPlanner) -> None:
+def test_the_suffix_decides_the_format_and_the_option_applies_to_other_names(
+    planner: MappingPlanner,
+) -> None:
     names = [planner.write("x", name) for name in ("a.CSV", "b.ndjson", "c.txt")]
     assert [source.format for source in find_sources([*names, "-"], "jsonl")] == [
         InputFormat.CSV,
@@ -136,13 +145,13 @@ def test_the_name_tells_the_format_and_the_option_tells_the_rest(planner: Mappin
 
 
 def test_standard_input_is_read_like_a_file(planner: MappingPlanner) -> None:
-    given = io.BytesIO((HEADER + ROW).encode())
-    found = planner.plan_files(["-"], format="csv", standard_input=given)
-    assert [row["bulklink_file"] for row in found.plan] == ["-"]
+    standard_input = io.BytesIO((HEADER + ROW).encode())
+    planned = planner.plan_files(["-"], format="csv", standard_input=standard_input)
+    assert [row["bulklink_file"] for row in planned.plan] == ["-"]
 
 
 def test_an_empty_standard_input_is_refused(planner: MappingPlanner) -> None:
-    with pytest.raises(BadFileError, match="nothing in it"):
+    with pytest.raises(BadFileError, match="The input is empty"):
         planner.plan_files(["-"], format="jsonl", standard_input=io.BytesIO())
 
 
@@ -158,7 +167,7 @@ if sys.platform != "win32":
 
 
 @pytest.mark.parametrize(
-    "reading",
+    "mapping_options",
     [
         MappingOptions(Op.LINK, columns=(("contact", "x"),)),
         MappingOptions(Op.LINK, columns=(("owner_id", "x"), ("owner_id", "y"))),
@@ -168,11 +177,11 @@ if sys.platform != "win32":
     ],
     ids=["no-such-column", "twice", "default-of-no-column", "rounded-default", "bad-default"],
 )
-def test_options_about_columns_that_make_no_sense_are_wrong_usage(
-    planner: MappingPlanner, reading: MappingOptions
+def test_invalid_column_options_are_a_usage_error(
+    planner: MappingPlanner, mapping_options: MappingOptions
 ) -> None:
     with pytest.raises(UsageError):
-        planner.plan(HEADER + ROW, reading)
+        planner.plan(HEADER + ROW, mapping_options)
 
 
 @pytest.mark.parametrize(
@@ -185,53 +194,61 @@ def test_options_about_columns_that_make_no_sense_are_wrong_usage(
     ],
     ids=["case-and-spaces", "renamed", "renamed-in-any-case", "chosen-of-two"],
 )
-def test_headers_are_found_or_named(
+def test_headers_are_matched_or_suggested(
     planner: MappingPlanner, header: str, columns: tuple[tuple[str, str], ...]
 ) -> None:
     cells = "1,2,m,5" + ",9" * (header.count(",") - 3)
-    found = planner.plan(f"{header}{cells}\n", MappingOptions(Op.LINK, columns=columns))
-    assert found.sealed_messages[0].contact_id == "1"
+    planned = planner.plan(f"{header}{cells}\n", MappingOptions(Op.LINK, columns=columns))
+    assert planned.sealed_messages[0].contact_id == "1"
 
 
 @pytest.mark.parametrize(
-    ("header", "reading", "message", "advice"),
+    ("header", "mapping_options", "message", "advice"),
     [
-        ("Note,note", MappingOptions(Op.LINK, only=(("NOTE", None),)), "'Note', 'note'", "just as"),
+        (
+            "Note,note",
+            MappingOptions(Op.LINK, only=(("NOTE", None),)),
+            "'Note', 'note'",
+            "exactly like",
+        ),
         ("Note,Note", MappingOptions(Op.LINK, only=(("Note", None),)), "called 'Note'", "Rename"),
-        ("Id,ID", MappingOptions(Op.LINK, columns=(("op", "i d"),)), "'Id', 'ID'", "just as"),
+        ("Id,ID", MappingOptions(Op.LINK, columns=(("op", "i d"),)), "'Id', 'ID'", "exactly like"),
     ],
     ids=["only-alike", "only-the-same", "column-alike"],
 )
-def test_a_header_that_may_be_several_is_not_guessed(
-    planner: MappingPlanner, header: str, reading: MappingOptions, message: str, advice: str
+def test_an_ambiguous_header_is_not_guessed(
+    planner: MappingPlanner, header: str, mapping_options: MappingOptions, message: str, advice: str
 ) -> None:
     name = planner.write(f"contact_id,owner_id,message_id,deal_id,{header}\n1,2,m,5,x,y\n")
     with pytest.raises(BadFileError) as raised:
-        planner.plan_files([name], reading)
+        planner.plan_files([name], mapping_options)
     assert message in raised.value.message
     assert advice in typed_error(raised.value)
     assert raised.value.where in (name, "only")
 
 
-def test_a_header_as_it_is_written_beats_those_that_are_alike(planner: MappingPlanner) -> None:
+def test_an_exact_header_takes_precedence_over_similar_ones(planner: MappingPlanner) -> None:
     text = "contact_id,owner_id,message_id,deal_id,Note,note\n1,2,m,5,,y\n"
     assert planner.plan(text, MappingOptions(Op.LINK, only=(("note", "y"),))).messages == 1
 
 
 @pytest.mark.parametrize(
-    ("headers", "named"),
+    ("headers", "suggestion"),
     [
         ("Contact,Contact Ids,owner_id,message_id,deal_id", "--column 'contact_id=Contact Ids'"),
-        ("contct_id,owner_id,message_id,deal_id", "If this is meant: --column contact_id=contct"),
+        (
+            "contct_id,owner_id,message_id,deal_id",
+            "If this is correct, use --column contact_id=contct",
+        ),
     ],
     ids=["two", "one"],
 )
 def test_a_missing_column_is_answered_with_the_likeliest_header(
-    planner: MappingPlanner, headers: str, named: str
+    planner: MappingPlanner, headers: str, suggestion: str
 ) -> None:
     with pytest.raises(BadFileError, match="no column contact_id") as raised:
         planner.plan(f"{headers}\n{headers}\n")
-    assert named in typed_error(raised.value)
+    assert suggestion in typed_error(raised.value)
 
 
 def test_an_unknown_column_is_answered_with_the_nearest(planner: MappingPlanner) -> None:
@@ -240,7 +257,7 @@ def test_an_unknown_column_is_answered_with_the_nearest(planner: MappingPlanner)
     assert raised.value.advice.startswith("The nearest is contact_id. The columns are op, ")
 
 
-def test_a_missing_column_in_an_encoding_that_was_given_asks_for_it_too(
+def test_a_missing_column_with_an_encoding_set_suggests_checking_the_encoding(
     planner: MappingPlanner,
 ) -> None:
     with pytest.raises(BadFileError, match="no columns") as raised:

@@ -1,4 +1,4 @@
-"""Mappings that are compressed: told by their first bytes, streamed, damaged ones refused."""
+"""Compressed mappings: detected by their first bytes, streamed, refused if damaged."""
 
 from __future__ import annotations
 
@@ -42,18 +42,21 @@ packed = pytest.mark.parametrize(("suffix", "pack"), PACKERS.items(), ids=PACKER
 
 
 @packed
-def test_a_compressed_file_is_read_and_hashed_as_it_was_given(
+def test_a_compressed_file_is_read_and_its_original_bytes_are_hashed(
     planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
-    given = pack(TEXT)
-    checked = planner.check([planner.write(given, f"m.CSV{suffix.upper()}")])
+    packed = pack(TEXT)
+    checked = planner.check([planner.write(packed, f"m.CSV{suffix.upper()}")])
     assert checked.messages == 2
     (input_file,) = checked.inputs
-    assert (input_file.sha256, input_file.bytes) == (hashlib.sha256(given).hexdigest(), len(given))
+    assert (input_file.sha256, input_file.bytes) == (
+        hashlib.sha256(packed).hexdigest(),
+        len(packed),
+    )
 
 
 @packed
-def test_a_regular_file_that_is_compressed_is_read_by_duckdb_itself(
+def test_a_regular_compressed_file_is_read_by_duckdb(
     planner: MappingPlanner, empty_stdin: io.BytesIO, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
     (source,) = find_sources([planner.write(pack(TEXT), f"m.csv{suffix}")])
@@ -69,16 +72,16 @@ def test_several_compressed_parts_are_one_file(
     planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
     parts = pack(TEXT) + pack(b"") + pack(b"1,2,c,5,z\n")
-    found = planner.plan(parts, name=f"m.csv{suffix}")
-    assert [row["Note"] for row in found.plan] == ["x", "y", "z"]
+    planned = planner.plan(parts, name=f"m.csv{suffix}")
+    assert [row["Note"] for row in planned.plan] == ["x", "y", "z"]
 
 
 @packed
-@pytest.mark.parametrize("kept", [5, 12, -9, -1])
-def test_a_compressed_file_that_is_cut_off_is_refused(
-    planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes], kept: int
+@pytest.mark.parametrize("size", [5, 12, -9, -1])
+def test_a_truncated_compressed_file_is_refused(
+    planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes], size: int
 ) -> None:
-    name = planner.write(pack(TEXT)[:kept], f"m.csv{suffix}")
+    name = planner.write(pack(TEXT)[:size], f"m.csv{suffix}")
     with pytest.raises(BadFileError, match="cut off") as raised:
         planner.plan_files([name])
     assert raised.value.where == name
@@ -86,29 +89,29 @@ def test_a_compressed_file_that_is_cut_off_is_refused(
 
 
 @packed
-@pytest.mark.parametrize("how", ["inside", "behind"])
-def test_a_compressed_file_that_is_damaged_is_refused(
-    planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes], how: str
+@pytest.mark.parametrize("place", ["inside", "after"])
+def test_a_damaged_compressed_file_is_refused(
+    planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes], place: str
 ) -> None:
-    given = pack(b"".join(b"%d,2,%d,5,x\n" % (n, n * n) for n in range(1000)))
+    packed = pack(b"".join(b"%d,2,%d,5,x\n" % (n, n * n) for n in range(1000)))
     damaged = {
-        "inside": given[:200] + bytes(byte ^ 0xFF for byte in given[200:220]) + given[220:],
-        "behind": given + b"something else",
-    }[how]
+        "inside": packed[:200] + bytes(byte ^ 0xFF for byte in packed[200:220]) + packed[220:],
+        "after": packed + b"something else",
+    }[place]
     with pytest.raises(BadFileError, match=r"damaged|ends at byte .* other bytes follow"):
         planner.plan(damaged, name=f"m.csv{suffix}")
 
 
 @packed
 @pytest.mark.parametrize("name", ["m.csv", "m.xlsx", "m", "m.dat", "m.jsonl.gz", "m.csv.zst"])
-def test_what_is_compressed_is_told_by_the_first_bytes(
+def test_compression_is_detected_by_the_first_bytes(
     planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes], name: str
 ) -> None:
     line = b'{"contact_id":1,"owner_id":2,"message_id":"m","deal_id":5}\n'
     assert planner.plan(pack(line), name=name).messages == 1
     assert planner.plan(pack(TEXT), name=f"2{name}").messages == 2
-    found = planner.plan_files(["-"], standard_input=io.BytesIO(pack(TEXT)))
-    assert found.messages == 2
+    planned = planner.plan_files(["-"], standard_input=io.BytesIO(pack(TEXT)))
+    assert planned.messages == 2
 
 
 @packed
@@ -121,13 +124,13 @@ def test_a_part_that_ends_at_a_block_is_followed_by_the_next(
         f"1,2,{noise[n : n + 500]},5,x\n" for n in range(200_000, size - 500, 500)
     )
     packed_parts = pack(HEADER.encode()) + pack(long.encode()) + pack(b"1,2,last,5,z\n")
-    found = planner.plan(packed_parts, name=f"m{suffix}")
-    assert found.rejected == 0
-    assert found.rows == long.count("\n") + 1
+    planned = planner.plan(packed_parts, name=f"m{suffix}")
+    assert planned.rejected == 0
+    assert planned.rows == long.count("\n") + 1
 
 
 @packed
-def test_a_compressed_file_of_nothing_is_empty(
+def test_a_compressed_empty_file_is_empty(
     planner: MappingPlanner, suffix: str, pack: Callable[[bytes], bytes]
 ) -> None:
     with pytest.raises(BadFileError, match="empty"):
@@ -141,7 +144,7 @@ def test_text_under_the_name_of_another_format_is_read_as_text(
     assert planner.plan(TEXT, name=name).messages == 2
 
 
-def test_bytes_behind_the_last_gzip_member_are_named_and_the_cure_works(
+def test_bytes_after_the_last_gzip_member_are_named_and_the_advice_works(
     planner: MappingPlanner,
 ) -> None:
     packed_text = gzip.compress(TEXT)

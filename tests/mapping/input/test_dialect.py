@@ -1,4 +1,4 @@
-"""CSV with other delimiters: detected, declared in the first line, or given."""
+"""CSV with other delimiters: detected, declared in the first line, or set."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ ROWS = [["1", "2", "a", "5", "x"], ["1", "2", "b", "5", "y, ;\t| z"]]
 
 @pytest.mark.parametrize("delimiter", [",", *OTHERS])
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL], ids=["plain", "quoted"])
-def test_the_delimiter_is_found(planner: MappingPlanner, delimiter: str, quoting: int) -> None:
-    found = planner.plan(as_csv(COLUMNS, ROWS, delimiter=delimiter, quoting=quoting))
-    assert [message.message_id for message in found.sealed_messages] == ["a", "b"]
-    assert [row["Note"] for row in found.plan] == ["x", "y, ;\t| z"]
+def test_the_delimiter_is_detected(planner: MappingPlanner, delimiter: str, quoting: int) -> None:
+    planned = planner.plan(as_csv(COLUMNS, ROWS, delimiter=delimiter, quoting=quoting))
+    assert [message.message_id for message in planned.sealed_messages] == ["a", "b"]
+    assert [row["Note"] for row in planned.plan] == ["x", "y, ;\t| z"]
 
 
 @pytest.mark.parametrize("delimiter", OTHERS)
-@pytest.mark.parametrize("first", ["", "sep={}\n"], ids=["found", "told"])
-def test_a_regular_file_of_any_delimiter_is_read_by_duckdb_itself(
+@pytest.mark.parametrize("first", ["", "sep={}\n"], ids=["detected", "sep-line"])
+def test_a_regular_file_with_any_delimiter_is_read_by_duckdb(
     planner: MappingPlanner, empty_stdin: io.BytesIO, delimiter: str, first: str
 ) -> None:
     text = first.format(delimiter) + as_csv(COLUMNS, ROWS[:1], delimiter=delimiter)
@@ -47,50 +47,50 @@ def test_a_regular_file_of_any_delimiter_is_read_by_duckdb_itself(
 @pytest.mark.parametrize("delimiter", [",", *OTHERS, "^", "\x1f"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
 @pytest.mark.parametrize("bom", ["", "\ufeff"], ids=["plain", "bom"])
-def test_a_first_line_tells_the_delimiter_and_is_no_header(
+def test_a_sep_line_sets_the_delimiter_and_is_not_a_header(
     planner: MappingPlanner, delimiter: str, end: str, bom: str
 ) -> None:
     text = as_csv(COLUMNS, [["1", "2", "a", "5", "x"], ["x", "2", "b", "5", ""]])
     text = text.replace(",", delimiter).replace("\r\n", end)
-    found = planner.plan(f"{bom}sep={delimiter}{end}{text}")
-    assert [(row["bulklink_row"], row["bulklink_line"]) for row in found.plan] == [(1, 3)]
-    assert [(fault.row, fault.line, fault.column) for fault in found.faults] == [
+    planned = planner.plan(f"{bom}sep={delimiter}{end}{text}")
+    assert [(row["bulklink_row"], row["bulklink_line"]) for row in planned.plan] == [(1, 3)]
+    assert [(fault.row, fault.line, fault.column) for fault in planned.faults] == [
         (2, 4, "contact_id")
     ]
 
 
 @pytest.mark.parametrize("first", ['"sep=;"\r\n', "SEP=;\n", "sep=;\n"])
-def test_lines_are_true_behind_a_telling_line_and_quoted_line_breaks(
+def test_line_numbers_are_correct_after_a_sep_line_and_quoted_line_breaks(
     planner: MappingPlanner, first: str
 ) -> None:
     text = first + HEADER.replace(",", ";") + '1;2;a;5;"x\ny"\n\nbroken\n1;2;b;5;\n'
-    found = planner.plan(text)
-    assert [(row["bulklink_row"], row["bulklink_line"]) for row in found.plan] == [(1, 3), (3, 7)]
-    assert [(fault.row, fault.line) for fault in found.faults] == [(2, 6)]
+    planned = planner.plan(text)
+    assert [(row["bulklink_row"], row["bulklink_line"]) for row in planned.plan] == [(1, 3), (3, 7)]
+    assert [(fault.row, fault.line) for fault in planned.faults] == [(2, 6)]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "|", "tab", "TAB", "\t", ":", "~"], ids=repr)
-def test_the_option_says_what_parts_the_cells(planner: MappingPlanner, delimiter: str) -> None:
+def test_the_option_sets_the_delimiter(planner: MappingPlanner, delimiter: str) -> None:
     mark = "\t" if delimiter.lower() == "tab" else delimiter
     text = f'"a;b|c,d:e~"{mark}' + HEADER.replace(",", mark) + f"n{mark}" + mark.join("12m5o")
-    found = planner.plan(text, MappingOptions(Op.LINK, delimiter=delimiter))
-    assert found.messages == 1
-    assert found.plan[0]["Note"] == "o"
+    planned = planner.plan(text, MappingOptions(Op.LINK, delimiter=delimiter))
+    assert planned.messages == 1
+    assert planned.plan[0]["Note"] == "o"
 
 
-def test_the_option_beats_what_the_first_line_tells(planner: MappingPlanner) -> None:
-    found = planner.plan(f"sep=;\n{HEADER}1,2,a,5,x\n", MappingOptions(Op.LINK, delimiter=","))
-    assert [row["bulklink_line"] for row in found.plan] == [3]
+def test_the_option_overrides_a_sep_line(planner: MappingPlanner) -> None:
+    planned = planner.plan(f"sep=;\n{HEADER}1,2,a,5,x\n", MappingOptions(Op.LINK, delimiter=","))
+    assert [row["bulklink_line"] for row in planned.plan] == [3]
 
 
 @pytest.mark.parametrize("delimiter", ["", ";;", "a", '"', "\n", "\r", "é", "\0", " ", "\x01"])
-def test_what_cannot_part_cells_is_wrong_usage(planner: MappingPlanner, delimiter: str) -> None:
+def test_an_invalid_delimiter_is_a_usage_error(planner: MappingPlanner, delimiter: str) -> None:
     with pytest.raises(UsageError) as raised:
         planner.plan(HEADER, MappingOptions(Op.LINK, delimiter=delimiter))
     assert raised.value.where == "delimiter"
 
 
-def test_a_delimiter_that_cannot_be_detected_must_be_given(planner: MappingPlanner) -> None:
+def test_an_ambiguous_delimiter_must_be_set(planner: MappingPlanner) -> None:
     name = planner.write("A;B,C\n1;2,3\n")
     with pytest.raises(BadFileError, match="Several delimiters fit") as raised:
         planner.plan_files([name])
@@ -107,7 +107,7 @@ def test_a_delimiter_that_cannot_be_detected_must_be_given(planner: MappingPlann
     ],
     ids=["commas-in-a-header", "renamed", "quoted-delimiters"],
 )
-def test_headers_that_are_known_tell_delimiters_apart(
+def test_known_headers_distinguish_delimiters(
     planner: MappingPlanner, header: str, record: str
 ) -> None:
     columns = (("contact_id", "Contact"),) if "Contact;" in header else ()
@@ -117,20 +117,20 @@ def test_headers_that_are_known_tell_delimiters_apart(
     )
 
 
-def test_records_tell_delimiters_apart_where_headers_do_not(planner: MappingPlanner) -> None:
+def test_records_distinguish_delimiters_if_headers_do_not(planner: MappingPlanner) -> None:
     name = planner.write("a;b,c\n1,2\n3;,4\n")
     with pytest.raises(BadFileError, match="no column") as raised:
         planner.plan_files([name])
     assert "'a;b', 'c'" in raised.value.advice
 
 
-def test_a_record_of_empty_cells_alone_is_a_blank_line(planner: MappingPlanner) -> None:
-    found = planner.plan(HEADER.replace(",", "\t") + "\t\t\t\t\n \n1\t2\ta\t5\t\n")
-    assert found.reasons == {}
-    assert [(row["bulklink_row"], row["bulklink_line"]) for row in found.plan] == [(1, 4)]
+def test_a_record_of_only_empty_cells_is_a_blank_line(planner: MappingPlanner) -> None:
+    planned = planner.plan(HEADER.replace(",", "\t") + "\t\t\t\t\n \n1\t2\ta\t5\t\n")
+    assert planned.reasons == {}
+    assert [(row["bulklink_row"], row["bulklink_line"]) for row in planned.plan] == [(1, 4)]
 
 
-def test_a_header_of_one_cell_that_holds_signs_asks_for_the_delimiter(
+def test_a_single_header_cell_with_symbols_asks_for_the_delimiter(
     planner: MappingPlanner,
 ) -> None:
     with pytest.raises(BadFileError, match="no columns contact_id") as raised:
@@ -138,10 +138,10 @@ def test_a_header_of_one_cell_that_holds_signs_asks_for_the_delimiter(
     assert "delimiter" in raised.value.advice
 
 
-def test_each_file_has_a_delimiter_of_its_own(planner: MappingPlanner) -> None:
+def test_each_file_has_its_own_delimiter(planner: MappingPlanner) -> None:
     names = [
         planner.write(as_csv(COLUMNS, [["1", "2", mark, "5", "n"]], delimiter=part), f"{mark}.csv")
         for part, mark in zip((",", *OTHERS), "abcd", strict=True)
     ]
-    found = planner.plan_files(names)
-    assert [row["message_id"] for row in found.plan] == list("abcd")
+    planned = planner.plan_files(names)
+    assert [row["message_id"] for row in planned.plan] == list("abcd")

@@ -1,4 +1,4 @@
-"""Texts in other encodings: named where they are seen, read where they are given."""
+"""Texts in other encodings: named if recognised, and read if the encoding is set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def mapping_options(encoding: str) -> MappingOptions:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "option", "shown"),
+    ("encoding", "option", "name_in_message"),
     [
         ("utf-16", "utf-16", "UTF-16"),
         ("utf-16-le", "utf-16-le", "UTF-16"),
@@ -32,8 +32,8 @@ def mapping_options(encoding: str) -> MappingOptions:
     ],
 )
 @pytest.mark.parametrize("note", ["Note", "Prénom"], ids=["ascii-header", "header"])
-def test_an_encoding_that_is_recognised_is_named_and_read_when_it_is_given(
-    planner: MappingPlanner, encoding: str, option: str, shown: str, note: str
+def test_a_recognised_encoding_is_named_and_can_be_set(
+    planner: MappingPlanner, encoding: str, option: str, name_in_message: str, note: str
 ) -> None:
     content = (HEADER.replace("Note", note) + ROWS).encode(encoding)
     name = planner.write(content)
@@ -42,37 +42,33 @@ def test_an_encoding_that_is_recognised_is_named_and_read_when_it_is_given(
         message = " ".join(fault.message for fault in planner.plan_files([name]).faults)
     except BadFileError as error:
         message = typed_error(error)
-    assert shown in message
+    assert name_in_message in message
     assert f"--encoding {option}" in message
-    found = planner.plan_files([name], mapping_options(option))
-    assert [row[note] for row in found.plan] == ["café “x” €", "y"]
+    planned = planner.plan_files([name], mapping_options(option))
+    assert [row[note] for row in planned.plan] == ["café “x” €", "y"]
 
 
 @pytest.mark.parametrize(
     "encoding",
     ["utf-8", "UTF8", "utf-8-sig", "latin-1", "cp1252", "UTF_16", "mac-roman", "utf-7", "cp850"],
 )
-def test_a_text_is_read_in_the_encoding_that_is_given(
-    planner: MappingPlanner, encoding: str
-) -> None:
+def test_a_text_is_read_in_the_encoding_that_is_set(planner: MappingPlanner, encoding: str) -> None:
     text = HEADER + '1,2,a,5,"né\n""x"""\nx,2,b,5,é\n'
-    found = planner.plan(text.encode(encoding), mapping_options(encoding))
-    assert [row["Note"] for row in found.plan] == ['né\n"x"']
-    assert [(row["Note"], row["bulklink_line"]) for row in found.rejects] == [("é", "4")]
+    planned = planner.plan(text.encode(encoding), mapping_options(encoding))
+    assert [row["Note"] for row in planned.plan] == ['né\n"x"']
+    assert [(row["Note"], row["bulklink_line"]) for row in planned.rejects] == [("é", "4")]
 
 
 @pytest.mark.parametrize("encoding", ["shift_jis", "big5", "gb18030", "euc-kr", "iso2022_jp"])
-def test_encodings_of_several_bytes_a_character_are_read(
-    planner: MappingPlanner, encoding: str
-) -> None:
-    found = planner.plan(
+def test_multi_byte_encodings_are_read(planner: MappingPlanner, encoding: str) -> None:
+    planned = planner.plan(
         (HEADER + "1,2,a,5,日本\n" * 3).encode(encoding), mapping_options(encoding)
     )
-    assert {row["Note"] for row in found.plan} == {"日本"}
+    assert {row["Note"] for row in planned.plan} == {"日本"}
 
 
 @pytest.mark.parametrize(
-    ("encoding", "bad", "seen"),
+    ("encoding", "bad", "bytes_in_message"),
     [
         ("cp1252", b"\x81", "81"),
         ("ascii", "é".encode(), "c3 a9"),
@@ -80,15 +76,17 @@ def test_encodings_of_several_bytes_a_character_are_read(
         ("shift_jis", b"\xff", "ff"),
     ],
 )
-def test_bytes_that_are_no_text_in_it_are_a_fault_of_their_record(
-    planner: MappingPlanner, encoding: str, bad: bytes, seen: str
+def test_invalid_bytes_are_a_fault_of_their_record(
+    planner: MappingPlanner, encoding: str, bad: bytes, bytes_in_message: str
 ) -> None:
     parts = [text.encode(encoding) for text in (HEADER + "1,2,a,5,x", "y\n1,2,b,5,z\n")]
-    found = planner.plan(parts[0] + bad + parts[1], mapping_options(encoding))
-    assert found.reasons == {1: ("bad-encoding", None)}
-    assert found.faults[0].message == f"the record is not {encoding} text (bytes {seen})"
-    assert found.faults[0].raw == "1,2,a,5,x" + "\ufffd" * len(bad) + "y"
-    assert [row["bulklink_line"] for row in found.plan] == [3]
+    planned = planner.plan(parts[0] + bad + parts[1], mapping_options(encoding))
+    assert planned.reasons == {1: ("bad-encoding", None)}
+    assert (
+        planned.faults[0].message == f"the record is not {encoding} text (bytes {bytes_in_message})"
+    )
+    assert planned.faults[0].raw == "1,2,a,5,x" + "\ufffd" * len(bad) + "y"
+    assert [row["bulklink_line"] for row in planned.plan] == [3]
 
 
 def test_a_line_of_json_in_another_encoding_is_read_and_a_bad_one_is_a_fault(
@@ -98,15 +96,15 @@ def test_a_line_of_json_in_another_encoding_is_read_and_a_bad_one_is_a_fault(
         {"contact_id": 1, "owner_id": 2, "message_id": "m", "deal_id": 5, "Note": "é"},
         ensure_ascii=False,
     )
-    found = planner.plan(
+    planned = planner.plan(
         line.encode("cp1252") + b'\n{"a":"\x81"}\n', mapping_options("cp1252"), name="a.jsonl"
     )
-    assert [row["Note"] for row in found.plan] == ["é"]
-    assert found.reasons == {2: ("bad-encoding", None)}
+    assert [row["Note"] for row in planned.plan] == ["é"]
+    assert planned.reasons == {2: ("bad-encoding", None)}
 
 
 @pytest.mark.parametrize(
-    ("message", "near"),
+    ("message", "suggestions"),
     [
         ("utf-61", "utf-16"),
         ("cp1225", "cp12"),
@@ -120,20 +118,20 @@ def test_a_line_of_json_in_another_encoding_is_read_and_a_bad_one_is_a_fault(
         ("x" * 1000, ""),
     ],
 )
-def test_an_encoding_that_there_is_not_is_wrong_usage(
-    planner: MappingPlanner, message: str, near: str
+def test_an_unknown_encoding_is_a_usage_error(
+    planner: MappingPlanner, message: str, suggestions: str
 ) -> None:
     with pytest.raises(UsageError) as raised:
         planner.plan(HEADER + ROWS, mapping_options(message))
     assert raised.value.where == "encoding"
-    assert any(one in raised.value.advice for one in near.split("|"))
+    assert any(name in raised.value.advice for name in suggestions.split("|"))
     assert len(raised.value.message) < 200
 
 
 @pytest.mark.parametrize(
     ("mark", "encoding"), [(codecs.BOM_UTF8, "cp1252"), (b"", "utf-16-le"), (b"", "utf-32")]
 )
-def test_a_file_that_is_plainly_utf8_is_not_read_as_anything_else(
+def test_a_file_that_is_clearly_utf8_is_not_read_in_another_encoding(
     planner: MappingPlanner, mark: bytes, encoding: str
 ) -> None:
     with pytest.raises(BadFileError, match="looks like UTF-8") as raised:
@@ -141,7 +139,7 @@ def test_a_file_that_is_plainly_utf8_is_not_read_as_anything_else(
     assert raised.value.advice == "Omit encoding."
 
 
-def test_utf16_that_does_not_say_its_order_asks_for_it(planner: MappingPlanner) -> None:
+def test_utf16_without_a_byte_order_asks_for_it(planner: MappingPlanner) -> None:
     with pytest.raises(BadFileError, match="cannot be read as utf-16") as raised:
         planner.plan((HEADER + ROWS).encode("utf-16-le"), mapping_options("utf-16"))
     assert "encoding='utf-16-le'" in raised.value.advice
@@ -156,22 +154,26 @@ def test_the_error_of_a_header_in_another_encoding_suggests_the_option(
     assert raised.value.advice == "Check encoding."
 
 
-def test_one_bad_record_among_utf8_is_not_said_to_be_cp1252(planner: MappingPlanner) -> None:
-    found = planner.plan(HEADER.encode() + "1,2,a,5,é".encode() + b"\xe9\n1,2,b,5,\n")
-    assert found.reasons == {1: ("bad-encoding", None)}
-    assert "CP1252" not in found.faults[0].message
+def test_a_single_bad_record_in_utf8_does_not_suggest_cp1252(planner: MappingPlanner) -> None:
+    planned = planner.plan(HEADER.encode() + "1,2,a,5,é".encode() + b"\xe9\n1,2,b,5,\n")
+    assert planned.reasons == {1: ("bad-encoding", None)}
+    assert "CP1252" not in planned.faults[0].message
 
 
 @pytest.mark.parametrize(
-    ("start", "what"),
+    ("start", "description"),
     [(b"PK\x03\x04", "zip"), (b"\xd0\xcf\x11\xe0", "workbook"), (b"PAR1", "Parquet")],
 )
-def test_what_is_no_text_is_named(planner: MappingPlanner, start: bytes, what: str) -> None:
-    with pytest.raises(BadFileError, match=what):
+def test_content_that_is_not_text_is_named(
+    planner: MappingPlanner, start: bytes, description: str
+) -> None:
+    with pytest.raises(BadFileError, match=description):
         planner.plan(start + bytes(range(200)))
 
 
 def test_standard_input_in_another_encoding_is_read(planner: MappingPlanner) -> None:
-    given = io.BytesIO((HEADER + ROWS).encode("utf-16"))
-    found = planner.plan_files(["-"], mapping_options("utf-16"), format="csv", standard_input=given)
-    assert found.messages == 2
+    standard_input = io.BytesIO((HEADER + ROWS).encode("utf-16"))
+    planned = planner.plan_files(
+        ["-"], mapping_options("utf-16"), format="csv", standard_input=standard_input
+    )
+    assert planned.messages == 2

@@ -1,4 +1,4 @@
-"""Workbooks made to fill memory or disk: they are read in little memory, or refused before."""
+"""Workbooks made to fill memory or disk: read in little memory, or refused first."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ print(peak() - before, left, result)
 
 
 def _repeat(text: str, megabytes: int) -> Iterator[bytes]:
-    """Yield a text until it fills so many megabytes."""
+    """Yield a text until it fills this many megabytes."""
     block = (text * max(1, _MEGABYTE // len(text))).encode()
     for _ in range(megabytes):
         yield block
@@ -98,8 +98,8 @@ HOSTILE: dict[str, tuple[_Pieces, _Pieces | None, str]] = {
         "1 records",
     ),
     "deep": ((_START + "</row>", "<a>", ""), None, "nested too deeply"),
-    "endless-tag": ((_START + '</row><row x="', "x", '"/>' + _END), None, "tag of it is too long"),
-    "endless-comment": ((_START + "</row><!--", "x", "-->" + _END), None, "too long"),
+    "endless-tag": ((_START + '</row><row x="', "x", '"/>' + _END), None, "overlong tag"),
+    "endless-comment": ((_START + "</row><!--", "x", "-->" + _END), None, "overlong"),
     "whitespace": ((_START + "</row><row>", " \n", _NUMBER + "</row>" + _END), None, "1 records"),
     "dtd": (("<!DOCTYPE a [", '<!ENTITY a "x">', "]>" + _START + "</row>" + _END), None, "a DTD"),
     "merged": (
@@ -140,7 +140,7 @@ def _pieces(pieces: _Pieces, megabytes: int) -> Iterator[bytes]:
 
 
 def read_in_a_process(path: Path) -> tuple[int, int, str]:
-    """Return the megabytes that reading a workbook took, the files left, and what came of it."""
+    """Return the megabytes used to read a workbook, the files left, and the outcome."""
     result = subprocess.run(
         [sys.executable, "-c", _READ, str(path)], capture_output=True, text=True, check=True
     )
@@ -154,7 +154,7 @@ def test_a_hostile_workbook_takes_little_memory(tmp_path: Path, name: str) -> No
     sheet, strings, outcome = HOSTILE[name]
     path = tmp_path / "hostile.xlsx"
     _write(path, _pieces(sheet, MEGABYTES), _pieces(strings, MEGABYTES) if strings else None)
-    megabytes, left, found = read_in_a_process(path)
-    assert outcome in found
+    megabytes, left, planned = read_in_a_process(path)
+    assert outcome in planned
     assert megabytes < MAX_MEGABYTES
     assert left <= 1  # the rows, as they are staged

@@ -1,4 +1,4 @@
-"""JSONL: ids by their digits, the user's values untouched, broken lines as faults."""
+"""JSONL: ids keep their digits, the user's values are kept, broken lines are faults."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ FIFTY = "12345678901234567890123456789012345678901234567890"
 
 
 def line(**values: object) -> str:
-    """Write one link with some values of its own."""
+    """Write one link with these values."""
     return json.dumps({"contact_id": 1, "owner_id": "2", "message_id": "m", "deal_id": 5} | values)
 
 
-def test_whole_numbers_are_taken_by_their_digits(planner: MappingPlanner) -> None:
-    found = planner.plan(
+def test_whole_numbers_keep_their_digits(planner: MappingPlanner) -> None:
+    planned = planner.plan(
         f'{{"contact_id":{FIFTY},"owner_id":2,"message_id":77,"deal_id":5}}', name="a.jsonl"
     )
-    message = found.sealed_messages[0]
+    message = planned.sealed_messages[0]
     assert (message.contact_id, message.message_id) == (FIFTY, "77")
 
 
@@ -41,12 +41,12 @@ def test_whole_numbers_are_taken_by_their_digits(planner: MappingPlanner) -> Non
         ('" zcrm_7"', None),
     ],
 )
-def test_ids_of_any_json_type_are_judged_by_the_rules_of_text(
+def test_ids_of_any_json_type_follow_the_rules_of_text(
     planner: MappingPlanner, value: str, reason: str | None
 ) -> None:
     text = f'{{"contact_id":{value},"owner_id":2,"message_id":"m","deal_id":5}}'
-    found = planner.plan(text, name="a.jsonl")
-    assert found.reasons == ({1: (reason, "contact_id")} if reason else {})
+    planned = planner.plan(text, name="a.jsonl")
+    assert planned.reasons == ({1: (reason, "contact_id")} if reason else {})
 
 
 @pytest.mark.parametrize("value", ["true", "1e5", "[]"])
@@ -62,37 +62,37 @@ def test_a_message_id_that_only_looks_like_letters_and_digits_is_refused(
     ["[]", "1", '"x"', "{", '{"a":1}}', '{"a":NaN}', '{"a":1,"a":2}', "[" * 100_000, "{'a':1}"],
     ids=["list", "number", "text", "cut", "too-much", "nan", "key-twice", "too-deep", "python"],
 )
-def test_a_line_that_is_no_object_is_a_broken_record(planner: MappingPlanner, broken: str) -> None:
-    found = planner.plan(f"{line()}\n\n{broken}\n{line(message_id='n')}\n", name="a.jsonl")
-    assert found.reasons == {2: ("broken-record", None)}
-    assert found.faults[0].line == 3
-    assert [row["bulklink_row"] for row in found.plan] == [1, 3]
+def test_a_line_that_is_not_an_object_is_a_broken_record(
+    planner: MappingPlanner, broken: str
+) -> None:
+    planned = planner.plan(f"{line()}\n\n{broken}\n{line(message_id='n')}\n", name="a.jsonl")
+    assert planned.reasons == {2: ("broken-record", None)}
+    assert planned.faults[0].line == 3
+    assert [row["bulklink_row"] for row in planned.plan] == [1, 3]
 
 
 @pytest.mark.parametrize(
     "broken", [b'{"a":"\xff"}', b'{"a":"\\ud800"}'], ids=["bytes", "half-a-pair"]
 )
-def test_a_line_that_is_not_text_is_a_fault_of_its_own(
-    planner: MappingPlanner, broken: bytes
-) -> None:
-    found = planner.plan(line().encode() + b"\n" + broken, name="a.ndjson")
-    assert found.reasons == {2: ("bad-encoding", None)}
+def test_a_line_that_is_not_text_is_a_fault(planner: MappingPlanner, broken: bytes) -> None:
+    planned = planner.plan(line().encode() + b"\n" + broken, name="a.ndjson")
+    assert planned.reasons == {2: ("bad-encoding", None)}
 
 
-def test_the_users_values_come_back_as_text_or_compact_json(planner: MappingPlanner) -> None:
+def test_the_users_values_are_kept_as_text_or_compact_json(planner: MappingPlanner) -> None:
     own = '"t":" a ","i":007.0,"n":null,"l":[1.50, {"k": 1e5}],"b":true'.replace("007.0", "70")
     text = f'{{"contact_id":1,"owner_id":2,"message_id":"m","deal_id":5,{own}}}'
     (row,) = planner.plan(text, name="a.jsonl").plan
     assert [row[key] for key in "tinlb"] == [" a ", "70", None, '[1.50,{"k":1e5}]', "true"]
 
 
-def test_columns_are_the_keys_of_all_lines_in_their_order(planner: MappingPlanner) -> None:
-    found = planner.plan(f"{line()}\n{line(message_id='n', x='1')}\n", name="a.jsonl")
-    assert [row["x"] for row in found.plan] == [None, "1"]
+def test_columns_are_the_keys_of_all_lines_in_order(planner: MappingPlanner) -> None:
+    planned = planner.plan(f"{line()}\n{line(message_id='n', x='1')}\n", name="a.jsonl")
+    assert [row["x"] for row in planned.plan] == [None, "1"]
 
 
 def test_two_keys_for_one_column_are_refused(planner: MappingPlanner) -> None:
-    with pytest.raises(BadFileError, match="Several headers are the column contact_id"):
+    with pytest.raises(BadFileError, match="Several headers match the column contact_id"):
         planner.plan(
             '{"contact_id":1,"Contact ID":2,"owner_id":1,"message_id":"m"}', UNLINK, "a.jsonl"
         )
@@ -104,6 +104,6 @@ def test_objects_whose_keys_are_data_are_refused(planner: MappingPlanner) -> Non
 
 
 def test_a_file_without_one_readable_line_shows_its_faults(planner: MappingPlanner) -> None:
-    found = planner.plan("no\nnope\n", name="a.jsonl")
-    assert {reason for reason, _ in found.reasons.values()} == {"broken-record"}
-    assert found.messages == 0
+    planned = planner.plan("no\nnope\n", name="a.jsonl")
+    assert {reason for reason, _ in planned.reasons.values()} == {"broken-record"}
+    assert planned.messages == 0

@@ -47,9 +47,9 @@ MANY = b"1,2\n" * 300_000
     ],
     ids=[
         "lf",
-        "no-last-end",
+        "no-final-end",
         "crlf",
-        "crlf-no-last-end",
+        "crlf-no-final-end",
         "no-records",
         "utf-8",
         "space",
@@ -65,28 +65,30 @@ MANY = b"1,2\n" * 300_000
         "too-few",
         "too-many",
         "blank-first",
-        "blank-made-up-for",
+        "blank-offset-by-another-line",
         "short-in-a-later-block",
         "quote-in-a-later-block",
         "long-line",
     ],
 )
-def test_what_is_regular(tmp_path: Path, body: bytes, *, regular: bool) -> None:
+def test_a_file_is_regular_if_each_line_is_one_complete_record(
+    tmp_path: Path, body: bytes, *, regular: bool
+) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(HEADER + body)
-    seen = scan_file(path, len(HEADER), 2, PlanningStop(), Dialect())
-    assert seen.regular is regular
-    assert (seen.sha256, seen.bytes) == (
+    file_scan = scan_file(path, len(HEADER), 2, PlanningStop(), Dialect())
+    assert file_scan.regular is regular
+    assert (file_scan.sha256, file_scan.bytes) == (
         hashlib.sha256(HEADER + body).hexdigest(),
         len(HEADER + body),
     )
     if regular:
-        assert seen.lines == len(body.splitlines())
-        assert seen.crlf is (b"\r" in body)
+        assert file_scan.lines == len(body.splitlines())
+        assert file_scan.crlf is (b"\r" in body)
 
 
 @pytest.mark.parametrize("blank", [b"\n", b" \n", b"\t\r\n", b"\x0b\n", b"\n\n"])
-def test_a_blank_line_is_never_taken_for_a_record_of_one_cell(tmp_path: Path, blank: bytes) -> None:
+def test_a_blank_line_is_never_read_as_a_record_of_one_cell(tmp_path: Path, blank: bytes) -> None:
     path = tmp_path / "a.csv"
     for body in (
         blank + b"1\n",

@@ -17,7 +17,7 @@ _CHARS = 100_000
 _COUNT = MEMORY_BYTES // (2 * _CHARS) + 50
 
 
-def test_strings_beyond_the_memory_are_the_same(tmp_path: Path) -> None:
+def test_strings_beyond_the_memory_limit_are_read_from_disk(tmp_path: Path) -> None:
     texts = [f"{number}\u00e4" + "x" * _CHARS for number in range(_COUNT)]
     strings = SharedStrings("m.xlsx", tmp_path)
     part = shared_strings(*(f"<t>{text}</t>" for text in texts)).encode()
@@ -33,7 +33,7 @@ def test_strings_beyond_the_memory_are_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "text"),
+    ("escaped", "text"),
     [
         ("a_x000D_b", "a\rb"),
         ("_x005F_x0041_", "_x0041_"),
@@ -43,5 +43,5 @@ def test_strings_beyond_the_memory_are_the_same(tmp_path: Path) -> None:
     ],
     ids=["return", "underscore", "halves", "half", "none"],
 )
-def test_escaped_characters_are_decoded(written: str, text: str) -> None:
-    assert unescape_text(written) == text
+def test_escaped_characters_are_decoded(escaped: str, text: str) -> None:
+    assert unescape_text(escaped) == text

@@ -1,4 +1,4 @@
-"""Rows of a worksheet come out the same, however its part is written and cut into blocks."""
+"""Rows of a worksheet are the same however its part is written and cut into blocks."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def _read(content: bytes, size: int) -> list[SheetRow]:
 def test_plain_cells_are_read_as_the_parser_reads_them(
     rows: list[list[tuple[str, str, str] | None]], main: str, space: str, size: int
 ) -> None:
-    """A block of a few bytes has no whole cell in it, so that all are left to the parser."""
+    """A block of a few bytes holds no whole cell, so all cells are left to the parser."""
     content = _sheet(rows, main, space)
     expected = _read(content, 7)
     assert _read(content, len(content)) == expected
     assert _read(content, size) == expected
 
 
-def test_a_plain_cell_is_left_to_the_parser_where_its_bytes_may_mean_something_else() -> None:
+def test_a_plain_cell_is_left_to_the_parser_if_its_bytes_are_ambiguous() -> None:
     cell = b'<c r="A1"><v>1</v></c>'
     start = f'<worksheet xmlns="{MAIN}">'.encode()
     latin = b'<?xml version="1.0" encoding="ISO-8859-1"?>' + start
@@ -84,8 +84,8 @@ def test_a_plain_cell_is_left_to_the_parser_where_its_bytes_may_mean_something_e
         assert list(shorten_cells(blocks)) == blocks
 
 
-def test_marks_in_a_row_that_no_cell_made_are_damage() -> None:
-    """Nothing but a sheet that was made to confuse holds them."""
+def test_private_use_marks_in_a_row_are_damage() -> None:
+    """Only a malicious sheet contains them."""
     text = f'<worksheet xmlns="{MAIN}"><row>{ELEMENT}A{FIELD_END}</row></worksheet>'
     try:
         rows = _read(text.encode(), 1 << 16)

@@ -1,4 +1,4 @@
-"""Workbooks: the first sheet, ids as text, numbers only as far as a spreadsheet keeps them."""
+"""Workbooks: the first sheet, ids as text, and numbers within a spreadsheet's precision."""
 
 from __future__ import annotations
 
@@ -34,29 +34,31 @@ def plan_workbook(
 
 
 def test_texts_are_read_from_the_first_sheet(planner: MappingPlanner) -> None:
-    found = plan_workbook(planner, ["5843104000000424162", "2", "8937fb4a", "5", ' "a"\nb, c '])
-    assert found.sealed_messages[0].contact_id == "5843104000000424162"
-    assert found.plan[0]["Note"] == ' "a"\nb, c '
+    planned = plan_workbook(planner, ["5843104000000424162", "2", "8937fb4a", "5", ' "a"\nb, c '])
+    assert planned.sealed_messages[0].contact_id == "5843104000000424162"
+    assert planned.plan[0]["Note"] == ' "a"\nb, c '
 
 
 @pytest.mark.parametrize("name", ["m.XLSX", "m.xlsx.gz"])
-def test_a_workbook_is_hashed_as_it_was_given(planner: MappingPlanner, name: str) -> None:
-    given = workbook([COLUMNS, GOOD])
-    given = gzip.compress(given) if name.endswith(".gz") else given
+def test_the_hash_of_a_workbook_is_that_of_the_original_file(
+    planner: MappingPlanner, name: str
+) -> None:
+    content = workbook([COLUMNS, GOOD])
+    content = gzip.compress(content) if name.endswith(".gz") else content
     checked = planner.check(
-        [planner.write(given, name)], MappingOptions(Op.LINK, encoding="utf-16")
+        [planner.write(content, name)], MappingOptions(Op.LINK, encoding="utf-16")
     )
-    assert checked.inputs[0].sha256 == hashlib.sha256(given).hexdigest()
-    assert (checked.inputs[0].bytes, checked.messages) == (len(given), 1)
+    assert checked.inputs[0].sha256 == hashlib.sha256(content).hexdigest()
+    assert (checked.inputs[0].bytes, checked.messages) == (len(content), 1)
 
 
 def test_lines_are_the_rows_of_the_sheet_and_empty_rows_are_blank_lines(
     planner: MappingPlanner,
 ) -> None:
     rows = [COLUMNS, GOOD, [], ["", " "], ["x", *GOOD[1:]], ["1", "2", "b", "5", ""]]
-    found = planner.plan(workbook(rows, first_row=4, first_column=2), name="m.xlsx")
-    assert [(row["bulklink_row"], row["bulklink_line"]) for row in found.plan] == [(1, 5), (3, 9)]
-    (fault,) = found.faults
+    planned = planner.plan(workbook(rows, first_row=4, first_column=2), name="m.xlsx")
+    assert [(row["bulklink_row"], row["bulklink_line"]) for row in planned.plan] == [(1, 5), (3, 9)]
+    (fault,) = planned.faults
     assert (fault.row, fault.line, fault.column) == (2, 8, "contact_id")
     assert "cell C8" in fault.message
 
@@ -64,22 +66,22 @@ def test_lines_are_the_rows_of_the_sheet_and_empty_rows_are_blank_lines(
 @pytest.mark.parametrize(
     "digits", ["5843104000000424162", "5.8431040000004E+18", "1000000000000000", "1e400", "1.5"]
 )
-def test_a_number_that_a_spreadsheet_rounds_is_no_id_and_its_cell_is_named(
+def test_a_number_rounded_by_a_spreadsheet_is_refused_with_its_cell(
     planner: MappingPlanner, digits: str
 ) -> None:
-    found = plan_workbook(planner, GOOD, ["1", number(digits), "b", "5", "n"])
-    assert found.reasons == {2: ("rounded-id", "owner_id")}
-    assert found.faults[0].message.startswith("owner_id in cell B3 is ")
-    assert found.faults[0].message.endswith("export ids as text, not as numbers")
+    planned = plan_workbook(planner, GOOD, ["1", number(digits), "b", "5", "n"])
+    assert planned.reasons == {2: ("rounded-id", "owner_id")}
+    assert planned.faults[0].message.startswith("owner_id in cell B3 is ")
+    assert planned.faults[0].message.endswith("export ids as text, not as numbers")
 
 
-def test_whole_numbers_of_up_to_15_digits_are_taken_by_their_digits(
+def test_whole_numbers_of_up_to_15_digits_keep_their_digits(
     planner: MappingPlanner,
 ) -> None:
-    found = plan_workbook(
+    planned = plan_workbook(
         planner, [number("999999999999999"), number("2.0"), number("77"), number("5E3"), ""]
     )
-    (message,) = found.sealed_messages
+    (message,) = planned.sealed_messages
     assert (message.contact_id, message.owner_id) == ("999999999999999", "2")
     assert (message.message_id, message.deal_id) == ("77", "5000")
 
@@ -105,25 +107,25 @@ def test_whole_numbers_of_up_to_15_digits_are_taken_by_their_digits(
         "large", "error", "formula", "empty",
     ],
 )  # fmt: skip
-def test_the_users_cells_come_back_as_readable_text(
+def test_the_users_cells_are_kept_as_readable_text(
     planner: MappingPlanner, cell: str, text: str
 ) -> None:
-    found = plan_workbook(planner, [*GOOD[:4], cell], ["x", "2", "b", "5", cell])
-    assert [row["Note"] for row in [*found.plan, *found.rejects]] == [text, text]
+    planned = plan_workbook(planner, [*GOOD[:4], cell], ["x", "2", "b", "5", cell])
+    assert [row["Note"] for row in [*planned.plan, *planned.rejects]] == [text, text]
 
 
 @pytest.mark.parametrize("cell", [yes(), number("45000", DATE)], ids=["true", "date"])
-def test_what_is_no_number_is_no_id(planner: MappingPlanner, cell: str) -> None:
-    found = plan_workbook(planner, [cell, *GOOD[1:]], [*GOOD[:2], cell, *GOOD[3:]])
-    assert found.reasons == {1: ("bad-id", "contact_id"), 2: ("bad-id", "message_id")}
+def test_a_cell_that_is_not_a_number_is_not_an_id(planner: MappingPlanner, cell: str) -> None:
+    planned = plan_workbook(planner, [cell, *GOOD[1:]], [*GOOD[:2], cell, *GOOD[3:]])
+    assert planned.reasons == {1: ("bad-id", "contact_id"), 2: ("bad-id", "message_id")}
 
 
 def test_a_tick_in_a_sheet_can_be_the_approval(planner: MappingPlanner) -> None:
-    reading = MappingOptions(Op.LINK, only=(("Note", "TRUE"),))
-    found = plan_workbook(
-        planner, [*GOOD[:4], yes()], ["1", "2", "b", "5", ""], mapping_options=reading
+    mapping_options = MappingOptions(Op.LINK, only=(("Note", "TRUE"),))
+    planned = plan_workbook(
+        planner, [*GOOD[:4], yes()], ["1", "2", "b", "5", ""], mapping_options=mapping_options
     )
-    assert (found.messages, found.left_out) == (1, 1)
+    assert (planned.messages, planned.left_out) == (1, 1)
 
 
 PROTECTED = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(2000)
@@ -144,7 +146,7 @@ WHOLE = workbook([COLUMNS, GOOD])
     ],
     ids=["protected", "csv", "half", "cut", "damaged", "empty", "header-only", "title-above"],
 )
-def test_a_workbook_that_cannot_be_read_says_so(
+def test_an_unreadable_workbook_is_an_error(
     planner: MappingPlanner, content: bytes, message: str
 ) -> None:
     name = planner.write(content, "m.xlsx")
@@ -155,11 +157,11 @@ def test_a_workbook_that_cannot_be_read_says_so(
     assert list(planner.scratch.iterdir()) == []
 
 
-def test_a_stray_cell_far_off_is_one_more_column(planner: MappingPlanner) -> None:
+def test_a_stray_cell_far_from_the_table_is_another_column(planner: MappingPlanner) -> None:
     rows = [COLUMNS, GOOD, [""] * 16_383 + ["x"]]
-    found = planner.plan(workbook(rows, first_row=9001), name="m.xlsx")
-    assert found.reasons == {2: ("missing-value", "contact_id")}
-    assert [row[""] for row in found.rejects] == ["x"]
+    planned = planner.plan(workbook(rows, first_row=9001), name="m.xlsx")
+    assert planned.reasons == {2: ("missing-value", "contact_id")}
+    assert [row[""] for row in planned.rejects] == ["x"]
 
 
 def test_a_sheet_with_more_columns_than_can_be_read_names_the_cell(planner: MappingPlanner) -> None:
@@ -169,10 +171,10 @@ def test_a_sheet_with_more_columns_than_can_be_read_names_the_cell(planner: Mapp
 
 
 def test_a_row_beyond_a_mebibyte_is_a_broken_record(planner: MappingPlanner) -> None:
-    found = plan_workbook(planner, [*GOOD[:4], "x" * (1 << 20)], ["1", "2", "b", "5", "n"])
-    assert found.reasons == {1: ("broken-record", None)}
+    planned = plan_workbook(planner, [*GOOD[:4], "x" * (1 << 20)], ["1", "2", "b", "5", "n"])
+    assert planned.reasons == {1: ("broken-record", None)}
 
 
 def test_columns_are_named_as_a_spreadsheet_does() -> None:
-    named = [column_letters(column) for column in (0, 25, 26, 701, 702, 16_383)]
-    assert named == ["A", "Z", "AA", "ZZ", "AAA", "XFD"]
+    letters = [column_letters(column) for column in (0, 25, 26, 701, 702, 16_383)]
+    assert letters == ["A", "Z", "AA", "ZZ", "AAA", "XFD"]

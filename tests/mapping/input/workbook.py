@@ -22,13 +22,13 @@ DATE, DATE_AND_TIME, DURATION, TIME = "1234"
 
 
 class Raw(str):
-    """The inside of a cell as it stands in the file, attributes before a bar: ` s="1"|<v>1</v>`."""
+    """Content of a cell as in the file, with attributes before a bar: ` s="1"|<v>1</v>`."""
 
     __slots__ = ()
 
 
 def number(digits: str, style: str = "0") -> Raw:
-    """Make a cell of a number, as its digits stand in the file."""
+    """Make a cell of a number with these digits in the file."""
     return Raw(f' s="{style}"|<v>{digits}</v>')
 
 
@@ -49,9 +49,9 @@ class Tab:
         row_attributes: attributes of rows by their number, such as `hidden="1"`.
         merged: merged ranges, such as `A1:A2`.
         state: `hidden` or `veryHidden`.
-        type: its kind, as its relationship says it.
-        numbered: whether cells and rows say where they are.
-        xml: the whole part; made of the rows if None.
+        type: type of its relationship.
+        numbered: whether cells and rows have references.
+        xml: content of the part; built from the rows if None.
     """
 
     name: str = "Emails"
@@ -168,7 +168,7 @@ class Book:
 
 
 def shared_strings(*items: str) -> str:
-    """Return the part of shared strings, each as the inside of its element."""
+    """Return the part of shared strings, each given as the content of its element."""
     strings = "".join(f"<si>{item}</si>" for item in items)
     return f'<sst xmlns="{MAIN}">{strings}</sst>'
 
@@ -178,6 +178,6 @@ _FAR += '<row r="1048576"><c r="A1048576"><v>1</v></c></row></sheetData></worksh
 
 
 def workbook(rows: Iterable[Sequence[str]], *, first_row: int = 1, first_column: int = 0) -> bytes:
-    """Write a workbook; its first sheet begins at a cell, and empty texts are no cells."""
+    """Write a workbook whose first sheet begins at a cell; empty texts get no cell."""
     first = Tab(rows=tuple(rows), first_row=first_row, first_column=first_column)
     return Book(tabs=(first, Tab(name="Other", xml=_FAR))).content()
