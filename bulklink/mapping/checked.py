@@ -54,6 +54,8 @@ CHECKING = "Checking the rows"
 GROUPING = "Grouping the emails"
 SORTING = "Sorting the plan"
 WRITING_REJECTS = "Writing the refused rows"
+#: Maximum number of rows that are stored once more after their cells were read as ids.
+MAX_STORED_ROWS = 1000
 
 
 def check(
@@ -164,7 +166,8 @@ def _check_rows(
     database, columns = table.database, table.columns
     files = rejects.MappingFiles.from_inputs(inputs, columns)
     stop.begin_stage(CHECKING)
-    suspects = _create_row_views(table, files)
+    records = sum(prepared_input.input.records for prepared_input in inputs)
+    suspects = _create_row_views(table, files, stored=records <= MAX_STORED_ROWS)
     statistics = validate.collect_row_statistics(database, table.options)
     for statement in duplicates.duplicate_tables_sql(statistics.group_key_columns()):
         database.execute(statement)
@@ -189,11 +192,15 @@ def _check_rows(
     )
 
 
-def _create_row_views(table: StagedTable, files: rejects.MappingFiles) -> SuspectIds:
-    """Create the views `base` and `checked_rows`; return the ids that look rounded."""
+def _create_row_views(
+    table: StagedTable, files: rejects.MappingFiles, *, stored: bool
+) -> SuspectIds:
+    """Create `base` and the view `checked_rows`; return the ids that look rounded."""
     database, columns, options = table.database, table.columns, table.options
     database.execute(
-        validate.base_view_sql(options, columns, files.line_offsets, any_staged=files.any_staged)
+        validate.base_rows_sql(
+            options, columns, files.line_offsets, any_staged=files.any_staged, stored=stored
+        )
     )
     guards = validate.has_guards(options, columns)
     suspects = SuspectIds()
@@ -245,6 +252,7 @@ class CheckedMapping:
     folder: Path
     stop: PlanningStop
     _is_grouped: bool = field(default=False, init=False)
+    _plan_stats: plan_stats.PlanStats | None = field(default=None, init=False)
 
     @property
     def rows(self) -> int:
@@ -278,6 +286,8 @@ class CheckedMapping:
 
     def duplicate_rows(self) -> Iterator[DuplicateRow]:
         """Stream the rows that repeat an earlier one, in row order."""
+        if not self.duplicates:
+            return
         for row, op, *fields in self.database.rows(rejects.DUPLICATES_SQL):
             yield DuplicateRow(row, Op(op), *fields)
 
@@ -343,15 +353,17 @@ class CheckedMapping:
 
     def plan_stats(self) -> plan_stats.PlanStats:
         """Measure the plan, for forecasting calls and look-ups."""
-        self._group()
-        writer = self.plan_writer
-        return plan_stats.measure_plan(
-            self.database,
-            writer.options,
-            self.columns,
-            writer.statistics,
-            all_named=writer.names_looked_up,
-        )
+        if self._plan_stats is None:
+            self._group()
+            writer = self.plan_writer
+            self._plan_stats = plan_stats.measure_plan(
+                self.database,
+                writer.options,
+                self.columns,
+                writer.statistics,
+                all_named=writer.names_looked_up,
+            )
+        return self._plan_stats
 
     def seal(self, folder: Path) -> None:
         """Write `plan.parquet` into a folder: every valid row, in the order of sending."""

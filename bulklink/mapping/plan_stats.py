@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,29 +19,25 @@ if TYPE_CHECKING:
     from bulklink.mapping.schema import MappingOptions
     from bulklink.mapping.validate import RowStatistics
 
+_Size = TypeVar("_Size", int, tuple[int, int])
+
 #: Emails on a page of the read call.
 PAGE_EMAILS = 10
 #: Maximum length of ids of which twenty, with commas, fit into one unlink call.
 SHORT_ID = 99
 
-_TOTALS = """
-SELECT count(*) FILTER (links + unlinks + relinks > 0),
-    coalesce(sum(links), 0), coalesce(sum(unlinks), 0), coalesce(sum(relinks), 0)
-FROM groups
-"""
-_PAGES = f"""
-SELECT coalesce(sum((changed + {PAGE_EMAILS - 1}) // {PAGE_EMAILS}), 0),
-    coalesce(sum((messages + {PAGE_EMAILS - 1}) // {PAGE_EMAILS}), 0)
-FROM (
-    SELECT sum(unlinks + relinks) AS changed, sum(links + unlinks + relinks) AS messages
-    FROM groups GROUP BY contact_id
-)
+#: The length is NULL where the ids to unlink differ in length and some are long.
+_GROUP_SIZES = f"""
+SELECT links, unlinks, relinks, count(*),
+    CASE WHEN shortest = longest OR longest <= {SHORT_ID} THEN longest END AS length
+FROM groups GROUP BY ALL
 """
 _CONTACT_SIZES = """
-SELECT changed, links, count(*) FROM (
-    SELECT sum(unlinks + relinks)::BIGINT AS changed, sum(links)::BIGINT AS links
+SELECT links, unlinks, relinks, count(*) FROM (
+    SELECT sum(links)::BIGINT AS links, sum(unlinks)::BIGINT AS unlinks,
+        sum(relinks)::BIGINT AS relinks
     FROM groups GROUP BY contact_id
-) GROUP BY changed, links ORDER BY changed, links
+) GROUP BY ALL
 """
 _FIRST_CONTACTS = """
 SELECT sum(links + unlinks + relinks)::BIGINT AS messages FROM groups
@@ -54,25 +51,34 @@ SELECT count(*) FROM (
 """
 #: Counts the owners if no row names its owner: the groups include all of them.
 _ALL_OWNERS = "SELECT count(DISTINCT owner_id) FROM groups WHERE links + relinks > 0"
-_LINK_SIZES = """
-SELECT links + relinks AS size, count(*) FROM groups WHERE links + relinks > 0
-GROUP BY size ORDER BY size
-"""
-_CONTACT_LINK_SIZES = """
-SELECT size, count(*) FROM (
-    SELECT sum(links + relinks)::BIGINT AS size FROM groups GROUP BY contact_id
-) WHERE size > 0 GROUP BY size ORDER BY size
-"""
-_UNLINK_SIZES = f"""
-SELECT unlinks + relinks AS size, longest, count(*) FROM groups
-WHERE unlinks + relinks > 0 AND (shortest = longest OR longest <= {SHORT_ID})
-GROUP BY size, longest ORDER BY size, longest
-"""
 _MIXED_UNLINKS = f"""
 SELECT number, length(message_id) FROM good JOIN groups USING (contact_id, owner_id)
 WHERE shortest <> longest AND longest > {SHORT_ID} AND op <> 'link' AND NOT repeated
 ORDER BY number, row
 """
+
+
+class _Sizes(NamedTuple):
+    """Numbers of messages of a contact or group, and how many contacts or groups have the same.
+
+    `length` is the length of each id to unlink, or of the longest if all are short.
+    """
+
+    links: int
+    unlinks: int
+    relinks: int
+    times: int
+    length: int | None = None
+
+    @property
+    def changed(self) -> int:
+        """Messages that an unlink call removes from their deal."""
+        return self.unlinks + self.relinks
+
+    @property
+    def linked(self) -> int:
+        """Messages that a link call puts on their deal."""
+        return self.links + self.relinks
 
 
 class PlanStats(msgspec.Struct, frozen=True):
@@ -210,35 +216,60 @@ def measure_plan(
         statistics: totals over its rows.
         all_named: whether missing names were looked up.
     """
-    groups, links, unlinks, relinks = map(int, database.fetch_one(_TOTALS))
-    pages_of_unlinks, pages_of_all = map(int, database.fetch_one(_PAGES))
+    groups = [_Sizes(*row) for row in database.rows(_GROUP_SIZES)]
+    contacts = [_Sizes(*row) for row in database.rows(_CONTACT_SIZES)]
     known = {column.known for column in columns}
     deals, owners = (
         int(database.fetch_one(query)[0]) if query and not all_named else 0
         for query in _nameless_queries(known, options, statistics)
     )
+    has_mixed = any(group.changed and group.length is None for group in groups)
     return PlanStats(
-        groups=groups,
-        links=links,
-        unlinks=unlinks,
-        relinks=relinks,
-        pages_of_unlinks=pages_of_unlinks,
-        pages_of_all=pages_of_all,
+        groups=sum(group.times for group in groups if group.links + group.changed),
+        links=sum(group.links * group.times for group in groups),
+        unlinks=sum(group.unlinks * group.times for group in groups),
+        relinks=sum(group.relinks * group.times for group in groups),
+        pages_of_unlinks=sum(_pages(contact.changed) * contact.times for contact in contacts),
+        pages_of_all=sum(
+            _pages(contact.links + contact.changed) * contact.times for contact in contacts
+        ),
         deals_without_name=deals,
         owners_without_name=owners,
         contact_sizes=tuple(
-            (changed, links, contacts) for changed, links, contacts in database.rows(_CONTACT_SIZES)
+            (changed, links, times)
+            for (changed, links), times in _count(
+                ((contact.changed, contact.links), contact.times) for contact in contacts
+            )
         ),
-        link_sizes=tuple((size, times) for size, times in database.rows(_LINK_SIZES)),
+        link_sizes=tuple(_count((group.linked, group.times) for group in groups if group.linked)),
         contact_link_sizes=tuple(
-            (size, times) for size, times in database.rows(_CONTACT_LINK_SIZES)
+            _count((contact.linked, contact.times) for contact in contacts if contact.linked)
         ),
-        unlink_sizes=tuple((n, length, times) for n, length, times in database.rows(_UNLINK_SIZES)),
-        mixed_unlinks=lambda: _lengths_by_group(database.rows(_MIXED_UNLINKS)),
+        unlink_sizes=tuple(
+            (changed, length, times)
+            for (changed, length), times in _count(
+                ((group.changed, group.length), group.times)
+                for group in groups
+                if group.changed and group.length is not None
+            )
+        ),
+        mixed_unlinks=lambda: _lengths_by_group(database.rows(_MIXED_UNLINKS) if has_mixed else ()),
         first_contacts=lambda limit: [
             messages for (messages,) in database.rows(_FIRST_CONTACTS.format(limit=limit))
         ],
     )
+
+
+def _pages(emails: int) -> int:
+    return -(-emails // PAGE_EMAILS)
+
+
+def _count(sizes: Iterable[tuple[_Size, int]]) -> list[tuple[_Size, int]]:
+    """Add up how many times each size occurs; return the sizes in order, with these counts."""
+    counts: dict[_Size, int] = defaultdict(int)
+    for size, times in sizes:
+        counts[size] += times
+    return sorted(counts.items())
 
 
 def _nameless_queries(

@@ -126,7 +126,7 @@ def test_the_jobs_are_small() -> None:
         ('btch_size = 2', "3, key btch_size", "batch_size"),
         ('batch_size = 21', "3, key batch_size", "21"),
         ('batch_size = "many"', "3, key batch_size", "many"),
-        ("batch_size = [\n  2,\n]", "3, key batch_size", "one value"),
+        ("batch_size = [\n  2,\n]", "3, key batch_size", "single value"),
         ('# batch_size\n"batch_size" = 0', "4, key batch_size", "0"),
         ('only = "a=b"', "3, key only", "a list"),
         ('column = ["contact_id"]', "3, key column", "contact_id"),
