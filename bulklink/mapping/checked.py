@@ -281,6 +281,8 @@ class CheckedMapping:
 
     def refused_rows(self) -> Iterator[RefusedRow]:
         """Stream the refused rows with the ids that could be read, in row order."""
+        if not self.rejected:
+            return
         for batch in rejects.stream_refused(self.database, self.columns):
             yield from map(self.plan_writer.files.to_refused_row, batch)
 
