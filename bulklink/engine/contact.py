@@ -245,6 +245,9 @@ class ContactSender:
             messages, step, context.settings.batch_size, by_contact=context.settings.by_contact
         )
         await self._send_all(self._send_whole, list(batches), step)
+        if self._states:
+            places = {message.row: place for place, message in enumerate(messages)}
+            self._states.sort(key=lambda state: places[state.message.row])
 
     def _open_states(self) -> list[MessageState]:
         """Return the states that may advance; after a stop, at most those of half-done relinks.

@@ -63,7 +63,15 @@ class Scenario:
 
 
 def draw_scenario(seed: int) -> Scenario:
-    """Draw the scenario that a seed determines."""
+    """Draw the scenario that a seed determines.
+
+    A negative seed has the faults and commands of the positive one, but only messages that need
+    nothing but one call, as most large runs do.
+    """
+    if seed < 0:
+        scenario = draw_scenario(-seed)
+        _need_one_call_each(scenario.case, random.Random(f"one call {seed}"))
+        return replace(scenario, seed=seed)
     rng, snapshot_rng = random.Random(seed), random.Random(f"{seed} snapshot")
     emails, messages, deals = _draw_world(rng)
     snapshot = snapshot_rng.choice((None, None, None, True, True, False))
@@ -96,8 +104,24 @@ def draw_scenario(seed: int) -> Scenario:
     scenario = _with_failure_limit(scenario, random.Random(f"failures {seed}"))
     _draw_plan(scenario.case, random.Random(f"plan {seed}"))
     _draw_downtimes(scenario.case, random.Random(f"downtimes {seed}"))
+    scenario.case.settles_whole_batches = random.Random(f"batches {seed}").random() < 0.7
     scenario.case.reports_credits = random.Random(f"reports {seed}").random() < 0.7
     return replace(scenario, latest=random.Random(f"late {seed}").choice((0.0, 0.0, 0.02, 0.5)))
+
+
+def _need_one_call_each(case: Case, rng: random.Random) -> None:
+    """Change the messages so that each needs one call and no read before it."""
+    op, wrong_share = rng.choice((Op.LINK, Op.LINK, Op.UNLINK)), rng.choice((0.0, 0.03, 0.3))
+    deals = list(case.deals)
+    case.messages = []
+    for entry in case.emails:
+        own_deals = [name for name, owner in case.deals.items() if owner == entry["contact_id"]]
+        wrong = not own_deals or rng.random() < wrong_share
+        deal_id = rng.choice(deals if wrong else own_deals)
+        is_linked = op is Op.UNLINK or rng.random() < wrong_share
+        entry["deal_id"] = rng.choice(own_deals or deals) if is_linked else None
+        case.messages.append(message(len(case.messages) + 1, entry, op, deal_id))
+    case.snapshot, case.no_put_back, case.single_endpoint = False, True, rng.random() < 0.1
 
 
 def _draw_downtimes(case: Case, rng: random.Random) -> None:

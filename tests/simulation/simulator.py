@@ -110,6 +110,8 @@ class Case:
     canary: int = 0
     answer_prompt: Callable[[], bool] | None = None
     """Returns the user's answer after a canary that failed; None for no terminal."""
+    settles_whole_batches: bool = True
+    """Whether one answer may settle a batch of messages that have no state each."""
 
     def reads_first(self, op: Op) -> bool:
         """Return whether the run reads the current links before this op."""
@@ -404,6 +406,7 @@ class _Simulation:
             daily_usage=outcome.daily_usage,
             quota_gate=make_gate,
             open_plan=lambda path, interrupt: self._plan,
+            settles_whole_batches=case.settles_whole_batches,
         )
         try:
             await send(

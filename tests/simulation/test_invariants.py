@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 
+from bulklink.engine.call_outcome import CallOutcome
+from bulklink.models import Message
+from bulklink.zoho.http import Answer, NoResponse
 from tests.simulation.soak import check_seed, format_repeat_command
 
 SEEDS = 900
+ONE_CALL_SEEDS = 300
 _SEEDS_PER_TEST = 30
 REGRESSION_SEEDS = (
     89,  # a relink in doubt after its unlink, left half done by Ctrl-C
@@ -36,6 +41,37 @@ REGRESSION_SEEDS = (
 def test_the_ledger_agrees_with_the_crm(first: int) -> None:
     for seed in range(first, first + _SEEDS_PER_TEST):
         _assert_no_violations(seed)
+
+
+@pytest.mark.parametrize("first", range(1, ONE_CALL_SEEDS, _SEEDS_PER_TEST))
+def test_the_ledger_agrees_with_the_crm_if_each_message_needs_one_call(first: int) -> None:
+    for seed in range(first, first + _SEEDS_PER_TEST):
+        _assert_no_violations(-seed)
+
+
+def _settle_if_ok(message_ids: Sequence[str], received: Answer) -> str | None:
+    return "" if received.ok else None
+
+
+def _settle_without_answer(messages: Sequence[Message], call_outcome: CallOutcome) -> str | None:
+    return "" if isinstance(call_outcome.response, NoResponse) else None
+
+
+@pytest.mark.parametrize(
+    ("place", "lie"),
+    [
+        ("bulklink.engine.contact.parse_plain_success", _settle_if_ok),
+        (
+            "bulklink.engine.contact.ContactSender._plain_success",
+            staticmethod(_settle_without_answer),
+        ),
+    ],
+)
+def test_a_batch_settled_wrongly_is_noticed(
+    place: str, lie: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, lie)
+    assert any(check_seed(-seed) for seed in range(1, ONE_CALL_SEEDS))
 
 
 @pytest.mark.parametrize("seed", REGRESSION_SEEDS)
