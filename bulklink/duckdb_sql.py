@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -36,6 +37,9 @@ class DuckDBFiles:
     into columns, and rejects paths that are not UTF-8. It only gets names made by bulklink, so that
     it opens exactly the named file.
 
+    Attributes:
+        linked_bytes: total size of the files when their links were made.
+
     Raises:
         RunDirError: if the folder of the links cannot be created.
     """
@@ -47,6 +51,7 @@ class DuckDBFiles:
         except OSError as error:
             raise _link_error(Path(folder), error) from None
         self._numbers = count(1)
+        self.linked_bytes = 0
         self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def spill_folder(self, folder: Path) -> str:
@@ -121,6 +126,8 @@ class DuckDBFiles:
             if os.name == "nt":
                 return str(target)
             raise _link_error(path, error) from None
+        with suppress(OSError):
+            self.linked_bytes += target.stat().st_size
         return str(link)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import duckdb
 from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import temporary_path
 from bulklink.blocking import blocks
-from bulklink.duckdb_sql import DuckDBFiles
+from bulklink.duckdb_sql import DuckDBFiles, literal
 from bulklink.errors import RunDirError
 from bulklink.mapping.arrow_stream import column_bytes
 from bulklink.mapping.interrupt import PlanningStop, interrupted_planning_error
@@ -78,6 +78,61 @@ def _translate_damage() -> Iterator[None]:
         ) from None
 
 
+#: Maximum bytes of the files that an instance worked on if it is reused: it keeps their memory.
+_MAX_REUSED_BYTES = 2**20
+#: Maximum number of idle instances: planning uses two at once.
+_MAX_IDLE = 2
+#: Idle instances of DuckDB, by the id of the process: a forked process cannot use its parent's.
+_idle: dict[int, list[duckdb.DuckDBPyConnection]] = {}
+
+
+def _open_instance(settings: dict[str, str]) -> duckdb.DuckDBPyConnection:
+    """Return an instance of DuckDB without data; to open one takes 20 ms, to reuse one 2 ms."""
+    idle = _idle.setdefault(os.getpid(), [])
+    with suppress(IndexError):
+        connection = idle.pop()
+        try:
+            for name, value in settings.items():
+                connection.execute(f"SET GLOBAL {name} = {literal(value)}")
+        except duckdb.Error:
+            connection.close()
+        else:
+            return connection
+    connection = duckdb.connect(
+        config={
+            **settings,
+            # Row numbers and the order of the sealed plan depend on this.
+            "preserve_insertion_order": True,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            # It would outlive the database whose files it holds.
+            "enable_external_file_cache": False,
+        }
+    )
+    # DuckDB's row estimates for the filters of the checks are far off, and a join that builds
+    # its hash table from all rows of the mapping never finishes. Every join here has its
+    # smaller side on the right.
+    connection.execute("SET GLOBAL disabled_optimizers = 'join_order,build_side_probe_side'")
+    # Needed for `query_progress`; nothing is drawn.
+    connection.execute("SET enable_progress_bar = true")
+    connection.execute("SET enable_progress_bar_print = false")
+    return connection
+
+
+def _close_instance(connection: duckdb.DuckDBPyConnection, *, reusable: bool) -> None:
+    """Drop the data of an instance and keep it for the next database, or close it."""
+    idle = _idle.setdefault(os.getpid(), [])
+    try:
+        if reusable and len(idle) < _MAX_IDLE:
+            connection.execute("USE memory")
+            connection.execute("DETACH plan")
+            idle.append(connection)
+            return
+    except duckdb.Error:
+        pass  # a query is still open, or the instance is broken
+    connection.close()
+
+
 class Database:
     """In-memory database that spills into a folder.
 
@@ -101,30 +156,18 @@ class Database:
     ) -> None:
         blocks(_DUCKDB)
         self._stop = stop
+        self._spill = spill
         self.files = DuckDBFiles()
-        self._connection = duckdb.connect(
-            config={
-                "threads": threads or min(4, os.cpu_count() or 1),
+        self._connection = _open_instance(
+            {
+                "threads": str(threads or min(4, os.cpu_count() or 1)),
                 "memory_limit": memory,
                 "temp_directory": self.files.spill_folder(spill),
-                # Row numbers and the order of the sealed plan depend on this.
-                "preserve_insertion_order": True,
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
             }
         )
         # DuckDB compresses in-memory tables only on request.
         self._connection.execute("ATTACH ':memory:' AS plan (COMPRESS)")
         self._connection.execute("USE plan")
-        # DuckDB's row estimates for the filters of the checks are far off, and a join that builds
-        # its hash table from all rows of the mapping never finishes. Every join here has its
-        # smaller side on the right.
-        self._connection.execute(
-            "SET GLOBAL disabled_optimizers = 'join_order,build_side_probe_side'"
-        )
-        # Needed for `query_progress`; nothing is drawn.
-        self._connection.execute("SET enable_progress_bar = true")
-        self._connection.execute("SET enable_progress_bar_print = false")
         stop.add_connection(self._connection)
 
     def execute(self, sql: str) -> int:
@@ -211,7 +254,8 @@ class Database:
     def close(self) -> None:
         """Close the database and drop its data."""
         self._stop.remove_connection(self._connection)
-        self._connection.close()
+        small = self.files.linked_bytes <= _MAX_REUSED_BYTES and not self._spill.exists()
+        _close_instance(self._connection, reusable=small)
         self.files.close()
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 from bulklink.errors import RunDirError
 from bulklink.mapping.database import Database, open_database, spill_folder
-from bulklink.mapping.plan_layout import load_layout, plan_relation
+from bulklink.mapping.plan_layout import load_layout
 from bulklink.mapping.schema import (
     FETCHED_COLUMNS,
     GUARD,
@@ -99,9 +99,9 @@ def read_plan_content(plan: Path, stop: PlanningStop | None = None) -> PlanConte
     """
     with open_database(spill_folder(plan), memory=_MEMORY, stop=stop) as database:
         try:
-            relation = plan_relation(database, plan)
-            constants = load_layout(database, plan).constants
-            hashes = hash_rows(database, relation, constants)
+            layout = load_layout(database, plan)
+            relation = layout.relation(database.files.read_parquet(plan))
+            hashes = hash_rows(database, relation, layout.constants)
             messages = {str(op): int(rows) for op, rows in database.rows(_messages_sql(relation))}
         except duckdb.Error:
             raise RunDirError(
