@@ -357,7 +357,7 @@ def _canary_lines(record: RunRecord) -> Iterator[str]:
     canary = record.canary
     if canary is not None:
         outcome = canary.found or f"the first {canary.messages:,} emails; not finished."
-        yield f"Canary: {canary.state}: {outcome}"
+        yield f"Canary {canary.state}: {outcome}"
 
 
 def _detached_relink_lines(result: RunResult, record: RunRecord) -> Iterator[str]:

@@ -173,7 +173,10 @@ def foreign_deals_warning(foreign: ForeignDeals) -> str:
     """Return the warning about rows that link an email to a deal of another contact."""
     rows = ", ".join(map(str, foreign.first_rows))
     ellipsis = ", …" if foreign.rows > len(foreign.first_rows) else ""
+    subject, them = (
+        ("1 row links", "it") if foreign.rows == 1 else (f"{foreign.rows:,} rows link", "them")
+    )
     return (
-        f"{foreign.rows:,} rows link an email to a deal of another contact (row {rows}{ellipsis}):"
-        " Zoho is likely to refuse them as NOT_ALLOWED, unless the contact has a role on that deal."
+        f"{subject} an email to a deal of another contact (row {rows}{ellipsis}): Zoho is likely to"
+        f" refuse {them} as NOT_ALLOWED, unless the contact has a role on that deal."
     )

@@ -91,9 +91,9 @@ Every command with its options, and every code. `make docs` writes this page fro
 a test compares it with them. To get started, read the [README](../README.md).
 
 Set an option on the command line, by its environment variable, by its key in a job file (its long
-name with `_`), or in a profile. The first of these that sets it wins. If a variable has several
-values, put one on each line. Every command has `--help` (`-h`); `bulklink --version` shows the
-version.
+name with `_`), or in a profile; the command line takes precedence, then the variable, and so on. If
+a variable has several values, put one on each line. Every command has `--help` (`-h`);
+`bulklink --version` shows the version.
 """
 
 

@@ -48,7 +48,7 @@ def history(message_id: str, runs_dir: Path, *, contact: str | None, as_json: bo
         print_json({"message_id": message_id, "events": event_objects, "exit_code": 0})
         return ExitCode.OK
     if not events:
-        note(f"No run below {runs_dir} has this email.")
+        note(f"No run below {runs_dir} has this email. Are the runs elsewhere? Use --runs-dir.")
     _print_events(events)
     return ExitCode.OK
 
