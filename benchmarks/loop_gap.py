@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import re
 import selectors
 import subprocess
 import sys
@@ -21,58 +20,22 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servers import PER_CALL, Server, serve, token_environment, write_mapping
+from servers import (
+    FIRST_CONTACT,
+    PER_CALL,
+    ReadingServer,
+    serve,
+    serve_forever,
+    token_environment,
+    write_mapping,
+)
 from tables import put_table, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PER_PAGE = 10
-_FIRST_CONTACT = 5843104000000100000
-_DEAL = 5843104000004382122
 _EXPECTED_EXITS = (0, 4)
 """Exit codes: all is done, or, for half of a run, no credits are left."""
-
-
-class ReadingServer(Server):
-    """Server that answers reads too, with the emails of `write_mapping`, all linked."""
-
-    _contact = re.compile(rb"/Contacts/(\d+)/Emails(?:\?index=(\d+))? ")
-    _unlinked = re.compile(rb"message_ids=([\w,%]+)")
-
-    def _answer(self, head: bytes, body: bytes) -> None:
-        if page := self._contact.search(head):
-            self._write(_page(int(page[1]), int(page[2] or 0)))
-        elif unlinked := self._unlinked.search(head):
-            self._write(self._linked(re.findall(rb"\w{64}", unlinked[1])))
-        else:
-            super()._answer(head, body)
-
-
-def _page(contact_id: int, index: int) -> bytes:
-    """Return a page of a contact's emails, starting at an index."""
-    first = (contact_id - _FIRST_CONTACT) * PER_CALL + index
-    deal = {"module": {"api_name": "Deals", "id": "1"}, "id": str(_DEAL), "name": "Deal"}
-    emails = [
-        {
-            "message_id": f"{n:064x}",
-            "owner": {"id": "5843104000000424672", "name": "Owner"},
-            "linked_record": deal,
-        }
-        for n in range(first, first + _PER_PAGE)
-    ]
-    next_index = index + _PER_PAGE
-    more = next_index < PER_CALL
-    info: dict[str, object] = {"per_page": _PER_PAGE, "count": _PER_PAGE, "more_records": more}
-    info["next_index"] = str(next_index) if more else None
-    return json.dumps({"Emails": emails, "info": info}).encode()
-
-
-async def serve_forever() -> None:
-    """Serve until killed; print the address first."""
-    server = await asyncio.get_running_loop().create_server(ReadingServer, "127.0.0.1", 0)
-    print(json.dumps({"url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"}), flush=True)
-    await server.serve_forever()
 
 
 def run_measured(result: Path, arguments: list[str]) -> None:
@@ -104,7 +67,7 @@ def commands(folder: Path, messages: int) -> dict[str, list[str]]:
     mapping, run = str(folder / "mapping.csv"), str(folder / "run")
     contacts = folder / "contacts.txt"
     contacts.write_text(
-        "".join(f"{_FIRST_CONTACT + n}\n" for n in range(messages // PER_CALL)), "ascii"
+        "".join(f"{FIRST_CONTACT + n}\n" for n in range(messages // PER_CALL)), "ascii"
     )
     pace = ["--rate", "off", "--concurrency", "50"]
     send = [*pace, "--progress", "none", "--json"]
@@ -168,7 +131,7 @@ def main() -> None:
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        asyncio.run(serve_forever())
+        asyncio.run(serve_forever(ReadingServer))
         return
     rows = measure(arguments.messages)
     if arguments.write:

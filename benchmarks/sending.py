@@ -1,10 +1,12 @@
-"""Messages per second and CPU per message of a link run, compared with a bare aiohttp loop.
+"""CPU and time per message of a run, compared with a bare aiohttp loop.
 
-Both send the same bodies to the same local server, which answers at once, and parse the same
-answers; the bare loop has no ledger and no limits, and discards the answers. They take turns,
-so that other load on the machine affects both equally. Quote the ratios, not the figures.
+All send the same bodies to the same local server, which answers at once, and parse the same
+answers; the bare loop has no ledger and no limits, and discards the answers. Each command runs with
+a short and a long mapping: the difference is the cost of a message, and what is left of the short
+run is the fixed cost. They take turns, so that other load on the machine affects all of them
+equally. Quote the ratios, not the figures.
 
-    python benchmarks/sending.py [--messages 200000] [--rounds 3]
+    python benchmarks/sending.py [--messages 20000 120000] [--rounds 5] [--against CHECKOUT]
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
-import json
+import os
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,16 +31,32 @@ from servers import (
     BULKLINK,
     MODULE,
     PER_CALL,
+    OtherDealServer,
+    ReadingServer,
     Server,
     serve,
+    serve_forever,
     token_environment,
     write_mapping,
 )
+from tables import put_table, table
 
 assert sys.platform != "win32", "Windows does not report the CPU time of child processes"
 IN_FLIGHT = 50
-SERVER = (sys.executable, __file__, "--serve")
-"""Command of the server that answers at once."""
+BARE = "bare aiohttp loop"
+SERVERS = {"link": Server, "read": ReadingServer, "relink": OtherDealServer}
+"""Servers that answer at once: link calls only; reads too; reads that show another deal."""
+SERVER = (sys.executable, __file__, "--serve", "link")
+FULL_SPEED = ("--rate", "off", "--concurrency", str(IN_FLIGHT), "--no-names")
+COMMANDS = {
+    "`link`": ("link", "link", FULL_SPEED),
+    "`link --sync off`": ("link", "link", (*FULL_SPEED, "--sync", "off")),
+    "`link`, defaults and `--rate off`": ("link", "link", ("--rate", "off")),
+    "`unlink` with snapshot": ("read", "unlink", (*FULL_SPEED, "--canary", "0")),
+    "`relink` with snapshot": ("relink", "relink", (*FULL_SPEED, "--canary", "0")),
+}
+"""Server, command and options of each row of the table."""
+COLUMNS = ("", "CPU µs per message", "times the bare loop", "fixed CPU", "time µs per message")
 
 
 class Figures(NamedTuple):
@@ -49,13 +69,6 @@ class Figures(NamedTuple):
 
     seconds: float
     cpu: float
-
-
-async def serve_forever() -> None:
-    """Serve until killed; print the address first."""
-    server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0)
-    print(json.dumps({"url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"}), flush=True)
-    await server.serve_forever()
 
 
 async def bare_loop(url: str, mapping: Path) -> None:
@@ -108,69 +121,116 @@ def measure_command(command: list[str], env: dict[str, str]) -> Figures:
     return Figures(seconds, cpu)
 
 
-def measure(messages: int, rounds: int, folder: Path) -> dict[str, list[Figures]]:
-    """Run the bare loop and the commands in turn, once per round."""
-    mapping = folder / "mapping.csv"
-    write_mapping(mapping, messages)
-    figures: dict[str, list[Figures]] = {}
-    with serve(SERVER) as url:
-        env = token_environment(url)
-        send = [*BULKLINK, "link", str(mapping), "--no-names", "--json"]
-        send += ["--rate", "off", "--concurrency", str(IN_FLIGHT), "--progress", "none"]
-        for turn in range(rounds):
-            commands = {
-                "bare aiohttp loop": [sys.executable, __file__, "--bare", url, str(mapping)],
-                "bulklink link": [*send, "--run-dir", str(folder / f"on-{turn}")],
-                "bulklink link --sync off": [
-                    *[*send, "--sync", "off", "--run-dir", str(folder / f"off-{turn}")]
-                ],
-            }
-            for label, command in commands.items():
-                figures.setdefault(label, []).append(measure_command(command, env))
-        for name in ("on", "off"):
-            sending = [
-                json.loads((folder / f"{name}-{turn}" / "run.json").read_text())["invocations"][0]
-                for turn in range(rounds)
-            ]
-            median = statistics.median(invocation["seconds"] for invocation in sending)
-            print(f"sending only, --sync {name}: {median} s")
+class Measurement(NamedTuple):
+    """Figures of one command, in the order of the rounds.
+
+    Args:
+        short: runs of the short mapping.
+        long: runs of the long one.
+    """
+
+    short: list[Figures]
+    long: list[Figures]
+
+
+def measure(
+    sizes: tuple[int, int], rounds: int, folder: Path, against: Path | None
+) -> dict[str, Measurement]:
+    """Run all commands in turn, with both mappings, once per round.
+
+    Args:
+        sizes: messages of the short and the long mapping.
+        rounds: number of rounds.
+        folder: folder for mappings and run folders.
+        against: another checkout of the project, whose commands are measured too.
+    """
+    checkouts: dict[str, Path | None] = {"": None}
+    if against is not None:
+        checkouts[f", {against.name}"] = against
+    figures: dict[str, Measurement] = {}
+    numbers = count()
+    with ExitStack() as stack:
+        urls = {
+            name: stack.enter_context(serve((sys.executable, __file__, "--serve", name)))
+            for name in SERVERS
+        }
+        for place, size in enumerate(sizes):
+            write_mapping(folder / f"{place}.csv", size)
+            write_mapping(folder / f"{place}-names.csv", size, names=True)
+        for _ in range(rounds):
+            for place in range(len(sizes)):
+                bare = [sys.executable, __file__, "--bare", urls["link"]]
+                bare.append(str(folder / f"{place}.csv"))
+                measured = figures.setdefault(BARE, Measurement([], []))
+                measured[place].append(measure_command(bare, dict(os.environ)))
+                for label, (server, command, options) in COMMANDS.items():
+                    named = "" if "--no-names" in options else "-names"
+                    mapping = f"{place}{named}.csv"
+                    for suffix, checkout in checkouts.items():
+                        run_dir = folder / f"run-{next(numbers)}"
+                        arguments = [command, str(folder / mapping), *options, "--json"]
+                        arguments += ["--progress", "none", "--run-dir", str(run_dir)]
+                        env = token_environment(urls[server])
+                        if checkout is not None:
+                            env["PYTHONPATH"] = str(checkout)
+                        measured = figures.setdefault(label + suffix, Measurement([], []))
+                        measured[place].append(measure_command([*BULKLINK, *arguments], env))
     return figures
+
+
+def rows(figures: dict[str, Measurement], sizes: tuple[int, int]) -> list[list[str]]:
+    """Return the rows of the table: medians over the rounds, ratios within each round."""
+    more = sizes[1] - sizes[0]
+
+    def slopes(measured: Measurement) -> list[float]:
+        pairs = zip(measured.short, measured.long, strict=True)
+        return [(long.cpu - short.cpu) / more * 1e6 for short, long in pairs]
+
+    lines = []
+    for label, measured in figures.items():
+        both = zip(slopes(measured), slopes(figures[BARE]), strict=True)
+        ratio = statistics.median(slope / bare for slope, bare in both)
+        slope = statistics.median(slopes(measured))
+        fixed = statistics.median(run.cpu for run in measured.short) - slope * sizes[0] / 1e6
+        pairs = zip(measured.short, measured.long, strict=True)
+        seconds = statistics.median((long.seconds - short.seconds) / more for short, long in pairs)
+        lines.append(
+            [
+                label,
+                f"{slope:.1f}",
+                f"{ratio:.2f}",
+                f"{fixed:.2f} s",
+                f"{seconds * 1e6:.1f}",
+            ]
+        )
+    return lines
 
 
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--messages", type=int, default=200_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--messages", type=int, nargs=2, default=(20_000, 120_000))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="another checkout")
+    parser.add_argument("--write", action="store_true", help="write the table to README.md")
+    parser.add_argument("--serve", choices=SERVERS, help=argparse.SUPPRESS)
     parser.add_argument("--bare", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        asyncio.run(serve_forever())
-    elif arguments.bare:
+        asyncio.run(serve_forever(SERVERS[arguments.serve]))
+        return
+    if arguments.bare:
         asyncio.run(bare_loop(arguments.bare[0], Path(arguments.bare[1])))
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            show(measure(arguments.messages, arguments.rounds, Path(folder)), arguments.messages)
-
-
-def show(figures: dict[str, list[Figures]], messages: int) -> None:
-    """Print medians of the figures, and of the ratios to the bare loop in the same round."""
-    bare = figures["bare aiohttp loop"]
-    print(
-        f"{messages:,} messages, {PER_CALL} per call, {IN_FLIGHT} in flight; medians, whole process"
-    )
-    for label, rounds in figures.items():
-        rate = statistics.median(messages / f.seconds for f in rounds)
-        cpu = statistics.median(f.cpu / messages * 1e6 for f in rounds)
-        time_ratio = statistics.median(
-            f.seconds / b.seconds for f, b in zip(rounds, bare, strict=True)
-        )
-        cpu_ratio = statistics.median(f.cpu / b.cpu for f, b in zip(rounds, bare, strict=True))
-        print(
-            f"{label:<26}{rate:>9,.0f} messages/s{cpu:>7.1f} µs CPU per message"
-            f"{time_ratio:>6.2f} x time{cpu_ratio:>6.2f} x CPU"
-        )
+        return
+    sizes = tuple(arguments.messages)
+    with tempfile.TemporaryDirectory() as folder:
+        against = arguments.against and arguments.against.resolve()
+        figures = measure(sizes, arguments.rounds, Path(folder), against)
+    text = table(COLUMNS, rows(figures, sizes))
+    print(f"{sizes[0]:,} and {sizes[1]:,} messages, {PER_CALL} per call, {IN_FLIGHT} in flight")
+    print(text)
+    if arguments.write:
+        put_table("sending", text)
 
 
 if __name__ == "__main__":

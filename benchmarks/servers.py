@@ -25,6 +25,11 @@ PER_CALL = 20
 """Messages per call."""
 
 
+FIRST_CONTACT = 5843104000000100000
+DEAL = 5843104000004382122
+_PER_PAGE = 10
+
+
 @contextmanager
 def serve(command: Sequence[str]) -> Iterator[str]:
     """Run a server that first prints a JSON object with its `url`; yield the URL."""
@@ -98,11 +103,67 @@ class Server(asyncio.Protocol):
         )
 
 
-def write_mapping(path: Path, messages: int) -> None:
-    """Write a mapping of full groups: 20 messages per contact."""
+class ReadingServer(Server):
+    """Server that answers reads and unlinks too, with the emails of `write_mapping`."""
+
+    _contact = re.compile(rb"/Contacts/(\d+)/Emails(?:\?index=(\d+))? ")
+    _unlinked = re.compile(rb"message_ids=([\w,%]+)")
+    deal = DEAL
+
+    def _answer(self, head: bytes, body: bytes) -> None:
+        if page := self._contact.search(head):
+            self._write(_page(int(page[1]), int(page[2] or 0), self.deal))
+        elif unlinked := self._unlinked.search(head):
+            self._write(self._linked(re.findall(rb"\w{64}", unlinked[1])))
+        else:
+            super()._answer(head, body)
+
+
+class OtherDealServer(ReadingServer):
+    """Server whose reads show every email on another deal than that of the mapping."""
+
+    deal = DEAL + 1
+
+
+def _page(contact_id: int, index: int, deal_id: int) -> bytes:
+    """Return a page of a contact's emails, starting at an index."""
+    first = (contact_id - FIRST_CONTACT) * PER_CALL + index
+    deal = {"module": {"api_name": "Deals", "id": "1"}, "id": str(deal_id), "name": "Deal"}
+    emails = [
+        {
+            "message_id": f"{n:064x}",
+            "owner": {"id": "5843104000000424672", "name": "Owner"},
+            "linked_record": deal,
+        }
+        for n in range(first, first + _PER_PAGE)
+    ]
+    next_index = index + _PER_PAGE
+    more = next_index < PER_CALL
+    info: dict[str, object] = {"per_page": _PER_PAGE, "count": _PER_PAGE, "more_records": more}
+    info["next_index"] = str(next_index) if more else None
+    return json.dumps({"Emails": emails, "info": info}).encode()
+
+
+async def serve_forever(protocol: type[Server]) -> None:
+    """Serve until killed; print the address first."""
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    print(json.dumps({"url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"}), flush=True)
+    await server.serve_forever()
+
+
+def write_mapping(path: Path, messages: int, *, names: bool = False) -> None:
+    """Write a mapping of full groups: 20 messages per contact.
+
+    Args:
+        path: the file.
+        messages: number of rows.
+        names: whether the rows name owner and deal, so that nothing is looked up.
+    """
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["contact_id", "owner_id", "message_id", "deal_id"])
+        header = ["contact_id", "owner_id", "message_id", "deal_id"]
+        writer.writerow(header + ["owner_name", "deal_name"] * names)
         for n in range(messages):
-            contact = 5843104000000100000 + n // PER_CALL
-            writer.writerow([contact, 5843104000000424672, f"{n:064x}", 5843104000004382122])
+            contact = FIRST_CONTACT + n // PER_CALL
+            row = [contact, 5843104000000424672, f"{n:064x}", DEAL]
+            writer.writerow(row + ["Patricia Boyle", "Travel Insurance"] * names)
