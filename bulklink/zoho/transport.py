@@ -41,7 +41,7 @@ _WINDOW_HEADER = "X-Bulklink-Credit-Window"
 """Header of our emulator, with which days of credits can be simulated in minutes."""
 _METHODS = ("GET", "POST", "DELETE")
 _CLOSED_AFTERWARDS = "close"
-# A selector without its own file descriptor, as one is created before every request.
+# A selector without its own file descriptor, as each connection has one.
 _Selector: type[selectors.BaseSelector] = getattr(
     selectors, "PollSelector", selectors.SelectSelector
 )
@@ -200,6 +200,7 @@ class _Handler(ResponseHandler):
     idle = False
     previous: _Received | None = None
     _head_bytes: int | None = 0
+    _selector: selectors.BaseSelector | None = None
 
     def begin_request(self) -> None:
         """Treat the next bytes as the answer to a request."""
@@ -212,6 +213,18 @@ class _Handler(ResponseHandler):
     def end_head(self) -> None:
         """Record that the headers of the answer are read."""
         self._head_bytes = None
+
+    def has_unread(self) -> bool:
+        """Return whether anything was received since the last answer.
+
+        Data that the event loop has not processed yet is still in the socket.
+        """
+        if self.transport is None or self.should_close:
+            return True
+        if self._selector is None:
+            self._selector = _Selector()
+            self._selector.register(self.transport.get_extra_info("socket"), selectors.EVENT_READ)
+        return bool(self._selector.select(0))
 
     def data_received(self, data: bytes) -> None:
         """Receive bytes of an answer; close the connection if none is expected."""
@@ -254,7 +267,7 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
         """Return a new connection, or a pooled one that has received nothing since."""
         connection = await super().connect(*args, **kwargs)
-        while (handler := _handler_of(connection)).idle and _has_unread(connection):
+        while (handler := _handler_of(connection)).idle and handler.has_unread():
             connection.close()
             connection = await super().connect(*args, **kwargs)
         handler.begin_request()
@@ -267,18 +280,6 @@ def _handler_of(connection: aiohttp.connector.Connection) -> _Handler:
     if not isinstance(handler, _Handler):
         raise TypeError("a connection that another connector made")
     return handler
-
-
-def _has_unread(connection: aiohttp.connector.Connection) -> bool:
-    """Return whether a pooled connection has received anything since its last answer.
-
-    Data that the event loop has not processed yet is still in the socket.
-    """
-    if connection.transport is None or _handler_of(connection).should_close:
-        return True
-    with _Selector() as selector:
-        selector.register(connection.transport.get_extra_info("socket"), selectors.EVENT_READ)
-        return bool(selector.select(0))
 
 
 def _is_repeated(response: aiohttp.ClientResponse, content: bytes) -> bool:
