@@ -112,10 +112,10 @@ def _item(row: dict[str, str]) -> dict[str, object]:
     }
 
 
-def measure_command(command: list[str], env: dict[str, str]) -> Figures:
-    """Run a command to its end and return its figures."""
+def measure_command(command: list[str], env: dict[str, str], folder: Path | None = None) -> Figures:
+    """Run a command to its end, in a folder, and return its figures."""
     before, started_at = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env, cwd=folder)
     after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - started_at
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Figures(seconds, cpu)
@@ -174,7 +174,9 @@ def measure(
                         if checkout is not None:
                             env["PYTHONPATH"] = str(checkout)
                         measured = figures.setdefault(label + suffix, Measurement([], []))
-                        measured[place].append(measure_command([*BULKLINK, *arguments], env))
+                        measured[place].append(
+                            measure_command([*BULKLINK, *arguments], env, folder)
+                        )
     return figures
 
 

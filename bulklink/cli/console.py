@@ -224,6 +224,7 @@ def command_words(part: Keyword | NextCall) -> str:
     return bulklink_command(*part.function.split("_"), *part.arguments, *options)
 
 
+_TRUE_VALUES = ("1", "true", "t", "yes", "y", "on")
 _OPTIONS = {"columns": "column", "defaults": "default", "format_": "format"}
 """Options whose name differs from the library's keyword."""
 
@@ -299,3 +300,8 @@ def wrap_text(text: str, margin: str = "") -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def is_option_set(option: str, variable: str) -> bool:
+    """Return whether an option is set, even if the command line is invalid."""
+    return option in sys.argv[1:] or os.environ.get(variable, "").strip().lower() in _TRUE_VALUES

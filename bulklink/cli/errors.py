@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from bulklink.cli.completion import is_completion_request, run_completion
-from bulklink.cli.console import colour_setting, note_lines, show_error, warn
+from bulklink.cli.console import colour_setting, is_option_set, note_lines, show_error, warn
 from bulklink.cli.param_types import BadChoice
 from bulklink.cli.standard_streams import discard_stdout, prepare_streams
 from bulklink.errors import BulklinkError, ExitCode, OutputError, UsageError
@@ -165,7 +165,6 @@ def _option_variables(command: click.Command) -> Iterator[str]:
 
 
 _WRITE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
-_TRUE_VALUES = ("1", "true", "t", "yes", "y", "on")
 
 
 def run_command_line(cli: click.Command, received_signals: Sequence[int]) -> int:
@@ -181,7 +180,7 @@ def run_command_line(cli: click.Command, received_signals: Sequence[int]) -> int
     prepare_streams()
     if is_completion_request(os.environ):
         return run_completion(cli)
-    if not _is_option_set("--quiet", "BULKLINK_QUIET") and "-q" not in sys.argv:
+    if not is_option_set("--quiet", "BULKLINK_QUIET") and "-q" not in sys.argv:
         for text in misspelling_warnings(os.environ, cli):
             warn(text)
     try:
@@ -204,13 +203,13 @@ def run_command_line(cli: click.Command, received_signals: Sequence[int]) -> int
 
 def _report_error(error: BulklinkError) -> int:
     """Show an error, as JSON with --json, and return its exit code."""
-    if _is_option_set("--debug", "BULKLINK_DEBUG"):
+    if is_option_set("--debug", "BULKLINK_DEBUG"):
         import traceback  # noqa: PLC0415 - seldom needed
 
         note_lines("".join(traceback.format_exception(error)).rstrip("\n"))
     stdout_usable = not isinstance(error, OutputError)
     try:
-        show_error(error, as_json=stdout_usable and _is_option_set("--json", "BULKLINK_JSON"))
+        show_error(error, as_json=stdout_usable and is_option_set("--json", "BULKLINK_JSON"))
     except OSError:  # the JSON object cannot be written either
         show_error(error, as_json=False)
         discard_stdout()
@@ -218,7 +217,7 @@ def _report_error(error: BulklinkError) -> int:
 
 
 def _report_missing_command(error: click.exceptions.NoArgsIsHelpError, cli: click.Command) -> int:
-    if _is_option_set("--json", "BULKLINK_JSON"):
+    if is_option_set("--json", "BULKLINK_JSON"):
         return _report_error(usage_error(error, cli, sys.argv[1:]))
     note_lines(error.format_message())
     return ExitCode.REFUSED
@@ -242,8 +241,3 @@ def _wrap_error(error: Exception) -> BulklinkError:
         )
     bulklink_error.__cause__ = error
     return bulklink_error
-
-
-def _is_option_set(option: str, variable: str) -> bool:
-    """Return whether an option is set, even if the command line is invalid."""
-    return option in sys.argv[1:] or os.environ.get(variable, "").strip().lower() in _TRUE_VALUES

@@ -55,7 +55,7 @@ common_options = combine_options(
         "--debug",
         is_flag=True,
         expose_value=False,  # read where errors are shown
-        help="Show a traceback with each error.",
+        help="Show a traceback with each error, and which event loop is used.",
     ),
 )
 

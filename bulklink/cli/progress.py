@@ -20,6 +20,7 @@ from rich.text import Text
 
 from bulklink.cli.callbacks import WarningDisplay
 from bulklink.cli.console import can_ask, confirm, note, redirect_notes, warn
+from bulklink.cli.event_loop import run_in_loop
 from bulklink.cli.progress_view import ProgressView, render_lines, render_one_line
 from bulklink.cli.signals import run_with_signals
 from bulklink.engine.outage import Outage
@@ -295,7 +296,7 @@ def run_with_progress(
         InterruptedPlanningError: if a signal stopped it before there was a run.
         RunStoppedError: if a second signal stopped it immediately.
     """
-    return anyio.run(_run, operation, options)
+    return run_in_loop(_run, operation, options)
 
 
 async def _run(

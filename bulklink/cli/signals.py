@@ -16,6 +16,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from bulklink.cli.console import note
+from bulklink.cli.event_loop import run_in_loop
 from bulklink.cli.standard_streams import discard_closed_terminals
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, InterruptedPlanningError, RunStoppedError, StoppedBy
@@ -42,7 +43,7 @@ def run_cancellable(function: Callable[..., Awaitable[T]], *args: object) -> T:
     if callable(handler):
         signal.signal(signal.SIGINT, signal.default_int_handler)  # the loop then takes its place
     try:
-        return anyio.run(function, *args)
+        return run_in_loop(function, *args)
     finally:
         signal.signal(signal.SIGINT, handler)
 
