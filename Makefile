@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# One more than there are processors, as many tests wait.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
+# Twice as many as there are processors, as many tests wait.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
@@ -13,11 +13,11 @@ demo: $(VENV)/.installed
 	$(BIN)/bulklink demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulation.soak --seeds 30000
-	BULKLINK_TEST_KILLS=20 BULKLINK_TEST_COMMANDS=99 $(BIN)/pytest -n $(WORKERS) tests/crash tests/hostile
+	BULKLINK_TEST_KILLS=20 BULKLINK_TEST_COMMANDS=99 $(BIN)/pytest -n $(WORKERS) --dist worksteal tests/crash tests/hostile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
