@@ -81,6 +81,7 @@ class SealedPlan:
             )
         self.path = path
         self._stop = stop or PlanningStop()
+        self._layout: PlanLayout | None = None
 
     def chunks(self, names: Path | None = None) -> Iterator[list[Message]]:
         """Stream the messages in the order of sending, in chunks of about two thousand.
@@ -113,7 +114,7 @@ class SealedPlan:
     def count_deals_without_name(self) -> int:
         """Count the deals that `deals_without_name` streams."""
         with self._open(_LOOK_UP_MEMORY) as database:
-            query = unnamed_ids_sql(plan_relation(database, self.path), "deal_id", "deal_name")
+            query = unnamed_ids_sql(self._relation(database), "deal_id", "deal_name")
             return int(database.fetch_one(f"SELECT count(*) FROM ({query})")[0])
 
     def owners_without_name(self) -> Iterator[str]:
@@ -140,9 +141,7 @@ class SealedPlan:
             insert_names(database, deals, owners)
             # The file appears as the last step: nothing after it can be interrupted.
             with atomic_replace(path) as names:
-                write_parquet(
-                    database, _NAMES_SQL.format(plan=plan_relation(database, self.path)), names
-                )
+                write_parquet(database, _NAMES_SQL.format(plan=self._relation(database)), names)
                 refused = _REFUSED_COUNT_SQL.format(names=database.files.read_parquet(names))
                 return int(database.fetch_one(refused)[0])
 
@@ -161,16 +160,23 @@ class SealedPlan:
     def _open(self, memory: str = _MEMORY) -> AbstractContextManager[Database]:
         return open_database(spill_folder(self.path), memory=memory, stop=self._stop)
 
+    def _relation(self, database: Database) -> str:
+        """Build the SQL relation of the plan, whose layout is read and checked once."""
+        if self._layout is None:
+            self._layout = load_layout(database, self.path)
+        check_folder_file(self.path)
+        return self._layout.relation(database.files.read_parquet(self.path))
+
     def _stream_unnamed(self, ident: str, name: str) -> Iterator[str]:
         with self._open(_LOOK_UP_MEMORY) as database:
-            query = unnamed_ids_sql(plan_relation(database, self.path), ident, name)
+            query = unnamed_ids_sql(self._relation(database), ident, name)
             for (value,) in database.rows(f"{query} ORDER BY id"):
                 yield value
 
     def _messages(self, database: Database, names: Path | None) -> str:
         """Build the query of `chunks`, without a filter: it would misalign the names."""
         columns = ", ".join(f"plan.bulklink_{name}" for name in _MESSAGE_COLUMNS)
-        plan = plan_relation(database, self.path)
+        plan = self._relation(database)
         front = f"plan.bulklink_group, {'plan' if names is None else 'names'}.bulklink_row"
         if names is None:
             return (

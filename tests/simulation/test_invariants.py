@@ -71,7 +71,8 @@ def test_a_batch_settled_wrongly_is_noticed(
     place: str, lie: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(place, lie)
-    assert any(check_seed(-seed) for seed in range(1, ONE_CALL_SEEDS))
+    likely_seeds = (85, 90)
+    assert any(check_seed(-seed) for seed in (*likely_seeds, *range(1, ONE_CALL_SEEDS)))
 
 
 @pytest.mark.parametrize("seed", REGRESSION_SEEDS)
