@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ def _no_idle_instance() -> None:
 
 
 def idle_instances() -> int:
-    return len(database._idle.get(os.getpid(), []))
+    return len(database._idle)
 
 
 def setting(used: Database, name: str) -> str:
@@ -107,3 +108,34 @@ def test_two_databases_at_once_are_apart(tmp_path: Path) -> None:
     with open_database(tmp_path / "a"), open_database(tmp_path / "b"), open_database(tmp_path):
         assert idle_instances() == 0
     assert idle_instances() == 2
+
+
+FORK = """
+import os
+from pathlib import Path
+from bulklink.mapping.database import open_database
+
+def work():
+    with open_database(Path("spill")) as used:
+        assert used.fetch_one("SELECT 1") == (1,)
+
+work()
+child = os.fork()
+work()
+if child:
+    os.waitpid(child, 0)
+    print("both ended")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_a_forked_process_ends(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", FORK],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert (ended.stdout, ended.stderr) == ("both ended\n", "")
