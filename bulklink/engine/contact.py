@@ -329,9 +329,9 @@ class ContactSender:
 
     def _settle(self, messages: Sequence[Message], call_outcome: CallOutcome, text: str) -> None:
         """Record messages that one answer settled as done."""
-        context, op = self._context, messages[0].op
+        context = self._context
         batch = DoneBatch(
-            op, messages, Code.SUCCESS, text, 200, call_outcome.attempts, call_outcome.call
+            messages, Code.SUCCESS, text, 200, call_outcome.attempts, call_outcome.call
         )
         context.breaker.on_success(call_outcome.kind, self._contact_id)
         context.ledger.append(done_lines(context.clock.timestamp(), batch))

@@ -55,7 +55,7 @@ class LedgerDigest:
         return self._digest.hexdigest()
 
     def copy(self) -> LedgerDigest:
-        """Return a digest that goes on from here, compared with nothing."""
+        """Return a digest that continues from here, without a checkpoint."""
         return LedgerDigest(self.path, length=self.length, _digest=self._digest.copy())
 
     def add(self, block: bytes) -> None:

@@ -20,8 +20,7 @@ class DoneBatch(msgspec.Struct, frozen=True):
     """Messages of one contact that one call changed, as its answer reports for each of them.
 
     Args:
-        op: operation of all messages.
-        messages: the messages, in the order of the call.
+        messages: the messages, all of one operation, in the order of the call.
         code: code that the answer has for each of them.
         text: message that the answer has for each of them, up to 300 characters.
         http_status: HTTP status of the answer.
@@ -29,13 +28,17 @@ class DoneBatch(msgspec.Struct, frozen=True):
         call: number of the call.
     """
 
-    op: Op
     messages: Sequence[Message]
     code: str
     text: str
     http_status: int
     attempts: int
     call: int
+
+    @property
+    def op(self) -> Op:
+        """Operation of all messages."""
+        return self.messages[0].op
 
     def results(self) -> Iterator[Result]:
         """Yield the result of each message."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from anyio.abc import TaskGroup
 from bulklink.errors import LedgerError
 from bulklink.folder_files import FileSystem, is_open_at, open_to_append
 from bulklink.ledger.checkpoint import LedgerDigest
+from bulklink.models import Status
 from bulklink.task_group import task_group
 
 LAG_SECONDS = 0.1
@@ -110,14 +112,16 @@ class LedgerWriter:
     Args:
         files: the files.
         digest: digest of the ledger's lines before the block; those that are written are added.
+        results: counts the `result` lines that are written, by status.
 
     Raises:
         LedgerError: at the end, if something could not be written; also in place of an error that
             ended the block.
     """
 
-    files: LedgerFiles
+    _files: LedgerFiles
     digest: LedgerDigest = field(default_factory=LedgerDigest)
+    results: Counter[Status] = field(default_factory=Counter)
     _batch: _Batch = field(default_factory=_Batch, init=False)
     _closing: bool = field(default=False, init=False)
     _write_error: OSError | None = field(default=None, init=False)
@@ -196,12 +200,21 @@ class LedgerWriter:
         try:
             if self._write_error is None:
                 lines = b"".join(batch.ledger)
-                await self.files.write(lines, b"".join(batch.answers))
-                self.digest.add(lines)
+                await self._files.write(lines, b"".join(batch.answers))
+                self._count(lines)
         except OSError as error:
             self._write_error = error
         finally:
             batch.written.set()
+
+    def _count(self, lines: bytes) -> None:
+        """Add lines to the digest, and their results to the counts.
+
+        Quotes in a text are escaped, so only the key of a `result` line matches.
+        """
+        self.digest.add(lines)
+        for status in Status:
+            self.results[status] += lines.count(b'"status":"%s"' % status.encode())
 
     def _raise_write_error(self) -> None:
         if self._write_error is not None:

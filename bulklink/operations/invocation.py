@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import msgspec
 
@@ -18,6 +19,8 @@ from bulklink.errors import (
 )
 from bulklink.ledger.records import parse_time, timestamp
 from bulklink.ledger.state import LedgerState
+from bulklink.models import Status
+from bulklink.operations.callbacks import ResultCounter
 from bulklink.operations.session import CrmSession
 from bulklink.runs.record import (
     CanaryRecord,
@@ -139,17 +142,32 @@ def with_end_state(
     return ended.replace(state=RunState.FINISHED)
 
 
-def check_accounting(record: RunRecord, result: RunResult) -> None:
-    """Check that each row of a run is counted once, and none is pending in a finished one.
+def check_accounting(
+    record: RunRecord, counter: ResultCounter, written: Mapping[Status, int], result: RunResult
+) -> None:
+    """Check that the ledger agrees with the results counted by this process.
+
+    Args:
+        record: the run.
+        counter: the results counted.
+        written: `result` lines that this process wrote to the ledger, by status.
+        result: counts of the whole run.
 
     Raises:
-        LedgerError: if not.
+        LedgerError: if a result was counted and not written or the reverse, or if the rows of the
+            run do not add up.
     """
+    counted = counter.invocation_counts
     pending = result.counts[PENDING]
-    if pending < 0 or (record.state is RunState.FINISHED and pending):
+    if (
+        any(counted[status] != written[status] for status in Status)
+        or pending < 0
+        or (record.state is RunState.FINISHED and pending)
+    ):
         raise LedgerError(
-            f"The ledger does not add up: it has {result.counts} of {record.rows} rows. This is a"
-            " bug in bulklink.",
+            f"The ledger does not add up: {dict(written)} results were written, {counted} were"
+            f" counted, and the run has {result.counts} of {record.rows} rows. This is a bug in"
+            " bulklink.",
             where=result.run_dir,
             advice="Keep the run folder and report the bug. Do not trust the counts.",
         )

@@ -465,10 +465,8 @@ class _SendRun:
         ended, seconds = timestamp(clock.wall()), round(clock.monotonic() - self.started_at, 3)
         ledger_broken = reason is not None and reason.stopped_by is StoppedBy.LEDGER
         record = with_end_state(self.record, self.previous_record, reason, refusal)
-        if ledger_broken:
-            ledger_state = await self._read_ledger(record, ended, seconds, self._replay_ledger)
-        else:
-            ledger_state = await self._read_ledger(record, ended, seconds, self._check_ledger)
+        read = self._replay_ledger if ledger_broken else self._check_ledger
+        ledger_state = await self._read_ledger(record, ended, seconds, read)
         counts = status_counts(record, ledger_state)
         exit_code = run_exit_code(record.state, record.stopped_by, counts)
         *earlier, last = record.invocations
@@ -498,7 +496,7 @@ class _SendRun:
             for text in record_undo(self.folder, self.record, ended):
                 self.callbacks.warn(text)
         if not ledger_broken:
-            check_accounting(self.record, result)
+            check_accounting(self.record, self.counter, self.session.recorded_results, result)
         return result
 
     def _replay_ledger(self) -> LedgerState:

@@ -36,6 +36,7 @@ from bulklink.folder_files import check_folder_file, line_blocks, split_lines
 from bulklink.ledger.checkpoint import LedgerDigest
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.mapping.interrupt import PlanningStop
+from bulklink.models import Status
 from bulklink.operations.callbacks import ReadProgress, RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop
 from bulklink.operations.credit_limits import connection_key, credit_limits, daily_quota, usage_key
@@ -78,6 +79,7 @@ class CrmSession:
 
     Attributes:
         recorded_calls: requests that the ledger records, as `Caller` counts them.
+        recorded_results: results that were written to the ledger, by status.
         interrupt: interrupts blocking functions when the run stops.
         limiter: limits the calls in flight and per second.
         quota: limits the credits.
@@ -100,6 +102,7 @@ class CrmSession:
     on_outage: Callable[[Outage | None], None] = lambda outage: None
     calls_left: Callable[[], int] | None = None
     recorded_calls: Counter[str] = field(default_factory=Counter, init=False)
+    recorded_results: Counter[Status] = field(default_factory=Counter, init=False)
     interrupt: PlanningStop = field(init=False)
     limiter: ConcurrencyLimiter = field(init=False)
     quota: QuotaGate = field(init=False)
@@ -144,7 +147,9 @@ class CrmSession:
             stack.callback(files.close)
             stack.push_async_callback(self._close_quota)
             transport = await stack.enter_async_context(self.environment.transport())
-            self.ledger = await stack.enter_async_context(LedgerWriter(files, self.ledger_digest))
+            self.ledger = await stack.enter_async_context(
+                LedgerWriter(files, self.ledger_digest, self.recorded_results)
+            )
             await stack.enter_async_context(self.limiter)
             tokens = TokenProvider(
                 self.connection,

@@ -6,7 +6,9 @@ import anyio
 import pytest
 
 from bulklink.errors import LedgerError, StoppedError
+from bulklink.ledger.records import CallLine, Result, call_line, result_line
 from bulklink.ledger.writer import LedgerWriter
+from bulklink.models import Op, Status
 from tests.virtual import now
 
 
@@ -137,3 +139,13 @@ async def test_a_failed_write_takes_precedence_over_the_error_that_ended_the_blo
         async with LedgerWriter(SlowDisk(fails_at=0)) as ledger:
             ledger.append(b"result\n")
             raise error
+
+
+async def test_results_are_counted_as_they_are_written() -> None:
+    text = 'Zoho says "status":"failed"'
+    result = Result(1, Op.LINK, "1", "2", "a", "3", Status.DONE, message=text)
+    writer = LedgerWriter(SlowDisk())
+    async with writer as ledger:
+        await ledger.commit(call_line("now", CallLine(1, "link", 1, "1", (1,))))
+        ledger.append(result_line("now", result))
+    assert {status: n for status, n in writer.results.items() if n} == {Status.DONE: 1}

@@ -30,6 +30,7 @@ from bulklink.errors import (
     RunDirError,
     WrongOrgError,
 )
+from bulklink.ledger.done_batch import DoneBatch, done_lines
 from bulklink.operations.invocation import with_end_state
 from bulklink.operations.preflight import check_same_host, check_same_org, confirm_changes
 from bulklink.operations.resume import apply, retry
@@ -168,6 +169,17 @@ async def test_a_plan_other_than_the_approved_one_is_refused(
     with pytest.raises(DigestError, match="changed since it was sealed"):
         await apply(tmp_path / "run", connection)
     assert crm.state.calls.total() == 0
+
+
+async def test_a_result_that_was_counted_but_not_written_is_noticed(
+    tmp_path: Path, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def all_but_the_first(ts: str, batch: DoneBatch) -> bytes:
+        return b"".join(done_lines(ts, batch).splitlines(keepends=True)[1:])
+
+    monkeypatch.setattr("bulklink.engine.contact.done_lines", all_but_the_first)
+    with pytest.raises(LedgerError, match="does not add up"):
+        await run(job(tmp_path, rows=3), connection)
 
 
 async def test_a_ledger_of_another_plan_is_refused(tmp_path: Path, connection: Connection) -> None:
