@@ -7,11 +7,10 @@ the line that `records.result_line` makes of the same result.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 
 import msgspec
-import orjson
 
+from bulklink.json_literals import json_literal, unique_literal
 from bulklink.ledger.records import Result
 from bulklink.models import Message, Op, Status
 
@@ -63,26 +62,17 @@ def done_lines(ts: str, batch: DoneBatch) -> bytes:
     """Return the `result` lines of a batch."""
     contact_id = batch.messages[0].contact_id
     head = f'{{"event":"result","ts":"{ts}","row":'
-    middle = f',"op":"{batch.op.value}","contact_id":{_json(contact_id)},"owner_id":'
+    middle = f',"op":"{batch.op.value}","contact_id":{json_literal(contact_id)},"owner_id":'
     tail = (
-        f',"status":"done","code":{_json(batch.code)},"http_status":{batch.http_status}'
-        f',"message":{_json(batch.text)},"attempts":{batch.attempts},"call":{batch.call}}}\n'
+        f',"status":"done","code":{json_literal(batch.code)},"http_status":{batch.http_status}'
+        f',"message":{json_literal(batch.text)},"attempts":{batch.attempts}'
+        f',"call":{batch.call}}}\n'
     )
     return "".join(
         [
-            f"{head}{message.row}{middle}{_json(message.owner_id)}"
-            f',"message_id":{_json_id(message.message_id)},"deal_id":{_json(message.deal_id)}{tail}'
+            f"{head}{message.row}{middle}{json_literal(message.owner_id)},"
+            f'"message_id":{unique_literal(message.message_id)},'
+            f'"deal_id":{json_literal(message.deal_id)}{tail}'
             for message in batch.messages
         ]
     ).encode()
-
-
-def _json_id(value: str) -> str:
-    """Return an id as JSON; ids of letters and digits need no escapes."""
-    return f'"{value}"' if value.isascii() and value.isalnum() else _json(value)
-
-
-@lru_cache(256)
-def _json(value: str | None) -> str:
-    """Return a value that many lines share as JSON."""
-    return orjson.dumps(value).decode()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
 from urllib.parse import quote
 
 import orjson
 
+from bulklink.json_literals import unique_literal
 from bulklink.models import Message
 from bulklink.zoho.http import CallKind, Request
 
@@ -38,10 +39,8 @@ def link_request(
         include_names: False to send only ids.
     """
     items = [
-        {
-            "message_id": message.message_id,
-            **_item(message, deal, module_id, include_names=include_names),
-        }
+        f'{{"message_id":{unique_literal(message.message_id)},'
+        f"{_target(message, deal, module_id, include_names=include_names)}}}"
         for message, deal in zip(messages, deals, strict=True)
     ]
     return _post_links(f"{_emails_path(messages[0])}/actions/link_record", items)
@@ -58,7 +57,7 @@ def single_link_request(
         module_id: the org's id of the Deals module.
         include_names: False to send only ids.
     """
-    item = _item(message, deal, module_id, include_names=include_names)
+    item = f"{{{_target(message, deal, module_id, include_names=include_names)}}}"
     return _post_links(f"{_emails_path(message)}/{message.message_id}/actions/link_record", [item])
 
 
@@ -118,24 +117,36 @@ def _emails_path(message: Message) -> str:
     return f"{_ROOT}/Contacts/{message.contact_id}/Emails"
 
 
-def _post_links(target: str, items: list[dict[str, Any]]) -> Request:
-    return Request(CallKind.LINK, "POST", target, orjson.dumps({"Emails": items}))
+def _post_links(target: str, items: Sequence[str]) -> Request:
+    return Request(CallKind.LINK, "POST", target, f'{{"Emails":[{",".join(items)}]}}'.encode())
 
 
-def _item(
+def _target(
     message: Message, deal: tuple[str, str | None], module_id: str, *, include_names: bool
-) -> dict[str, Any]:
+) -> str:
+    """Return the owner and the deal of a message as JSON, without braces."""
     deal_id, deal_name = deal
-    owner = _name_field(message.owner_name if include_names else None)
-    record = _name_field(deal_name if include_names else None)
-    return {
-        "owner": {**owner, "id": message.owner_id},
+    return (
+        _target_json(message.owner_id, message.owner_name, deal_id, deal_name, module_id)
+        if include_names
+        else _target_json(message.owner_id, None, deal_id, None, module_id)
+    )
+
+
+@lru_cache(1024)
+def _target_json(
+    owner_id: str, owner_name: str | None, deal_id: str, deal_name: str | None, module_id: str
+) -> str:
+    """Return an owner and a deal, which many messages share; a name of None is left out."""
+    target = {
+        "owner": {**_name_field(owner_name), "id": owner_id},
         "linked_record": {
             "module": {"api_name": "Deals", "id": module_id},
-            **record,
+            **_name_field(deal_name),
             "id": deal_id,
         },
     }
+    return orjson.dumps(target).decode()[1:-1]
 
 
 def _name_field(name: str | None) -> dict[str, str]:
