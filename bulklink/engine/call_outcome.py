@@ -27,32 +27,36 @@ class CallOutcome(msgspec.Struct, frozen=True):
     answer_lost: bool
 
 
-def maybe_applied(response: Answer | NoResponse) -> bool:
-    """Return whether a call may have been applied although no answer confirms it."""
+def maybe_applied(response: Answer | NoResponse, answer_class: AnswerClass | None) -> bool:
+    """Return whether a call may have been applied although no answer confirms it.
+
+    Args:
+        response: response to the call.
+        answer_class: its class, as `classify_outcome` returns it.
+    """
     if isinstance(response, NoResponse):
         return response.sent
-    answer_class = classify_outcome(response)
     contradicts_itself = response.ok and answer_class is not None
     return contradicts_itself or answer_class is AnswerClass.SERVER_ERROR
 
 
-def is_answered(response: Answer | NoResponse) -> bool:
-    """Return whether the CRM itself answered, rather than a gateway or nothing."""
+def is_answered(response: Answer | NoResponse, answer_class: AnswerClass | None) -> bool:
+    """Return whether the CRM itself answered, rather than a gateway or nothing.
+
+    Args:
+        response: response to the call.
+        answer_class: its class, as `classify_outcome` returns it.
+    """
     if isinstance(response, NoResponse):
         return bool(response.cure)  # not an outage: it stops the run
-    return response.ok or classify_outcome(response) is not AnswerClass.SERVER_ERROR
-
-
-def is_busy(response: Answer | NoResponse) -> bool:
-    """Return whether the CRM refused a call because of too many requests."""
-    return classify_outcome(response) is AnswerClass.THROTTLED
+    return response.ok or answer_class is not AnswerClass.SERVER_ERROR
 
 
 def no_answer_reason(response: Answer | NoResponse) -> str:
     """Return why a call has no answer."""
     if isinstance(response, NoResponse):
         return response.reason
-    if is_busy(response):
+    if classify_outcome(response) is AnswerClass.THROTTLED:
         return "the server reports too many requests"
     return f"the server fails with HTTP {response.status}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import anyio.lowlevel
@@ -13,7 +13,6 @@ from bulklink.engine.breaker import fatal_error
 from bulklink.engine.call_outcome import (
     CallOutcome,
     is_answered,
-    is_busy,
     maybe_applied,
     no_answer_error,
     no_answer_reason,
@@ -39,7 +38,7 @@ from bulklink.ledger.records import (
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.zoho import requests
 from bulklink.zoho.client import Client, ClientResponse
-from bulklink.zoho.error_policy import AnswerClass, classify_outcome
+from bulklink.zoho.error_policy import AnswerClass
 from bulklink.zoho.http import Answer, CallKind, NoResponse, Request
 from bulklink.zoho.link_response import parse_refusal
 from bulklink.zoho.request_log import CallReference
@@ -142,19 +141,18 @@ class Caller:
                 if self._outage.is_closed:
                     await self._wait_out_outage(queued_call, reservation)
                     progress.started = None  # time spent waiting behind others does not count
-                async with self._quota.credit(
+                credit = await self._quota.take_credit(
                     reservation=reservation,
                     reserve=progress.reserve,
                     completes_relink=completes_relink,
-                ) as credit:
+                )
+                try:
                     progress.reserve = 0
-                    line = self._new_line(
-                        request.kind,
-                        earlier_attempts + self._attempts(progress) + 1,
-                        contact_id,
-                        rows,
-                    )
+                    attempt = earlier_attempts + self._attempts(progress) + 1
+                    line = self._new_line(request.kind, attempt, contact_id, rows)
                     received = await self._send_once(request, line, queued_call, credit, progress)
+                finally:
+                    self._quota.end_call(credit)
             except QuotaShortageError:
                 if progress.last_outcome is None:
                     raise
@@ -167,7 +165,7 @@ class Caller:
                 continue
             response = received.outcome
             progress.sends += 1
-            if not is_answered(response):
+            if not is_answered(response, received.answer_class):
                 await self._settle_outage(queued_call, reservation, progress)
             progress.last_outcome = call_outcome = CallOutcome(
                 line.call,
@@ -176,18 +174,20 @@ class Caller:
                 response,
                 progress.answer_lost,
             )
+            if received.is_success:
+                self._server_has_answered, self._unanswered_in_row = True, 0
+                return call_outcome
             if isinstance(response, NoResponse) or not response.ok:
                 self.record_answer(call_outcome)
             if credit.cause is RefusalCause.CREDITS:
                 continue  # waiting for credits uses up no attempt
-            decision = decide_retry(
-                response, self._attempt_history(progress, request, response), self._clock.random()
-            )
-            progress.answer_lost = progress.answer_lost or maybe_applied(response)
+            history = self._attempt_history(progress, request, received)
+            decision = decide_retry(response, history, self._clock.random())
+            progress.answer_lost |= maybe_applied(response, received.answer_class)
             match decision.action:
                 case RetryAction.ACCEPT | RetryAction.GIVE_UP:
                     self._raise_if_hopeless(
-                        response, request, exhausted=decision.action is RetryAction.GIVE_UP
+                        received, request, exhausted=decision.action is RetryAction.GIVE_UP
                     )
                     return call_outcome
                 case RetryAction.RENEW:
@@ -224,16 +224,18 @@ class Caller:
     async def _try_alone(self, queued_call: QueuedCall, reservation: Reservation | None) -> None:
         """Test whether calls are answered by looking up the org, which changes nothing."""
         trial = _CallProgress(is_trial=True)
-        async with self._quota.credit(
+        credit = await self._quota.take_credit(
             reservation=reservation, completes_relink=queued_call.completes_relink
-        ) as credit:
+        )
+        try:
             request = requests.org_request()
             line = self._new_line(request.kind, 1, None, ())
-            try:
-                received = await self._send_once(request, line, queued_call, credit, trial)
-            except TokenUnavailableError as error:
-                self._outage.record_failed_trial(error.reason)
-                return
+            received = await self._send_once(request, line, queued_call, credit, trial)
+        except TokenUnavailableError as error:
+            self._outage.record_failed_trial(error.reason)
+            return
+        finally:
+            self._quota.end_call(credit)
         if trial.unanswered:
             self._outage.record_failed_trial(no_answer_reason(received.outcome))
 
@@ -278,14 +280,19 @@ class Caller:
         Raises:
             _HeldBackError: if an outage began before it was sent.
         """
-        async with self._limiter.attempt(queued_call) as attempt:
+        attempt = await self._limiter.admit(queued_call)
+        slot_passed_on = False
+        try:
             await self._client.tokens.current()
             if self._outage.is_closed and not progress.is_trial:
                 raise _HeldBackError
             await self._ledger.commit(call_line(self._clock.timestamp(), line))
             self._count_recorded(line, 1)
-            async with self._record_if_unsent(line):
+            try:
                 token = await self._wait_to_leave(attempt, credit, is_trial=progress.is_trial)
+            except BaseException:
+                self._record_unsent(line)
+                raise
             if progress.started is None:
                 progress.started = self._clock.monotonic()
                 progress.waited_before = self._quota.waited
@@ -295,24 +302,41 @@ class Caller:
                 received = await self._client.send(request, token, call_tag)
             finally:
                 self.meter.call_ended(request.kind, started_at)
-            response = received.outcome
-            if is_answered(response):
-                self._outage.record_answer()
-            else:
-                progress.unanswered.append(self._outage.record_silence())
-            explained_by_concurrency = self._limiter.explains_refusal(attempt)
-            await self._quota.on_response(
-                credit,
-                response,
-                busy=is_busy(response),
-                explained_by_concurrency=explained_by_concurrency,
-            )
-            self._report_to_limiter(attempt, response, credit)
-        if isinstance(response, Answer) and response.ok:
+            await self._report(attempt, credit, received, progress)
+        finally:
+            slot_passed_on = self._limiter.end(attempt)
+        if slot_passed_on and received.is_success:
             # Let the next call start before this answer is parsed, so its slot is not left empty.
             # A refusal is parsed first: it may stop the run.
             await anyio.lowlevel.cancel_shielded_checkpoint()
         return received
+
+    async def _report(
+        self, attempt: Attempt, credit: Credit, received: ClientResponse, progress: _CallProgress
+    ) -> None:
+        """Report the response to a call to all that decide when others may start."""
+        response, is_busy = received.outcome, received.answer_class is AnswerClass.THROTTLED
+        if is_answered(response, received.answer_class):
+            self._outage.record_answer()
+        else:
+            progress.unanswered.append(self._outage.record_silence())
+        await self._quota.on_response(
+            credit,
+            response,
+            busy=is_busy,
+            explained_by_concurrency=is_busy and self._limiter.explains_refusal(attempt),
+        )
+        if isinstance(response, NoResponse):
+            attempt.hold_after = self._settle_after if response.timed_out else 0.0
+        elif not is_busy:
+            self._limiter.report_accepted(attempt)
+        elif credit.cause is not RefusalCause.CREDITS:
+            self._limiter.report_refused(
+                attempt,
+                response.retry_after,
+                longest_pause=credit.longest_pause,
+                stated=stated_limit(response),
+            )
 
     async def _wait_to_leave(self, attempt: Attempt, credit: Credit, *, is_trial: bool) -> Token:
         """Wait until a call may be sent, and return its token; the request must follow immediately.
@@ -342,67 +366,50 @@ class Caller:
             paused_seconds=self._limiter.paused_seconds,
         )
 
-    def _report_to_limiter(
-        self, attempt: Attempt, response: Answer | NoResponse, credit: Credit
-    ) -> None:
-        """Report the outcome of a call, which determines how many may be in flight."""
-        if isinstance(response, NoResponse):
-            attempt.hold_after = self._settle_after if response.timed_out else 0.0
-        elif not is_busy(response):
-            self._limiter.report_accepted(attempt)
-        elif credit.cause is not RefusalCause.CREDITS:
-            self._limiter.report_refused(
-                attempt,
-                response.retry_after,
-                longest_pause=credit.longest_pause,
-                stated=stated_limit(response),
-            )
-
     def _new_line(
         self, kind: CallKind, attempt: int, contact_id: str | None, rows: Sequence[int]
     ) -> CallLine:
         call, self._next_call = self._next_call, self._next_call + 1
         return CallLine(call, kind, attempt, contact_id, tuple(rows))
 
-    @contextlib.asynccontextmanager
-    async def _record_if_unsent(self, line: CallLine) -> AsyncIterator[None]:
-        """Record the call as unsent if it is not sent although its line is on disk."""
-        try:
-            yield
-        except BaseException:
-            # A ledger that cannot be written has already stopped the run. Without this line, a
-            # resume assumes that the call was sent and reads its messages back.
-            with contextlib.suppress(LedgerError):
-                self._ledger.append(unsent_line(self._clock.timestamp(), line))
-                self._count_recorded(line, -1)
-            raise
+    def _record_unsent(self, line: CallLine) -> None:
+        """Record that a call is not sent although its line is on disk.
+
+        Without this, a resume assumes that it was sent and reads its messages back.
+        """
+        # A ledger that cannot be written has already stopped the run.
+        with contextlib.suppress(LedgerError):
+            self._ledger.append(unsent_line(self._clock.timestamp(), line))
+            self._count_recorded(line, -1)
 
     def _count_recorded(self, line: CallLine, change: int) -> None:
         self._recorded[line.op] += change
         self._recorded["retried"] += change * (line.attempt > 1)
 
     def _attempt_history(
-        self, progress: _CallProgress, request: Request, response: Answer | NoResponse
+        self, progress: _CallProgress, request: Request, received: ClientResponse
     ) -> AttemptHistory:
-        progress.busy_answers += is_busy(response)
+        progress.busy_answers += received.answer_class is AnswerClass.THROTTLED
         now, waited = self._clock.monotonic(), self._quota.waited - progress.waited_before
         return AttemptHistory(
             count=self._attempts(progress) - progress.busy_answers,
             elapsed=0.0 if progress.started is None else now - progress.started - waited,
             token_renewed=progress.token_renewed,
             repeatable=request.kind is not CallKind.UNLINK,
-            never_answered=not self._server_has_answered and isinstance(response, NoResponse),
+            never_answered=not self._server_has_answered
+            and isinstance(received.outcome, NoResponse),
         )
 
     def _raise_if_hopeless(
-        self, response: Answer | NoResponse, request: Request, *, exhausted: bool
+        self, received: ClientResponse, request: Request, *, exhausted: bool
     ) -> None:
         """Stop the run if the token is refused or too many requests have no answer."""
+        response = received.outcome
         if isinstance(response, NoResponse) and response.cure:
             raise no_answer_error(response, 1)
         if isinstance(response, Answer):
             self._server_has_answered = True
-            if classify_outcome(response) is AnswerClass.TOKEN:
+            if received.answer_class is AnswerClass.TOKEN:
                 raise fatal_error(request.kind, parse_refusal(response), "the access token")
         if not exhausted:
             self._unanswered_in_row = 0

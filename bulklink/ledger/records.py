@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -104,7 +104,13 @@ class CallLine(msgspec.Struct, frozen=True):
 
 def timestamp(seconds: float) -> str:
     """Return seconds since 1970 as RFC 3339 in UTC with milliseconds."""
-    return format_time(datetime.fromtimestamp(seconds, UTC))
+    return _format_millisecond(round(seconds * 1e6) // 1000)
+
+
+@lru_cache(64)
+def _format_millisecond(milliseconds: int) -> str:
+    """Format a time; in a fast run, many lines have the same."""
+    return format_time(datetime.fromtimestamp(milliseconds / 1000, UTC))
 
 
 def format_time(moment: datetime) -> str:

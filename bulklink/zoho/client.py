@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import anyio
 import msgspec
 
+from bulklink.zoho.error_policy import AnswerClass, classify_outcome
 from bulklink.zoho.http import Answer, NoResponse, Request, Transport
 from bulklink.zoho.request_log import CallReference, log_request
 from bulklink.zoho.secret_mask import SecretMask
@@ -22,10 +23,17 @@ class ClientResponse(msgspec.Struct, frozen=True):
     Args:
         outcome: the answer, or why there is none.
         token: the token of the request, to renew it if it was refused.
+        answer_class: class of a refusal, see `classify_outcome`; None for a success or no answer.
     """
 
     outcome: Answer | NoResponse
     token: Token
+    answer_class: AnswerClass | None = None
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is 2xx, and the answer refuses no call as a whole."""
+        return self.answer_class is None and isinstance(self.outcome, Answer)
 
 
 def is_stray(answer: Answer) -> bool:
@@ -76,13 +84,12 @@ class Client:
         if isinstance(outcome, Answer) and not request.kind.is_write and is_stray(outcome):
             outcome = NoResponse("the answer to another request arrived")
         if isinstance(outcome, Answer):
-            outcome = msgspec.structs.replace(
-                outcome,
-                retry_after=requested_wait(outcome),
-                mask=self._mask(token.access_token),
-            )
+            outcome = msgspec.structs.replace(outcome, mask=self._mask(token.access_token))
+        answer_class = classify_outcome(outcome)
+        if answer_class is not None and isinstance(outcome, Answer):
+            outcome = msgspec.structs.replace(outcome, retry_after=requested_wait(outcome))
         log_request(request.method, url, outcome, anyio.current_time() - started, reference)
-        return ClientResponse(outcome, token)
+        return ClientResponse(outcome, token, answer_class)
 
     def _mask(self, access_token: str) -> SecretMask:
         """Return a cached mask of the secrets and all tokens so far; building one is slow."""

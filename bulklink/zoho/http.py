@@ -11,6 +11,7 @@ import msgspec
 import orjson
 
 from bulklink.zoho.secret_mask import SecretMask
+from bulklink.zoho.success_entries import SuccessEntry, decode_success_entries
 
 
 class CallKind(StrEnum):
@@ -79,6 +80,11 @@ class Answer(msgspec.Struct, frozen=True, dict=True):
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:
             return None
+
+    @cached_property
+    def success_entries(self) -> list[SuccessEntry] | None:
+        """The entries of a body with nothing but successes of messages; None for any other body."""
+        return decode_success_entries(self.body)
 
     def excerpt(self, length: int) -> str:
         """Return the start of the body with secrets masked, for files and messages.

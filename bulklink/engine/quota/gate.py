@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
@@ -249,15 +248,16 @@ class QuotaGate:
         self.budget.release_all()
         await self.allowance.close()
 
-    @asynccontextmanager
-    async def credit(
+    async def take_credit(
         self,
         *,
         reservation: Reservation | None = None,
         reserve: int = 0,
         completes_relink: bool = False,
-    ) -> AsyncIterator[Credit]:
+    ) -> Credit:
         """Take the credit of a call before its line is written; wait for it or stop the run.
+
+        `end_call` must follow, whatever happens.
 
         Args:
             reservation: reservation of the contact that the call concerns.
@@ -268,16 +268,27 @@ class QuotaGate:
             StoppedError: if the run was stopped.
             QuotaShortageError: if it would wait while `reservation` has relinks to complete.
         """
-        await self._acquire(reservation, reserve, completes_relink=completes_relink)
-        credit = Credit(1 + reserve, completes_relink)
-        try:
-            yield credit
-        finally:
-            if credit.number is None:
-                self.budget.return_unsent()
-            else:
-                self._suspicion.in_flight.discard(credit.number)
-            self._changed.notify()
+        while not completes_relink:
+            await self.allowance.ensure_granted(1 + reserve)
+            self._stop.check()
+            shortage = self.budget.shortage(1 + reserve, daily_limited=self.allowance.has_limit)
+            if shortage is None and not self._stop.quota_exhausted:
+                self.budget.take(reservation, reserve)
+                return Credit(1 + reserve, completes_relink)
+            if reservation is not None and reservation.is_pending:
+                raise QuotaShortageError
+            await self._wait_or_stop(shortage, 1 + reserve)
+        self._stop.check(completes_relink=True)
+        self.budget.take_to_complete_relink(reservation)
+        return Credit(1 + reserve, completes_relink)
+
+    def end_call(self, credit: Credit) -> None:
+        """Record that a call has ended, or return its credit if it was not sent."""
+        if credit.number is None:
+            self.budget.return_unsent()
+        else:
+            self._suspicion.in_flight.discard(credit.number)
+        self._changed.notify()
 
     async def wait_to_start(self, credit: Credit) -> None:
         """Wait until the CRM may accept the call of this credit.
@@ -363,22 +374,6 @@ class QuotaGate:
         if reservation.amount:
             self.budget.release(reservation)
             self._changed.notify()
-
-    async def _acquire(
-        self, reservation: Reservation | None, reserve: int, *, completes_relink: bool
-    ) -> None:
-        while not completes_relink:
-            await self.allowance.ensure_granted(1 + reserve)
-            self._stop.check()
-            shortage = self.budget.shortage(1 + reserve, daily_limited=self.allowance.has_limit)
-            if shortage is None and not self._stop.quota_exhausted:
-                self.budget.take(reservation, reserve)
-                return
-            if reservation is not None and reservation.is_pending:
-                raise QuotaShortageError
-            await self._wait_or_stop(shortage, 1 + reserve)
-        self._stop.check(completes_relink=True)
-        self.budget.take_to_complete_relink(reservation)
 
     async def _wait_or_stop(self, shortage: Shortage | None, required: int) -> None:
         """Wait for credits or stop the run, once no call in flight can return any."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
@@ -17,6 +16,7 @@ from bulklink.engine.ratelimit.attempt import Attempt, QueuedCall, Slot
 from bulklink.engine.ratelimit.fair_queue import FairQueue
 from bulklink.engine.ratelimit.rate import RateLimiter
 from bulklink.engine.shutdown import StopController
+from bulklink.errors import StoppedError
 from bulklink.task_group import task_group
 from bulklink.zoho.throttling import StatedLimit
 
@@ -172,30 +172,36 @@ class ConcurrencyLimiter:
         self._last_sequence += 1
         return QueuedCall(self._last_sequence, contact_id or "", completes_relink)
 
-    @asynccontextmanager
-    async def attempt(self, queued_call: QueuedCall) -> AsyncIterator[Attempt]:
-        """Wait until a call is admitted; it stays admitted and keeps its slot for the block.
+    async def admit(self, queued_call: QueuedCall) -> Attempt:
+        """Wait until a call is admitted; `end` must follow, whatever happens.
 
         Raises:
-            StoppedError: if the run was stopped.
+            StoppedError: if the run was stopped; no `end` follows then.
         """
         self._stop.check(completes_relink=queued_call.completes_relink)
-        if self._waiting or not self._may_prepare():
-            await self._wait_in(self._waiting, queued_call)
-        else:
-            self._admitted.add(queued_call.contact_id)
         attempt = Attempt(queued_call)
-        try:
-            self._stop.check(completes_relink=queued_call.completes_relink)
-            yield attempt
-        finally:
-            if attempt.slot and attempt.slot.is_probe and not attempt.outcome_reported:
-                self._adaptive = adaptive.on_probe_lost(self._adaptive)
-            if attempt.hold_after:
-                # The call's task continues; only the slot is held.
-                self._start_timer(attempt.hold_after, partial(self._release, attempt))
-            else:
-                self._release(attempt)
+        if not self._waiting and self._may_prepare():
+            self._admitted.add(queued_call.contact_id)
+            return attempt
+        await self._wait_in(self._waiting, queued_call)
+        if self._stop.forbids_start(completes_relink=queued_call.completes_relink):
+            self._release(attempt)
+            raise StoppedError
+        return attempt
+
+    def end(self, attempt: Attempt) -> bool:
+        """End an attempt; it gives up its place and its slot, the latter after `hold_after`.
+
+        Returns:
+            Whether a call that waited for a slot may start now.
+        """
+        if attempt.slot and attempt.slot.is_probe and not attempt.outcome_reported:
+            self._adaptive = adaptive.on_probe_lost(self._adaptive)
+        if attempt.hold_after:
+            # The call's task continues; only the slot is held.
+            self._start_timer(attempt.hold_after, partial(self._release, attempt))
+            return False
+        return self._release(attempt)
 
     async def acquire_slot(self, attempt: Attempt) -> None:
         """Wait for a slot among the calls in flight.
@@ -328,20 +334,28 @@ class ConcurrencyLimiter:
             self._take_back(waiter.slot, contact_id)
         self._dispatch()
 
-    def _release(self, attempt: Attempt) -> None:
+    def _release(self, attempt: Attempt) -> bool:
         self._admitted.remove(attempt.queued_call.contact_id)
         if attempt.slot is not None:
             self._in_flight.remove(attempt.queued_call.contact_id)
-        self._dispatch()
+        return self._dispatch()
 
-    def _dispatch(self) -> None:
-        """Grant free slots to prepared calls, then admit waiting calls."""
+    def _dispatch(self) -> bool:
+        """Grant free slots to prepared calls, then admit waiting calls.
+
+        Returns:
+            Whether a call was granted a slot.
+        """
+        granted = False
+        if not self._ready and not self._waiting:
+            return granted
         while self._may_grant_slot() and (
             ready_waiter := self._ready.take(
                 self._in_flight.by_contact, self._contact_share, self._is_alone
             )
         ):
             ready_waiter.grant(self._grant_slot(ready_waiter.queued_call))
+            granted = True
         share = -(-(self.limit + self._ready_ahead) // 2)
         while self._may_prepare() and (
             next_waiter := self._waiting.take(self._admitted.by_contact, share)
@@ -349,6 +363,7 @@ class ConcurrencyLimiter:
             self._admitted.add(next_waiter.queued_call.contact_id)
             next_waiter.grant()
         self._set_timer()
+        return granted
 
     @property
     def _contact_share(self) -> int:
@@ -391,7 +406,7 @@ class ConcurrencyLimiter:
         self._timer_is_set = False
         self._dispatch()
 
-    def _start_timer(self, seconds: float, action: Callable[[], None]) -> None:
+    def _start_timer(self, seconds: float, action: Callable[[], object]) -> None:
         if self._timers is None:
             raise RuntimeError("Calls are made inside `async with limiter`.")
         self._timers.start_soon(_call_later, seconds, action)
@@ -412,6 +427,6 @@ def _refusal_notice(in_flight: int, retry_after: float | None, stated: StatedLim
     )
 
 
-async def _call_later(seconds: float, action: Callable[[], None]) -> None:
+async def _call_later(seconds: float, action: Callable[[], object]) -> None:
     await anyio.sleep(seconds)
     action()

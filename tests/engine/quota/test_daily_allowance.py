@@ -105,13 +105,14 @@ async def test_a_credit_counts_in_the_minute_in_which_its_call_starts() -> None:
         monotonic=lambda: time[0],
     )
     await gate.open(day, CreditLimits(per_day=5))
-    async with gate.credit() as credit:
-        await gate.wait_to_start(credit)
-        time[0] += 300.0
-        assert not gate.may_start()
-        await gate.wait_to_start(credit)
-        assert gate.may_start()
-        gate.start(credit)
+    credit = await gate.take_credit()
+    await gate.wait_to_start(credit)
+    time[0] += 300.0
+    assert not gate.may_start()
+    await gate.wait_to_start(credit)
+    assert gate.may_start()
+    gate.start(credit)
+    gate.end_call(credit)
     await gate.allowance.ensure_granted(0)
     later = minute_of(time[0])
     assert day.file.spent_by_minute(later)[0][0] == later

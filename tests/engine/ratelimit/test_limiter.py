@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import anyio
 import anyio.lowlevel
@@ -31,6 +32,16 @@ def make_limiter(
     )
 
 
+@asynccontextmanager
+async def admitted(limiter: ConcurrencyLimiter) -> AsyncIterator[Attempt]:
+    """Admit a call for the block, as the caller does."""
+    attempt = await limiter.admit(limiter.new_call())
+    try:
+        yield attempt
+    finally:
+        limiter.end(attempt)
+
+
 async def wait_to_start(limiter: ConcurrencyLimiter, attempt: Attempt) -> None:
     """Wait until a call may be sent, as the caller does."""
     while not limiter.may_start(attempt):
@@ -45,7 +56,7 @@ async def start_times(limiter: ConcurrencyLimiter, calls: int, seconds: float = 
     times: list[float] = []
 
     async def call() -> None:
-        async with limiter.attempt(limiter.new_call()) as attempt:
+        async with admitted(limiter) as attempt:
             await wait_to_start(limiter, attempt)
             times.append(now())
             await anyio.sleep(seconds)
@@ -72,7 +83,7 @@ async def test_calls_in_flight_never_exceed_the_limit() -> None:
 
 async def refuse_call(limiter: ConcurrencyLimiter, retry_after: float | None = None) -> None:
     """Make a call that the server refuses because too many are in flight."""
-    async with limiter.attempt(limiter.new_call()) as attempt:
+    async with admitted(limiter) as attempt:
         await wait_to_start(limiter, attempt)
         limiter.report_refused(attempt, retry_after)
 
@@ -100,7 +111,7 @@ async def test_the_notice_of_a_refusal_has_the_stated_limit_and_wait(
     notices: list[str] = []
     async with (
         make_limiter(notify=notices.append) as limiter,
-        limiter.attempt(limiter.new_call()) as attempt,
+        admitted(limiter) as attempt,
     ):
         await wait_to_start(limiter, attempt)
         limiter.report_refused(attempt, retry_after, stated=stated)
@@ -114,7 +125,7 @@ async def test_a_stop_ends_a_pause() -> None:
 
     async def wait() -> None:
         with pytest.raises(StoppedError):
-            async with limiter.attempt(limiter.new_call()):
+            async with admitted(limiter):
                 pytest.fail("a call started after the stop")
 
     async with limiter, anyio.create_task_group() as group:
@@ -128,7 +139,7 @@ async def test_a_stop_ends_a_pause() -> None:
 
 async def test_a_call_keeps_its_slot_for_hold_after_seconds() -> None:
     async with make_limiter(in_flight=1) as limiter:
-        async with limiter.attempt(limiter.new_call()) as attempt:
+        async with admitted(limiter) as attempt:
             await wait_to_start(limiter, attempt)
             attempt.hold_after = 5.0
         ended = now()
@@ -149,7 +160,7 @@ async def test_after_a_refusal_a_single_call_is_sent_until_it_is_answered() -> N
 
     async def call(limiter: ConcurrencyLimiter, seconds: float) -> None:
         nonlocal in_flight, most_in_flight
-        async with limiter.attempt(limiter.new_call()) as attempt:
+        async with admitted(limiter) as attempt:
             await wait_to_start(limiter, attempt)
             in_flight += 1
             times.append(now())
@@ -175,7 +186,7 @@ async def test_a_cancelled_probe_is_followed_by_another() -> None:
         await refuse_call(limiter)
         await anyio.sleep(1.0)
         with anyio.CancelScope() as scope:
-            async with limiter.attempt(limiter.new_call()) as attempt:
+            async with admitted(limiter) as attempt:
                 await limiter.acquire_slot(attempt)
                 scope.cancel()
                 await anyio.lowlevel.checkpoint()
