@@ -1,16 +1,11 @@
-"""Messages that one answer settled as done, and their ledger lines.
-
-Nearly all results of a large run are of this kind, so their lines are formatted together. Each is
-the line that `records.result_line` makes of the same result.
-"""
+"""Messages that one answer settled as done, as nearly all of a large run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from bulklink.json_literals import json_literal, unique_literal
 from bulklink.ledger.records import Result
 from bulklink.models import Message, Op, Status
 
@@ -39,40 +34,22 @@ class DoneBatch(msgspec.Struct, frozen=True):
         """Operation of all messages."""
         return self.messages[0].op
 
-    def results(self) -> Iterator[Result]:
-        """Yield the result of each message."""
-        for message in self.messages:
-            yield Result(
-                row=message.row,
-                op=self.op,
-                contact_id=message.contact_id,
-                owner_id=message.owner_id,
-                message_id=message.message_id,
-                deal_id=message.deal_id,
-                status=Status.DONE,
-                code=self.code,
-                http_status=self.http_status,
-                message=self.text,
-                attempts=self.attempts,
-                call=self.call,
+    def results(self) -> list[Result]:
+        """Return the result of each message."""
+        return [
+            Result(
+                message.row,
+                message.op,
+                message.contact_id,
+                message.owner_id,
+                message.message_id,
+                message.deal_id,
+                Status.DONE,
+                self.code,
+                self.http_status,
+                self.text,
+                self.attempts,
+                self.call,
             )
-
-
-def done_lines(ts: str, batch: DoneBatch) -> bytes:
-    """Return the `result` lines of a batch."""
-    contact_id = batch.messages[0].contact_id
-    head = f'{{"event":"result","ts":"{ts}","row":'
-    middle = f',"op":"{batch.op.value}","contact_id":{json_literal(contact_id)},"owner_id":'
-    tail = (
-        f',"status":"done","code":{json_literal(batch.code)},"http_status":{batch.http_status}'
-        f',"message":{json_literal(batch.text)},"attempts":{batch.attempts}'
-        f',"call":{batch.call}}}\n'
-    )
-    return "".join(
-        [
-            f"{head}{message.row}{middle}{json_literal(message.owner_id)},"
-            f'"message_id":{unique_literal(message.message_id)},'
-            f'"deal_id":{json_literal(message.deal_id)}{tail}'
-            for message in batch.messages
+            for message in self.messages
         ]
-    ).encode()

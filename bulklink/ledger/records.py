@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
@@ -21,10 +21,10 @@ MAX_ANSWER_LENGTH = 8 * 1024
 """Maximum characters of a stored answer."""
 _MAX_COUNT = 1 << 53
 _FIRST_YEAR, _LAST_YEAR = 1970, 3000
-_OPTIONAL_FIELDS = ("previous_deal_id", "previous_deal_name", "current_deal_id", "duplicate_of")
 
 json_line = partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE)
 """Return a value as one line of JSON."""
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 RowNumber = Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)]
 """A row number that a ledger may contain."""
@@ -160,28 +160,22 @@ def step_line(ts: str, row: int) -> bytes:
 
 
 def result_line(ts: str, result: Result) -> bytes:
-    """Return the line of a result; written out for speed, since there can be millions."""
-    fields = {
-        "event": "result",
-        "ts": ts,
-        "row": result.row,
-        "op": result.op,
-        "contact_id": result.contact_id,
-        "owner_id": result.owner_id,
-        "message_id": result.message_id,
-        "deal_id": result.deal_id,
-        "status": result.status,
-        "code": result.code,
-        "http_status": result.http_status,
-        "message": result.message[:_MAX_TEXT_LENGTH],
-        "attempts": result.attempts,
-        "call": result.call,
-    }
-    for name in _OPTIONAL_FIELDS:
-        value = getattr(result, name)
-        if value is not msgspec.UNSET:
-            fields[name] = value
-    return json_line(fields)
+    """Return the line of a result."""
+    return result_lines(ts, [result])
+
+
+def result_lines(ts: str, results: Sequence[Result]) -> bytes:
+    """Return the lines of results, encoded together, since there can be millions."""
+    shortened = [
+        result
+        if len(result.message) <= _MAX_TEXT_LENGTH
+        else msgspec.structs.replace(result, message=result.message[:_MAX_TEXT_LENGTH])
+        for result in results
+    ]
+    start = f'{{"event":"result","ts":"{ts}",'.encode()
+    # Line breaks in texts are escaped, so each part is a line; its first byte is a brace.
+    lines = _encode_lines(shortened).split(b"\n")[:-1]
+    return b"".join([b"%b%b\n" % (start, line[1:]) for line in lines])
 
 
 def answer_line(ts: str, call: int, op: str, http_status: int | None, body: str) -> bytes:

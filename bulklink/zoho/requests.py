@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 import orjson
 
-from bulklink.json_literals import unique_literal
 from bulklink.models import Message
 from bulklink.zoho.http import CallKind, Request
 
@@ -39,7 +38,7 @@ def link_request(
         include_names: False to send only ids.
     """
     items = [
-        f'{{"message_id":{unique_literal(message.message_id)},'
+        f'{{"message_id":{orjson.dumps(message.message_id).decode()},'
         f"{_target(message, deal, module_id, include_names=include_names)}}}"
         for message, deal in zip(messages, deals, strict=True)
     ]

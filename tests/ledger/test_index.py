@@ -51,7 +51,8 @@ def test_a_result_is_read_back_unchanged(tmp_path: Path) -> None:
         read_result = index.of(7)
         assert read_result is not None
         assert read_result.ts == TS
-        assert result_line(TS, read_result) == result_line(TS, written_result)
+        fields = [getattr(read_result, name) for name in Result.__struct_fields__]
+        assert Result(*fields) == written_result
         assert index.of(8) is None
 
 

@@ -1,0 +1,51 @@
+"""Formats of ledger lines."""
+
+from __future__ import annotations
+
+import msgspec
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulklink.ledger.records import Result, result_line, result_lines
+from bulklink.models import Op, Status
+
+TS = "2026-11-28T12:00:00.000Z"
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+optional_texts = st.none() | texts
+unset_texts = st.just(msgspec.UNSET) | optional_texts
+results = st.builds(
+    Result,
+    row=st.integers(1, 10**8),
+    op=st.none() | st.sampled_from(Op),
+    contact_id=optional_texts,
+    owner_id=optional_texts,
+    message_id=optional_texts,
+    deal_id=optional_texts,
+    status=st.sampled_from(Status),
+    code=optional_texts,
+    http_status=st.none() | st.integers(0, 999),
+    message=texts,
+    attempts=st.integers(0, 20),
+    call=st.none() | st.integers(1, 10**9),
+    previous_deal_id=unset_texts,
+    previous_deal_name=unset_texts,
+    current_deal_id=unset_texts,
+    duplicate_of=st.just(msgspec.UNSET) | st.integers(1, 10**8),
+)
+
+
+@given(st.lists(results, min_size=1, max_size=5))
+def test_each_result_is_a_line_with_its_fields_in_order(lines: list[Result]) -> None:
+    written = result_lines(TS, lines)
+    assert written == b"".join(result_line(TS, result) for result in lines)
+    for line, result in zip(written.split(b"\n"), lines, strict=False):
+        expected = {"event": "result", "ts": TS, **msgspec.to_builtins(result)}
+        assert list(orjson.loads(line).items()) == list(expected.items())
+    assert written.endswith(b"\n")
+    assert written.count(b"\n") == len(lines)
+
+
+def test_a_long_text_is_cut() -> None:
+    result = Result(1, Op.LINK, "1", "2", "m", "3", Status.FAILED, message="ä" * 400)
+    assert orjson.loads(result_line(TS, result))["message"] == "ä" * 300
