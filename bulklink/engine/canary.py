@@ -15,11 +15,10 @@ from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.canary_result import CanaryResult, ObservedLink, ReadBackResult, build_result
 from bulklink.engine.contact import ContactSender
 from bulklink.engine.context import RunContext
-from bulklink.engine.dispatch import NextWindow, process_all
 from bulklink.engine.pagination import ContactReading, PageReader
 from bulklink.engine.signal import Signal
 from bulklink.engine.transitions import SETTLED_BY_READ
-from bulklink.engine.worker_slots import WorkerSlots
+from bulklink.engine.worker_pool import ItemSource, Source, WorkerPool
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy, StoppedError
 from bulklink.ledger.records import Result, result_line
 from bulklink.ledger.state import NOT_APPLIED
@@ -81,12 +80,7 @@ class ReadBackComparer:
             list(contact_results) for _, contact_results in groupby(ordered, key=_contact_id)
         ]
         stop = self.context.stop
-        remaining = iter(contacts)
-
-        async def next_contact() -> list[Result] | None:
-            return next(remaining, None)
-
-        await process_all(next_contact, self._read_contact, stop, slots=WorkerSlots(self.workers))
+        await WorkerPool(ItemSource(contacts), self._read_contact, stop, self.workers).run()
         stop.check()
 
     async def _read_contact(self, results: Sequence[Result]) -> None:
@@ -216,16 +210,18 @@ class Canary:
         self._read_again = self._read_again or read_again
         self._released.set()
 
-    async def run(self, next_window: NextWindow, task_group: TaskGroup) -> CanaryResult | None:
+    async def run(
+        self, windows: Source[list[Message]], task_group: TaskGroup
+    ) -> CanaryResult | None:
         """Send the first messages and read them back; return None if the run stops meanwhile.
 
         Args:
-            next_window: returns the next contact in the order of the plan; None at the end.
+            windows: the contacts in the order of the plan.
             task_group: runs the tasks that send the rest of these contacts.
         """
         self.on_phase(f"Trying the first {self.min_messages:,} emails")
         with suppress(StoppedError):
-            await self._send_first(next_window, task_group)
+            await self._send_first(windows, task_group)
         if self.context.stop.reason is not None or not self._results:
             return None
         self.on_phase("Reading them back")
@@ -237,9 +233,9 @@ class Canary:
             self.context.stop.request(error)
             return None
 
-    async def _send_first(self, next_window: NextWindow, task_group: TaskGroup) -> None:
+    async def _send_first(self, windows: Source[list[Message]], task_group: TaskGroup) -> None:
         """Start contacts until enough messages are settled; a suspended one does not count."""
-        while (window := await next_window()) is not None:
+        while (window := await windows.next()) is not None:
             missing = self.min_messages - self._planned_count()
             contact_id = window[0].contact_id
             self._windows[contact_id] = window

@@ -2,103 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, TypeVar
 
 from anyio.abc import TaskGroup
 
+from bulklink.engine.active_contacts import ActiveContacts
 from bulklink.engine.batching import MAX_WINDOW_MESSAGES, unlink_batches
 from bulklink.engine.breaker import MAX_SUSPENDED_CONTACTS
 from bulklink.engine.contact import ContactSender
 from bulklink.engine.context import RunContext
-from bulklink.engine.shutdown import StopController
+from bulklink.engine.ratelimit.limiter import max_admitted
 from bulklink.engine.signal import Signal
-from bulklink.engine.worker_slots import WorkerSlots
-from bulklink.errors import StoppedError
+from bulklink.engine.worker_pool import Source, WorkerPool
 from bulklink.models import Message, Op
-from bulklink.task_group import task_group
 from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH
 
-T = TypeVar("T")
-NextWindow = Callable[[], Awaitable[list[Message] | None]]
-"""Returns the next messages of one contact; None at the end."""
-_CONTACTS_PER_SLOT = 2
 MAX_MESSAGES_IN_MEMORY = (MAX_SUSPENDED_CONTACTS + 1) * MAX_WINDOW_MESSAGES
 """Maximum messages in memory: those of all contacts that can be suspended, plus one contact."""
 _MAX_WINDOWS_PER_CONTACT = (MAX_SUSPENDED_CONTACTS + 1) // 2
 """Maximum windows of one contact in progress while others wait: under half of these messages."""
-
-
-class SizeLimiter(Generic[T]):
-    """Limits the total size of items in progress.
-
-    Args:
-        max_size: largest total size.
-        size_of: returns the size of an item.
-    """
-
-    def __init__(self, max_size: int, size_of: Callable[[T], int]) -> None:
-        self._free = max_size
-        self._size_of = size_of
-        self._freed = Signal()
-
-    async def acquire(self, item: T) -> None:
-        """Wait until an item fits."""
-        while self._free < self._size_of(item):
-            await self._freed.wait()
-        self._free -= self._size_of(item)
-
-    def release(self, item: T) -> None:
-        """Release the size of an item."""
-        self._free += self._size_of(item)
-        self._freed.notify()
-
-
-async def process_all(
-    next_item: Callable[[], Awaitable[T | None]],
-    process: Callable[[T], Awaitable[None]],
-    stop: StopController,
-    *,
-    slots: WorkerSlots,
-    size_limiter: SizeLimiter[T] | None = None,
-) -> None:
-    """Process items until none is left or the run stops.
-
-    Memory: one item per slot, those that have lent their slot, and one more.
-
-    Args:
-        next_item: returns the next item; None at the end.
-        process: processes one item.
-        stop: stops the run.
-        slots: limit the items processed at once.
-        size_limiter: limits the total size of the items; None for no limit.
-    """
-
-    async def run(item: T) -> None:
-        await process(item)
-        slots.release()
-        if size_limiter is not None:
-            size_limiter.release(item)
-
-    async with task_group() as group:
-        while (item := await _unless_stopped(next_item)) is not None:
-            if size_limiter is not None:
-                await size_limiter.acquire(item)
-            if stop.reason is not None:
-                return
-            await slots.acquire()
-            group.start_soon(run, item)
-
-
-async def _unless_stopped(next_item: Callable[[], Awaitable[T | None]]) -> T | None:
-    """Return the next item; None if the run stopped while it was read."""
-    try:
-        return await next_item()
-    except StoppedError:
-        return None
 
 
 def contact_windows(
@@ -141,36 +66,78 @@ class FairOrder:
     If no other contact is within the lookahead, it exceeds its share.
 
     Args:
-        next_window: returns the next window in the order of the plan; None at the end.
+        source: the windows in the order of the plan.
         in_progress: live count of windows in progress by contact.
         max_per_contact: maximum windows of one contact in progress while others wait.
         lookahead: number of windows to choose from.
-        max_messages: approximate number of messages in these windows.
+        max_messages: approximate number of messages in these windows, and in those in progress.
     """
 
-    next_window: NextWindow
+    source: Source[list[Message]]
     in_progress: Mapping[str, int]
     max_per_contact: int
     lookahead: int
     max_messages: int
     _waiting: list[list[Message]] = field(default_factory=list, init=False)
+    _messages_waiting: int = field(default=0, init=False)
+    _messages_in_progress: int = field(default=0, init=False)
+    _ended: bool = field(default=False, init=False)
+    _freed: Signal = field(default_factory=Signal, init=False)
+
+    def next_ready(self) -> list[Message] | None:
+        """Return the next window to start; None if none can start without waiting."""
+        while self._may_look_ahead and (window := self.source.next_ready()) is not None:
+            self._add(window)
+        index = self._choose()
+        if index is None or not self._fits(self._waiting[index]):
+            return None
+        window = self._waiting.pop(index)
+        self._messages_waiting -= len(window)
+        self._messages_in_progress += len(window)
+        return window
 
     async def next(self) -> list[Message] | None:
         """Return the next window to start; None at the end."""
-        waiting = self._waiting
-        while len(waiting) < self.lookahead and sum(map(len, waiting)) < self.max_messages:
-            window = await self.next_window()
-            if window is None:
-                break
-            waiting.append(window)
-        if not waiting:
-            return None
-        eligible = (
-            index
-            for index, candidate in enumerate(waiting)
-            if self.in_progress.get(candidate[0].contact_id, 0) < self.max_per_contact
+        while (chosen := self.next_ready()) is None:
+            if self._may_look_ahead:
+                window = await self.source.next()
+                if window is None:
+                    self._ended = True
+                else:
+                    self._add(window)
+            elif self._waiting:
+                await self._freed.wait()
+            else:
+                return None
+        return chosen
+
+    def end(self, window: Sequence[Message]) -> None:
+        """Record that a window is no longer in progress."""
+        self._messages_in_progress -= len(window)
+        self._freed.notify()
+
+    @property
+    def _may_look_ahead(self) -> bool:
+        return (
+            not self._ended
+            and len(self._waiting) < self.lookahead
+            and self._messages_waiting < self.max_messages
         )
-        return waiting.pop(next(eligible, 0))
+
+    def _add(self, window: list[Message]) -> None:
+        self._waiting.append(window)
+        self._messages_waiting += len(window)
+
+    def _choose(self) -> int | None:
+        """Return the index of the window to start; None if more windows must be read first."""
+        for index, window in enumerate(self._waiting):
+            if self.in_progress.get(window[0].contact_id, 0) < self.max_per_contact:
+                return index
+        return 0 if self._waiting and not self._may_look_ahead else None
+
+    def _fits(self, window: Sequence[Message]) -> bool:
+        in_progress = self._messages_in_progress
+        return not in_progress or in_progress + len(window) <= self.max_messages
 
 
 def _split_full_batches(
@@ -202,14 +169,14 @@ def _is_full(batch: Sequence[Message], batch_size: int, shortest_id: int) -> boo
 def worker_count(in_flight: int) -> int:
     """Return how many contacts are in progress at once.
 
-    Two per call in flight keep the slots busy while results are recorded. The minimum exceeds the
+    As many as there are calls in flight or prepared: more would only queue. The minimum exceeds the
     contacts that can be suspended at once, or a run with few slots would deadlock.
     """
-    return max(_CONTACTS_PER_SLOT * in_flight, MAX_SUSPENDED_CONTACTS + 1)
+    return max(max_admitted(in_flight), MAX_SUSPENDED_CONTACTS + 1)
 
 
 async def send_all(
-    next_window: NextWindow,
+    windows: Source[list[Message]],
     context: RunContext,
     *,
     workers: int,
@@ -217,61 +184,73 @@ async def send_all(
 ) -> None:
     """Send all windows until each message is settled or the run stops.
 
-    A window that only waits until a read can be trusted lends its slot to another. Memory: windows
+    A window that only waits until a read can be trusted lends its place to another. Memory: windows
     in progress with `MAX_MESSAGES_IN_MEMORY` messages in total, and as many to choose from.
 
     Args:
-        next_window: returns the next messages of one contact, as `contact_windows` yields them;
-            None at the end.
+        windows: the messages, as `contact_windows` yields them.
         context: shared by all contacts of the run.
         workers: windows in progress at once.
         others_follow: whether more contacts are sent after these.
     """
-    contacts, slots = context.contacts, WorkerSlots(workers)
-
-    def lend_slot() -> AbstractContextManager[None]:
-        # While calls go unanswered, each contact that starts could be left in doubt.
-        return nullcontext() if context.caller.gave_up else slots.lent()
-
-    async def send_window(window: list[Message]) -> None:
-        await ContactSender(window, context, lend_slot).run()
-        contacts.end(window[0].contact_id)
-
-    fair_order = FairOrder(
-        next_window=next_window,
+    contacts = context.contacts
+    order = FairOrder(
+        source=windows,
         in_progress=contacts.windows,
         max_per_contact=_MAX_WINDOWS_PER_CONTACT,
         lookahead=workers,
         max_messages=MAX_MESSAGES_IN_MEMORY,
     )
 
-    async def start_window() -> list[Message] | None:
-        """Record each contact as its window starts, and the end of the windows."""
-        window = await fair_order.next()
-        if window is None:
-            contacts.all_started(others_follow=others_follow)
-        else:
-            contacts.start(window[0].contact_id)
+    def lend_place() -> AbstractContextManager[None]:
+        # While calls go unanswered, each contact that starts could be left in doubt.
+        return nullcontext() if context.caller.gave_up else pool.lent()
+
+    async def send_window(window: list[Message]) -> None:
+        await ContactSender(window, context, lend_place).run()
+        order.end(window)
+        contacts.end(window[0].contact_id)
+
+    source = _RecordedWindows(order=order, contacts=contacts, others_follow=others_follow)
+    pool = WorkerPool[list[Message]](source, send_window, context.stop, workers)
+    await pool.run()
+
+
+@dataclass(slots=True, kw_only=True)
+class _RecordedWindows:
+    """Windows whose contacts are recorded as they start, and so is their end."""
+
+    order: FairOrder
+    contacts: ActiveContacts
+    others_follow: bool
+    _ended: bool = field(default=False, init=False)
+
+    def next_ready(self) -> list[Message] | None:
+        window = self.order.next_ready()
+        if window is not None:
+            self.contacts.start(window[0].contact_id)
         return window
 
-    size_limiter = SizeLimiter[list[Message]](MAX_MESSAGES_IN_MEMORY, len)
-    await process_all(
-        start_window, send_window, context.stop, slots=slots, size_limiter=size_limiter
-    )
+    async def next(self) -> list[Message] | None:
+        window = await self.order.next()
+        if window is not None:
+            self.contacts.start(window[0].contact_id)
+        elif not self._ended:
+            self._ended = True  # others may have started since
+            self.contacts.all_started(others_follow=self.others_follow)
+        return window
 
 
 async def send_first(
-    next_window: NextWindow, context: RunContext, task_group: TaskGroup, *, workers: int
+    windows: Source[list[Message]], context: RunContext, task_group: TaskGroup, *, workers: int
 ) -> None:
     """Send windows ahead of the rest until each is settled, suspended or waiting for a read.
 
     Args:
-        next_window: see `send_all`.
+        windows: see `send_all`.
         context: shared by all contacts of the run.
         task_group: runs the windows that are not settled when this returns.
         workers: windows in progress at once.
     """
-    task_group.start_soon(
-        partial(send_all, next_window, context, workers=workers, others_follow=True)
-    )
+    task_group.start_soon(partial(send_all, windows, context, workers=workers, others_follow=True))
     await context.contacts.wait_until_idle()

@@ -6,7 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from anyio.abc import TaskGroup
+
 from bulklink.blocking import ThreadRunner
+from bulklink.engine.signal import Signal
 from bulklink.errors import InterruptedPlanningError, StoppedError
 
 T = TypeVar("T")
@@ -19,15 +22,16 @@ def _one(item: object) -> int:
 
 
 class ReadAhead(Generic[T]):
-    """Reads a blocking iterator in threads, many items at a time.
+    """Reads a blocking iterator in threads, many items at a time, while earlier ones are used.
 
     An error of the iterator is raised after the items that precede it.
 
-    Memory: items with a total size of `max_size`, and one more.
+    Memory: items with a total size of one and a half times `max_size`, and one more.
 
     Args:
         items: yields the items; one thread at a time advances it.
         run_blocking: runs blocking functions in threads.
+        group: runs the tasks that wait for the threads.
         size_of: returns the size of an item.
         max_size: approximate total size of the items read at a time.
     """
@@ -36,17 +40,30 @@ class ReadAhead(Generic[T]):
         self,
         items: Iterator[T],
         run_blocking: ThreadRunner,
+        group: TaskGroup,
         *,
         size_of: Callable[[T], int] = _one,
         max_size: int = _READ_AHEAD,
     ) -> None:
         self._items = items
         self._run_blocking = run_blocking
+        self._group = group
         self._size_of = size_of
         self._max_size = max_size
         self._ready: deque[T] = deque()
+        self._read_again_at = 0
+        self._reading = False
         self._error: Exception | None = None
         self._ended = False
+        self._changed = Signal()
+
+    def next_ready(self) -> T | None:
+        """Return the next item if it has been read; read more once half of them are used."""
+        ready = self._ready
+        if len(ready) <= self._read_again_at and not self._reading and not self._ended:
+            self._reading = True
+            self._group.start_soon(self._read_more)
+        return ready.popleft() if ready else None
 
     async def next(self) -> T | None:
         """Return the next item; None at the end.
@@ -54,12 +71,25 @@ class ReadAhead(Generic[T]):
         Raises:
             StoppedError: once a stop has interrupted the reading.
         """
-        if not self._ready and not self._ended:
+        while (item := self.next_ready()) is None:
             if self._error is not None:
                 raise self._error
-            self._ready.extend(await self._run_blocking(self._read))
-            self._ended = not self._ready
-        return self._ready.popleft() if self._ready else None
+            if self._ended:
+                return None
+            await self._changed.wait()
+        return item
+
+    async def _read_more(self) -> None:
+        try:
+            items = await self._run_blocking(self._read)
+            self._ready.extend(items)
+            self._read_again_at = len(items) // 2
+            self._ended = self._ended or not items
+        except Exception as error:
+            self._error = error
+        self._ended = self._ended or self._error is not None
+        self._reading = False
+        self._changed.notify()
 
     def _read(self) -> list[T]:
         items: list[T] = []

@@ -12,10 +12,11 @@ from bulklink.blocking import ThreadRunner
 from bulklink.engine.canary import Canary
 from bulklink.engine.canary_result import CanaryResult
 from bulklink.engine.context import RunContext
-from bulklink.engine.dispatch import NextWindow, contact_windows, send_all, send_first
+from bulklink.engine.dispatch import contact_windows, send_all, send_first
 from bulklink.engine.failure_limit import FailureCounter, MaxFailures
 from bulklink.engine.read_ahead import ReadAhead
 from bulklink.engine.shutdown import StopController
+from bulklink.engine.worker_pool import Source
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 from bulklink.ledger.done_batch import DoneBatch
 from bulklink.ledger.records import Result
@@ -143,21 +144,23 @@ class Delivery:
         ledger_state = self.counter.ledger_state
         open_rows = frozenset(ledger_state.open_rows)
 
-        def read_windows(is_selected: Callable[[int], bool]) -> NextWindow:
+        def read_windows(
+            is_selected: Callable[[int], bool], group: TaskGroup
+        ) -> ReadAhead[list[Message]]:
             chunks = ([m for m in chunk if is_selected(m.row)] for chunk in read_plan())
             settings = context.settings
             windows = contact_windows(chunks, settings.batch_size, by_contact=settings.by_contact)
-            return ReadAhead(windows, run_blocking, size_of=len).next
+            return ReadAhead(windows, run_blocking, group, size_of=len)
 
         async with task_group() as group:
             if open_rows:
                 # Rows that an earlier invocation left in flight come first: they may be relinks
                 # between their halves.
                 await send_first(
-                    read_windows(open_rows.__contains__), context, group, workers=workers
+                    read_windows(open_rows.__contains__, group), context, group, workers=workers
                 )
             remaining = read_windows(
-                lambda row: row not in open_rows and ledger_state.is_unfinished(row)
+                lambda row: row not in open_rows and ledger_state.is_unfinished(row), group
             )
             if self.stop.reason is None and (min_messages := get_canary_size()):
                 await self._run_canary(remaining, min_messages, context, group, workers)
@@ -165,7 +168,7 @@ class Delivery:
 
     async def _run_canary(
         self,
-        next_window: NextWindow,
+        windows: Source[list[Message]],
         min_messages: int,
         context: RunContext,
         task_group: TaskGroup,
@@ -182,7 +185,7 @@ class Delivery:
         )
         self.callbacks.on_phase(f"Trying the first {min_messages:,} emails")
         try:
-            state = await self._canary_state(canary, next_window, context, task_group)
+            state = await self._canary_state(canary, windows, context, task_group)
         except BulklinkError as error:
             # The ledger or run.json cannot be written; calls in flight still have to end.
             self.stop.request(error)
@@ -197,13 +200,13 @@ class Delivery:
     async def _canary_state(
         self,
         canary: Canary,
-        next_window: NextWindow,
+        windows: Source[list[Message]],
         context: RunContext,
         task_group: TaskGroup,
     ) -> CanaryState:
         """Run a canary, save its state, and ask for confirmation if it fails."""
         self.save_canary(CanaryRecord(canary.min_messages))
-        result = await canary.run(next_window, task_group)
+        result = await canary.run(windows, task_group)
         if result is None:
             return CanaryState.TRYING
         state = (

@@ -16,7 +16,7 @@ import msgspec
 from bulklink.advice import Advice, Keyword
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
-from bulklink.engine.dispatch import process_all, worker_count
+from bulklink.engine.dispatch import worker_count
 from bulklink.engine.lookups import look_up_org
 from bulklink.engine.outage import Outage, OutageGate
 from bulklink.engine.quota.budget import CreditLimits
@@ -24,7 +24,7 @@ from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.engine.read_ahead import ReadAhead
 from bulklink.engine.shutdown import StopController
-from bulklink.engine.worker_slots import WorkerSlots
+from bulklink.engine.worker_pool import WorkerPool
 from bulklink.errors import (
     BulklinkError,
     ConfigError,
@@ -45,6 +45,7 @@ from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.job import Job, WhenCreditsOut
 from bulklink.operations.monitor import MetricsSampler
 from bulklink.runs.forecast import CreditRange
+from bulklink.task_group import task_group
 from bulklink.zoho.client import Client
 from bulklink.zoho.connection import Connection, secrets_of
 from bulklink.zoho.lookup_responses import Org
@@ -373,9 +374,10 @@ async def read_contacts(
                 session.stop.request(error)
 
     async with session.environment.sample_periodically(sample):
-        ahead = ReadAhead(contacts, session.run_blocking, size_of=size_of)
         try:
-            await process_all(ahead.next, read, session.stop, slots=WorkerSlots(session.workers))
+            async with task_group() as group:
+                ahead = ReadAhead(contacts, session.run_blocking, group, size_of=size_of)
+                await WorkerPool(ahead, read, session.stop, session.workers).run()
         finally:
             forecaster.renew(session.quota.budget.sent)
 

@@ -17,6 +17,7 @@ from bulklink.engine.batching import (
     unlink_calls_for_length,
 )
 from bulklink.engine.dispatch import FairOrder, contact_windows
+from bulklink.engine.worker_pool import ItemSource
 from bulklink.models import Message, Op
 from tests.virtual import run_virtual
 
@@ -147,13 +148,8 @@ def test_fair_order_yields_every_window_once_and_respects_shares(
     ]
     in_progress = Counter[str]()
     started: list[list[Message]] = []
-    remaining = iter(windows)
-
-    async def next_window() -> list[Message] | None:
-        return next(remaining, None)
-
     order = FairOrder(
-        next_window=next_window,
+        source=ItemSource(windows),
         in_progress=in_progress,
         max_per_contact=share,
         lookahead=ahead,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bulklink.engine.dispatch import send_all
 from bulklink.engine.message_state import MessageState
+from bulklink.engine.worker_pool import ItemSource
 from bulklink.models import Message, Op
 from bulklink.zoho import plain_success
 from bulklink.zoho.http import Answer, NoResponse
@@ -205,12 +206,7 @@ def outcome_of(script: Script, *, settles_batches: bool) -> Outcome:
             by_contact=script.by_contact,
             read_back=script.read_back,
         ) as run:
-            windows = [list(script.messages)]
-
-            async def next_window() -> list[Message] | None:
-                return windows.pop() if windows else None
-
-            await send_all(next_window, run.context, workers=2)
+            await send_all(ItemSource([list(script.messages)]), run.context, workers=2)
         reason = run.context.stop.reason
         return Outcome(
             [(request.method, request.url, request.body) for request in crm.sent],

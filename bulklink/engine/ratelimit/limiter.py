@@ -28,6 +28,15 @@ _RATE_LOOKAHEAD = 0.05
 """Seconds; with a rate limit, only as many slots count as free as calls may start in this time."""
 
 
+def max_admitted(in_flight: int) -> int:
+    """Return the maximum calls that are in flight or prepared at once.
+
+    Args:
+        in_flight: maximum calls in flight.
+    """
+    return in_flight + _MIN_READY_AHEAD + in_flight // _SLOTS_PER_READY
+
+
 @dataclass(slots=True)
 class Waiter:
     """A call that waits to be admitted, or for a slot.
@@ -356,7 +365,7 @@ class ConcurrencyLimiter:
         ):
             ready_waiter.grant(self._grant_slot(ready_waiter.queued_call))
             granted = True
-        share = -(-(self.limit + self._ready_ahead) // 2)
+        share = -(-max_admitted(self.limit) // 2)
         while self._may_prepare() and (
             next_waiter := self._waiting.take(self._admitted.by_contact, share)
         ):
@@ -375,10 +384,6 @@ class ConcurrencyLimiter:
         others = self._admitted.total - self._admitted.by_contact.get(contact_id, 0)
         return others <= self._in_flight.total - self._in_flight.by_contact.get(contact_id, 0)
 
-    @property
-    def _ready_ahead(self) -> int:
-        return _MIN_READY_AHEAD + self.limit // _SLOTS_PER_READY
-
     def _may_grant_slot(self) -> bool:
         now, in_flight = self._clock(), self._in_flight.total
         if in_flight >= self.limit:
@@ -391,7 +396,8 @@ class ConcurrencyLimiter:
         if self._rate is not None:
             free_slots = min(free_slots, int(self._rate.per_second * _RATE_LOOKAHEAD))
         paused = self._clock() < self._adaptive.paused_until
-        return preparing < free_slots + self._ready_ahead and not paused
+        ready_ahead = max_admitted(self.limit) - self.limit
+        return preparing < free_slots + ready_ahead and not paused
 
     def _set_timer(self) -> None:
         """Schedule a dispatch for when more calls may start."""
