@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from operator import attrgetter
 
 from bulklink.engine.message_state import MessageState, NextStep
 from bulklink.models import Message, Op
@@ -11,6 +12,7 @@ from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH, MAX_MESSAGES_PER_CALL
 
 MAX_WINDOW_MESSAGES = 10_000
 """Maximum messages of one contact sent together; its pages are read once for all of them."""
+_OWNER_ID = attrgetter("owner_id")
 _WRITE_STEPS = (NextStep.UNLINK, NextStep.LINK)
 
 
@@ -107,7 +109,7 @@ def message_batches(
         if by_contact:
             yield from batching(list(messages), batch_size)
             return
-    for _, members in groupby(sorted(messages, key=_owner_id), key=_owner_id):
+    for _, members in groupby(sorted(messages, key=_OWNER_ID), key=_OWNER_ID):
         yield from batching(list(members), batch_size)
 
 
@@ -120,10 +122,6 @@ def cut_batches(
         messages = [state.message for state in members]
         for batch in message_batches(messages, step, batch_size, by_contact=by_contact):
             yield [by_row[message.row] for message in batch]
-
-
-def _owner_id(message: Message) -> str:
-    return message.owner_id
 
 
 def _split_id(state: MessageState) -> int:

@@ -178,10 +178,8 @@ class MessageState:
 
 def need_one_call(messages: Sequence[Message]) -> bool:
     """Return whether all messages need the same single call, if they are sent unread."""
-    op = messages[0].op
-    return op is not Op.RELINK and all(
-        message.op is op and message.from_deal_id is None for message in messages
-    )
+    needs = {(message.op, message.from_deal_id) for message in messages}
+    return needs in ({(Op.LINK, None)}, {(Op.UNLINK, None)})
 
 
 def initial_state(

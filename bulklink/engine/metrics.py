@@ -154,7 +154,8 @@ class CallMeter:
         """
         self._update()
         self._in_flight -= 1
-        self._cpu_at_last = self._cpu()
+        if not self._in_flight:
+            self._cpu_at_last = self._cpu()
         self._ended[kind] += 1
         latency = max(self._updated_at - started_at, _SHORTEST_LATENCY)
         self._latencies[math.ceil(math.log(latency) / _LOG_FACTOR)] += 1

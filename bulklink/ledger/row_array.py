@@ -41,12 +41,21 @@ class RowArray:
         try:
             self._numbers[row] = number
         except IndexError:
+            self.reaching(row)[row] = number
+
+    def reaching(self, row: int) -> array[int]:
+        """Return the array itself, which can be indexed with all rows up to `row`.
+
+        Raises:
+            InvalidLineError: if there is no such row.
+        """
+        if row >= len(self._numbers):
             if row > self._rows:
-                raise InvalidLineError from None
+                raise InvalidLineError
             length = min(row + _SPARE_ROWS, self._rows) + 1
             missing = length - len(self._numbers)
             self._numbers.frombytes(bytes(self._numbers.itemsize * missing))
-            self._numbers[row] = number
+        return self._numbers
 
     def find(self, number: int) -> int:
         """Return the first row with a number; -1 if there is none."""

@@ -102,9 +102,9 @@ class _PackedStates:
         index, high = divmod(row, 2)
         return self._packed[index] >> 4 if high else self._packed[index] & 0x0F
 
-    def fill(self, rows: Iterable[int], state: int) -> bool:
+    def fill(self, rows: Sequence[int], state: int) -> bool:
         """Set the state of rows; stop and return False at one that has a state already."""
-        packed = self._packed
+        packed = self._packed.reaching(max(rows, default=0) // 2)
         for row in rows:
             index, shift = row >> 1, (row & 1) << 2
             pair = packed[index]

@@ -9,7 +9,7 @@ import msgspec
 
 from bulklink.zoho.error_policy import AnswerClass, classify_outcome
 from bulklink.zoho.http import Answer, NoResponse, Request, Transport
-from bulklink.zoho.request_log import CallReference, log_request
+from bulklink.zoho.request_log import CallReference, is_log_enabled, log_request
 from bulklink.zoho.secret_mask import SecretMask
 from bulklink.zoho.throttling import requested_wait
 from bulklink.zoho.tokens import Token, TokenProvider
@@ -79,7 +79,8 @@ class Client:
         if request.body is not None:
             headers |= _JSON_HEADERS
         url = f"{token.api_url}{request.target}"
-        started = anyio.current_time()
+        is_logged = is_log_enabled()
+        started = anyio.current_time() if is_logged else 0.0
         outcome = await self.transport.send(request.method, url, headers, request.body)
         if isinstance(outcome, Answer) and not request.kind.is_write and is_stray(outcome):
             outcome = NoResponse("the answer to another request arrived")
@@ -88,7 +89,9 @@ class Client:
         answer_class = classify_outcome(outcome)
         if answer_class is not None and isinstance(outcome, Answer):
             outcome = msgspec.structs.replace(outcome, retry_after=requested_wait(outcome))
-        log_request(request.method, url, outcome, anyio.current_time() - started, reference)
+        if is_logged:
+            duration = anyio.current_time() - started
+            log_request(request.method, url, outcome, duration, reference)
         return ClientResponse(outcome, token, answer_class)
 
     def _mask(self, access_token: str) -> SecretMask:

@@ -52,6 +52,11 @@ class RequestLogRecord(msgspec.Struct, frozen=True):
     attempt: int | None
 
 
+def is_log_enabled() -> bool:
+    """Return whether requests are logged."""
+    return LOGGER.isEnabledFor(logging.INFO)
+
+
 def log_request(
     method: str,
     url: str,
@@ -68,7 +73,7 @@ def log_request(
         seconds: duration of the request.
         reference: its ledger call; None outside the ledger.
     """
-    if not LOGGER.isEnabledFor(logging.INFO):
+    if not is_log_enabled():
         return
     parts, reference = urlsplit(url), reference or CallReference()
     entry = RequestLogRecord(

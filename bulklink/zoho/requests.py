@@ -39,8 +39,14 @@ def link_request(
     """
     items = [
         f'{{"message_id":{orjson.dumps(message.message_id).decode()},'
-        f"{_target(message, deal, module_id, include_names=include_names)}}}"
-        for message, deal in zip(messages, deals, strict=True)
+        + _target(
+            message.owner_id,
+            message.owner_name if include_names else None,
+            deal_id,
+            deal_name if include_names else None,
+            module_id,
+        )
+        for message, (deal_id, deal_name) in zip(messages, deals, strict=True)
     ]
     return _post_links(f"{_emails_path(messages[0])}/actions/link_record", items)
 
@@ -56,7 +62,9 @@ def single_link_request(
         module_id: the org's id of the Deals module.
         include_names: False to send only ids.
     """
-    item = f"{{{_target(message, deal, module_id, include_names=include_names)}}}"
+    deal_id, deal_name = deal
+    owner_name, deal_name = (message.owner_name, deal_name) if include_names else (None, None)
+    item = "{" + _target(message.owner_id, owner_name, deal_id, deal_name, module_id)
     return _post_links(f"{_emails_path(message)}/{message.message_id}/actions/link_record", [item])
 
 
@@ -120,23 +128,14 @@ def _post_links(target: str, items: Sequence[str]) -> Request:
     return Request(CallKind.LINK, "POST", target, f'{{"Emails":[{",".join(items)}]}}'.encode())
 
 
-def _target(
-    message: Message, deal: tuple[str, str | None], module_id: str, *, include_names: bool
-) -> str:
-    """Return the owner and the deal of a message as JSON, without braces."""
-    deal_id, deal_name = deal
-    return (
-        _target_json(message.owner_id, message.owner_name, deal_id, deal_name, module_id)
-        if include_names
-        else _target_json(message.owner_id, None, deal_id, None, module_id)
-    )
-
-
 @lru_cache(1024)
-def _target_json(
+def _target(
     owner_id: str, owner_name: str | None, deal_id: str, deal_name: str | None, module_id: str
 ) -> str:
-    """Return an owner and a deal, which many messages share; a name of None is left out."""
+    """Return the rest of an item as JSON: an owner and a deal, which many messages share.
+
+    A name of None is left out.
+    """
     target = {
         "owner": {**_name_field(owner_name), "id": owner_id},
         "linked_record": {
@@ -145,7 +144,7 @@ def _target_json(
             "id": deal_id,
         },
     }
-    return orjson.dumps(target).decode()[1:-1]
+    return orjson.dumps(target).decode()[1:]
 
 
 def _name_field(name: str | None) -> dict[str, str]:

@@ -125,9 +125,9 @@ class DailyAllowance:
 
     def _needs_no_request(self, required: int) -> bool:
         """Return whether enough is granted, or the same request was refused in this minute."""
-        if self._usage is None or self._refused_request == (minute_of(self._wall()), required):
+        if self._usage is None or (self._budget.granted >= required and self.is_current):
             return True
-        return self._budget.granted >= required and self.is_current
+        return self._refused_request == (minute_of(self._wall()), required)
 
     async def _sync_usage(self, *, wanted: int, minimum: int) -> None:
         """Return the granted credits, and take `wanted` credits, at least `minimum`.
