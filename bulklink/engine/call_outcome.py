@@ -18,6 +18,8 @@ class CallOutcome(msgspec.Struct, frozen=True):
         kind: kind of the call.
         response: response to the last attempt.
         answer_lost: whether an attempt before the last may have been applied without an answer.
+        success_text: Zoho's text if the last answer is a success for each message, in order, and
+            nothing else; else None.
     """
 
     call: int
@@ -25,6 +27,7 @@ class CallOutcome(msgspec.Struct, frozen=True):
     kind: CallKind
     response: Answer | NoResponse
     answer_lost: bool
+    success_text: str | None = None
 
 
 def maybe_applied(response: Answer | NoResponse, answer_class: AnswerClass | None) -> bool:

@@ -173,6 +173,7 @@ class Caller:
                 request.kind,
                 response,
                 progress.answer_lost,
+                received.success_text,
             )
             if received.is_success:
                 self._server_has_answered, self._unanswered_in_row = True, 0

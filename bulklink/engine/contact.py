@@ -35,7 +35,6 @@ from bulklink.zoho.error_codes import Code
 from bulklink.zoho.error_policy import AnswerClass, classify_error
 from bulklink.zoho.http import Answer, CallKind, NoResponse, Request
 from bulklink.zoho.link_response import AnswerVerdict, ParsedAnswer, parse_answer
-from bulklink.zoho.plain_success import parse_plain_success
 
 T = TypeVar("T", Message, MessageState)
 _PHASES = (NextStep.SNAPSHOT, NextStep.UNLINK, NextStep.LINK, NextStep.PUT_BACK, NextStep.READ_BACK)
@@ -311,7 +310,7 @@ class ContactSender:
         except BaseException:
             self._states += _states_without_read(messages)
             raise
-        text = self._plain_success(messages, call_outcome)
+        text = self._success_text(call_outcome)
         if text is not None:
             self._last_write_at = context.clock.monotonic()
             self._settle(messages, call_outcome, text)
@@ -321,11 +320,9 @@ class ContactSender:
         await self._apply_outcome(states, step, call_outcome)
 
     @staticmethod
-    def _plain_success(messages: Sequence[Message], call_outcome: CallOutcome) -> str | None:
-        response = call_outcome.response
-        if not isinstance(response, Answer) or call_outcome.answer_lost:
-            return None
-        return parse_plain_success([message.message_id for message in messages], response)
+    def _success_text(call_outcome: CallOutcome) -> str | None:
+        """Return the text of a success that settles all messages of a call; None otherwise."""
+        return None if call_outcome.answer_lost else call_outcome.success_text
 
     def _settle(self, messages: Sequence[Message], call_outcome: CallOutcome, text: str) -> None:
         """Record messages that one answer settled as done."""

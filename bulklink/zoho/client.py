@@ -9,6 +9,7 @@ import msgspec
 
 from bulklink.zoho.error_policy import AnswerClass, classify_outcome
 from bulklink.zoho.http import Answer, NoResponse, Request, Transport
+from bulklink.zoho.plain_success import PlainSuccessParser
 from bulklink.zoho.request_log import CallReference, is_log_enabled, log_request
 from bulklink.zoho.secret_mask import SecretMask
 from bulklink.zoho.throttling import requested_wait
@@ -24,11 +25,14 @@ class ClientResponse(msgspec.Struct, frozen=True):
         outcome: the answer, or why there is none.
         token: the token of the request, to renew it if it was refused.
         answer_class: class of a refusal, see `classify_outcome`; None for a success or no answer.
+        success_text: Zoho's text if the answer reports success for each message of the request, in
+            order, and nothing else; else None.
     """
 
     outcome: Answer | NoResponse
     token: Token
     answer_class: AnswerClass | None = None
+    success_text: str | None = None
 
     @property
     def is_success(self) -> bool:
@@ -64,6 +68,7 @@ class Client:
     transport: Transport
     secrets: tuple[str, ...] = ()
     _masks: dict[str, SecretMask] = field(default_factory=dict, init=False)
+    _plain_success: PlainSuccessParser = field(default_factory=PlainSuccessParser, init=False)
 
     async def send(
         self, request: Request, token: Token, reference: CallReference | None = None
@@ -81,18 +86,21 @@ class Client:
         url = f"{token.api_url}{request.target}"
         is_logged = is_log_enabled()
         started = anyio.current_time() if is_logged else 0.0
+        success_text: str | None = None
         outcome = await self.transport.send(request.method, url, headers, request.body)
         if isinstance(outcome, Answer) and not request.kind.is_write and is_stray(outcome):
             outcome = NoResponse("the answer to another request arrived")
         if isinstance(outcome, Answer):
             outcome = msgspec.structs.replace(outcome, mask=self._mask(token.access_token))
-        answer_class = classify_outcome(outcome)
+            if request.message_ids:
+                success_text = self._plain_success.parse(request.message_ids, outcome)
+        answer_class = classify_outcome(outcome) if success_text is None else None
         if answer_class is not None and isinstance(outcome, Answer):
             outcome = msgspec.structs.replace(outcome, retry_after=requested_wait(outcome))
         if is_logged:
             duration = anyio.current_time() - started
             log_request(request.method, url, outcome, duration, reference)
-        return ClientResponse(outcome, token, answer_class)
+        return ClientResponse(outcome, token, answer_class, success_text)
 
     def _mask(self, access_token: str) -> SecretMask:
         """Return a cached mask of the secrets and all tokens so far; building one is slow."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Protocol
@@ -11,7 +11,6 @@ import msgspec
 import orjson
 
 from bulklink.zoho.secret_mask import SecretMask
-from bulklink.zoho.success_entries import SuccessEntry, decode_success_entries
 
 
 class CallKind(StrEnum):
@@ -36,12 +35,14 @@ class Request(msgspec.Struct, frozen=True):
         method: HTTP method.
         target: path with its query, percent-encoded.
         body: JSON body; None for no body.
+        message_ids: ids of the messages of a link or unlink at the many-emails endpoint, in order.
     """
 
     kind: CallKind
     method: str
     target: str
     body: bytes | None = None
+    message_ids: Sequence[str] = ()
 
 
 class Answer(msgspec.Struct, frozen=True, dict=True):
@@ -80,11 +81,6 @@ class Answer(msgspec.Struct, frozen=True, dict=True):
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:
             return None
-
-    @cached_property
-    def success_entries(self) -> list[SuccessEntry] | None:
-        """The entries of a body with nothing but successes of messages; None for any other body."""
-        return decode_success_entries(self.body)
 
     def excerpt(self, length: int) -> str:
         """Return the start of the body with secrets masked, for files and messages.

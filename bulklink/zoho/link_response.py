@@ -133,7 +133,7 @@ def parse_refusal(answer: Answer) -> AnswerVerdict:
 
 def parse_flat_error(answer: Answer) -> AnswerVerdict | None:
     """Return the error of a whole call, whatever its status; None if the answer is not an error."""
-    if len(answer.body) > _MAX_FLAT_ERROR_BYTES or answer.success_entries is not None:
+    if len(answer.body) > _MAX_FLAT_ERROR_BYTES:
         return None
     content = answer.content
     code = _code(content) if isinstance(content, dict) else ""

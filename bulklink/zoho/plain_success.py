@@ -7,29 +7,101 @@ is left to that module.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import msgspec
+import orjson
 
 from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import MAX_TEXT_LENGTH
 
 _OK = 200
+_PROBES = (b'"a"', b'"b"', b'"c"')
 
 
-def parse_plain_success(message_ids: Sequence[str], answer: Answer) -> str | None:
-    """Return the text of an answer that reports success for each message, in order, in one text.
+class _Details(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    message_id: str
 
-    Args:
-        message_ids: message ids in the order of the request.
-        answer: the answer as received.
 
-    Returns:
-        Zoho's message with secrets masked, up to 300 characters; None if the answer is not plain.
-    """
-    entries = answer.success_entries
-    if answer.status != _OK or not entries:
+class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    code: Literal["SUCCESS"]
+    status: Literal["success"]
+    message: str
+    details: _Details
+
+
+class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    entries: list[_Entry] = msgspec.field(name="Emails")
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+
+
+class _Form(NamedTuple):
+    """What is around the message ids in a body, and the text of its entries."""
+
+    head: bytes
+    separator: bytes
+    tail: bytes
+    text: str
+
+    def body(self, ids: Sequence[bytes]) -> bytes:
+        """Return the body with these ids, given as JSON."""
+        return b"%b%b%b" % (self.head, self.separator.join(ids), self.tail)
+
+
+@dataclass(slots=True)
+class PlainSuccessParser:
+    """Parses plain answers; it recognises those of the same form as the last one by comparison."""
+
+    _form: _Form | None = field(default=None, init=False)
+
+    def parse(self, message_ids: Sequence[str], answer: Answer) -> str | None:
+        """Return the text of an answer that reports success for each message, in order.
+
+        Args:
+            message_ids: message ids in the order of the request.
+            answer: the answer as received.
+
+        Returns:
+            Zoho's message with secrets masked, up to 300 characters; None if the answer is not
+            plain.
+        """
+        if answer.status != _OK:
+            return None
+        ids = [orjson.dumps(message_id) for message_id in message_ids]
+        if self._form is None or self._form.body(ids) != answer.body:
+            text = _plain_text(message_ids, answer.body)
+            if text is None:
+                return None
+            self._form = _find_form(ids, answer.body, text)
+        else:
+            text = self._form.text
+        return answer.mask(text[: 2 * MAX_TEXT_LENGTH])[:MAX_TEXT_LENGTH]
+
+
+def _plain_text(message_ids: Sequence[str], body: bytes) -> str | None:
+    """Return the one text of a body with a success for each message, in order."""
+    try:
+        entries = _decode(body).entries
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    if [entry.details.message_id for entry in entries] != message_ids:
+    if not entries or [entry.details.message_id for entry in entries] != list(message_ids):
         return None
-    text = entries[0].message
-    if {entry.message for entry in entries} != {text}:
+    texts = {entry.message for entry in entries}
+    return texts.pop() if len(texts) == 1 else None
+
+
+def _find_form(ids: Sequence[bytes], body: bytes, text: str) -> _Form | None:
+    """Return the form of a plain body; None if it has too few ids, or each entry another form."""
+    if len(ids) == 1:
         return None
-    return answer.mask(text[: 2 * MAX_TEXT_LENGTH])[:MAX_TEXT_LENGTH]
+    head, _, rest = body.partition(ids[0])
+    separator, _, _ = rest.partition(ids[1])
+    _, _, tail = rest.rpartition(ids[-1])
+    form = _Form(head, separator, tail, text)
+    # An id may occur elsewhere too, such as in a text: the form must hold for any ids.
+    probes = [probe.decode()[1:-1] for probe in _PROBES]
+    holds = form.body(ids) == body and _plain_text(probes, form.body(_PROBES)) == text
+    return form if holds else None

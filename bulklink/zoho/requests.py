@@ -37,6 +37,7 @@ def link_request(
         module_id: the org's id of the Deals module.
         include_names: False to send only ids.
     """
+    message_ids = [message.message_id for message in messages]
     items = [
         f'{{"message_id":{orjson.dumps(message.message_id).decode()},'
         + _target(
@@ -48,7 +49,8 @@ def link_request(
         )
         for message, (deal_id, deal_name) in zip(messages, deals, strict=True)
     ]
-    return _post_links(f"{_emails_path(messages[0])}/actions/link_record", items)
+    path = f"{_emails_path(messages[0])}/actions/link_record"
+    return _post_links(path, items, message_ids)
 
 
 def single_link_request(
@@ -70,10 +72,10 @@ def single_link_request(
 
 def unlink_request(messages: Sequence[Message]) -> Request:
     """Build the request to unlink messages of one contact and owner (many-emails endpoint)."""
-    ids = ",".join(message.message_id for message in messages)
-    query = f"owner_id={messages[0].owner_id}&message_ids={ids}"
+    message_ids = [message.message_id for message in messages]
+    query = f"owner_id={messages[0].owner_id}&message_ids={','.join(message_ids)}"
     target = f"{_emails_path(messages[0])}/actions/link_record?{query}"
-    return Request(CallKind.UNLINK, "DELETE", target)
+    return Request(CallKind.UNLINK, "DELETE", target, message_ids=message_ids)
 
 
 def single_unlink_request(message: Message) -> Request:
@@ -124,8 +126,9 @@ def _emails_path(message: Message) -> str:
     return f"{_ROOT}/Contacts/{message.contact_id}/Emails"
 
 
-def _post_links(target: str, items: Sequence[str]) -> Request:
-    return Request(CallKind.LINK, "POST", target, f'{{"Emails":[{",".join(items)}]}}'.encode())
+def _post_links(target: str, items: Sequence[str], message_ids: Sequence[str] = ()) -> Request:
+    body = f'{{"Emails":[{",".join(items)}]}}'.encode()
+    return Request(CallKind.LINK, "POST", target, body, message_ids)
 
 
 @lru_cache(1024)

@@ -15,8 +15,8 @@ from bulklink.engine.dispatch import send_all
 from bulklink.engine.message_state import MessageState
 from bulklink.engine.worker_pool import ItemSource
 from bulklink.models import Message, Op
-from bulklink.zoho import plain_success
 from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.plain_success import PlainSuccessParser
 from tests.engine import fakes
 from tests.engine.fakes import (
     LOST,
@@ -265,6 +265,9 @@ def test_any_answers_are_settled_like_message_by_message(script: Script) -> None
     assert_same(script)
 
 
+parse = PlainSuccessParser.parse
+
+
 def test_a_batch_of_plain_success_makes_no_states(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the other tests of this module would compare one path with itself."""
 
@@ -280,23 +283,21 @@ def test_a_batch_of_plain_success_makes_no_states(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     "lie",
     [
-        lambda ids, received: "Email linked successfully" if received.ok else None,
-        lambda ids, received: received.body[:9].decode() if b"SUCCESS" in received.body else None,
-        lambda ids, received: "" if plain_success.parse_plain_success(ids, received) else None,
+        lambda _, ids, received: "Email linked successfully" if received.ok else None,
+        lambda _, ids, received: (
+            received.body[:9].decode() if b"SUCCESS" in received.body else None
+        ),
+        lambda parser, ids, received: "" if parse(parser, ids, received) else None,
     ],
     ids=["every-2xx-is-success", "any-success-is-success", "the-text-is-lost"],
 )
 def test_a_batch_settled_wrongly_is_noticed(
-    lie: Callable[[Sequence[str], Answer], str | None], monkeypatch: pytest.MonkeyPatch
+    lie: Callable[[object, Sequence[str], Answer], str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "bulklink.engine.contact.parse_plain_success",
-        lie,
-    )
-    differing = [
-        name
-        for name in ANSWERS
-        if outcome_of(Script(messages(3, Op.LINK), (name,)), settles_batches=True)
-        != outcome_of(Script(messages(3, Op.LINK), (name,)), settles_batches=False)
-    ]
-    assert differing
+    def outcomes(*, settles_batches: bool) -> list[Outcome]:
+        scripts = [Script(messages(3, Op.LINK), (name,)) for name in ANSWERS]
+        return [outcome_of(script, settles_batches=settles_batches) for script in scripts]
+
+    expected = outcomes(settles_batches=False)
+    monkeypatch.setattr(PlainSuccessParser, "parse", lie)
+    assert outcomes(settles_batches=True) != expected

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import pytest
 
 from bulklink.engine.call_outcome import CallOutcome
-from bulklink.models import Message
 from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.plain_success import PlainSuccessParser
 from tests.simulation.soak import check_seed, format_repeat_command
 
 SEEDS = 900
@@ -49,20 +49,22 @@ def test_the_ledger_agrees_with_the_crm_if_each_message_needs_one_call(first: in
         _assert_no_violations(-seed)
 
 
-def _settle_if_ok(message_ids: Sequence[str], received: Answer) -> str | None:
+def _settle_if_ok(
+    parser: PlainSuccessParser, message_ids: Sequence[str], received: Answer
+) -> str | None:
     return "" if received.ok else None
 
 
-def _settle_without_answer(messages: Sequence[Message], call_outcome: CallOutcome) -> str | None:
+def _settle_without_answer(call_outcome: CallOutcome) -> str | None:
     return "" if isinstance(call_outcome.response, NoResponse) else None
 
 
 @pytest.mark.parametrize(
     ("place", "lie"),
     [
-        ("bulklink.engine.contact.parse_plain_success", _settle_if_ok),
+        ("bulklink.zoho.plain_success.PlainSuccessParser.parse", _settle_if_ok),
         (
-            "bulklink.engine.contact.ContactSender._plain_success",
+            "bulklink.engine.contact.ContactSender._success_text",
             staticmethod(_settle_without_answer),
         ),
     ],
