@@ -124,3 +124,13 @@ def test_an_earlier_answer_changes_nothing(calls: list[Any]) -> None:
         assert PlainSuccessParser().parse(requested, answer) == expected
         if expected is not None and len(set(requested)) == len(requested):
             assert parse_answer(requested, answer).all_succeeded(requested)
+
+
+def test_an_id_in_a_text_is_no_part_of_the_form() -> None:
+    """An answer about others, which differs from an earlier one only where that has an id."""
+    parser = PlainSuccessParser()
+    first = {key: entry("a", "a")[key] for key in KEY_ORDERS[1]}
+    second = {key: entry("b", "a")[key] for key in KEY_ORDERS[1]}
+    assert parser.parse(["a", "b"], Answer(200, body(first, second))) == "a"
+    about_others = body(first | {"message": "c"}, second | {"details": {"message_id": "d"}})
+    assert parser.parse(["c", "d"], Answer(200, about_others)) is None
