@@ -42,6 +42,8 @@ from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import RunResult, load_detached_relinks
 from bulklink.shell import bulklink_command, format_command
 
+_MAY_BE_DETACHED = ("failed", "in_doubt", "pending")
+"""Statuses of rows whose relink may be half done."""
 _MIXED = "mixed"
 _MAX_FAILURES_SHOWN = 5
 _ROWS = "rows"
@@ -362,6 +364,8 @@ def _canary_lines(record: RunRecord) -> Iterator[str]:
 
 def _detached_relink_lines(result: RunResult, record: RunRecord) -> Iterator[str]:
     """Yield the relinks that left an email off its deal, with advice."""
+    if not any(result.counts[status] for status in _MAY_BE_DETACHED):
+        return  # without a pass over the ledger
     run_dir = result.run_dir
     detached = load_detached_relinks(RunFolder(Path(run_dir)))
     if detached.not_put_back:

@@ -26,7 +26,7 @@ from bulklink.engine.retry import is_inconclusive
 from bulklink.engine.transitions import ON_RESULT, leave_in_doubt, on_read, on_read_failed
 from bulklink.errors import BulklinkError, StoppedError
 from bulklink.ledger.done_batch import DoneBatch
-from bulklink.ledger.records import result_line, result_lines, snapshot_line, step_line
+from bulklink.ledger.records import Result, result_line, result_lines, snapshot_line, step_line
 from bulklink.models import Message, Op, Status
 from bulklink.task_group import task_group
 from bulklink.zoho import requests
@@ -37,6 +37,7 @@ from bulklink.zoho.http import Answer, CallKind, NoResponse, Request
 from bulklink.zoho.link_response import AnswerVerdict, ParsedAnswer, parse_answer
 
 T = TypeVar("T", Message, MessageState)
+_OK = 200
 _PHASES = (NextStep.SNAPSHOT, NextStep.UNLINK, NextStep.LINK, NextStep.PUT_BACK, NextStep.READ_BACK)
 
 
@@ -51,9 +52,12 @@ def parse_write_response(
     """Parse the response to a link or unlink call; without an answer there are no verdicts."""
     if isinstance(call_outcome.response, NoResponse):
         return ParsedAnswer({})
+    ids = [state.message.message_id for state in batch]
+    if call_outcome.success_text is not None:
+        verdict = AnswerVerdict(Code.SUCCESS, call_outcome.success_text, _OK)
+        return ParsedAnswer(dict.fromkeys(ids, verdict))
     is_single_call = len(batch) == 1 and settings.single_endpoint
     is_single_link = is_single_call and step is not NextStep.UNLINK
-    ids = [state.message.message_id for state in batch]
     return parse_answer(
         ids,
         call_outcome.response,
@@ -328,7 +332,7 @@ class ContactSender:
         """Record messages that one answer settled as done."""
         context = self._context
         batch = DoneBatch(
-            messages, Code.SUCCESS, text, 200, call_outcome.attempts, call_outcome.call
+            messages, Code.SUCCESS, text, _OK, call_outcome.attempts, call_outcome.call
         )
         context.breaker.on_success(call_outcome.kind, self._contact_id)
         context.ledger.append(result_lines(context.clock.timestamp(), batch.results()))
@@ -477,27 +481,28 @@ class ContactSender:
         """Append new results, snapshots and steps of these states to the ledger."""
         context = self._context
         timestamp = context.clock.timestamp()
+        lines: list[bytes] = []
+        results: list[Result] = []
         for state in states:
             row, previous_deal = state.message.row, state.previous_deal
             if state.result is not None:
-                result, state.result = state.result, None
-                context.ledger.append(result_line(timestamp, result))
-                if result.status is Status.DONE:
-                    # If the answer was lost, a read has confirmed the change.
-                    context.breaker.mark_confirmed(
-                        CallKind.UNLINK if result.op is Op.UNLINK else CallKind.LINK
-                    )
-                context.on_result(result)
+                results.append(state.result)
+                lines.append(result_line(timestamp, state.result))
+                state.result = None
             elif snapshot and not isinstance(previous_deal, msgspec.UnsetType) and state.last_call:
-                name = previous_deal.name if previous_deal else None
-                line = snapshot_line(
-                    timestamp,
-                    row,
-                    previous_deal.id if previous_deal else None,
-                    name,
-                    state.last_call,
+                deal_id, name = (
+                    (previous_deal.id, previous_deal.name) if previous_deal else (None, None)
                 )
-                context.ledger.append(line)
+                lines.append(snapshot_line(timestamp, row, deal_id, name, state.last_call))
             if state.unlinked and not state.unlink_recorded:
                 state.unlink_recorded = True
-                context.ledger.append(step_line(timestamp, row))
+                lines.append(step_line(timestamp, row))
+        if lines:
+            context.ledger.append(*lines)
+        for result in results:
+            if result.status is Status.DONE:
+                # If the answer was lost, a read has confirmed the change.
+                context.breaker.mark_confirmed(
+                    CallKind.UNLINK if result.op is Op.UNLINK else CallKind.LINK
+                )
+            context.on_result(result)
