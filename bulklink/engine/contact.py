@@ -25,8 +25,8 @@ from bulklink.engine.quota.gate import RELINK_RESERVE, QuotaShortageError
 from bulklink.engine.retry import is_inconclusive
 from bulklink.engine.transitions import ON_RESULT, leave_in_doubt, on_read, on_read_failed
 from bulklink.errors import BulklinkError, StoppedError
-from bulklink.ledger.done_batch import DoneBatch
-from bulklink.ledger.records import Result, result_line, result_lines, snapshot_line, step_line
+from bulklink.ledger.done_batch import DoneBatch, done_lines
+from bulklink.ledger.records import Result, result_line, snapshot_line, step_line
 from bulklink.models import Message, Op, Status
 from bulklink.task_group import task_group
 from bulklink.zoho import requests
@@ -335,7 +335,7 @@ class ContactSender:
             messages, Code.SUCCESS, text, _OK, call_outcome.attempts, call_outcome.call
         )
         context.breaker.on_success(call_outcome.kind, self._contact_id)
-        context.ledger.append(result_lines(context.clock.timestamp(), batch.results()))
+        context.ledger.append(done_lines(context.clock.timestamp(), batch))
         context.on_done_batch(batch)
 
     async def _send(self, batch: Sequence[MessageState], step: NextStep) -> None:

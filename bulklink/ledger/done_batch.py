@@ -1,10 +1,12 @@
-"""Messages that one answer settled as done, as nearly all of a large run."""
+"""Messages that one answer settled as done, as nearly all of a large run, and their lines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
+import orjson
 
 from bulklink.ledger.records import Result
 from bulklink.models import Message, Op, Status
@@ -53,3 +55,27 @@ class DoneBatch(msgspec.Struct, frozen=True):
             )
             for message in self.messages
         ]
+
+
+def done_lines(ts: str, batch: DoneBatch) -> bytes:
+    """Return the lines of a batch: those of `result_line`, in half the time."""
+    op, contact_id = batch.op, batch.messages[0].contact_id
+    start = f'{{"event":"result","ts":"{ts}","row":'
+    middle = f',"op":{_json(op)},"contact_id":{_json(contact_id)},"owner_id":'
+    end = (
+        f',"status":"done","code":{_json(batch.code)},"http_status":{batch.http_status}'
+        f',"message":{_json(batch.text)},"attempts":{batch.attempts},"call":{batch.call}}}\n'
+    )
+    lines = [
+        f"{start}{message.row}{middle}{_json(message.owner_id)}"
+        f',"message_id":{orjson.dumps(message.message_id).decode()}'
+        f',"deal_id":{_json(message.deal_id)}{end}'
+        for message in batch.messages
+    ]
+    return "".join(lines).encode()
+
+
+@lru_cache(1024)
+def _json(value: str | None) -> str:
+    """Return a value that many lines share as JSON."""
+    return orjson.dumps(value).decode()

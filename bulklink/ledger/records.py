@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
@@ -24,7 +24,7 @@ _FIRST_YEAR, _LAST_YEAR = 1970, 3000
 
 json_line = partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE)
 """Return a value as one line of JSON."""
-_encode_lines = msgspec.json.Encoder().encode_lines
+_encode = msgspec.json.Encoder().encode
 
 RowNumber = Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)]
 """A row number that a ledger may contain."""
@@ -161,21 +161,9 @@ def step_line(ts: str, row: int) -> bytes:
 
 def result_line(ts: str, result: Result) -> bytes:
     """Return the line of a result."""
-    return result_lines(ts, [result])
-
-
-def result_lines(ts: str, results: Sequence[Result]) -> bytes:
-    """Return the lines of results, encoded together, since there can be millions."""
-    shortened = [
-        result
-        if len(result.message) <= _MAX_TEXT_LENGTH
-        else msgspec.structs.replace(result, message=result.message[:_MAX_TEXT_LENGTH])
-        for result in results
-    ]
-    start = f'{{"event":"result","ts":"{ts}",'.encode()
-    # Line breaks in texts are escaped, so each part is a line; its first byte is a brace.
-    lines = _encode_lines(shortened).split(b"\n")[:-1]
-    return b"".join([b"%b%b\n" % (start, line[1:]) for line in lines])
+    if len(result.message) > _MAX_TEXT_LENGTH:
+        result = msgspec.structs.replace(result, message=result.message[:_MAX_TEXT_LENGTH])
+    return b'{"event":"result","ts":"%b",%b\n' % (ts.encode(), _encode(result)[1:])
 
 
 def answer_line(ts: str, call: int, op: str, http_status: int | None, body: str) -> bytes:

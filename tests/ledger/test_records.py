@@ -7,8 +7,9 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.ledger.records import Result, result_line, result_lines
-from bulklink.models import Op, Status
+from bulklink.ledger.done_batch import DoneBatch, done_lines
+from bulklink.ledger.records import Result, result_line
+from bulklink.models import Message, Op, Status
 
 TS = "2026-11-28T12:00:00.000Z"
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -35,17 +36,37 @@ results = st.builds(
 )
 
 
-@given(st.lists(results, min_size=1, max_size=5))
-def test_each_result_is_a_line_with_its_fields_in_order(lines: list[Result]) -> None:
-    written = result_lines(TS, lines)
-    assert written == b"".join(result_line(TS, result) for result in lines)
-    for line, result in zip(written.split(b"\n"), lines, strict=False):
-        expected = {"event": "result", "ts": TS, **msgspec.to_builtins(result)}
-        assert list(orjson.loads(line).items()) == list(expected.items())
-    assert written.endswith(b"\n")
-    assert written.count(b"\n") == len(lines)
+@given(results)
+def test_a_result_is_a_line_with_its_fields_in_order(result: Result) -> None:
+    line = result_line(TS, result)
+    expected = {"event": "result", "ts": TS, **msgspec.to_builtins(result)}
+    assert list(orjson.loads(line).items()) == list(expected.items())
+    assert line.endswith(b"}\n")
+    assert line.count(b"\n") == 1
 
 
 def test_a_long_text_is_cut() -> None:
     result = Result(1, Op.LINK, "1", "2", "m", "3", Status.FAILED, message="ä" * 400)
     assert orjson.loads(result_line(TS, result))["message"] == "ä" * 300
+
+
+@given(
+    messages=st.lists(
+        st.builds(
+            Message,
+            row=st.integers(1, 10**8),
+            op=st.just(Op.LINK),
+            contact_id=st.just("1"),
+            owner_id=texts,
+            message_id=texts,
+            deal_id=optional_texts,
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    text=texts,
+)
+def test_a_batch_has_the_lines_of_its_results(messages: list[Message], text: str) -> None:
+    batch = DoneBatch(messages, "SUCCESS", text, 200, 2, 7)
+    expected = b"".join(result_line(TS, result) for result in batch.results())
+    assert done_lines(TS, batch) == expected

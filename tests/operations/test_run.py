@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from bulklink.errors import (
     RunDirError,
     WrongOrgError,
 )
-from bulklink.ledger.records import result_lines
+from bulklink.ledger.done_batch import DoneBatch, done_lines
 from bulklink.operations.invocation import with_end_state
 from bulklink.operations.preflight import check_same_host, check_same_org, confirm_changes
 from bulklink.operations.resume import apply, retry
@@ -175,10 +174,10 @@ async def test_a_plan_other_than_the_approved_one_is_refused(
 async def test_a_result_that_was_counted_but_not_written_is_noticed(
     tmp_path: Path, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def all_but_the_first(ts: str, results: Sequence[Result]) -> bytes:
-        return result_lines(ts, results[1:])
+    def all_but_the_first(ts: str, batch: DoneBatch) -> bytes:
+        return b"".join(done_lines(ts, batch).splitlines(keepends=True)[1:])
 
-    monkeypatch.setattr("bulklink.engine.contact.result_lines", all_but_the_first)
+    monkeypatch.setattr("bulklink.engine.contact.done_lines", all_but_the_first)
     with pytest.raises(LedgerError, match="does not add up"):
         await run(job(tmp_path, rows=3), connection)
 
