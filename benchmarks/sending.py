@@ -4,7 +4,8 @@ All send the same bodies to the same local server, which answers at once, and pa
 answers; the bare loop has no ledger and no limits, and discards the answers. Each command runs with
 a short and a long mapping: the difference is the cost of a message, and what is left of the short
 run is the fixed cost. They take turns, so that other load on the machine affects all of them
-equally. Quote the ratios, not the figures.
+equally. Quote the ratios, not the figures. A second table has the share of each part in a link run,
+sampled in runs of their own.
 
     python benchmarks/sending.py [--messages 20000 120000] [--rounds 5] [--against CHECKOUT]
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
+import json
 import os
 import resource
 import statistics
@@ -47,6 +49,8 @@ BARE = "bare aiohttp loop"
 SERVERS = {"link": Server, "read": ReadingServer, "relink": OtherDealServer}
 """Servers that answer at once: link calls only; reads too; reads that show another deal."""
 SERVER = (sys.executable, __file__, "--serve", "link")
+SAMPLING = Path(__file__).with_name("sampling.py")
+CHECKOUT = Path(__file__).resolve().parent.parent
 FULL_SPEED = ("--rate", "off", "--concurrency", str(IN_FLIGHT), "--no-names")
 COMMANDS = {
     "`link`": ("link", "link", FULL_SPEED),
@@ -208,8 +212,56 @@ def rows(figures: dict[str, Measurement], sizes: tuple[int, int]) -> list[list[s
     return lines
 
 
+def measure_parts(
+    sizes: tuple[int, int], rounds: int, folder: Path, against: Path | None
+) -> dict[str, list[dict[str, float]]]:
+    """Return the CPU µs per message of each part of a link run, for each checkout and round."""
+    checkouts: dict[str, Path | None] = {"": None}
+    if against is not None:
+        checkouts = {against.name: against, "": None}
+    parts: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}
+    with serve(SERVER) as url:
+        for number in range(rounds):
+            for name, checkout in checkouts.items():
+                totals = []
+                for place in range(len(sizes)):
+                    run_dir = folder / f"parts-{name}-{place}-{number}"
+                    command = [sys.executable, str(SAMPLING), "link", str(folder / f"{place}.csv")]
+                    command += [*FULL_SPEED, "--json", "--progress", "none"]
+                    command += ["--run-dir", str(run_dir)]
+                    env = token_environment(url) | {"PYTHONPATH": str(checkout or CHECKOUT)}
+                    ended = subprocess.run(
+                        command, check=True, capture_output=True, env=env, cwd=folder
+                    )
+                    totals.append(json.loads(ended.stderr.splitlines()[-1]))
+                short, long = totals
+                more = sizes[1] - sizes[0]
+                parts[name].append(
+                    {part: (long[part] - short.get(part, 0.0)) / more * 1e6 for part in long}
+                )
+    return parts
+
+
+def parts_rows(parts: dict[str, list[dict[str, float]]]) -> list[list[str]]:
+    """Return the rows of the table of parts, largest first: medians, and shares of their sum."""
+    medians = {
+        name: {
+            part: statistics.median(figures.get(part, 0.0) for figures in rounds)
+            for part in {part for figures in rounds for part in figures}
+        }
+        for name, rounds in parts.items()
+    }
+    own = medians[""]
+    total = sum(own.values())
+    lines = []
+    for part in sorted(own, key=lambda part: -own[part]):
+        before = [f"{medians[name].get(part, 0.0):.1f}" for name in medians if name]
+        lines.append([part, *before, f"{own[part]:.1f}", f"{own[part] / total:.0%}"])
+    return lines
+
+
 def main() -> None:
-    """Measure and print a table."""
+    """Measure and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, nargs=2, default=(20_000, 120_000))
     parser.add_argument("--rounds", type=int, default=5)
@@ -228,11 +280,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         against = arguments.against and arguments.against.resolve()
         figures = measure(sizes, arguments.rounds, Path(folder), against)
+        parts = measure_parts(sizes, arguments.rounds, Path(folder), against)
     text = table(COLUMNS, rows(figures, sizes))
     print(f"{sizes[0]:,} and {sizes[1]:,} messages, {PER_CALL} per call, {IN_FLIGHT} in flight")
     print(text)
+    before = [f"CPU µs per message, {name}" for name in parts if name]
+    parts_text = table(("", *before, "CPU µs per message", "share"), parts_rows(parts))
+    print(parts_text)
     if arguments.write:
         put_table("sending", text)
+        put_table("parts", parts_text)
 
 
 if __name__ == "__main__":
