@@ -6,8 +6,9 @@ import atexit
 import os
 import sys
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
@@ -16,14 +17,15 @@ from bulklink.atomic_files import temporary_path
 from bulklink.blocking import blocks
 from bulklink.duckdb_sql import DuckDBFiles, literal
 from bulklink.errors import RunDirError
-from bulklink.mapping.arrow_stream import column_bytes
+from bulklink.mapping.arrow_stream import column_bytes, column_values
 from bulklink.mapping.interrupt import PlanningStop, interrupted_planning_error
 
 if TYPE_CHECKING:
     import ctypes
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+T = TypeVar("T")
 #: DuckDB's memory limit; beyond it data spills to disk.
 PLANNING_MEMORY = "512MB"
 #: Rows of a batch: DuckDB's vector size; larger batches are not faster.
@@ -220,15 +222,32 @@ class Database:
         Args:
             sql: query whose columns are INTEGER, BIGINT or VARCHAR and never NULL.
         """
+        with translate_errors():
+            yield from self._stream(sql, column_bytes)
+
+    def column_values(self, sql: str) -> Iterator[list[list[Any]]]:
+        """Run a query and stream its columns in batches of rows.
+
+        Args:
+            sql: query whose columns are BIGINT and never NULL, or built by `text_sql`.
+
+        Raises:
+            DamagedTableError: if a file that it reads is damaged.
+        """
+        with _translate_damage(), translate_errors():
+            yield from self._stream(sql, partial(column_values, rows=BATCH_ROWS))
+
+    def _stream(
+        self, sql: str, read: Callable[[duckdb.DuckDBPyRelation], Iterator[T]]
+    ) -> Iterator[T]:
         self._begin()
         cursor = self._connection.cursor()
         self._stop.add_connection(cursor)
         try:
-            with translate_errors():
-                cursor.execute("USE plan")
-                for batch in column_bytes(cursor.sql(sql)):
-                    yield batch
-                    self._begin()
+            cursor.execute("USE plan")
+            for batch in read(cursor.sql(sql)):
+                yield batch
+                self._begin()
         except duckdb.Error:
             self._stop.check()  # the stream reports an interrupt like any other error
             raise

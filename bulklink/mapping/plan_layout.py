@@ -172,7 +172,7 @@ def _check_rows(database: Database, relation: str) -> None:
         f"SELECT count(*) FROM {relation} WHERE {ids}"
         f" OR bulklink_op IS NULL OR bulklink_op NOT IN ({ops})"
         f" OR bulklink_row IS NULL OR bulklink_row NOT BETWEEN 1 AND {MAX_ROWS}"
-        " OR bulklink_group IS NULL OR bulklink_group < 0"
+        f" OR bulklink_group IS NULL OR bulklink_group NOT BETWEEN 0 AND {MAX_ROWS}"
         f" OR bulklink_duplicate_of NOT BETWEEN 1 AND {MAX_ROWS}"
     )
     if wrong:
