@@ -20,8 +20,6 @@ from servers import BULKLINK, serve, token_environment, write_mapping
 from tables import put_table, table
 
 assert sys.platform != "win32", "Windows does not report the CPU time of child processes"
-from sending import FULL_SPEED, SERVER, measure_command
-
 ROWS = 20
 LIBRARIES = {"plan": "duckdb, click, msgspec", "link": "aiohttp, duckdb, click, msgspec"}
 COLUMNS = ("command", "CPU", "imports alone", "times the imports")
@@ -29,6 +27,8 @@ COLUMNS = ("command", "CPU", "imports alone", "times the imports")
 
 def measure(rounds: int, folder: Path) -> dict[str, list[tuple[float, float]]]:
     """Return the CPU seconds of each command and of its imports, round by round."""
+    from sending import FULL_SPEED, SERVER, measure_command
+
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in LIBRARIES}
     mapping = folder / "mapping.csv"
     write_mapping(mapping, ROWS)
