@@ -1,7 +1,6 @@
-"""Columns of a query's result, through the Arrow C stream interface.
+"""Columns of a query's result as raw bytes, through the Arrow C stream interface.
 
-DuckDB offers that interface without pyarrow. Hashing the bytes of a column needs no Python object
-per cell, and splitting them into texts takes a third of the time of fetching rows.
+DuckDB offers that interface without pyarrow, and hashing bytes needs no Python object per cell.
 """
 
 from __future__ import annotations
@@ -15,11 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CAPSULE_NAME = b"arrow_array_stream"
-_TEXTS = (b"u", b"z")
-"""Arrow's formats of texts and blobs, which are stored alike."""
+_TEXT = b"u"
 _ITEM_BYTES = {b"i": 4, b"l": 8}
 """Arrow's formats of 32 and 64 bit integers, and their sizes."""
-_NULL, _END = b"\xfe", b"\xff"
 
 
 class _Schema(ctypes.Structure):
@@ -82,49 +79,6 @@ def column_bytes(relation: duckdb.DuckDBPyRelation) -> Iterator[list[ctypes.Arra
     Raises:
         duckdb.Error: if the query fails or is interrupted.
     """
-    for columns in _stream(relation):
-        yield [_column(column, form, 0, column.length) for column, form in columns]
-
-
-def text_sql(text: str) -> str:
-    r"""Build a column of texts for `column_values`, which may be NULL.
-
-    The bytes FE and FF are in no text in UTF-8; they stand for NULL and for the end of a text.
-    """
-    return rf"coalesce(encode({text}), '\xFE'::BLOB) || '\xFF'::BLOB"
-
-
-def column_values(relation: duckdb.DuckDBPyRelation, rows: int) -> Iterator[list[list[Any]]]:
-    """Stream the columns of a relation in batches of limited size.
-
-    Args:
-        relation: query whose columns are BIGINT and never NULL, or built by `text_sql`.
-        rows: maximum number of rows of a batch.
-
-    Yields:
-        For each column, its integers or texts.
-
-    Raises:
-        duckdb.Error: if the query fails or is interrupted.
-    """
-    for columns in _stream(relation):
-        length = columns[0][0].length
-        for start in range(0, length, rows):
-            end = min(start + rows, length)
-            yield [_values(_column(column, form, start, end), form) for column, form in columns]
-
-
-def _values(column: ctypes.Array[ctypes.c_char], form: bytes) -> list[Any]:
-    if form in _ITEM_BYTES:
-        return memoryview(column).cast("B").cast("q").tolist()
-    cells = column.raw
-    if _NULL in cells or b"\n" in cells:
-        return [None if cell == _NULL else cell.decode() for cell in cells.split(_END)[:-1]]
-    return cells.replace(_END, b"\n").decode().split("\n")[:-1]
-
-
-def _stream(relation: duckdb.DuckDBPyRelation) -> Iterator[list[tuple[Any, bytes]]]:
-    """Stream the columns of a relation and their formats; they are valid until the next batch."""
     capsule = relation.__arrow_c_stream__()  # owns the stream
     get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
     get_pointer.restype = ctypes.c_void_p
@@ -133,7 +87,7 @@ def _stream(relation: duckdb.DuckDBPyRelation) -> Iterator[list[tuple[Any, bytes
     formats = _column_formats(stream)
     while (batch := _next_batch(stream)) is not None:
         try:
-            yield [(batch.children[n].contents, form) for n, form in enumerate(formats)]
+            yield [_column(batch.children[n].contents, form) for n, form in enumerate(formats)]
         finally:
             batch.release(batch)
 
@@ -145,7 +99,7 @@ def _column_formats(stream: Any) -> list[bytes]:
         formats = [schema.children[n].contents.format for n in range(schema.n_children)]
     finally:
         schema.release(schema)
-    if not {*formats} <= {*_TEXTS, *_ITEM_BYTES}:
+    if not {*formats} <= {_TEXT, *_ITEM_BYTES}:
         raise duckdb.NotSupportedError(f"columns in the formats {formats}")
     return formats
 
@@ -161,9 +115,8 @@ def _check(stream: Any, error_number: int) -> None:
         raise duckdb.Error(stream.get_last_error(stream))
 
 
-def _column(column: Any, form: bytes, start: int, end: int) -> ctypes.Array[ctypes.c_char]:
-    """Return the bytes of some rows of a column."""
-    start, end, data = column.offset + start, column.offset + end, column.buffers[1]
+def _column(column: Any, form: bytes) -> ctypes.Array[ctypes.c_char]:
+    start, end, data = column.offset, column.offset + column.length, column.buffers[1]
     item_bytes = _ITEM_BYTES.get(form)
     if item_bytes is not None:
         start, end = start * item_bytes, end * item_bytes

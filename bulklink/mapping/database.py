@@ -6,9 +6,8 @@ import atexit
 import os
 import sys
 from contextlib import closing, contextmanager, suppress
-from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -17,19 +16,20 @@ from bulklink.atomic_files import temporary_path
 from bulklink.blocking import blocks
 from bulklink.duckdb_sql import DuckDBFiles, literal
 from bulklink.errors import RunDirError
-from bulklink.mapping.arrow_stream import column_bytes, column_values
+from bulklink.mapping.arrow_stream import column_bytes
 from bulklink.mapping.interrupt import PlanningStop, interrupted_planning_error
 
 if TYPE_CHECKING:
     import ctypes
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-T = TypeVar("T")
 #: DuckDB's memory limit; beyond it data spills to disk.
 PLANNING_MEMORY = "512MB"
 #: Rows of a batch: DuckDB's vector size; larger batches are not faster.
 BATCH_ROWS = 2048
+#: Rows of a batch that is read by columns: with more, the values leave the processor's cache.
+COLUMN_ROWS = 512
 _DUCKDB = "DuckDB"
 #: Errors that DuckDB raises for a Parquet file with damaged pages; `Error` itself is Thrift's.
 _DAMAGE = (duckdb.Error, duckdb.InvalidInputException, duckdb.SerializationException)
@@ -211,6 +211,11 @@ class Database:
             self._stop.remove_connection(cursor)
             cursor.close()
 
+    def columns(self, sql: str) -> Iterator[tuple[tuple[Any, ...], ...]]:
+        """Run a query and stream its columns in batches of rows."""
+        for batch in self.batches(sql, COLUMN_ROWS):
+            yield tuple(zip(*batch, strict=True))
+
     def rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
         """Run a query and stream its rows one by one."""
         for batch in self.batches(sql):
@@ -222,32 +227,15 @@ class Database:
         Args:
             sql: query whose columns are INTEGER, BIGINT or VARCHAR and never NULL.
         """
-        with translate_errors():
-            yield from self._stream(sql, column_bytes)
-
-    def column_values(self, sql: str) -> Iterator[list[list[Any]]]:
-        """Run a query and stream its columns in batches of rows.
-
-        Args:
-            sql: query whose columns are BIGINT and never NULL, or built by `text_sql`.
-
-        Raises:
-            DamagedTableError: if a file that it reads is damaged.
-        """
-        with _translate_damage(), translate_errors():
-            yield from self._stream(sql, partial(column_values, rows=BATCH_ROWS))
-
-    def _stream(
-        self, sql: str, read: Callable[[duckdb.DuckDBPyRelation], Iterator[T]]
-    ) -> Iterator[T]:
         self._begin()
         cursor = self._connection.cursor()
         self._stop.add_connection(cursor)
         try:
-            cursor.execute("USE plan")
-            for batch in read(cursor.sql(sql)):
-                yield batch
-                self._begin()
+            with translate_errors():
+                cursor.execute("USE plan")
+                for batch in column_bytes(cursor.sql(sql)):
+                    yield batch
+                    self._begin()
         except duckdb.Error:
             self._stop.check()  # the stream reports an interrupt like any other error
             raise

@@ -15,7 +15,6 @@ from bulklink.atomic_files import atomic_replace
 from bulklink.duckdb_sql import literal
 from bulklink.errors import LedgerError, RunDirError
 from bulklink.folder_files import check_folder_file
-from bulklink.mapping.arrow_stream import text_sql
 from bulklink.mapping.database import Database, open_database, spill_folder
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.looked_up_names import (
@@ -86,7 +85,7 @@ class SealedPlan:
         self._layout: PlanLayout | None = None
 
     def chunks(self, names: Path | None = None) -> Iterator[list[Message]]:
-        """Stream the messages in the order of sending, in chunks of about two thousand.
+        """Stream the messages in the order of sending, in chunks of at most 512.
 
         Duplicates are left out, and so are rows that `names` refuses.
 
@@ -103,7 +102,7 @@ class SealedPlan:
             varying = [name for name in Message.__struct_fields__ if name not in constants]
             query = f"SELECT {_COLUMNS}, {_own_columns_sql(varying)} FROM {plan}"
             order = _OrderCheck()
-            for matches, is_sent, places, numbers, *values in database.column_values(query):
+            for matches, is_sent, places, numbers, *values in database.columns(query):
                 columns = constants | dict(zip(varying, values, strict=True))
                 groups = zip(numbers, columns["contact_id"], columns["owner_id"], strict=True)
                 order.check(matches, places, groups)
@@ -157,10 +156,10 @@ class SealedPlan:
             order = _OrderCheck()
             query = (
                 f"SELECT {_COLUMNS}, {_own_columns_sql(UnknownRow.__struct_fields__[:-1])}, "
-                f"{text_sql('refused')} FROM {self._with_names(database, names)} "
+                f"refused FROM {self._with_names(database, names)} "
                 "WHERE NOT matches OR refused IS NOT NULL AND bulklink_duplicate_of IS NULL"
             )
-            for matches, _, places, numbers, rows, ops, *others in database.column_values(query):
+            for matches, _, places, numbers, rows, ops, *others in database.columns(query):
                 order.check(matches, places, zip(numbers, others[0], others[1], strict=True))
                 yield from map(UnknownRow, rows, map(_OPS.__getitem__, ops), *others)
 
@@ -212,19 +211,12 @@ class SealedPlan:
 _IS_SENT = "(bulklink_duplicate_of IS NULL AND refused IS NULL)"
 _ROW_LIMIT = 1 << MAX_ROWS.bit_length()
 _PLACE = f"bulklink_group * {_ROW_LIMIT} + bulklink_row"
-_COLUMNS = (
-    f"matches::BIGINT, {_IS_SENT}::BIGINT, coalesce({_PLACE}, 0), coalesce(bulklink_group, 0)"
-)
+_COLUMNS = f"matches, {_IS_SENT}, {_PLACE}, bulklink_group"
 _OPS = {op.value: op for op in Op}
 
 
 def _own_columns_sql(names: Iterable[str]) -> str:
-    """Build columns of a plan for `Database.column_values`."""
-    columns = (f"bulklink_{name}" for name in names)
-    return ", ".join(
-        f"coalesce({column}, 0)" if column == "bulklink_row" else text_sql(column)
-        for column in columns
-    )
+    return ", ".join(f"bulklink_{name}" for name in names)
 
 
 _NAMES = (*NAME_COLUMNS, FETCHED_COLUMNS[1])
@@ -254,7 +246,7 @@ class _OrderCheck:
         self._last_group: _Group = (0, "", "")
 
     def check(
-        self, matches: Iterable[int], places: Iterable[int], groups: Iterable[_Group]
+        self, matches: Iterable[bool], places: Iterable[int], groups: Iterable[_Group]
     ) -> None:
         """Check the next rows.
 

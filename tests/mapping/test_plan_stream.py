@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulklink.errors import LedgerError
-from bulklink.mapping.database import BATCH_ROWS, Database
+from bulklink.mapping.database import COLUMN_ROWS, Database
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import OWN_COLUMNS, PlanLayout, VirtualColumn, write_parquet
 from bulklink.mapping.plan_reader import SealedPlan
@@ -129,11 +129,11 @@ def test_a_plan_is_read_exactly_if_groups_and_rows_are_in_order(
             read(plan)
 
 
-@pytest.mark.parametrize("place", [1, BATCH_ROWS - 1, BATCH_ROWS, BATCH_ROWS + 1])
+@pytest.mark.parametrize("place", [1, COLUMN_ROWS - 1, COLUMN_ROWS, COLUMN_ROWS + 1])
 def test_two_rows_in_the_wrong_order_are_found_at_any_place(tmp_path: Path, place: int) -> None:
     rows = [
         {"row": n, "group": 1, "contact_id": "1", "owner_id": "2", "message_id": "m", "op": "link"}
-        for n in range(1, BATCH_ROWS + 100)
+        for n in range(1, COLUMN_ROWS + 100)
     ]
     rows[place - 1], rows[place] = rows[place], rows[place - 1]
     with pytest.raises(LedgerError, match=f"out of order at row {place}\\."):
