@@ -97,7 +97,7 @@ def plan_mapping(path: Path, folder: Path) -> int:
     with check(
         find_sources([str(path)]), MappingOptions(Op.LINK), folder, memory=MEMORY
     ) as checked:
-        checked.write_rejects(folder)
+        checked.write_rejects(folder / "rejects.csv")
         checked.plan_stats()
         checked.seal(folder)
         return checked.messages

@@ -39,7 +39,7 @@ GUARD_SEPARATOR = "|"
 """Separates the deals of a guard."""
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One email of a sealed plan and its operation.
 
     Args:

@@ -10,13 +10,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import anyio.to_thread
 import click
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.live import Live
-from rich.text import Text
 
 from bulklink.cli.callbacks import WarningDisplay
 from bulklink.cli.console import can_ask, confirm, note, redirect_notes, warn
@@ -37,6 +34,10 @@ from bulklink.operations.callbacks import (
     RunProgress,
 )
 from bulklink.runs.forecast import CreditRange
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.live import Live
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -78,9 +79,8 @@ class ProgressDisplay(WarningDisplay):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(quiet=quiet)
-        terminal = sys.stderr.isatty()
-        self._console = Console(stderr=True, force_terminal=terminal, highlight=False)
-        self._style = "none" if quiet else _resolve_style(style, self._console, terminal=terminal)
+        self._console = _open_console() if sys.stderr.isatty() else None
+        self._style = "none" if quiet else _resolve_style(style, self._console)
         self._verbose = verbose
         self._stop = stop
         self._clock = clock
@@ -213,6 +213,8 @@ class ProgressDisplay(WarningDisplay):
         """Start drawing; notes appear above the view."""
         if self._style != "bar":
             return
+        from rich.live import Live  # noqa: PLC0415 - only a terminal needs it
+
         live = Live(
             _RenderedView(self._view),
             console=self._console,
@@ -232,7 +234,10 @@ class ProgressDisplay(WarningDisplay):
 
     def _print_above(self, text: str) -> None:
         """Print a text above the view, without wrapping its lines."""
-        self._console.print(Text.from_ansi(text), soft_wrap=True)
+        from rich.text import Text  # noqa: PLC0415 - only a terminal needs it
+
+        if self._console is not None:
+            self._console.print(Text.from_ansi(text), soft_wrap=True)
 
     def _update_view(self, view: ProgressView) -> None:
         previous, self._view = self._view, view
@@ -251,11 +256,26 @@ def _format_local(seconds: float) -> str:
     return format_local_time(datetime.fromtimestamp(seconds, UTC).isoformat())
 
 
-def _resolve_style(style: str, console: Console, *, terminal: bool) -> str:
-    """Return the style, with lines instead of a bar that cannot be drawn."""
+def _open_console() -> Console:
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+
+    return Console(stderr=True, force_terminal=True, highlight=False)
+
+
+def _resolve_style(style: str, console: Console | None) -> str:
+    """Return the style, with lines instead of a bar that cannot be drawn.
+
+    Args:
+        style: auto, bar, lines or none.
+        console: the terminal; None if there is none.
+    """
     if style in ("auto", "bar"):
-        utf8 = console.encoding.startswith("utf")
-        return "bar" if terminal and utf8 and not console.is_dumb_terminal else "lines"
+        can_draw = (
+            console is not None
+            and console.encoding.startswith("utf")
+            and not console.is_dumb_terminal
+        )
+        return "bar" if can_draw else "lines"
     return style
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from textwrap import wrap
+from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
-from rich.text import Text
 
 from bulklink.operations.callbacks import Metrics
 from bulklink.visible_text import escape_controls
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _NARROW_WIDTH = 80
 """Width in columns below which shorter words are used."""
@@ -99,7 +102,7 @@ def _head_lines(view: ProgressView, width: int) -> Iterator[Text]:
     if fraction is None or bar_width < _MIN_BAR_WIDTH:
         yield from _flow([view.phase, *figures], width, separator="  ")
         return
-    line = Text(view.phase, style="bold").append("  ")
+    line = _text(view.phase, style="bold").append("  ")
     line.append_text(_bar(fraction, bar_width))
     for figure in figures:
         line.append(f"  {figure}", style="not bold")
@@ -111,7 +114,7 @@ def _bar(fraction: float, width: int) -> Text:
     halves = int(fraction * 2 * width)
     whole, half = divmod(halves, 2)
     done = "━" * whole + "╸" * half
-    return Text(done, style="green").append("─" * (width - len(done)), style="bright_black")
+    return _text(done, style="green").append("─" * (width - len(done)), style="bright_black")
 
 
 def _fraction_done(view: ProgressView) -> float | None:
@@ -242,8 +245,15 @@ def _flow(
             line += separator + piece
             continue
         if line:
-            yield Text(line, style=style, no_wrap=True)
+            yield _text(line, style)
         *full_lines, line = wrap(piece, width, break_long_words=False)
-        yield from (Text(text, style=style, no_wrap=True) for text in full_lines)
+        yield from (_text(text, style) for text in full_lines)
     if line:
-        yield Text(line, style=style, no_wrap=True)
+        yield _text(line, style)
+
+
+def _text(text: str, style: str) -> Text:
+    """Return a styled text of one line."""
+    from rich.text import Text  # noqa: PLC0415 - only a terminal needs it
+
+    return Text(text, style=style, no_wrap=True)

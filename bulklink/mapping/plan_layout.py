@@ -1,7 +1,8 @@
 """Columns of plan.parquet, both written and derived.
 
 A bulklink column with one value in every row, or equal to one of the user's columns, is not
-written: the metadata of the file names its source. `plan_relation` restores all columns.
+written: the metadata of the file names its source. Ids are written as 64-bit numbers where these
+preserve every id of a column. `plan_relation` restores all columns, with ids as texts.
 """
 # ruff: noqa: S608
 
@@ -45,6 +46,10 @@ _NUMBERS = ("row", "line", "group", "duplicate_of")
 ROW_GROUP_ROWS = 61_440
 
 
+_METADATA = ("headers", "known", "elsewhere")
+_ID_NUMBER = "UBIGINT"
+
+
 class VirtualColumn(msgspec.Struct, frozen=True, omit_defaults=True):
     """Source of a plan column that is not written to the file; at most one field is set.
 
@@ -74,11 +79,14 @@ class PlanLayout(msgspec.Struct, frozen=True):
         headers: the user's headers, as in the mapping and in its order.
         known: bulklink's name for each of these columns; None if it is the user's own.
         elsewhere: bulklink's columns that are not written, by name.
+        numbers: names of the columns of ids that are written as numbers; the type of a column in
+            the file says so.
     """
 
     headers: tuple[str, ...]
     known: tuple[str | None, ...]
     elsewhere: dict[str, VirtualColumn] = {}
+    numbers: frozenset[str] = frozenset()
 
     @property
     def constants(self) -> dict[str, str | None]:
@@ -92,9 +100,16 @@ class PlanLayout(msgspec.Struct, frozen=True):
     def relation(self, source: str) -> str:
         """Build the SQL relation of a plan: bulklink's columns in order, then the user's.
 
+        Ids are texts in it, however they are written.
+
         Args:
             source: SQL of the rows that are, or will be, in the file.
         """
+        if self.numbers:
+            texts = ", ".join(
+                f"{name}::VARCHAR AS {name}" for name in map(identifier, self.numbers)
+            )
+            source = f"(SELECT * REPLACE ({texts}) FROM {source})"
         columns = [
             f"{self.elsewhere[name].sql() if name in self.elsewhere else OWN_PREFIX + name} AS"
             f" {OWN_PREFIX}{name}"
@@ -107,7 +122,7 @@ class PlanLayout(msgspec.Struct, frozen=True):
 
     def metadata_option(self) -> str:
         """Build the option of COPY that writes the layout into the file."""
-        parts = msgspec.structs.asdict(self).items()
+        parts = ((key, getattr(self, key)) for key in _METADATA)
         entries = (f"{key}: {literal(msgspec.json.encode(value).decode())}" for key, value in parts)
         return f"KV_METADATA {{{', '.join(entries)}}}"
 
@@ -122,8 +137,8 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
     query = f"SELECT key, value FROM {database.files.parquet_metadata(plan)}"
     try:
         metadata = {bytes(key).decode(): bytes(value) for key, value in database.rows(query)}
-        fields = {key: msgspec.json.decode(metadata[key]) for key in PlanLayout.__struct_fields__}
-        layout = _with_added_columns(database, msgspec.convert(fields, PlanLayout), plan)
+        fields = {key: msgspec.json.decode(metadata[key]) for key in _METADATA}
+        layout = _with_stored_columns(database, msgspec.convert(fields, PlanLayout), plan)
         relation = layout.relation(database.files.read_parquet(plan))
         _check_columns(database, layout, relation)
         _check_rows(database, relation)
@@ -136,12 +151,19 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
     return layout
 
 
-def _with_added_columns(database: Database, layout: PlanLayout, plan: Path) -> PlanLayout:
-    """Return the layout with the columns that earlier versions did not write, as NULL."""
+def _with_stored_columns(database: Database, layout: PlanLayout, plan: Path) -> PlanLayout:
+    """Return the layout with what the columns in the file say.
+
+    Earlier versions wrote all ids as texts, and no columns of fetched deals: these are NULL.
+    """
     query = f"DESCRIBE FROM {database.files.read_parquet(plan)}"
-    stored = {row[0] for row in database.rows(query)}
-    added = {name: VirtualColumn() for name in FETCHED_COLUMNS if OWN_PREFIX + name not in stored}
-    return msgspec.structs.replace(layout, elsewhere={**added, **layout.elsewhere})
+    types = {row[0]: row[1] for row in database.rows(query)}
+    added = {name: VirtualColumn() for name in FETCHED_COLUMNS if OWN_PREFIX + name not in types}
+    not_ids = {OWN_PREFIX + name for name in _NUMBERS}
+    numbers = {name for name, kind in types.items() if kind == _ID_NUMBER} - not_ids
+    return msgspec.structs.replace(
+        layout, elsewhere={**added, **layout.elsewhere}, numbers=frozenset(numbers)
+    )
 
 
 def _check_columns(database: Database, layout: PlanLayout, relation: str) -> None:
@@ -172,7 +194,7 @@ def _check_rows(database: Database, relation: str) -> None:
         f"SELECT count(*) FROM {relation} WHERE {ids}"
         f" OR bulklink_op IS NULL OR bulklink_op NOT IN ({ops})"
         f" OR bulklink_row IS NULL OR bulklink_row NOT BETWEEN 1 AND {MAX_ROWS}"
-        " OR bulklink_group IS NULL OR bulklink_group < 0"
+        f" OR bulklink_group IS NULL OR bulklink_group NOT BETWEEN 0 AND {MAX_ROWS}"
         f" OR bulklink_duplicate_of NOT BETWEEN 1 AND {MAX_ROWS}"
     )
     if wrong:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from itertools import compress, groupby, islice, pairwise, repeat
+from operator import lt
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -28,11 +30,11 @@ from bulklink.mapping.plan_layout import (
     plan_relation,
     write_parquet,
 )
-from bulklink.mapping.schema import FETCHED_COLUMNS, GUARD, NAME_COLUMNS, OWN_PREFIX
-from bulklink.models import Message, Op
+from bulklink.mapping.schema import FETCHED_COLUMNS, NAME_COLUMNS, OWN_PREFIX
+from bulklink.models import MAX_ROWS, Message, Op
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
 
 _MEMORY = "128MB"
 _LOOK_UP_MEMORY = "256MB"
-_MESSAGE_COLUMNS = ("row", "op", "contact_id", "owner_id", "message_id", "deal_id", "owner_name")
 
 
 class UnknownRow(msgspec.Struct, frozen=True):
@@ -84,7 +85,7 @@ class SealedPlan:
         self._layout: PlanLayout | None = None
 
     def chunks(self, names: Path | None = None) -> Iterator[list[Message]]:
-        """Stream the messages in the order of sending, in chunks of about two thousand.
+        """Stream the messages in the order of sending, in chunks of at most 512.
 
         Duplicates are left out, and so are rows that `names` refuses.
 
@@ -96,15 +97,19 @@ class SealedPlan:
                 belongs to another plan.
         """
         with self._open() as database:
+            plan = self._with_names(database, names)
+            constants = self._constants(names)
+            varying = [name for name in Message.__struct_fields__ if name not in constants]
+            query = f"SELECT {_COLUMNS}, {_own_columns_sql(varying)} FROM {plan}"
             order = _OrderCheck()
-            for batch in database.batches(self._messages(database, names)):
-                order.check(batch)
-                messages = [
-                    Message(row[2], _OPS[row[3]], *row[4:11])
-                    for row in batch
-                    if row[11] is None and row[12] is None
-                ]
-                if messages:
+            for matches, is_sent, places, numbers, *values in database.columns(query):
+                columns = constants | dict(zip(varying, values, strict=True))
+                groups = zip(numbers, columns["contact_id"], columns["owner_id"], strict=True)
+                order.check(matches, places, groups)
+                if "op" not in constants:
+                    columns["op"] = map(_OPS.__getitem__, columns["op"])
+                fields = (columns[name] for name in Message.__struct_fields__)
+                if messages := list(compress(map(Message, *fields), is_sent)):
                     yield messages
 
     def deals_without_name(self) -> Iterator[str]:
@@ -149,13 +154,14 @@ class SealedPlan:
         """Stream the messages whose deal or owner does not exist, in the order of the plan."""
         with self._open() as database:
             order = _OrderCheck()
-            for batch in database.batches(self._messages(database, names)):
-                order.check(batch)
-                for row in batch:
-                    if row[11] is None and row[12] is not None:
-                        yield UnknownRow(
-                            row[2], _OPS[row[3]], row[4], row[5], row[6], row[7], row[12]
-                        )
+            query = (
+                f"SELECT {_COLUMNS}, {_own_columns_sql(UnknownRow.__struct_fields__[:-1])}, "
+                f"refused FROM {self._with_names(database, names)} "
+                "WHERE NOT matches OR refused IS NOT NULL AND bulklink_duplicate_of IS NULL"
+            )
+            for matches, _, places, numbers, rows, ops, *others in database.columns(query):
+                order.check(matches, places, zip(numbers, others[0], others[1], strict=True))
+                yield from map(UnknownRow, rows, map(_OPS.__getitem__, ops), *others)
 
     def _open(self, memory: str = _MEMORY) -> AbstractContextManager[Database]:
         return open_database(spill_folder(self.path), memory=memory, stop=self._stop)
@@ -173,28 +179,46 @@ class SealedPlan:
             for (value,) in database.rows(f"{query} ORDER BY id"):
                 yield value
 
-    def _messages(self, database: Database, names: Path | None) -> str:
-        """Build the query of `chunks`, without a filter: it would misalign the names."""
-        columns = ", ".join(f"plan.bulklink_{name}" for name in _MESSAGE_COLUMNS)
+    def _constants(self, names: Path | None) -> dict[str, Iterable[Any]]:
+        """Return the fields of messages that have one value in every row of the plan."""
+        constants = self._layout.constants if self._layout else {}
+        unnamed = NAME_COLUMNS if names is not None else ()
+        return {
+            name: repeat(Op(value) if name == "op" and value else value)
+            for name, value in constants.items()
+            if name in Message.__struct_fields__ and (value is not None or name not in unnamed)
+        }
+
+    def _with_names(self, database: Database, names: Path | None) -> str:
+        """Build the relation of the plan, joined with the names that were looked up for its rows.
+
+        A filter must not come before the join, which is by position.
+        """
         plan = self._relation(database)
-        front = f"plan.bulklink_group, {'plan' if names is None else 'names'}.bulklink_row"
         if names is None:
-            return (
-                f"SELECT {front}, {columns}, plan.bulklink_deal_name, plan.{_GUARD}, "
-                f"plan.bulklink_duplicate_of, NULL FROM {plan} AS plan"
-            )
-        columns = columns.replace(
-            "plan.bulklink_owner_name", "coalesce(plan.bulklink_owner_name, names.owner_name)"
+            return f"(SELECT *, true AS matches, NULL AS refused FROM {plan})"
+        filled = ", ".join(
+            f"coalesce(plan.{OWN_PREFIX}{name}, names.{name}) AS {OWN_PREFIX}{name}"
+            for name in NAME_COLUMNS
         )
         return (
-            f"SELECT {front}, {columns}, coalesce(plan.bulklink_deal_name, names.deal_name), "
-            f"plan.{_GUARD}, plan.bulklink_duplicate_of, names.refused FROM {plan} AS plan "
-            f"POSITIONAL JOIN {database.files.read_parquet(names)} AS names"
+            f"(SELECT plan.* REPLACE ({filled}), names.refused, "
+            "plan.bulklink_row IS NOT DISTINCT FROM names.bulklink_row AS matches "
+            f"FROM {plan} AS plan POSITIONAL JOIN {database.files.read_parquet(names)} AS names)"
         )
 
 
-_GUARD = f"bulklink_{GUARD}"
+_IS_SENT = "(bulklink_duplicate_of IS NULL AND refused IS NULL)"
+_ROW_LIMIT = 1 << MAX_ROWS.bit_length()
+_PLACE = f"bulklink_group * {_ROW_LIMIT} + bulklink_row"
+_COLUMNS = f"matches, {_IS_SENT}, {_PLACE}, bulklink_group"
 _OPS = {op.value: op for op in Op}
+
+
+def _own_columns_sql(names: Iterable[str]) -> str:
+    return ", ".join(f"bulklink_{name}" for name in names)
+
+
 _NAMES = (*NAME_COLUMNS, FETCHED_COLUMNS[1])
 
 _NAMES_SQL = f"""
@@ -208,35 +232,56 @@ SELECT count(*) FROM {names} WHERE refused IS NOT NULL AND NOT duplicate
 """
 
 
+_Group = tuple[int, str, str]
+"""Number, contact and owner of a group."""
+
+
 class _OrderCheck:
     """Check that groups are contiguous and in order, as are the rows of each."""
 
-    __slots__ = ("_last",)
+    __slots__ = ("_last_group", "_last_place")
 
     def __init__(self) -> None:
-        self._last: tuple[int, int, str, str] = (0, 0, "", "")
+        self._last_place = 0
+        self._last_group: _Group = (0, "", "")
 
-    def check(self, batch: list[tuple[Any, ...]]) -> None:
-        group, row, contact, owner = self._last
-        for record in batch:
-            if record[1] != record[2]:
-                raise LedgerError(
-                    "The names that were looked up do not belong to this plan.",
-                    where="names.parquet",
-                    advice="Make the plan again in a new run folder.",
-                )
-            if record[0] == group:
-                in_order = record[1] > row and record[4] == contact and record[5] == owner
-            else:
-                in_order = record[0] > group and (record[4], record[5]) > (contact, owner)
-            if not in_order:
-                raise LedgerError(
-                    f"The sealed plan is out of order at row {record[2]}.",
-                    where="plan.parquet",
-                    advice="Make the plan again in a new run folder.",
-                )
-            group, row, contact, owner = record[0], record[1], record[4], record[5]
-        self._last = (group, row, contact, owner)
+    def check(
+        self, matches: Iterable[bool], places: Iterable[int], groups: Iterable[_Group]
+    ) -> None:
+        """Check the next rows.
+
+        Args:
+            matches: for each row, whether its names were looked up for it.
+            places: its place in the plan: group and row in one number.
+            groups: its group.
+        """
+        if not all(matches):
+            raise LedgerError(
+                "The names that were looked up do not belong to this plan.",
+                where="names.parquet",
+                advice="Make the plan again in a new run folder.",
+            )
+        places, groups = [self._last_place, *places], [self._last_group, *groups]
+        if not _are_in_order(places, groups):
+            first = next(
+                end
+                for end in range(2, len(places) + 1)
+                if not _are_in_order(places[end - 2 : end], groups[end - 2 : end])
+            )
+            raise LedgerError(
+                f"The sealed plan is out of order at row {places[first - 1] % _ROW_LIMIT}.",
+                where="plan.parquet",
+                advice="Make the plan again in a new run folder.",
+            )
+        self._last_place, self._last_group = places[-1], groups[-1]
+
+
+def _are_in_order(places: Sequence[int], groups: Sequence[_Group]) -> bool:
+    """Return whether each place follows the one before, in the same group or in a later one."""
+    if not all(map(lt, places, islice(places, 1, None))):
+        return False
+    runs = [group for group, _ in groupby(groups)]
+    return all(a[0] < b[0] and a[1:] < b[1:] for a, b in pairwise(runs))
 
 
 class PlannedRow(msgspec.Struct, frozen=True):

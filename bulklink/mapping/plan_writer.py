@@ -21,6 +21,7 @@ from bulklink.mapping.schema import (
     OWN_PREFIX,
 )
 from bulklink.mapping.validate import name_sql
+from bulklink.models import Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,8 +84,19 @@ class PlanWriter:
     def _layout(self) -> PlanLayout:
         headers = tuple(column.header for column in self.columns)
         known = tuple(column.known for column in self.columns)
-        virtual_columns = dict(self._virtual_columns(unique_column_names(headers)))
-        return PlanLayout(headers, known, virtual_columns)
+        names = unique_column_names(headers)
+        virtual_columns = dict(self._virtual_columns(names))
+        numbers = {
+            name
+            for column, name in zip(self.columns, names, strict=True)
+            if self._is_number(column)
+        }
+        numbers |= {
+            OWN_PREFIX + name
+            for name in NUMERIC_ID_COLUMNS
+            if name not in virtual_columns and self._has_only_numbers(name)
+        }
+        return PlanLayout(headers, known, virtual_columns, frozenset(numbers))
 
     def _virtual_columns(self, names: Sequence[str]) -> Iterator[tuple[str, VirtualColumn]]:
         """Yield the columns that need not be written."""
@@ -102,6 +114,8 @@ class PlanWriter:
             is_unsent = column == "deal_id" and self.options.op is None
             if column in name_by_known and not is_unsent and not flags & CHANGED_ID[column]:
                 yield column, VirtualColumn(same_as=name_by_known[column])
+        if self.options.op is Op.UNLINK:
+            yield "deal_id", VirtualColumn()
         if not self.statistics.guarded:
             yield GUARD, VirtualColumn()
         if not self.compared:
@@ -122,7 +136,7 @@ class PlanWriter:
             "file": f"[{', '.join(map(literal, self.files.names))}][file + 1]",
             "line": "line",
             "op": "op",
-            **{column: _id_sql(column) for column in ID_COLUMNS},
+            **{column: self._id_sql(column) for column in ID_COLUMNS},
             **{name: self._name_sql(name) for name in NAME_COLUMNS},
             "group": "number",
             "duplicate_of": "duplicate_of",
@@ -148,13 +162,26 @@ class PlanWriter:
     def _is_number(self, column: MappingColumn) -> bool:
         """Return whether the user's cell is a plain number in every row of the plan."""
         known = column.known or ""
-        return known in NUMERIC_ID_COLUMNS and not self.statistics.flags & (
-            CHANGED_ID[known] | TEXT_ID[known]
+        return (
+            known in NUMERIC_ID_COLUMNS
+            and self._has_only_numbers(known)
+            and not self.statistics.flags & CHANGED_ID[known]
         )
+
+    def _has_only_numbers(self, column: str) -> bool:
+        """Return whether a 64-bit number preserves each id of a column."""
+        return not self.statistics.flags & TEXT_ID[column]
+
+    def _id_sql(self, column: str) -> str:
+        if column not in NUMERIC_ID_COLUMNS:
+            return column
+        if self._has_only_numbers(column):
+            return f"{column}_number"
+        return f"coalesce({column}_number::VARCHAR, {column}_text)"
 
     def _user_cell_sql(self, place: int, column: MappingColumn) -> str:
         if self._is_number(column):
-            return f"n_{column.known}::VARCHAR"
+            return f"n_{column.known}"
         return verbatim_cell_sql(place, column)
 
     def _sorted_rows_sql(self, layout: PlanLayout) -> str:
@@ -162,8 +189,12 @@ class PlanWriter:
         carried = [name for name in ("file", "line", "op", GUARD) if name not in layout.elsewhere]
         for name in ID_COLUMNS:
             if name not in layout.elsewhere:
-                number = name in NUMERIC_ID_COLUMNS
-                carried += [f"{name}_number", f"{name}_text"] if number else [name]
+                if name not in NUMERIC_ID_COLUMNS:
+                    carried.append(name)
+                elif self._has_only_numbers(name):
+                    carried.append(f"{name}_number")
+                else:
+                    carried += [f"{name}_number", f"{name}_text"]
         for place, column in enumerate(self.columns):
             if column.known in NUMERIC_ID_COLUMNS:
                 carried.append(f"n_{column.known}")
@@ -185,12 +216,6 @@ class PlanWriter:
             f"FROM good JOIN (SELECT number, {', '.join(key_columns)} FROM groups) AS groups "
             f"ON {same_group} {fetched}ORDER BY number, good.row"
         )
-
-
-def _id_sql(column: str) -> str:
-    if column in NUMERIC_ID_COLUMNS:
-        return f"coalesce({column}_number::VARCHAR, {column}_text)"
-    return column
 
 
 def unique_column_names(headers: Sequence[str]) -> list[str]:

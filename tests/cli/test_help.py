@@ -106,6 +106,14 @@ def test_commands_without_a_connection_do_not_import_the_http_client(tmp_path: P
     assert "aiohttp" not in modules
 
 
+def test_planning_without_a_terminal_does_not_import_what_draws_a_bar(tmp_path: Path) -> None:
+    mapping = tmp_path / "m.csv"
+    mapping.write_text("contact_id,owner_id,message_id,deal_id\n1,2,m,3\n")
+    output, modules = run_and_list_modules([f"plan --op link {mapping}"], ())
+    assert b"Digest" in output
+    assert {"rich.console", "rich.live", "rich.text"} & modules == set()
+
+
 def run_and_list_modules(
     command_lines: Sequence[str], typed: Sequence[str]
 ) -> tuple[bytes, set[str]]:

@@ -81,6 +81,44 @@ def test_rows_of_several_files_have_their_file_and_line(planner: MappingPlanner)
     ]
 
 
+def stored_types(planned: PlannedMapping) -> dict[str, str]:
+    """Return the types of the columns in the file."""
+    with duckdb.connect() as connection:
+        query = f"DESCRIBE FROM read_parquet('{planned.sealed.path}')"
+        return {row[0]: row[1] for row in connection.execute(query).fetchall()}
+
+
+@pytest.mark.parametrize(
+    ("cell", "own", "user"),
+    [
+        ("18446744073709551615", None, "UBIGINT"),
+        ("18446744073709551616", None, "VARCHAR"),
+        ("007", None, "VARCHAR"),
+        ("0", None, "UBIGINT"),
+        ("zcrm_5", "UBIGINT", "VARCHAR"),
+        ("zcrm_05", "VARCHAR", "VARCHAR"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 3], ids=["contact", "owner", "deal"])
+def test_ids_are_written_as_numbers_where_numbers_preserve_them(
+    planner: MappingPlanner, place: int, cell: str, own: str | None, user: str
+) -> None:
+    cells = ["1", "2", "m", "3"]
+    cells[place] = cell
+    planned = planner.plan(f"{HEADER}{','.join(cells)},\n8,8,n,8,\n")
+    types, column = stored_types(planned), HEADER.split(",")[place]
+    assert (types.get(f"bulklink_{column}"), types[column]) == (own, user)
+    assert {row[f"bulklink_{column}"] for row in planned.plan} == {cell.removeprefix("zcrm_"), "8"}
+    assert {row[column] for row in planned.plan} == {cell, "8"}
+
+
+def test_contacts_are_sent_in_the_order_of_their_ids_as_texts(planner: MappingPlanner) -> None:
+    contacts = ["9", "10", "100", "2"]
+    planned = planner.plan(HEADER + "".join(f"{contact},2,m,5,\n" for contact in contacts))
+    assert stored_types(planned)["contact_id"] == "UBIGINT"
+    assert [m.contact_id for m in planned.sealed_messages] == ["10", "100", "2", "9"]
+
+
 CLEAN = ("12345678901234567890", "007", "7" * 40, "4150868000000000001")
 DIRTY = ("zcrm_5", " 5", '"=""5"""', "'007", "zcrm_" + "7" * 40)
 
@@ -108,7 +146,7 @@ def test_ids_of_all_kinds_and_the_users_cells_are_read_from_a_plan(
 def test_a_plan_of_an_earlier_version_is_read_with_its_original_digest(
     planner: MappingPlanner,
 ) -> None:
-    """Such a plan lacks the deals that emails were on when they were fetched."""
+    """Such a plan has all ids as texts, and lacks the deals that emails were on when fetched."""
     path = planner.plan(f"{HEADER}1,2,m,5,\n").sealed.path
     content, rows = read_plan_content(path), read_plan(path)
     with closing(Database(planner.scratch / "spill", PlanningStop(), threads=1)) as database:
@@ -116,7 +154,9 @@ def test_a_plan_of_an_earlier_version_is_read_with_its_original_digest(
         elsewhere = {n: c for n, c in layout.elsewhere.items() if not n.startswith("fetched")}
         assert len(elsewhere) == len(layout.elsewhere) - 2
         earlier = msgspec.structs.replace(layout, elsewhere=elsewhere)
-        source = f"FROM {database.files.read_parquet(path)}"
+        assert layout.numbers == {"contact_id", "owner_id", "deal_id"}
+        texts = ", ".join(f"{name}::VARCHAR AS {name}" for name in layout.numbers)
+        source = f"SELECT * REPLACE ({texts}) FROM {database.files.read_parquet(path)}"
         write_parquet(database, source, path, earlier.metadata_option())
     assert read_plan_content(path) == content
     assert read_plan(path) == rows

@@ -82,7 +82,7 @@ PLANS = {
     "nothing but its bytes": None,
     "row": _cell("bulklink_row", "60"),
     "op": _cell("bulklink_op", "'unlink'"),
-    "contact": _cell("contact_id", f"'{CONTACT}1'"),
+    "contact": _cell("contact_id", f"'{int(CONTACT) + 1}'"),
     "owner": _cell("owner_id", "'1'"),
     "message": _cell("message_id", f"'{message(20)}'"),
     "deal": _cell("bulklink_deal_id", f"'{FOREIGN}'"),
