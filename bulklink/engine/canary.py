@@ -18,7 +18,7 @@ from bulklink.engine.context import RunContext
 from bulklink.engine.pagination import ContactReading, PageReader
 from bulklink.engine.signal import Signal
 from bulklink.engine.transitions import SETTLED_BY_READ
-from bulklink.engine.worker_pool import ItemSource, Source, WorkerPool
+from bulklink.engine.worker_pool import ItemsInMemory, ItemSource, WorkerPool
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy, StoppedError
 from bulklink.ledger.records import Result, result_line
 from bulklink.ledger.state import NOT_APPLIED
@@ -80,7 +80,7 @@ class ReadBackComparer:
             list(contact_results) for _, contact_results in groupby(ordered, key=_contact_id)
         ]
         stop = self.context.stop
-        await WorkerPool(ItemSource(contacts), self._read_contact, stop, self.workers).run()
+        await WorkerPool(ItemsInMemory(contacts), self._read_contact, stop, self.workers).run()
         stop.check()
 
     async def _read_contact(self, results: Sequence[Result]) -> None:
@@ -211,7 +211,7 @@ class Canary:
         self._released.set()
 
     async def run(
-        self, windows: Source[list[Message]], task_group: TaskGroup
+        self, windows: ItemSource[list[Message]], task_group: TaskGroup
     ) -> CanaryResult | None:
         """Send the first messages and read them back; return None if the run stops meanwhile.
 
@@ -233,7 +233,7 @@ class Canary:
             self.context.stop.request(error)
             return None
 
-    async def _send_first(self, windows: Source[list[Message]], task_group: TaskGroup) -> None:
+    async def _send_first(self, windows: ItemSource[list[Message]], task_group: TaskGroup) -> None:
         """Start contacts until enough messages are settled; a suspended one does not count."""
         while (window := await windows.next()) is not None:
             missing = self.min_messages - self._planned_count()

@@ -16,7 +16,7 @@ from bulklink.engine.contact import ContactSender
 from bulklink.engine.context import RunContext
 from bulklink.engine.ratelimit.limiter import max_admitted
 from bulklink.engine.signal import Signal
-from bulklink.engine.worker_pool import Source, WorkerPool
+from bulklink.engine.worker_pool import ItemSource, WorkerPool
 from bulklink.models import Message, Op
 from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH
 
@@ -73,7 +73,7 @@ class FairOrder:
         max_messages: approximate number of messages in these windows, and in those in progress.
     """
 
-    source: Source[list[Message]]
+    source: ItemSource[list[Message]]
     in_progress: Mapping[str, int]
     max_per_contact: int
     lookahead: int
@@ -176,7 +176,7 @@ def worker_count(in_flight: int) -> int:
 
 
 async def send_all(
-    windows: Source[list[Message]],
+    windows: ItemSource[list[Message]],
     context: RunContext,
     *,
     workers: int,
@@ -242,7 +242,7 @@ class _RecordedWindows:
 
 
 async def send_first(
-    windows: Source[list[Message]], context: RunContext, task_group: TaskGroup, *, workers: int
+    windows: ItemSource[list[Message]], context: RunContext, task_group: TaskGroup, *, workers: int
 ) -> None:
     """Send windows ahead of the rest until each is settled, suspended or waiting for a read.
 

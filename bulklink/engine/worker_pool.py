@@ -20,7 +20,7 @@ MAX_LENT_PLACES = 100
 server does not answer, each contact that starts is left in doubt."""
 
 
-class Source(Protocol[T_co]):
+class ItemSource(Protocol[T_co]):
     """Items to process, in order."""
 
     def next_ready(self) -> T_co | None:
@@ -36,8 +36,8 @@ class Source(Protocol[T_co]):
         ...
 
 
-class ItemSource(Generic[T]):
-    """Source of items that are in memory."""
+class ItemsInMemory(Generic[T]):
+    """ItemSource of items that are in memory."""
 
     def __init__(self, items: Iterable[T]) -> None:
         self._items = iter(items)
@@ -64,7 +64,7 @@ class WorkerPool(Generic[T]):
         workers: items in progress at once, without those whose workers have lent their places.
     """
 
-    source: Source[T]
+    source: ItemSource[T]
     process: Callable[[T], Awaitable[None]]
     stop: StopController
     workers: int

@@ -16,7 +16,7 @@ from bulklink.engine.dispatch import contact_windows, send_all, send_first
 from bulklink.engine.failure_limit import FailureCounter, MaxFailures
 from bulklink.engine.read_ahead import ReadAhead
 from bulklink.engine.shutdown import StopController
-from bulklink.engine.worker_pool import Source
+from bulklink.engine.worker_pool import ItemSource
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 from bulklink.ledger.done_batch import DoneBatch
 from bulklink.ledger.records import Result
@@ -168,7 +168,7 @@ class Delivery:
 
     async def _run_canary(
         self,
-        windows: Source[list[Message]],
+        windows: ItemSource[list[Message]],
         min_messages: int,
         context: RunContext,
         task_group: TaskGroup,
@@ -200,7 +200,7 @@ class Delivery:
     async def _canary_state(
         self,
         canary: Canary,
-        windows: Source[list[Message]],
+        windows: ItemSource[list[Message]],
         context: RunContext,
         task_group: TaskGroup,
     ) -> CanaryState:

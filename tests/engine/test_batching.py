@@ -17,7 +17,7 @@ from bulklink.engine.batching import (
     unlink_calls_for_length,
 )
 from bulklink.engine.dispatch import FairOrder, contact_windows
-from bulklink.engine.worker_pool import ItemSource
+from bulklink.engine.worker_pool import ItemsInMemory
 from bulklink.models import Message, Op
 from tests.virtual import run_virtual
 
@@ -149,7 +149,7 @@ def test_fair_order_yields_every_window_once_and_respects_shares(
     in_progress = Counter[str]()
     started: list[list[Message]] = []
     order = FairOrder(
-        source=ItemSource(windows),
+        source=ItemsInMemory(windows),
         in_progress=in_progress,
         max_per_contact=share,
         lookahead=ahead,

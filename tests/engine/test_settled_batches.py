@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bulklink.engine.dispatch import send_all
 from bulklink.engine.message_state import MessageState
-from bulklink.engine.worker_pool import ItemSource
+from bulklink.engine.worker_pool import ItemsInMemory
 from bulklink.models import Message, Op
 from bulklink.zoho.http import Answer, NoResponse
 from bulklink.zoho.plain_success import PlainSuccessParser
@@ -206,7 +206,7 @@ def outcome_of(script: Script, *, settles_batches: bool) -> Outcome:
             by_contact=script.by_contact,
             read_back=script.read_back,
         ) as run:
-            await send_all(ItemSource([list(script.messages)]), run.context, workers=2)
+            await send_all(ItemsInMemory([list(script.messages)]), run.context, workers=2)
         reason = run.context.stop.reason
         return Outcome(
             [(request.method, request.url, request.body) for request in crm.sent],

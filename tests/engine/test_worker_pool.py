@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 
 from bulklink.engine.shutdown import StopController
-from bulklink.engine.worker_pool import MAX_LENT_PLACES, ItemSource, WorkerPool
+from bulklink.engine.worker_pool import MAX_LENT_PLACES, ItemsInMemory, WorkerPool
 from bulklink.errors import StoppedError
 
 
@@ -21,7 +21,7 @@ class Held:
         self.lending: set[int] = set()
         self._released = [anyio.Event() for _ in range(items)]
         self._returned = [anyio.Event() for _ in range(items)]
-        self.pool = WorkerPool(ItemSource(range(items)), self._process, self.stop, workers)
+        self.pool = WorkerPool(ItemsInMemory(range(items)), self._process, self.stop, workers)
 
     async def _process(self, item: int) -> None:
         self.started.append(item)
