@@ -13,8 +13,8 @@ import pytest
 import bulklink
 from bulklink.blocking import run_inline
 from bulklink.ledger.index import ResultIndex
+from bulklink.ledger.replay import replay
 from bulklink.ledger.search import find_message_lines
-from bulklink.ledger.state import replay
 from bulklink.ledger.statistics import count_results
 from bulklink.mapping.database import Database
 from bulklink.mapping.input.dialect import Dialect

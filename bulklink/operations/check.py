@@ -14,8 +14,8 @@ from bulklink.errors import LedgerError
 from bulklink.folder_files import check_folder_file
 from bulklink.ledger.checkpoint import LedgerCheckpoint
 from bulklink.ledger.index import RecordedResult, ResultIndex
+from bulklink.ledger.replay import replay
 from bulklink.ledger.row_array import RowArray
-from bulklink.ledger.state import replay
 from bulklink.mapping.original_rows import PlannedIds, stream_planned_ids
 from bulklink.mapping.plan_digest import read_plan_content
 from bulklink.models import Status

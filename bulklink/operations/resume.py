@@ -16,7 +16,8 @@ from bulklink.errors import (
     RunDirError,
     StoppedBy,
 )
-from bulklink.ledger.state import LedgerState, repair_torn_line, replay
+from bulklink.ledger.replay import replay
+from bulklink.ledger.state import LedgerState, repair_torn_line
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Status

@@ -18,7 +18,8 @@ from bulklink.errors import LockedError
 from bulklink.ledger.checkpoint import NO_CHECKPOINT, LedgerCheckpoint
 from bulklink.ledger.index import RecordedResult, ResultIndex, Snapshot, SnapshotIndex
 from bulklink.ledger.records import Result
-from bulklink.ledger.state import PUT_BACK_FAILED, OpenRow, replay
+from bulklink.ledger.replay import replay
+from bulklink.ledger.state import PUT_BACK_FAILED, OpenRow
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import plan_relation_with_names

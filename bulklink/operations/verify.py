@@ -15,7 +15,8 @@ import msgspec
 from bulklink.advice import Advice, NextCall
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunDirError
-from bulklink.ledger.state import repair_torn_line, replay
+from bulklink.ledger.replay import replay
+from bulklink.ledger.state import repair_torn_line
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import (

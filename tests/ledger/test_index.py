@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bulklink.errors import LedgerError
 from bulklink.ledger.index import ResultIndex
 from bulklink.ledger.records import CallLine, Result, call_line, result_line
-from bulklink.ledger.state import replay
+from bulklink.ledger.replay import replay
 from bulklink.models import Op, Status
 
 TS = "2026-11-22T10:15:00.000Z"

@@ -13,7 +13,7 @@ import pytest
 from bulklink.emulator.faults import Fault, FaultKind, FaultRegistry, is_hidden
 from bulklink.emulator.state import Change
 from bulklink.engine.shutdown import StopController
-from bulklink.ledger.state import replay
+from bulklink.ledger.replay import replay
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.expected_links import ExpectedLinks

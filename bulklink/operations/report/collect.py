@@ -30,7 +30,7 @@ from bulklink.html_report.model import (
 from bulklink.html_report.rows import MAX_EMBEDDED_BYTES, EmbeddedRows
 from bulklink.html_report.timeline import Measurement
 from bulklink.ledger.records import timestamp
-from bulklink.ledger.state import replay
+from bulklink.ledger.replay import replay
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import Op, Status
