@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from bulklink.ledger.index import RecordedResult, ResultIndex
+from bulklink.ledger.checkpoint import LedgerCheckpoint
+from bulklink.ledger.index import LedgerIndex, RecordedResult
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import NEVER_SENT, Op, Status
@@ -86,7 +87,7 @@ class ExpectedLinks:
 
     Args:
         ledger: path of the ledger.
-        open_rows: rows in flight after their last result; they have no expected link.
+        checkpoint: start that the ledger must have, and the rows that it may contain.
         in_doubt: whether to load the emails in doubt with their intended deals, instead of those
             whose deal the ledger knows.
         folder: folder for data that does not fit into memory.
@@ -104,7 +105,7 @@ class ExpectedLinks:
     def __init__(
         self,
         ledger: Path,
-        open_rows: frozenset[int],
+        checkpoint: LedgerCheckpoint,
         *,
         in_doubt: bool,
         folder: Path,
@@ -113,7 +114,7 @@ class ExpectedLinks:
         self._database = Database(folder / "spill", stop, threads=1, memory=_MEMORY)
         self._stop = stop
         try:
-            self._load(ledger, open_rows, in_doubt=in_doubt)
+            self._load(ledger, checkpoint, in_doubt=in_doubt)
             total, last_ts = self._database.fetch_one("SELECT count(*), max(ts) FROM expected")
             self.total = int(total)
             self.last_result_at = _seconds_of(last_ts) if last_ts else 0.0
@@ -121,13 +122,14 @@ class ExpectedLinks:
             self._database.close()
             raise
 
-    def _load(self, ledger: Path, open_rows: frozenset[int], *, in_doubt: bool) -> None:
+    def _load(self, ledger: Path, checkpoint: LedgerCheckpoint, *, in_doubt: bool) -> None:
         self._database.execute(_CREATE_RESULTS)
         deal_id_of = in_doubt_deal_id if in_doubt else recorded_deal_id
         batch: list[tuple[str | None, ...]] = []
-        with ResultIndex(ledger, self._stop.check) as outcomes:
+        with LedgerIndex(ledger, self._stop.check, checkpoint) as outcomes:
+            open_rows = outcomes.state.open_rows  # in flight after their last result: unknown
             for row in outcomes.rows(1):
-                outcome = outcomes.of(row)
+                outcome = outcomes.result(row)
                 if outcome is None or outcome.status in NEVER_SENT:
                     continue
                 batch.append(_result_cells(outcome, deal_id_of(outcome), is_open=row in open_rows))
