@@ -127,7 +127,8 @@ def _write(
             result = _result_cells(row.row, outcomes.result(row.row))
             if (statuses and result[0] not in statuses) or (codes and result[1] not in codes):
                 continue
-            counts[str(result[0])] = counts.get(str(result[0]), 0) + 1
+            row_status = str(result[0])
+            counts[row_status] = counts.get(row_status, 0) + 1
             batch.append((*row.cells, *result))
             if len(batch) == _ROWS_AT_ONCE:
                 table.write(batch)
@@ -162,8 +163,9 @@ def _with_ledger_rows(
     """Add the rows that only the ledger has: refused ones whose cells are not stored."""
     last_row = 0
     for row in rows:
-        for missing_row in outcomes.rows(last_row + 1, row.row - 1):
-            yield _ids_from_ledger(missing_row, columns, outcomes)
+        if row.row > last_row + 1:
+            for missing_row in outcomes.rows(last_row + 1, row.row - 1):
+                yield _ids_from_ledger(missing_row, columns, outcomes)
         last_row = row.row
         yield row
     for missing_row in outcomes.rows(last_row + 1):
