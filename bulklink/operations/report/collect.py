@@ -69,7 +69,7 @@ _HASHES = {
     "SHA-256 of plan.parquet": "plan_sha256",
     "SHA-256 of the ledger": "ledger_sha256",
 }
-_MEMORY = "256MB"
+_MEMORY, _RESULTS_MEMORY = "64MB", "256MB"
 _FIELDS = ("code", "deal", "owner")
 _FINDING_STATUSES = (Status.FAILED, Status.IN_DOUBT, Status.REJECTED)
 
@@ -162,11 +162,13 @@ def collect_report(
     record = folder.read()
     if record.state is RunState.PLANNED and folder.plan.is_file():
         check_seal(folder, record, replay(folder.ledger))  # the page is for approval
+    has_findings = any(summary.counts[status] for status in _FINDING_STATUSES)
+    needs_results = has_findings or record.op == MIXED or not folder.timeline.is_file()
+    memory = _RESULTS_MEMORY if needs_results else _MEMORY
     with (
         tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
-        closing(Database(Path(scratch) / "spill", PlanningStop(), memory=_MEMORY)) as database,
+        closing(Database(Path(scratch) / "spill", PlanningStop(), memory=memory)) as database,
     ):
-        has_findings = any(summary.counts[status] for status in _FINDING_STATUSES)
         results = ResultTables(database, folder.ledger, has_findings=has_findings)
         if record.state is RunState.REFUSED and not results.count_rows():
             results.add_rejects(folder.rejects, record.created)
