@@ -310,9 +310,13 @@ class Replay:
         for call, line in list(self._noted.items()):
             if _IN_FLIGHT not in map(states.__getitem__, line.rows):
                 del self._noted[call]
+        if len(self._noted) > _MAX_NOTED_CALLS:
+            self._open_noted()
 
 
 _DECODER = msgspec.json.Decoder(ReplayedLine)
 _SPECIAL_CODES = (PUT_BACK_FAILED, NOT_APPLIED)
 #: State of the rows of noted calls.
 _IN_FLIGHT = 0x10
+#: Far more than a run has in flight; they are gone through after each block.
+_MAX_NOTED_CALLS = 1000

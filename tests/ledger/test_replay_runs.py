@@ -208,6 +208,22 @@ def test_lines_that_are_all_unusual_are_read_like_any_lines(
     assert outcome(read_at_once, path) == outcome(read_line_by_line, path)
 
 
+def test_calls_without_results_are_in_flight_however_many_there_are(tmp_path: Path) -> None:
+    rows = range(1, 6001)
+    ts = "2026-11-22T10:15:00.000Z"
+    calls = [call_line(ts, CallLine(row, "link", 1, "1", (row,))) for row in rows]
+    results = [
+        result_line(ts, Result(row, Op.LINK, "1", "2", "a", "3", Status.DONE, call=row))
+        for row in rows[::2]
+    ]
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(b"".join(calls + results))
+    state = replay(path)
+    assert sorted(state.open_rows) == list(rows[1::2])
+    assert all(state.open_rows[row].last_call == row for row in rows[1::2])
+    assert state.counts[Status.DONE] == 3000
+
+
 def test_a_run_is_recognised() -> None:
     """Otherwise the tests above would compare nothing."""
     call, *lines = call_of([3, 10, 5])
