@@ -182,8 +182,10 @@ class Replay:
         if call is None or call.rows[0] != line.row or line.code in _SPECIAL_CODES:
             return 0
         rows, states = call.rows, state.states.numbers
+        if set(map(states.__getitem__, rows)) != {_IN_FLIGHT}:
+            return 0
         run = match_run(block, position, raw, rows)
-        if run is None or set(map(states.__getitem__, rows)) != {_IN_FLIGHT}:
+        if run is None:
             return 0
         for row in rows:
             states[row] = DONE_STATE
@@ -267,7 +269,7 @@ class Replay:
         if (
             not any(map(states.__getitem__, rows))
             and (not open_rows or open_rows.keys().isdisjoint(rows))
-            and len(set(rows)) == len(rows)
+            and len(set(rows)) == len(rows) <= _MAX_NOTED_ROWS
             and call not in self._noted
         ):
             for row in rows:
@@ -318,5 +320,5 @@ _DECODER = msgspec.json.Decoder(ReplayedLine)
 _SPECIAL_CODES = (PUT_BACK_FAILED, NOT_APPLIED)
 #: State of the rows of noted calls.
 _IN_FLIGHT = 0x10
-#: Far more than a run has in flight; they are gone through after each block.
-_MAX_NOTED_CALLS = 1000
+#: Far more than a run has in flight, and rows in a call; they are gone through after each block.
+_MAX_NOTED_CALLS, _MAX_NOTED_ROWS = 1000, 100
