@@ -22,7 +22,7 @@ MAX_LINE_BYTES = 1 << 20
 """Maximum length of a line of a ledger, a timeline, a log, or a verification."""
 MAX_SMALL_FILE_BYTES = 16 << 20
 """Maximum size of a file that is read as a whole."""
-_BLOCK_BYTES = MAX_LINE_BYTES
+_BLOCK_BYTES = 256 << 10
 #: Windows has only O_BINARY, other systems only the first two. On Windows, a link created between
 #: the check and the opening is therefore followed.
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -190,7 +190,7 @@ def read_small_file(path: Path) -> bytes:
 def line_blocks(
     path: Path, *, start: int = 0, error_class: type[BulklinkError] = RunDirError
 ) -> Iterator[bytes]:
-    """Yield blocks of whole lines of a file, about 1 MiB each; none if the file is missing.
+    """Yield blocks of whole lines of a file, about 256 KiB each; none if the file is missing.
 
     A last line without a newline is left out.
 

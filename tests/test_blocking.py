@@ -12,9 +12,9 @@ import pytest
 
 import bulklink
 from bulklink.blocking import run_inline
-from bulklink.ledger.index import ResultIndex
+from bulklink.ledger.index import LedgerIndex
+from bulklink.ledger.replay import replay
 from bulklink.ledger.search import find_message_lines
-from bulklink.ledger.state import replay
 from bulklink.ledger.statistics import count_results
 from bulklink.mapping.database import Database
 from bulklink.mapping.input.dialect import Dialect
@@ -48,7 +48,7 @@ def _load_workbook(folder: Path) -> None:
 WORK: dict[str, Callable[[Path], object]] = {
     "replay": lambda folder: replay(folder / "file"),
     "count_results": lambda folder: count_results(folder / "file"),
-    "index": lambda folder: ResultIndex(folder / "file").close(),
+    "index": lambda folder: LedgerIndex(folder / "file").close(),
     "search": lambda folder: list(find_message_lines(folder / "file", "m", [1])),
     "hash": lambda folder: sha256_of(folder / "file"),
     "scan": lambda folder: scan_file(folder / "file", 0, 1, PlanningStop(), Dialect()),

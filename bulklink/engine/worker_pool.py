@@ -37,7 +37,7 @@ class ItemSource(Protocol[T_co]):
 
 
 class ItemsInMemory(Generic[T]):
-    """ItemSource of items that are in memory."""
+    """Source of items that are in memory."""
 
     def __init__(self, items: Iterable[T]) -> None:
         self._items = iter(items)

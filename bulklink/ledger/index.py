@@ -1,35 +1,30 @@
-"""Index of a ledger by row: the last result and the first snapshot of each, by file offset.
+"""Index of a ledger by row: the last result and the first snapshot of each, read on demand.
 
-Memory: eight bytes per row. Lines appended later are not indexed, and a torn last line, left by a
-killed run, is ignored.
+Memory: nine bytes per row, and eight more with snapshots. Lines appended later are not indexed, and
+a torn last line, left by a killed run, is ignored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 
 from bulklink.folder_files import MAX_LINE_BYTES, open_to_read
-from bulklink.ledger.checkpoint import NO_CHECKPOINT, LedgerCheckpoint, LedgerDigest
-from bulklink.ledger.records import (
-    Result,
-    RowNumber,
-    UtcTime,
-    damaged_line_error,
-    decode_lines,
-    line_number,
-)
-from bulklink.ledger.row_array import InvalidLineError, RowArray
+from bulklink.ledger.checkpoint import NO_CHECKPOINT, LedgerCheckpoint
+from bulklink.ledger.records import Result, RowNumber, damaged_line_error, line_number
+from bulklink.ledger.replay import LinePositions, replay
+from bulklink.ledger.row_array import RowArray
 
-_BLOCK = 4096
+_READ_BYTES = 1024
 
 
-class RecordedResult(Result, frozen=True, kw_only=True):
+class RecordedResult(Result, frozen=True, kw_only=True, gc=False):
     """A `result` line with its timestamp.
 
     Args:
@@ -39,7 +34,7 @@ class RecordedResult(Result, frozen=True, kw_only=True):
     ts: str
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """A `snapshot` line: the deal that an email was on before a change.
 
     Args:
@@ -56,27 +51,24 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 _Line = TypeVar("_Line", RecordedResult, Snapshot)
+_decode_result = msgspec.json.Decoder(RecordedResult).decode
+_decode_snapshot = msgspec.json.Decoder(Snapshot).decode
 
 
-class _LineHeader(msgspec.Struct):
-    event: str
-    ts: UtcTime
-    row: RowNumber | None = None
-
-
-class _LineIndex(Generic[_Line]):
-    """Offset of one ledger line per row, where the line is read on demand.
+class LedgerIndex:
+    """Last result and first snapshot of each row of a ledger; close it when done.
 
     Args:
         path: the ledger; a missing one is empty.
-        check: called periodically while the ledger is indexed; may raise to stop.
+        check: called periodically while the ledger is read; may raise to stop.
         checkpoint: start that the ledger must have, and the rows that it may contain.
+
+    Attributes:
+        state: state that the ledger records.
 
     Raises:
         LedgerError: if a line is damaged, or the ledger does not begin with the checkpoint.
     """
-
-    _line_type: type[_Line]
 
     def __init__(
         self,
@@ -84,60 +76,72 @@ class _LineIndex(Generic[_Line]):
         check: Callable[[], None] = lambda: None,
         checkpoint: LedgerCheckpoint = NO_CHECKPOINT,
     ) -> None:
+        rows = checkpoint.rows
         self._path = path
-        self._check = check
-        self._checkpoint = checkpoint
-        # The offset of the row's line plus one: 0 is a row without a line.
-        self._positions = RowArray("Q", checkpoint.rows)
-        self._decode: Callable[[bytes], _Line] = msgspec.json.Decoder(self._line_type).decode
+        self._positions = LinePositions(RowArray("Q", rows), RowArray("Q", rows))
         self._file: FileIO | None = None
-        try:
+        with suppress(FileNotFoundError):
             self._file = open_to_read(path)
-        except FileNotFoundError:
-            LedgerDigest(path, checkpoint).end()
-            return
         try:
-            self._scan()
+            self.state = replay(
+                path,
+                checkpoint=checkpoint,
+                check=check,
+                positions=self._positions,
+                hashed=checkpoint.length is not None,
+            )
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
-    def _add(self, event: str, row: int, position: int) -> None:
-        """Index a line if its event is indexed; its position is its offset plus one."""
-        raise NotImplementedError
-
-    def _scan(self) -> None:
-        decode = msgspec.json.Decoder(_LineHeader).decode
-        digest = LedgerDigest(self._path, self._checkpoint)
-        offset = 0
-        try:
-            for offset, header in decode_lines(self._path, decode, self._check, digest):
-                if header.row is not None:
-                    self._add(header.event, header.row, offset + 1)
-        except InvalidLineError:
-            raise damaged_line_error(self._path, line_number(self._path, offset)) from None
-
     def __contains__(self, row: int) -> bool:
-        return self._positions[row] != 0
+        return self._positions.results[row] != 0
 
-    def of(self, row: int) -> _Line | None:
-        """Return the line of a row; None if it has none.
+    def rows(self, first: int, last: int | None = None) -> Iterator[int]:
+        """Yield the rows with a result, in order.
+
+        Args:
+            first: first row of the range.
+            last: last row of the range; None for no limit.
+        """
+        end = len(self._positions.results)
+        for row in range(first, end if last is None else min(last + 1, end)):
+            if row in self:
+                yield row
+
+    def result(self, row: int) -> RecordedResult | None:
+        """Return the last result of a row; None if it has none.
 
         Raises:
             LedgerError: if the line is damaged.
         """
-        if self._file is None or row not in self:
+        return self._read(self._positions.results[row], _decode_result)
+
+    def snapshot(self, row: int) -> Snapshot | None:
+        """Return the first snapshot of a row, its deal before the run changed it; None without one.
+
+        Later snapshots, taken by retries, are ignored.
+
+        Raises:
+            LedgerError: if the line is damaged.
+        """
+        return self._read(self._positions.snapshots[row], _decode_snapshot)
+
+    def _read(self, position: int, decode: Callable[[bytes], _Line]) -> _Line | None:
+        if self._file is None or not position:
             return None
-        self._file.seek(self._positions[row] - 1)
-        line = self._file.read(_BLOCK)
+        self._file.seek(position - 1)
+        line = self._file.read(_READ_BYTES)
         while (
-            b"\n" not in line and len(line) <= MAX_LINE_BYTES and (more := self._file.read(_BLOCK))
+            b"\n" not in line
+            and len(line) <= MAX_LINE_BYTES
+            and (more := self._file.read(_READ_BYTES))
         ):
             line += more
         try:
-            return self._decode(line.partition(b"\n")[0])
+            return decode(line.partition(b"\n")[0])
         except (ValueError, RecursionError):
-            number = line_number(self._path, self._positions[row] - 1)
+            number = line_number(self._path, position - 1)
             raise damaged_line_error(self._path, number) from None
 
     def close(self) -> None:
@@ -155,38 +159,3 @@ class _LineIndex(Generic[_Line]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class ResultIndex(_LineIndex[RecordedResult]):
-    """Last result of each row of a ledger; close it when done."""
-
-    _line_type = RecordedResult
-
-    def _add(self, event: str, row: int, position: int) -> None:
-        if event == "result":
-            self._positions[row] = position
-
-    def rows(self, first: int, last: int | None = None) -> Iterator[int]:
-        """Yield the rows with a result, in order.
-
-        Args:
-            first: first row of the range.
-            last: last row of the range; None for no limit.
-        """
-        end = len(self._positions) if last is None else min(last + 1, len(self._positions))
-        for row in range(first, end):
-            if row in self:
-                yield row
-
-
-class SnapshotIndex(_LineIndex[Snapshot]):
-    """First snapshot of each row: its deal before the run changed it; close it when done.
-
-    Later snapshots, taken by retries, are ignored.
-    """
-
-    _line_type = Snapshot
-
-    def _add(self, event: str, row: int, position: int) -> None:
-        if event == "snapshot" and row not in self:
-            self._positions[row] = position

@@ -20,7 +20,8 @@ _MAX_TEXT_LENGTH = 300
 MAX_ANSWER_LENGTH = 8 * 1024
 """Maximum characters of a stored answer."""
 _MAX_COUNT = 1 << 53
-_FIRST_YEAR, _LAST_YEAR = 1970, 3000
+FIRST_YEAR, LAST_YEAR = 1970, 3000
+"""A time of a run is in or after the first year and before the last."""
 
 json_line = partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE)
 """Return a value as one line of JSON."""
@@ -132,7 +133,7 @@ def parse_time(text: str) -> datetime:
 
 def is_plausible(moment: datetime) -> bool:
     """Return whether a time can be the time of a run."""
-    return _FIRST_YEAR <= moment.year < _LAST_YEAR
+    return FIRST_YEAR <= moment.year < LAST_YEAR
 
 
 def call_line(ts: str, line: CallLine) -> bytes:

@@ -19,47 +19,50 @@ class RowArray:
     Args:
         typecode: type of the numbers, as for `array.array`; `B` takes one byte per row.
         rows: the highest row; the array is never longer.
+
+    Attributes:
+        numbers: the numbers by row; rows beyond its end have none.
     """
 
-    __slots__ = ("_numbers", "_rows")
+    __slots__ = ("_rows", "numbers")
 
     def __init__(self, typecode: str, rows: int = MAX_ROWS) -> None:
-        self._numbers = array(typecode)
+        self.numbers = array(typecode)
         self._rows = rows
 
     def __len__(self) -> int:
         """Return one more than the highest row that may have a number."""
-        return len(self._numbers)
+        return len(self.numbers)
 
     def __getitem__(self, row: int) -> int:
         try:
-            return self._numbers[row]
+            return self.numbers[row]
         except IndexError:
             return 0
 
     def __setitem__(self, row: int, number: int) -> None:
         try:
-            self._numbers[row] = number
+            self.numbers[row] = number
         except IndexError:
-            self.reaching(row)[row] = number
+            self.reserve(row)
+            self.numbers[row] = number
 
-    def reaching(self, row: int) -> array[int]:
-        """Return the array itself, which can be indexed with all rows up to `row`.
+    def reserve(self, row: int) -> None:
+        """Extend `numbers` to a row.
 
         Raises:
-            InvalidLineError: if there is no such row.
+            InvalidLineError: if it is higher than the highest.
         """
-        if row >= len(self._numbers):
+        if row >= len(self.numbers):
             if row > self._rows:
                 raise InvalidLineError
             length = min(row + _SPARE_ROWS, self._rows) + 1
-            missing = length - len(self._numbers)
-            self._numbers.frombytes(bytes(self._numbers.itemsize * missing))
-        return self._numbers
+            missing = length - len(self.numbers)
+            self.numbers.frombytes(bytes(self.numbers.itemsize * missing))
 
     def find(self, number: int) -> int:
         """Return the first row with a number; -1 if there is none."""
         try:
-            return self._numbers.index(number)
+            return self.numbers.index(number)
         except ValueError:
             return -1

@@ -10,10 +10,11 @@ import msgspec
 import orjson
 
 from bulklink.errors import LedgerError
-from bulklink.folder_files import line_blocks
+from bulklink.folder_files import line_blocks, split_lines
 from bulklink.ledger.records import Count, RowNumber, UtcTime
 
 _CALL_EVENTS = ("call", "unsent")
+_RESULT = b'{"event":"result"'
 
 
 def find_message_lines(
@@ -29,10 +30,11 @@ def find_message_lines(
         rows: its rows in the plan; refused rows need not be among them.
     """
     needles = [f'"message_id":"{message_id}"'.encode()]
+    row_needles = []
     for row in rows:
-        needles += [f'"row":{row}{end}'.encode() for end in ",}"]
-        needles += [f"{begin}{row}{end}".encode() for begin in "[," for end in ",]"]
-    for line in _decode_lines(path, needles):
+        row_needles += [f'"row":{row}{end}'.encode() for end in ",}"]
+        row_needles += [f"{begin}{row}{end}".encode() for begin in "[," for end in ",]"]
+    for line in _decode_lines(path, needles, row_needles):
         if line.get("event") in _CALL_EVENTS:
             is_relevant = not set(rows).isdisjoint(line.get("rows", ()))
         elif line.get("event") == "result":
@@ -81,9 +83,11 @@ class _SearchedLine(msgspec.Struct):
     duplicate_of: RowNumber | None = None
 
 
-def _decode_lines(path: Path, needles: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+def _decode_lines(
+    path: Path, needles: Sequence[bytes], row_needles: Sequence[bytes] = ()
+) -> Iterator[dict[str, Any]]:
     check_types = msgspec.json.Decoder(_SearchedLine).decode
-    for raw in _find_lines(path, needles):
+    for raw in _find_lines(path, needles, row_needles):
         try:
             check_types(raw)
             line = orjson.loads(raw)
@@ -92,12 +96,30 @@ def _decode_lines(path: Path, needles: Sequence[bytes]) -> Iterator[dict[str, An
         yield line
 
 
-def _find_lines(path: Path, needles: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield the whole lines that contain any of some byte strings."""
+def _find_lines(
+    path: Path, needles: Sequence[bytes], row_needles: Sequence[bytes]
+) -> Iterator[bytes]:
+    """Yield the whole lines that contain any of some byte strings.
+
+    Args:
+        path: the file.
+        needles: byte strings of any line.
+        row_needles: byte strings of lines other than results; these are few, and many byte strings
+            take long to find.
+    """
     for block in line_blocks(path, error_class=LedgerError):
         starts = {start for needle in needles for start in _line_starts(block, needle)}
+        if row_needles:
+            other_lines = b"\n".join(_other_lines(block))
+            if any(needle in other_lines for needle in row_needles):
+                starts.update(s for needle in row_needles for s in _line_starts(block, needle))
         for start in sorted(starts):
             yield block[start : block.index(b"\n", start)]
+
+
+def _other_lines(block: bytes) -> list[bytes]:
+    """Return the lines of a block that are not results."""
+    return [line for line in split_lines(block) if not line.startswith(_RESULT)]
 
 
 def _line_starts(block: bytes, needle: bytes) -> Iterator[int]:

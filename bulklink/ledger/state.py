@@ -1,27 +1,17 @@
-"""Ledger replay: state of each row, calls in flight, call counts."""
+"""State of a run: status of each row, calls in flight, call counts."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from bulklink.errors import LedgerError
 from bulklink.folder_files import MAX_LINE_BYTES, open_to_append, open_to_repair
-from bulklink.ledger.checkpoint import NO_CHECKPOINT, LedgerCheckpoint, LedgerDigest
-from bulklink.ledger.records import (
-    Count,
-    RowNumber,
-    UtcTime,
-    decode_lines,
-    format_time,
-    is_plausible,
-)
+from bulklink.ledger.checkpoint import LedgerDigest
 from bulklink.ledger.row_array import InvalidLineError, RowArray
 from bulklink.models import MAX_ROWS, Status
 
@@ -33,9 +23,10 @@ result of its row corrects the first."""
 _STATUSES: tuple[Status | None, ...] = (None, *Status)
 _RETRY_BIT = 0x08
 _STATUS_MASK = 0x07
+DONE_STATE = _STATUSES.index(Status.DONE)
+"""State of a row that is done, in `LedgerState.states`."""
 _FINAL_STATUSES = (Status.DONE, Status.UNCHANGED, Status.REJECTED, Status.DUPLICATE)
 _MAX_RESETTLED_ROWS = 20
-_SAMPLE_SIZE = 1000
 
 
 class CallTotals(msgspec.Struct, frozen=True):
@@ -84,41 +75,22 @@ class OpenRow(msgspec.Struct):
     before_last_call: tuple[str | None, int | None, int] = (None, None, 0)
     may_have_changed: bool = False
 
+    def add_call(self, op: str | None, call: int | None) -> None:
+        """Record a write call that included the row."""
+        self.before_last_call = (self.last_op, self.last_call, self.attempts)
+        self.last_op, self.last_call = op, call
+        self.attempts += 1
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing is known about it."""
+        return self.last_op is None and not self.unlinked and self.previous_deal is None
+
     @property
     def may_be_detached(self) -> bool:
         """Whether the email is, or may be, unlinked from its previous deal but not yet relinked."""
         previous_deal_id = self.previous_deal[0] if self.previous_deal else None
         return self.unlinked or (previous_deal_id is not None and self.last_op is not None)
-
-
-class _PackedStates:
-    """Status and retry flag of each row, four bits per row."""
-
-    def __init__(self, rows: int) -> None:
-        self._packed = RowArray("B", rows // 2)
-        self._rows = rows
-
-    def __getitem__(self, row: int) -> int:
-        index, high = divmod(row, 2)
-        return self._packed[index] >> 4 if high else self._packed[index] & 0x0F
-
-    def fill(self, rows: Sequence[int], state: int) -> bool:
-        """Set the state of rows; stop and return False at one that has a state already."""
-        packed = self._packed.reaching(max(rows, default=0) // 2)
-        for row in rows:
-            index, shift = row >> 1, (row & 1) << 2
-            pair = packed[index]
-            if pair >> shift & 0x0F:
-                return False
-            packed[index] = pair | state << shift
-        return True
-
-    def __setitem__(self, row: int, state: int) -> None:
-        if row > self._rows:
-            raise InvalidLineError
-        index, high = divmod(row, 2)
-        neighbour = self._packed[index] & (0x0F if high else 0xF0)
-        self._packed[index] = neighbour | (state << 4 if high else state)
 
 
 def _no_rows() -> dict[Status, int]:
@@ -129,7 +101,7 @@ def _no_rows() -> dict[Status, int]:
 class LedgerState:
     """State of a run as recorded by its ledger.
 
-    Memory: half a byte per row, plus the rows that were in flight, are in doubt or will be retried.
+    Memory: a byte per row, plus the rows that were in flight, are in doubt or will be retried.
 
     Args:
         open_rows: rows with a call, snapshot or step since their last result.
@@ -143,6 +115,7 @@ class LedgerState:
         resettled_rows: the first rows with another result after a final one.
         rows: the highest row number of the run.
         digest: length and SHA-256 of the ledger's whole lines.
+        states: code of each row's status, with a bit for a row to be retried; 0 without a result.
     """
 
     open_rows: dict[int, OpenRow] = field(default_factory=dict)
@@ -156,32 +129,32 @@ class LedgerState:
     resettled_rows: list[int] = field(default_factory=list)
     rows: int = MAX_ROWS
     digest: LedgerDigest = field(default_factory=LedgerDigest)
-    _states: _PackedStates = field(init=False)
+    states: RowArray = field(init=False)
     _retry_attempts: dict[int, int] = field(default_factory=dict, init=False)
     _retry_counts: dict[Status, int] = field(default_factory=_no_rows, init=False)
     _in_doubt_attempts: dict[int, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._states = _PackedStates(self.rows)
+        self.states = RowArray("B", self.rows)
 
     def status(self, row: int) -> Status | None:
         """Return the status of a row; None if it has no result."""
-        return _STATUSES[self._states[row] & _STATUS_MASK]
+        return _STATUSES[self.states[row] & _STATUS_MASK]
 
     def is_unfinished(self, row: int) -> bool:
         """Return whether a row has no result, is in flight, or will be retried."""
-        state = self._states[row]
+        state = self.states[row]
         return not state or state & _RETRY_BIT != 0 or row in self.open_rows
 
     def is_retry(self, row: int) -> bool:
         """Return whether a row with a result will be retried."""
-        return self._states[row] & _RETRY_BIT != 0
+        return self.states[row] & _RETRY_BIT != 0
 
     def are_untouched(self, rows: Iterable[int]) -> bool:
         """Return whether none of these unfinished rows has a call, a snapshot or a result."""
         if not self.open_rows and not self._retry_attempts:
             return True
-        return not any(self._states[row] or row in self.open_rows for row in rows)
+        return not any(self.states[row] or row in self.open_rows for row in rows)
 
     @property
     def retry_count(self) -> int:
@@ -228,7 +201,7 @@ class LedgerState:
             self._retry_counts[previous] -= self.is_retry(row)
         self.counts[status] += 1
         self._retry_counts[status] += retry
-        self._states[row] = _STATUSES.index(status) | (_RETRY_BIT if retry else 0)
+        self.states[row] = _STATUSES.index(status) | (_RETRY_BIT if retry else 0)
         self.open_rows.pop(row, None)
         self.not_put_back.pop(row, None)
         self._retry_attempts.pop(row, None)
@@ -244,8 +217,12 @@ class LedgerState:
         Raises:
             RuntimeError: if one of them has a result, which would be a bug in bulklink.
         """
-        if not self._states.fill(rows, _STATUSES.index(Status.DONE)):
-            raise RuntimeError(f"one of the rows {list(rows)} was settled twice")
+        self.states.reserve(max(rows, default=0))
+        states = self.states.numbers
+        for row in rows:
+            if states[row]:
+                raise RuntimeError(f"row {row} was settled twice")
+            states[row] = DONE_STATE
         self.counts[Status.DONE] += len(rows)
 
     def open_row(self, row: int) -> OpenRow:
@@ -258,119 +235,6 @@ class LedgerState:
                 attempts=attempts or self.earlier_attempts(row), may_have_changed=attempts > 0
             )
         return self.open_rows[row]
-
-
-class _Line(msgspec.Struct):
-    event: str
-    ts: UtcTime
-    row: RowNumber | None = None
-    rows: list[RowNumber] = []
-    call: Count | None = None
-    op: str | None = None
-    attempt: Count = 1
-    attempts: Count = 0
-    status: Status | None = None
-    code: str | None = None
-    message_id: str | None = None
-    previous_deal_id: str | None = None
-    previous_deal_name: str | None = None
-
-
-def replay(
-    path: Path,
-    should_retry: Callable[[Status, str | None], bool] = lambda status, code: False,
-    *,
-    checkpoint: LedgerCheckpoint = NO_CHECKPOINT,
-    check: Callable[[], None] = lambda: None,
-) -> LedgerState:
-    """Return the state that a ledger records.
-
-    A torn last line, left by a killed run, is ignored.
-
-    Args:
-        path: the ledger; a missing one is empty.
-        should_retry: whether to retry a row, by status and code of its result.
-        checkpoint: start that the ledger must have, and the rows that it may contain.
-        check: called periodically; may raise to abort.
-
-    Raises:
-        LedgerError: if a line is damaged, or the ledger does not begin with the checkpoint.
-    """
-    digest = LedgerDigest(path, checkpoint)
-    ledger_state = LedgerState(rows=checkpoint.rows, digest=digest)
-    calls = dict.fromkeys(CallTotals.__struct_fields__, 0)
-    decode = msgspec.json.Decoder(_Line).decode
-
-    def apply(raw: bytes) -> datetime:
-        line = decode(raw)
-        _apply_line(ledger_state, line, calls, should_retry)
-        return line.ts
-
-    last_line = deque(decode_lines(path, apply, check, digest), maxlen=1)
-    if last_line:
-        ledger_state.last_timestamp = format_time(last_line[0][1])
-    ledger_state.calls = CallTotals(**calls)
-    return ledger_state
-
-
-def _apply_line(
-    ledger_state: LedgerState,
-    line: _Line,
-    calls: dict[str, int],
-    should_retry: Callable[[Status, str | None], bool],
-) -> None:
-    """Apply one line.
-
-    Raises:
-        InvalidLineError: if a field is missing, its row is outside the run, or its time is
-            implausible.
-    """
-    if not is_plausible(line.ts):
-        raise InvalidLineError
-    match line.event:
-        case "result" if line.status is not None and line.row is not None:
-            _apply_result(ledger_state, line.row, line.status, line, should_retry)
-        case "call" if line.call is not None and line.op in calls:
-            ledger_state.next_call = max(ledger_state.next_call, line.call + 1)
-            calls[line.op] += 1
-            calls["retried"] += line.attempt > 1
-            _apply_call(ledger_state, line)
-        case "unsent" if line.op in calls:
-            calls[line.op] -= 1
-            calls["retried"] -= line.attempt > 1
-            _revert_call(ledger_state, line)
-        case "snapshot" if line.row is not None:
-            open_row = ledger_state.open_row(line.row)
-            open_row.previous_deal = (line.previous_deal_id, line.previous_deal_name)
-            ledger_state.confirmed_kinds.add("read")
-        case "step" if line.row is not None:
-            ledger_state.confirmed_kinds.add("unlink")
-            open_row = ledger_state.open_row(line.row)
-            open_row.unlinked, open_row.last_op = True, None
-        case "result" | "call" | "unsent" | "snapshot" | "step":
-            raise InvalidLineError
-
-
-def _apply_result(
-    ledger_state: LedgerState,
-    row: int,
-    status: Status,
-    line: _Line,
-    should_retry: Callable[[Status, str | None], bool],
-) -> None:
-    ledger_state.record_result(
-        row,
-        status,
-        retry=should_retry(status, line.code),
-        attempts=line.attempts,
-        is_correction=line.code == NOT_APPLIED,
-    )
-    if status is Status.DONE:
-        ledger_state.confirmed_kinds.add("unlink" if line.op == "unlink" else "link")
-    if line.code == PUT_BACK_FAILED:
-        ledger_state.not_put_back[row] = line.previous_deal_id
-    if len(ledger_state.sample_message_ids) < _SAMPLE_SIZE and line.message_id is not None:
-        ledger_state.sample_message_ids[row] = line.message_id
 
 
 def repair_torn_line(path: Path, torn_path: Path) -> None:
@@ -411,26 +275,3 @@ def repair_torn_line(path: Path, torn_path: Path) -> None:
             where=str(path),
             advice="Check that you may write there and that the disk has space, then resume.",
         ) from None
-
-
-def _apply_call(ledger_state: LedgerState, line: _Line) -> None:
-    if line.op not in ("link", "unlink"):
-        return
-    for row in line.rows:
-        open_row = ledger_state.open_row(row)
-        open_row.before_last_call = (open_row.last_op, open_row.last_call, open_row.attempts)
-        open_row.last_op, open_row.last_call = line.op, line.call
-        open_row.attempts += 1
-
-
-def _revert_call(ledger_state: LedgerState, line: _Line) -> None:
-    """Restore the rows of a call that was not sent."""
-    if line.op not in ("link", "unlink"):
-        return
-    for row in line.rows:
-        open_row = ledger_state.open_rows.get(row)
-        if open_row is None or open_row.last_call != line.call:
-            continue
-        open_row.last_op, open_row.last_call, open_row.attempts = open_row.before_last_call
-        if open_row.last_op is None and not open_row.unlinked and open_row.previous_deal is None:
-            del ledger_state.open_rows[row]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from bulklink.ledger.index import ResultIndex
+from bulklink.ledger.index import LedgerIndex
 from bulklink.ledger.records import Result, decode_lines, failure_code
 from bulklink.ledger.row_array import RowArray
 from bulklink.models import Op, Status
@@ -159,5 +159,5 @@ def _current_example(groups: _ResultGroups, index: int, path: Path) -> Result:
     if row == example.row:
         return example
     # A retry has changed the result of the example: look up another row.
-    with ResultIndex(path) as results:
-        return results.of(row) or example
+    with LedgerIndex(path) as results:
+        return results.result(row) or example

@@ -13,9 +13,9 @@ import msgspec
 from bulklink.errors import LedgerError
 from bulklink.folder_files import check_folder_file
 from bulklink.ledger.checkpoint import LedgerCheckpoint
-from bulklink.ledger.index import RecordedResult, ResultIndex
+from bulklink.ledger.index import LedgerIndex, RecordedResult
 from bulklink.ledger.row_array import RowArray
-from bulklink.ledger.state import replay
+from bulklink.ledger.state import LedgerState
 from bulklink.mapping.original_rows import PlannedIds, stream_planned_ids
 from bulklink.mapping.plan_digest import read_plan_content
 from bulklink.models import Status
@@ -183,9 +183,10 @@ def _check_mapping(input_record: InputRecord) -> CheckItem:
 def _check_accounting(folder: RunFolder, record: RunRecord, *, plan_ok: bool) -> CheckItem:
     """Check the counts, and every row if the plan can be trusted."""
     try:
-        faults = _ledger_faults(folder, record)
-        if plan_ok:
-            faults += _row_faults(folder, record)
+        with LedgerIndex(folder.ledger, checkpoint=LedgerCheckpoint(record.last_row)) as results:
+            faults = _ledger_faults(record, results.state)
+            if plan_ok:
+                faults += _row_faults(folder, record, results)
     except LedgerError as error:
         faults = [f"{error.where}: {error.message}"]
     if faults:
@@ -193,8 +194,7 @@ def _check_accounting(folder: RunFolder, record: RunRecord, *, plan_ok: bool) ->
     return CheckItem(CheckStatus.OK)
 
 
-def _ledger_faults(folder: RunFolder, record: RunRecord) -> list[str]:
-    ledger_state = replay(folder.ledger, checkpoint=LedgerCheckpoint(record.last_row))
+def _ledger_faults(record: RunRecord, ledger_state: LedgerState) -> list[str]:
     faults = _count_faults(record, status_counts(record, ledger_state))
     if ledger_state.resettled_rows:
         rows = ", ".join(map(str, ledger_state.resettled_rows[:_MAX_ROWS_NAMED]))
@@ -216,27 +216,21 @@ def _count_faults(record: RunRecord, counts: dict[str, int]) -> list[str]:
     return faults
 
 
-def _row_faults(folder: RunFolder, record: RunRecord) -> list[str]:
-    """Compare every result with its row in the plan.
-
-    The ledger is read once: an active run appends to it meanwhile.
-    """
+def _row_faults(folder: RunFolder, record: RunRecord, results: LedgerIndex) -> list[str]:
+    """Compare every result with its row in the plan."""
     planned_rows, mismatched, unplanned = _RowSet(record.last_row), _RowSet(record.last_row), 0
-    with (
-        ResultIndex(folder.ledger, checkpoint=LedgerCheckpoint(record.last_row)) as outcomes,
-        tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
-    ):
+    with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
         for row in stream_planned_ids(folder.plan, Path(scratch) / "spill"):
             if row.row > record.last_row:
                 return [f"the plan has a row {row.row:,}, but the run has {record.last_row:,} rows"]
             planned_rows.add(row.row)
-            outcome = outcomes.of(row.row)
+            outcome = results.result(row.row)
             if outcome is not None and not _matches_planned_row(outcome, row):
                 mismatched.add(row.row)
-        for result_row in outcomes.rows(0):
+        for result_row in results.rows(0):
             if result_row not in planned_rows:
                 unplanned += 1
-                if not _is_refused(outcomes.of(result_row)):
+                if not _is_refused(results.result(result_row)):
                     mismatched.add(result_row)
     faults = []
     if mismatched.count:

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import msgspec
 
-from bulklink.ledger.index import RecordedResult, ResultIndex
+from bulklink.ledger.checkpoint import LedgerCheckpoint
+from bulklink.ledger.index import LedgerIndex, RecordedResult
+from bulklink.ledger.records import json_line
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import NEVER_SENT, Op, Status
 
 MAX_LINKS_PER_BATCH = 20_000
 """Expected links of one contact in memory at once; a contact with more is read in parts."""
-_MEMORY = "256MB"
-_ROWS_PER_INSERT = 2048
+_MEMORY = "96MB"
 #: Whether a result shows the deal of its email; after PERHAPS the email may have moved.
 _YES, _NO, _PERHAPS = "yes", "no", "perhaps"
 
@@ -86,7 +87,7 @@ class ExpectedLinks:
 
     Args:
         ledger: path of the ledger.
-        open_rows: rows in flight after their last result; they have no expected link.
+        checkpoint: start that the ledger must have, and the rows that it may contain.
         in_doubt: whether to load the emails in doubt with their intended deals, instead of those
             whose deal the ledger knows.
         folder: folder for data that does not fit into memory.
@@ -104,7 +105,7 @@ class ExpectedLinks:
     def __init__(
         self,
         ledger: Path,
-        open_rows: frozenset[int],
+        checkpoint: LedgerCheckpoint,
         *,
         in_doubt: bool,
         folder: Path,
@@ -113,7 +114,7 @@ class ExpectedLinks:
         self._database = Database(folder / "spill", stop, threads=1, memory=_MEMORY)
         self._stop = stop
         try:
-            self._load(ledger, open_rows, in_doubt=in_doubt)
+            self._load(ledger, checkpoint, folder / "results.jsonl", in_doubt=in_doubt)
             total, last_ts = self._database.fetch_one("SELECT count(*), max(ts) FROM expected")
             self.total = int(total)
             self.last_result_at = _seconds_of(last_ts) if last_ts else 0.0
@@ -121,23 +122,24 @@ class ExpectedLinks:
             self._database.close()
             raise
 
-    def _load(self, ledger: Path, open_rows: frozenset[int], *, in_doubt: bool) -> None:
-        self._database.execute(_CREATE_RESULTS)
+    def _load(
+        self, ledger: Path, checkpoint: LedgerCheckpoint, staged_path: Path, *, in_doubt: bool
+    ) -> None:
         deal_id_of = in_doubt_deal_id if in_doubt else recorded_deal_id
-        batch: list[tuple[str | None, ...]] = []
-        with ResultIndex(ledger, self._stop.check) as outcomes:
+        with (
+            LedgerIndex(ledger, self._stop.check, checkpoint) as outcomes,
+            staged_path.open("wb") as staged,
+        ):
+            open_rows = outcomes.state.open_rows  # in flight after their last result: unknown
             for row in outcomes.rows(1):
-                outcome = outcomes.of(row)
+                outcome = outcomes.result(row)
                 if outcome is None or outcome.status in NEVER_SENT:
                     continue
-                batch.append(_result_cells(outcome, deal_id_of(outcome), is_open=row in open_rows))
-                if len(batch) == _ROWS_PER_INSERT:
-                    self._database.insert("results", batch)
-                    batch.clear()
-        if batch:
-            self._database.insert("results", batch)
-        self._database.execute(_CREATE_EXPECTED)
-        self._database.execute("DROP TABLE results")
+                cells = _result_cells(outcome, deal_id_of(outcome), is_open=row in open_rows)
+                staged.write(json_line(dict(zip(_RESULT_TYPES, cells, strict=True))))
+        results = self._database.files.read_json(staged_path, _RESULT_TYPES)
+        self._database.execute(_CREATE_EXPECTED.format(results=results))
+        staged_path.unlink()
 
     def contacts(self, sampled: frozenset[int] | None = None) -> Iterator[ContactExpectations]:
         """Stream the expected links by contact, in an order that depends only on the ledger.
@@ -173,12 +175,12 @@ def _seconds_of(ts: str) -> float:
 
 def _result_cells(
     outcome: RecordedResult, deal_id: str | msgspec.UnsetType | None, *, is_open: bool
-) -> tuple[str | None, ...]:
+) -> tuple[str | int | None, ...]:
     known = _NO if deal_id is msgspec.UNSET else _YES
     if is_open or (known is _NO and outcome.status is Status.IN_DOUBT):
         known = _PERHAPS
     return (
-        str(outcome.row),
+        outcome.row,
         outcome.contact_id,
         outcome.message_id,
         deal_id if isinstance(deal_id, str) else None,
@@ -189,18 +191,15 @@ def _result_cells(
     )
 
 
-_CREATE_RESULTS = """
-CREATE TABLE results (
-    row BIGINT, contact_id VARCHAR, message_id VARCHAR, deal_id VARCHAR, status VARCHAR,
-    code VARCHAR, ts VARCHAR, known VARCHAR
+_RESULT_TYPES = {"row": "BIGINT"} | dict.fromkeys(
+    ("contact_id", "message_id", "deal_id", "status", "code", "ts", "known"), "VARCHAR"
 )
-"""
 #: Two mailboxes can have the same email of a contact; of its rows, the last one that may have moved
 #: it counts.
 _CREATE_EXPECTED = f"""
 CREATE TABLE expected AS
 SELECT row, contact_id, message_id, deal_id, status, code, ts FROM (
-    SELECT * FROM results WHERE known <> '{_NO}'
+    SELECT * FROM {{results}} WHERE known <> '{_NO}'
     QUALIFY row_number() OVER (PARTITION BY contact_id, message_id ORDER BY ts DESC, row DESC) = 1
 ) WHERE known = '{_YES}' ORDER BY contact_id, row
 """

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import msgspec
 
 from bulklink.errors import RunDirError
-from bulklink.ledger.index import RecordedResult, ResultIndex
+from bulklink.ledger.index import LedgerIndex, RecordedResult
 from bulklink.mapping.original_rows import (
     FALLBACK_COLUMNS,
     MappingRow,
@@ -114,7 +114,7 @@ def _write(
     exported_columns = plan_columns or FALLBACK_COLUMNS
     counts: dict[str, int] = {}
     with (
-        ResultIndex(folder.ledger, checkpoint=record.checkpoint) as outcomes,
+        LedgerIndex(folder.ledger, checkpoint=record.checkpoint) as outcomes,
         tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
         table_output.open([*map(_table_column, exported_columns), *RESULT_COLUMNS]) as table,
     ):
@@ -124,10 +124,11 @@ def _write(
         )
         batch: list[tuple[Cell, ...]] = []
         for row in _with_ledger_rows(mapping_rows, exported_columns, outcomes):
-            result = _result_cells(row.row, outcomes.of(row.row))
+            result = _result_cells(row.row, outcomes.result(row.row))
             if (statuses and result[0] not in statuses) or (codes and result[1] not in codes):
                 continue
-            counts[str(result[0])] = counts.get(str(result[0]), 0) + 1
+            row_status = str(result[0])
+            counts[row_status] = counts.get(row_status, 0) + 1
             batch.append((*row.cells, *result))
             if len(batch) == _ROWS_AT_ONCE:
                 table.write(batch)
@@ -157,21 +158,22 @@ def _table_column(column: UserColumn) -> TableColumn:
 
 
 def _with_ledger_rows(
-    rows: Iterator[MappingRow], columns: Sequence[UserColumn], outcomes: ResultIndex
+    rows: Iterator[MappingRow], columns: Sequence[UserColumn], outcomes: LedgerIndex
 ) -> Iterator[MappingRow]:
     """Add the rows that only the ledger has: refused ones whose cells are not stored."""
     last_row = 0
     for row in rows:
-        for missing_row in outcomes.rows(last_row + 1, row.row - 1):
-            yield _ids_from_ledger(missing_row, columns, outcomes)
+        if row.row > last_row + 1:
+            for missing_row in outcomes.rows(last_row + 1, row.row - 1):
+                yield _ids_from_ledger(missing_row, columns, outcomes)
         last_row = row.row
         yield row
     for missing_row in outcomes.rows(last_row + 1):
         yield _ids_from_ledger(missing_row, columns, outcomes)
 
 
-def _ids_from_ledger(row: int, columns: Sequence[UserColumn], outcomes: ResultIndex) -> MappingRow:
-    fields = msgspec.structs.asdict(outcome) if (outcome := outcomes.of(row)) else {}
+def _ids_from_ledger(row: int, columns: Sequence[UserColumn], outcomes: LedgerIndex) -> MappingRow:
+    fields = msgspec.structs.asdict(outcome) if (outcome := outcomes.result(row)) else {}
     return MappingRow(
         row,
         tuple(

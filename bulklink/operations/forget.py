@@ -12,7 +12,8 @@ from bulklink.advice import Advice, Keyword
 from bulklink.engine.clock import Clock, real_clock
 from bulklink.errors import RunDirError
 from bulklink.ledger.redact import redact_ledger
-from bulklink.ledger.state import repair_torn_line, replay
+from bulklink.ledger.replay import replay
+from bulklink.ledger.state import repair_torn_line
 from bulklink.mapping.plan_digest import read_plan_content
 from bulklink.mapping.plan_reader import forget_columns
 from bulklink.operations.seal import has_former_digest, plan_digest

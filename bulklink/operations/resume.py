@@ -16,9 +16,11 @@ from bulklink.errors import (
     RunDirError,
     StoppedBy,
 )
-from bulklink.ledger.state import LedgerState, repair_torn_line, replay
+from bulklink.ledger.replay import replay
+from bulklink.ledger.state import LedgerState, repair_torn_line
+from bulklink.mapping.database import open_database, spill_folder
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.plan_reader import SealedPlan
+from bulklink.mapping.plan_layout import plan_relation
 from bulklink.models import Status
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_guarded
@@ -31,7 +33,7 @@ from bulklink.operations.send import send
 from bulklink.operations.wording import can_be_undone, continue_call
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.record import RunRecord, RunState
-from bulklink.runs.status import PENDING, RunResult, status, status_counts
+from bulklink.runs.status import PENDING, RunResult, build_run_result, status_counts
 from bulklink.zoho.connection import Connection
 
 _FORMER_DIGEST = (
@@ -213,7 +215,7 @@ async def _resume_run(
             partial(_load_ledger_state, folder, record, should_retry, interrupt)
         )
         if _is_done(record, ledger_state):
-            return await environment.run_blocking(partial(status, folder))
+            return build_run_result(folder, record, ledger_state)
         repair_torn_line(folder.ledger, folder.ledger_torn)
         if has_former_digest(record):
             callbacks.warn(_FORMER_DIGEST)
@@ -353,17 +355,23 @@ def _load_sealed_record(folder: RunFolder) -> RunRecord:
 def _check_ledger(
     folder: RunFolder, record: RunRecord, ledger_state: LedgerState, interrupt: PlanningStop
 ) -> None:
-    """Refuse the ledger of another plan."""
-    if not record.invocations:
+    """Refuse the ledger of another plan; the first results are compared with it."""
+    sample = ledger_state.sample_message_ids
+    if not record.invocations or not sample:
         return
-    for chunk in SealedPlan(folder.plan, interrupt).chunks():
-        for message in chunk:
-            if (
-                ledger_state.sample_message_ids.get(message.row, message.message_id)
-                != message.message_id
-            ):
+    rows = ", ".join(map(str, sample))
+    with open_database(spill_folder(folder.plan), stop=interrupt) as database:
+        plan = plan_relation(database, folder.plan)
+        for row, message_id in database.rows(_SELECT_MESSAGE_IDS.format(plan=plan, rows=rows)):
+            if sample[row] != message_id:
                 raise DigestError(
-                    f"The ledger does not belong to this plan: they differ at row {message.row}.",
+                    f"The ledger does not belong to this plan: they differ at row {row}.",
                     where=str(folder.path),
                     advice="Nothing was sent. Restore the files of the run.",
                 )
+
+
+_SELECT_MESSAGE_IDS = """
+SELECT bulklink_row, bulklink_message_id FROM {plan}
+WHERE bulklink_duplicate_of IS NULL AND bulklink_row IN ({rows}) ORDER BY bulklink_row
+"""

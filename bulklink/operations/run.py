@@ -8,7 +8,7 @@ from functools import partial
 from bulklink.advice import Advice, Keyword
 from bulklink.engine.clock import Clock
 from bulklink.engine.shutdown import StopController
-from bulklink.ledger.state import replay
+from bulklink.ledger.replay import replay
 from bulklink.mapping.input.files import Source, find_sources
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks

@@ -29,7 +29,8 @@ from bulklink.errors import (
 from bulklink.ledger.checkpoint import check_written
 from bulklink.ledger.done_batch import DoneBatch
 from bulklink.ledger.records import Result, timestamp
-from bulklink.ledger.state import LedgerState, replay
+from bulklink.ledger.replay import replay
+from bulklink.ledger.state import LedgerState
 from bulklink.ledger.statistics import count_results
 from bulklink.models import Message, Status
 from bulklink.operations.callbacks import ResultCounter, RunCallbacks

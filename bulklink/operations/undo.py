@@ -16,7 +16,7 @@ from bulklink.engine.clock import Clock, real_clock
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode
 from bulklink.file_names import file_name_text
-from bulklink.ledger.state import replay
+from bulklink.ledger.replay import replay
 from bulklink.mapping.input.files import InputFormat, Source
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_digest import NO_ROWS

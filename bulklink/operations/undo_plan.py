@@ -16,9 +16,9 @@ from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import LockedError
 from bulklink.ledger.checkpoint import NO_CHECKPOINT, LedgerCheckpoint
-from bulklink.ledger.index import RecordedResult, ResultIndex, Snapshot, SnapshotIndex
+from bulklink.ledger.index import LedgerIndex, RecordedResult, Snapshot
 from bulklink.ledger.records import Result
-from bulklink.ledger.state import PUT_BACK_FAILED, OpenRow, replay
+from bulklink.ledger.state import PUT_BACK_FAILED, OpenRow
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import plan_relation_with_names
@@ -203,18 +203,17 @@ def applied_changes(
         LedgerError: if a line of the ledger is damaged, or it does not begin with the checkpoint.
         InterruptedPlanningError: if `stop` ended it.
     """
-    open_rows = replay(folder.ledger, checkpoint=checkpoint, check=stop.check).open_rows
     with (
         closing(Database(spill, stop, threads=1, memory=_MEMORY)) as database,
-        ResultIndex(folder.ledger, stop.check) as outcomes,
-        SnapshotIndex(folder.ledger, stop.check) as snapshots,
+        LedgerIndex(folder.ledger, stop.check, checkpoint) as ledger,
     ):
+        open_rows = ledger.state.open_rows
         plan = plan_relation_with_names(database, folder.plan, folder.names)
         for cells in database.rows(_SELECT_MESSAGES.format(plan=plan)):
             row = cells[0]
-            outcome, open_row = outcomes.of(row), open_rows.get(row)
+            outcome, open_row = ledger.result(row), open_rows.get(row)
             if open_row is not None or (outcome is not None and outcome.status not in NEVER_SENT):
-                yield _applied_change(cells, snapshots.of(row), outcome, open_row)
+                yield _applied_change(cells, ledger.snapshot(row), outcome, open_row)
 
 
 def _applied_change(

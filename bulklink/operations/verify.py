@@ -15,7 +15,7 @@ import msgspec
 from bulklink.advice import Advice, NextCall
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunDirError
-from bulklink.ledger.state import repair_torn_line, replay
+from bulklink.ledger.state import repair_torn_line
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import (
@@ -249,10 +249,9 @@ def _load_expected_links(
     scratch: Path,
     stop: PlanningStop,
 ) -> ExpectedLinks:
-    ledger_state = replay(folder.ledger, checkpoint=record.checkpoint, check=stop.check)
     return ExpectedLinks(
         folder.ledger,
-        frozenset(ledger_state.open_rows),
+        record.checkpoint,
         in_doubt=verify_options.in_doubt,
         folder=scratch,
         stop=stop,

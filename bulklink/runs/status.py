@@ -9,7 +9,8 @@ import msgspec
 
 from bulklink.errors import ExitCode, StoppedBy
 from bulklink.ledger.checkpoint import LedgerCheckpoint
-from bulklink.ledger.state import LedgerState, OpenRow, replay
+from bulklink.ledger.replay import replay
+from bulklink.ledger.state import LedgerState, OpenRow
 from bulklink.models import Op, Status
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.record import RunRecord, RunState, UndoneBy, close_last_invocation
@@ -99,7 +100,8 @@ def status(run: str | PathLike[str], *, check_ledger: bool = False) -> RunResult
     resume_at = None if killed else record.resume_at
     record = record.replace(state=state, stopped_by=stopped_by, resume_at=resume_at)
     checkpoint = record.checkpoint if check_ledger else LedgerCheckpoint(record.last_row)
-    return build_run_result(folder, record, replay(folder.ledger, checkpoint=checkpoint))
+    ledger_state = replay(folder.ledger, checkpoint=checkpoint, hashed=check_ledger)
+    return build_run_result(folder, record, ledger_state)
 
 
 def build_run_result(folder: RunFolder, record: RunRecord, ledger_state: LedgerState) -> RunResult:
@@ -187,7 +189,7 @@ def load_detached_relinks(folder: RunFolder) -> DetachedRelinks:
         LedgerError: if its ledger is damaged.
     """
     record = folder.read()
-    ledger_state = replay(folder.ledger, checkpoint=LedgerCheckpoint(record.last_row))
+    ledger_state = replay(folder.ledger, checkpoint=LedgerCheckpoint(record.last_row), hashed=False)
     unfinished = _only_relinks(
         folder,
         record.op,

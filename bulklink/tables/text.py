@@ -7,6 +7,7 @@ import gzip
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
 from typing import BinaryIO, cast
 
 import orjson
@@ -14,6 +15,7 @@ import orjson
 from bulklink.spreadsheet_cells import ESCAPED_HEADER, escape_cell
 from bulklink.tables.formats import Cell, FileType, Table, TableColumn, TableFormat
 
+_ROWS_AT_ONCE = 1000
 _BOM = b"\xef\xbb\xbf"
 #: Higher levels take several times as long for a few percent.
 _GZIP_LEVEL = 6
@@ -70,11 +72,36 @@ def _csv_table(
 
 class _CsvTable:
     def __init__(self, text: io.TextIOWrapper, columns: Sequence[TableColumn]) -> None:
+        self._text = text
         self._writer = csv.writer(text)
         self._writer.writerow([column.header for column in columns])
 
     def write(self, rows: Iterable[Sequence[Cell]]) -> None:
-        self._writer.writerows(rows)
+        iterator = iter(rows)
+        while batch := list(islice(iterator, _ROWS_AT_ONCE)):
+            plain_text = _plain_csv(batch)
+            if plain_text is None:
+                self._writer.writerows(batch)
+            else:
+                self._text.write(plain_text)
+
+
+def _plain_csv(rows: Sequence[Sequence[Cell]]) -> str | None:
+    """Return rows as `csv.writer` writes them, in a third of the time; None if a cell is quoted."""
+    columns = len(rows[0])
+    lines = [
+        ",".join(["" if cell is None else cell if type(cell) is str else str(cell) for cell in row])
+        for row in rows
+    ]
+    text = "\r\n".join([*lines, ""])
+    needs_quotes = (
+        columns < 2  # a row with only an empty cell is quoted
+        or text.count(",") != len(rows) * (columns - 1)
+        or text.count("\r") != len(rows)
+        or text.count("\n") != len(rows)
+        or '"' in text
+    )
+    return None if needs_quotes else text
 
 
 class _SpreadsheetCsvTable:

@@ -1,13 +1,13 @@
-""".xlsx writer in constant memory: one sheet, every text a text cell."""
+""".xlsx writer in constant memory: one sheet, every text a text cell (ECMA-376, part 1)."""
 
 from __future__ import annotations
 
-import tempfile
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import IO
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from bulklink.blocking import blocks
 from bulklink.errors import UsageError
@@ -17,6 +17,31 @@ MAX_SHEET_ROWS = 1_048_575
 """Rows of a sheet below its header."""
 _MAX_SHEET_COLUMNS = 16_384
 _MAX_TEXT_LENGTH = 32_767
+#: What cannot be in a text as it is: markup, characters that XML 1.0 excludes or normalises, what
+#: looks like an escape, and space at either end, which is lost unless it is to be preserved.
+_SPECIAL = re.compile(r"[&<>\x00-\x08\x0b-\x1f\ufffe\uffff]|_x[0-9A-Fa-f]{4}_|\A\s|\s\Z")
+_ESCAPED = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
+
+_HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+_OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_PACKAGE = "http://schemas.openxmlformats.org/package/2006"
+_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+_SHEET = "xl/worksheets/sheet1.xml"
+_PARTS = {
+    "[Content_Types].xml": f'<Types xmlns="{_PACKAGE}/content-types">'
+    '<Default Extension="rels"'
+    ' ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+    f'<Override PartName="/xl/workbook.xml" ContentType="{_TYPE}.sheet.main+xml"/>'
+    f'<Override PartName="/{_SHEET}" ContentType="{_TYPE}.worksheet+xml"/></Types>',
+    "_rels/.rels": f'<Relationships xmlns="{_PACKAGE}/relationships"><Relationship Id="rId1"'
+    f' Type="{_OFFICE}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+    "xl/workbook.xml": f'<workbook xmlns="{_MAIN}" xmlns:r="{_OFFICE}"><sheets>'
+    '<sheet name="Sheet1" sheetId="1" r:id="rId1"/></sheets></workbook>',
+    "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{_PACKAGE}/relationships">'
+    f'<Relationship Id="rId1" Type="{_OFFICE}/worksheet" Target="worksheets/sheet1.xml"/>'
+    "</Relationships>",
+}
 
 
 @contextmanager
@@ -33,38 +58,62 @@ def xlsx_table(path: Path, columns: Sequence[TableColumn]) -> Iterator[Table]:
     blocks("writing a workbook")
     if len(columns) > _MAX_SHEET_COLUMNS:
         raise sheet_limit_error(path, f"A sheet has no more than {_MAX_SHEET_COLUMNS:,} columns.")
-    with tempfile.TemporaryDirectory(prefix="bulklink-", dir=path.parent) as folder:
-        # By name: the package has no type annotations.
-        book: Any = import_module("xlsxwriter").Workbook(
-            str(path), {"constant_memory": True, "tmpdir": folder, "use_zip64": True}
-        )
-        try:
-            sheet = _SheetTable(book.add_worksheet(), path)
+    with ZipFile(path, "w", ZIP_DEFLATED) as book:
+        for name, content in _PARTS.items():
+            book.writestr(name, _HEAD + content)
+        with book.open(_SHEET, "w", force_zip64=True) as part:
+            part.write(f'{_HEAD}<worksheet xmlns="{_MAIN}"><sheetData>'.encode())
+            sheet = _SheetTable(part, path, list(map(_column_letters, range(len(columns)))))
             sheet.write([[column.header for column in columns]])
             yield sheet
-        finally:
-            book.close()  # closes its own files, after an error too
+            part.write(b"</sheetData></worksheet>")
 
 
 class _SheetTable:
-    def __init__(self, sheet: Any, path: Path) -> None:
-        self._sheet = sheet
+    def __init__(self, part: IO[bytes], path: Path, letters: Sequence[str]) -> None:
+        self._part = part
         self._path = path
+        self._letters = letters
         self._rows = 0
 
     def write(self, rows: Iterable[Sequence[Cell]]) -> None:
-        for row in rows:
-            check_row_count(self._path, self._rows)
-            for index, cell in enumerate(row):
-                if isinstance(cell, int):
-                    self._sheet.write_number(self._rows, index, cell)
-                elif cell and self._sheet.write_string(self._rows, index, cell):
+        self._part.write("".join(map(self._row, rows)).encode())
+
+    def _row(self, row: Sequence[Cell]) -> str:
+        check_row_count(self._path, self._rows)
+        number = self._rows + 1
+        cells = []
+        for letters, cell in zip(self._letters, row, strict=True):
+            if isinstance(cell, int):
+                cells.append(f'<c r="{letters}{number}"><v>{cell}</v></c>')
+            elif cell:
+                text = f">{cell}" if _SPECIAL.search(cell) is None else _special_text(cell)
+                cells.append(f'<c r="{letters}{number}" t="inlineStr"><is><t{text}</t></is></c>')
+                if len(cell) > _MAX_TEXT_LENGTH:
                     raise sheet_limit_error(
                         self._path,
                         f"A cell of row {self._rows} has more than {_MAX_TEXT_LENGTH:,} characters,"
                         " which no sheet can hold.",
                     )
-            self._rows += 1
+        self._rows = number
+        return f'<row r="{number}">{"".join(cells)}</row>'
+
+
+def _special_text(text: str) -> str:
+    """Return the end of the tag `t` of a text, and the text escaped (ST_Xstring)."""
+    escaped = _ESCAPED.sub(lambda match: f"_x{ord(match[0]):04X}_", text)
+    escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return f' xml:space="preserve">{escaped}'
+
+
+def _column_letters(index: int) -> str:
+    """Return the letters of a column by its index from 0: A to Z, then AA."""
+    letters = ""
+    while index >= 0:
+        index, digit = divmod(index, 26)
+        letters = chr(ord("A") + digit) + letters
+        index -= 1
+    return letters
 
 
 def check_row_count(path: Path, rows: int) -> None:

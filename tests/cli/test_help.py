@@ -18,7 +18,7 @@ from tests.cli.command_tree import ALL, LEAVES, parse_context
 
 HEAVY = (
     *("aiohttp", "anyio", "asyncio", "duckdb", "filelock", "keyring", "msgspec", "orjson", "rich"),
-    *("jinja2", "ssl", "tomli_w", "xlsxwriter"),
+    *("jinja2", "ssl", "tomli_w"),
 )
 TYPED = ("bulklink link m.csv --on", "bulklink resume ", "bulklink undo run --profile ")
 ASKED = ("--help", "link --help", "auth login --help", "report --help", "--version", "lnk", "")

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulklink.errors import LedgerError
-from bulklink.ledger.index import ResultIndex
+from bulklink.ledger.index import LedgerIndex
 from bulklink.ledger.records import CallLine, Result, call_line, result_line
-from bulklink.ledger.state import replay
+from bulklink.ledger.replay import replay
 from bulklink.models import Op, Status
 
 TS = "2026-11-22T10:15:00.000Z"
@@ -32,8 +32,8 @@ def test_the_index_and_the_replay_agree_on_the_status_of_each_row(
     content = b"".join(lines)
     path.write_bytes(content[: len(content) - cut])
     replayed = replay(path)
-    with ResultIndex(path) as index:
-        indexed = {row: result.status for row in range(50) if (result := index.of(row))}
+    with LedgerIndex(path) as index:
+        indexed = {row: result.status for row in range(50) if (result := index.result(row))}
         assert list(index.rows(0)) == sorted(indexed)
         assert list(index.rows(3, 9)) == [row for row in sorted(indexed) if 3 <= row <= 9]
     replayed_statuses = {row: replayed.status(row) for row in range(50)}
@@ -47,18 +47,18 @@ def test_a_result_is_read_back_unchanged(tmp_path: Path) -> None:
     )  # fmt: skip
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(result_line(TS, written_result) * 20_000)
-    with ResultIndex(path) as index:
-        read_result = index.of(7)
+    with LedgerIndex(path) as index:
+        read_result = index.result(7)
         assert read_result is not None
         assert read_result.ts == TS
         fields = [getattr(read_result, name) for name in Result.__struct_fields__]
         assert Result(*fields) == written_result
-        assert index.of(8) is None
+        assert index.result(8) is None
 
 
 def test_a_missing_ledger_has_no_results(tmp_path: Path) -> None:
-    with ResultIndex(tmp_path / "ledger.jsonl") as index:
-        assert index.of(1) is None
+    with LedgerIndex(tmp_path / "ledger.jsonl") as index:
+        assert index.result(1) is None
         assert list(index.rows(1)) == []
 
 
@@ -66,5 +66,5 @@ def test_the_error_about_a_damaged_line_names_its_place(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(b'{"event":"result"\n')
     with pytest.raises(LedgerError) as caught:
-        ResultIndex(path)
+        LedgerIndex(path)
     assert caught.value.where == f"{path}:1"

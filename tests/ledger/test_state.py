@@ -20,7 +20,8 @@ from bulklink.ledger.records import (
     timestamp,
     unsent_line,
 )
-from bulklink.ledger.state import CallTotals, repair_torn_line, replay
+from bulklink.ledger.replay import replay
+from bulklink.ledger.state import CallTotals, repair_torn_line
 from bulklink.models import Op, Status
 
 TS = "2026-11-22T10:15:00.000Z"

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from bulklink.ledger.records import Result, result_line
+from bulklink.ledger.checkpoint import NO_CHECKPOINT
+from bulklink.ledger.records import Result, result_line, step_line
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import Op, Status
 from bulklink.operations.expected_links import ExpectedLinks
@@ -40,9 +41,10 @@ def expected_deals(
             result_line(f"2026-11-22T10:00:{at:02}.000Z", ledger_result)
             for at, ledger_result in enumerate(results)
         )
+        + b"".join(step_line("2026-11-22T10:01:00.000Z", row) for row in open_rows)
     )
     expected_links = ExpectedLinks(
-        ledger, frozenset(open_rows), in_doubt=in_doubt, folder=folder, stop=PlanningStop()
+        ledger, NO_CHECKPOINT, in_doubt=in_doubt, folder=folder, stop=PlanningStop()
     )
     try:
         deals = {

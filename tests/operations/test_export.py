@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bulklink.errors import RunDirError
 from bulklink.ledger.records import Result, result_line
-from bulklink.ledger.state import replay
+from bulklink.ledger.replay import replay
 from bulklink.models import Op, Status
 from bulklink.operations.export import RESULT_COLUMNS, ExportResult, export
 from bulklink.operations.job import Job, OnInvalid

@@ -13,7 +13,7 @@ import pytest
 from bulklink.engine.clock import Clock
 from bulklink.errors import LedgerError, LockedError, RunDirError
 from bulklink.ledger.records import Result, answer_line, result_line, snapshot_line
-from bulklink.ledger.state import replay
+from bulklink.ledger.replay import replay
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Message, Op, Status
 from bulklink.operations.check import check_run

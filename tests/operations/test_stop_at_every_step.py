@@ -27,7 +27,7 @@ from bulklink import (
     verify,
 )
 from bulklink.errors import InterruptedPlanningError, StoppedError
-from bulklink.ledger.state import replay
+from bulklink.ledger.replay import replay
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.send import send
 from bulklink.runs.folder import RunFolder

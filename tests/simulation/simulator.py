@@ -26,7 +26,8 @@ from bulklink.engine.quota.gate import QuotaGate
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
 from bulklink.ledger.records import timestamp
-from bulklink.ledger.state import LedgerState, repair_torn_line, replay
+from bulklink.ledger.replay import replay
+from bulklink.ledger.state import LedgerState, repair_torn_line
 from bulklink.models import Message, Op, Status
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.job import GroupBy, Job, WhenCreditsOut

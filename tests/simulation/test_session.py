@@ -12,7 +12,7 @@ import msgspec
 from bulklink.blocking import run_inline
 from bulklink.engine.quota.gate import QuotaGate
 from bulklink.engine.shutdown import StopController
-from bulklink.ledger.state import replay
+from bulklink.ledger.replay import replay
 from bulklink.models import Op, Status
 from bulklink.operations.callbacks import ResultCounter, RunCallbacks
 from bulklink.operations.job import Job, OnInvalid, WhenCreditsOut

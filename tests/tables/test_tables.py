@@ -10,6 +10,7 @@ import json
 import stat
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import duckdb
 import pytest
@@ -73,6 +74,34 @@ def test_a_workbook_has_text_cells(tmp_path: Path, rows: list[tuple[str, str, in
     path = write_rows(tmp_path / "t.xlsx", [*rows])
     table = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
     assert [tuple(row) for row in table] == [("message id", "Note", "row"), *rows]
+
+
+@pytest.mark.parametrize(
+    ("text", "xml"),
+    [
+        ("a & <b>", ">a &amp; &lt;b&gt;<"),
+        (" a\n", ' xml:space="preserve"> a\n<'),
+        ("a\x01b\r\ufffe", ">a_x0001_b_x000D__xFFFE_<"),
+        ("_x0041_ _x", ">_x005F_x0041_ _x<"),
+        ("tab\tnew\nline", ">tab\tnew\nline<"),
+    ],
+)
+def test_a_text_cell_is_escaped(tmp_path: Path, text: str, xml: str) -> None:
+    path = write_rows(tmp_path / "t.xlsx", [(text, "", 1)])
+    sheet = ZipFile(path).read("xl/worksheets/sheet1.xml").decode()
+    assert xml in sheet
+    assert CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
+
+
+def test_the_columns_of_a_sheet_are_named_by_letters(tmp_path: Path) -> None:
+    columns = [TableColumn(f"c{n}", is_number=True) for n in range(703)]
+    path = tmp_path / "t.xlsx"
+    with write_table(path, format_for(str(path)), columns) as table:
+        table.write([range(703)])
+    sheet = ZipFile(path).read("xl/worksheets/sheet1.xml").decode()
+    for cell in ('"A2"><v>0<', '"Z2"><v>25<', '"AA2"><v>26<', '"ZZ2"><v>701<', '"AAA2"><v>702<'):
+        assert cell in sheet
+    assert CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()[1][702] == 702
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".xlsx"])

@@ -30,11 +30,12 @@ from bulklink.html_report.model import (
 from bulklink.html_report.rows import MAX_EMBEDDED_BYTES, EmbeddedRows
 from bulklink.html_report.timeline import Measurement
 from bulklink.ledger.records import timestamp
-from bulklink.ledger.state import replay
+from bulklink.ledger.replay import replay
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import Op, Status
 from bulklink.operations import wording
+from bulklink.operations.job import MIXED
 from bulklink.operations.report.commands import next_commands
 from bulklink.operations.report.failures import (
     FailureDescriber,
@@ -47,7 +48,7 @@ from bulklink.operations.seal import check_seal
 from bulklink.operations.wording import beyond_max_credits, can_be_undone, describe_limit
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunRecord, RunState
-from bulklink.runs.status import PENDING, RunResult, status
+from bulklink.runs.status import RunResult, status
 from bulklink.runs.timeline import TimelineInterval, read_timeline
 
 RUN_PLACEHOLDER = "RUN"
@@ -68,8 +69,9 @@ _HASHES = {
     "SHA-256 of plan.parquet": "plan_sha256",
     "SHA-256 of the ledger": "ledger_sha256",
 }
-_MEMORY = "256MB"
+_MEMORY, _RESULTS_MEMORY = "64MB", "256MB"
 _FIELDS = ("code", "deal", "owner")
+_FINDING_STATUSES = (Status.FAILED, Status.IN_DOUBT, Status.REJECTED)
 
 
 def collect_chart_data(
@@ -160,11 +162,14 @@ def collect_report(
     record = folder.read()
     if record.state is RunState.PLANNED and folder.plan.is_file():
         check_seal(folder, record, replay(folder.ledger))  # the page is for approval
+    has_findings = any(summary.counts[status] for status in _FINDING_STATUSES)
+    needs_results = has_findings or record.op == MIXED or not folder.timeline.is_file()
+    memory = _RESULTS_MEMORY if needs_results else _MEMORY
     with (
         tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
-        closing(Database(Path(scratch) / "spill", PlanningStop(), memory=_MEMORY)) as database,
+        closing(Database(Path(scratch) / "spill", PlanningStop(), memory=memory)) as database,
     ):
-        results = ResultTables(database, folder.ledger)
+        results = ResultTables(database, folder.ledger, has_findings=has_findings)
         if record.state is RunState.REFUSED and not results.count_rows():
             results.add_rejects(folder.rejects, record.created)
         sources = _Sources(folder, record, summary, database, results, full)
@@ -198,7 +203,7 @@ def _build_report(sources: _Sources, made_at: str, zone: tzinfo | None, max_byte
         messages=record.messages,
         left_out=record.left_out,
         identity=run_identity(folder, record) if full else None,
-        accounting=_accounting(record, sources.results),
+        accounting=_accounting(record, summary, sources.results),
         plan=collect_plan_summary(database, folder, full=full),
         failures=describer.summary(failed_counts),
         refused=describer.summary(refused_counts),
@@ -219,21 +224,19 @@ def _build_report(sources: _Sources, made_at: str, zone: tzinfo | None, max_byte
     )
 
 
-def _accounting(record: RunRecord, results: ResultTables) -> Accounting:
+def _accounting(record: RunRecord, summary: RunResult, results: ResultTables) -> Accounting:
     """Return the rows by status; by op if there are several and the ledger names them."""
-    rows = results.count_rows()
-    if not rows and record.state is RunState.REFUSED:
-        return _accounting_from_record(record)
+    rows = results.count_rows() if record.op == MIXED else {}
+    if not rows:
+        return _accounting_by_status(summary)
     accounting = wording.build_accounting(rows, record.rows, record.by_op)
     return accounting if len(accounting.ops) > 1 else _without_ops(accounting)
 
 
-def _accounting_from_record(record: RunRecord) -> Accounting:
-    """Return the recorded counts of a run that was refused before it had a ledger."""
-    counts = {str(status): record.counts.get(status, 0) for status in Status}
-    counts[PENDING] = record.rows - sum(counts.values())
+def _accounting_by_status(summary: RunResult) -> Accounting:
+    counts = summary.counts
     lines = tuple(AccountingLine(status, (), rows) for status, rows in counts.items() if rows)
-    return Accounting((), lines, (), record.rows)
+    return Accounting((), lines, (), summary.rows)
 
 
 def _without_ops(accounting: Accounting) -> Accounting:

@@ -322,36 +322,40 @@ class SettledCount(NamedTuple):
 class ResultTables:
     """DuckDB tables `results` and `findings` of the current ledger.
 
-    `results` has row, op, status and ts of the last result of each row; `findings` has all of the
-    results that failed, are in doubt or were refused. A missing code is replaced as the terminal
-    summary replaces it (`coded` is false then), and the deal of an unlink is the email's previous
-    deal. A torn last line, left by a killed run, does not count.
+    `results` has row, op, status and ts of the last result of each row, and is created when it is
+    needed; `findings` has all of the results that failed, are in doubt or were refused. A missing
+    code is replaced as the terminal summary replaces it (`coded` is false then), and the deal of an
+    unlink is the email's previous deal. A torn last line, left by a killed run, does not count.
 
     Args:
         database: database to create the tables in.
         ledger: path of the ledger, whose lines are known to be whole; a missing one is empty.
+        has_findings: whether it has any.
     """
 
-    def __init__(self, database: Database, ledger: Path) -> None:
+    def __init__(self, database: Database, ledger: Path, *, has_findings: bool) -> None:
         self._database = database
-        lines = _count_lines(ledger)
-        database.execute(
-            _CREATE_RESULTS.format(lines=_results_relation(database, ledger, _RESULT_TYPES, lines))
-        )
-        finding_lines = (
-            "SELECT line FROM results WHERE status IN ('failed', 'in_doubt', 'rejected')"
-        )
-        if not database.fetch_one(f"SELECT count(*) FROM ({finding_lines})")[0]:
-            lines = 0
+        self._ledger = ledger
+        self._lines: int | None = None
+        lines = self._read_results() if has_findings else 0
+        findings = _results_relation(database, ledger, _FINDING_TYPES, lines)
         database.execute(
             _CREATE_FINDINGS.format(
-                lines=_results_relation(database, ledger, _FINDING_TYPES, lines),
-                finding_lines=finding_lines,
+                lines=findings, finding_lines=_FINDING_LINES if lines else _NO_LINES
             )
         )
 
+    def _read_results(self) -> int:
+        """Create the table `results` unless it exists; return the lines of the ledger."""
+        if self._lines is None:
+            self._lines = _count_lines(self._ledger)
+            lines = _results_relation(self._database, self._ledger, _RESULT_TYPES, self._lines)
+            self._database.execute(_CREATE_RESULTS.format(lines=lines))
+        return self._lines
+
     def count_rows(self) -> dict[tuple[Op | None, Status], int]:
         """Return the number of rows of each op and status."""
+        self._read_results()
         counts = self._database.rows("SELECT op, status, count(*) FROM results GROUP BY ALL")
         return {(Op(op) if op else None, Status(status)): count for op, status, count in counts}
 
@@ -380,6 +384,7 @@ class ResultTables:
 
     def settled_per_second(self) -> Iterator[SettledCount]:
         """Stream the number of rows of each status settled by calls, second by second."""
+        self._read_results()
         return starmap(SettledCount, self._database.rows(_SELECT_SETTLED))
 
 
@@ -405,6 +410,8 @@ CREATE TABLE results AS SELECT "row", max(line) AS line, arg_max(op, line) AS op
     arg_max(status, line) AS status, arg_max(ts, line) AS ts
 FROM {lines} GROUP BY "row"
 """
+_FINDING_LINES = "SELECT line FROM results WHERE status IN ('failed', 'in_doubt', 'rejected')"
+_NO_LINES = "SELECT NULL::BIGINT AS line WHERE false"
 _CREATE_FINDINGS = """
 CREATE TABLE findings AS SELECT "row", op, contact_id, owner_id, message_id,
     coalesce(deal_id, previous_deal_id) AS deal_id, status,

@@ -1,0 +1,63 @@
+"""Runs: the `result` lines of one call, which differ only in row and message id.
+
+Nearly all lines of a large ledger are in one. Since the `call` line has the rows, a run is
+recognised by its text, without decoding more than its first line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+#: Without a backslash, no key is escaped and no text contains a quote.
+_RESULT = re.compile(
+    rb'(\{"event":"result","ts":"[^"\\]*","row":)[1-9][0-9]*'
+    rb'(,"op":"[^"\\]*","contact_id":"[^"\\]*","owner_id":"[^"\\]*","message_id":")'
+    rb'([0-9A-Za-z]+)("[^\\]*)'
+)
+_ROW, _MESSAGE_ID = b'"row":', b'"message_id":'
+
+
+class ResultRun(msgspec.Struct, frozen=True, gc=False):
+    """What differs between the lines of a run.
+
+    Args:
+        message_ids: message id of each line.
+        starts: offset of each line in its block.
+        end: offset after the last one.
+    """
+
+    message_ids: list[bytes]
+    starts: list[int]
+    end: int
+
+
+def match_run(block: bytes, start: int, first: bytes, rows: Sequence[int]) -> ResultRun | None:
+    """Return the run that begins with a line; None if what follows is anything else.
+
+    Args:
+        block: whole lines.
+        start: offset of the first line.
+        first: the first line, a valid one, without its newline.
+        rows: row that each line must have.
+    """
+    match = _RESULT.fullmatch(first)
+    if match is None or first.count(_ROW) > 1 or first.count(_MESSAGE_ID) > 1:
+        return None
+    head, middle, first_id, tail = match.groups()
+    tail += b"\n"
+    row_texts = [b"%d" % row for row in rows]
+    before, width, after = len(head) + len(middle), len(first_id), len(tail)
+    message_ids, starts, end = [], [], start
+    for text in row_texts:
+        starts.append(end)
+        id_start = end + before + len(text)
+        message_ids.append(block[id_start : id_start + width])
+        end = id_start + width + after
+    varying = map(middle.join, zip(row_texts, message_ids, strict=True))
+    lines = b"".join((head, (tail + head).join(varying), tail))
+    if block.startswith(lines, start) and b"".join(message_ids).isalnum():
+        return ResultRun(message_ids, starts, end)
+    return None
