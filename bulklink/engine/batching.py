@@ -109,7 +109,11 @@ def message_batches(
         if by_contact:
             yield from batching(list(messages), batch_size)
             return
-    for _, members in groupby(sorted(messages, key=_OWNER_ID), key=_OWNER_ID):
+    by_owner = sorted(messages, key=_OWNER_ID)
+    if by_owner and by_owner[0].owner_id == by_owner[-1].owner_id:
+        yield from batching(by_owner, batch_size)
+        return
+    for _, members in groupby(by_owner, key=_OWNER_ID):
         yield from batching(list(members), batch_size)
 
 

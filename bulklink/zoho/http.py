@@ -35,14 +35,15 @@ class Request(msgspec.Struct, frozen=True):
         method: HTTP method.
         target: path with its query, percent-encoded.
         body: JSON body; None for no body.
-        message_ids: ids of the messages of a link or unlink at the many-emails endpoint, in order.
+        message_ids: ids of the messages of a link or unlink at the many-emails endpoint, in order,
+            as JSON.
     """
 
     kind: CallKind
     method: str
     target: str
     body: bytes | None = None
-    message_ids: Sequence[str] = ()
+    message_ids: Sequence[bytes] = ()
 
 
 class Answer(msgspec.Struct, frozen=True, dict=True):

@@ -57,11 +57,11 @@ class PlainSuccessParser:
 
     _form: _Form | None = field(default=None, init=False)
 
-    def parse(self, message_ids: Sequence[str], answer: Answer) -> str | None:
+    def parse(self, message_ids: Sequence[bytes], answer: Answer) -> str | None:
         """Return the text of an answer that reports success for each message, in order.
 
         Args:
-            message_ids: message ids in the order of the request.
+            message_ids: message ids in the order of the request, as JSON.
             answer: the answer as received.
 
         Returns:
@@ -70,27 +70,30 @@ class PlainSuccessParser:
         """
         if answer.status != _OK:
             return None
-        ids = [orjson.dumps(message_id) for message_id in message_ids]
-        if self._form is None or self._form.body(ids) != answer.body:
+        if self._form is None or self._form.body(message_ids) != answer.body:
             text = _plain_text(message_ids, answer.body)
             if text is None:
                 return None
-            self._form = _find_form(ids, answer.body, text)
+            self._form = _find_form(message_ids, answer.body, text)
         else:
             text = self._form.text
         return answer.mask(text[: 2 * MAX_TEXT_LENGTH])[:MAX_TEXT_LENGTH]
 
 
-def _plain_text(message_ids: Sequence[str], body: bytes) -> str | None:
+def _plain_text(message_ids: Sequence[bytes], body: bytes) -> str | None:
     """Return the one text of a body with a success for each message, in order."""
     try:
         entries = _decode(body).entries
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    if not entries or [entry.details.message_id for entry in entries] != list(message_ids):
+    if not entries or [entry.details.message_id for entry in entries] != _texts(message_ids):
         return None
     texts = {entry.message for entry in entries}
     return texts.pop() if len(texts) == 1 else None
+
+
+def _texts(ids: Sequence[bytes]) -> list[str]:
+    return [orjson.loads(value) for value in ids]
 
 
 def _find_form(ids: Sequence[bytes], body: bytes, text: str) -> _Form | None:
@@ -102,6 +105,5 @@ def _find_form(ids: Sequence[bytes], body: bytes, text: str) -> _Form | None:
     _, _, tail = rest.rpartition(ids[-1])
     form = _Form(head, separator, tail, text)
     # An id may occur elsewhere too, such as in a text: the form must hold for any ids.
-    probes = [probe.decode()[1:-1] for probe in _PROBES]
-    holds = form.body(ids) == body and _plain_text(probes, form.body(_PROBES)) == text
+    holds = form.body(ids) == body and _plain_text(_PROBES, form.body(_PROBES)) == text
     return form if holds else None

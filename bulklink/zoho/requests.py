@@ -37,9 +37,9 @@ def link_request(
         module_id: the org's id of the Deals module.
         include_names: False to send only ids.
     """
-    message_ids = [message.message_id for message in messages]
+    message_ids = _json_ids(messages)
     items = [
-        f'{{"message_id":{orjson.dumps(message.message_id).decode()},'
+        f'{{"message_id":{message_id.decode()},'
         + _target(
             message.owner_id,
             message.owner_name if include_names else None,
@@ -47,7 +47,9 @@ def link_request(
             deal_name if include_names else None,
             module_id,
         )
-        for message, (deal_id, deal_name) in zip(messages, deals, strict=True)
+        for message, message_id, (deal_id, deal_name) in zip(
+            messages, message_ids, deals, strict=True
+        )
     ]
     path = f"{_emails_path(messages[0])}/actions/link_record"
     return _post_links(path, items, message_ids)
@@ -72,10 +74,10 @@ def single_link_request(
 
 def unlink_request(messages: Sequence[Message]) -> Request:
     """Build the request to unlink messages of one contact and owner (many-emails endpoint)."""
-    message_ids = [message.message_id for message in messages]
-    query = f"owner_id={messages[0].owner_id}&message_ids={','.join(message_ids)}"
+    ids = ",".join(message.message_id for message in messages)
+    query = f"owner_id={messages[0].owner_id}&message_ids={ids}"
     target = f"{_emails_path(messages[0])}/actions/link_record?{query}"
-    return Request(CallKind.UNLINK, "DELETE", target, message_ids=message_ids)
+    return Request(CallKind.UNLINK, "DELETE", target, message_ids=_json_ids(messages))
 
 
 def single_unlink_request(message: Message) -> Request:
@@ -126,7 +128,11 @@ def _emails_path(message: Message) -> str:
     return f"{_ROOT}/Contacts/{message.contact_id}/Emails"
 
 
-def _post_links(target: str, items: Sequence[str], message_ids: Sequence[str] = ()) -> Request:
+def _json_ids(messages: Sequence[Message]) -> list[bytes]:
+    return [orjson.dumps(message.message_id) for message in messages]
+
+
+def _post_links(target: str, items: Sequence[str], message_ids: Sequence[bytes] = ()) -> Request:
     body = f'{{"Emails":[{",".join(items)}]}}'.encode()
     return Request(CallKind.LINK, "POST", target, body, message_ids)
 

@@ -292,7 +292,7 @@ def test_a_batch_of_plain_success_makes_no_states(monkeypatch: pytest.MonkeyPatc
     ids=["every-2xx-is-success", "any-success-is-success", "the-text-is-lost"],
 )
 def test_a_batch_settled_wrongly_is_noticed(
-    lie: Callable[[object, Sequence[str], Answer], str | None], monkeypatch: pytest.MonkeyPatch
+    lie: Callable[[object, Sequence[bytes], Answer], str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def outcomes(*, settles_batches: bool) -> list[Outcome]:
         scripts = [Script(messages(3, Op.LINK), (name,)) for name in ANSWERS]

@@ -50,7 +50,7 @@ def test_the_ledger_agrees_with_the_crm_if_each_message_needs_one_call(first: in
 
 
 def _settle_if_ok(
-    parser: PlainSuccessParser, message_ids: Sequence[str], received: Answer
+    parser: PlainSuccessParser, message_ids: Sequence[bytes], received: Answer
 ) -> str | None:
     return "" if received.ok else None
 
