@@ -103,6 +103,11 @@ class Caller:
         """Whether the last finished call used up its attempts without an answer."""
         return self._unanswered_in_row > 0
 
+    @property
+    def has_room(self) -> bool:
+        """Whether calls of further contacts would be prepared without a wait."""
+        return self._limiter.has_room
+
     async def make(
         self,
         request: Request,

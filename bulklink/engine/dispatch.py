@@ -169,8 +169,9 @@ def _is_full(batch: Sequence[Message], batch_size: int, shortest_id: int) -> boo
 def worker_count(in_flight: int) -> int:
     """Return how many contacts are in progress at once.
 
-    As many as there are calls in flight or prepared: more would only queue. The minimum exceeds the
-    contacts that can be suspended at once, or a run with few slots would deadlock.
+    As many as there are calls in flight or prepared: more would only queue, unless some wait to be
+    retried. The minimum exceeds the contacts that can be suspended at once, or a run with few slots
+    would deadlock.
     """
     return max(max_admitted(in_flight), MAX_SUSPENDED_CONTACTS + 1)
 
@@ -190,10 +191,10 @@ async def send_all(
     Args:
         windows: the messages, as `contact_windows` yields them.
         context: shared by all contacts of the run.
-        workers: windows in progress at once.
+        workers: windows in progress at once; twice as many if calls wait to be retried.
         others_follow: whether more contacts are sent after these.
     """
-    contacts = context.contacts
+    contacts, caller = context.contacts, context.caller
     order = FairOrder(
         source=windows,
         in_progress=contacts.windows,
@@ -204,7 +205,7 @@ async def send_all(
 
     def lend_place() -> AbstractContextManager[None]:
         # While calls go unanswered, each contact that starts could be left in doubt.
-        return nullcontext() if context.caller.gave_up else pool.lent()
+        return nullcontext() if caller.gave_up else pool.lent()
 
     async def send_window(window: list[Message]) -> None:
         await ContactSender(window, context, lend_place).run()
@@ -212,7 +213,9 @@ async def send_all(
         contacts.end(window[0].contact_id)
 
     source = _RecordedWindows(order=order, contacts=contacts, others_follow=others_follow)
-    pool = WorkerPool[list[Message]](source, send_window, context.stop, workers)
+    pool = WorkerPool[list[Message]](
+        source, send_window, context.stop, workers, lambda: caller.has_room
+    )
     await pool.run()
 
 

@@ -62,12 +62,15 @@ class WorkerPool(Generic[T]):
         process: processes one item.
         stop: stops the run.
         workers: items in progress at once, without those whose workers have lent their places.
+        needs_more: returns whether more workers would have something to do, because items only
+            wait; there are twice as many at most.
     """
 
     source: ItemSource[T]
     process: Callable[[T], Awaitable[None]]
     stop: StopController
     workers: int
+    needs_more: Callable[[], bool] = lambda: False
     _running: int = field(default=0, init=False)
     _lent: int = field(default=0, init=False)
     _group: TaskGroup | None = field(default=None, init=False)
@@ -96,12 +99,16 @@ class WorkerPool(Generic[T]):
 
     def _start_worker(self) -> None:
         """Start a worker if a place is free."""
-        if self._group is not None and self._running - self._lent < self.workers:
+        if self._group is not None and self._running - self._lent < self._places:
             self._running += 1
             self._group.start_soon(self._work)
 
+    @property
+    def _places(self) -> int:
+        return 2 * self.workers if self.needs_more() else self.workers
+
     async def _work(self) -> None:
-        while self._running - self._lent <= self.workers and self.stop.reason is None:
+        while self._running - self._lent <= self._places and self.stop.reason is None:
             item = self.source.next_ready()
             if item is None:
                 item = await self._next()

@@ -78,6 +78,21 @@ async def test_the_number_of_lent_places_is_limited() -> None:
         group.cancel_scope.cancel()
 
 
+async def test_more_workers_run_while_they_are_needed() -> None:
+    held = Held(items=9, workers=2)
+    needed = True
+    held.pool.needs_more = lambda: needed
+    async with anyio.create_task_group() as group:
+        group.start_soon(held.pool.run)
+        await anyio.wait_all_tasks_blocked()
+        assert held.started == [0, 1, 2, 3], "twice as many at most"
+        needed = False
+        for item, started in ((0, 4), (1, 4), (2, 5), (3, 6), (4, 7)):
+            await held.release(item)
+            assert len(held.started) == started, "two of them end"
+        group.cancel_scope.cancel()
+
+
 async def test_no_item_starts_after_a_stop() -> None:
     held = Held(items=3, workers=1)
     async with anyio.create_task_group() as group:

@@ -447,6 +447,19 @@ async def test_all_calls_in_flight_are_used_while_the_disk_flushes() -> None:
         assert now() - started_at <= 1.03 * 2000 * latency / in_flight
 
 
+async def test_calls_in_flight_are_used_while_others_wait_to_be_retried() -> None:
+    """All that a run needs beyond its calls is time for the last retries."""
+    groups = [(n, OWNERS[0], Op.LINK, 1) for n in range(4000)]
+    fault = Fault("INTERNAL_ERROR", op="link", share=0.05, seed=1)
+    case = make_case(groups, settings=Settings(latency=0.05, concurrency=25), faults=[fault])
+    case.in_flight = 25
+    started_at = now()
+    outcome = await simulate(case)
+    calls = outcome.crm.state.calls["link"]
+    assert calls > 4100
+    assert now() - started_at <= 1.03 * calls * 0.05 / 25 + 2.0
+
+
 async def test_a_timed_out_call_counts_as_in_flight() -> None:
     groups = [(n, OWNERS[0], Op.LINK, 1) for n in range(60)]
     fault = Fault("stalled", op="link", count=1, seconds=45.0)

@@ -169,6 +169,11 @@ class ConcurrencyLimiter:
         self._adaptive = adaptive.with_ceiling(self._adaptive, max_in_flight)
         self._dispatch()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether two more calls would be admitted at once."""
+        return not self._waiting and self._room() > 1
+
     def new_call(
         self, contact_id: str | None = None, *, completes_relink: bool = False
     ) -> QueuedCall:
@@ -189,7 +194,7 @@ class ConcurrencyLimiter:
         """
         self._stop.check(completes_relink=queued_call.completes_relink)
         attempt = Attempt(queued_call)
-        if not self._waiting and self._may_prepare():
+        if not self._waiting and self._room() > 0:
             self._admitted.add(queued_call.contact_id)
             return attempt
         await self._wait_in(self._waiting, queued_call)
@@ -366,7 +371,7 @@ class ConcurrencyLimiter:
             ready_waiter.grant(self._grant_slot(ready_waiter.queued_call))
             granted = True
         share = -(-max_admitted(self.limit) // 2)
-        while self._may_prepare() and (
+        while self._room() > 0 and (
             next_waiter := self._waiting.take(self._admitted.by_contact, share)
         ):
             self._admitted.add(next_waiter.queued_call.contact_id)
@@ -390,14 +395,16 @@ class ConcurrencyLimiter:
             self._adaptive = adaptive.increase_if_due(self._adaptive, now)
         return adaptive.may_start(self._adaptive, in_flight, now)
 
-    def _may_prepare(self) -> bool:
+    def _room(self) -> int:
+        """Return how many more calls may be admitted."""
+        if self._clock() < self._adaptive.paused_until:
+            return 0
         preparing = self._admitted.total - self._in_flight.total
         free_slots = max(0, self.limit - self._in_flight.total)
         if self._rate is not None:
             free_slots = min(free_slots, int(self._rate.per_second * _RATE_LOOKAHEAD))
-        paused = self._clock() < self._adaptive.paused_until
         ready_ahead = max_admitted(self.limit) - self.limit
-        return preparing < free_slots + ready_ahead and not paused
+        return free_slots + ready_ahead - preparing
 
     def _set_timer(self) -> None:
         """Schedule a dispatch for when more calls may start."""
