@@ -308,7 +308,7 @@ class _TooLongError(Exception):
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     chunks, size = [], 0
-    async for chunk in response.content.iter_chunked(65536):
+    while chunk := await response.content.readany():
         size += len(chunk)
         if size > _MAX_BODY_BYTES:
             raise _TooLongError
