@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ result of its row corrects the first."""
 _STATUSES: tuple[Status | None, ...] = (None, *Status)
 _RETRY_BIT = 0x08
 _STATUS_MASK = 0x07
+_UNFINISHED = bytes(b"01"[not state or state & _RETRY_BIT != 0] for state in range(256))
 DONE_STATE = _STATUSES.index(Status.DONE)
 """State of a row that is done, in `LedgerState.states`."""
 _FINAL_STATUSES = (Status.DONE, Status.UNCHANGED, Status.REJECTED, Status.DUPLICATE)
@@ -145,6 +146,30 @@ class LedgerState:
         """Return whether a row has no result, is in flight, or will be retried."""
         state = self.states[row]
         return not state or state & _RETRY_BIT != 0 or row in self.open_rows
+
+    def select_open_rows(self) -> str:
+        """Return a text with `1` at the position of each open row, and `0` at any other.
+
+        Rows beyond its end have its last digit.
+        """
+        rows = bytearray(b"0" * (max(self.open_rows, default=0) + 2))
+        for row in self.open_rows:
+            rows[row] = ord("1")
+        return rows.decode()
+
+    def select_unfinished_rows(self, excluded: Collection[int]) -> str:
+        """Return a text with `1` at the position of each row without a result, or to be retried.
+
+        Rows beyond its end have its last digit.
+
+        Args:
+            excluded: rows that have `0`, as all others have.
+        """
+        known = self.states.numbers.tobytes().translate(_UNFINISHED)
+        rows = bytearray(known.ljust(max(excluded, default=0) + 1, b"1") + b"1")
+        for row in excluded:
+            rows[row] = ord("0")
+        return rows.decode()
 
     def is_retry(self, row: int) -> bool:
         """Return whether a row with a result will be retried."""

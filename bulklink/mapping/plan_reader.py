@@ -84,16 +84,18 @@ class SealedPlan:
         self._stop = stop or PlanningStop()
         self._layout: PlanLayout | None = None
 
-    def chunks(self, names: Path | None = None) -> Iterator[list[Message]]:
+    def chunks(self, names: Path | None = None, rows: str | None = None) -> Iterator[list[Message]]:
         """Stream the messages in the order of sending, in chunks of at most 512.
 
         Duplicates are left out, and so are rows that `names` refuses.
 
         Args:
             names: file that `write_names` wrote, if names were looked up.
+            rows: which rows to read: a text with `1` at the position of each row number, and `0` at
+                any other; rows beyond its end are read if it ends with `1`. None reads all rows.
 
         Raises:
-            LedgerError: if the plan is not in the order in which it was sealed, or `names`
+            LedgerError: if the rows read are not in the order in which they were sealed, or `names`
                 belongs to another plan.
         """
         with self._open() as database:
@@ -101,6 +103,9 @@ class SealedPlan:
             constants = self._constants(names)
             varying = [name for name in Message.__struct_fields__ if name not in constants]
             query = f"SELECT {_COLUMNS}, {_own_columns_sql(varying)} FROM {plan}"
+            if rows is not None:
+                position = f"least(bulklink_row, {len(rows) - 1})::INTEGER"
+                query += f" WHERE NOT matches OR get_bit('{rows}'::BIT, {position}) = 1"
             order = _OrderCheck()
             for matches, is_sent, places, numbers, *values in database.columns(query):
                 columns = constants | dict(zip(varying, values, strict=True))

@@ -125,7 +125,7 @@ class Delivery:
     async def send(
         self,
         context: RunContext,
-        read_plan: Callable[[], Iterable[Sequence[Message]]],
+        read_plan: Callable[[str], Iterable[Sequence[Message]]],
         *,
         workers: int,
         get_canary_size: Callable[[], int],
@@ -135,7 +135,8 @@ class Delivery:
 
         Args:
             context: state that all contacts share; calls `on_result` with each result.
-            read_plan: returns a stream of the plan's messages, sorted by contact and owner.
+            read_plan: returns a stream of the plan's messages, sorted by contact and owner; called
+                with the rows to read, as `SealedPlan.chunks` takes them.
             workers: contacts processed concurrently.
             get_canary_size: returns how many messages to send before the rest.
             run_blocking: reads the plan.
@@ -144,24 +145,20 @@ class Delivery:
         ledger_state = self.counter.ledger_state
         open_rows = frozenset(ledger_state.open_rows)
 
-        def read_windows(
-            is_selected: Callable[[int], bool], group: TaskGroup
-        ) -> ReadAhead[list[Message]]:
-            chunks = ([m for m in chunk if is_selected(m.row)] for chunk in read_plan())
+        def read_windows(rows: str, group: TaskGroup) -> ReadAhead[list[Message]]:
             settings = context.settings
-            windows = contact_windows(chunks, settings.batch_size, by_contact=settings.by_contact)
+            windows = contact_windows(
+                read_plan(rows), settings.batch_size, by_contact=settings.by_contact
+            )
             return ReadAhead(windows, run_blocking, group, size_of=len)
 
         async with task_group() as group:
             if open_rows:
                 # Rows that an earlier invocation left in flight come first: they may be relinks
                 # between their halves.
-                await send_first(
-                    read_windows(open_rows.__contains__, group), context, group, workers=workers
-                )
-            remaining = read_windows(
-                lambda row: row not in open_rows and ledger_state.is_unfinished(row), group
-            )
+                in_flight = read_windows(ledger_state.select_open_rows(), group)
+                await send_first(in_flight, context, group, workers=workers)
+            remaining = read_windows(ledger_state.select_unfinished_rows(open_rows), group)
             if self.stop.reason is None and (min_messages := get_canary_size()):
                 await self._run_canary(remaining, min_messages, context, group, workers)
             await send_all(remaining, context, workers=workers)

@@ -241,7 +241,7 @@ class _SendRun:
         await monitor.sample()
         await self.delivery.send(
             self._make_context(deals_module_id),
-            lambda: plan.chunks(names_path),
+            partial(plan.chunks, names_path),
             workers=self.session.workers,
             get_canary_size=lambda: canary_size(
                 self.record.canary, self.job.canary, self.counter.to_send

@@ -21,7 +21,7 @@ from bulklink.ledger.records import (
     unsent_line,
 )
 from bulklink.ledger.replay import replay
-from bulklink.ledger.state import CallTotals, repair_torn_line
+from bulklink.ledger.state import CallTotals, LedgerState, repair_torn_line
 from bulklink.models import Op, Status
 
 TS = "2026-11-22T10:15:00.000Z"
@@ -65,6 +65,25 @@ def test_replay_counts_all_results_and_calls(
         assert ledger_state.counts[status] == list(states.values()).count(status)
     assert ledger_state.calls.link == sum(op == "link" for op, _ in calls)
     assert ledger_state.calls.retried == sum(attempt > 1 for _, attempt in calls)
+
+
+@given(
+    results=st.lists(st.tuples(st.integers(1, 9), st.sampled_from(Status), st.booleans())),
+    opened=st.sets(st.integers(1, 9)),
+)
+def test_open_rows_are_selected_first_then_the_other_unfinished_ones(
+    results: list[tuple[int, Status, bool]], opened: set[int]
+) -> None:
+    state = LedgerState()
+    for row, status, retry in results:
+        state.record_result(row, status, retry=retry)
+    for row in opened:
+        state.open_row(row)
+    rows = range(1, 20)
+    first, then = state.select_open_rows(), state.select_unfinished_rows(opened)
+    assert {row for row in rows if first[min(row, len(first) - 1)] == "1"} == opened
+    unfinished = {row for row in rows if state.is_unfinished(row)}
+    assert {row for row in rows if then[min(row, len(then) - 1)] == "1"} == unfinished - opened
 
 
 def test_an_unsent_call_leaves_no_trace(tmp_path: Path) -> None:

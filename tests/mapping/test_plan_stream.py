@@ -98,6 +98,34 @@ def test_messages_are_the_same_whether_a_column_is_written_or_not(
         assert read(seal(Path(folder), rows, omit=set())) == expected
 
 
+@settings(max_examples=40, deadline=None)
+@given(rows=sorted_rows(), bits=st.text("01", min_size=1, max_size=60), with_names=st.booleans())
+def test_selected_rows_are_read_as_they_are_among_all(
+    rows: list[Row], bits: str, with_names: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        plan = seal(Path(folder), rows, omit=set())
+        names = Path(folder) / "names.parquet" if with_names else None
+        if names is not None:
+            deals = [("", "Empty")] + [(row["deal_id"], "Five") for row in rows if row["deal_id"]]
+            plan.write_names(dict(deals).items(), [("1", "Ann"), ("22", "Bob")], names)
+        expected = [
+            m
+            for chunk in plan.chunks(names)
+            for m in chunk
+            if bits[min(m.row, len(bits) - 1)] == "1"
+        ]
+        assert [m for chunk in plan.chunks(names, bits) for m in chunk] == expected
+
+
+def test_the_order_of_selected_rows_is_checked(tmp_path: Path) -> None:
+    fields = {"group": 1, "contact_id": "1", "owner_id": "2", "message_id": "m", "op": "link"}
+    plan = seal(tmp_path, [{"row": row} | fields for row in (1, 3, 2)], omit=set())
+    assert [[message.row for message in chunk] for chunk in plan.chunks(rows="0101")] == [[1, 3]]
+    with pytest.raises(LedgerError, match="out of order at row 2\\."):
+        list(plan.chunks(rows="0011"))
+
+
 def follows(last: Row, row: Row) -> bool:
     """Return whether a row may come directly after another."""
     group, last_group = ((r["contact_id"], r["owner_id"]) for r in (row, last))

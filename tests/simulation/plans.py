@@ -39,13 +39,14 @@ class SimulatedPlan(SealedPlan):
     _owners: tuple[str, ...] | None = None
     _deal_count: int | None = None
 
-    def chunks(self, names: Path | None = None) -> Iterator[list[Message]]:
+    def chunks(self, names: Path | None = None, rows: str | None = None) -> Iterator[list[Message]]:
         if names is not None:
-            yield from SealedPlan(self.path).chunks(names)
+            yield from SealedPlan(self.path).chunks(names, rows)
             return
         if self._chunks is None:
             self._chunks = tuple(super().chunks())
-        yield from self._chunks
+        for chunk in self._chunks:
+            yield [m for m in chunk if rows is None or rows[min(m.row, len(rows) - 1)] == "1"]
 
     def owners_without_name(self) -> Iterator[str]:
         if self._owners is None:
