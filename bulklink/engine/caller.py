@@ -292,9 +292,10 @@ class Caller:
             await self._client.tokens.current()
             if self._outage.is_closed and not progress.is_trial:
                 raise _HeldBackError
-            await self._ledger.commit(call_line(self._clock.timestamp(), line))
+            self._ledger.append(call_line(self._clock.timestamp(), line))
             self._count_recorded(line, 1)
             try:
+                await self._ledger.commit()
                 token = await self._wait_to_leave(attempt, credit, is_trial=progress.is_trial)
             except BaseException:
                 self._record_unsent(line)
@@ -379,7 +380,7 @@ class Caller:
         return CallLine(call, kind, attempt, contact_id, tuple(rows))
 
     def _record_unsent(self, line: CallLine) -> None:
-        """Record that a call is not sent although its line is on disk.
+        """Record that a call is not sent although its line is, or will be, on disk.
 
         Without this, a resume assumes that it was sent and reads its messages back.
         """

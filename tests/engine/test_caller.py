@@ -24,6 +24,16 @@ async def test_a_call_stopped_while_its_line_is_written_is_recorded_as_unsent() 
     assert crm.sent == []
 
 
+async def test_a_call_cancelled_while_its_line_is_written_is_recorded_as_unsent() -> None:
+    crm = ScriptedCrm()
+    async with engine_run(crm, snapshot=False) as run:
+        run.files.write_seconds = 1.0
+        with anyio.move_on_after(0.5):
+            await ContactSender([email(1)], run.context).run()
+    assert run.files.events == ["link", "unsent"]
+    assert crm.sent == []
+
+
 async def test_an_untrusted_certificate_stops_the_run_immediately() -> None:
     cure = "Set SSL_CERT_FILE."
     crm = ScriptedCrm(NoResponse("its issuer is unknown", sent=False, cure=cure))
