@@ -24,6 +24,7 @@ import anyio.to_thread
 
 from bulklink.cli.main import main
 
+assert sys.platform != "win32", "Windows has no timer that sends signals"
 T = TypeVar("T")
 SECONDS = 0.002
 PARTS = {
