@@ -17,11 +17,11 @@ from bulklink.duckdb_sql import literal
 from bulklink.folder_files import check_folder_file, open_to_append
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, open_database, spill_folder
-from bulklink.mapping.input.sheet_rows import column_letters
 from bulklink.mapping.load import DEFAULTED, GOOD, TRAILING_ZEROS
 from bulklink.mapping.plan_layout import OWN_COLUMNS, load_layout, plan_relation
 from bulklink.mapping.schema import ID_COLUMNS, NUMERIC_ID_COLUMNS, RefusedRow, RowFault
 from bulklink.models import Op
+from bulklink.spreadsheet_grid import column_letters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

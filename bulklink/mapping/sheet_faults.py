@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from bulklink.duckdb_sql import literal
 from bulklink.mapping.faults import BROKEN_RECORD, MERGED_CELL, UNCOMPUTED_FORMULA
 from bulklink.mapping.headers import find_header
-from bulklink.mapping.input.sheet_rows import column_letters
 from bulklink.mapping.input.sheet_staging import MERGED_KIND
 from bulklink.mapping.input.staging import ESCAPE_CHAR
 from bulklink.mapping.input.xlsx_reader import UNCOMPUTED_CELL
+from bulklink.spreadsheet_grid import column_letters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,11 +11,11 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 from bulklink.blocking import blocks
 from bulklink.errors import UsageError
+from bulklink.spreadsheet_grid import SHEET_COLUMNS, SHEET_ROWS, column_letters
 from bulklink.tables.formats import Cell, Table, TableColumn
 
-MAX_SHEET_ROWS = 1_048_575
+MAX_SHEET_ROWS = SHEET_ROWS - 1
 """Rows of a sheet below its header."""
-_MAX_SHEET_COLUMNS = 16_384
 _MAX_TEXT_LENGTH = 32_767
 #: What cannot be in a text as it is: markup, characters that XML 1.0 excludes or normalises, what
 #: looks like an escape, and space at either end, which is lost unless it is to be preserved.
@@ -56,14 +56,14 @@ def xlsx_table(path: Path, columns: Sequence[TableColumn]) -> Iterator[Table]:
         UsageError: if the table does not fit into a sheet.
     """
     blocks("writing a workbook")
-    if len(columns) > _MAX_SHEET_COLUMNS:
-        raise sheet_limit_error(path, f"A sheet has no more than {_MAX_SHEET_COLUMNS:,} columns.")
+    if len(columns) > SHEET_COLUMNS:
+        raise sheet_limit_error(path, f"A sheet has no more than {SHEET_COLUMNS:,} columns.")
     with ZipFile(path, "w", ZIP_DEFLATED) as book:
         for name, content in _PARTS.items():
             book.writestr(name, _HEAD + content)
         with book.open(_SHEET, "w", force_zip64=True) as part:
             part.write(f'{_HEAD}<worksheet xmlns="{_MAIN}"><sheetData>'.encode())
-            sheet = _SheetTable(part, path, list(map(_column_letters, range(len(columns)))))
+            sheet = _SheetTable(part, path, list(map(column_letters, range(len(columns)))))
             sheet.write([[column.header for column in columns]])
             yield sheet
             part.write(b"</sheetData></worksheet>")
@@ -104,16 +104,6 @@ def _special_text(text: str) -> str:
     escaped = _ESCAPED.sub(lambda match: f"_x{ord(match[0]):04X}_", text)
     escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return f' xml:space="preserve">{escaped}'
-
-
-def _column_letters(index: int) -> str:
-    """Return the letters of a column by its index from 0: A to Z, then AA."""
-    letters = ""
-    while index >= 0:
-        index, digit = divmod(index, 26)
-        letters = chr(ord("A") + digit) + letters
-        index -= 1
-    return letters
 
 
 def check_row_count(path: Path, rows: int) -> None:

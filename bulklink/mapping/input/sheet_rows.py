@@ -14,12 +14,11 @@ from bulklink.mapping.input.xml_parts import (
     XmlPartError,
     parse_part,
 )
+from bulklink.spreadsheet_grid import SHEET_COLUMNS, SHEET_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-#: Columns and rows of the largest sheet.
-SHEET_COLUMNS, SHEET_ROWS = 16_384, 1_048_576
 #: Maximum characters of a formula that are kept, and digits of a shared string's number.
 _MAX_FORMULA_CHARS, _MAX_INDEX_CHARS = 1000, 20
 #: Maximum number of merged ranges, which are held in memory.
@@ -74,16 +73,6 @@ class MergedRange(NamedTuple):
     first_column: int
     last_row: int
     last_column: int
-
-
-def column_letters(column: int) -> str:
-    """Return the letters of a column, from 0, as in a spreadsheet."""
-    name = ""
-    while column >= 0:
-        column, letter = divmod(column, 26)
-        name = chr(ord("A") + letter) + name
-        column -= 1
-    return name
 
 
 class _ColumnNumbers(dict[str, int]):

@@ -10,7 +10,6 @@ import msgspec
 from bulklink.errors import BadFileError
 from bulklink.mapping.input.csv_reader import record_too_long
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
-from bulklink.mapping.input.sheet_rows import column_letters
 from bulklink.mapping.input.staging import (
     CELL_SEPARATOR,
     ESCAPE_CHAR,
@@ -31,6 +30,7 @@ from bulklink.mapping.input.workbook_sheets import passed_over_warning
 from bulklink.mapping.input.xlsx_reader import Workbook
 from bulklink.mapping.schema import HiddenRows
 from bulklink.spreadsheet_cells import has_escaped_cells, unescape_cell
+from bulklink.spreadsheet_grid import column_letters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulklink.mapping.input.plain_elements import ELEMENT, FIELD_END, shorten_cells
-from bulklink.mapping.input.sheet_rows import SheetRow, WorksheetRows, column_letters
+from bulklink.mapping.input.sheet_rows import SheetRow, WorksheetRows
+from bulklink.spreadsheet_grid import column_letters
 from tests.mapping.input.workbook import MAIN, STRICT_MAIN
 
 if TYPE_CHECKING:

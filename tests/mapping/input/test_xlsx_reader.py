@@ -8,9 +8,9 @@ import hashlib
 import pytest
 
 from bulklink.errors import BadFileError
-from bulklink.mapping.input.sheet_rows import column_letters
 from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
+from bulklink.spreadsheet_grid import column_letters
 from tests.mapping.input.workbook import (
     DATE,
     DATE_AND_TIME,
