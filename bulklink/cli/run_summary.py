@@ -39,10 +39,10 @@ from bulklink.operations.wording import (
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.forecast import CallForecast
 from bulklink.runs.record import RunRecord, RunState
-from bulklink.runs.status import RunResult, load_detached_relinks
+from bulklink.runs.status import PENDING, RunResult, load_detached_relinks
 from bulklink.shell import bulklink_command, format_command
 
-_MAY_BE_DETACHED = ("failed", "in_doubt", "pending")
+_MAY_BE_DETACHED = (Status.FAILED, Status.IN_DOUBT, PENDING)
 """Statuses of rows whose relink may be half done."""
 _MIXED = "mixed"
 _MAX_FAILURES_SHOWN = 5

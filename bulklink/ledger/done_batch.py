@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -36,25 +36,23 @@ class DoneBatch(msgspec.Struct, frozen=True):
         """Operation of all messages."""
         return self.messages[0].op
 
-    def results(self) -> list[Result]:
-        """Return the result of each message."""
-        return [
-            Result(
-                message.row,
-                message.op,
-                message.contact_id,
-                message.owner_id,
-                message.message_id,
-                message.deal_id,
-                Status.DONE,
-                self.code,
-                self.http_status,
-                self.text,
-                self.attempts,
-                self.call,
+    def results(self) -> Iterator[Result]:
+        """Yield the result of each message."""
+        for message in self.messages:
+            yield Result(
+                row=message.row,
+                op=self.op,
+                contact_id=message.contact_id,
+                owner_id=message.owner_id,
+                message_id=message.message_id,
+                deal_id=message.deal_id,
+                status=Status.DONE,
+                code=self.code,
+                http_status=self.http_status,
+                message=self.text,
+                attempts=self.attempts,
+                call=self.call,
             )
-            for message in self.messages
-        ]
 
 
 def done_lines(ts: str, batch: DoneBatch) -> bytes:

@@ -11,7 +11,6 @@ import msgspec
 from bulklink.errors import LedgerError
 from bulklink.folder_files import line_blocks
 from bulklink.ledger.checkpoint import NO_CHECKPOINT, LedgerCheckpoint, LedgerDigest
-from bulklink.ledger.done_runs import match_run
 from bulklink.ledger.records import (
     FIRST_YEAR,
     LAST_YEAR,
@@ -30,6 +29,7 @@ from bulklink.ledger.state import (
     LedgerState,
     OpenRow,
 )
+from bulklink.ledger.uniform_results import match_uniform_results
 from bulklink.models import Status
 
 _SAMPLE_SIZE = 1000
@@ -155,7 +155,7 @@ class Replay:
                 raise InvalidLineError from None
             if not FIRST_YEAR <= line.ts.year < LAST_YEAR:
                 raise InvalidLineError
-            end = self._apply_run(line, raw, block, position, start)
+            end = self._apply_uniform_results(line, raw, block, position, start)
             if not end:
                 self._apply_line(line, start + position)
                 end = position + len(raw) + 1
@@ -168,13 +168,13 @@ class Replay:
         self._open_noted()
         self.state.calls = CallTotals(**self._calls)
 
-    def _apply_run(
+    def _apply_uniform_results(
         self, line: ReplayedLine, raw: bytes, block: bytes, position: int, start: int
     ) -> int:
-        """Apply a run if a line begins one.
+        """Apply the uniform results that begin with a line, if it begins some.
 
         Returns:
-            The offset after the run in the block; 0 without a run.
+            The offset after them in the block; 0 if there are none.
         """
         if line.event != "result" or line.status is not Status.DONE or line.call is None:
             return 0
@@ -184,8 +184,8 @@ class Replay:
         rows, states = call.rows, state.states.numbers
         if set(map(states.__getitem__, rows)) != {_IN_FLIGHT}:
             return 0
-        run = match_run(block, position, raw, rows)
-        if run is None:
+        results = match_uniform_results(block, position, raw, rows)
+        if results is None:
             return 0
         for row in rows:
             states[row] = DONE_STATE
@@ -193,14 +193,13 @@ class Replay:
         state.counts[Status.DONE] += len(rows)
         state.confirmed_kinds.add("unlink" if line.op == "unlink" else "link")
         if len(state.sample_message_ids) < _SAMPLE_SIZE:
-            for row, message_id in zip(rows, run.message_ids, strict=True):
+            for row, message_id in zip(rows, results.message_ids, strict=True):
                 self._sample(row, message_id.decode())
         if self.positions is not None:
-            results = self.positions.results
-            for row, line_start in zip(rows, run.starts, strict=True):
-                results[row] = start + line_start + 1
+            for row, line_start in zip(rows, results.starts, strict=True):
+                self.positions.results[row] = start + line_start + 1
         self.number += len(rows) - 1
-        return run.end
+        return results.end
 
     def _apply_line(self, line: ReplayedLine, offset: int) -> None:
         """Apply one line.

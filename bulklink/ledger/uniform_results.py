@@ -1,7 +1,7 @@
-"""Runs: the `result` lines of one call, which differ only in row and message id.
+"""Uniform results: the `result` lines of one call, if they differ only in row and message id.
 
-Nearly all lines of a large ledger are in one. Since the `call` line has the rows, a run is
-recognised by its text, without decoding more than its first line.
+Nearly all lines of a large ledger are such lines. Since the `call` line has the rows, they are
+recognised by their text, without decoding more than the first.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _RESULT = re.compile(
 _ROW, _MESSAGE_ID = b'"row":', b'"message_id":'
 
 
-class ResultRun(msgspec.Struct, frozen=True, gc=False):
-    """What differs between the lines of a run.
+class UniformResults(msgspec.Struct, frozen=True, gc=False):
+    """What differs between uniform results.
 
     Args:
         message_ids: message id of each line.
@@ -34,8 +34,10 @@ class ResultRun(msgspec.Struct, frozen=True, gc=False):
     end: int
 
 
-def match_run(block: bytes, start: int, first: bytes, rows: Sequence[int]) -> ResultRun | None:
-    """Return the run that begins with a line; None if what follows is anything else.
+def match_uniform_results(
+    block: bytes, start: int, first: bytes, rows: Sequence[int]
+) -> UniformResults | None:
+    """Return the uniform results that begin with a line; None if anything else follows it.
 
     Args:
         block: whole lines.
@@ -59,5 +61,5 @@ def match_run(block: bytes, start: int, first: bytes, rows: Sequence[int]) -> Re
     varying = map(middle.join, zip(row_texts, message_ids, strict=True))
     lines = b"".join((head, (tail + head).join(varying), tail))
     if block.startswith(lines, start) and b"".join(message_ids).isalnum():
-        return ResultRun(message_ids, starts, end)
+        return UniformResults(message_ids, starts, end)
     return None

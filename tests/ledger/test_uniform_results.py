@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from bulklink.errors import LedgerError
 from bulklink.ledger.checkpoint import LedgerCheckpoint
 from bulklink.ledger.done_batch import DoneBatch, done_lines
-from bulklink.ledger.done_runs import match_run
 from bulklink.ledger.records import (
     CallLine,
     Result,
@@ -25,6 +24,7 @@ from bulklink.ledger.records import (
 from bulklink.ledger.replay import LinePositions, Replay, replay
 from bulklink.ledger.row_array import InvalidLineError, RowArray
 from bulklink.ledger.state import NOT_APPLIED, PUT_BACK_FAILED, LedgerState
+from bulklink.ledger.uniform_results import match_uniform_results
 from bulklink.models import Message, Op, Status
 
 ROWS = 12
@@ -103,7 +103,7 @@ def read_at_once(path: Path) -> tuple[LedgerState, LinePositions]:
 
 
 def read_line_by_line(path: Path) -> tuple[LedgerState, LinePositions]:
-    """Replay without ever noting a call, so that no run is recognised."""
+    """Replay without ever noting a call, so that none are recognised."""
     positions = LinePositions(RowArray("Q", ROWS), RowArray("Q", ROWS))
     lines = Replay(LedgerState(rows=ROWS), should_retry, positions)
     start = 0
@@ -228,8 +228,8 @@ def test_a_run_is_recognised() -> None:
     """Otherwise the tests above would compare nothing."""
     call, *lines = call_of([3, 10, 5])
     block = b"".join((call, *lines, *call_of([7])))
-    run = match_run(block, len(call), lines[0][:-1], [3, 10, 5])
-    assert run is not None
-    assert run.message_ids == [b"abc"] * 3
-    assert [block[start : start + 17] for start in run.starts] == [b'{"event":"result"'] * 3
-    assert block[run.end :].startswith(b'{"event":"call"')
+    found = match_uniform_results(block, len(call), lines[0][:-1], [3, 10, 5])
+    assert found is not None
+    assert found.message_ids == [b"abc"] * 3
+    assert [block[start : start + 17] for start in found.starts] == [b'{"event":"result"'] * 3
+    assert block[found.end :].startswith(b'{"event":"call"')
