@@ -35,6 +35,7 @@ PARTS = {
     "engine/active_contacts": "windows and workers",
     "engine/batching": "contacts and batches",
     "engine/contact": "contacts and batches",
+    "engine/contact_calls": "contacts and batches",
     "engine/ratelimit": "limiter and credits",
     "engine/quota": "limiter and credits",
     "engine/caller": "calls",

@@ -14,152 +14,37 @@ from typing import TypeVar
 import msgspec
 
 from bulklink.engine.batching import cut_batches, first_batches, message_batches
-from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.call_outcome import CallOutcome
-from bulklink.engine.caller import Caller
-from bulklink.engine.context import RunContext, SendSettings
+from bulklink.engine.contact_calls import build_request, parse_write_response, read_links
+from bulklink.engine.context import RunContext
 from bulklink.engine.message_state import MessageState, NextStep
-from bulklink.engine.pagination import ContactReading, PageReader
+from bulklink.engine.pagination import ContactReading
 from bulklink.engine.quota.budget import Reservation
 from bulklink.engine.quota.gate import RELINK_RESERVE, QuotaShortageError
 from bulklink.engine.retry import is_inconclusive
-from bulklink.engine.transitions import ON_RESULT, leave_in_doubt, on_read, on_read_failed
+from bulklink.engine.transitions import ON_RESULT, leave_in_doubt
 from bulklink.errors import BulklinkError, StoppedError
 from bulklink.ledger.done_batch import DoneBatch, done_lines
 from bulklink.ledger.records import Result, result_line, snapshot_line, step_line
 from bulklink.models import Message, Op, Status
 from bulklink.task_group import task_group
-from bulklink.zoho import requests
-from bulklink.zoho.email_pages import parse_links_page
 from bulklink.zoho.error_codes import Code
 from bulklink.zoho.error_policy import AnswerClass, classify_error
-from bulklink.zoho.http import Answer, CallKind, NoResponse, Request
-from bulklink.zoho.link_response import AnswerVerdict, ParsedAnswer, parse_answer
+from bulklink.zoho.http import Answer, CallKind
+from bulklink.zoho.link_response import AnswerVerdict
+from bulklink.zoho.plain_success import PLAIN_STATUS
 
 T = TypeVar("T", Message, MessageState)
-_OK = 200
 _PHASES = (NextStep.SNAPSHOT, NextStep.UNLINK, NextStep.LINK, NextStep.PUT_BACK, NextStep.READ_BACK)
 
 
-def has_relinks(batch: Sequence[MessageState]) -> bool:
+def _has_relinks(batch: Sequence[MessageState]) -> bool:
     """Return whether a batch contains relinks."""
     return any(state.message.op is Op.RELINK for state in batch)
 
 
-def parse_write_response(
-    batch: Sequence[MessageState], step: NextStep, call_outcome: CallOutcome, settings: SendSettings
-) -> ParsedAnswer:
-    """Parse the response to a link or unlink call; without an answer there are no verdicts."""
-    if isinstance(call_outcome.response, NoResponse):
-        return ParsedAnswer({})
-    ids = [state.message.message_id for state in batch]
-    if call_outcome.success_text is not None:
-        verdict = AnswerVerdict(Code.SUCCESS, call_outcome.success_text, _OK)
-        return ParsedAnswer(dict.fromkeys(ids, verdict))
-    is_single_call = len(batch) == 1 and settings.single_endpoint
-    is_single_link = is_single_call and step is not NextStep.UNLINK
-    return parse_answer(
-        ids,
-        call_outcome.response,
-        single=is_single_call,
-        echo_deal_id=batch[0].link_target[0] if is_single_link else None,
-    )
-
-
-def build_request(
-    messages: Sequence[Message],
-    step: NextStep,
-    settings: SendSettings,
-    deals: Sequence[tuple[str, str | None]],
-) -> Request:
-    """Return the request of a step for these messages.
-
-    Args:
-        messages: the messages.
-        step: UNLINK, LINK or PUT_BACK.
-        settings: how batches are sent.
-        deals: (id, name) of the deal to link each message to.
-    """
-    is_single_call = len(messages) == 1 and settings.single_endpoint
-    if step is NextStep.UNLINK:
-        return (
-            requests.single_unlink_request(messages[0])
-            if is_single_call
-            else requests.unlink_request(messages)
-        )
-    if is_single_call:
-        return requests.single_link_request(
-            messages[0], deals[0], settings.module_id, include_names=settings.send_names
-        )
-    return requests.link_request(
-        messages, deals, settings.module_id, include_names=settings.send_names
-    )
-
-
-async def read_links(
-    contact_id: str,
-    states: Sequence[MessageState],
-    caller: Caller,
-    breaker: CircuitBreaker,
-    *,
-    max_pages: int,
-    completes_relink: bool,
-    reservation: Reservation,
-    on_advanced: Callable[[Sequence[MessageState]], None],
-) -> int:
-    """Read a contact's pages until all messages are listed; return the number of pages read.
-
-    Each message advances as soon as its page is read: what a page shows may change later.
-
-    Args:
-        contact_id: contact whose emails are read.
-        states: states of the messages.
-        caller: makes the calls.
-        breaker: decides what a refusal means.
-        max_pages: maximum pages read.
-        completes_relink: whether the reads serve to complete relinks, which a graceful stop allows.
-        reservation: credits reserved to complete relinks of the contact.
-        on_advanced: called with the states that advanced after a page or at the end of the pages.
-
-    Raises:
-        StoppedError: if the run was stopped.
-        RunStoppedError: if no read can succeed.
-    """
-    remaining: dict[str, list[MessageState]] = {}
-    for state in states:
-        remaining.setdefault(state.message.message_id, []).append(state)
-    pages = PageReader(
-        contact_id,
-        parse_links_page,
-        caller,
-        breaker,
-        max_pages=max_pages,
-        completes_relink=completes_relink,
-        reservation=reservation,
-    )
-    while remaining and (page := await pages.next_page(_rows(remaining.values()))) is not None:
-        listed = []
-        for message_id in [listed_id for listed_id in page.links if listed_id in remaining]:
-            for state in remaining.pop(message_id):
-                on_read(state, listed=True, deal=page.links[message_id], call=pages.last_call)
-                listed.append(state)
-        on_advanced(listed)
-    unlisted = [state for group in remaining.values() for state in group]
-    for state in unlisted:
-        if pages.failed:
-            on_read_failed(state, pages.refusal, pages.last_call)
-        else:
-            on_read(state, listed=False, deal=None, call=pages.last_call, complete=pages.complete)
-    on_advanced(unlisted)
-    return pages.pages_read
-
-
 def _states_without_read(messages: Iterable[Message]) -> list[MessageState]:
     return [MessageState(message, snapshot=False) for message in messages]
-
-
-def _rows(groups: Iterable[Sequence[MessageState]]) -> list[int]:
-    return [state.message.row for group in groups for state in group]
 
 
 class ContactSender:
@@ -332,7 +217,7 @@ class ContactSender:
         """Record messages that one answer settled as done."""
         context = self._context
         batch = DoneBatch(
-            messages, Code.SUCCESS, text, _OK, call_outcome.attempts, call_outcome.call
+            messages, Code.SUCCESS, text, PLAIN_STATUS, call_outcome.attempts, call_outcome.call
         )
         context.breaker.on_success(call_outcome.kind, self._contact_id)
         context.ledger.append(done_lines(context.clock.timestamp(), batch))
@@ -351,7 +236,7 @@ class ContactSender:
             earlier_attempts=max(state.sends for state in batch),
             completes_relink=any(state.may_be_detached for state in batch),
             reservation=self._reservation,
-            reserve=RELINK_RESERVE if step is NextStep.UNLINK and has_relinks(batch) else 0,
+            reserve=RELINK_RESERVE if step is NextStep.UNLINK and _has_relinks(batch) else 0,
         )
         await self._apply_outcome(batch, step, call_outcome)
 

@@ -16,7 +16,8 @@ import orjson
 from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import MAX_TEXT_LENGTH
 
-_OK = 200
+PLAIN_STATUS = 200
+"""HTTP status of plain success."""
 _PROBES = (b'"a"', b'"b"', b'"c"')
 
 
@@ -68,7 +69,7 @@ class PlainSuccessParser:
             Zoho's message with secrets masked, up to 300 characters; None if the answer is not
             plain.
         """
-        if answer.status != _OK:
+        if answer.status != PLAIN_STATUS:
             return None
         if self._form is None or self._form.body(message_ids) != answer.body:
             text = _plain_text(message_ids, answer.body)

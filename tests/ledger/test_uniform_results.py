@@ -224,7 +224,7 @@ def test_calls_without_results_are_in_flight_however_many_there_are(tmp_path: Pa
     assert state.counts[Status.DONE] == 3000
 
 
-def test_a_run_is_recognised() -> None:
+def test_uniform_results_are_recognised() -> None:
     """Otherwise the tests above would compare nothing."""
     call, *lines = call_of([3, 10, 5])
     block = b"".join((call, *lines, *call_of([7])))
