@@ -21,8 +21,8 @@ from bulklink.mapping.input.dialect import Dialect
 from bulklink.mapping.input.scan import scan_file
 from bulklink.mapping.input.xlsx_reader import Workbook
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.operations.fetch_folder import FetchFolder
-from bulklink.operations.fetch_run import FetchProgress
+from bulklink.operations.fetching.folder import FetchFolder
+from bulklink.operations.fetching.progress import FetchProgress
 from bulklink.runs.hashes import sha256_of
 from bulklink.tables import resolve_output
 from tests.guard import EventLoopBlockedError

@@ -209,7 +209,7 @@ ELSEWHERE = {
     "runs/timeline.py": "a descriptor from `folder_files`",
     "runs/record.py": "the temporary file of an atomic replacement",
     "operations/fetch.py": "lists of contacts that the user names; a table that is opened",
-    "operations/fetch_folder.py": "the temporary file of an atomic replacement",
+    "operations/fetching/folder.py": "the temporary file of an atomic replacement",
     "operations/machine_mark.py": "the mark, in the folder of the user's state",
     "operations/name_lookup.py": "a scratch folder, created for it",
     "operations/expected_links.py": "a folder of `tempfile`",

@@ -30,14 +30,10 @@ from bulklink.mapping.schema import HiddenRows
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_guarded, run_planning
 from bulklink.operations.environment import Environment, real_environment
-from bulklink.operations.fetch_folder import FetchFolder, FetchRecord
-from bulklink.operations.fetch_run import (
-    FETCH_COLUMNS,
-    Fetcher,
-    FetchProgress,
-    FetchTable,
-    UnreadContact,
-)
+from bulklink.operations.fetching.fetcher import Fetcher
+from bulklink.operations.fetching.folder import FetchFolder, FetchRecord
+from bulklink.operations.fetching.progress import FetchProgress, UnreadContact
+from bulklink.operations.fetching.table import FETCH_COLUMNS, FetchTable
 from bulklink.operations.job import Job
 from bulklink.operations.job_options import PACE_OPTIONS, PaceOptions, with_options
 from bulklink.operations.preflight import check_same_host

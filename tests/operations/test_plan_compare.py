@@ -14,7 +14,7 @@ from bulklink import check_run, forget
 from bulklink.errors import BadFileError
 from bulklink.mapping.compare import MAX_COMPARISON_ROWS, Comparison
 from bulklink.models import Op
-from bulklink.operations.fetch_run import FETCH_COLUMNS
+from bulklink.operations.fetching.table import FETCH_COLUMNS
 from bulklink.operations.job import Job
 from bulklink.operations.plan import plan
 from bulklink.tables import format_for, write_table

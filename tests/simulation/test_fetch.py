@@ -15,8 +15,10 @@ from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
-from bulklink.operations.fetch_folder import FetchFolder, FetchRecord
-from bulklink.operations.fetch_run import Fetcher, FetchTable, UnreadContact
+from bulklink.operations.fetching.fetcher import Fetcher
+from bulklink.operations.fetching.folder import FetchFolder, FetchRecord
+from bulklink.operations.fetching.progress import UnreadContact
+from bulklink.operations.fetching.table import FetchTable
 from bulklink.operations.job import Job
 from bulklink.zoho.transport import ANSWER_TIMEOUT_SECONDS
 from tests.guard import off_loop

@@ -24,7 +24,7 @@ from bulklink.runs.forecast import CreditRange
 from bulklink.runs.record import OrgRecord, Rows, check_address
 
 _GITIGNORE = ".gitignore"
-_REMOVE = "Remove its folder and run the command again."
+REMOVE = "Remove its folder and run the command again."
 
 
 class FetchRecord(msgspec.Struct, frozen=True):
@@ -131,7 +131,7 @@ class FetchFolder(msgspec.Struct, frozen=True):
             return None
         except (ValueError, RecursionError):
             raise RunDirError(
-                "This is not the record of a fetch.", where=str(self.record), advice=_REMOVE
+                "This is not the record of a fetch.", where=str(self.record), advice=REMOVE
             ) from None
         return record
 

@@ -1,0 +1,1 @@
+"""What commands that fetch emails share: the folder, the log, the reading and the table."""
