@@ -18,9 +18,11 @@ import msgspec
 import orjson
 
 from bulklink.zoho.coql_condition import Condition
+from bulklink.zoho.error_policy import COQL_SCOPE
 from bulklink.zoho.http import Answer, CallKind, Request
 from bulklink.zoho.link_response import parse_id, parse_label, parse_name, parse_text
 
+COQL_TARGET = "/crm/v8/coql"
 MAX_ROWS = 2_000
 """Maximum rows of one call."""
 MAX_IN_VALUES = 100
@@ -49,7 +51,7 @@ _DISPENSABLE_FIELDS = frozenset({"Account_Name", "Closing_Date"})
 """Fields that an org, or a profile, can be without: accounts can be hidden, and any field but the
 name, stage and contact of a deal left out of all layouts or closed to a profile."""
 
-R = TypeVar("R", bound="_Row")
+R = TypeVar("R", bound="Row")
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -59,11 +61,13 @@ class Query(msgspec.Struct, frozen=True):
         fields: API names of the fields selected.
         rest: the query after its fields, with module, condition, order and limit.
         limit: maximum rows of the page.
+        by_user: whether it has a condition that the user wrote.
     """
 
     fields: tuple[str, ...]
     rest: str
     limit: int
+    by_user: bool = False
 
     @property
     def text(self) -> str:
@@ -87,7 +91,7 @@ class Query(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, fields=kept)
 
 
-class _Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True):
     """A row of a page; a field that the CRM does not report is None.
 
     Args:
@@ -97,7 +101,7 @@ class _Row(msgspec.Struct, frozen=True):
     id: str
 
 
-class DealRow(_Row, frozen=True):
+class DealRow(Row, frozen=True):
     """A deal; what the CRM does not report is None.
 
     Args:
@@ -122,7 +126,7 @@ class DealRow(_Row, frozen=True):
     modified_time: str | None = None
 
 
-class ContactRow(_Row, frozen=True):
+class ContactRow(Row, frozen=True):
     """A contact; what the CRM does not report is None.
 
     Args:
@@ -162,12 +166,17 @@ def select_deals(condition: Condition | None, after: str) -> Query:
         after: the last id of the previous page; "0" for the first page.
     """
     clause = None if condition is None else condition.text
-    return _page("Deals", _DEAL_FIELDS, clause, after, MAX_ROWS)
+    return _page("Deals", _DEAL_FIELDS, clause, after, MAX_ROWS, by_user=condition is not None)
+
+
+def select_first_deal() -> Query:
+    """Return the cheapest query there is, which shows whether queries are permitted."""
+    return _page("Deals", ("id",), None, "0", 1)
 
 
 def select_contacts(condition: Condition, after: str) -> Query:
     """Return the query for the next 2,000 contacts that fulfil the user's condition."""
-    return _page("Contacts", _CONTACT_FIELDS, condition.text, after, MAX_ROWS)
+    return _page("Contacts", _CONTACT_FIELDS, condition.text, after, MAX_ROWS, by_user=True)
 
 
 def select_contacts_by_email(addresses: Sequence[str], after: str) -> Query:
@@ -238,12 +247,14 @@ def can_be_quoted(text: str) -> bool:
 def coql_request(query: Query) -> Request:
     """Build the request for a page of a query."""
     body = orjson.dumps({"select_query": query.text})
-    return Request(CallKind.LOOKUP, "POST", "/crm/v8/coql", body, credits=query.credits)
+    return Request(
+        CallKind.LOOKUP, "POST", COQL_TARGET, body, credits=query.credits, scope=COQL_SCOPE
+    )
 
 
 def parse_deal_rows(answer: Answer) -> CoqlPage[DealRow] | None:
     """Parse a page of deals; None if the answer is not a page. HTTP 204 means no rows."""
-    return _parse_page(answer, _deal_row)
+    return _parse_page(answer, parse_deal_row)
 
 
 def parse_contact_rows(answer: Answer) -> CoqlPage[ContactRow] | None:
@@ -252,12 +263,18 @@ def parse_contact_rows(answer: Answer) -> CoqlPage[ContactRow] | None:
 
 
 def _page(
-    module: str, fields: tuple[str, ...], clause: str | None, after: str, limit: int
+    module: str,
+    fields: tuple[str, ...],
+    clause: str | None,
+    after: str,
+    limit: int,
+    *,
+    by_user: bool = False,
 ) -> Query:
     condition = f"id > '{_digits(after)}'"
     condition = f"({condition}) and ({clause})" if clause is not None else condition
     rest = f"from {module} where ({condition}) order by id asc limit 0, {limit}"
-    return Query(fields, rest, limit)
+    return Query(fields, rest, limit, by_user)
 
 
 def _in_clause(field: str, values: Sequence[str]) -> str:
@@ -294,14 +311,15 @@ def _parse_page(
     rows = tuple(
         parse_row(record_id, record, answer)
         for record in records
-        if (record_id := _parse_number(record.get("id"))) is not None
+        if (record_id := parse_number(record.get("id"))) is not None
     )
     info = content.get("info")
     more = info.get("more_records") if isinstance(info, dict) else None
     return CoqlPage(rows, more if isinstance(more, bool) else bool(records))
 
 
-def _deal_row(deal_id: str, record: dict[str, Any], answer: Answer) -> DealRow:
+def parse_deal_row(deal_id: str, record: dict[str, Any], answer: Answer) -> DealRow:
+    """Parse a deal from a record of COQL or of a related list."""
     return DealRow(
         deal_id,
         name=parse_name(record.get("Deal_Name")),
@@ -328,11 +346,12 @@ def _lookup_id(record: dict[str, Any], field: str) -> str | None:
     """Return the id of a record that a field refers to, in any shape that COQL returns."""
     value = record.get(field)
     if isinstance(value, dict):
-        return _parse_number(value.get("id"))
-    number = _parse_number(value)
-    return _parse_number(record.get(f"{field}.id")) if number is None else number
+        return parse_number(value.get("id"))
+    number = parse_number(value)
+    return parse_number(record.get(f"{field}.id")) if number is None else number
 
 
-def _parse_number(value: object) -> str | None:
+def parse_number(value: object) -> str | None:
+    """Return the id of a record in an answer, which has digits only; else None."""
     text = parse_id(value)
     return text if text is not None and _is_number(text) else None

@@ -189,6 +189,31 @@ def parse_email_list(answer: Answer) -> EmailListPage | None:
     )
 
 
+class EmailDetails(msgspec.Struct, frozen=True):
+    """What only the look-up of a single email reports.
+
+    Args:
+        message_id: id of the email.
+        thread_id: id of its conversation; None if the CRM reports none.
+    """
+
+    message_id: str
+    thread_id: str | None = None
+
+
+def parse_email_details(answer: Answer, message_id: str) -> EmailDetails | None:
+    """Parse a single email; None if the answer is not about this email.
+
+    Zoho's samples have a list of one email under `Emails`; a single object is accepted too.
+    """
+    content = answer.content
+    emails = content.get("Emails") if answer.ok and isinstance(content, dict) else None
+    for entry in emails if isinstance(emails, list) else [emails]:
+        if isinstance(entry, dict) and parse_id(entry.get("message_id")) == message_id:
+            return EmailDetails(message_id, parse_id(entry.get("thread_id")))
+    return None
+
+
 def _email(entry: Any) -> ListedEmail | None:
     message_id = parse_id(entry.get("message_id")) if isinstance(entry, dict) else None
     if message_id is None:

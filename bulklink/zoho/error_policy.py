@@ -56,6 +56,9 @@ _CLASSES_UNDER_SUCCESS = frozenset(
     {AnswerClass.TOKEN, AnswerClass.THROTTLED, AnswerClass.SERVER_ERROR}
 )
 
+COQL_SCOPE = "ZohoCRM.coql.READ"
+LAYOUTS_SCOPE = "ZohoCRM.settings.layouts.READ"
+PIPELINE_SCOPE = "ZohoCRM.settings.pipeline.READ"
 SCOPES = (
     "ZohoCRM.modules.emails.ALL",
     "ZohoCRM.modules.contacts.ALL",

@@ -38,6 +38,7 @@ class Request(msgspec.Struct, frozen=True):
         message_ids: ids of the messages of a link or unlink at the many-emails endpoint, in order,
             as JSON.
         credits: credits that it costs the org.
+        scope: scope that it needs and that a token may lack; None if every token has it.
     """
 
     kind: CallKind
@@ -46,6 +47,7 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes | None = None
     message_ids: Sequence[bytes] = ()
     credits: int = 1
+    scope: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, dict=True):

@@ -313,7 +313,7 @@ def _text(entry: dict[str, Any]) -> str:
 
 
 def _named_in_details(details: object) -> str:
-    """Return the field, type and permissions that the details of an error name.
+    """Return what the details of an error name: field, type, permissions, place in a query.
 
     The index in a path is left out: the row identifies the email, and rows with the same error then
     have the same text.
@@ -328,6 +328,9 @@ def _named_in_details(details: object) -> str:
         "field": field,
         "parameter": parse_text(details.get("param_name")),
         "expected": parse_text(details.get("expected_data_type")),
+        "column": parse_text(details.get("column_name")),
+        "clause": parse_text(details.get("clause")),
+        "near": parse_text(details.get("near")),
         "permissions": ", ".join(text for name in lacking if (text := parse_text(name))),
     }
     return "; ".join(f"{label} {value}" for label, value in parts.items() if value)

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulklink.zoho.email_pages import (
+    EmailDetails,
     EmailListPage,
     LinkedDeal,
     LinksPage,
     ListedEmail,
+    parse_email_details,
     parse_email_list,
     parse_links_page,
 )
@@ -379,3 +381,25 @@ def test_long_texts_of_a_listed_email_are_cut_or_unknown() -> None:
     assert shown.summary == "s" * 1_000
     assert shown.from_name == "n" * 255
     assert (shown.source, shown.intent) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "details"),
+    [
+        ({"Emails": [email(thread_id="t1")]}, EmailDetails("a1", "t1")),
+        ({"Emails": [email("b2"), email(thread_id=5)]}, EmailDetails("a1", "5")),
+        ({"Emails": email(thread_id="t1")}, EmailDetails("a1", "t1")),
+        ({"Emails": [email()]}, EmailDetails("a1")),
+        ({"Emails": [email(thread_id=["t1"])]}, EmailDetails("a1")),
+        ({"Emails": [email("b2", thread_id="t1")]}, None),
+        ({"Emails": []}, None),
+        ({"Emails": None}, None),
+        ({"Emails": "a1"}, None),
+        ([email()], None),
+        (None, None),
+    ],
+)
+def test_a_single_email_has_its_thread_if_the_answer_is_about_it(
+    content: Any, details: EmailDetails | None
+) -> None:
+    assert parse_email_details(answer(content), "a1") == details
