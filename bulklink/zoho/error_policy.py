@@ -66,7 +66,11 @@ SCOPES = (
     "ZohoCRM.settings.modules.READ",
     "ZohoCRM.users.READ",
     "ZohoCRM.org.READ",
+    COQL_SCOPE,
+    LAYOUTS_SCOPE,
+    PIPELINE_SCOPE,
 )
+"""Scopes that a sign-in asks for; links and unlinks need the first four."""
 
 _ADVICE = {
     Code.INVALID_DATA: "A value or its type is wrong: check the ids of the row.",
