@@ -27,7 +27,7 @@ from bulklink.zoho import requests
 from bulklink.zoho.coql import CoqlPage, DealRow, Query, Row, coql_request
 from bulklink.zoho.email_pages import EmailDetails, parse_email_details
 from bulklink.zoho.error_codes import Code
-from bulklink.zoho.error_policy import AnswerClass, classify_outcome
+from bulklink.zoho.error_policy import COQL_SCOPE, AnswerClass, classify_outcome
 from bulklink.zoho.http import Answer, NoResponse, Request
 from bulklink.zoho.link_response import AnswerVerdict, parse_refusal
 from bulklink.zoho.related_records import (
@@ -139,8 +139,11 @@ def _parse_query_page(
     response = call_outcome.response
     if isinstance(response, Answer) and classify_outcome(response) is AnswerClass.ITEM:
         raise _refused_query_error(query, parse_refusal(response))
-    scope = coql_request(query).scope
-    return parse_or_raise(caller, call_outcome, parse, "a query", scope=scope)
+    try:
+        return parse_or_raise(caller, call_outcome, parse, "records", scope=COQL_SCOPE)
+    except RunStoppedError as error:
+        error.message = f"{error.message} The query is: {query.text}"
+        raise
 
 
 def _refused_query_error(query: Query, verdict: AnswerVerdict) -> UsageError | RunStoppedError:

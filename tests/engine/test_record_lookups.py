@@ -159,6 +159,12 @@ async def test_a_token_without_the_scope_of_queries_is_named() -> None:
     assert caught.value.stopped_by is StoppedBy.FATAL
 
 
+async def test_the_query_that_may_not_be_made_is_named() -> None:
+    with pytest.raises(RunStoppedError, match="NO_PERMISSION no") as caught:
+        await read_deals(ScriptedCrm(refusal("NO_PERMISSION", 403)))
+    assert select_deals(CLAUSE, "0").text in caught.value.message
+
+
 async def test_a_query_that_is_not_answered_stops_the_run() -> None:
     with pytest.raises(RunStoppedError) as caught:
         await read_deals(ScriptedCrm(LOST))
