@@ -232,7 +232,8 @@ def _verdict(
     code, status = _code(entry), entry.get("status")
     if code and status in ("success" if code == Code.SUCCESS else "error", None):
         return _masked_verdict(code, entry, answer)
-    if echo_deal_id is not None and answer.ok and not code and status is None:
+    is_echo = not code and "code" not in entry and status is None
+    if echo_deal_id is not None and answer.ok and is_echo:
         record = entry.get("linked_record")
         if isinstance(record, dict) and parse_id(record.get("id")) == echo_deal_id:
             return AnswerVerdict(Code.SUCCESS, "", answer.status)
