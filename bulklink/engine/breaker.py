@@ -36,14 +36,16 @@ class Breaker(Protocol):
         verdict: AnswerVerdict,
         *,
         completes_relink: bool = False,
+        record: str = "contact",
     ) -> None:
         """Return if a refusal concerns the request or this contact alone.
 
         Args:
             kind: kind of the call.
-            contact_id: contact that the call concerns.
+            contact_id: contact, or other record, that the call concerns.
             verdict: the refusal.
             completes_relink: whether the call completes a relink, which a graceful stop allows.
+            record: what `contact_id` identifies, for the user.
 
         Raises:
             RunStoppedError: if no call of this kind can succeed.
@@ -59,11 +61,13 @@ class Breaker(Protocol):
 class ReadBreaker:
     """Circuit breaker for runs that only read.
 
-    A refusal concerns its contact alone, unless three are refused before any is read.
+    A refusal concerns its contact alone, unless three are refused before any call of this kind
+    succeeds.
     """
 
     def __init__(self) -> None:
-        self._refused_contacts: set[str] | None = set()
+        self._confirmed_kinds: set[CallKind] = set()
+        self._refused_contacts: dict[CallKind, set[str]] = {}
 
     async def on_refusal(
         self,
@@ -72,23 +76,25 @@ class ReadBreaker:
         verdict: AnswerVerdict,
         *,
         completes_relink: bool = False,
+        record: str = "contact",
     ) -> None:
         """Return if a refusal concerns this contact alone.
 
         Raises:
-            RunStoppedError: if no read can succeed.
+            RunStoppedError: if no call of this kind can succeed.
         """
         del completes_relink
-        answer_class = _raise_if_fatal(kind, contact_id, verdict)
-        if answer_class is AnswerClass.FATAL_IF_COMMON and self._refused_contacts is not None:
-            self._refused_contacts.add(contact_id)
-            if len(self._refused_contacts) >= MAX_REFUSED_CONTACTS:
-                raise fatal_error(kind, verdict, f"contact {contact_id}")
+        answer_class = _raise_if_fatal(kind, f"{record} {contact_id}", verdict)
+        if answer_class is AnswerClass.FATAL_IF_COMMON and kind not in self._confirmed_kinds:
+            refused = self._refused_contacts.setdefault(kind, set())
+            refused.add(contact_id)
+            if len(refused) >= MAX_REFUSED_CONTACTS:
+                raise fatal_error(kind, verdict, f"{record} {contact_id}")
 
     def on_success(self, kind: CallKind, contact_id: str) -> None:
         """Record that a contact could be read."""
-        del kind, contact_id
-        self._refused_contacts = None
+        del contact_id
+        self._confirmed_kinds.add(kind)
 
 
 class CircuitBreaker:
@@ -122,6 +128,7 @@ class CircuitBreaker:
         verdict: AnswerVerdict,
         *,
         completes_relink: bool = False,
+        record: str = "contact",
     ) -> None:
         """Return if a refusal concerns the request or this contact alone.
 
@@ -132,20 +139,21 @@ class CircuitBreaker:
             RunStoppedError: if no call of this kind can succeed.
             StoppedError: if the run was stopped before the cause was known.
         """
-        if _raise_if_fatal(kind, contact_id, verdict) is AnswerClass.FATAL_IF_COMMON:
+        where = f"{record} {contact_id}"
+        if _raise_if_fatal(kind, where, verdict) is AnswerClass.FATAL_IF_COMMON:
             if self._stop.reason is None:
-                await self._suspend(kind, contact_id, verdict)
+                await self._suspend(kind, contact_id, fatal_error(kind, verdict, where))
             if self._stop.reason is not None:
                 self._stop.check(completes_relink=completes_relink)
                 if kind not in self._confirmed_kinds:
-                    raise fatal_error(kind, verdict, f"contact {contact_id}")
+                    raise fatal_error(kind, verdict, where)
 
-    async def _suspend(self, kind: CallKind, contact_id: str, verdict: AnswerVerdict) -> None:
+    async def _suspend(self, kind: CallKind, contact_id: str, error: RunStoppedError) -> None:
         suspended = self._suspended.setdefault(kind, {})
         event = suspended.setdefault(contact_id, anyio.Event())
-        self._last_refusal[kind] = fatal_error(kind, verdict, f"contact {contact_id}")
+        self._last_refusal[kind] = error
         if len(suspended) >= MAX_REFUSED_CONTACTS:
-            self._stop.request(self._last_refusal[kind])
+            self._stop.request(error)
         for action in self._on_suspend:
             action()
         await event.wait()
@@ -187,11 +195,11 @@ class CircuitBreaker:
         self._suspended[kind].clear()
 
 
-def _raise_if_fatal(kind: CallKind, contact_id: str, verdict: AnswerVerdict) -> AnswerClass:
+def _raise_if_fatal(kind: CallKind, where: str, verdict: AnswerVerdict) -> AnswerClass:
     """Return the class of a refusal; raise if no call of this kind can succeed after it."""
     answer_class = classify_error(verdict.http_status, verdict.code)
     if answer_class in (AnswerClass.FATAL, AnswerClass.TOKEN):
-        raise fatal_error(kind, verdict, f"contact {contact_id}")
+        raise fatal_error(kind, verdict, where)
     return answer_class
 
 

@@ -150,6 +150,7 @@ class Caller:
                     reservation=reservation,
                     reserve=progress.reserve,
                     completes_relink=completes_relink,
+                    cost=request.credits,
                 )
                 try:
                     progress.reserve = 0

@@ -13,6 +13,7 @@ from bulklink.engine.retry import is_inconclusive
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.task_group import task_group
 from bulklink.zoho import requests
+from bulklink.zoho.error_codes import Code
 from bulklink.zoho.error_policy import AnswerClass, classify_error, classify_outcome
 from bulklink.zoho.http import Answer, Request
 from bulklink.zoho.link_response import parse_refusal
@@ -47,7 +48,7 @@ async def look_up_org(caller: Caller) -> Org:
         is not AnswerClass.THROTTLED
     ):
         return Org()
-    return _parse_or_raise(caller, call_outcome, parse_org, "the org")
+    return parse_or_raise(caller, call_outcome, parse_org, "the org")
 
 
 async def look_up_module_id(caller: Caller) -> str:
@@ -56,7 +57,9 @@ async def look_up_module_id(caller: Caller) -> str:
     Raises:
         RunStoppedError: if it cannot be read.
     """
-    return await _call(caller, requests.deals_module_request(), parse_module_id, "the Deals module")
+    return await look_up(
+        caller, requests.deals_module_request(), parse_module_id, "the Deals module"
+    )
 
 
 async def look_up_deals(
@@ -82,7 +85,7 @@ async def look_up_deals(
     batches = deal_batches(ids)
 
     async def look_up_batch(batch: Sequence[str]) -> None:
-        batch_deals = await _call(caller, requests.deals_request(batch), parse_deals, "deals")
+        batch_deals = await look_up(caller, requests.deals_request(batch), parse_deals, "deals")
         for deal in batch_deals:
             on_deal(deal)
         on_batch(len(batch))
@@ -113,7 +116,7 @@ async def look_up_user_names(
     for page_number in range(1, MAX_USER_PAGES + 1):
         if not remaining:
             return
-        names_page = await _call(
+        names_page = await look_up(
             caller, requests.users_request(page_number), parse_user_names, "users' names"
         )
         for user_id in names_page.names.keys() & remaining:
@@ -124,16 +127,44 @@ async def look_up_user_names(
         seen.update(names_page.names)
 
 
-async def _call(
+async def look_up(
     caller: Caller, request: Request, parse: Callable[[Answer], T | None], subject: str
 ) -> T:
-    return _parse_or_raise(caller, await caller.make(request), parse, subject)
+    """Make a look-up and return its parsed answer.
+
+    Args:
+        caller: makes the call.
+        request: the look-up.
+        parse: parses its answer; returns None if the answer is to another question.
+        subject: what is looked up, for the user.
+
+    Raises:
+        RunStoppedError: if it is refused or not answered.
+    """
+    call_outcome = await caller.make(request)
+    return parse_or_raise(caller, call_outcome, parse, subject, scope=request.scope)
 
 
-def _parse_or_raise(
-    caller: Caller, call_outcome: CallOutcome, parse: Callable[[Answer], T | None], subject: str
+def parse_or_raise(
+    caller: Caller,
+    call_outcome: CallOutcome,
+    parse: Callable[[Answer], T | None],
+    subject: str,
+    *,
+    scope: str | None = None,
 ) -> T:
-    """Return the parsed answer of a look-up, or raise the reason to stop the run."""
+    """Return the parsed answer of a look-up.
+
+    Args:
+        caller: records an answer that cannot be parsed.
+        call_outcome: the finished look-up.
+        parse: see `look_up`.
+        subject: see `look_up`.
+        scope: scope that the look-up needs and that a token may lack.
+
+    Raises:
+        RunStoppedError: if it was refused or not answered.
+    """
     response = call_outcome.response
     refusal = (
         parse_refusal(response)
@@ -146,6 +177,8 @@ def _parse_or_raise(
             f"The CRM does not answer the look-up of {subject}.",
             advice="Try again later. The answer is in answers.jsonl.",
         )
+    if refusal and refusal.code == Code.OAUTH_SCOPE_MISMATCH and scope is not None:
+        raise missing_scope_error(scope, subject)
     if refusal:
         raise fatal_error(call_outcome.kind, refusal, f"look-up of {subject}")
     value = parse(response)
@@ -159,3 +192,18 @@ def _parse_or_raise(
             advice="Check the address or the data centre; the answer is in answers.jsonl.",
         )
     return value
+
+
+def missing_scope_error(scope: str, subject: str) -> RunStoppedError:
+    """Return the stop reason for a look-up whose scope the token lacks.
+
+    Args:
+        scope: the scope.
+        subject: what is looked up, for the user.
+    """
+    return RunStoppedError(
+        StoppedBy.FATAL,
+        f"The token lacks the scope {scope}, which the look-up of {subject} needs.",
+        where=scope,
+        advice="Sign in again: `bulklink auth login --force` asks for a code with all scopes.",
+    )

@@ -328,13 +328,16 @@ class CheckedMapping:
         self.rejected += int(self.database.fetch_one("SELECT count(*) FROM unknown_rows")[0])
         self.plan_writer = replace(self.plan_writer, names_looked_up=True)
 
-    def find_foreign_deals(self, contacts: Iterable[tuple[str, str]]) -> rejects.ForeignDeals:
-        """Find rows whose deal belongs to another contact; contact roles are not considered.
+    def find_foreign_deals(
+        self, contacts: Iterable[tuple[str, str]], roles: Iterable[tuple[str, str]] = ()
+    ) -> rejects.ForeignDeals:
+        """Find rows whose deal belongs to another contact.
 
         Args:
             contacts: pairs of a deal that was looked up and its contact.
+            roles: pairs of a deal and a contact with a role on it, whose rows are left out.
         """
-        return rejects.query_foreign_deals(self.database, GOOD_ROWS, contacts)
+        return rejects.query_foreign_deals(self.database, GOOD_ROWS, contacts, roles)
 
     def records_with_most_emails(
         self, ident: str, name: str, limit: int

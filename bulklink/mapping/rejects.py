@@ -288,34 +288,48 @@ def append_unknown_rows(plan: Path, names: Path, rejects: Path) -> int:
         return added
 
 
+MAX_FOREIGN_DEALS = 100
+"""Maximum deals of other contacts whose contact roles are checked."""
+
+
 class ForeignDeals(msgspec.Struct, frozen=True):
     """Rows that link an email to a deal of another contact.
 
     Args:
         rows: number of such rows.
         first_rows: row numbers of the first three.
+        deal_ids: ids of their deals, up to one more than `MAX_FOREIGN_DEALS`.
     """
 
     rows: int
     first_rows: tuple[int, ...]
+    deal_ids: tuple[str, ...] = ()
 
 
 def find_foreign_deals(
-    plan: Path, contacts: Iterable[tuple[str, str]], stop: PlanningStop | None = None
+    plan: Path,
+    contacts: Iterable[tuple[str, str]],
+    stop: PlanningStop | None = None,
+    *,
+    roles: Iterable[tuple[str, str]] = (),
 ) -> ForeignDeals:
-    """Find rows whose deal belongs to another contact; contact roles are not considered.
+    """Find rows whose deal belongs to another contact.
 
     Args:
         plan: the sealed plan.
         contacts: pairs of a deal and its contact, of the deals that were looked up.
         stop: interrupts the query.
+        roles: pairs of a deal and a contact with a role on it, whose rows are left out.
     """
     with open_database(spill_folder(plan), memory="256MB", stop=stop) as database:
-        return query_foreign_deals(database, plan_relation(database, plan), contacts)
+        return query_foreign_deals(database, plan_relation(database, plan), contacts, roles)
 
 
 def query_foreign_deals(
-    database: Database, plan: str, contacts: Iterable[tuple[str, str]]
+    database: Database,
+    plan: str,
+    contacts: Iterable[tuple[str, str]],
+    roles: Iterable[tuple[str, str]] = (),
 ) -> ForeignDeals:
     """Find rows whose deal belongs to another contact, as `find_foreign_deals` does.
 
@@ -323,18 +337,29 @@ def query_foreign_deals(
         database: database to query with.
         plan: SQL of the plan.
         contacts: pairs of a deal and its contact, of the deals that were looked up.
+        roles: pairs of a deal and a contact with a role on it, whose rows are left out.
     """
-    database.execute("CREATE TABLE contacts (id VARCHAR, contact_id VARCHAR)")
-    database.insert_all("contacts", contacts)
-    count, first_rows = database.fetch_one(_FOREIGN_DEALS_SQL.format(plan=plan))
-    return ForeignDeals(int(count), tuple(first_rows or ()))
+    for table, pairs in (("contacts", contacts), ("roles", roles)):
+        database.execute(f"CREATE OR REPLACE TABLE {table} (id VARCHAR, contact_id VARCHAR)")
+        database.insert_all(table, pairs)
+    rows = _FOREIGN_DEALS_SQL.format(plan=plan)
+    count, first_rows = database.fetch_one(f"SELECT count(*), min(bulklink_row, 3) {rows}")
+    (deal_ids,) = database.fetch_one(
+        f"SELECT list(id ORDER BY id) FROM (SELECT DISTINCT contacts.id AS id {rows}"
+        f" ORDER BY id LIMIT {MAX_FOREIGN_DEALS + 1})"
+    )
+    return ForeignDeals(int(count), tuple(first_rows or ()), tuple(deal_ids or ()))
 
 
 _FOREIGN_DEALS_SQL = """
-SELECT count(*), min(bulklink_row, 3) FROM {plan} AS plan
+FROM {plan} AS plan
 JOIN contacts ON contacts.id = plan.bulklink_deal_id
 WHERE contacts.contact_id <> plan.bulklink_contact_id AND bulklink_op <> 'unlink'
     AND bulklink_duplicate_of IS NULL
+    AND NOT EXISTS (
+        FROM roles
+        WHERE roles.id = plan.bulklink_deal_id AND roles.contact_id = plan.bulklink_contact_id
+    )
 """
 
 

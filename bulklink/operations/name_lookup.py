@@ -13,7 +13,6 @@ from bulklink.advice import Advice, Keyword
 from bulklink.engine.caller import Caller
 from bulklink.engine.lookups import look_up_deals, look_up_user_names
 from bulklink.folder_files import make_scratch
-from bulklink.mapping.rejects import ForeignDeals
 from bulklink.operations.callbacks import ReadProgress, RunCallbacks
 from bulklink.operations.session import CrmSession
 from bulklink.zoho.link_response import MAX_NAME_LENGTH
@@ -167,16 +166,3 @@ def _read_records(path: Path, record_type: type[T]) -> Iterator[T]:
     with path.open("rb") as file:
         for line in file:
             yield decoder.decode(line)
-
-
-def foreign_deals_warning(foreign: ForeignDeals) -> str:
-    """Return the warning about rows that link an email to a deal of another contact."""
-    rows = ", ".join(map(str, foreign.first_rows))
-    ellipsis = ", …" if foreign.rows > len(foreign.first_rows) else ""
-    subject, them = (
-        ("1 row links", "it") if foreign.rows == 1 else (f"{foreign.rows:,} rows link", "them")
-    )
-    return (
-        f"{subject} an email to a deal of another contact (row {rows}{ellipsis}): Zoho is likely to"
-        f" refuse {them} as NOT_ALLOWED, unless the contact has a role on that deal."
-    )

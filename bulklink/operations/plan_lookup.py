@@ -16,8 +16,9 @@ from bulklink.mapping.checked import CheckedMapping
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.environment import Environment
+from bulklink.operations.foreign_deals import RoleCheck, check_roles, foreign_deals_warning
 from bulklink.operations.job import Job
-from bulklink.operations.name_lookup import NameLookup, foreign_deals_warning
+from bulklink.operations.name_lookup import NameLookup
 from bulklink.operations.plan_names import PlanNames, build_plan_names
 from bulklink.operations.prepare import is_refused
 from bulklink.operations.session import CrmSession, run_read_session
@@ -85,11 +86,13 @@ def look_up_plan_names(
     if not lookup.total:
         return build_plan_names(checked, None, 0, 0)
     orgs: list[OrgRecord] = []
+    role_checks: list[RoleCheck] = []
 
     async def read_names(session: CrmSession) -> None:
         org = await session.look_up_org()
         orgs.append(OrgRecord(org.id, org.name, org.type))
         await lookup.fetch(session)
+        role_checks.append(await _check_roles(checked, lookup, session))
 
     session_stop = StopController()
     with (
@@ -113,10 +116,19 @@ def look_up_plan_names(
     if session_stop.reason is not None:
         raise _lookup_error(session_stop.reason)
     checked.add_names(lookup.named_deals(), lookup.named_owners())
-    foreign = checked.find_foreign_deals(lookup.deal_contacts())
+    foreign = checked.find_foreign_deals(lookup.deal_contacts(), role_checks[0].roles)
     if foreign.rows:
-        warn(foreign_deals_warning(foreign))
+        warn(foreign_deals_warning(foreign, role_checks[0]))
     return build_plan_names(checked, orgs[0], calls["lookup"], lookup.total)
+
+
+async def _check_roles(
+    checked: CheckedMapping, lookup: NameLookup, session: CrmSession
+) -> RoleCheck:
+    """Read the contact roles of deals that belong to other contacts than their rows."""
+    foreign = await session.run_blocking(lambda: checked.find_foreign_deals(lookup.deal_contacts()))
+    in_flight = session.job.max_in_flight()
+    return await check_roles(session.caller, foreign.deal_ids, at_once=in_flight)
 
 
 def _lookup_error(reason: RunStoppedError) -> RunStoppedError:

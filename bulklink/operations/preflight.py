@@ -15,7 +15,6 @@ from bulklink.engine.lookups import look_up_module_id
 from bulklink.errors import InvalidRowsError, NotConfirmedError, WrongOrgError
 from bulklink.folder_files import check_folder_file
 from bulklink.ledger.records import result_line
-from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_reader import SealedPlan, UnknownRow
 from bulklink.mapping.rejects import ForeignDeals, append_unknown_rows, find_foreign_deals
 from bulklink.models import Op, Status
@@ -24,8 +23,9 @@ from bulklink.operations.callbacks import (
     ResultCounter,
     RunCallbacks,
 )
+from bulklink.operations.foreign_deals import check_roles, foreign_deals_warning
 from bulklink.operations.job import Job, OnInvalid
-from bulklink.operations.name_lookup import NameLookup, foreign_deals_warning
+from bulklink.operations.name_lookup import NameLookup
 from bulklink.operations.prepare import MAX_FAULTS_SHOWN, result_of
 from bulklink.operations.session import CrmSession
 from bulklink.runs.folder import RunFolder
@@ -159,12 +159,10 @@ async def resolve_names(
     """
     if not session.job.names:
         return None
-    if not check_folder_file(folder.names):
-        foreign = await _look_up_names(session, folder, callbacks, save_names_hash)
-        if foreign is None:
-            return None
-        if foreign.rows:
-            callbacks.warn(foreign_deals_warning(foreign))
+    if not check_folder_file(folder.names) and not await _look_up_names(
+        session, folder, callbacks, save_names_hash
+    ):
+        return None
     faults = await _reject_unknown_rows(session, folder, counter)
     if faults:
         rejected = counter.counts[Status.REJECTED]
@@ -182,51 +180,63 @@ async def _look_up_names(
     folder: RunFolder,
     callbacks: RunCallbacks,
     save_names_hash: Callable[[str], None],
-) -> ForeignDeals | None:
+) -> bool:
     """Look up the names that a plan lacks and write them to the run folder.
 
     Returns:
-        Rows that Zoho is likely to refuse; None if nothing had to be looked up.
+        Whether anything had to be looked up.
     """
     plan = session.environment.open_plan(folder.plan, session.interrupt)
     lookup = NameLookup(folder.scratch, callbacks)
     await session.run_blocking(partial(lookup.find_missing, plan))
     if not lookup.total:
-        return None
+        return False
     await lookup.fetch(session)
-    write = partial(_write_names, lookup, folder, plan, session.interrupt, save_names_hash)
-    return await session.run_blocking(write)
+    await _warn_of_foreign_deals(lookup, session, folder, callbacks)
+    write = partial(_write_names, lookup, folder, plan, save_names_hash)
+    await session.run_blocking(write)
+    return True
+
+
+async def _warn_of_foreign_deals(
+    lookup: NameLookup, session: CrmSession, folder: RunFolder, callbacks: RunCallbacks
+) -> None:
+    """Warn of rows that Zoho is likely to refuse, once the contact roles were read."""
+
+    def find(roles: tuple[tuple[str, str], ...] = ()) -> ForeignDeals:
+        contacts = lookup.deal_contacts()
+        return find_foreign_deals(folder.plan, contacts, session.interrupt, roles=roles)
+
+    foreign = await session.run_blocking(find)
+    if not foreign.rows:
+        return
+    in_flight = session.job.max_in_flight()
+    check = await check_roles(session.caller, foreign.deal_ids, at_once=in_flight)
+    if check.roles:
+        foreign = await session.run_blocking(partial(find, check.roles))
+    if foreign.rows:
+        callbacks.warn(foreign_deals_warning(foreign, check))
 
 
 def _write_names(
-    lookup: NameLookup,
-    folder: RunFolder,
-    plan: SealedPlan,
-    interrupt: PlanningStop,
-    save_hash: Callable[[str], None],
-) -> ForeignDeals:
+    lookup: NameLookup, folder: RunFolder, plan: SealedPlan, save_hash: Callable[[str], None]
+) -> None:
     """Write the names file and the rejected rows to the run folder; blocks.
 
     Args:
         lookup: the names looked up.
         folder: the run folder.
         plan: its sealed plan.
-        interrupt: interrupts the work.
         save_hash: records the SHA-256 of the names before their file appears: a resume refuses a
             file without a recorded hash.
-
-    Returns:
-        Rows that Zoho is likely to refuse.
     """
     written = folder.scratch / "names.parquet"
-    foreign = find_foreign_deals(folder.plan, lookup.deal_contacts(), interrupt)
     # The last interruptible step: once the file exists, a resume looks nothing up.
     plan.write_names(lookup.named_deals(), lookup.named_owners(), written)
     save_hash(sha256_of(written))
     written.replace(folder.names)
     folder.clear_scratch()
     append_unknown_rows(folder.plan, folder.names, folder.rejects)
-    return foreign
 
 
 async def _reject_unknown_rows(

@@ -8,11 +8,17 @@ from typing import Any
 import msgspec
 
 from bulklink.zoho.http import Answer
-from bulklink.zoho.link_response import parse_id, parse_name, parse_text
+from bulklink.zoho.link_response import MAX_NAME_LENGTH, parse_id, parse_name, parse_text
 
 _MAX_INDEX_LENGTH = 2000
 """Maximum characters of a page index, which becomes part of an address."""
 _MAX_TIME_LENGTH = 100
+_MAX_SUMMARY_LENGTH = 1_000
+_MAX_LABEL_LENGTH = 100
+"""Maximum characters of a source or an intent, which are words of Zoho's."""
+_MAX_ADDRESS_LENGTH = 320
+MAX_ADDRESSES = 100
+"""Maximum addresses kept of one list of recipients."""
 
 
 class LinkedDeal(msgspec.Struct, frozen=True):
@@ -115,6 +121,14 @@ class ListedEmail(msgspec.Struct, frozen=True):
         subject: subject of the email.
         time: time as Zoho writes it.
         received: True for a received email, False for a sent one.
+        from_name: name of the sender, up to 255 characters.
+        from_address: address of the sender.
+        to_addresses: addresses of the recipients, up to 100.
+        cc_addresses: addresses of the recipients of a copy, up to 100.
+        source: how the email came into the CRM, as Zoho calls it.
+        summary: Zoho's summary, up to 1,000 characters.
+        has_attachment: whether it has an attachment.
+        intent: intent that Zoho detected: request, query, purchase, …
     """
 
     message_id: str
@@ -124,6 +138,14 @@ class ListedEmail(msgspec.Struct, frozen=True):
     subject: str | None = None
     time: str | None = None
     received: bool | None = None
+    from_name: str | None = None
+    from_address: str | None = None
+    to_addresses: tuple[str, ...] = ()
+    cc_addresses: tuple[str, ...] = ()
+    source: str | None = None
+    summary: str | None = None
+    has_attachment: bool | None = None
+    intent: str | None = None
 
 
 class EmailListPage(msgspec.Struct, frozen=True):
@@ -167,13 +189,39 @@ def parse_email_list(answer: Answer) -> EmailListPage | None:
     )
 
 
+class EmailDetails(msgspec.Struct, frozen=True):
+    """What only the look-up of a single email reports.
+
+    Args:
+        message_id: id of the email.
+        thread_id: id of its conversation; None if the CRM reports none.
+    """
+
+    message_id: str
+    thread_id: str | None = None
+
+
+def parse_email_details(answer: Answer, message_id: str) -> EmailDetails | None:
+    """Parse a single email; None if the answer is not about this email.
+
+    Zoho's samples have a list of one email under `Emails`; a single object is accepted too.
+    """
+    content = answer.content
+    emails = content.get("Emails") if answer.ok and isinstance(content, dict) else None
+    for entry in emails if isinstance(emails, list) else [emails]:
+        if isinstance(entry, dict) and parse_id(entry.get("message_id")) == message_id:
+            return EmailDetails(message_id, parse_id(entry.get("thread_id")))
+    return None
+
+
 def _email(entry: Any) -> ListedEmail | None:
     message_id = parse_id(entry.get("message_id")) if isinstance(entry, dict) else None
     if message_id is None:
         return None
     owner = entry.get("owner")
     owner = owner if isinstance(owner, dict) else {}
-    sent = entry.get("sent")
+    sent, has_attachment = entry.get("sent"), entry.get("has_attachment")
+    from_name, from_address = _sender(entry.get("from"))
     return ListedEmail(
         message_id,
         owner_id=parse_id(owner.get("id")),
@@ -182,4 +230,36 @@ def _email(entry: Any) -> ListedEmail | None:
         subject=parse_text(entry.get("subject")),
         time=parse_text(entry.get("time"), _MAX_TIME_LENGTH),
         received=not sent if isinstance(sent, bool) else None,
+        from_name=from_name,
+        from_address=from_address,
+        to_addresses=_addresses(entry.get("to")),
+        cc_addresses=_addresses(entry.get("cc")),
+        source=parse_text(entry.get("source"), _MAX_LABEL_LENGTH),
+        summary=_cut(entry.get("summary"), _MAX_SUMMARY_LENGTH),
+        has_attachment=has_attachment if isinstance(has_attachment, bool) else None,
+        intent=parse_text(entry.get("intent"), _MAX_LABEL_LENGTH),
     )
+
+
+def _sender(value: Any) -> tuple[str | None, str | None]:
+    """Return name and address of a sender, an object `{user_name, email}`."""
+    sender = value[0] if isinstance(value, list) and value else value
+    name = sender.get("user_name") if isinstance(sender, dict) else None
+    return _cut(name, MAX_NAME_LENGTH), _address(sender)
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    """Return the addresses of a list of recipients; a single one may stand in place of a list."""
+    recipients = value[:MAX_ADDRESSES] if isinstance(value, list) else [value]
+    return tuple(address for item in recipients if (address := _address(item)) is not None)
+
+
+def _address(value: Any) -> str | None:
+    address = value.get("email") if isinstance(value, dict) else value
+    return parse_text(address, _MAX_ADDRESS_LENGTH)
+
+
+def _cut(value: Any, max_length: int) -> str | None:
+    """Return the start of a text that is only shown or compared."""
+    text = parse_text(value)
+    return None if text is None else text[:max_length]

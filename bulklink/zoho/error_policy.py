@@ -56,6 +56,9 @@ _CLASSES_UNDER_SUCCESS = frozenset(
     {AnswerClass.TOKEN, AnswerClass.THROTTLED, AnswerClass.SERVER_ERROR}
 )
 
+COQL_SCOPE = "ZohoCRM.coql.READ"
+LAYOUTS_SCOPE = "ZohoCRM.settings.layouts.READ"
+PIPELINE_SCOPE = "ZohoCRM.settings.pipeline.READ"
 SCOPES = (
     "ZohoCRM.modules.emails.ALL",
     "ZohoCRM.modules.contacts.ALL",
@@ -63,14 +66,21 @@ SCOPES = (
     "ZohoCRM.settings.modules.READ",
     "ZohoCRM.users.READ",
     "ZohoCRM.org.READ",
+    COQL_SCOPE,
+    LAYOUTS_SCOPE,
+    PIPELINE_SCOPE,
 )
+"""Scopes that a sign-in asks for; links and unlinks need the first four."""
 
 _ADVICE = {
     Code.INVALID_DATA: "A value or its type is wrong: check the ids of the row.",
     Code.MANDATORY_NOT_FOUND: "A field is missing; the message names it if the CRM does.",
     Code.INVALID_MODULE: "Emails can only be linked to the module Deals.",
     Code.FEATURE_NOT_SUPPORTED: "The org needs the Standard edition or above.",
-    Code.NOT_ALLOWED: "The contact is not on that deal: add it to the deal first.",
+    Code.NOT_ALLOWED: (
+        "The contact is not on that deal: first make it the contact of the deal, or give it a"
+        " contact role there."
+    ),
     Code.AMBIGUITY_DURING_PROCESSING: (
         "Module id and API name do not match: unset BULKLINK_DEALS_MODULE_ID to look it up."
     ),

@@ -37,6 +37,8 @@ class Request(msgspec.Struct, frozen=True):
         body: JSON body; None for no body.
         message_ids: ids of the messages of a link or unlink at the many-emails endpoint, in order,
             as JSON.
+        credits: credits that it costs the org.
+        scope: scope that it needs and that a token may lack; None if every token has it.
     """
 
     kind: CallKind
@@ -44,6 +46,8 @@ class Request(msgspec.Struct, frozen=True):
     target: str
     body: bytes | None = None
     message_ids: Sequence[bytes] = ()
+    credits: int = 1
+    scope: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, dict=True):

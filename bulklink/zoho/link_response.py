@@ -232,7 +232,8 @@ def _verdict(
     code, status = _code(entry), entry.get("status")
     if code and status in ("success" if code == Code.SUCCESS else "error", None):
         return _masked_verdict(code, entry, answer)
-    if echo_deal_id is not None and answer.ok and not code and status is None:
+    is_echo = not code and "code" not in entry and status is None
+    if echo_deal_id is not None and answer.ok and is_echo:
         record = entry.get("linked_record")
         if isinstance(record, dict) and parse_id(record.get("id")) == echo_deal_id:
             return AnswerVerdict(Code.SUCCESS, "", answer.status)
@@ -313,7 +314,7 @@ def _text(entry: dict[str, Any]) -> str:
 
 
 def _named_in_details(details: object) -> str:
-    """Return the field, type and permissions that the details of an error name.
+    """Return what the details of an error name: field, type, permissions, place in a query.
 
     The index in a path is left out: the row identifies the email, and rows with the same error then
     have the same text.
@@ -328,6 +329,9 @@ def _named_in_details(details: object) -> str:
         "field": field,
         "parameter": parse_text(details.get("param_name")),
         "expected": parse_text(details.get("expected_data_type")),
+        "column": parse_text(details.get("column_name")),
+        "clause": parse_text(details.get("clause")),
+        "near": parse_text(details.get("near")),
         "permissions": ", ".join(text for name in lacking if (text := parse_text(name))),
     }
     return "; ".join(f"{label} {value}" for label, value in parts.items() if value)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import orjson
 
 from bulklink.models import Message
+from bulklink.zoho.error_policy import LAYOUTS_SCOPE, PIPELINE_SCOPE
 from bulklink.zoho.http import CallKind, Request
 
 MAX_MESSAGES_PER_CALL = 20
@@ -122,6 +123,63 @@ def users_request(page: int) -> Request:
     """Build the look-up of a page of up to 200 users; pages start at 1."""
     query = f"type=AllUsers&per_page=200&page={page}"
     return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/users?{query}")
+
+
+def contact_roles_request(deal_id: str, page: int) -> Request:
+    """Build the look-up of a page of up to 100 contacts with a role on a deal; pages start at 1.
+
+    The role and the id of the contact come with any `fields`, which are mandatory.
+    """
+    return _page_request(f"Deals/{deal_id}/Contact_Roles", "fields=Full_Name,Email", page)
+
+
+def contact_deals_request(contact_id: str, page: int) -> Request:
+    """Build the look-up of a page of up to 200 deals of a contact; pages start at 1."""
+    fields = "Deal_Name,Stage,Contact_Name,Owner,Closing_Date,Created_Time,Modified_Time"
+    return _page_request(f"Contacts/{contact_id}/Deals", f"fields={fields}&per_page=200", page)
+
+
+def layouts_request() -> Request:
+    """Build the look-up of the layouts of deals."""
+    target = f"{_ROOT}/settings/layouts?module=Deals"
+    return Request(CallKind.LOOKUP, "GET", target, scope=LAYOUTS_SCOPE)
+
+
+def pipeline_request(layout_id: str) -> Request:
+    """Build the look-up of the pipelines of a layout, which have the stages."""
+    target = f"{_ROOT}/settings/pipeline?layout_id={layout_id}"
+    return Request(CallKind.LOOKUP, "GET", target, scope=PIPELINE_SCOPE)
+
+
+def timeline_request(deal_id: str, page_token: str | None) -> Request:
+    """Build the look-up of a page of a deal's timeline, up to 200 entries.
+
+    Args:
+        deal_id: id of the deal.
+        page_token: `next_page_token` of the previous page, None for the first page. Zoho accepts
+            no `per_page` with it.
+    """
+    page = "per_page=200" if page_token is None else f"page_token={quote(page_token, safe='')}"
+    target = f"{_ROOT}/Deals/{deal_id}/__timeline?sort_by=audited_time&{page}"
+    return Request(CallKind.LOOKUP, "GET", target)
+
+
+def email_request(contact_id: str, message_id: str, owner_id: str | None) -> Request:
+    """Build the look-up of one email with its content.
+
+    Args:
+        contact_id: id of the contact.
+        message_id: id of the email.
+        owner_id: user who owns the email, mandatory for emails shared by others; None for none.
+    """
+    query = f"?user_id={owner_id}" if owner_id else ""
+    target = f"{_ROOT}/Contacts/{contact_id}/Emails/{message_id}{query}"
+    return Request(CallKind.LOOKUP, "GET", target)
+
+
+def _page_request(path: str, query: str, page: int) -> Request:
+    number = f"&page={page}" if page > 1 else ""
+    return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/{path}?{query}{number}")
 
 
 def _emails_path(message: Message) -> str:

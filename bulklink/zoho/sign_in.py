@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -17,8 +17,16 @@ from bulklink.zoho.connection import (
     no_accounts_url_error,
     secrets_of,
 )
+from bulklink.zoho.coql import coql_request, select_first_deal
 from bulklink.zoho.error_codes import Code
-from bulklink.zoho.error_policy import SCOPES, AnswerClass, classify_outcome
+from bulklink.zoho.error_policy import (
+    COQL_SCOPE,
+    LAYOUTS_SCOPE,
+    PIPELINE_SCOPE,
+    SCOPES,
+    AnswerClass,
+    classify_outcome,
+)
 from bulklink.zoho.health import no_response_error
 from bulklink.zoho.http import NoResponse, Request, Transport
 from bulklink.zoho.link_response import parse_refusal
@@ -26,7 +34,7 @@ from bulklink.zoho.lookup_responses import Org, require_org
 from bulklink.zoho.oauth import AccountsServer, TokenGrant, TokenRefusal, TokenRefusalReason
 from bulklink.zoho.tokens import Token, TokenProvider, token_from_grant
 
-_EMAILS, _CONTACTS, _DEALS, _MODULES, _USERS, _ORG = SCOPES
+_EMAILS, _CONTACTS, _DEALS, _MODULES, _USERS, _ORG = SCOPES[:6]
 _MISSING_ID = "1"
 _SCOPE_PROBES: tuple[tuple[Request, tuple[str, ...]], ...] = (
     (requests.org_request(), (_ORG,)),
@@ -34,11 +42,17 @@ _SCOPE_PROBES: tuple[tuple[Request, tuple[str, ...]], ...] = (
     (requests.users_request(1), (_USERS,)),
     (requests.deals_request([_MISSING_ID]), (_DEALS,)),
     (requests.emails_page_request(_MISSING_ID, None), (_EMAILS, _CONTACTS)),
+    (coql_request(select_first_deal()), (COQL_SCOPE,)),
+    (requests.layouts_request(), (LAYOUTS_SCOPE,)),
+    (requests.pipeline_request(_MISSING_ID), (PIPELINE_SCOPE,)),
 )
 """Look-ups that require each scope. Zoho checks scopes first, so the records need not exist."""
-_OPTIONAL_SCOPES = {
+OPTIONAL_SCOPES = {
     _USERS: "names of owners must be in the mapping, or names be left out",
     _ORG: "a run cannot show the org, recognise a sandbox, or know its edition",
+    COQL_SCOPE: "deals and contacts cannot be selected by a condition, a name or an address",
+    LAYOUTS_SCOPE: "it is unknown which stages of deals are open, won or lost",
+    PIPELINE_SCOPE: "it is unknown which stages of deals are open, won or lost",
 }
 """What is lost without each optional scope."""
 _ADVICE = {
@@ -115,6 +129,26 @@ class SignInResult(msgspec.Struct, frozen=True):
         return "SignInResult(…)"
 
 
+def missing_optional_scopes(granted: Iterable[str]) -> dict[str, str]:
+    """Return the optional scopes that a token lacks, with what is lost without each.
+
+    Args:
+        granted: scopes of the token; `ZohoCRM.settings.ALL` includes all scopes of settings.
+    """
+    granted = tuple(granted)
+    return {
+        scope: consequence
+        for scope, consequence in OPTIONAL_SCOPES.items()
+        if not any(_includes(other, scope) for other in granted)
+    }
+
+
+def _includes(granted: str, scope: str) -> bool:
+    granted_area, _, granted_operation = granted.casefold().rpartition(".")
+    area, _, operation = scope.casefold().rpartition(".")
+    return granted_operation in ("all", operation) and f"{area}.".startswith(f"{granted_area}.")
+
+
 async def sign_in(
     endpoint: Connection,
     self_client: SelfClient,
@@ -163,8 +197,9 @@ async def sign_in(
         if self_client.code:
             await _revoke_quietly(accounts, refresh_token)
         raise
-    missing_scopes = {scope: _OPTIONAL_SCOPES[scope] for scope in SCOPES if scope not in scopes}
-    return SignInResult(connection, token, org, grant.scopes or scopes, missing_scopes)
+    return SignInResult(
+        connection, token, org, grant.scopes or scopes, missing_optional_scopes(scopes)
+    )
 
 
 def _check_texts(self_client: SelfClient) -> None:
@@ -240,7 +275,7 @@ async def _probe_scopes(client: Client) -> tuple[Org, tuple[str, ...]]:
 
 def _check_scopes(scopes: tuple[str, ...]) -> None:
     missing = [scope for scope in SCOPES if scope not in scopes]
-    if any(scope not in _OPTIONAL_SCOPES for scope in missing):
+    if any(scope not in OPTIONAL_SCOPES for scope in missing):
         raise ConfigError(
             "The code was generated without these required scopes"
             f" (OAUTH_SCOPE_MISMATCH): {', '.join(missing)}.",

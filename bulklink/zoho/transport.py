@@ -2,7 +2,7 @@
 
 HTTP/1.1 matches answers to requests only by their order on a connection. If a server or proxy sends
 an answer late or twice, it would be taken as the answer to the next request. A connection that
-receives unrequested data is therefore not reused; links, unlinks and reads use separate
+receives unrequested data is therefore not reused; links, unlinks, reads and queries use separate
 connections, so none is taken for another; and an answer that repeats the previous one is marked.
 """
 
@@ -27,6 +27,7 @@ from bulklink.zoho.connect_errors import (
     proxy_refusal,
     unreachable_proxy,
 )
+from bulklink.zoho.coql import COQL_TARGET
 from bulklink.zoho.http import Answer, NoResponse
 from bulklink.zoho.proxies import Proxy, ProxyError, find_proxy
 from bulklink.zoho.throttling import parse_credit_window, parse_retry_after
@@ -41,6 +42,7 @@ _WINDOW_HEADER = "X-Bulklink-Credit-Window"
 """Header of our emulator, with which days of credits can be simulated in minutes."""
 _METHODS = ("GET", "POST", "DELETE")
 _CLOSED_AFTERWARDS = "close"
+_QUERIES = "query"
 # A selector without its own file descriptor, as each connection has one.
 _Selector: type[selectors.BaseSelector] = getattr(
     selectors, "PollSelector", selectors.SelectSelector
@@ -69,7 +71,7 @@ class HttpTransport:
         self._proxies: dict[str, Proxy | None] = {}
 
     async def __aenter__(self) -> Self:
-        for name in (*_METHODS, _CLOSED_AFTERWARDS):
+        for name in (*_METHODS, _CLOSED_AFTERWARDS, _QUERIES):
             session = self._make_session(force_close=name == _CLOSED_AFTERWARDS)
             self._sessions[name] = await self._stack.enter_async_context(session)
         return self
@@ -109,9 +111,8 @@ class HttpTransport:
         """
         if not self._sessions:
             raise RuntimeError("the transport is not open")
-        is_closed = headers.get("Connection") == _CLOSED_AFTERWARDS
-        session = self._sessions[_CLOSED_AFTERWARDS if is_closed else method]
         target = URL(url, encoded=True)
+        session = self._sessions[_connections(method, target, headers)]
         try:
             proxy = self._proxy_for(target)
             async with session.request(
@@ -171,6 +172,13 @@ class HttpTransport:
             if isinstance(error, TimeoutError)
             else "the connection broke",
         )
+
+
+def _connections(method: str, target: URL, headers: Mapping[str, str]) -> str:
+    """Return the name of the connections for a request: links and queries are both POSTs."""
+    if headers.get("Connection") == _CLOSED_AFTERWARDS:
+        return _CLOSED_AFTERWARDS
+    return _QUERIES if target.path.endswith(COQL_TARGET) else method
 
 
 class _HeadTooLongError(aiohttp.ClientError):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import anyio
+import pytest
 
 from bulklink.engine.contact import ContactSender
-from bulklink.errors import StoppedBy
+from bulklink.errors import RunStoppedError, StoppedBy, StoppedError
 from bulklink.models import Op
+from bulklink.zoho.coql import coql_request, select_deals
 from bulklink.zoho.http import NoResponse
 from tests.engine.fakes import DEAL, LOST, ScriptedCrm, email, engine_run, page
 from tests.zoho.fakes import answer
@@ -55,3 +57,19 @@ async def test_an_unlink_sent_into_an_outage_is_read_back_afterwards() -> None:
     assert crm.methods.count("DELETE") == 1
     paths = [request.url.rpartition("/")[2] for request in crm.sent]
     assert paths[4:8] == ["org"] * 4
+
+
+async def test_a_call_that_costs_more_than_what_is_left_is_not_sent() -> None:
+    crm = ScriptedCrm(answer({"data": []}))
+    query = coql_request(select_deals(None, "0"))
+    async with engine_run(crm, max_credits=8) as run:
+        for _ in range(2):
+            await run.context.caller.make(query)
+        with pytest.raises(StoppedError):
+            await run.context.caller.make(query)
+        reason = run.context.stop.reason
+    assert reason is not None
+    assert isinstance(reason, RunStoppedError)
+    assert reason.stopped_by is StoppedBy.MAX_CREDITS
+    assert run.context.quota.budget.sent == 6
+    assert len(crm.sent) == 2

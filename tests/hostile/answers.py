@@ -78,3 +78,38 @@ HOSTILE_ANSWERS |= {
         ("no credits", {}, {"credits_left": 0}),
     )
 }
+
+
+def _lists(status: int = 200) -> dict[str, Answer]:
+    """Return lists of records, layouts and timelines that contradict themselves."""
+    more = {"more_records": True, "count": -1, "next_page_token": "again", "next_index": "again"}
+    huge = {"id": "9" * 100_000, "Deal_Name": "x" * 1_000_000, "Stage": "y" * 1_000_000}
+    entry = {"audited_time": "2026-01-01T00:00:00+00:00", "field_history": [{"api_name": "Stage"}]}
+    records: dict[str, Any] = {
+        "no": [],
+        "entries that are none": [None, 1, "x", [], [[]], True],
+        "records without an id": [{}, {"id": None}, {"id": []}, {"id": ""}, {"id": "x"}],
+        "other ids": [{"id": "1", "message_id": "1", "record": {"id": "1"}, **entry}] * 3,
+        "ids that are no numbers": [{"id": "-5"}, {"id": "1e9"}, {"id": "²"}, {"id": True}],
+        "huge values": [huge],
+        "many records": [{"id": f"{number}"} for number in range(10_000)],
+        "deep values": [{"id": "5", "Contact_Name": {"id": {"id": {"id": "5"}}}, "maps": [[[]]]}],
+    }
+    pages: dict[str, tuple[Any, Any]] = {
+        f"{name}, {'and more' if info else 'no info'}": (items, info)
+        for name, items in records.items()
+        for info in (None, more)
+    }
+    pages |= {
+        "more without a token": ([entry], {"more_records": True}),
+        "info that is none": ([entry], [more]),
+        "lists that are none": ({"id": "5"}, more),
+    }
+    keys = ("data", "__timeline", "layouts", "pipeline", "Emails")
+    return {
+        name: _json({"info": info} | dict.fromkeys(keys, items), status)
+        for name, (items, info) in pages.items()
+    }
+
+
+HOSTILE_LISTS = _lists()

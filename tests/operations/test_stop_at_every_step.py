@@ -36,10 +36,10 @@ from tests.guard import off_loop
 from tests.operations.local_crm import CONTACT, EMAILS, job, local_crm
 
 T = TypeVar("T")
-_CALLS = 6
-"""Calls to threads of a run: names are found, written and checked, the plan is read in two, and
-the ending. The timeline is not among them, as it depends on how long a run takes."""
-_END_OF_PLAN = 5
+_CALLS = 7
+"""Calls to threads of a run: names are found, compared, written and checked, the plan is read in
+two, and the ending. The timeline is not among them, as it depends on how long a run takes."""
+_END_OF_PLAN = 6
 """The call that finds that all of the plan was read: there is nothing to interrupt."""
 _ENDING = 1
 """Passes over the ledger at the end of a run, for its counts and its hash."""

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulklink.zoho.email_pages import (
+    EmailDetails,
     EmailListPage,
     LinkedDeal,
     LinksPage,
     ListedEmail,
+    parse_email_details,
     parse_email_list,
     parse_links_page,
 )
@@ -228,6 +230,11 @@ def test_all_fields_of_an_email_are_parsed() -> None:
         "Your quote",
         "2026-01-09T11:14:31+05:30",
         received=False,
+        from_name="Patricia",
+        from_address="p@example.com",
+        to_addresses=("c@example.com",),
+        source="imap",
+        has_attachment=False,
     )
 
 
@@ -312,3 +319,87 @@ def test_values_as_long_as_zohos_limits_are_accepted() -> None:
     assert parsed.message_id == "a" * 500
     assert parsed.deal == LinkedDeal(DEAL.id, "n" * 255)
     assert listing(info={**INFO, "next_index": "x" * 2000}).next_index == "x" * 2000
+
+
+def listed(**fields: Any) -> ListedEmail:
+    """Return the email of a page that has one with these fields."""
+    page = parse_email_list(answer({"Emails": [email(**fields)], "info": LAST}))
+    assert page is not None
+    return page.emails[0]
+
+
+def test_a_listed_email_has_its_people_and_what_zoho_says_of_it() -> None:
+    shown = listed(
+        cc={"user_name": "Dora", "email": "d@example.com"},
+        summary="They ask for a quote.",
+        intent="request",
+        has_attachment=True,
+    )
+    assert (shown.from_name, shown.from_address) == ("Patricia", "p@example.com")
+    assert (shown.to_addresses, shown.cc_addresses) == (("c@example.com",), ("d@example.com",))
+    assert (shown.source, shown.summary, shown.intent) == (
+        "imap",
+        "They ask for a quote.",
+        "request",
+    )
+    assert shown.has_attachment is True
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, 5, True, [], {}, [None], [[]], [{"email": 5}], {"email": None}, ""], ids=repr
+)
+def test_people_and_texts_of_the_wrong_type_are_unknown(wrong: Any) -> None:
+    fields = ("to", "cc", "source", "summary", "intent")
+    shown = listed(**dict.fromkeys(fields, wrong), **{"from": wrong}, has_attachment="yes")
+    assert (shown.from_name, shown.from_address) == (None, None)
+    assert (shown.to_addresses, shown.cc_addresses) == ((), ())
+    assert (shown.source, shown.summary, shown.intent) == (None, None, None)
+    assert shown.has_attachment is None
+
+
+@pytest.mark.parametrize(
+    ("value", "addresses"),
+    [
+        ("c@example.com", ("c@example.com",)),
+        (["c@example.com", {"email": "d@example.com"}], ("c@example.com", "d@example.com")),
+        ([{"email": "x" * 321}, {"email": "d@example.com"}], ("d@example.com",)),
+        ([{"email": "d@example.com"}] * 5_000, ("d@example.com",) * 100),
+    ],
+    ids=["text", "mixed", "too long", "too many"],
+)
+def test_recipients_come_in_any_shape(value: Any, addresses: tuple[str, ...]) -> None:
+    assert listed(to=value).to_addresses == addresses
+
+
+def test_long_texts_of_a_listed_email_are_cut_or_unknown() -> None:
+    shown = listed(
+        summary="s" * 5_000,
+        source="x" * 101,
+        intent="y" * 101,
+        **{"from": {"user_name": "n" * 999}},
+    )
+    assert shown.summary == "s" * 1_000
+    assert shown.from_name == "n" * 255
+    assert (shown.source, shown.intent) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "details"),
+    [
+        ({"Emails": [email(thread_id="t1")]}, EmailDetails("a1", "t1")),
+        ({"Emails": [email("b2"), email(thread_id=5)]}, EmailDetails("a1", "5")),
+        ({"Emails": email(thread_id="t1")}, EmailDetails("a1", "t1")),
+        ({"Emails": [email()]}, EmailDetails("a1")),
+        ({"Emails": [email(thread_id=["t1"])]}, EmailDetails("a1")),
+        ({"Emails": [email("b2", thread_id="t1")]}, None),
+        ({"Emails": []}, None),
+        ({"Emails": None}, None),
+        ({"Emails": "a1"}, None),
+        ([email()], None),
+        (None, None),
+    ],
+)
+def test_a_single_email_has_its_thread_if_the_answer_is_about_it(
+    content: Any, details: EmailDetails | None
+) -> None:
+    assert parse_email_details(answer(content), "a1") == details

@@ -521,6 +521,7 @@ ECHOES_OF_SOMETHING_ELSE = {
     "an error status": [{**ECHO, "status": "error"}],
     "an echo and an error": [ECHO, error("INVALID_DATA")],
     "two echoes": [ECHO, ECHO],
+    "an echo with a code that is none": [{**ECHO, "code": None}],
     "an echo of another message": [{**ECHO, "details": {"message_id": "zz9"}}],
 }
 

@@ -178,6 +178,58 @@ def test_deals_are_looked_up_by_ids_with_unescaped_commas_and_the_required_field
     assert "ids=71,72,73" in request.target
 
 
+LOOKUPS = {
+    "contact roles": (
+        requests.contact_roles_request("71", 1),
+        "Deals/71/Contact_Roles?fields=Full_Name,Email",
+    ),
+    "more contact roles": (
+        requests.contact_roles_request("71", 2),
+        "Deals/71/Contact_Roles?fields=Full_Name,Email&page=2",
+    ),
+    "deals of a contact": (
+        requests.contact_deals_request("11", 1),
+        "Contacts/11/Deals?fields=Deal_Name,Stage,Contact_Name,Owner,Closing_Date,Created_Time,"
+        "Modified_Time&per_page=200",
+    ),
+    "timeline": (
+        requests.timeline_request("71", None),
+        "Deals/71/__timeline?sort_by=audited_time&per_page=200",
+    ),
+    "more of the timeline": (
+        requests.timeline_request("71", "a/b="),
+        "Deals/71/__timeline?sort_by=audited_time&page_token=a%2Fb%3D",
+    ),
+    "an email": (requests.email_request("11", "M1", None), "Contacts/11/Emails/M1"),
+    "an email of a user": (
+        requests.email_request("11", "M1", "22"),
+        "Contacts/11/Emails/M1?user_id=22",
+    ),
+}
+
+
+@pytest.mark.parametrize(("request_", "target"), LOOKUPS.values(), ids=LOOKUPS)
+def test_a_record_is_looked_up_with_the_scopes_of_every_token(
+    request_: Request, target: str
+) -> None:
+    assert request_ == Request(CallKind.LOOKUP, "GET", f"/crm/v8/{target}")
+
+
+def test_the_stages_are_looked_up_with_scopes_of_their_own() -> None:
+    assert requests.layouts_request() == Request(
+        CallKind.LOOKUP,
+        "GET",
+        "/crm/v8/settings/layouts?module=Deals",
+        scope="ZohoCRM.settings.layouts.READ",
+    )
+    assert requests.pipeline_request("91") == Request(
+        CallKind.LOOKUP,
+        "GET",
+        "/crm/v8/settings/pipeline?layout_id=91",
+        scope="ZohoCRM.settings.pipeline.READ",
+    )
+
+
 @pytest.mark.parametrize("page", [1, 2, 37])
 def test_users_of_any_state_are_looked_up_page_by_page(page: int) -> None:
     request = requests.users_request(page)

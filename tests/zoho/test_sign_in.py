@@ -11,7 +11,7 @@ from bulklink.errors import BulklinkError, ConfigError, ExitCode, RunStoppedErro
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.error_policy import SCOPES
 from bulklink.zoho.http import Answer, NoResponse
-from bulklink.zoho.sign_in import SelfClient, SignInResult, sign_in
+from bulklink.zoho.sign_in import SelfClient, SignInResult, missing_optional_scopes, sign_in
 from tests.zoho.fakes import FakeTransport, ManualClock, answer
 
 SECRETS = ("hush&secret=1%", "1000.one.time", "1000.refresh.token", "1000.fresh")
@@ -26,7 +26,10 @@ GRANT = {
 ORG = {"id": "77", "company_name": "Zylker", "type": "Sandbox"}
 LICENSED = {**ORG, "license_details": {"paid_type": "enterprise"}}
 NO_SCOPE = answer({"code": "OAUTH_SCOPE_MISMATCH", "status": "error", "message": "no"}, 401)
-LOOKUPS = ("org", "settings/modules/Deals", "users", "Deals", "Contacts/1/Emails")
+LOOKUPS = (
+    *("org", "settings/modules/Deals", "users", "Deals", "Contacts/1/Emails", "coql"),
+    *("settings/layouts", "settings/pipeline"),
+)
 
 
 class Zoho(FakeTransport):
@@ -105,7 +108,8 @@ async def test_each_look_up_of_a_run_is_sent_with_the_token() -> None:
     assert {request.headers["Authorization"] for request in look_ups} == {
         "Zoho-oauthtoken 1000.fresh"
     }
-    assert {request.method for request in look_ups} == {"GET"}
+    queries = [request.url for request in look_ups if request.method != "GET"]
+    assert queries == ["https://sandbox.zohoapis.eu/crm/v8/coql"]
 
 
 async def test_a_refresh_token_can_replace_the_code() -> None:
@@ -200,7 +204,13 @@ async def test_a_failed_revocation_does_not_hide_the_error() -> None:
     assert "without these required scopes" in (await sign_in_error(zoho)).message
 
 
-OPTIONAL = {"users": "ZohoCRM.users.READ", "org": "ZohoCRM.org.READ"}
+OPTIONAL = {
+    "users": "ZohoCRM.users.READ",
+    "org": "ZohoCRM.org.READ",
+    "coql": "ZohoCRM.coql.READ",
+    "settings/layouts": "ZohoCRM.settings.layouts.READ",
+    "settings/pipeline": "ZohoCRM.settings.pipeline.READ",
+}
 
 
 @pytest.mark.parametrize(("path", "scope"), OPTIONAL.items(), ids=OPTIONAL)
@@ -262,3 +272,18 @@ async def test_without_an_accounts_address_nothing_is_sent() -> None:
 def test_a_self_client_shows_no_secret() -> None:
     shown: Any = f"{GIVEN!r} {[GIVEN]}"
     assert not [secret for secret in SECRETS if secret in shown]
+
+
+@pytest.mark.parametrize(
+    ("granted", "missing"),
+    [
+        (SCOPES, ()),
+        (SCOPES[:6], SCOPES[6:]),
+        (("ZohoCRM.settings.ALL", "ZohoCRM.users.ALL", "ZohoCRM.org.all"), SCOPES[6:7]),
+        (("ZohoCRM.settings.layouts.CREATE", "ZohoCRM.coqlx.READ", "coql.READ"), SCOPES[4:]),
+    ],
+)
+def test_an_optional_scope_can_be_part_of_a_wider_one(
+    granted: tuple[str, ...], missing: tuple[str, ...]
+) -> None:
+    assert tuple(missing_optional_scopes(granted)) == missing

@@ -316,3 +316,13 @@ async def test_concurrent_requests_do_not_wait_for_each_other() -> None:
 async def test_a_transport_that_is_not_open_raises_an_error() -> None:
     with pytest.raises(RuntimeError, match="not open"):
         await HttpTransport().send("GET", "http://127.0.0.1:9/", {}, None)
+
+
+async def test_a_query_shares_no_connection_with_a_link() -> None:
+    async def reply(request: RawRequest) -> None:
+        await request.write(EMPTY_OK)
+
+    async with serve_raw(reply) as (server, transport):
+        for path in ("coql", "Contacts/1/Emails/actions/link_record", "coql"):
+            await transport.send("POST", f"{server.url}/crm/v8/{path}", HEADERS, b"{}")
+    assert server.connections == 2

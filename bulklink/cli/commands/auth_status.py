@@ -30,6 +30,7 @@ from bulklink.profiles.secrets import secret_store_for
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.health import ConnectionHealth, check_connection
 from bulklink.zoho.oauth import AccountsServer
+from bulklink.zoho.sign_in import missing_optional_scopes
 
 _CREDENTIAL_VARIABLES = ("BULKLINK_ACCESS_TOKEN", "BULKLINK_CLIENT_ID", "BULKLINK_REFRESH_TOKEN")
 
@@ -151,6 +152,7 @@ def _profile_entry(name: str, profile: Profile) -> dict[str, Any]:
         "secrets": str(profile.secrets),
         "secrets_in": secret_store_for(profile.secrets, config_folder()).location(name),
         "scopes": list(profile.scopes),
+        "missing_scopes": missing_optional_scopes(profile.scopes),
         "options": profile.options,
         "signed_in": profile.signed_in,
     }
@@ -183,6 +185,8 @@ def _profile_rows(entry: dict[str, Any]) -> dict[str, Line]:
             "secrets": f"{entry['secrets']}: {entry['secrets_in']}",
             "scopes": ", ".join(entry["scopes"]),
         }
+        for scope, consequence in entry["missing_scopes"].items():
+            rows[f"without {scope}"] = consequence
     if "works" in entry:
         rows["works"] = _describe_health(entry)
     return rows

@@ -61,23 +61,23 @@ class Reservation:
 class Budget:
     """The credits of an invocation.
 
-    A credit is taken for a call before its line is written, and spent when the call starts. A
-    reserved credit is set aside for the call that completes a relink.
+    The credits of a call are taken before its line is written, and spent when the call starts.
+    Nearly all calls cost one. A reserved credit is set aside for the call that completes a relink.
 
     Args:
         limits: limits on credits.
 
     Attributes:
-        sent: calls started.
+        sent: credits of calls started.
         unsent: credits of calls not started yet.
         reserved: credits set aside.
         granted: credits counted in the 24-hour usage but neither taken nor reserved; negative
             while calls that had to be made are not counted there yet.
         unreserved_finishes: calls that completed relinks without a reserved credit.
-        org_call_limit: limit on calls started, from the credits that the CRM reports as left; None
-            if it reports none.
-        day_call_limit: limit on calls started, from the 24-hour limit when last checked; None if
-            there is no limit.
+        org_call_limit: limit on `sent`, from the credits that the CRM reports as left; None if it
+            reports none.
+        day_call_limit: limit on `sent`, from the 24-hour limit when last checked; None if there is
+            no limit.
     """
 
     limits: CreditLimits
@@ -125,7 +125,7 @@ class Budget:
 
     @property
     def overrun(self) -> int:
-        """Calls beyond the limit of the invocation, made to complete relinks."""
+        """Credits beyond the limit of the invocation, spent to complete relinks."""
         return (
             max(0, self.sent - self.limits.per_invocation)
             if self.limits.per_invocation is not None
@@ -150,10 +150,10 @@ class Budget:
             return Shortage.ORG
         return Shortage.DAY if daily_limited and self.granted < required else None
 
-    def take(self, reservation: Reservation | None, reserve: int) -> None:
-        """Take a credit for new work, and reserve credits to complete it."""
-        self.unsent += 1
-        self.granted -= 1 + reserve
+    def take(self, reservation: Reservation | None, reserve: int, cost: int = 1) -> None:
+        """Take the credits of a call for new work, and reserve credits to complete it."""
+        self.unsent += cost
+        self.granted -= cost + reserve
         self.reserved += reserve
         if reservation is not None:
             reservation.amount += reserve
@@ -179,16 +179,20 @@ class Budget:
         self.granted += self.reserved
         self.reserved = 0
 
-    def start_call(self) -> int:
-        """Record that a call starts; return its number among those started."""
-        self.unsent -= 1
-        self.sent += 1
+    def start_call(self, cost: int = 1) -> int:
+        """Record that a call starts; return its number: the credits of all calls started so far.
+
+        Numbers increase in the order in which calls start, and leave out some if a call costs more
+        than one credit.
+        """
+        self.unsent -= cost
+        self.sent += cost
         return self.sent
 
-    def return_unsent(self) -> None:
-        """Return the credit of a call that was not sent."""
-        self.unsent -= 1
-        self.granted += 1
+    def return_unsent(self, cost: int = 1) -> None:
+        """Return the credits of a call that was not sent."""
+        self.unsent -= cost
+        self.granted += cost
 
     def on_reported_left(self, number: int, reported_left: int | None) -> None:
         """Record the credits that an answer reports as left, unless a later call reported first.
@@ -197,7 +201,7 @@ class Budget:
         without a report matters only during a recheck: more than half of the credits are left then.
 
         Args:
-            number: number of the call.
+            number: number of the call, see `start_call`.
             reported_left: credits left; None if the answer reports none.
         """
         if reported_left is not None and number >= self._reported_by:

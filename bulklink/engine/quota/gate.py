@@ -1,4 +1,4 @@
-"""Quota gate: grants a credit to every call, or waits for it, or stops the run."""
+"""Quota gate: grants the credits of every call, or waits for them, or stops the run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bulklink.engine.quota.budget import (
     credits_exhausted_error,
     credits_spent_error,
 )
+from bulklink.engine.quota.credit_wait import CLOCK_CHECK_SECONDS, QuotaWait
 from bulklink.engine.quota.daily_allowance import DailyAllowance
 from bulklink.engine.quota.daily_usage import DailyUsage
 from bulklink.engine.quota.diagnosis import QuotaSuspicion, RefusalCause
@@ -25,8 +26,6 @@ from bulklink.engine.signal import Signal
 from bulklink.errors import StoppedError
 from bulklink.zoho.http import Answer, NoResponse
 
-CLOCK_CHECK_SECONDS = 15.0
-"""Seconds between two checks of the clocks."""
 RECHECK_SECONDS = 3_600.0
 """Seconds between probes for credits if it is unknown when some are available."""
 _STEPS_OF_OTHERS = 20
@@ -35,88 +34,6 @@ _WAIT_FRACTION = 10
 """A wait ends when this fraction (1/n) of the daily limit is available."""
 RELINK_RESERVE = 2
 """Credits reserved with the unlink of a relink: one for its link, one for putting it back."""
-
-
-class WallClockTimer:
-    """Timer for waits of hours, correct across sleep and clock changes (pure).
-
-    Time during which the machine slept shows on the wall clock, and counts. If the wall clock was
-    set back, the monotonic clock counts instead, but at most two steps of it.
-
-    Args:
-        seconds: seconds to wait.
-        wall: current time in seconds since 1970.
-        monotonic: current monotonic time in seconds.
-
-    Attributes:
-        remaining: seconds left.
-    """
-
-    def __init__(self, seconds: float, wall: float, monotonic: float) -> None:
-        self.remaining = max(0.0, seconds)
-        self._wall = wall
-        self._monotonic = monotonic
-
-    def update(self, wall: float, monotonic: float) -> float:
-        """Return the seconds left according to the clocks."""
-        by_wall, by_monotonic = wall - self._wall, monotonic - self._monotonic
-        elapsed = by_wall if by_wall >= 0 else min(max(0.0, by_monotonic), 2 * CLOCK_CHECK_SECONDS)
-        self._wall, self._monotonic = wall, monotonic
-        self.remaining = max(0.0, self.remaining - elapsed)
-        return self.remaining
-
-
-class QuotaWait:
-    """The wait for credits shared by all calls.
-
-    Args:
-        wall: returns seconds since 1970.
-        monotonic: returns monotonic seconds.
-        on_change: called with the end of a wait in seconds since 1970, and with None after it.
-
-    Attributes:
-        waited: seconds of all finished waits.
-    """
-
-    def __init__(
-        self,
-        wall: Callable[[], float],
-        monotonic: Callable[[], float],
-        on_change: Callable[[float | None], None],
-    ) -> None:
-        self.waited = 0.0
-        self._wall = wall
-        self._monotonic = monotonic
-        self._on_change = on_change
-        self._timer: WallClockTimer | None = None
-        self._began_at = 0.0
-
-    @property
-    def is_active(self) -> bool:
-        """Whether calls wait for credits."""
-        return self._timer is not None
-
-    @property
-    def waited_so_far(self) -> float:
-        """Seconds of all waits, including the current one."""
-        return self.waited + (self._monotonic() - self._began_at if self.is_active else 0.0)
-
-    def begin(self, seconds: float) -> None:
-        """Start a wait."""
-        self._began_at = self._monotonic()
-        self._timer = WallClockTimer(seconds, self._wall(), self._began_at)
-        self._on_change(self._wall() + seconds)
-
-    def poll(self) -> float:
-        """Return the seconds left; at 0 the wait is over."""
-        if self._timer is None:
-            return 0.0
-        remaining = self._timer.update(self._wall(), self._monotonic())
-        if not remaining:
-            self._timer = None
-            self.waited += self._monotonic() - self._began_at
-            self._on_change(None)
-        return remaining
 
 
 class QuotaPolicy(msgspec.Struct, frozen=True):
@@ -138,11 +55,12 @@ class QuotaPolicy(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Credit:
-    """The credit of one request.
+    """The credits of one request.
 
     Args:
         required: credits of the request and of the calls that must follow it.
         completes_relink: whether it completes a relink.
+        cost: credits of the request itself.
         number: number of the request among those started; None until it starts.
         cause: why it was refused; None if it was not.
         longest_pause: maximum seconds before the next call, if it was refused.
@@ -150,6 +68,7 @@ class Credit:
 
     required: int
     completes_relink: bool
+    cost: int = 1
     number: int | None = None
     cause: RefusalCause | None = None
     longest_pause: float = math.inf
@@ -160,7 +79,7 @@ class QuotaShortageError(StoppedError):
 
 
 class QuotaGate:
-    """Grants a credit to every call, or waits for it, or stops the run.
+    """Grants the credits of every call, or waits for them, or stops the run.
 
     Args:
         policy: how the run treats its quota.
@@ -254,8 +173,9 @@ class QuotaGate:
         reservation: Reservation | None = None,
         reserve: int = 0,
         completes_relink: bool = False,
+        cost: int = 1,
     ) -> Credit:
-        """Take the credit of a call before its line is written; wait for it or stop the run.
+        """Take the credits of a call before its line is written; wait for them or stop the run.
 
         `end_call` must follow, whatever happens.
 
@@ -263,29 +183,31 @@ class QuotaGate:
             reservation: reservation of the contact that the call concerns.
             reserve: credits for calls that must follow, added to `reservation`.
             completes_relink: whether it completes a relink, to which none of our limits apply.
+            cost: credits of the call; one if it completes a relink.
 
         Raises:
             StoppedError: if the run was stopped.
             QuotaShortageError: if it would wait while `reservation` has relinks to complete.
         """
+        required = cost + reserve
         while not completes_relink:
-            await self.allowance.ensure_granted(1 + reserve)
+            await self.allowance.ensure_granted(required)
             self._stop.check()
-            shortage = self.budget.shortage(1 + reserve, daily_limited=self.allowance.has_limit)
+            shortage = self.budget.shortage(required, daily_limited=self.allowance.has_limit)
             if shortage is None and not self._stop.quota_exhausted:
-                self.budget.take(reservation, reserve)
-                return Credit(1 + reserve, completes_relink)
+                self.budget.take(reservation, reserve, cost)
+                return Credit(required, completes_relink, cost)
             if reservation is not None and reservation.is_pending:
                 raise QuotaShortageError
-            await self._wait_or_stop(shortage, 1 + reserve)
+            await self._wait_or_stop(shortage, required)
         self._stop.check(completes_relink=True)
         self.budget.take_to_complete_relink(reservation)
-        return Credit(1 + reserve, completes_relink)
+        return Credit(required, completes_relink)
 
     def end_call(self, credit: Credit) -> None:
-        """Record that a call has ended, or return its credit if it was not sent."""
+        """Record that a call has ended, or return its credits if it was not sent."""
         if credit.number is None:
-            self.budget.return_unsent()
+            self.budget.return_unsent(credit.cost)
         else:
             self._suspicion.in_flight.discard(credit.number)
         self._changed.notify()
@@ -320,8 +242,8 @@ class QuotaGate:
         return not self._suspicion.suspected or self._monotonic() >= self._probe_at
 
     def start(self, credit: Credit) -> None:
-        """Spend a credit; its call must be sent immediately."""
-        credit.number = self.budget.start_call()
+        """Spend the credits of a call, which must be sent immediately."""
+        credit.number = self.budget.start_call(credit.cost)
         self._suspicion.on_start(credit.number)
 
     async def on_response(
@@ -362,7 +284,7 @@ class QuotaGate:
                 credit.cause, credit.longest_pause = diagnosis.cause, diagnosis.longest_pause
                 self._probe_at = now + max(diagnosis.pause, (response.retry_after or 0.0) + 1.0)
                 if diagnosis.cause is RefusalCause.CREDITS:
-                    await self._on_exhausted(response.retry_after)
+                    await self._on_exhausted(credit.cost, response.retry_after)
         self._changed.notify()
 
     def on_wait(self, action: Callable[[], None]) -> None:
@@ -388,12 +310,12 @@ class QuotaGate:
             elif not self._quota_wait.is_active:  # another call may have started it meanwhile
                 self._begin_wait(until, certain=certain)
 
-    async def _on_exhausted(self, retry_after: float | None) -> None:
+    async def _on_exhausted(self, required: int, retry_after: float | None) -> None:
         """Wait for credits or stop the run, as the CRM refuses calls of every kind."""
         if self._stop.quota_exhausted:
             return
         self._stop.mark_quota_exhausted()
-        until, certain = await self._available_at(1)
+        until, certain = await self._available_at(required)
         # A server that extends its penalty for each early call accepts none at a fixed interval.
         until = max(until, self._wall() + min(2 * self._refused_wait, RECHECK_SECONDS))
         if retry_after is not None:

@@ -25,6 +25,7 @@ SIGN_IN_ENV = {
 SCOPES = [
     *(f"ZohoCRM.modules.{name}.ALL" for name in ("emails", "contacts", "deals")),
     *("ZohoCRM.settings.modules.READ", "ZohoCRM.users.READ", "ZohoCRM.org.READ"),
+    *("ZohoCRM.coql.READ", "ZohoCRM.settings.layouts.READ", "ZohoCRM.settings.pipeline.READ"),
 ]
 REFRESH = "1000.made-for-the-code-7d1e"
 THROTTLED = {"error": "Access Denied", "error_description": "You have made too many requests."}

@@ -134,3 +134,23 @@ def test_a_profile_without_its_secrets_is_removed_only_by_force(signed_in: Comma
     assert signed_in("auth", "logout").code == 2
     assert signed_in("auth", "logout", "--force").code == 0
     assert signed_in("auth", "status").code == 1
+
+
+def test_status_shows_what_a_missing_optional_scope_prevents(
+    bulklink: Command, zoho: StandIn
+) -> None:
+    exchange = zoho.script
+
+    async def refuse_queries(seen: ReceivedRequest) -> Reply | None:
+        if seen.path.endswith("/coql"):
+            return error(401, "OAUTH_SCOPE_MISMATCH")
+        return await exchange(seen)
+
+    zoho.script = refuse_queries
+    login = signing_in_command(bulklink, zoho.url)("auth", "login")
+    assert login.code == 0, login
+    assert "lacks the scope ZohoCRM.coql.READ" in login.err
+    (entry,) = bulklink("auth", "status", "--json").object["profiles"]
+    assert entry["works"] is True
+    assert list(entry["missing_scopes"]) == ["ZohoCRM.coql.READ"]
+    assert "without ZohoCRM.coql.READ" in bulklink("auth", "status").out

@@ -96,3 +96,22 @@ def test_an_outdated_report_of_credits_left_is_not_used() -> None:
     assert budget.org_left is not None
     assert budget.reported_left is None
     assert budget.spendable is None
+
+
+def test_a_call_of_three_credits_counts_as_three() -> None:
+    budget = Budget(CreditLimits(per_invocation=5))
+    budget.take(None, 0, 3)
+    assert budget.shortage(3, daily_limited=False) is Shortage.INVOCATION
+    assert budget.start_call(3) == 3
+    spend(budget, 1)
+    assert (budget.sent, budget.spendable) == (4, 1)
+    budget.on_reported_left(3, 10)
+    assert budget.org_left == 9, "the call after the report costs one credit"
+
+
+def test_all_credits_of_a_call_that_was_not_sent_are_returned() -> None:
+    budget = Budget(CreditLimits(per_invocation=3))
+    budget.take(None, 0, 3)
+    budget.return_unsent(3)
+    assert (budget.unsent, budget.granted) == (0, 0)
+    assert budget.shortage(3, daily_limited=False) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulklink.engine.quota.gate import CLOCK_CHECK_SECONDS, WallClockTimer
+from bulklink.engine.quota.credit_wait import CLOCK_CHECK_SECONDS, WallClockTimer
 
 HOUR = 3_600.0
 

@@ -10,6 +10,7 @@ from bulklink.engine.quota.daily_allowance import DailyAllowance
 from bulklink.engine.quota.daily_usage import AllowanceRequest, DailyUsageFile, minute_of
 from bulklink.engine.quota.gate import QuotaGate, QuotaPolicy
 from bulklink.engine.shutdown import StopController
+from bulklink.errors import StoppedError
 
 NOW = 1_800_000_000.0
 
@@ -116,3 +117,27 @@ async def test_a_credit_counts_in_the_minute_in_which_its_call_starts() -> None:
     await gate.allowance.ensure_granted(0)
     later = minute_of(time[0])
     assert day.file.spent_by_minute(later)[0][0] == later
+
+
+async def test_all_credits_of_a_call_count_in_the_daily_usage() -> None:
+    day = InMemoryDailyUsage()
+    gate = QuotaGate(
+        QuotaPolicy(CreditLimits(per_day=8)),
+        StopController(),
+        wall=lambda: NOW,
+        monotonic=lambda: NOW,
+    )
+    await gate.open(day, CreditLimits(per_day=8))
+    for _ in range(2):
+        credit = await gate.take_credit(cost=3)
+        gate.start(credit)
+        gate.end_call(credit)
+    await gate.allowance.refresh_budget()
+    assert gate.budget.spendable == 2
+    with pytest.raises(StoppedError):
+        await gate.take_credit(cost=3)
+    gate.budget.release_all()
+    await gate.allowance.ensure_granted(0)
+    counted = sum(amount for _, amount in day.file.spent_by_minute(minute_of(NOW)))
+    assert counted - gate.budget.granted == 6
+    await gate.close()

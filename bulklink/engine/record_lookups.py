@@ -1,0 +1,353 @@
+"""Look-ups of records: queries, contact roles, deals of a contact, stages, timelines, emails.
+
+A query or a look-up that the whole command depends on raises an error. A look-up of one record
+returns the refusal if the breaker decides that it concerns this record alone. Every list has a
+limit of pages, and a list that reports another page but brings nothing new is not read on: its end
+is missing, which is never taken for its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from inspect import isawaitable
+from typing import TypeVar
+
+import anyio
+
+from bulklink.engine.breaker import Breaker
+from bulklink.engine.call_outcome import CallOutcome, no_answer_reason
+from bulklink.engine.caller import Caller
+from bulklink.engine.lookups import look_up, missing_scope_error, parse_or_raise
+from bulklink.engine.retry import is_inconclusive
+from bulklink.errors import RunStoppedError, StoppedBy, UsageError
+from bulklink.zoho import requests
+from bulklink.zoho.coql import CoqlPage, DealRow, Query, Row, coql_request
+from bulklink.zoho.email_pages import EmailDetails, parse_email_details
+from bulklink.zoho.error_codes import Code
+from bulklink.zoho.error_policy import COQL_SCOPE, AnswerClass, classify_outcome
+from bulklink.zoho.http import Answer, NoResponse, Request
+from bulklink.zoho.link_response import AnswerVerdict, parse_refusal
+from bulklink.zoho.related_records import (
+    ContactRole,
+    RelatedPage,
+    parse_contact_deals,
+    parse_contact_roles,
+)
+from bulklink.zoho.stages import Stages, StageTypes, parse_layouts, parse_pipelines
+from bulklink.zoho.timeline import Timeline, TimelineEntry, build_timeline, parse_timeline
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Row)
+
+MAX_QUERIES_AT_ONCE = 10
+"""Maximum queries in flight: Zoho's limit for an org, whatever its edition."""
+MAX_QUERY_PAGES = 10_000
+"""Maximum pages of one query: twenty million rows."""
+MAX_RELATED_PAGES = 100
+"""Maximum pages of a deal's contact roles or a contact's deals: 10,000 or 20,000 records."""
+MAX_TIMELINE_PAGES = 500
+"""Maximum pages of a timeline: a hundred thousand entries."""
+_MAX_EXCERPT = 2_000
+ENDS_IN_THE_MIDDLE = "The list ends in the middle: the CRM reports more, but lists nothing new."
+_TOO_LONG = "The list has more pages than can be read."
+
+
+@dataclass(slots=True, frozen=True)
+class CoqlGate:
+    """Limits the queries in flight of a session.
+
+    Args:
+        limiter: the limit; ten by default.
+    """
+
+    limiter: anyio.CapacityLimiter = field(
+        default_factory=lambda: anyio.CapacityLimiter(MAX_QUERIES_AT_ONCE)
+    )
+
+    async def make(self, caller: Caller, query: Query) -> CallOutcome:
+        """Make the call for a page of a query, once fewer than ten others are in flight."""
+        async with self.limiter:
+            return await caller.make(coql_request(query))
+
+
+async def query_pages(
+    caller: Caller,
+    next_query: Callable[[str], Query],
+    parse: Callable[[Answer], CoqlPage[R] | None],
+    on_page: Callable[[Sequence[R], str], Awaitable[None] | None],
+    *,
+    after: str = "0",
+    gate: CoqlGate | None = None,
+) -> None:
+    """Read all pages of a query.
+
+    If the CRM refuses a field that an org may lack, the query goes on without it.
+
+    Args:
+        caller: makes the calls.
+        next_query: returns the query of the page after an id.
+        parse: parses a page: `parse_deal_rows` or `parse_contact_rows`.
+        on_page: called with the new rows of each page and the greatest id so far, from which the
+            query can be continued.
+        after: id from which an earlier query is continued; "0" for all rows.
+        gate: limits the queries in flight, if several are read at once.
+
+    Raises:
+        UsageError: if the CRM refuses a condition that the user wrote.
+        RunStoppedError: if it refuses the query otherwise, does not answer, or reports more rows
+            but returns none.
+    """
+    gate, left_out = gate or CoqlGate(), frozenset[str]()
+    for _ in range(MAX_QUERY_PAGES):
+        query = next_query(after).without(left_out)
+        call_outcome = await gate.make(caller, query)
+        if refused := _refused_fields(call_outcome.response, query):
+            left_out |= refused
+            continue
+        page = _parse_query_page(caller, call_outcome, query, parse)
+        rows = [row for row in page.rows if int(row.id) > int(after)]
+        if not rows and (page.more or page.rows):
+            caller.record_answer(call_outcome)
+            raise _unfinished_query_error(query, ENDS_IN_THE_MIDDLE)
+        if rows:
+            after = max((row.id for row in rows), key=int)
+            result = on_page(rows, after)
+            if isawaitable(result):
+                await result
+        if not page.more:
+            return
+    raise _unfinished_query_error(query, _TOO_LONG)
+
+
+def _refused_fields(response: Answer | NoResponse, query: Query) -> frozenset[str]:
+    """Return the fields named by a refusal that the query can do without."""
+    if isinstance(response, NoResponse) or classify_outcome(response) is not AnswerClass.ITEM:
+        return frozenset()
+    text = response.excerpt(_MAX_EXCERPT)
+    return frozenset(field for field in query.dispensable_fields if field in text)
+
+
+def _parse_query_page(
+    caller: Caller,
+    call_outcome: CallOutcome,
+    query: Query,
+    parse: Callable[[Answer], CoqlPage[R] | None],
+) -> CoqlPage[R]:
+    response = call_outcome.response
+    if isinstance(response, Answer) and classify_outcome(response) is AnswerClass.ITEM:
+        raise _refused_query_error(query, parse_refusal(response))
+    try:
+        return parse_or_raise(caller, call_outcome, parse, "records", scope=COQL_SCOPE)
+    except RunStoppedError as error:
+        error.message = f"{error.message} The query is: {query.text}"
+        raise
+
+
+def _refused_query_error(query: Query, verdict: AnswerVerdict) -> UsageError | RunStoppedError:
+    """Return the error for a query that the CRM refuses because of its content."""
+    reason = " ".join(filter(None, (verdict.code or f"HTTP {verdict.http_status}", verdict.text)))
+    if not query.by_user:
+        return RunStoppedError(
+            StoppedBy.FATAL, f"Zoho refuses the query: {reason}. The query is: {query.text}"
+        )
+    return UsageError(
+        f"Zoho refuses the condition: {reason}. The query is: {query.text}",
+        advice="Name fields by their API names, put texts in single quotes, and put more than two"
+        " comparisons in brackets by pairs: ((A and B) and C).",
+    )
+
+
+def _unfinished_query_error(query: Query, text: str) -> RunStoppedError:
+    return RunStoppedError(
+        StoppedBy.FATAL,
+        f"{text} The query is: {query.text}",
+        advice="Try again later. The answer is in answers.jsonl.",
+    )
+
+
+async def read_contact_roles(
+    caller: Caller, breaker: Breaker, deal_id: str
+) -> tuple[ContactRole, ...] | AnswerVerdict:
+    """Read the contacts with a role on a deal.
+
+    Args:
+        caller: makes the calls.
+        breaker: decides whether a refusal concerns this deal alone.
+        deal_id: id of the deal.
+
+    Returns:
+        The contacts, or the refusal; a verdict without a code for any other reason.
+
+    Raises:
+        RunStoppedError: if no look-up of this kind can succeed.
+        StoppedError: if the run was stopped.
+    """
+    record = _Record(caller, breaker, deal_id, "deal")
+    build = partial(requests.contact_roles_request, deal_id)
+    return await _read_related(record, build, parse_contact_roles)
+
+
+async def read_contact_deals(
+    caller: Caller, breaker: Breaker, contact_id: str
+) -> tuple[DealRow, ...] | AnswerVerdict:
+    """Read the deals of a contact; arguments, result and errors as `read_contact_roles`."""
+    record = _Record(caller, breaker, contact_id)
+    build = partial(requests.contact_deals_request, contact_id)
+    return await _read_related(record, build, parse_contact_deals)
+
+
+async def read_email(
+    caller: Caller,
+    breaker: Breaker,
+    contact_id: str,
+    message_id: str,
+    *,
+    owner_id: str | None = None,
+) -> EmailDetails | AnswerVerdict:
+    """Read one email of a contact, for its conversation.
+
+    Args:
+        caller: makes the call.
+        breaker: decides whether a refusal concerns this contact alone.
+        contact_id: id of the contact.
+        message_id: id of the email.
+        owner_id: user who owns the email; Zoho wants it for emails that others share.
+
+    Returns:
+        The email, or why it could not be read, as `read_contact_roles`.
+
+    Raises:
+        RunStoppedError: if no look-up of this kind can succeed.
+        StoppedError: if the run was stopped.
+    """
+    request = requests.email_request(contact_id, message_id, owner_id)
+    parse = partial(parse_email_details, message_id=message_id)
+    return await _Record(caller, breaker, contact_id).read(request, parse)
+
+
+async def read_timeline(
+    caller: Caller, breaker: Breaker, deal_id: str, *, since: datetime | None
+) -> Timeline | AnswerVerdict:
+    """Read the timeline of a deal; arguments, result and errors as `read_contact_roles`.
+
+    Pages that list their newest entries first are read until one reaches back before `since`.
+
+    Args:
+        caller: makes the calls.
+        breaker: decides whether a refusal concerns this deal alone.
+        deal_id: id of the deal.
+        since: time with its zone, before which entries are left out; None for all.
+    """
+    record = _Record(caller, breaker, deal_id, "deal")
+    parse = partial(parse_timeline, deal_id=deal_id)
+    entries: dict[TimelineEntry | str, TimelineEntry] = {}
+    token, unreadable = None, 0
+    for _ in range(MAX_TIMELINE_PAGES):
+        page = await record.read(requests.timeline_request(deal_id, token), parse)
+        if isinstance(page, AnswerVerdict):
+            return page
+        known = len(entries)
+        entries.update((entry.id or entry, entry) for entry in page.entries)
+        unreadable += page.unreadable
+        if not page.more or (since is not None and page.reaches_back_before(since)):
+            return build_timeline(entries.values(), since=since, complete=not unreadable)
+        if len(entries) == known or page.next_token is None:
+            return _unfinished_list(ENDS_IN_THE_MIDDLE)
+        token = page.next_token
+    return _unfinished_list(_TOO_LONG)
+
+
+async def read_stages(caller: Caller) -> Stages:
+    """Read which stages of deals are open, won and lost, over all layouts and pipelines.
+
+    Raises:
+        RunStoppedError: if they cannot be read.
+    """
+    layouts = await look_up(caller, requests.layouts_request(), parse_layouts, "the layouts")
+    stage_types = list(layouts.stage_types)
+    for layout_id in layouts.ids:
+        stage_types += await _read_pipelines(caller, layout_id, has_types=bool(layouts.stage_types))
+    return Stages.from_types(stage_types)
+
+
+async def _read_pipelines(caller: Caller, layout_id: str, *, has_types: bool) -> StageTypes:
+    """Return the stages of a layout's pipelines; none if an org without pipelines refuses."""
+    request = requests.pipeline_request(layout_id)
+    call_outcome = await caller.make(request)
+    response = call_outcome.response
+    is_refused = isinstance(response, Answer) and 400 <= response.status < 500
+    if has_types and is_refused and classify_outcome(response) is AnswerClass.ITEM:
+        return ()
+    return parse_or_raise(
+        caller, call_outcome, parse_pipelines, "the pipelines", scope=request.scope
+    )
+
+
+async def _read_related(
+    record: _Record,
+    build: Callable[[int], Request],
+    parse: Callable[[Answer], RelatedPage[T] | None],
+) -> tuple[T, ...] | AnswerVerdict:
+    items: dict[str, T] = {}
+    for number in range(1, MAX_RELATED_PAGES + 1):
+        page = await record.read(build(number), parse)
+        if isinstance(page, AnswerVerdict):
+            return page
+        known = len(items)
+        items |= page.items
+        if not page.more:
+            return tuple(items.values())
+        if len(items) == known:
+            return _unfinished_list(ENDS_IN_THE_MIDDLE)
+    return _unfinished_list(_TOO_LONG)
+
+
+def _unfinished_list(text: str) -> AnswerVerdict:
+    return AnswerVerdict("", text, 200)
+
+
+@dataclass(slots=True, frozen=True)
+class _Record:
+    """Look-ups of one record, whose refusals the breaker judges."""
+
+    caller: Caller
+    breaker: Breaker
+    id: str
+    kind: str = "contact"
+
+    async def read(
+        self, request: Request, parse: Callable[[Answer], T | None]
+    ) -> T | AnswerVerdict:
+        """Return the parsed answer, or why there is none."""
+        contact_id = self.id if self.kind == "contact" else None
+        call_outcome = await self.caller.make(request, contact_id=contact_id)
+        response = call_outcome.response
+        if isinstance(response, NoResponse):
+            return AnswerVerdict("", f"The CRM does not answer: {no_answer_reason(response)}.", 0)
+        if classify_outcome(response) is not None:
+            return await self._refusal(request, parse_refusal(response))
+        value = parse(response)
+        if value is None:
+            self.caller.record_answer(call_outcome)
+            return AnswerVerdict("", "The answer is not to this request.", response.status)
+        self.breaker.on_success(request.kind, self.id)
+        return value
+
+    async def _refusal(self, request: Request, verdict: AnswerVerdict) -> AnswerVerdict:
+        """Return a refusal that concerns this record alone.
+
+        Raises:
+            RunStoppedError: if no look-up of this kind can succeed.
+        """
+        if is_inconclusive(verdict):
+            return verdict
+        try:
+            await self.breaker.on_refusal(request.kind, self.id, verdict, record=self.kind)
+        except RunStoppedError:
+            if verdict.code == Code.OAUTH_SCOPE_MISMATCH and request.scope is not None:
+                raise missing_scope_error(request.scope, f"{self.kind} {self.id}") from None
+            raise
+        return verdict
