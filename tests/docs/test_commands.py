@@ -16,7 +16,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md")),
     *sorted(path for path in (ROOT / "docs").glob("*.md") if path != TARGET),
 ]
-JOBS = sorted((ROOT / "jobs").glob("*.toml"))
+JOBS = sorted([*(ROOT / "jobs").glob("*.toml"), *(ROOT / "docs" / "examples").glob("*.toml")])
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _INDENTED = re.compile(r"(?:^ {4}\S.*\n)+", re.MULTILINE)
 _SHELLS = ("sh", "shell", "console", "crontab", "powershell")
