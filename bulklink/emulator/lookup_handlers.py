@@ -12,7 +12,7 @@ from bulklink.emulator.errors import ParameterError, Problem, param_problem
 from bulklink.emulator.http import NO_CONTENT, json_answer
 from bulklink.emulator.link_rules import find_module_id
 from bulklink.emulator.routing import CONTACTS_MODULE, DEALS_MODULE
-from bulklink.emulator.world import Contact, Deal, parse_timestamp
+from bulklink.emulator.world import Contact, Deal, User, parse_timestamp
 from bulklink.zoho.error_codes import Code
 
 MAX_PER_PAGE = 200
@@ -51,7 +51,16 @@ def handle_users(context: CallContext, api_request: ApiRequest) -> HandlerResult
     selected_users = list(context.world.users.values())
     if kind == "ActiveUsers":
         selected_users = [user for user in selected_users if user.status == "active"]
-    return _page_result("users", selected_users, api_request, msgspec.to_builtins)
+    return _page_result("users", selected_users, api_request, _user_entry)
+
+
+def _user_entry(user: User) -> dict[str, object]:
+    return {
+        "id": user.id,
+        "full_name": user.full_name,
+        "email": user.email,
+        "status": user.status,
+    }
 
 
 def handle_records(context: CallContext, api_request: ApiRequest) -> HandlerResult:
