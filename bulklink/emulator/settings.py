@@ -39,7 +39,7 @@ Edition = Literal[
     "ultimate",
     "crm-plus",
 ]
-PredictionMode = Literal["strict", "loose"]
+PredictionMode = Literal["strict", "loose", "last-modified-first"]
 
 
 def _option(default: Any, help_text: str) -> Any:
@@ -136,8 +136,8 @@ class Settings:
     )
     prediction: PredictionMode = _option(  # noqa: RUF009 - a literal
         "strict",
-        "Deals that count as open for received mail: those forecast Open (strict), or all that "
-        "are not lost (loose).",
+        "Deal of received mail: the last modified of those forecast Open (strict), of all that are "
+        "not lost (loose), or of all, but none if that is lost (last-modified-first).",
     )
 
     edition: Edition | None = _option(  # noqa: RUF009 - None
