@@ -101,6 +101,7 @@ def _state_answer(context: CallContext, *, with_world: bool) -> Answer:
         body += b',"digest":"' + str(digest).encode() + b'",'
     counters = {
         "calls": dict(state.calls),
+        "endpoints": dict(state.endpoint_calls),
         "most_in_flight": state.peak_in_flight,
         "answered_429": state.answered_429,
         "credits_used": state.credits.used(context.now),

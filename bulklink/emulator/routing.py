@@ -12,6 +12,8 @@ from bulklink.zoho.error_codes import Code
 API_VERSION = "v8"
 DEALS_MODULE = "Deals"
 CONTACTS_MODULE = "Contacts"
+ACCOUNTS_MODULE = "Accounts"
+USERS_MODULE = "Users"
 
 
 class EndpointKind(StrEnum):
@@ -34,10 +36,13 @@ class Endpoint(StrEnum):
     EMAILS = "emails"
     EMAIL = "email"
     CONTACT_DEALS = "contact-deals"
+    CONTACT_ROLES = "contact-roles"
+    TIMELINE = "timeline"
     MODULES = "modules"
     RECORDS = "records"
     USERS = "users"
     ORG = "org"
+    LAYOUTS = "layouts"
     PIPELINE = "pipeline"
     TOKEN = "token"  # noqa: S105 - a call, not a secret
     REVOKE = "revoke"
@@ -139,12 +144,20 @@ def _match_get(segments: list[str]) -> Call:
             return Call(Endpoint.MODULES)
         case ["settings", "pipeline"]:
             return Call(Endpoint.PIPELINE)
+        case ["settings", "layouts"]:
+            return Call(Endpoint.LAYOUTS)
+        case ["settings", "layouts", layout_id]:
+            return Call(Endpoint.LAYOUTS, record_id=layout_id)
         case [module, record_id, "Emails"]:
             return Call(Endpoint.EMAILS, module, record_id)
         case [module, record_id, "Emails", message_id]:
             return Call(Endpoint.EMAIL, module, record_id, message_id)
         case [module, record_id, "Deals"]:
             return Call(Endpoint.CONTACT_DEALS, module, record_id)
+        case [module, record_id, "Contact_Roles"]:
+            return Call(Endpoint.CONTACT_ROLES, module, record_id)
+        case [module, record_id, "__timeline"]:
+            return Call(Endpoint.TIMELINE, module, record_id)
         case [module] if module.isidentifier():
             return Call(Endpoint.RECORDS, module)
         case _:

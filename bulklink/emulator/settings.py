@@ -23,6 +23,7 @@ DEFAULT_SCOPES = (
     f"{CONTACTS_AREA}.ALL",
     f"{DEALS_AREA}.ALL",
     "ZohoCRM.settings.modules.READ",
+    "ZohoCRM.settings.layouts.READ",
     "ZohoCRM.settings.pipeline.READ",
     "ZohoCRM.users.READ",
     "ZohoCRM.org.READ",
@@ -138,6 +139,13 @@ class Settings:
         "strict",
         "Deal of received mail: the last modified of those forecast Open (strict), of all that are "
         "not lost (loose), or of all, but none if that is lost (last-modified-first).",
+    )
+    # The help speaks of deals of "the contact or contact role".
+    role_links: Literal["allowed", "refused"] = _option(
+        "allowed", "Whether an email can be linked to a deal that has its contact by role only."
+    )
+    role_deals: Literal["listed", "hidden"] = _option(
+        "listed", "Whether the deals of a contact include those that have it by role only."
     )
 
     edition: Edition | None = _option(  # noqa: RUF009 - None

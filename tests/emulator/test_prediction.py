@@ -12,6 +12,7 @@ from bulklink.emulator.world import DEFAULT_STAGES, Deal
 from tests.emulator.client import (
     ANA,
     FLEET,
+    OTHERS,
     PAT,
     TOM,
     TRAVEL,
@@ -158,6 +159,11 @@ async def test_received_mail_is_not_linked_by_last_modified_first_if_that_deal_i
     crm = EmulatorClient(settings, two_deals(stage="Closed Lost"))
     assert (await receive(crm))["deal_id"] is None
     assert (await receive(EmulatorClient(settings, two_deals())))["deal_id"] == FLEET
+
+
+async def test_deals_by_role_take_no_part_in_prediction() -> None:
+    world = two_deals(contact_roles=[TOM])
+    assert (await receive(EmulatorClient(world=world), contact_id=TOM))["deal_id"] == OTHERS
 
 
 async def test_a_sent_email_is_not_linked() -> None:

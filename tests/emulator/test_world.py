@@ -206,6 +206,15 @@ def test_an_invalid_addition_to_a_world_names_its_place(
         parse_world(small_world(**changed))
 
 
+async def test_a_received_email_may_say_as_much_as_one_of_a_world() -> None:
+    crm = EmulatorClient()
+    sent = email(500, **(DETAILS | {"sent_from_deal": None}))
+    answer = await crm.send("POST", "/_emulator/receive", body=sent)
+    assert answer.json == {key: v for key, v in sent.items() if v is not None} | {"deal_id": FLEET}
+    refused = await crm.send("POST", "/_emulator/receive", body=email(501, sent_from_deal=True))
+    assert (refused.status, "sent_from_deal" in refused.json["error"]) == (400, True)
+
+
 def test_the_builtin_world_has_emails_to_link() -> None:
     world = builtin_world()
     assert all(len(mailbox.emails) == 12 for mailbox in world.mailboxes.values())
