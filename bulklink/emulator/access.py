@@ -9,15 +9,20 @@ from bulklink.emulator.context import ApiRequest, CallContext
 from bulklink.emulator.errors import Problem, path_problem
 from bulklink.emulator.limits import effective_edition
 from bulklink.emulator.routing import (
+    ACCOUNTS_MODULE,
     CONTACTS_MODULE,
     DEALS_MODULE,
+    USERS_MODULE,
     Endpoint,
     EndpointKind,
 )
 from bulklink.emulator.settings import (
+    ACCOUNTS_AREA,
     CONTACTS_AREA,
+    COQL_AREA,
     DEALS_AREA,
     EMAILS_AREA,
+    USERS_AREA,
     VIEW_CONTACTS,
     VIEW_DEALS,
 )
@@ -31,10 +36,11 @@ _READ_SCOPES: Mapping[Endpoint, tuple[str, ...]] = MappingProxyType(
         Endpoint.CONTACT_DEALS: (CONTACTS_AREA, DEALS_AREA),
         Endpoint.CONTACT_ROLES: (CONTACTS_AREA, DEALS_AREA),
         Endpoint.TIMELINE: (DEALS_AREA,),
+        Endpoint.COQL: (COQL_AREA,),
         Endpoint.MODULES: ("ZohoCRM.settings.modules",),
         Endpoint.LAYOUTS: ("ZohoCRM.settings.layouts",),
         Endpoint.PIPELINE: ("ZohoCRM.settings.pipeline",),
-        Endpoint.USERS: ("ZohoCRM.users",),
+        Endpoint.USERS: (USERS_AREA,),
         Endpoint.ORG: ("ZohoCRM.org",),
     }
 )
@@ -42,6 +48,8 @@ _MODULE_SCOPES: Mapping[str, str] = MappingProxyType(
     {
         DEALS_MODULE: DEALS_AREA,
         CONTACTS_MODULE: CONTACTS_AREA,
+        ACCOUNTS_MODULE: ACCOUNTS_AREA,
+        USERS_MODULE: USERS_AREA,
     }
 )
 
@@ -106,6 +114,13 @@ def _module_scope_problem(context: CallContext, module: str) -> Problem | None:
     if area is None or _is_scope_granted(area, "READ", context.settings.scopes):
         return None
     return Problem(Code.OAUTH_SCOPE_MISMATCH)
+
+
+def module_read_problem(context: CallContext, module: str) -> Problem | None:
+    """Return the problem that keeps a query from reading a module, or None."""
+    return _module_scope_problem(context, module) or _missing_permission_problem(
+        context, _MODULE_PERMISSIONS.get(module, ())
+    )
 
 
 def _is_scope_granted(area: str, operation: str, scopes: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from bulklink.emulator import (
+    coql_handlers,
     email_handlers,
     link_handlers,
     lookup_handlers,
@@ -54,6 +55,7 @@ _HANDLERS: Mapping[Endpoint, _Handler] = MappingProxyType(
         Endpoint.CONTACT_DEALS: lookup_handlers.handle_contact_deals,
         Endpoint.CONTACT_ROLES: lookup_handlers.handle_contact_roles,
         Endpoint.TIMELINE: timeline_handlers.handle_timeline,
+        Endpoint.COQL: coql_handlers.handle_query,
         Endpoint.LAYOUTS: settings_handlers.handle_layouts,
         Endpoint.PIPELINE: settings_handlers.handle_pipeline,
     }
@@ -108,7 +110,7 @@ class Crm:
 
     async def _serve_api_call(self, api_request: ApiRequest) -> Answer:
         """Answer a call to the API host, within the org's limits."""
-        refusal = admit(self._current_context(), api_request.call.kind)
+        refusal = admit(self._current_context(), api_request)
         answer = refusal or await self._answer_with_faults(api_request)
         answer = with_credits_remaining(
             answer, self.state.credits.used(self._clock()), self._limits

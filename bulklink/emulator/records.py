@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from bulklink.emulator.deal_records import actual_stages
 from bulklink.emulator.layouts import LAYOUTS, layout_of_id, pipelines_by_layout
 from bulklink.emulator.record_fields import (
     ACCOUNT_FIELDS,
@@ -29,6 +31,24 @@ from bulklink.emulator.world import User, World
 _NO_FIELDS: Fields = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True)
+class RecordTable:
+    """The records of a module in order of their ids.
+
+    Args:
+        ids: the ids as numbers, ascending.
+        records: the records in the same order.
+    """
+
+    ids: Sequence[int]
+    records: Sequence[Any]
+
+
+def _build_table(records: Iterable[Any]) -> RecordTable:
+    ordered = sorted(((int(record.id), record) for record in records), key=lambda pair: pair[0])
+    return RecordTable([number for number, _ in ordered], [record for _, record in ordered])
+
+
 class Records:
     """Records of a world; what takes long to find is found once, when it is first needed.
 
@@ -38,6 +58,7 @@ class Records:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self._tables: dict[str, RecordTable] = {}
 
     @cached_property
     def _fields_by_module(self) -> Mapping[str, Fields]:
@@ -53,6 +74,11 @@ class Records:
     def pipelines_by_layout(self) -> Mapping[str, Sequence[str]]:
         """The pipelines of each layout, by the id of the layout."""
         return pipelines_by_layout(self.world)
+
+    @cached_property
+    def actual_stages(self) -> Mapping[str, str]:
+        """The actual value of each stage, by either of its names."""
+        return actual_stages(self.world.stages)
 
     def _by_id(self, module: str) -> Mapping[str, Any]:
         return {
@@ -78,6 +104,12 @@ class Records:
         if ids is None:
             return list(by_id.values())
         return [by_id[record_id] for record_id in dict.fromkeys(ids) if record_id in by_id]
+
+    def table(self, module: str) -> RecordTable:
+        """Return the records of a module in order of their ids."""
+        if module not in self._tables:
+            self._tables[module] = _build_table(self._by_id(module).values())
+        return self._tables[module]
 
     def entry(self, module: str, record: Any, names: Iterable[str]) -> dict[str, object]:
         """Return the id of a record and those of the named fields that exist."""

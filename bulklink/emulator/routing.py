@@ -38,6 +38,7 @@ class Endpoint(StrEnum):
     CONTACT_DEALS = "contact-deals"
     CONTACT_ROLES = "contact-roles"
     TIMELINE = "timeline"
+    COQL = "coql"
     MODULES = "modules"
     RECORDS = "records"
     USERS = "users"
@@ -122,7 +123,8 @@ def _match_resource(method: str, segments: list[str]) -> Call:
             return _match_link_call(method, module, record_id, message_id)
         case _:
             call = _match_get(segments)
-    if call.problem is None and method != "GET":
+    expected_method = "POST" if call.endpoint is Endpoint.COQL else "GET"
+    if call.problem is None and method != expected_method:
         return _WRONG_METHOD
     return call
 
@@ -148,6 +150,8 @@ def _match_get(segments: list[str]) -> Call:
             return Call(Endpoint.LAYOUTS)
         case ["settings", "layouts", layout_id]:
             return Call(Endpoint.LAYOUTS, record_id=layout_id)
+        case ["coql"]:
+            return Call(Endpoint.COQL)
         case [module, record_id, "Emails"]:
             return Call(Endpoint.EMAILS, module, record_id)
         case [module, record_id, "Emails", message_id]:

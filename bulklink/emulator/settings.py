@@ -18,6 +18,9 @@ MAX_MESSAGE_IDS_CHARACTERS = 2_000
 EMAILS_AREA = "ZohoCRM.modules.emails"
 CONTACTS_AREA = "ZohoCRM.modules.contacts"
 DEALS_AREA = "ZohoCRM.modules.deals"
+ACCOUNTS_AREA = "ZohoCRM.modules.accounts"
+USERS_AREA = "ZohoCRM.users"
+COQL_AREA = "ZohoCRM.coql"
 DEFAULT_SCOPES = (
     f"{EMAILS_AREA}.ALL",
     f"{CONTACTS_AREA}.ALL",
@@ -27,6 +30,7 @@ DEFAULT_SCOPES = (
     "ZohoCRM.settings.pipeline.READ",
     "ZohoCRM.users.READ",
     "ZohoCRM.org.READ",
+    f"{COQL_AREA}.READ",
 )
 VIEW_DEALS, VIEW_CONTACTS = "Crm_Implied_View_Deals", "Crm_Implied_View_Contacts"
 DEFAULT_PERMISSIONS = (VIEW_DEALS, VIEW_CONTACTS)
@@ -156,6 +160,9 @@ class Settings:
     )
     link_concurrency: int = _option(
         0, "Maximum number of link and unlink calls in flight; 0 for no separate limit."
+    )
+    coql_concurrency: int = _option(
+        10, "Maximum number of COQL queries in flight; 0 for no separate limit."
     )
     credits: int | None = _option(
         None, "Credits per window; 0 for no limit. Default: the edition's."

@@ -12,7 +12,7 @@ import msgspec
 
 from bulklink.emulator.faults import Fault, FaultRegistry
 from bulklink.emulator.limits import CreditWindow, Penalty
-from bulklink.emulator.routing import Call, EndpointKind
+from bulklink.emulator.routing import Call, Endpoint, EndpointKind
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.token_store import TokenStore
 from bulklink.emulator.world import EMPTY_MAILBOX, Email, Mailbox, World, build_mailbox
@@ -111,6 +111,7 @@ class CrmState:
         calls: number of calls received, by kind.
         endpoint_calls: number of calls received, by endpoint.
         in_flight: number of calls in flight, by kind.
+        queries_in_flight: number of COQL queries in flight.
         peak_in_flight: highest number of calls in flight at once.
         answered_429: number of calls answered with 429.
         tokens: access and refresh tokens.
@@ -130,6 +131,7 @@ class CrmState:
         self.calls: Counter[str] = Counter()
         self.endpoint_calls: Counter[str] = Counter()
         self.in_flight: Counter[EndpointKind] = Counter()
+        self.queries_in_flight = 0
         self.peak_in_flight = 0
         self.answered_429 = 0
         self.tokens = TokenStore(settings)
@@ -183,8 +185,10 @@ class CrmState:
     def begin_call(self, call: Call) -> None:
         """Count a call as in flight."""
         self.in_flight[call.kind] += 1
+        self.queries_in_flight += call.endpoint is Endpoint.COQL
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight.total())
 
     def end_call(self, call: Call) -> None:
         """Count a call as answered."""
         self.in_flight[call.kind] -= 1
+        self.queries_in_flight -= call.endpoint is Endpoint.COQL

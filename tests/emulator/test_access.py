@@ -122,6 +122,7 @@ SCOPE_OF_PATH = {
     "settings/pipeline": "ZohoCRM.settings.pipeline.READ",
     "users": "ZohoCRM.users.READ",
     "org": "ZohoCRM.org.READ",
+    "coql": "ZohoCRM.coql.READ",
 }
 
 
@@ -131,11 +132,12 @@ def test_every_default_scope_is_needed_by_a_call() -> None:
 
 @pytest.mark.parametrize("path", SCOPE_OF_PATH)
 async def test_a_call_is_refused_without_its_scope(path: str) -> None:
+    method = "POST" if path == "coql" else "GET"
     for scopes in (
         (SCOPE_OF_PATH[path], "ZohoCRM.modules.contacts.READ"),
         tuple(scope for scope in DEFAULT_SCOPES if scope != SCOPE_OF_PATH[path]),
     ):
-        response = await EmulatorClient(Settings(scopes=scopes)).get(path)
+        response = await EmulatorClient(Settings(scopes=scopes)).crm_call(method, path)
         assert (response.status == 401) == (SCOPE_OF_PATH[path] not in scopes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,10 +13,34 @@ from tests.emulator.test_deal_reads import ROLES, TIMELINE, roles_world
 from tests.emulator.test_shapes import Id, ModuleName, Person, Strict, read
 
 
+class IdOnly(Strict):
+    id: Id
+
+
 class Owner(Strict):
     name: str
     id: Id
     email: str
+
+
+class QueryRow(Strict):
+    id: Id
+    Deal_Name: str
+    Stage: str
+    Modified_Time: datetime
+    Closing_Date: date | None
+    Contact_Name: IdOnly | None
+    Owner: IdOnly | None
+
+
+class QueryInfo(Strict):
+    count: Annotated[int, msgspec.Meta(ge=1, le=2_000)]
+    more_records: bool
+
+
+class QueryRows(Strict):
+    data: list[QueryRow]
+    info: QueryInfo
 
 
 class ContactRole(Strict):
@@ -176,3 +200,10 @@ async def test_a_pipeline_has_exactly_the_documented_shape() -> None:
     crm = EmulatorClient()
     layouts = read(await crm.get("settings/layouts", module="Deals"), Layouts).layouts
     read(await crm.get("settings/pipeline", layout_id=layouts[0].id), Pipelines)
+
+
+async def test_a_query_is_answered_in_exactly_the_documented_shape() -> None:
+    columns = "Deal_Name, Stage, Modified_Time, Closing_Date, Contact_Name, Owner"
+    crm = EmulatorClient(world=roles_world())
+    rows = read(await crm.query(f"select {columns} from Deals where id is not null"), QueryRows)
+    assert rows.info.count == len(rows.data) == 3

@@ -329,7 +329,7 @@ segments = st.sampled_from(
     [
         *("Contacts", "Deals", "Leads", ANA, "1", "Emails", message(1), "actions"),
         *("link_record", "settings", "modules", "pipeline", "users", "org", "", "%", "é"),
-        *("Contact_Roles", "__timeline", "layouts", TRAVEL),
+        *("Contact_Roles", "__timeline", "layouts", "coql", TRAVEL),
     ]
 )
 words = st.sampled_from(["", "0", "1", "-1", "x", "9" * 30, "Deal_Name", ANA, PAT, "user_emails"])
