@@ -8,11 +8,21 @@ from types import MappingProxyType
 from bulklink.emulator.context import ApiRequest, CallContext
 from bulklink.emulator.errors import Problem, path_problem
 from bulklink.emulator.limits import effective_edition
-from bulklink.emulator.routing import CONTACTS_MODULE, Endpoint, EndpointKind
+from bulklink.emulator.routing import (
+    ACCOUNTS_MODULE,
+    CONTACTS_MODULE,
+    DEALS_MODULE,
+    USERS_MODULE,
+    Endpoint,
+    EndpointKind,
+)
 from bulklink.emulator.settings import (
+    ACCOUNTS_AREA,
     CONTACTS_AREA,
+    COQL_AREA,
     DEALS_AREA,
     EMAILS_AREA,
+    USERS_AREA,
     VIEW_CONTACTS,
     VIEW_DEALS,
 )
@@ -24,11 +34,22 @@ _READ_SCOPES: Mapping[Endpoint, tuple[str, ...]] = MappingProxyType(
         Endpoint.EMAILS: (EMAILS_AREA, CONTACTS_AREA),
         Endpoint.EMAIL: (EMAILS_AREA, CONTACTS_AREA),
         Endpoint.CONTACT_DEALS: (CONTACTS_AREA, DEALS_AREA),
-        Endpoint.RECORDS: (DEALS_AREA,),
+        Endpoint.CONTACT_ROLES: (CONTACTS_AREA, DEALS_AREA),
+        Endpoint.TIMELINE: (DEALS_AREA,),
+        Endpoint.COQL: (COQL_AREA,),
         Endpoint.MODULES: ("ZohoCRM.settings.modules",),
+        Endpoint.LAYOUTS: ("ZohoCRM.settings.layouts",),
         Endpoint.PIPELINE: ("ZohoCRM.settings.pipeline",),
-        Endpoint.USERS: ("ZohoCRM.users",),
+        Endpoint.USERS: (USERS_AREA,),
         Endpoint.ORG: ("ZohoCRM.org",),
+    }
+)
+_MODULE_SCOPES: Mapping[str, str] = MappingProxyType(
+    {
+        DEALS_MODULE: DEALS_AREA,
+        CONTACTS_MODULE: CONTACTS_AREA,
+        ACCOUNTS_MODULE: ACCOUNTS_AREA,
+        USERS_MODULE: USERS_AREA,
     }
 )
 
@@ -39,16 +60,25 @@ _REQUIRED_PERMISSIONS: Mapping[Endpoint, tuple[str, ...]] = MappingProxyType(
         Endpoint.EMAILS: (VIEW_CONTACTS,),
         Endpoint.EMAIL: (VIEW_CONTACTS,),
         Endpoint.CONTACT_DEALS: (VIEW_DEALS, VIEW_CONTACTS),
-        Endpoint.RECORDS: (VIEW_DEALS,),
+        Endpoint.CONTACT_ROLES: (VIEW_DEALS, VIEW_CONTACTS),
+        Endpoint.TIMELINE: (VIEW_DEALS,),
     }
 )
-_CONTACT_ENDPOINTS = (
-    Endpoint.LINK,
-    Endpoint.UNLINK,
-    Endpoint.EMAILS,
-    Endpoint.EMAIL,
-    Endpoint.CONTACT_DEALS,
+_MODULE_PERMISSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {DEALS_MODULE: (VIEW_DEALS,), CONTACTS_MODULE: (VIEW_CONTACTS,)}
 )
+_MODULE_BY_ENDPOINT: Mapping[Endpoint, str] = MappingProxyType(
+    {
+        Endpoint.LINK: CONTACTS_MODULE,
+        Endpoint.UNLINK: CONTACTS_MODULE,
+        Endpoint.EMAILS: CONTACTS_MODULE,
+        Endpoint.EMAIL: CONTACTS_MODULE,
+        Endpoint.CONTACT_DEALS: CONTACTS_MODULE,
+        Endpoint.CONTACT_ROLES: DEALS_MODULE,
+        Endpoint.TIMELINE: DEALS_MODULE,
+    }
+)
+"""Module of the records that the path of a call may name."""
 _WRITE_KINDS = (EndpointKind.LINK, EndpointKind.UNLINK)
 
 
@@ -67,6 +97,8 @@ def access_problem(context: CallContext, api_request: ApiRequest) -> Problem | N
 def _scope_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
     operation = "READ"
     required_areas = _READ_SCOPES.get(api_request.call.endpoint, ())
+    if api_request.call.endpoint is Endpoint.RECORDS:
+        return _module_scope_problem(context, api_request.call.module)
     if api_request.call.kind in _WRITE_KINDS:
         operation = "CREATE" if api_request.call.kind is EndpointKind.LINK else "DELETE"
         required_areas = (EMAILS_AREA, CONTACTS_AREA)
@@ -75,6 +107,20 @@ def _scope_problem(context: CallContext, api_request: ApiRequest) -> Problem | N
     if all(_is_scope_granted(area, operation, context.settings.scopes) for area in required_areas):
         return None
     return Problem(Code.OAUTH_SCOPE_MISMATCH)
+
+
+def _module_scope_problem(context: CallContext, module: str) -> Problem | None:
+    area = _MODULE_SCOPES.get(module)
+    if area is None or _is_scope_granted(area, "READ", context.settings.scopes):
+        return None
+    return Problem(Code.OAUTH_SCOPE_MISMATCH)
+
+
+def module_read_problem(context: CallContext, module: str) -> Problem | None:
+    """Return the problem that keeps a query from reading a module, or None."""
+    return _module_scope_problem(context, module) or _missing_permission_problem(
+        context, _MODULE_PERMISSIONS.get(module, ())
+    )
 
 
 def _is_scope_granted(area: str, operation: str, scopes: Sequence[str]) -> bool:
@@ -98,21 +144,25 @@ def _edition_problem(context: CallContext, api_request: ApiRequest) -> Problem |
 
 
 def _permission_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
-    missing_permissions = [
-        permission
-        for permission in _REQUIRED_PERMISSIONS.get(api_request.call.endpoint, ())
-        if permission not in context.settings.permissions
-    ]
-    return (
-        Problem(Code.NO_PERMISSION, {"permissions": missing_permissions})
-        if missing_permissions
-        else None
-    )
+    call = api_request.call
+    if call.endpoint is Endpoint.RECORDS:
+        return _missing_permission_problem(context, _MODULE_PERMISSIONS.get(call.module, ()))
+    return _missing_permission_problem(context, _REQUIRED_PERMISSIONS.get(call.endpoint, ()))
+
+
+def _missing_permission_problem(context: CallContext, permissions: Sequence[str]) -> Problem | None:
+    missing = [name for name in permissions if name not in context.settings.permissions]
+    return Problem(Code.NO_PERMISSION, {"permissions": missing}) if missing else None
 
 
 def _record_problem(context: CallContext, api_request: ApiRequest) -> Problem | None:
-    if api_request.call.endpoint not in _CONTACT_ENDPOINTS:
+    call = api_request.call
+    if call.endpoint is Endpoint.RECORDS:
+        is_served = call.module in _MODULE_PERMISSIONS
+        return None if is_served else Problem(Code.INVALID_MODULE, {"resource_path_index": 0})
+    module = _MODULE_BY_ENDPOINT.get(call.endpoint)
+    if module is None:
         return None
-    if api_request.call.module != CONTACTS_MODULE:
+    if call.module != module:
         return Problem(Code.INVALID_MODULE, {"resource_path_index": 0})
-    return None if api_request.call.record_id in context.world.contacts else path_problem(1)
+    return None if context.records.find(module, call.record_id) is not None else path_problem(1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bulklink.emulator.context import CallContext
+from bulklink.emulator.context import ApiRequest, CallContext
+from bulklink.emulator.coql_handlers import query_credits
 from bulklink.emulator.http import Answer
 from bulklink.emulator.limits import (
     LimitReason,
@@ -13,15 +14,15 @@ from bulklink.emulator.limits import (
     is_penalty_active,
     too_many_requests_answer,
 )
-from bulklink.emulator.routing import EndpointKind
+from bulklink.emulator.routing import Endpoint, EndpointKind
 
 _IN_FLIGHT_RETRY_SECONDS = 1.0
 
 
-def admit(context: CallContext, kind: EndpointKind) -> Answer | None:
+def admit(context: CallContext, api_request: ApiRequest) -> Answer | None:
     """Spend the credits that a call costs and return None, or return a 429."""
     state, settings = context.state, context.settings
-    load = _current_load(context, kind)
+    load = _current_load(context, api_request)
     reason = exceeded_limit(load, context.limits)
     if is_penalty_active(state.penalty, context.now):
         reason = reason or state.penalty.reason
@@ -34,15 +35,19 @@ def admit(context: CallContext, kind: EndpointKind) -> Answer | None:
     )
 
 
-def _current_load(context: CallContext, kind: EndpointKind) -> Load:
-    state = context.state
+def _current_load(context: CallContext, api_request: ApiRequest) -> Load:
+    state, kind = context.state, api_request.call.kind
+    is_query = api_request.call.endpoint is Endpoint.COQL
     links = state.in_flight[EndpointKind.LINK] + state.in_flight[EndpointKind.UNLINK]
     return Load(
         in_flight=state.in_flight.total()
         + context.limits.background_calls_at(context.now - state.started_at),
         link_in_flight=links if kind in {EndpointKind.LINK, EndpointKind.UNLINK} else 0,
+        queries_in_flight=state.queries_in_flight if is_query else 0,
         credits_used=state.credits.used(context.now),
-        credit_cost=credit_cost(kind, context.settings),
+        credit_cost=(
+            query_credits(api_request.raw.body) if is_query else credit_cost(kind, context.settings)
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from bulklink.emulator.errors import Problem, error_answer
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.http import Answer, Request
 from bulklink.emulator.limits import OrgLimits
+from bulklink.emulator.records import Records
 from bulklink.emulator.routing import Call, match_call
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.state import Change, CrmState
@@ -22,6 +23,7 @@ class CallContext:
 
     Args:
         world: the CRM before the first call.
+        records: its records by module.
         settings: behaviour of the emulator.
         state: changes since, and counters.
         limits: limits of the org.
@@ -30,6 +32,7 @@ class CallContext:
     """
 
     world: World
+    records: Records
     settings: Settings
     state: CrmState
     limits: OrgLimits

@@ -8,6 +8,7 @@ import msgspec
 import orjson
 
 from bulklink.emulator.context import ApiRequest, CallContext
+from bulklink.emulator.email_records import Interner, encode_email, parse_email
 from bulklink.emulator.faults import FaultError, fault_from_object
 from bulklink.emulator.http import Answer, json_answer
 from bulklink.emulator.link_digest import LinkDigest
@@ -60,16 +61,16 @@ def _add_faults(context: CallContext, body: bytes) -> Answer:
 def _receive_email(context: CallContext, body: bytes) -> Answer:
     """Add a new email, linked by deal prediction if it was received."""
     try:
-        email = msgspec.json.decode(body, type=Email)
+        email = parse_email(msgspec.json.decode(body), Interner())
         parse_timestamp(email.time)
-    except (msgspec.DecodeError, ValueError) as error:
+    except ValueError as error:
         return _error_body(str(error))
     problem = _email_problem(context, email)
     if problem:
         return _error_body(problem)
     linked_email = msgspec.structs.replace(email, deal_id=_predicted_deal(context, email))
     context.state.add_email(linked_email)
-    return json_answer(msgspec.to_builtins(linked_email))
+    return Answer(200, encode_email(linked_email))
 
 
 def _email_problem(context: CallContext, email: Email) -> str | None:
@@ -100,6 +101,7 @@ def _state_answer(context: CallContext, *, with_world: bool) -> Answer:
         body += b',"digest":"' + str(digest).encode() + b'",'
     counters = {
         "calls": dict(state.calls),
+        "endpoints": dict(state.endpoint_calls),
         "most_in_flight": state.peak_in_flight,
         "answered_429": state.answered_429,
         "credits_used": state.credits.used(context.now),
@@ -115,6 +117,7 @@ def _write_world(body: bytearray, context: CallContext, digest: LinkDigest) -> N
     lists = {
         "stages": world.stages,
         "users": list(world.users.values()),
+        "accounts": list(world.accounts.values()),
         "contacts": list(world.contacts.values()),
         "deals": list(world.deals.values()),
     }
@@ -123,7 +126,7 @@ def _write_world(body: bytearray, context: CallContext, digest: LinkDigest) -> N
     separator = b""
     for email in _current_emails(context):
         digest.add(email.contact_id, email.message_id, email.deal_id)
-        body += separator + msgspec.json.encode(email)
+        body += separator + encode_email(email)
         separator = b","
     body += b"]}"
 

@@ -8,7 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from bulklink.emulator import email_handlers, link_handlers, lookup_handlers
+from bulklink.emulator import (
+    coql_handlers,
+    email_handlers,
+    link_handlers,
+    lookup_handlers,
+    settings_handlers,
+    timeline_handlers,
+)
 from bulklink.emulator.access import access_problem
 from bulklink.emulator.admission import admit
 from bulklink.emulator.context import ApiRequest, CallContext, HandlerResult, parse_request, refuse
@@ -24,6 +31,7 @@ from bulklink.emulator.fault_effects import (
 from bulklink.emulator.faults import Fault, FaultKind
 from bulklink.emulator.http import Answer, Request
 from bulklink.emulator.limits import org_limits, with_credit_window, with_credits_remaining
+from bulklink.emulator.records import Records
 from bulklink.emulator.routing import Endpoint, EndpointKind
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.state import CrmState, DelayQueue
@@ -45,7 +53,11 @@ _HANDLERS: Mapping[Endpoint, _Handler] = MappingProxyType(
         Endpoint.USERS: lookup_handlers.handle_users,
         Endpoint.RECORDS: lookup_handlers.handle_records,
         Endpoint.CONTACT_DEALS: lookup_handlers.handle_contact_deals,
-        Endpoint.PIPELINE: lookup_handlers.handle_pipeline,
+        Endpoint.CONTACT_ROLES: lookup_handlers.handle_contact_roles,
+        Endpoint.TIMELINE: timeline_handlers.handle_timeline,
+        Endpoint.COQL: coql_handlers.handle_query,
+        Endpoint.LAYOUTS: settings_handlers.handle_layouts,
+        Endpoint.PIPELINE: settings_handlers.handle_pipeline,
     }
 )
 
@@ -73,6 +85,7 @@ class Crm:
         self.world = world
         self.settings = settings or Settings()
         self.state = CrmState(world, self.settings, faults, clock())
+        self._records = Records(world)
         self._limits = org_limits(self.settings, world)
         self._delayed_calls: DelayQueue[ApiRequest] = DelayQueue()
         self._clock = clock
@@ -81,25 +94,24 @@ class Crm:
     async def handle(self, request: Request) -> Answer:
         """Answer one request."""
         api_request = parse_request(request)
-        kind = api_request.call.kind
-        if kind is EndpointKind.CONTROL:
+        call = api_request.call
+        if call.kind is EndpointKind.CONTROL:
             return answer_control(self._current_context(), api_request)
-        self.state.calls[kind.value] += 1
-        if kind is EndpointKind.TOKEN:
+        self.state.count_call(call)
+        if call.kind is EndpointKind.TOKEN:
             return await self._answer_with_faults(api_request)
-        self.state.begin_call(kind)
+        self.state.begin_call(call)
         try:
             answer = await self._serve_api_call(api_request)
         finally:
-            self.state.end_call(kind)
+            self.state.end_call(call)
         self.state.answered_429 += answer.status == 429
         return answer
 
     async def _serve_api_call(self, api_request: ApiRequest) -> Answer:
         """Answer a call to the API host, within the org's limits."""
-        answer = admit(
-            self._current_context(), api_request.call.kind
-        ) or await self._answer_with_faults(api_request)
+        refusal = admit(self._current_context(), api_request)
+        answer = refusal or await self._answer_with_faults(api_request)
         answer = with_credits_remaining(
             answer, self.state.credits.used(self._clock()), self._limits
         )
@@ -152,7 +164,7 @@ class Crm:
         return self._context_at(now)
 
     def _context_at(self, now: float) -> CallContext:
-        return CallContext(self.world, self.settings, self.state, self._limits, now)
+        return CallContext(self.world, self._records, self.settings, self.state, self._limits, now)
 
 
 def respond(context: CallContext, api_request: ApiRequest) -> HandlerResult:

@@ -11,7 +11,7 @@ from bulklink.emulator.faults import FaultKind, is_hidden
 from bulklink.emulator.http import NO_CONTENT, json_answer
 from bulklink.emulator.routing import DEALS_MODULE
 from bulklink.emulator.state import ContactView
-from bulklink.emulator.world import Email, World
+from bulklink.emulator.world import Email, Participant, World
 from bulklink.zoho.error_codes import Code
 
 CONTACT_EMAILS_PER_PAGE = 10
@@ -112,31 +112,47 @@ def decode_index(index: str, total: int) -> int | None:
 
 def email_entry(email: Email, view: ContactView, world: World) -> dict[str, object]:
     """Return the list entry of an email, with every key of the published sample."""
-    user = world.users[email.owner_id]
-    owner_participant = {"user_name": user.full_name, "email": user.email}
-    contact = world.contacts[email.contact_id]
-    contact_participant = {"user_name": contact.name, "email": contact.email}
+    user, details = world.users[email.owner_id], email.known_details
     return {
-        "cc": None,
-        "summary": None,
+        "cc": _people_entries(details.cc),
+        "summary": details.summary,
         "owner": {"name": user.full_name, "id": user.id},
         "read": True,
         "subject": email.subject,
         "message_id": email.message_id,
-        "has_attachment": False,
-        "has_thread_attachment": False,
-        "source": "imap",
+        "has_attachment": bool(details.has_attachment),
+        "has_thread_attachment": bool(details.has_attachment),
+        "source": details.source or "imap",
         "sent": not email.received,
-        "intent": None,
+        "intent": details.intent,
         "sentiment_info": None,
         "linked_record": _linked_record(view.deal_of(email), world),
         "emotion": None,
-        "from": contact_participant if email.received else owner_participant,
-        "to": [owner_participant if email.received else contact_participant],
+        **_sender_and_recipients(email, world),
         "time": email.time,
         "status": [{"type": "received" if email.received else "sent"}],
         "activity_info": None,
     }
+
+
+def _sender_and_recipients(email: Email, world: World) -> dict[str, object]:
+    """Return who the world says, or else the contact and the owner of the mailbox."""
+    user, contact = world.users[email.owner_id], world.contacts[email.contact_id]
+    people = [Participant(contact.email, contact.name), Participant(user.email, user.full_name)]
+    sender, recipient = people if email.received else reversed(people)
+    details = email.known_details
+    return {
+        "from": _person_entry(details.sender or sender),
+        "to": _people_entries((recipient,) if details.to is None else details.to),
+    }
+
+
+def _person_entry(person: Participant) -> dict[str, object]:
+    return {"user_name": person.user_name, "email": person.email}
+
+
+def _people_entries(people: tuple[Participant, ...] | None) -> list[dict[str, object]] | None:
+    return None if people is None else [_person_entry(person) for person in people]
 
 
 def _linked_record(deal_id: str | None, world: World) -> dict[str, object] | None:
@@ -156,4 +172,6 @@ def handle_email(context: CallContext, api_request: ApiRequest) -> HandlerResult
     del entry["linked_record"]
     content = f"<p>{email.subject}</p>"
     entry |= {"content": content, "mail_format": "html", "attachments": [], "reply_to": None}
+    if email.known_details.thread_id is not None:
+        entry["thread_id"] = email.known_details.thread_id
     return HandlerResult(json_answer({"Emails": [entry]}))

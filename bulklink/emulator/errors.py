@@ -23,6 +23,10 @@ _STATUS_BY_CODE = {
 _MESSAGE_BY_CODE = {
     Code.INVALID_DATA: "invalid data",
     Code.MANDATORY_NOT_FOUND: "required field not found",
+    Code.REQUIRED_PARAM_MISSING: "One of the expected parameter is missing",
+    Code.SYNTAX_ERROR: "invalid query formed",
+    Code.INVALID_QUERY: "invalid query formed",
+    Code.DUPLICATE_DATA: "duplicate data",
     Code.NOT_ALLOWED: "the given record is not associated with the deal",
     Code.ALREADY_LINKED: "Unlink the email first to link it to another deal record",
     Code.LIMIT_EXCEEDED: "the number of emails exceeds the limit of a call",
@@ -92,6 +96,11 @@ def error_answer(problem: Problem) -> Answer:
 def param_problem(code: Code, name: str) -> Problem:
     """Return the problem of a missing or invalid query parameter."""
     return Problem(code, {"param_name": name})
+
+
+def missing_param_problem(name: str) -> Problem:
+    """Return the problem of a query parameter that is mandatory but missing."""
+    return param_problem(Code.REQUIRED_PARAM_MISSING, name)
 
 
 def path_problem(index: int) -> Problem:

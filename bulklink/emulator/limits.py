@@ -56,6 +56,7 @@ class OrgLimits:
     Args:
         in_flight: maximum of calls in flight.
         link_in_flight: maximum of link and unlink calls in flight.
+        queries_in_flight: maximum of COQL queries in flight.
         credits: credits per window.
         background_plan: calls that other programs keep in flight, as (start second, calls) in
             chronological order.
@@ -63,6 +64,7 @@ class OrgLimits:
 
     in_flight: int
     link_in_flight: int
+    queries_in_flight: int
     credits: int
     background_plan: tuple[tuple[float, int], ...] = ((0.0, 0),)
 
@@ -94,6 +96,7 @@ def org_limits(settings: Settings, world: World) -> OrgLimits:
     return OrgLimits(
         in_flight=edition.in_flight if settings.concurrency is None else settings.concurrency,
         link_in_flight=settings.link_concurrency,
+        queries_in_flight=settings.coql_concurrency,
         credits=edition_credits if settings.credits is None else settings.credits,
         background_plan=parse_background_plan(settings),
     )
@@ -177,12 +180,14 @@ class Load(msgspec.Struct, frozen=True):
     Args:
         in_flight: calls of all programs.
         link_in_flight: link and unlink calls.
+        queries_in_flight: COQL queries.
         credits_used: credits used in the window, without the call.
         credit_cost: credits that the call costs.
     """
 
     in_flight: int
     link_in_flight: int
+    queries_in_flight: int
     credits_used: int
     credit_cost: int
 
@@ -192,6 +197,8 @@ def exceeded_limit(load: Load, limits: OrgLimits) -> LimitReason | None:
     if limits.in_flight and load.in_flight > limits.in_flight:
         return LimitReason.IN_FLIGHT
     if limits.link_in_flight and load.link_in_flight > limits.link_in_flight:
+        return LimitReason.IN_FLIGHT
+    if limits.queries_in_flight and load.queries_in_flight > limits.queries_in_flight:
         return LimitReason.IN_FLIGHT
     if limits.credits and load.credits_used + load.credit_cost > limits.credits:
         return LimitReason.CREDITS

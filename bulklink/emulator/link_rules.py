@@ -19,7 +19,7 @@ from bulklink.emulator.link_body import (
 from bulklink.emulator.routing import CONTACTS_MODULE, DEALS_MODULE
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.state import Change, ContactView
-from bulklink.emulator.world import Email, World
+from bulklink.emulator.world import Deal, Email, World
 from bulklink.zoho.error_codes import Code
 
 _OTHER_MODULES = ("Leads", "Accounts", CONTACTS_MODULE)
@@ -158,9 +158,16 @@ def _deal_problem(item: LinkItem, index: int, context: RuleContext) -> Problem |
     deal = context.world.deals.get(item.linked_record.id)
     if deal is None:
         return invalid_field(index, "linked_record.id")
-    if deal.contact_id != context.view.contact_id:
-        return Problem(Code.NOT_ALLOWED, field_details(index, "linked_record.id"))
-    return None
+    if _is_on_deal(deal, context):
+        return None
+    return Problem(Code.NOT_ALLOWED, field_details(index, "linked_record.id"))
+
+
+def _is_on_deal(deal: Deal, context: RuleContext) -> bool:
+    contact_id = context.view.contact_id
+    if deal.contact_id == contact_id:
+        return True
+    return context.settings.role_links == "allowed" and contact_id in deal.contact_roles
 
 
 def evaluate_unlinks(

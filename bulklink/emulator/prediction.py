@@ -36,15 +36,27 @@ def predict_deal(
     Args:
         candidates: all deals of the contact.
         mode: which deals count as open: only those forecast Open (`strict`), or all but Closed
-            Lost (`loose`), as the announcement does not mention Closed Won.
+            Lost (`loose`), as the announcement does not mention Closed Won. By
+            `last-modified-first`, the deal modified last is chosen before anything is asked about
+            its stage; if it is Closed Lost, the email is not linked.
     """
-    open_deals = [candidate for candidate in candidates if _is_open(candidate, mode)]
-    if not open_deals:
-        return None
-    # Ids increase, so among deals modified in the same second the newest is chosen.
+    if mode == "last-modified-first":
+        last = _last_modified(candidates)
+        return last.deal_id if last and _is_open(last, "loose") else None
+    open_deal = _last_modified(candidate for candidate in candidates if _is_open(candidate, mode))
+    return open_deal.deal_id if open_deal else None
+
+
+def _last_modified(candidates: Iterable[DealCandidate]) -> DealCandidate | None:
+    """Return the candidate that was modified last; of several, the one with the highest id.
+
+    Ids increase, so among deals modified in the same second this is the newest.
+    """
     return max(
-        open_deals, key=lambda candidate: (candidate.modified_at, int(candidate.deal_id))
-    ).deal_id
+        candidates,
+        key=lambda candidate: (candidate.modified_at, int(candidate.deal_id)),
+        default=None,
+    )
 
 
 def _is_open(candidate: DealCandidate, mode: PredictionMode) -> bool:

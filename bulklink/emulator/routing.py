@@ -12,6 +12,8 @@ from bulklink.zoho.error_codes import Code
 API_VERSION = "v8"
 DEALS_MODULE = "Deals"
 CONTACTS_MODULE = "Contacts"
+ACCOUNTS_MODULE = "Accounts"
+USERS_MODULE = "Users"
 
 
 class EndpointKind(StrEnum):
@@ -34,10 +36,14 @@ class Endpoint(StrEnum):
     EMAILS = "emails"
     EMAIL = "email"
     CONTACT_DEALS = "contact-deals"
+    CONTACT_ROLES = "contact-roles"
+    TIMELINE = "timeline"
+    COQL = "coql"
     MODULES = "modules"
     RECORDS = "records"
     USERS = "users"
     ORG = "org"
+    LAYOUTS = "layouts"
     PIPELINE = "pipeline"
     TOKEN = "token"  # noqa: S105 - a call, not a secret
     REVOKE = "revoke"
@@ -117,7 +123,8 @@ def _match_resource(method: str, segments: list[str]) -> Call:
             return _match_link_call(method, module, record_id, message_id)
         case _:
             call = _match_get(segments)
-    if call.problem is None and method != "GET":
+    expected_method = "POST" if call.endpoint is Endpoint.COQL else "GET"
+    if call.problem is None and method != expected_method:
         return _WRONG_METHOD
     return call
 
@@ -139,12 +146,22 @@ def _match_get(segments: list[str]) -> Call:
             return Call(Endpoint.MODULES)
         case ["settings", "pipeline"]:
             return Call(Endpoint.PIPELINE)
+        case ["settings", "layouts"]:
+            return Call(Endpoint.LAYOUTS)
+        case ["settings", "layouts", layout_id]:
+            return Call(Endpoint.LAYOUTS, record_id=layout_id)
+        case ["coql"]:
+            return Call(Endpoint.COQL)
         case [module, record_id, "Emails"]:
             return Call(Endpoint.EMAILS, module, record_id)
         case [module, record_id, "Emails", message_id]:
             return Call(Endpoint.EMAIL, module, record_id, message_id)
         case [module, record_id, "Deals"]:
             return Call(Endpoint.CONTACT_DEALS, module, record_id)
+        case [module, record_id, "Contact_Roles"]:
+            return Call(Endpoint.CONTACT_ROLES, module, record_id)
+        case [module, record_id, "__timeline"]:
+            return Call(Endpoint.TIMELINE, module, record_id)
         case [module] if module.isidentifier():
             return Call(Endpoint.RECORDS, module)
         case _:

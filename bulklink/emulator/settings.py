@@ -18,14 +18,19 @@ MAX_MESSAGE_IDS_CHARACTERS = 2_000
 EMAILS_AREA = "ZohoCRM.modules.emails"
 CONTACTS_AREA = "ZohoCRM.modules.contacts"
 DEALS_AREA = "ZohoCRM.modules.deals"
+ACCOUNTS_AREA = "ZohoCRM.modules.accounts"
+USERS_AREA = "ZohoCRM.users"
+COQL_AREA = "ZohoCRM.coql"
 DEFAULT_SCOPES = (
     f"{EMAILS_AREA}.ALL",
     f"{CONTACTS_AREA}.ALL",
     f"{DEALS_AREA}.ALL",
     "ZohoCRM.settings.modules.READ",
+    "ZohoCRM.settings.layouts.READ",
     "ZohoCRM.settings.pipeline.READ",
     "ZohoCRM.users.READ",
     "ZohoCRM.org.READ",
+    f"{COQL_AREA}.READ",
 )
 VIEW_DEALS, VIEW_CONTACTS = "Crm_Implied_View_Deals", "Crm_Implied_View_Contacts"
 DEFAULT_PERMISSIONS = (VIEW_DEALS, VIEW_CONTACTS)
@@ -39,7 +44,7 @@ Edition = Literal[
     "ultimate",
     "crm-plus",
 ]
-PredictionMode = Literal["strict", "loose"]
+PredictionMode = Literal["strict", "loose", "last-modified-first"]
 
 
 def _option(default: Any, help_text: str) -> Any:
@@ -136,8 +141,15 @@ class Settings:
     )
     prediction: PredictionMode = _option(  # noqa: RUF009 - a literal
         "strict",
-        "Deals that count as open for received mail: those forecast Open (strict), or all that "
-        "are not lost (loose).",
+        "Deal of received mail: the last modified of those forecast Open (strict), of all that are "
+        "not lost (loose), or of all, but none if that is lost (last-modified-first).",
+    )
+    # The help speaks of deals of "the contact or contact role".
+    role_links: Literal["allowed", "refused"] = _option(
+        "allowed", "Whether an email can be linked to a deal that has its contact by role only."
+    )
+    role_deals: Literal["listed", "hidden"] = _option(
+        "listed", "Whether the deals of a contact include those that have it by role only."
     )
 
     edition: Edition | None = _option(  # noqa: RUF009 - None
@@ -148,6 +160,9 @@ class Settings:
     )
     link_concurrency: int = _option(
         0, "Maximum number of link and unlink calls in flight; 0 for no separate limit."
+    )
+    coql_concurrency: int = _option(
+        10, "Maximum number of COQL queries in flight; 0 for no separate limit."
     )
     credits: int | None = _option(
         None, "Credits per window; 0 for no limit. Default: the edition's."

@@ -12,7 +12,7 @@ import msgspec
 
 from bulklink.emulator.faults import Fault, FaultRegistry
 from bulklink.emulator.limits import CreditWindow, Penalty
-from bulklink.emulator.routing import EndpointKind
+from bulklink.emulator.routing import Call, Endpoint, EndpointKind
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.token_store import TokenStore
 from bulklink.emulator.world import EMPTY_MAILBOX, Email, Mailbox, World, build_mailbox
@@ -109,7 +109,9 @@ class CrmState:
         credits: credits used in the current window.
         penalty: the most recent penalty.
         calls: number of calls received, by kind.
+        endpoint_calls: number of calls received, by endpoint.
         in_flight: number of calls in flight, by kind.
+        queries_in_flight: number of COQL queries in flight.
         peak_in_flight: highest number of calls in flight at once.
         answered_429: number of calls answered with 429.
         tokens: access and refresh tokens.
@@ -127,7 +129,9 @@ class CrmState:
         self.credits = CreditWindow(settings.credit_window, settings.background_credits, now)
         self.penalty = Penalty()
         self.calls: Counter[str] = Counter()
+        self.endpoint_calls: Counter[str] = Counter()
         self.in_flight: Counter[EndpointKind] = Counter()
+        self.queries_in_flight = 0
         self.peak_in_flight = 0
         self.answered_429 = 0
         self.tokens = TokenStore(settings)
@@ -173,11 +177,18 @@ class CrmState:
         emails = self.view(email.contact_id).mailbox.emails
         self.mailboxes[email.contact_id] = build_mailbox([email, *emails])
 
-    def begin_call(self, kind: EndpointKind) -> None:
+    def count_call(self, call: Call) -> None:
+        """Count a call as received."""
+        self.calls[call.kind.value] += 1
+        self.endpoint_calls[call.endpoint.value] += 1
+
+    def begin_call(self, call: Call) -> None:
         """Count a call as in flight."""
-        self.in_flight[kind] += 1
+        self.in_flight[call.kind] += 1
+        self.queries_in_flight += call.endpoint is Endpoint.COQL
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight.total())
 
-    def end_call(self, kind: EndpointKind) -> None:
+    def end_call(self, call: Call) -> None:
         """Count a call as answered."""
-        self.in_flight[kind] -= 1
+        self.in_flight[call.kind] -= 1
+        self.queries_in_flight -= call.endpoint is Endpoint.COQL

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+$", max_length=100)]
 MessageId = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9]+$", max_length=500)]
 ForecastType = Literal["Open", "Closed Won", "Closed Lost"]
+EmailIntent = Literal["request", "query", "purchase", "complaints", "spam", "others"]
 
 _DEFAULT_TIME = "2026-01-05T09:00:00+00:00"
 
@@ -24,12 +25,27 @@ class User(msgspec.Struct, frozen=True):
         full_name: name of the user.
         email: address of the mailbox.
         status: `active`, or any other status for a user who is not active.
+        connected_time: when the mailbox was connected, an ISO 8601 time with offset; None if
+            unknown.
     """
 
     id: Id
     full_name: str
     email: str = ""
     status: str = "active"
+    connected_time: str | None = None
+
+
+class Account(msgspec.Struct, frozen=True):
+    """An account, the company of contacts and deals.
+
+    Args:
+        id: id of the account.
+        name: its name.
+    """
+
+    id: Id
+    name: str
 
 
 class Contact(msgspec.Struct, frozen=True):
@@ -39,11 +55,31 @@ class Contact(msgspec.Struct, frozen=True):
         id: id of the contact.
         name: full name.
         email: address.
+        account_id: its account, or None.
     """
 
     id: Id
     name: str
     email: str = ""
+    account_id: Id | None = None
+
+
+class DealChange(msgspec.Struct, frozen=True, gc=False):
+    """An entry in the history of a deal.
+
+    Args:
+        time: ISO 8601 time with offset.
+        field: API name of the changed field; None if only the modified time changed.
+        old: value before.
+        new: value after.
+        source: what made the change, such as `crm_ui`, `crm_api` or `workflow`; None if unknown.
+    """
+
+    time: str
+    field: str | None = None
+    old: Any = None
+    new: Any = None
+    source: str | None = None
 
 
 class Deal(msgspec.Struct, frozen=True):
@@ -56,6 +92,14 @@ class Deal(msgspec.Struct, frozen=True):
         stage: display value or actual value of its stage.
         created_time: ISO 8601 time with offset.
         modified_time: ISO 8601 time with offset.
+        owner_id: the user who owns it, or None.
+        account_id: its account, or None.
+        pipeline: name of its pipeline; None for the standard one.
+        layout_id: id of its layout; None for the standard one.
+        closing_date: expected day of closing, such as `2026-03-01`, or None.
+        contact_roles: ids of the contacts that are on it by a contact role.
+        fields: values of other fields by API name, or None.
+        history: its changes, oldest first.
     """
 
     id: Id
@@ -64,6 +108,14 @@ class Deal(msgspec.Struct, frozen=True):
     stage: str = "Qualification"
     created_time: str = _DEFAULT_TIME
     modified_time: str = _DEFAULT_TIME
+    owner_id: Id | None = None
+    account_id: Id | None = None
+    pipeline: str | None = None
+    layout_id: Id | None = None
+    closing_date: str | None = None
+    contact_roles: tuple[Id, ...] = ()
+    fields: Mapping[str, Any] | None = None
+    history: tuple[DealChange, ...] = ()
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -80,6 +132,49 @@ class Stage(msgspec.Struct, frozen=True):
     forecast_type: ForecastType
 
 
+class Participant(msgspec.Struct, frozen=True, gc=False):
+    """A sender or recipient of an email.
+
+    Args:
+        email: the address.
+        user_name: the name, or None.
+    """
+
+    email: str
+    user_name: str | None = None
+
+
+class EmailDetails(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename={"sender": "from"}
+):
+    """What a world file may say about an email beyond the usual; None where it does not.
+
+    Args:
+        sender: who sent it.
+        to: the recipients.
+        cc: further recipients.
+        source: where it came from, such as `imap`.
+        thread_id: id of its conversation.
+        summary: summary of its content.
+        sent_from_deal: whether it was sent from the page of its deal.
+        has_attachment: whether it has an attachment.
+        intent: the intent that Zoho recognised.
+    """
+
+    sender: Participant | None = None
+    to: tuple[Participant, ...] | None = None
+    cc: tuple[Participant, ...] | None = None
+    source: str | None = None
+    thread_id: str | None = None
+    summary: str | None = None
+    sent_from_deal: bool | None = None
+    has_attachment: bool | None = None
+    intent: EmailIntent | None = None
+
+
+NO_DETAILS = EmailDetails()
+
+
 class Email(msgspec.Struct, frozen=True, gc=False):
     """An email of a contact in the mailbox of its owner.
 
@@ -91,6 +186,8 @@ class Email(msgspec.Struct, frozen=True, gc=False):
         time: ISO 8601 time with offset.
         received: whether it was received, not sent.
         deal_id: the deal it was on when the world was loaded; `CrmState` has the current one.
+        details: what else the world file says; unset where it says no more, as a world may have
+            millions of emails.
     """
 
     contact_id: Id
@@ -100,6 +197,12 @@ class Email(msgspec.Struct, frozen=True, gc=False):
     time: str = _DEFAULT_TIME
     received: bool = True
     deal_id: Id | None = None
+    details: EmailDetails | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def known_details(self) -> EmailDetails:
+        """What else is known of the email."""
+        return NO_DETAILS if isinstance(self.details, msgspec.UnsetType) else self.details
 
 
 class License(msgspec.Struct, frozen=True):
@@ -167,9 +270,11 @@ class World:
         org: the organisation.
         stages: stages of the pipeline.
         users: users by id.
+        accounts: accounts by id.
         contacts: contacts by id.
         deals: deals by id.
-        deals_by_contact: deals by contact id.
+        deals_by_contact: deals by the id of their contact.
+        deals_by_role: deals by the id of a contact that is on them by a contact role only.
         mailboxes: mailboxes by contact id.
     """
 
@@ -177,9 +282,11 @@ class World:
     org: Org
     stages: tuple[Stage, ...]
     users: Mapping[str, User]
+    accounts: Mapping[str, Account]
     contacts: Mapping[str, Contact]
     deals: Mapping[str, Deal]
     deals_by_contact: Mapping[str, tuple[Deal, ...]]
+    deals_by_role: Mapping[str, tuple[Deal, ...]]
     mailboxes: Mapping[str, Mailbox]
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from bulklink.emulator.deal_records import actual_stages, parse_deal, stage_problem
+from bulklink.emulator.email_records import Interner, parse_email
 from bulklink.emulator.jsonstream import BrokenJsonError, JsonMember, iter_members
 from bulklink.emulator.world import (
     DEFAULT_STAGES,
+    Account,
     Contact,
     Deal,
     Email,
@@ -26,9 +29,8 @@ from bulklink.emulator.world import (
 )
 
 _T = TypeVar("_T")
-_Identified = TypeVar("_Identified", User, Contact, Deal)
-_LIST_KEYS = ("users", "contacts", "deals", "emails", "stages")
-_INTERNED_ID_FIELDS = ("contact_id", "owner_id", "deal_id")
+_Identified = TypeVar("_Identified", User, Account, Contact, Deal)
+_LIST_KEYS = ("users", "accounts", "contacts", "deals", "emails", "stages")
 
 
 class WorldError(ValueError):
@@ -89,10 +91,11 @@ class _WorldBuilder:
     _org: Org = field(default_factory=Org)
     _stages: list[Stage] = field(default_factory=list)
     _users: dict[str, User] = field(default_factory=dict)
+    _accounts: dict[str, Account] = field(default_factory=dict)
     _contacts: dict[str, Contact] = field(default_factory=dict)
     _deals: dict[str, Deal] = field(default_factory=dict)
     _emails: dict[str, list[Email]] = field(default_factory=dict)
-    _interned_ids: dict[str, str] = field(default_factory=dict)
+    _intern: Interner = field(default_factory=Interner)
 
     def add(self, member: JsonMember) -> None:
         where = member.key if member.index is None else f"{member.key}[{member.index}]"
@@ -107,25 +110,21 @@ class _WorldBuilder:
                 self._stages.append(_convert(member.value, Stage, where))
             case "users":
                 _add_unique(self._users, _convert(member.value, User, where), where)
+            case "accounts":
+                _add_unique(self._accounts, _convert(member.value, Account, where), where)
             case "contacts":
                 _add_unique(self._contacts, _convert(member.value, Contact, where), where)
             case "deals":
-                _add_unique(self._deals, _convert(member.value, Deal, where), where)
+                deal = _parse(parse_deal, member.value, self._intern, where)
+                _add_unique(self._deals, deal, where)
             case "emails":
-                self._add_email(member.value, where)
+                email = _parse(parse_email, member.value, self._intern, where)
+                self._emails.setdefault(email.contact_id, []).append(email)
             case _:
                 raise WorldError(
                     f"{where} is not known; the known names are module_id, org, stages, "
-                    "users, contacts, deals and emails"
+                    "users, accounts, contacts, deals and emails"
                 )
-
-    def _add_email(self, value: object, where: str) -> None:
-        if isinstance(value, dict):
-            for name in _INTERNED_ID_FIELDS:
-                if isinstance(text := value.get(name), str):
-                    value[name] = self._interned_ids.setdefault(text, text)
-        email = _convert(value, Email, where)
-        self._emails.setdefault(email.contact_id, []).append(email)
 
     def build(self) -> World:
         if not self._module_id:
@@ -133,32 +132,46 @@ class _WorldBuilder:
                 "module_id is missing; set it to the id of the Deals module, in digits"
             )
         stages = tuple(self._stages) or DEFAULT_STAGES
-        self._check_deals({name for s in stages for name in (s.actual_value, s.display_value)})
+        self._check_people()
+        self._check_deals(actual_stages(stages))
         return World(
             module_id=self._module_id,
             org=self._org,
             stages=stages,
             users=self._users,
+            accounts=self._accounts,
             contacts=self._contacts,
             deals=self._deals,
-            deals_by_contact=self._deals_by_contact(),
+            deals_by_contact=_group(self._deals.values(), lambda deal: (deal.contact_id,)),
+            deals_by_role=_group(self._deals.values(), _role_contact_ids),
             mailboxes=self._build_mailboxes(),
         )
 
-    def _check_deals(self, stage_names: set[str]) -> None:
+    def _check_people(self) -> None:
+        for user in self._users.values():
+            if user.connected_time is not None:
+                _check_time(user.connected_time, f"user {user.id}")
+        for contact in self._contacts.values():
+            _require_known(contact.account_id, self._accounts, "account", f"contact {contact.id}")
+
+    def _check_deals(self, actual_values: Mapping[str, str]) -> None:
         for deal in self._deals.values():
             where = f"deal {deal.id}"
-            _require_known(deal.contact_id, self._contacts, "contact", where)
-            if deal.stage not in stage_names:
-                raise WorldError(f"{where} is in stage {deal.stage!r}, which is not in stages")
+            self._check_deal_references(deal, where)
+            problem = stage_problem(deal, actual_values)
+            if problem:
+                raise WorldError(f"{where} {problem}")
             _check_time(deal.created_time, where)
             _check_time(deal.modified_time, where)
 
-    def _deals_by_contact(self) -> dict[str, tuple[Deal, ...]]:
-        groups: dict[str, list[Deal]] = {}
-        for deal in self._deals.values():
-            groups.setdefault(deal.contact_id, []).append(deal)
-        return {contact_id: tuple(deals) for contact_id, deals in groups.items()}
+    def _check_deal_references(self, deal: Deal, where: str) -> None:
+        _require_known(deal.contact_id, self._contacts, "contact", where)
+        _require_known(deal.owner_id, self._users, "user", where)
+        _require_known(deal.account_id, self._accounts, "account", where)
+        for contact_id in deal.contact_roles:
+            _require_known(contact_id, self._contacts, "contact", f"{where}, in contact_roles,")
+        if len(set(deal.contact_roles)) != len(deal.contact_roles):
+            raise WorldError(f"{where} names a contact twice in contact_roles")
 
     def _build_mailboxes(self) -> dict[str, Mailbox]:
         mailboxes: dict[str, Mailbox] = {}
@@ -175,9 +188,32 @@ class _WorldBuilder:
         where = f"email {email.message_id}"
         _require_known(email.contact_id, self._contacts, "contact", where)
         _require_known(email.owner_id, self._users, "user", where)
-        if email.deal_id is not None:
-            _require_known(email.deal_id, self._deals, "deal", where)
+        _require_known(email.deal_id, self._deals, "deal", where)
         _check_time(email.time, where)
+
+
+def _role_contact_ids(deal: Deal) -> Iterable[str]:
+    """Return the contacts that are on a deal by a contact role only."""
+    return (contact_id for contact_id in deal.contact_roles if contact_id != deal.contact_id)
+
+
+def _group(
+    deals: Iterable[Deal], contact_ids_of: Callable[[Deal], Iterable[str]]
+) -> dict[str, tuple[Deal, ...]]:
+    groups: dict[str, list[Deal]] = {}
+    for deal in deals:
+        for contact_id in contact_ids_of(deal):
+            groups.setdefault(contact_id, []).append(deal)
+    return {contact_id: tuple(group) for contact_id, group in groups.items()}
+
+
+def _parse(
+    parse: Callable[[object, Interner], _T], value: object, intern: Interner, where: str
+) -> _T:
+    try:
+        return parse(value, intern)
+    except ValueError as error:
+        raise WorldError(f"{where}: {error}") from None
 
 
 def _convert(value: object, target_type: type[_T], where: str) -> _T:
@@ -194,9 +230,9 @@ def _add_unique(records: dict[str, _Identified], record: _Identified, where: str
 
 
 def _require_known(
-    record_id: str, known_records: Mapping[str, object], noun: str, where: str
+    record_id: str | None, known_records: Mapping[str, object], noun: str, where: str
 ) -> None:
-    if record_id not in known_records:
+    if record_id is not None and record_id not in known_records:
         raise WorldError(f"{where} refers to {noun} {record_id}, which is not in the world")
 
 

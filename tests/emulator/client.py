@@ -163,6 +163,10 @@ class EmulatorClient:
     async def get(self, path: str, **query: str) -> JsonResponse:
         return await self.crm_call("GET", path, query)
 
+    async def query(self, text: object) -> JsonResponse:
+        """Send a COQL query."""
+        return await self.crm_call("POST", "coql", body={"select_query": text})
+
     async def link(self, *items: object, contact: str = ANA) -> JsonResponse:
         path = f"Contacts/{contact}/Emails/actions/link_record"
         return await self.crm_call("POST", path, body={"Emails": list(items)})

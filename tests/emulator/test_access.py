@@ -113,14 +113,32 @@ async def test_a_call_without_a_valid_token_is_refused(header: str | None, code:
     assert (response.status, response.code) == (401, code)
 
 
-@pytest.mark.parametrize("missing", range(len(DEFAULT_SCOPES)))
-async def test_each_default_scope_is_needed_by_one_kind_of_call(missing: int) -> None:
-    paths = (EMAILS, "Deals", "settings/modules/Deals", "settings/pipeline", "users", "org")
-    crm = EmulatorClient(
-        Settings(scopes=tuple(s for n, s in enumerate(DEFAULT_SCOPES) if n != missing))
-    )
-    refused = [path for path in paths if (await crm.get(path)).status == 401]
-    assert len(refused) == 1
+SCOPE_OF_PATH = {
+    EMAILS: "ZohoCRM.modules.emails.ALL",
+    "Contacts": "ZohoCRM.modules.contacts.ALL",
+    "Deals": "ZohoCRM.modules.deals.ALL",
+    "settings/modules/Deals": "ZohoCRM.settings.modules.READ",
+    "settings/layouts": "ZohoCRM.settings.layouts.READ",
+    "settings/pipeline": "ZohoCRM.settings.pipeline.READ",
+    "users": "ZohoCRM.users.READ",
+    "org": "ZohoCRM.org.READ",
+    "coql": "ZohoCRM.coql.READ",
+}
+
+
+def test_every_default_scope_is_needed_by_a_call() -> None:
+    assert sorted(SCOPE_OF_PATH.values()) == sorted(DEFAULT_SCOPES)
+
+
+@pytest.mark.parametrize("path", SCOPE_OF_PATH)
+async def test_a_call_is_refused_without_its_scope(path: str) -> None:
+    method = "POST" if path == "coql" else "GET"
+    for scopes in (
+        (SCOPE_OF_PATH[path], "ZohoCRM.modules.contacts.READ"),
+        tuple(scope for scope in DEFAULT_SCOPES if scope != SCOPE_OF_PATH[path]),
+    ):
+        response = await EmulatorClient(Settings(scopes=scopes)).crm_call(method, path)
+        assert (response.status == 401) == (SCOPE_OF_PATH[path] not in scopes)
 
 
 @pytest.mark.parametrize("scope", ["ZohoCRM.modules.emails.READ", "ZohoCRM.modules.contacts.READ"])

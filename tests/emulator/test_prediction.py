@@ -12,6 +12,7 @@ from bulklink.emulator.world import DEFAULT_STAGES, Deal
 from tests.emulator.client import (
     ANA,
     FLEET,
+    OTHERS,
     PAT,
     TOM,
     TRAVEL,
@@ -135,6 +136,34 @@ async def test_received_mail_is_linked_to_a_won_deal_only_in_loose_mode() -> Non
     for mode, expected in (("strict", TRAVEL), ("loose", FLEET)):
         crm = EmulatorClient(Settings(prediction=mode), two_deals(stage="Closed Won"))  # type: ignore[arg-type]
         assert (await receive(crm))["deal_id"] == expected
+
+
+@pytest.mark.parametrize(
+    ("deals", "expected"),
+    [
+        pytest.param([], None, id="no deals: none"),
+        pytest.param([open_deal("1", 5), open_deal("2", 9)], "2", id="the one modified last"),
+        pytest.param([open_deal("1", 5), won("2", 9)], "2", id="won and modified last: that deal"),
+        pytest.param([open_deal("1", 5), lost("2", 9)], None, id="lost and modified last: none"),
+        pytest.param([open_deal("1", 9), lost("2", 5)], "1", id="lost, but not modified last"),
+    ],
+)
+def test_by_last_modified_first_a_lost_deal_hides_the_others(
+    deals: list[DealCandidate], expected: str | None
+) -> None:
+    assert predict_deal(deals, "last-modified-first") == expected
+
+
+async def test_received_mail_is_not_linked_by_last_modified_first_if_that_deal_is_lost() -> None:
+    settings = Settings(prediction="last-modified-first")
+    crm = EmulatorClient(settings, two_deals(stage="Closed Lost"))
+    assert (await receive(crm))["deal_id"] is None
+    assert (await receive(EmulatorClient(settings, two_deals())))["deal_id"] == FLEET
+
+
+async def test_deals_by_role_take_no_part_in_prediction() -> None:
+    world = two_deals(contact_roles=[TOM])
+    assert (await receive(EmulatorClient(world=world), contact_id=TOM))["deal_id"] == OTHERS
 
 
 async def test_a_sent_email_is_not_linked() -> None:

@@ -62,6 +62,40 @@ async def test_a_sent_email_goes_from_the_owner_to_the_contact() -> None:
     assert entry["from"]["user_name"] == "Patricia Boyle"
 
 
+def one_email(**details: object) -> EmulatorClient:
+    return EmulatorClient(world=small_world(0, emails=[email(0, **details)]))
+
+
+async def test_a_listed_email_shows_what_the_world_says_of_it() -> None:
+    people = {
+        "from": {"user_name": None, "email": "ana@home.example"},
+        "to": [
+            {"user_name": "Patricia Boyle", "email": "pat@us.example"},
+            {"user_name": None, "email": "sales@us.example"},
+        ],
+        "cc": [{"user_name": "Tom Okafor", "email": "tom@customer.example"}],
+    }
+    others = {"source": "gmail", "summary": "Wants a quote", "has_attachment": True}
+    world_details = people | others | {"intent": "purchase", "thread_id": "t1"}
+    entry = (await one_email(**world_details).get(EMAILS)).json["Emails"][0]
+    assert set(entry) == KEYS
+    assert {key: entry[key] for key in people | others} == people | others
+    assert entry["intent"] == "purchase"
+
+
+async def test_an_email_to_nobody_has_no_recipients() -> None:
+    entry = (await one_email(to=[], cc=[]).get(EMAILS)).json["Emails"][0]
+    assert (entry["to"], entry["cc"]) == ([], [])
+
+
+async def test_only_the_call_for_one_email_shows_its_thread() -> None:
+    crm = one_email(thread_id="12343212343")
+    assert (await crm.get(f"{EMAILS}/{message(0)}")).json["Emails"][0]["thread_id"] == "12343212343"
+    assert "thread_id" not in (await crm.get(EMAILS)).json["Emails"][0]
+    unknown = await one_email().get(f"{EMAILS}/{message(0)}")
+    assert "thread_id" not in unknown.json["Emails"][0]
+
+
 async def test_emails_are_listed_newest_first_in_pages_of_ten() -> None:
     crm = EmulatorClient(world=small_world(25))
     pages = [(await crm.get(EMAILS)).json]

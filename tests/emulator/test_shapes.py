@@ -17,6 +17,7 @@ from tests.emulator.client import (
     FLEET,
     OTHERS,
     PAT,
+    TRAVEL,
     EmulatorClient,
     JsonResponse,
     item,
@@ -43,7 +44,7 @@ class Person(Strict):
 
 
 class Participant(Strict):
-    user_name: str
+    user_name: str | None
     email: str
 
 
@@ -58,8 +59,8 @@ class EmailStatus(Strict):
 
 
 class Email(Strict):
-    cc: None
-    summary: None
+    cc: list[Participant] | None
+    summary: str | None
     owner: Person
     read: bool
     subject: str
@@ -68,7 +69,7 @@ class Email(Strict):
     has_thread_attachment: bool
     source: str
     sent: bool
-    intent: None
+    intent: Literal["request", "query", "purchase", "complaints", "spam", "others"] | None
     sentiment_info: None
     linked_record: LinkedRecord | None
     emotion: None
@@ -146,28 +147,6 @@ class Modules(Strict):
     modules: list[ModuleName]
 
 
-class Category(Strict):
-    name: str
-
-
-class Stage(Strict):
-    display_value: str
-    actual_value: str
-    forecast_type: Literal["Open", "Closed Won", "Closed Lost"]
-    forecast_category: Category
-
-
-class Pipeline(Strict):
-    display_value: str
-    actual_value: str
-    default: bool
-    maps: list[Stage]
-
-
-class Pipelines(Strict):
-    pipeline: list[Pipeline]
-
-
 class Token(Strict):
     access_token: str
     api_domain: str
@@ -243,7 +222,6 @@ FIELDS = "Deal_Name,Stage,Modified_Time,Created_Time"
         ("users", {"type": "AllUsers"}, UsersPage),
         ("org", {}, Orgs),
         ("settings/modules/Deals", {}, Modules),
-        ("settings/pipeline", {"layout_id": "1"}, Pipelines),
     ],
 )
 async def test_every_read_answer_has_exactly_the_documented_shape(
@@ -351,11 +329,15 @@ segments = st.sampled_from(
     [
         *("Contacts", "Deals", "Leads", ANA, "1", "Emails", message(1), "actions"),
         *("link_record", "settings", "modules", "pipeline", "users", "org", "", "%", "é"),
+        *("Contact_Roles", "__timeline", "layouts", "coql", TRAVEL),
     ]
 )
 words = st.sampled_from(["", "0", "1", "-1", "x", "9" * 30, "Deal_Name", ANA, PAT, "user_emails"])
 names = st.sampled_from(
-    ["ids", "fields", "page", "per_page", "index", "type", "owner_id", "message_ids", "sort_by"]
+    [
+        *("ids", "fields", "page", "per_page", "index", "type", "owner_id", "message_ids"),
+        *("sort_by", "sort_order", "filters", "page_token", "module", "layout_id"),
+    ]
 )
 
 
