@@ -1,8 +1,8 @@
-"""Local time, for display."""
+"""Local time: for display, and as users write it."""
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 
 
 def format_local_time(timestamp: str, zone: tzinfo | None = None) -> str:
@@ -13,3 +13,25 @@ def format_local_time(timestamp: str, zone: tzinfo | None = None) -> str:
         zone: time zone; None for this machine's.
     """
     return datetime.fromisoformat(timestamp).astimezone(zone).isoformat(" ", "seconds")
+
+
+def parse_point_in_time(text: str, zone: tzinfo | None = None, *, end_of_day: bool = False) -> str:
+    """Return the time that a user wrote, ISO 8601 with offset.
+
+    Args:
+        text: ISO 8601; without an offset, local time. A date alone is its first moment.
+        zone: time zone of times without an offset; None for this machine's.
+        end_of_day: whether a date alone is the first moment of the day after it.
+
+    Raises:
+        ValueError: if the text is not such a time.
+    """
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+    else:
+        moment = datetime.combine(day + timedelta(days=end_of_day), datetime.min.time())
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone) if zone else moment.astimezone()
+    return moment.isoformat()

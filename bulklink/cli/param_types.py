@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import click
 
 from bulklink.errors import UsageError
+from bulklink.local_time import parse_point_in_time
 from bulklink.suggestions import close_matches
 
 
@@ -145,6 +146,28 @@ class Duration(click.ParamType[Any]):
         except UsageError as error:
             self.fail(f"{error.message} {error.advice}", param, ctx)
         return seconds
+
+
+class PointInTime(click.ParamType[Any]):
+    """A date, or a time with or without an offset.
+
+    Args:
+        end_of_day: whether a date includes its day.
+    """
+
+    name = "time"
+
+    def __init__(self, *, end_of_day: bool = False) -> None:
+        self._end_of_day = end_of_day
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the time with its offset; local time if it has none."""
+        try:
+            return parse_point_in_time(value.strip(), end_of_day=self._end_of_day)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is not a time such as 2026-01-31 or 2026-01-31T09:00+01:00.", param, ctx
+            )
 
 
 class NumberOrWord(click.ParamType[Any]):

@@ -172,6 +172,11 @@ class ProgressDisplay(WarningDisplay):
                 f" {credit_range.most:,}; one a call."
             )
 
+    def on_query(self, text: str) -> None:
+        """Show the whole query that a condition is part of."""
+        if not self._quiet:
+            note(f"Query: {text}")
+
     def on_read(self, progress: ReadProgress) -> None:
         """Show the progress of reading."""
         metrics = progress.metrics if progress.metrics.max_in_flight else None
@@ -198,6 +203,10 @@ class ProgressDisplay(WarningDisplay):
         org = request.org_name or "an org with an unknown name"
         kind = request.org_type or "unknown type"
         return self._ask(f"{request.op}: change {request.messages:,} emails of {org} ({kind})?")
+
+    def confirm_cost(self, description: str, credit_range: CreditRange) -> bool:
+        """Ask before many credits are spent on reading."""
+        return self._ask(f"Read {description} for about {credit_range.likely:,} credits?")
 
     def _ask(self, question: str) -> bool:
         self._stop_live()

@@ -6,7 +6,7 @@ import orjson
 
 from bulklink.emulator.access import module_read_problem
 from bulklink.emulator.context import ApiRequest, CallContext, HandlerResult, refuse
-from bulklink.emulator.coql_parser import Query, parse_query
+from bulklink.emulator.coql_parser import SelectQuery, parse_query
 from bulklink.emulator.coql_query import run_query
 from bulklink.emulator.coql_tokens import QueryError
 from bulklink.emulator.errors import Problem
@@ -43,7 +43,7 @@ def query_credits(body: bytes) -> int:
     return next((cost for most, cost in _CREDITS_BY_LIMIT if limit <= most), _MOST_CREDITS)
 
 
-def _parse_body(body: bytes) -> Query:
+def _parse_body(body: bytes) -> SelectQuery:
     """Return the query in a body.
 
     Raises:

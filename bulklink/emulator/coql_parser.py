@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from bulklink.emulator.coql_tokens import (
+    CoqlToken,
     QueryError,
-    Token,
     TokenKind,
     limit_exceeded,
     missing_clause,
@@ -28,7 +28,7 @@ _MAX_NUMBER_DIGITS = 9
 _SYMBOL_OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class CoqlComparison(msgspec.Struct, frozen=True):
     """A comparison of a column.
 
     Args:
@@ -50,7 +50,7 @@ class Combination(msgspec.Struct, frozen=True):
     right: Condition
 
 
-Condition = Comparison | Combination
+Condition = CoqlComparison | Combination
 
 
 class OrderColumn(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ class OrderColumn(msgspec.Struct, frozen=True):
     descending: bool = False
 
 
-class Query(msgspec.Struct, frozen=True):
+class SelectQuery(msgspec.Struct, frozen=True):
     """A parsed query.
 
     Args:
@@ -80,7 +80,7 @@ class Query(msgspec.Struct, frozen=True):
     limit: int
 
 
-def parse_query(text: str) -> Query:
+def parse_query(text: str) -> SelectQuery:
     """Parse a query.
 
     Raises:
@@ -98,7 +98,7 @@ class _Parser:
         self._position = 0
         self._criteria = 0
 
-    def parse(self) -> Query:
+    def parse(self) -> SelectQuery:
         self._expect_word("select")
         columns = self._parse_columns()
         module = self._parse_module()
@@ -110,17 +110,17 @@ class _Parser:
         offset, limit = self._parse_limits()
         if self._peek().kind is not TokenKind.END:
             raise self._error()
-        return Query(columns, module, condition, order, offset, limit)
+        return SelectQuery(columns, module, condition, order, offset, limit)
 
-    def _peek(self) -> Token:
+    def _peek(self) -> CoqlToken:
         return self._tokens[self._position]
 
-    def _next(self) -> Token:
+    def _next(self) -> CoqlToken:
         token = self._tokens[self._position]
         self._position = min(self._position + 1, len(self._tokens) - 1)
         return token
 
-    def _error(self, token: Token | None = None) -> QueryError:
+    def _error(self, token: CoqlToken | None = None) -> QueryError:
         return syntax_error(self._text, (token or self._peek()).start)
 
     def _expect_word(self, *words: str) -> str:
@@ -185,23 +185,23 @@ class _Parser:
         self._expect_symbol(")")
         return condition
 
-    def _parse_comparison(self) -> Comparison:
+    def _parse_comparison(self) -> CoqlComparison:
         self._criteria += 1
         if self._criteria > MAX_CRITERIA:
             raise limit_exceeded("where", MAX_CRITERIA)
         column, token = self._parse_column(), self._next()
         if token.kind is TokenKind.SYMBOL and token.text in _SYMBOL_OPERATORS:
-            return Comparison(column, token.text, (self._parse_value(),))
+            return CoqlComparison(column, token.text, (self._parse_value(),))
         if token.is_word("is"):
             negation = "not " if self._skip_word("not") else ""
             self._expect_word("null")
-            return Comparison(column, f"is {negation}null")
+            return CoqlComparison(column, f"is {negation}null")
         negation = "not " if token.is_word("not") else ""
         token = self._next() if negation else token
         if not token.is_word("in", "like", "between"):
             raise self._error(token)
         operator = token.text.lower()
-        return Comparison(column, negation + operator, self._parse_values(operator))
+        return CoqlComparison(column, negation + operator, self._parse_values(operator))
 
     def _skip_word(self, word: str) -> bool:
         is_word = self._peek().is_word(word)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from bulklink.emulator.coql_columns import Column, check_operator, find_column, parse_value
-from bulklink.emulator.coql_parser import Combination, Comparison, Condition, Query
+from bulklink.emulator.coql_parser import Combination, Condition, CoqlComparison, SelectQuery
 from bulklink.emulator.records import Records
 
 _Predicate = Callable[[Any], bool]
@@ -43,7 +43,7 @@ class QueryResult(msgspec.Struct, frozen=True):
     more_records: bool
 
 
-def run_query(records: Records, query: Query) -> QueryResult:
+def run_query(records: Records, query: SelectQuery) -> QueryResult:
     """Return the rows of a query whose module exists.
 
     A query in the order of ids ends at its last row, and conditions on ids limit where it begins.
@@ -62,7 +62,7 @@ def run_query(records: Records, query: Query) -> QueryResult:
     return QueryResult(rows, len(page) > query.limit)
 
 
-def _find_records(records: Records, query: Query) -> Iterable[Any]:
+def _find_records(records: Records, query: SelectQuery) -> Iterable[Any]:
     """Return the records that fulfil the condition, in order."""
     is_match = _compile(records, query.module, query.condition)
     order = [(find_column(records, query.module, o.column), o.descending) for o in query.order]
@@ -104,7 +104,7 @@ def _compile(records: Records, module: str, condition: Condition) -> _Predicate:
     return _compile_comparison(column, condition)
 
 
-def _compile_comparison(column: Column, comparison: Comparison) -> _Predicate:
+def _compile_comparison(column: Column, comparison: CoqlComparison) -> _Predicate:
     """Return a function that compares a record; null fulfils nothing but `is null`."""
     read = column.read
     if comparison.operator == "is null":
@@ -120,7 +120,7 @@ def _compile_comparison(column: Column, comparison: Comparison) -> _Predicate:
     return matches
 
 
-def _compile_match(column: Column, comparison: Comparison) -> _Predicate:
+def _compile_match(column: Column, comparison: CoqlComparison) -> _Predicate:
     """Return a function that compares what a value that is not null is compared by."""
     name = comparison.operator.removeprefix("not ")
     values = [parse_value(column, text) for text in comparison.values]

@@ -8,7 +8,7 @@ from datetime import date
 import msgspec
 
 from bulklink.emulator.email_records import Interner
-from bulklink.emulator.world import Deal, DealChange, Stage, parse_timestamp
+from bulklink.emulator.world import Deal, HistoryEntry, Stage, parse_timestamp
 
 STAGE_FIELD = "Stage"
 
@@ -42,7 +42,7 @@ def _check_date(text: str) -> None:
     date.fromisoformat(text)
 
 
-def _order_history(history: Sequence[DealChange], intern: Interner) -> tuple[DealChange, ...]:
+def _order_history(history: Sequence[HistoryEntry], intern: Interner) -> tuple[HistoryEntry, ...]:
     times = []
     for number, change in enumerate(history):
         try:
@@ -52,10 +52,10 @@ def _order_history(history: Sequence[DealChange], intern: Interner) -> tuple[Dea
     return tuple(_intern_change(history[number], intern) for _, number in sorted(times))
 
 
-def _intern_change(change: DealChange, intern: Interner) -> DealChange:
+def _intern_change(change: HistoryEntry, intern: Interner) -> HistoryEntry:
     """Return the change with its names shared; its values may be of any type."""
     old, new = (intern(v) if isinstance(v, str) else v for v in (change.old, change.new))
-    return DealChange(change.time, intern(change.field), old, new, intern(change.source))
+    return HistoryEntry(change.time, intern(change.field), old, new, intern(change.source))
 
 
 def actual_stages(stages: Sequence[Stage]) -> dict[str, str]:

@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from bulklink.emulator.world import Email, EmailDetails, Participant
+from bulklink.emulator.world import Email, EmailExtras, Participant
 
 _T = TypeVar("_T")
 _ID_FIELDS = ("contact_id", "owner_id", "deal_id")
-_DETAIL_KEYS = frozenset(EmailDetails.__struct_encode_fields__)
+_DETAIL_KEYS = frozenset(EmailExtras.__struct_encode_fields__)
 
 
 class Interner:
@@ -43,13 +43,13 @@ def parse_email(value: object, intern: Interner) -> Email:
     email = msgspec.convert(value, Email)
     if _DETAIL_KEYS.isdisjoint(value):
         return email
-    details = _intern_details(msgspec.convert(value, EmailDetails), intern)
+    details = _intern_details(msgspec.convert(value, EmailExtras), intern)
     if email.received and details.sent_from_deal:
         raise msgspec.ValidationError("the email was received, so it cannot be sent_from_deal")
     return msgspec.structs.replace(email, details=details)
 
 
-def _intern_details(details: EmailDetails, intern: Interner) -> EmailDetails:
+def _intern_details(details: EmailExtras, intern: Interner) -> EmailExtras:
     return msgspec.structs.replace(
         details,
         sender=intern(details.sender),

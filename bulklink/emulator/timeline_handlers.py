@@ -15,7 +15,7 @@ from bulklink.emulator.layouts import derived_id
 from bulklink.emulator.pages import MAX_PER_PAGE, parse_order, parse_positive_int
 from bulklink.emulator.routing import DEALS_MODULE
 from bulklink.emulator.timeline_filters import parse_filters
-from bulklink.emulator.world import Deal, DealChange, World, parse_timestamp
+from bulklink.emulator.world import Deal, HistoryEntry, World, parse_timestamp
 from bulklink.zoho.error_codes import Code
 
 _DEFAULT_SOURCE = "crm_ui"
@@ -98,7 +98,7 @@ def _timeline_entries(world: World, deal: Deal) -> list[dict[str, object]]:
 
 
 def _timeline_entry(
-    world: World, deal: Deal, changes: Sequence[DealChange], number: int
+    world: World, deal: Deal, changes: Sequence[HistoryEntry], number: int
 ) -> dict[str, object]:
     user = world.users.get(deal.owner_id or "") or next(iter(world.users.values()), None)
     field_changes = [change for change in changes if change.field is not None]
@@ -119,7 +119,7 @@ def _timeline_entry(
     }
 
 
-def _field_entry(world: World, change: DealChange) -> dict[str, object]:
+def _field_entry(world: World, change: HistoryEntry) -> dict[str, object]:
     number = 2_000 + sum((change.field or "").encode())
     return {
         "api_name": change.field,

@@ -64,7 +64,7 @@ class Contact(msgspec.Struct, frozen=True):
     account_id: Id | None = None
 
 
-class DealChange(msgspec.Struct, frozen=True, gc=False):
+class HistoryEntry(msgspec.Struct, frozen=True, gc=False):
     """An entry in the history of a deal.
 
     Args:
@@ -115,7 +115,7 @@ class Deal(msgspec.Struct, frozen=True):
     closing_date: str | None = None
     contact_roles: tuple[Id, ...] = ()
     fields: Mapping[str, Any] | None = None
-    history: tuple[DealChange, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -144,7 +144,7 @@ class Participant(msgspec.Struct, frozen=True, gc=False):
     user_name: str | None = None
 
 
-class EmailDetails(
+class EmailExtras(
     msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename={"sender": "from"}
 ):
     """What a world file may say about an email beyond the usual; None where it does not.
@@ -172,7 +172,7 @@ class EmailDetails(
     intent: EmailIntent | None = None
 
 
-NO_DETAILS = EmailDetails()
+NO_DETAILS = EmailExtras()
 
 
 class Email(msgspec.Struct, frozen=True, gc=False):
@@ -197,10 +197,10 @@ class Email(msgspec.Struct, frozen=True, gc=False):
     time: str = _DEFAULT_TIME
     received: bool = True
     deal_id: Id | None = None
-    details: EmailDetails | msgspec.UnsetType = msgspec.UNSET
+    details: EmailExtras | msgspec.UnsetType = msgspec.UNSET
 
     @property
-    def known_details(self) -> EmailDetails:
+    def known_details(self) -> EmailExtras:
         """What else is known of the email."""
         return NO_DETAILS if isinstance(self.details, msgspec.UnsetType) else self.details
 

@@ -228,7 +228,7 @@ async def read_email(
     return await _Record(caller, breaker, contact_id).read(request, parse)
 
 
-async def read_timeline(
+async def read_deal_timeline(
     caller: Caller, breaker: Breaker, deal_id: str, *, since: datetime | None
 ) -> Timeline | AnswerVerdict:
     """Read the timeline of a deal; arguments, result and errors as `read_contact_roles`.

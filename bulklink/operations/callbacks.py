@@ -108,10 +108,10 @@ class ConfirmationRequest(msgspec.Struct, frozen=True):
 class RunCallbacks:
     """Callbacks of a run; override the ones you need.
 
-    Coroutine functions call them on the event loop, which they must not block, except `confirm`
-    and `confirm_after_canary`: nothing is in flight then. Blocking functions call them in the
-    caller's thread. If one raises, the run stops as after `StopController.interrupt`, no other is
-    called, and the error is raised to the caller once the run has ended.
+    Coroutine functions call them on the event loop, which they must not block, except `confirm`,
+    `confirm_cost` and `confirm_after_canary`: nothing is in flight then. Blocking functions call
+    them in the caller's thread. If one raises, the run stops as after `StopController.interrupt`,
+    no other is called, and the error is raised to the caller once the run has ended.
     """
 
     #: Whether `confirm` can ask the user; if not, a change to a live org needs `Job.yes`.
@@ -148,6 +148,9 @@ class RunCallbacks:
             credit_range: range of credits; None if the emails of contacts are unknown.
         """
 
+    def on_query(self, text: str) -> None:
+        """Called with a whole query before it is sent, if a part of it is the user's."""
+
     def on_planning(self, stage: PlanningStage) -> None:
         """Called every half second while planning."""
 
@@ -180,6 +183,16 @@ class RunCallbacks:
         """
         del summary, remaining
         return False
+
+    def confirm_cost(self, description: str, credit_range: CreditRange) -> bool:
+        """Return whether to spend these credits on reading; may block. Called only if `can_ask`.
+
+        Args:
+            description: what is read.
+            credit_range: credits that it takes.
+        """
+        del description, credit_range
+        return True
 
     def confirm(self, request: ConfirmationRequest) -> bool:
         """Return whether to change an org that is not on this machine; may block."""

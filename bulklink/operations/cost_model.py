@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
@@ -246,6 +247,21 @@ def share_bounds(counted: int, total: int) -> tuple[float, float]:
     scale = 1 + z * z / total
     lower, upper = (centre - spread) / scale, (centre + spread) / scale
     return (lower if counted else 0.0), (upper if counted < total else 1.0)
+
+
+def sampled_calls(sample: Sequence[int], left: int, fewest: int) -> CreditRange:
+    """Return the calls that contacts take by those of a random sample, with a 95 % interval.
+
+    Args:
+        sample: calls of each contact of the sample.
+        left: contacts that are left.
+        fewest: minimum calls of a contact.
+    """
+    mean = statistics.fmean(sample) if sample else fewest
+    variance = statistics.variance(sample) if len(sample) > 1 else 0.0
+    unsampled = left / (left + len(sample)) if left else 0.0
+    margin = _CONFIDENCE * math.sqrt(variance / max(1, len(sample)) * unsampled)
+    return credit_range(left * max(fewest, mean - margin), left * mean, left * (mean + margin))
 
 
 def narrow(

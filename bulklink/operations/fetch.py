@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Unpack
@@ -20,119 +18,28 @@ from bulklink.blocking import ThreadRunner
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, InterruptedPlanningError, UsageError
 from bulklink.folder_files import check_folder_file
-from bulklink.mapping import contact_ids
-from bulklink.mapping.contact_ids import write_unique_contacts
-from bulklink.mapping.faults import BAD_OP, CONFLICT
-from bulklink.mapping.input.files import find_sources, unreadable_file_error
+from bulklink.local_time import parse_point_in_time
+from bulklink.mapping.contact_selection import ContactRequests, Unresolved, write_requests
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.plan_writer import PLAN_FILE
 from bulklink.mapping.schema import HiddenRows
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_guarded, run_planning
 from bulklink.operations.environment import Environment, real_environment
-from bulklink.operations.fetching.fetcher import Fetcher
+from bulklink.operations.fetching.fetcher import Fetcher, check_frozen, freeze_selection
 from bulklink.operations.fetching.folder import FetchFolder, FetchRecord
-from bulklink.operations.fetching.progress import FetchProgress, UnreadContact
-from bulklink.operations.fetching.table import FETCH_COLUMNS, FetchTable
+from bulklink.operations.fetching.progress import FetchProgress, QueryProgress, UnreadContact
+from bulklink.operations.fetching.selection import Conditions, EmailFilter, Roles, Selection
+from bulklink.operations.fetching.table import FetchTable
 from bulklink.operations.job import Job
 from bulklink.operations.job_options import PACE_OPTIONS, PaceOptions, with_options
 from bulklink.operations.preflight import check_same_host
-from bulklink.operations.prepare import check_mapping, serialize_job
-from bulklink.runs.hashes import sha256_of
+from bulklink.operations.prepare import serialize_job
 from bulklink.runs.record import RunState
 from bulklink.runs.status import run_exit_code
 from bulklink.tables import FileType, TableOutput, resolve_output
 from bulklink.zoho.connection import Connection
 
 _PER_CALL_DEFAULTS = PaceOptions(max_credits=None)
-_READABLE_REASONS = (BAD_OP, CONFLICT)
-"""Faults of a row that still names its contact."""
-_PLACEHOLDERS = (("op", "unlink"), ("owner_id", "1"), ("message_id", "x"), ("deal_id", "1"))
-"""Values for columns that a mapping may lack if only its contacts are read."""
-
-
-class ContactSelection(msgspec.Struct, frozen=True):
-    """Contacts to fetch: ids, `@FILE` lists and mappings.
-
-    Args:
-        arguments: ids, `@FILE` for a list of ids, `-` for such a list from standard input.
-        mapping_job: mappings whose contacts are fetched, with their options; None for none.
-        standard_input: stream that `-` reads; None for the process's own.
-    """
-
-    arguments: Sequence[str]
-    mapping_job: Job | None
-    standard_input: BinaryIO | None = None
-
-    def ids(
-        self, scratch: Path, stop: PlanningStop, warn: Callable[[str | Advice], None]
-    ) -> Iterator[tuple[int, str]]:
-        """Yield each contact id with its position.
-
-        Args:
-            scratch: folder for temporary files.
-            stop: interrupts the work.
-            warn: called with the rows that cannot be read.
-
-        Raises:
-            UsageError: if an argument is not an id, or no contact is given.
-            BadFileError: if a file cannot be read.
-        """
-        if not self.arguments and self.mapping_job is None:
-            raise UsageError(
-                "No contact is named.",
-                where="CONTACTS",
-                advice=Advice(
-                    "Name ids, @FILE, or - for standard input; or a mapping with {}.",
-                    Keyword("from_mapping"),
-                ),
-            )
-        positions = count()
-        for argument in self.arguments:
-            for contact_id in self._argument_ids(argument):
-                stop.check()
-                yield next(positions), contact_id
-        if self.mapping_job is not None:
-            offset = next(positions)
-            for row, contact_id in self._mapping_ids(self.mapping_job, scratch, stop, warn):
-                yield offset + row, contact_id
-
-    def _argument_ids(self, argument: str) -> Iterator[str]:
-        if argument == "-":
-            yield from contact_ids.read_contact_list(
-                self.standard_input or sys.stdin.buffer, argument
-            )
-        elif argument.startswith("@"):
-            try:
-                with Path(argument[1:]).open("rb") as file:
-                    yield from contact_ids.read_contact_list(file, argument[1:])
-            except OSError as error:
-                raise unreadable_file_error(argument[1:], error) from None
-        else:
-            yield contact_ids.parse_contact_argument(argument)
-
-    def _mapping_ids(
-        self, job: Job, scratch: Path, stop: PlanningStop, warn: Callable[[str | Advice], None]
-    ) -> Iterator[tuple[int, str]]:
-        permissive_job = msgspec.structs.replace(job, defaults=_PLACEHOLDERS)
-        with check_mapping(permissive_job, find_sources(job.mappings), scratch, stop) as checked:
-            for text in checked.warnings:
-                warn(text)
-            unreadable_rows = 0
-            for refused_row in checked.refused_rows():
-                if refused_row.reason in _READABLE_REASONS and refused_row.contact_id:
-                    yield refused_row.row, refused_row.contact_id
-                else:
-                    unreadable_rows += 1
-            if unreadable_rows:
-                warn(
-                    f"{unreadable_rows:,} rows of the mapping cannot be read: contacts that no"
-                    " other row names are left out."
-                )
-            if checked.messages:
-                checked.seal(scratch)
-                yield from contact_ids.load_plan_contacts(scratch / PLAN_FILE)
-                (scratch / PLAN_FILE).unlink()
 
 
 class FetchResult(msgspec.Struct, frozen=True):
@@ -140,14 +47,17 @@ class FetchResult(msgspec.Struct, frozen=True):
 
     Args:
         format: file type of the table.
-        contacts: contacts requested.
+        contacts: contacts selected.
         read: contacts read to the end.
         unread: contacts that could not be read.
         emails: emails in the table.
         on_no_deal: emails linked to no deal.
         not_told: emails for which the CRM gave no deal.
         nameless: emails left out for lack of a message id.
+        filtered_out: emails that the filters leave out.
+        undated: those of them whose time is unknown.
         unread_contacts: the first 1,000 unread contacts.
+        unresolved: the first 1,000 addresses, names and deals that select no contact.
         calls: requests by kind: read, lookup, retried.
         stopped_by: why it stopped; None if complete.
         exit_code: exit code of the command.
@@ -161,7 +71,10 @@ class FetchResult(msgspec.Struct, frozen=True):
     on_no_deal: int
     not_told: int
     nameless: int
+    filtered_out: int
+    undated: int
     unread_contacts: tuple[UnreadContact, ...]
+    unresolved: tuple[Unresolved, ...]
     calls: dict[str, int]
     stopped_by: str | None
     exit_code: int
@@ -173,6 +86,16 @@ async def fetch(
     connection: Connection,
     *,
     from_mapping: Collection[str] = (),
+    contacts_of_deals: Collection[str] = (),
+    deals_where: Collection[str] = (),
+    contacts_where: Collection[str] = (),
+    roles: str | None = None,
+    emails_on: Collection[str] = (),
+    on_no_deal: bool = False,
+    since: str | None = None,
+    until: str | None = None,
+    candidates: bool = False,
+    yes: bool = False,
     columns: tuple[tuple[str, str], ...] = (),
     preset: str | None = None,
     allow_round_ids: bool = False,
@@ -193,14 +116,28 @@ async def fetch(
 ) -> FetchResult:
     """Read all emails of contacts and write them as one table once all are read.
 
-    Until then the emails are in a folder next to the file, with the suffix `.fetching`; the same
-    call continues from there. For a stream nothing is stored.
+    Selectors add contacts, filters leave emails out. Until all are read, the emails are in a folder
+    next to the file, with the suffix `.fetching`; the same call continues from there, and so does
+    one without a selector. For a stream nothing is stored.
 
     Args:
-        contacts: ids; `@FILE` is a file with an id a line, `-` such a list from standard input.
+        contacts: ids, addresses, and names of at least two words; `@FILE` is a file with one a
+            line, `-` such a list from standard input.
         output: file, whose suffix determines the format, or stream of bytes.
         connection: endpoint and credentials of the CRM.
         from_mapping: mappings, or other tables with a column `contact_id`, whose contacts to add.
+        contacts_of_deals: ids of deals, or `@FILE`, whose contacts to add.
+        deals_where: conditions in COQL on deals, whose contacts to add.
+        contacts_where: conditions in COQL on contacts to add.
+        roles: deals whose contact roles count, at a call each: `named` for those that
+            `contacts_of_deals` and `emails_on` name, `yes` for those of `deals_where` too, `no` for
+            none. By default that of the unfinished fetch, or `named`.
+        emails_on: ids of deals, or `@FILE`: add their contacts, and keep only emails on them.
+        on_no_deal: keep only emails on no deal; with `emails_on`, these as well.
+        since: keep only emails from this time on, ISO 8601 with offset.
+        until: keep only emails before this time, ISO 8601 with offset.
+        candidates: read the deals of each contact, at a call each, and add a column `candidates`.
+        yes: whether to spend more than 1,000 credits without asking.
         columns: (column, header) pairs that rename headers of the mappings.
         preset: `zoho` also accepts the headers of Zoho's own exports.
         allow_round_ids: accept ids that look rounded.
@@ -225,9 +162,10 @@ async def fetch(
         The result; if `stopped_by` is set, no file was written.
 
     Raises:
-        UsageError: if the file cannot be written in this format, or an unfinished fetch has
-            other contacts.
-        RefusedError: if the contacts cannot be read, or the folder cannot be created.
+        UsageError: if the file cannot be written in this format, an unfinished fetch has another
+            selection, or the CRM refuses a condition.
+        RefusedError: if the contacts cannot be read, the folder cannot be created, or the user
+            refuses the cost.
         WrongOrgError: if an unfinished fetch used another org.
         InterruptedPlanningError: if it was stopped before it read a contact.
     """
@@ -247,10 +185,25 @@ async def fetch(
         "hidden_rows": hidden_rows,
     }
     mapping_job = Job(mappings=tuple(from_mapping), **mapping_options) if from_mapping else None
-    selection = ContactSelection(tuple(contacts), mapping_job)
+    conditions = Conditions(
+        tuple(deals_where),
+        tuple(contacts_where),
+        Roles(roles) if roles else unfinished.conditions.roles,
+    )
+    conditions.check()
+    selection = Selection(
+        tuple(contacts), mapping_job, tuple(contacts_of_deals), tuple(emails_on), conditions
+    )
     job = with_options(_unfinished_job(unfinished), _PER_CALL_DEFAULTS | pace, PACE_OPTIONS)
     new_record = FetchRecord(
-        0, "", pace=unfinished.pace or _serialize_pace(job), format=format_, spreadsheet=spreadsheet
+        0,
+        "",
+        conditions=conditions,
+        candidates=candidates or unfinished.candidates,
+        email_filter=_email_filter(unfinished.email_filter, since, until, on_no_deal=on_no_deal),
+        pace=unfinished.pace or _serialize_pace(job),
+        format=format_,
+        spreadsheet=spreadsheet,
     )
     environment = environment or real_environment()
 
@@ -264,6 +217,7 @@ async def fetch(
             connection=connection,
             environment=environment,
             force=force,
+            yes=yes,
             callbacks=callbacks,
             stop=stop,
             plan_stop=plan_stop,
@@ -274,55 +228,58 @@ async def fetch(
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class _Fetch:
-    """One invocation of a fetch: it records the contacts, reads them, and writes the table."""
+    """One invocation of a fetch: it selects the contacts, reads them, and writes the table."""
 
-    selection: ContactSelection
+    selection: Selection
     table_output: TableOutput
     job: Job
     new_record: FetchRecord
     connection: Connection
     environment: Environment
     force: bool
+    yes: bool
     callbacks: RunCallbacks
     stop: StopController
     plan_stop: PlanningStop
 
     async def run(self) -> FetchResult:
         path = self.table_output.path
+        run_blocking = self.environment.run_blocking
         with _work_folder(None if path is None else _work_path(path)) as folder:
             self.callbacks.on_phase("Reading the list of contacts")
             record = await run_planning(
-                partial(self._begin_or_resume, folder),
-                self.callbacks,
-                self.stop,
-                self.environment.run_blocking,
+                partial(self._begin_or_resume, folder), self.callbacks, self.stop, run_blocking
             )
-            fetcher = await self.environment.run_blocking(
-                partial(Fetcher, folder, record, self.callbacks, self.stop)
+            fetcher = await run_blocking(
+                partial(Fetcher, folder, record, self.callbacks, self.stop, yes=self.yes)
             )
             calls = await fetcher.run(self.job, self.connection, self.environment)
-            table = FetchTable(folder, self.plan_stop)
+            table = FetchTable(
+                folder, self.plan_stop, record.email_filter, candidates=record.candidates
+            )
+            unresolved = await run_blocking(folder.read_unresolved)
             if self.stop.reason is None:
-                await self._write(table, self.environment.run_blocking)
+                await self._write(table, run_blocking)
                 folder.remove()
-            return self._result(record, fetcher.progress, table, calls)
+            return self._result(fetcher, table, unresolved, calls)
 
     def _begin_or_resume(
         self, folder: FetchFolder, stop: PlanningStop, warn: Callable[[str | Advice], None]
     ) -> FetchRecord:
-        """Begin a fetch, or continue an unfinished one of the same contacts."""
-        record = self._record_contacts(folder, stop, warn)
+        """Begin a fetch, or continue an unfinished one of the same selection."""
         existing = folder.read()
-        if existing is not None and not FetchProgress(folder, existing.contacts).contacts_read:
+        if existing is not None and not self.selection and not self.force:
+            return self._resume(folder, existing, stop)
+        record = self._record_requests(folder, stop, warn)
+        if existing is not None and not self.force and not _has_progress(folder, existing):
             existing = None  # nothing is lost
-        differs = existing is not None and existing.contacts_sha256 != record.contacts_sha256
+        differs = existing is not None and not _is_same(existing, record)
         if existing is None or (differs and self.force):
-            folder.clear()
-            folder.write(record)
-            return record
+            return self._begin(folder, record, stop)
         if differs:
+            folder.new_requests.unlink()
             raise UsageError(
-                "An unfinished fetch into this file has other contacts.",
+                "An unfinished fetch into this file has other contacts, or other candidates.",
                 where=str(folder.path),
                 advice=Advice(
                     "Finish it with the command that it was started with, start over with {}, or"
@@ -330,18 +287,69 @@ class _Fetch:
                     Keyword("force", value=True),
                 ),
             )
-        check_same_host(existing, self.connection)
-        return existing
+        folder.new_requests.replace(folder.requests)
+        return self._resume(folder, existing, stop)
 
-    def _record_contacts(
+    def _begin(self, folder: FetchFolder, record: FetchRecord, stop: PlanningStop) -> FetchRecord:
+        """Begin a fetch; select its contacts if that does not take the CRM."""
+        folder.clear()
+        folder.new_requests.replace(folder.requests)
+        folder.write(record)
+        counts = ContactRequests(folder.requests, stop).counts()
+        if counts.need_crm or record.conditions:
+            return record
+        folder.create_log()
+        return freeze_selection(folder, record, stop)[0]
+
+    def _resume(
+        self, folder: FetchFolder, existing: FetchRecord, stop: PlanningStop
+    ) -> FetchRecord:
+        """Continue an unfinished fetch; the filters and the format may be new."""
+        check_same_host(existing, self.connection)
+        if existing.selected_sha256 is None and not existing.needs_crm:
+            existing, _ = freeze_selection(folder, existing, stop)
+        elif existing.selected_sha256 is not None:
+            check_frozen(folder, existing)
+        record = msgspec.structs.replace(
+            existing,
+            email_filter=msgspec.structs.replace(
+                self.new_record.email_filter, on_deals=existing.email_filter.on_deals
+            ),
+        )
+        folder.write(record)
+        return record
+
+    def _record_requests(
         self, folder: FetchFolder, stop: PlanningStop, warn: Callable[[str | Advice], None]
     ) -> FetchRecord:
-        ids = self.selection.ids(folder.path, stop, warn)
-        contacts = write_unique_contacts(ids, folder.contacts)
+        """Write the requests of the selection, and return its record.
+
+        Raises:
+            UsageError: if nothing is selected.
+        """
+        if not self.selection:
+            raise UsageError(
+                "No contact is named.",
+                where="CONTACTS",
+                advice=Advice(
+                    "Name ids, addresses, @FILE, or - for standard input; a mapping with {}, deals"
+                    " with {}, or a condition with {} or {}.",
+                    Keyword("from_mapping"),
+                    Keyword("contacts_of_deals"),
+                    Keyword("deals_where"),
+                    Keyword("contacts_where"),
+                ),
+            )
+        write_requests(self.selection.requests(folder.path, stop, warn), folder.new_requests)
+        requests = ContactRequests(folder.new_requests, stop)
+        counts = requests.counts()
         return msgspec.structs.replace(
             self.new_record,
-            contacts=contacts,
-            contacts_sha256=sha256_of(folder.contacts),
+            contacts_sha256=requests.digest(self.selection.conditions.clauses()),
+            needs_crm=counts.need_crm or bool(self.selection.conditions),
+            email_filter=msgspec.structs.replace(
+                self.new_record.email_filter, on_deals=bool(self.selection.emails_on)
+            ),
             api_url=self.connection.api_url,
             data_centre=self.connection.data_centre,
         )
@@ -356,23 +364,25 @@ class _Fetch:
 
     def _result(
         self,
-        record: FetchRecord,
-        progress: FetchProgress,
+        fetcher: Fetcher,
         table: FetchTable,
+        unresolved: tuple[Unresolved, ...],
         calls: dict[str, int],
     ) -> FetchResult:
-        reason = self.stop.reason
-        exit_code = ExitCode.ROWS_NOT_DONE if progress.contacts_unread else ExitCode.OK
+        reason, progress = self.stop.reason, fetcher.progress
+        unread = progress.contacts_unread if progress else 0
+        exit_code = ExitCode.ROWS_NOT_DONE if unread or unresolved else ExitCode.OK
         if reason is not None:
             exit_code = run_exit_code(RunState.STOPPED, reason.stopped_by, {}) or exit_code
         return FetchResult(
             format=self.table_output.table_format.file_type,
-            contacts=record.contacts,
-            read=progress.contacts_read,
-            unread=progress.contacts_unread,
+            contacts=fetcher.record.contacts,
+            read=progress.contacts_read if progress else 0,
+            unread=unread,
             **table.counts,
-            nameless=progress.nameless,
-            unread_contacts=progress.unread_contacts,
+            nameless=progress.nameless if progress else 0,
+            unread_contacts=progress.unread_contacts if progress else (),
+            unresolved=unresolved,
             calls=calls,
             stopped_by=reason.stopped_by if reason else None,
             exit_code=int(exit_code),
@@ -421,7 +431,48 @@ def _work_folder(path: Path | None) -> Iterator[FetchFolder]:
                 folder.remove()
 
 
+def _has_progress(folder: FetchFolder, record: FetchRecord) -> bool:
+    """Return whether a fetch has read something that took credits."""
+    if record.selected_sha256 is None or record.needs_crm:
+        return bool(QueryProgress(folder)) or record.selected_sha256 is not None
+    return FetchProgress(folder, record.contacts).contacts_read > 0
+
+
+def _is_same(existing: FetchRecord, new: FetchRecord) -> bool:
+    """Return whether a fetch reads what another one does."""
+    return existing.contacts_sha256 == new.contacts_sha256 and existing.candidates == new.candidates
+
+
+def _email_filter(
+    unfinished: EmailFilter, since: str | None, until: str | None, *, on_no_deal: bool
+) -> EmailFilter:
+    """Return the filter of a fetch; what is not set is as in the unfinished fetch."""
+    return EmailFilter(
+        _checked_time("since", since) or unfinished.since,
+        _checked_time("until", until) or unfinished.until,
+        on_no_deal or unfinished.on_no_deal,
+    )
+
+
+def _checked_time(keyword: str, text: str | None) -> str | None:
+    """Return a time with its offset.
+
+    Raises:
+        UsageError: if it is not a time.
+    """
+    if text is None:
+        return None
+    try:
+        return parse_point_in_time(text)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{text!r} is not a time.",
+            where=Advice("{}", Keyword(keyword)),
+            advice="Write it as 2026-01-31T09:00:00+01:00.",
+        ) from None
+
+
 def _write_table(table: FetchTable, table_output: TableOutput) -> None:
-    with table_output.open(FETCH_COLUMNS) as table_writer:
+    with table_output.open(table.columns) as table_writer:
         for rows in table.rows():
             table_writer.write(rows)

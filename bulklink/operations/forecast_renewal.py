@@ -237,6 +237,7 @@ class ReadForecaster:
     _contacts: int = field(default=0, init=False)
     _fewest_pages: int = field(default=0, init=False)
     _pages_read: int = field(default=0, init=False)
+    _sampled: CreditRange | None = field(default=None, init=False)
 
     def add_contact(self, fewest_pages: int, pages_read: int) -> None:
         """Count a contact that was read.
@@ -249,8 +250,26 @@ class ReadForecaster:
         self._fewest_pages += fewest_pages
         self._pages_read += pages_read
 
+    def fix(self, credits_spent: int, left: CreditRange) -> None:
+        """Set the forecast to that of a random sample; contacts that follow are no such sample.
+
+        Args:
+            credits_spent: credits spent so far.
+            left: credits of the contacts that are left.
+        """
+        self._sampled = CreditRange(
+            credits_spent + left.least, credits_spent + left.likely, credits_spent + left.most
+        )
+
     def renew(self, credits_spent: int) -> CreditRange | None:
         """Return the credits of the whole command, including those spent; see `latest`."""
+        if self._sampled is not None:
+            floor = credits_spent + max(0, self.pages - self._fewest_pages)
+            sampled = self._sampled
+            self.latest = CreditRange(
+                max(floor, sampled.least), max(floor, sampled.likely), max(floor, sampled.most)
+            )
+            return self.latest
         if self._contacts < _MIN_CONTACTS_READ or not self._fewest_pages:
             return None
         left = max(0, self.pages - self._fewest_pages)

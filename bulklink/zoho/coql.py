@@ -311,7 +311,7 @@ def _parse_page(
     rows = tuple(
         parse_row(record_id, record, answer)
         for record in records
-        if (record_id := parse_number(record.get("id"))) is not None
+        if (record_id := parse_record_id(record.get("id"))) is not None
     )
     info = content.get("info")
     more = info.get("more_records") if isinstance(info, dict) else None
@@ -346,12 +346,12 @@ def _lookup_id(record: dict[str, Any], field: str) -> str | None:
     """Return the id of a record that a field refers to, in any shape that COQL returns."""
     value = record.get(field)
     if isinstance(value, dict):
-        return parse_number(value.get("id"))
-    number = parse_number(value)
-    return parse_number(record.get(f"{field}.id")) if number is None else number
+        return parse_record_id(value.get("id"))
+    number = parse_record_id(value)
+    return parse_record_id(record.get(f"{field}.id")) if number is None else number
 
 
-def parse_number(value: object) -> str | None:
+def parse_record_id(value: object) -> str | None:
     """Return the id of a record in an answer, which has digits only; else None."""
     text = parse_id(value)
     return text if text is not None and _is_number(text) else None

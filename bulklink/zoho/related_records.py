@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from bulklink.zoho.coql import DealRow, parse_deal_row, parse_number
+from bulklink.zoho.coql import DealRow, parse_deal_row, parse_record_id
 from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import parse_label
 
@@ -73,7 +73,7 @@ def _records(answer: Answer) -> dict[str, dict[str, Any]] | None:
     return {
         record_id: record
         for record in content["data"]
-        if isinstance(record, dict) and (record_id := parse_number(record.get("id"))) is not None
+        if isinstance(record, dict) and (record_id := parse_record_id(record.get("id"))) is not None
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from bulklink.zoho.coql import parse_number
+from bulklink.zoho.coql import parse_record_id
 from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import parse_text
 
@@ -72,7 +72,7 @@ def parse_layouts(answer: Answer) -> Layouts | None:
     layouts = _objects_in(answer, "layouts")
     if layouts is None:
         return None
-    ids = (parse_number(layout.get("id")) for layout in layouts)
+    ids = (parse_record_id(layout.get("id")) for layout in layouts)
     unique_ids = dict.fromkeys(layout_id for layout_id in ids if layout_id is not None)
     return Layouts(
         tuple(unique_ids)[:MAX_LAYOUTS],

@@ -80,6 +80,8 @@ NOT_OF_A_JOB = {
     *("sheet", "hidden_rows"),  # of that mapping too
     *("preset", "allow_round_ids"),  # of the mapping that has the contacts
     *("output", "format", "spreadsheet", "force"),  # the file: see tests/e2e/test_fetch.py
+    *("contacts_of_deals", "deals_where", "contacts_where", "roles"),  # which contacts
+    *("emails_on", "on_no_deal", "since", "until", "candidates"),  # which emails, what of them
 }
 """Options that a run, or the reading of a fetch, is not begun with."""
 OPTIONS = KEPT | FOR_ONE_CALL
@@ -98,7 +100,12 @@ def _passed_on(command: str, *words: str) -> dict[str, Any]:
     return passed_on
 
 
-PAIRS = [(command, key) for command in COMMANDS for key in OPTIONS if key in _params(command)]
+PAIRS = [
+    (command, key)
+    for command in COMMANDS
+    for key in OPTIONS
+    if key in _params(command) and (command, key) != ("fetch", "yes")  # about its cost
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

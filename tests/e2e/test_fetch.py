@@ -30,7 +30,8 @@ from tests.e2e.world import PAT, USERS, Contact, World
 QUICK = ("--rate", "off")
 COLUMNS = [
     *("contact_id", "owner_id", "owner_name", "message_id", "deal_id", "from_deal_id"),
-    *("from_deal_name", "subject", "time", "direction", "deal_name"),
+    *("from_deal_name", "subject", "time", "direction", "deal_name", "from_address", "from_name"),
+    *("to_addresses", "cc_addresses", "source", "summary", "has_attachment", "intent"),
 ]
 
 
@@ -75,6 +76,7 @@ def test_every_email_is_there_in_the_requested_order(
         "time": "",
         "direction": "",
         "deal_name": "",
+        **dict.fromkeys(COLUMNS[11:], ""),
     }
     assert {line["from_deal_id"] for line in rows if line["message_id"] in messages(one)} == {
         "none",

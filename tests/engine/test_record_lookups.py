@@ -20,9 +20,9 @@ from bulklink.engine.record_lookups import (
     query_pages,
     read_contact_deals,
     read_contact_roles,
+    read_deal_timeline,
     read_email,
     read_stages,
-    read_timeline,
 )
 from bulklink.errors import ExitCode, RunStoppedError, StoppedBy, UsageError
 from bulklink.zoho.coql import (
@@ -262,7 +262,7 @@ async def test_an_endless_list_has_a_last_page(reading: Any) -> None:
 READINGS = {
     "roles": partial(read, reading=read_contact_roles),
     "deals": partial(read, reading=read_contact_deals),
-    "timeline": partial(read, reading=read_timeline, since=None),
+    "timeline": partial(read, reading=read_deal_timeline, since=None),
 }
 
 
@@ -337,7 +337,7 @@ def timeline(*minutes: int, token: str | None = None, more: Any = None) -> Answe
 
 async def test_a_timeline_is_read_page_by_page_and_sorted() -> None:
     crm = ScriptedCrm(timeline(9, 8, token="a"), timeline(7, 6, token="b"), timeline(5))
-    result = await read(crm, read_timeline, "71", since=None)
+    result = await read(crm, read_deal_timeline, "71", since=None)
     assert isinstance(result, Timeline)
     assert [entry.audited_time.minute for entry in result.entries] == [5, 6, 7, 8, 9]
     assert result.consistent
@@ -347,14 +347,14 @@ async def test_a_timeline_is_read_page_by_page_and_sorted() -> None:
 
 
 async def test_a_timeline_with_a_gap_contradicts_itself() -> None:
-    result = await read(ScriptedCrm(timeline(9, 7)), read_timeline, "71", since=None)
+    result = await read(ScriptedCrm(timeline(9, 7)), read_deal_timeline, "71", since=None)
     assert not result.consistent
 
 
 async def test_pages_before_the_earliest_time_are_not_read() -> None:
     crm = ScriptedCrm(timeline(9, 8, token="a"), timeline(7, 6, token="b"), timeline(5))
     since = datetime(2026, 1, 1, 0, 7, tzinfo=UTC)
-    result = await read(crm, read_timeline, "71", since=since)
+    result = await read(crm, read_deal_timeline, "71", since=since)
     assert [entry.audited_time.minute for entry in result.entries] == [7, 8, 9]
     assert len(crm.sent) == 2
 
@@ -362,7 +362,7 @@ async def test_pages_before_the_earliest_time_are_not_read() -> None:
 async def test_a_timeline_with_its_oldest_entries_first_is_read_to_the_end() -> None:
     crm = ScriptedCrm(timeline(1, 2, token="a"), timeline(3, 4))
     since = datetime(2026, 1, 1, 0, 3, tzinfo=UTC)
-    result = await read(crm, read_timeline, "71", since=since)
+    result = await read(crm, read_deal_timeline, "71", since=since)
     assert [entry.audited_time.minute for entry in result.entries] == [3, 4]
 
 
@@ -373,7 +373,7 @@ async def test_a_timeline_with_its_oldest_entries_first_is_read_to_the_end() -> 
 )
 async def test_a_timeline_without_its_end_is_a_verdict(second: Answer) -> None:
     crm = ScriptedCrm(timeline(9, 8, token="a"), second)
-    verdict = await read(crm, read_timeline, "71", since=None)
+    verdict = await read(crm, read_deal_timeline, "71", since=None)
     assert verdict == AnswerVerdict("", ENDS_IN_THE_MIDDLE, 200)
     assert len(crm.sent) == 2
 

@@ -12,7 +12,11 @@ from tests.e2e.command import Command
 from tests.hostile.folders import GoodFolders, contents
 from tests.hostile.tamperings import Change, folder, hard_link, link, pipe
 
-FILES = ("contacts.txt", "fetch.json", "fetched.jsonl", "fetched.torn", "answers.jsonl", "lock")
+FILES = (
+    *("contacts.txt", "reading_order.txt", "requests.parquet", "requests.new.parquet"),
+    *("deals.txt", "unresolved.jsonl", "fetch.json", "fetched.jsonl", "fetched.torn"),
+    *("answers.jsonl", "lock"),
+)
 LOOKUP = {"event": "contact", "n": 0, "life": 1}
 
 
@@ -51,6 +55,13 @@ def _record(**fields: object) -> Change:
     return change
 
 
+def _file(name: str, content: bytes) -> Change:
+    def change(run: Path, _: Path) -> None:
+        (run / name).write_bytes(content)
+
+    return change
+
+
 CHANGES: dict[str, tuple[Change, str]] = {
     **{f"link-{name}": (link(name), name) for name in (*FILES, ".gitignore")},
     **{f"hard-link-{name}": (hard_link(name), name) for name in (*FILES, ".gitignore")},
@@ -69,6 +80,14 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "record-contacts": (_record(contacts=10**14), "fetch.json"),
     "record-hash": (_record(contacts_sha256=5), "fetch.json"),
     "record-address": (_record(api_url="http://["), "fetch.json"),
+    "record-fewer-contacts": (_record(contacts=3), "contacts.txt"),
+    "record-since": (_record(email_filter={"since": "yesterday"}), "fetch.json"),
+    "record-condition": (_record(conditions={"deals_where": ["id > 0) or (id > 0"]}), "fetch.json"),
+    "other-contacts": (_file("contacts.txt", b"1\n2\n3\n4\n"), "contacts.txt"),
+    "order-of-others": (_file("reading_order.txt", b"4 1\n"), "reading_order.txt"),
+    "order-of-fewer": (_file("reading_order.txt", b""), "reading_order.txt"),
+    "order-of-texts": (_file("reading_order.txt", b"x y\n"), "reading_order.txt"),
+    "unresolved": (_file("unresolved.jsonl", b"{}\n"), "unresolved.jsonl"),
     "record-other-host": (_record(api_url="https://www.zohoapis.eu"), "BULKLINK_API_URL"),
 }
 

@@ -15,9 +15,9 @@ from bulklink.engine.record_lookups import (
     query_pages,
     read_contact_deals,
     read_contact_roles,
+    read_deal_timeline,
     read_email,
     read_stages,
-    read_timeline,
 )
 from bulklink.errors import RunStoppedError, StoppedError, UsageError
 from bulklink.zoho.coql import (
@@ -58,7 +58,7 @@ READS: dict[str, Callable[[Caller], Awaitable[Any]]] = {
     ),
     "contact roles": lambda caller: read_contact_roles(caller, ReadBreaker(), "71"),
     "deals of a contact": lambda caller: read_contact_deals(caller, ReadBreaker(), "11"),
-    "timeline": lambda caller: read_timeline(caller, ReadBreaker(), "71", since=SINCE),
+    "timeline": lambda caller: read_deal_timeline(caller, ReadBreaker(), "71", since=SINCE),
     "email": lambda caller: read_email(caller, ReadBreaker(), "11", "m1"),
     "stages": read_stages,
 }

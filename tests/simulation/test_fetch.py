@@ -17,7 +17,7 @@ from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.fetching.fetcher import Fetcher
 from bulklink.operations.fetching.folder import FetchFolder, FetchRecord
-from bulklink.operations.fetching.progress import UnreadContact
+from bulklink.operations.fetching.progress import FetchProgress, UnreadContact
 from bulklink.operations.fetching.table import FetchTable
 from bulklink.operations.job import Job
 from bulklink.zoho.transport import ANSWER_TIMEOUT_SECONDS
@@ -92,9 +92,11 @@ async def _run_command(
             stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "Ctrl-C"))
 
     async with simulated_environment(crm, count_request) as environment:
-        fetcher = await off_loop(Fetcher, folder, FetchRecord(contacts, ""), RunCallbacks(), stop)
+        fetcher = await off_loop(
+            Fetcher, folder, FetchRecord(contacts, "", selected_sha256=""), RunCallbacks(), stop
+        )
         await fetcher.run(Job(mappings=(), rate=None), CONNECTION, environment)
-    return fetcher.progress.unread_contacts
+    return progress_of(fetcher).unread_contacts
 
 
 def _truncate_lines(folder: FetchFolder, rng: random.Random) -> None:
@@ -113,6 +115,12 @@ def _draw_faults(rng: random.Random) -> list[Fault]:
     ]
 
 
+def progress_of(fetcher: Fetcher) -> FetchProgress:
+    """Return the progress of a fetch whose contacts are selected."""
+    assert fetcher.progress is not None
+    return fetcher.progress
+
+
 class _WarningCallbacks(RunCallbacks):
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -128,10 +136,14 @@ async def test_one_warning_reports_that_the_crm_allows_fewer_concurrent_reads(
     callbacks = _WarningCallbacks()
     async with simulated_environment(crm) as environment:
         fetcher = await off_loop(
-            Fetcher, FetchFolder(tmp_path), FetchRecord(CONTACTS, ""), callbacks, StopController()
+            Fetcher,
+            FetchFolder(tmp_path),
+            FetchRecord(CONTACTS, "", selected_sha256=""),
+            callbacks,
+            StopController(),
         )
         await fetcher.run(Job(mappings=(), rate=None, concurrency=10), CONNECTION, environment)
-    assert fetcher.progress.contacts_read == CONTACTS
+    assert progress_of(fetcher).contacts_read == CONTACTS
     (text,) = callbacks.texts
     assert "too many requests" in text
 
@@ -146,12 +158,12 @@ async def test_a_timed_out_read_counts_as_in_flight_while_the_crm_executes_it(
         fetcher = await off_loop(
             Fetcher,
             FetchFolder(tmp_path),
-            FetchRecord(CONTACTS, ""),
+            FetchRecord(CONTACTS, "", selected_sha256=""),
             RunCallbacks(),
             StopController(),
         )
         await fetcher.run(Job(mappings=(), rate=None, concurrency=4), CONNECTION, environment)
-    assert fetcher.progress.contacts_read == CONTACTS
+    assert progress_of(fetcher).contacts_read == CONTACTS
     assert crm.state.answered_429 == 0
 
 

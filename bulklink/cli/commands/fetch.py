@@ -30,15 +30,81 @@ from bulklink.cli.options import (
     sheet_option,
 )
 from bulklink.cli.output_file import output_file_arguments, output_file_options, output_target
+from bulklink.cli.param_types import LineSeparatedText, OneOf, PointInTime
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
     from bulklink.operations.fetch import FetchResult
 
 _MAX_CONTACTS_SHOWN = 20
+_SELECTION_OPTIONS = (
+    *("contacts_of_deals", "deals_where", "contacts_where", "roles", "emails_on", "on_no_deal"),
+    *("since", "until", "candidates", "yes"),
+)
 _MAPPING_OPTIONS = (
     *("from_mapping", "columns", "preset", "allow_round_ids", "delimiter", "quote", "escape"),
     *("skip_lines", "encoding", "sheet", "hidden_rows"),
+)
+
+
+selection_options = combine_options(
+    option(
+        "--contacts-of-deals",
+        multiple=True,
+        metavar="DEAL|@FILE",
+        help="Also fetch the contacts of these deals, and those with a role on them. Repeatable.",
+    ),
+    option(
+        "--deals-where",
+        type=LineSeparatedText(),
+        multiple=True,
+        metavar="CONDITION",
+        help="Also fetch the contacts of the deals that meet a condition in COQL, such as"
+        " \"Stage = 'Negotiation'\". Repeatable.",
+    ),
+    option(
+        "--contacts-where",
+        type=LineSeparatedText(),
+        multiple=True,
+        metavar="CONDITION",
+        help="Also fetch the contacts that meet a condition in COQL. Repeatable.",
+    ),
+    option(
+        "--roles",
+        type=OneOf(["named", "yes", "no"]),
+        help="Deals whose contact roles are read, one call each: those named by their ids (the"
+        " default), those that meet --deals-where too, or none.",
+    ),
+    option(
+        "--emails-on",
+        multiple=True,
+        metavar="DEAL|@FILE",
+        help="Also fetch the contacts of these deals, but of all emails keep only those on them."
+        " Repeatable.",
+    ),
+    option(
+        "--on-no-deal",
+        is_flag=True,
+        help="Keep only emails on no deal; with --emails-on, these as well.",
+    ),
+    option(
+        "--since",
+        type=PointInTime(),
+        metavar="TIME",
+        help="Keep only emails from this time on, such as 2026-01-31 or 2026-01-31T09:00+01:00.",
+    ),
+    option(
+        "--until",
+        type=PointInTime(end_of_day=True),
+        metavar="TIME",
+        help="Keep only emails before this time; a date includes its day.",
+    ),
+    option(
+        "--candidates",
+        is_flag=True,
+        help="Read the deals of each contact, one call each, and add them as a column.",
+    ),
+    option("--yes", is_flag=True, help="Spend more than 1,000 credits without asking."),
 )
 
 
@@ -51,6 +117,7 @@ _MAPPING_OPTIONS = (
     metavar="FILE",
     help="Mapping, or any table with a column contact_id, whose contacts to fetch. Repeatable.",
 )
+@combine_options(selection_options)
 @combine_options(output_file_options, column_option, preset_option, allow_round_ids_option)
 @combine_options(csv_options, encoding_option, sheet_option, hidden_rows_option)
 @combine_options(
@@ -66,16 +133,20 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
     """Write the emails of CONTACTS to a file, with their deals.
 
     Use it to make a mapping, or to record which deals emails are on before you change them.
-    CONTACTS are ids, @FILE for a file with one id per line, or - for such a list from standard
-    input. The file appears once everything is read. If the command is stopped or killed, run it
-    again to continue; options default to those of the first command. With deal_id filled in, the
-    file is a mapping, and from_deal_id guards each row (none: on no deal).
+    CONTACTS are ids, addresses, or names of at least two words; @FILE is a file with one per line,
+    and - such a list from standard input. Other options select contacts by their deals or by
+    conditions; all of them add up. The file appears once everything is read. If the command is
+    stopped or killed, run it again to continue; options default to those of the first command.
+    With deal_id filled in, the file is a mapping, and from_deal_id guards each row (none: on no
+    deal).
 
     \b
     Examples:
       bulklink fetch 5843104000000424162 5843104000000424163 -o emails.csv
       bulklink fetch @contacts.txt -o emails.xlsx
       bulklink fetch --from-mapping mapping.csv -o emails.parquet
+      bulklink fetch ann@example.com --since 2026-01-01 -o emails.csv
+      bulklink fetch --deals-where "Stage = 'Negotiation'" --on-no-deal -o emails.csv
     """
     from bulklink.cli.arguments import (  # noqa: PLC0415 - not for --help
         given_options,
@@ -96,7 +167,7 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
         contacts,
         target,
         connection_from_options(options),
-        **{name: options[name] for name in _MAPPING_OPTIONS},
+        **{name: options[name] for name in (*_MAPPING_OPTIONS, *_SELECTION_OPTIONS)},
         **output_file_arguments(options),
         **pace_arguments(given_options(options) if continues else options),
     )
@@ -119,7 +190,7 @@ def _show_result(
 
     if reason is not None:
         show_error(reason, as_json=False)
-    for text in _unread_lines(result):
+    for text in (*_unread_lines(result), *_unresolved_lines(result)):
         note(text)
     if as_json:
         print_json({"file": output, **msgspec.to_builtins(result)})
@@ -132,16 +203,18 @@ def _show_result(
         "on no deal": result.on_no_deal,
         "deal unknown": result.not_told,
         "left out, without a message id": result.nameless,
+        "left out by the filters": result.filtered_out,
+        "of them without a known time": result.undated,
     }
     for line in count_lines(counts, always=("contacts", "emails")):
         note(line)
     if reason is not None:
-        if output == "-" or not result.read:
+        if output == "-" or not (result.read or result.contacts == 0):
             note("Not finished: nothing was written.")
         else:
             note(
-                f"Not finished: the emails read are in {output}.fetching. Run the same command"
-                " again to continue."
+                f"Not finished: what was read is in {output}.fetching. Run the same command again"
+                " to continue."
             )
     elif output != "-":
         note(f"Written to {output}")
@@ -152,3 +225,12 @@ def _unread_lines(result: FetchResult) -> Iterator[str]:
         yield f"contact {contact.contact_id}: {contact.code}: {contact.message}"
     if result.unread > _MAX_CONTACTS_SHOWN:
         yield f"… and {result.unread - _MAX_CONTACTS_SHOWN:,} more contacts that could not be read"
+
+
+def _unresolved_lines(result: FetchResult) -> Iterator[str]:
+    for request in result.unresolved[:_MAX_CONTACTS_SHOWN]:
+        place = f"{request.place}: " if request.place not in ("", request.value) else ""
+        yield f"{place}{request.value}: {request.message}"
+    if len(result.unresolved) > _MAX_CONTACTS_SHOWN:
+        more = len(result.unresolved) - _MAX_CONTACTS_SHOWN
+        yield f"… and {more:,} more that select no contact; --json names up to 1,000"

@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import msgspec
 
 from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.pagination import PageReader
+from bulklink.engine.record_lookups import read_contact_deals, read_stages
 from bulklink.engine.shutdown import StopController
+from bulklink.errors import NotConfirmedError
+from bulklink.ledger.writer import LedgerWriter
+from bulklink.mapping.contact_selection import Selected, write_selection
+from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.cost_model import sampled_calls
 from bulklink.operations.environment import Environment
-from bulklink.operations.fetching.folder import FetchFolder, FetchRecord
-from bulklink.operations.fetching.log import contact_line, email_line, unread_line
+from bulklink.operations.fetching.crm_selection import CrmSelection
+from bulklink.operations.fetching.folder import FetchFolder, FetchRecord, damaged_error
+from bulklink.operations.fetching.log import (
+    candidate_line,
+    contact_line,
+    email_line,
+    unread_line,
+)
 from bulklink.operations.fetching.progress import FetchProgress
 from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.job import Job
 from bulklink.operations.preflight import check_same_org
+from bulklink.operations.sampling import draw_sample
 from bulklink.operations.session import NO_CALLS, CrmSession, read_contacts, run_read_session
+from bulklink.runs.forecast import CreditRange
+from bulklink.runs.hashes import sha256_of
 from bulklink.runs.record import OrgRecord
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.email_pages import EmailListPage, parse_email_list
 from bulklink.zoho.link_response import AnswerVerdict
+from bulklink.zoho.stages import Stages
 
+SAMPLE_CONTACTS = 200
+"""Contacts drawn at random whose pages tell what all contacts cost."""
+MAX_UNASKED_CREDITS = 1_000
+"""Credits above which the user is asked at a terminal."""
 _UNREADABLE_LIST = AnswerVerdict(
     "no-answer", "There was no answer, or it was not a list of emails.", 0
 )
@@ -32,30 +54,74 @@ _LIST_CUT = AnswerVerdict(
 )
 
 
+def freeze_selection(
+    folder: FetchFolder, record: FetchRecord, stop: PlanningStop
+) -> tuple[FetchRecord, Selected]:
+    """Write the list of the selected contacts, which later commands keep; blocks.
+
+    Args:
+        folder: folder of the fetch, with its requests and its log.
+        record: record of the fetch.
+        stop: interrupts the work.
+
+    Returns:
+        The record with the list, and what was selected.
+    """
+    selected = write_selection(folder.selection_files, stop)
+    record = msgspec.structs.replace(
+        record, contacts=selected.contacts, selected_sha256=sha256_of(folder.contacts)
+    )
+    folder.write(record)
+    return record, selected
+
+
+def check_frozen(folder: FetchFolder, record: FetchRecord) -> None:
+    """Check that the selection is as it was frozen; blocks.
+
+    Raises:
+        RunDirError: if one of its files is not.
+    """
+    is_frozen = sha256_of(folder.contacts) == record.selected_sha256
+    if not is_frozen or sum(1 for _ in folder.contact_ids()) != record.contacts:
+        raise damaged_error(folder.contacts)
+    unseen = bytearray(b"\1") * record.contacts
+    for number, _ in folder.contacts_in_reading_order(record.contacts):
+        unseen[number] = 0
+    if any(unseen):
+        raise damaged_error(folder.reading_order)
+    folder.read_unresolved()
+
+
 @dataclass(slots=True)
 class Fetcher:
-    """Reads the contacts that a fetch folder does not hold yet.
+    """Selects the contacts of a fetch, and reads those that its folder does not hold yet.
 
     Args:
         folder: folder of the fetch.
         record: identity of the fetch.
         callbacks: called with phases, cost, progress and warnings.
         stop: stops the fetch.
+        yes: whether the cost needs no confirmation.
 
     Attributes:
-        progress: contacts read so far.
+        progress: contacts read so far; None until the contacts are selected.
     """
 
     folder: FetchFolder
     record: FetchRecord
     callbacks: RunCallbacks
     stop: StopController
-    progress: FetchProgress = field(init=False)
+    yes: bool = False
+    progress: FetchProgress | None = field(init=False, default=None)
     _breaker: ReadBreaker = field(init=False, default_factory=ReadBreaker)
     _forecaster: ReadForecaster = field(init=False)
+    _stages: Stages | None = field(init=False, default=None)
+    _calls: list[int] = field(init=False, default_factory=list)
+    """Calls of the contacts that were read until the sample is complete."""
 
     def __post_init__(self) -> None:
-        self.progress = FetchProgress(self.folder, self.record.contacts)
+        if self.record.selected_sha256 is not None:
+            self.progress = FetchProgress(self.folder, self.record.contacts)
 
     async def run(
         self, job: Job, connection: Connection, environment: Environment
@@ -70,20 +136,10 @@ class Fetcher:
         Raises:
             RefusedError: if the fetch is refused before any contact is read.
         """
-        contacts_read = self.progress.contacts_read
-        if contacts_read:
-            self.callbacks.warn(
-                f"{contacts_read:,} of {self.record.contacts:,} contacts were read by an earlier"
-                f" command. To read them again, remove {self.folder.path}."
-            )
-        remaining = self.record.contacts - contacts_read
-        description = "1 contact" if remaining == 1 else f"{remaining:,} contacts"
-        self.callbacks.on_cost(description, credits_at_least=remaining + (remaining > 0))
-        if not remaining:
+        if self.progress is not None and not self._announce(self.progress):
             return NO_CALLS.copy()
-        self._forecaster = ReadForecaster(remaining)
         return await run_read_session(
-            self._fetch_contacts,
+            self._fetch,
             environment=environment,
             connection=connection,
             job=job,
@@ -93,54 +149,209 @@ class Fetcher:
             callbacks=self.callbacks,
         )
 
-    async def _fetch_contacts(self, session: CrmSession) -> None:
+    def _announce(self, progress: FetchProgress) -> int:
+        """Announce what is left to read; return the number of contacts."""
+        contacts_read = progress.contacts_read
+        if contacts_read:
+            self.callbacks.warn(
+                f"{contacts_read:,} of {self.record.contacts:,} contacts were read by an earlier"
+                f" command. To read them again, remove {self.folder.path}."
+            )
+        remaining = self.record.contacts - contacts_read
+        calls = remaining * self._calls_per_contact
+        at_least = calls + (remaining > 0)
+        self.callbacks.on_cost(_count(remaining, "contact"), credits_at_least=at_least)
+        self._forecaster = ReadForecaster(calls)
+        return remaining
+
+    async def _fetch(self, session: CrmSession) -> None:
         self.callbacks.on_phase("Looking up the org")
         org = await session.look_up_org()
         check_same_org(self.record, org)
-        record = msgspec.structs.replace(self.record, org=OrgRecord(org.id, org.name, org.type))
-        self.folder.write(record)
+        self._save(org=OrgRecord(org.id, org.name, org.type))
+        if self.progress is None:
+            self.progress = await self._select(session)
+            if not self._announce(self.progress):
+                return
+        if self.record.candidates:
+            self._stages = await read_stages(session.caller)
         self.callbacks.on_phase("Fetching")
         try:
-            await read_contacts(
-                session,
-                (item for item in self.folder.contact_ids() if not self.progress.is_read(item[0])),
-                partial(self._read_contact, session),
-                callbacks=self.callbacks,
-                unit="contacts",
-                total=self.record.contacts,
-                count_done=lambda: self.progress.contacts_read + self.progress.contacts_unread,
-                forecaster=self._forecaster,
-            )
+            await self._read_all(session, self.progress)
         finally:
-            self.folder.write(msgspec.structs.replace(record, credits=self._forecaster.latest))
+            self._save(credits=self._forecaster.latest)
 
-    async def _read_contact(self, session: CrmSession, contact: tuple[int, str]) -> None:
-        """Read all pages of one contact; its emails count once the last page is read."""
-        contact_number, contact_id = contact
-        pages = PageReader(contact_id, parse_email_list, session.caller, self._breaker)
-        position = nameless = 0
-        list_cut = False
-        invocation = self.progress.invocation
-        while (page := await pages.next_page()) is not None:
-            for email in page.emails:
-                session.ledger.append(
-                    email_line(contact_number, invocation, position, contact_id, email)
-                )
-                position += 1
-            nameless += page.nameless
-            list_cut = page.truncated
-        self._forecaster.add_contact(1, pages.pages_read)
-        verdict = _unread_verdict(pages, list_cut=list_cut)
+    def _save(self, **changes: Any) -> None:
+        self.record = msgspec.structs.replace(self.record, **changes)
+        self.folder.write(self.record)
+
+    async def _select(self, session: CrmSession) -> FetchProgress:
+        """Select the contacts, and freeze their list."""
+        selection = CrmSelection(
+            session, self.folder, self.record.conditions, self.callbacks, self._confirm_roles
+        )
+        await selection.run()
+        freeze = partial(freeze_selection, self.folder, self.record, session.interrupt)
+        self.record, selected = await session.run_blocking(freeze)
+        for name, contacts in selected.shared_names:
+            self.callbacks.warn(f"{contacts:,} contacts are called {name}: all are fetched.")
+        return await session.run_blocking(partial(FetchProgress, self.folder, self.record.contacts))
+
+    def _confirm_roles(self, deals: int) -> None:
+        description = f"contact roles of {_count(deals, 'deal')}"
+        self.callbacks.on_cost(description, credits_at_least=deals)
+        self._confirm(description, CreditRange(deals, deals, deals))
+
+    def _confirm(self, description: str, credit_range: CreditRange) -> None:
+        """Ask at a terminal before many credits are spent.
+
+        Raises:
+            NotConfirmedError: if the answer is no.
+        """
+        must_ask = credit_range.likely > MAX_UNASKED_CREDITS and not self.record.confirmed
+        if not must_ask or self.yes or not self.callbacks.can_ask:
+            return
+        if not self.callbacks.confirm_cost(description, credit_range):
+            raise NotConfirmedError(
+                f"Not confirmed: {description} were not read.",
+                where=str(self.folder.path),
+                advice="What was read is kept there; the same command asks again.",
+            )
+
+    async def _read_all(self, session: CrmSession, progress: FetchProgress) -> None:
+        """Read a random sample first, whose cost tells that of all, then the rest."""
+        remaining = self.record.contacts - progress.contacts_read
+        if remaining > SAMPLE_CONTACTS and not self.record.confirmed:
+            seed = int(session.clock.random() * 2**32)
+            sample = draw_sample(self.record.contacts, SAMPLE_CONTACTS, seed)
+            await self._read(session, progress, sample)
+            session.stop.check()
+            self._show_forecast(session, progress)
+            self._save(confirmed=True)
+        await self._read(session, progress)
+
+    def _show_forecast(self, session: CrmSession, progress: FetchProgress) -> None:
+        """Show what the contacts that are left will cost, and ask if it is much."""
+        left = self.record.contacts - progress.contacts_read
+        calls_left = sampled_calls(self._calls, left, self._calls_per_contact)
+        description = f"the {left:,} contacts left"
+        self.callbacks.on_cost(
+            description,
+            credits_at_least=calls_left.least,
+            credit_range=calls_left,
+        )
+        self._forecaster.fix(session.quota.budget.sent, calls_left)
+        self._confirm(description, calls_left)
+
+    async def _read(
+        self, session: CrmSession, progress: FetchProgress, sample: Collection[int] | None = None
+    ) -> None:
+        """Read the contacts of a sample that are left, or all that are left."""
+
+        def contacts() -> Iterator[tuple[int, str]]:
+            for number, contact_id in self.folder.contacts_in_reading_order(self.record.contacts):
+                if not progress.is_read(number) and (sample is None or number in sample):
+                    yield number, contact_id
+
+        await read_contacts(
+            session,
+            contacts(),
+            partial(self._read_contact, session, progress),
+            callbacks=self.callbacks,
+            unit="contacts",
+            total=self.record.contacts,
+            count_done=lambda: progress.contacts_read + progress.contacts_unread,
+            forecaster=self._forecaster,
+        )
+
+    @property
+    def _calls_per_contact(self) -> int:
+        """Minimum calls that a contact takes."""
+        return 1 + self.record.candidates
+
+    async def _read_contact(
+        self, session: CrmSession, progress: FetchProgress, contact: tuple[int, str]
+    ) -> None:
+        """Read the deals and all pages of one contact, which count once the last page is read."""
+        number, contact_id = contact
+        emails = _ContactEmails(
+            number,
+            progress.invocation,
+            PageReader(contact_id, parse_email_list, session.caller, self._breaker),
+            session.ledger,
+        )
+        verdict = await self._read_deals(session, progress, contact)
         if verdict is None:
-            session.ledger.append(contact_line(contact_number, invocation, nameless))
-            self.progress.mark_read(contact_number, nameless)
+            verdict = await emails.read()
+        calls = emails.pages.pages_read + self.record.candidates
+        if not self.record.confirmed:
+            self._calls.append(calls)
+        self._forecaster.add_contact(self._calls_per_contact, calls)
+        if verdict is None:
+            session.ledger.append(contact_line(number, progress.invocation, emails.nameless))
+            progress.mark_read(number, emails.nameless)
         else:
-            session.ledger.append(unread_line(contact_number, invocation, contact_id, verdict))
-            self.progress.mark_unread(contact_number, contact_id, verdict)
+            line = unread_line(number, progress.invocation, contact_id, verdict)
+            session.ledger.append(line)
+            progress.mark_unread(number, contact_id, verdict)
+
+    async def _read_deals(
+        self, session: CrmSession, progress: FetchProgress, contact: tuple[int, str]
+    ) -> AnswerVerdict | None:
+        """Log the deals of a contact if they are wanted; return why they cannot be read."""
+        if self._stages is None:
+            return None
+        number, contact_id = contact
+        deals = await read_contact_deals(session.caller, self._breaker, contact_id)
+        if isinstance(deals, AnswerVerdict):
+            return deals
+        session.ledger.append(
+            *(
+                candidate_line(
+                    number, progress.invocation, position, contact_id, deal, self._stages
+                )
+                for position, deal in enumerate(deals)
+            )
+        )
+        return None
 
 
-def _unread_verdict(pages: PageReader[EmailListPage], *, list_cut: bool) -> AnswerVerdict | None:
-    """Return why a contact was not read to its end; None if it was."""
-    if pages.failed:
-        return pages.refusal or _UNREADABLE_LIST
-    return _LIST_CUT if list_cut or not pages.complete else None
+@dataclass(slots=True)
+class _ContactEmails:
+    """The emails of one contact, which are logged as they are listed.
+
+    Args:
+        number: number of the contact.
+        invocation: number of the command.
+        pages: reads the pages of the contact.
+        ledger: writes the log.
+
+    Attributes:
+        nameless: emails without a message id.
+    """
+
+    number: int
+    invocation: int
+    pages: PageReader[EmailListPage]
+    ledger: LedgerWriter
+    nameless: int = field(init=False, default=0)
+
+    async def read(self) -> AnswerVerdict | None:
+        """Read all pages; return why the contact was not read to its end, None if it was."""
+        position = 0
+        list_cut = False
+        contact_id = self.pages.contact_id
+        while (page := await self.pages.next_page()) is not None:
+            for email in page.emails:
+                line = email_line(self.number, self.invocation, position, contact_id, email)
+                self.ledger.append(line)
+                position += 1
+            self.nameless += page.nameless
+            list_cut = page.truncated
+        if self.pages.failed:
+            return self.pages.refusal or _UNREADABLE_LIST
+        return _LIST_CUT if list_cut or not self.pages.complete else None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,13 @@ from bulklink.folder_files import (
     check_folder_file,
     create_file,
     line_blocks,
+    open_to_append,
     read_small_file,
     split_lines,
 )
+from bulklink.mapping.contact_selection import SelectionFiles, Unresolved
+from bulklink.mapping.schema import id_pattern
+from bulklink.operations.fetching.selection import Conditions, EmailFilter
 from bulklink.runs.folder import exclusive_lock
 from bulklink.runs.forecast import CreditRange
 from bulklink.runs.record import OrgRecord, Rows, check_address
@@ -27,12 +34,26 @@ _GITIGNORE = ".gitignore"
 REMOVE = "Remove its folder and run the command again."
 
 
+_ID = re.compile(id_pattern("contact_id"))
+_MAX_DIGITS = 18
+MAX_UNRESOLVED_NAMED = 1000
+"""Requests without a contact to name in the result."""
+
+
 class FetchRecord(msgspec.Struct, frozen=True):
-    """Identity of a fetch, which a resume must match: contacts, endpoint and org; and its options.
+    """Identity of a fetch, which a resume must match: selection, endpoint and org; and its options.
 
     Args:
-        contacts: number of contacts.
-        contacts_sha256: SHA-256 of their list, in hex.
+        contacts: number of selected contacts; 0 until they are selected.
+        contacts_sha256: SHA-256 of the selection, in hex: of the list of contacts if it has
+            nothing else.
+        selected_sha256: SHA-256 of the list of the selected contacts, in hex; None until they are
+            selected.
+        needs_crm: whether the CRM has to be asked to select the contacts.
+        conditions: conditions of the selection.
+        candidates: whether the deals of the contacts are read.
+        email_filter: emails to keep in the table.
+        confirmed: whether the user has confirmed the cost.
         api_url: address of the API.
         data_centre: the data centre; None if only the address was given.
         org: the org; None until it is looked up.
@@ -44,6 +65,12 @@ class FetchRecord(msgspec.Struct, frozen=True):
 
     contacts: Rows
     contacts_sha256: str
+    selected_sha256: str | None = None
+    needs_crm: bool = False
+    conditions: Conditions = Conditions()
+    candidates: bool = False
+    email_filter: EmailFilter = EmailFilter()
+    confirmed: bool = False
     api_url: str | None = None
     data_centre: str | None = None
     org: OrgRecord | None = None
@@ -63,9 +90,41 @@ class FetchFolder(msgspec.Struct, frozen=True):
     path: Path
 
     @property
+    def requests(self) -> Path:
+        """File of the requests for contacts."""
+        return self.path / "requests.parquet"
+
+    @property
+    def new_requests(self) -> Path:
+        """File of the requests of this command, until they are compared with the earlier ones."""
+        return self.path / "requests.new.parquet"
+
+    @property
     def contacts(self) -> Path:
-        """File of the contact ids, one a line."""
+        """File of the selected contacts, one id a line."""
         return self.path / "contacts.txt"
+
+    @property
+    def reading_order(self) -> Path:
+        """File of the contacts as they are read, a number and an id a line; may be missing."""
+        return self.path / "reading_order.txt"
+
+    @property
+    def deals_to_read(self) -> Path:
+        """File of the deals whose contact roles are read, one id a line."""
+        return self.path / "deals.txt"
+
+    @property
+    def selection_files(self) -> SelectionFiles:
+        """The files of the selection."""
+        return SelectionFiles(
+            self.requests, self.log, self.contacts, self.reading_order, self.unresolved
+        )
+
+    @property
+    def unresolved(self) -> Path:
+        """File of the requests that select no contact."""
+        return self.path / "unresolved.jsonl"
 
     @property
     def record(self) -> Path:
@@ -86,6 +145,14 @@ class FetchFolder(msgspec.Struct, frozen=True):
     def answers(self) -> Path:
         """File of the answers that are not a clean success."""
         return self.path / "answers.jsonl"
+
+    @property
+    def _files(self) -> tuple[Path, ...]:
+        """All files of the fetch."""
+        return (
+            *(self.requests, self.contacts, self.reading_order, self.deals_to_read),
+            *(self.unresolved, self.record, self.log, self.log_torn, self.answers),
+        )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -113,9 +180,8 @@ class FetchFolder(msgspec.Struct, frozen=True):
 
     def _check_files(self) -> None:
         """Refuse links and files that are not regular, before any file is opened."""
-        names = ("lock", _GITIGNORE)
-        files = (self.contacts, self.record, self.log, self.log_torn, self.answers)
-        for path in (*files, *(self.path / name for name in names)):
+        others = (self.new_requests, self.path / "lock", self.path / _GITIGNORE)
+        for path in (*self._files, *others):
             check_folder_file(path, one_name=True)
 
     def read(self) -> FetchRecord | None:
@@ -127,6 +193,8 @@ class FetchFolder(msgspec.Struct, frozen=True):
         try:
             record = msgspec.json.decode(read_small_file(self.record), type=FetchRecord)
             check_address(record.api_url)
+            record.email_filter.check()
+            record.conditions.check_form()
         except FileNotFoundError:
             return None
         except (ValueError, RecursionError):
@@ -140,19 +208,81 @@ class FetchFolder(msgspec.Struct, frozen=True):
         with atomic_replace(self.record) as temporary:
             temporary.write_bytes(msgspec.json.encode(record))
 
+    def create_log(self) -> None:
+        """Create the log if it is missing."""
+        os.close(open_to_append(self.log))
+
     def clear(self) -> None:
         """Remove the fetched emails, but keep the folder."""
-        for path in (self.record, self.log, self.answers):
+        for path in self._files:
             path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the folder and everything in it."""
         shutil.rmtree(self.path, ignore_errors=True)
 
+    def read_unresolved(self) -> tuple[Unresolved, ...]:
+        """Return the first requests that select no contact.
+
+        Raises:
+            RunDirError: if their file is damaged.
+        """
+        if not check_folder_file(self.unresolved):
+            return ()
+        decode = msgspec.json.Decoder(Unresolved).decode
+        lines = chain.from_iterable(map(split_lines, line_blocks(self.unresolved)))
+        try:
+            return tuple(map(decode, islice(lines, MAX_UNRESOLVED_NAMED)))
+        except (ValueError, RecursionError):
+            raise damaged_error(self.unresolved) from None
+
     def contact_ids(self) -> Iterator[tuple[int, str]]:
-        """Yield the contact ids, numbered from 0."""
-        number = 0
-        for block in line_blocks(self.contacts):
-            for line in split_lines(block):
-                yield number, line.decode("ascii")
-                number += 1
+        """Yield the selected contacts, numbered from 0."""
+        yield from enumerate(read_ids(self.contacts))
+
+    def contacts_in_reading_order(self, contacts: int) -> Iterator[tuple[int, str]]:
+        """Yield the numbers and ids of the contacts, those with the most known deals first.
+
+        Args:
+            contacts: number of contacts.
+
+        Raises:
+            RunDirError: if the order is damaged.
+        """
+        if not check_folder_file(self.reading_order):
+            yield from self.contact_ids()
+            return
+        for line in _read_lines(self.reading_order):
+            number, _, contact_id = line.partition(" ")
+            is_number = number.isascii() and number.isdigit() and len(number) < _MAX_DIGITS
+            if not is_number or int(number) >= contacts or not is_id(contact_id):
+                raise damaged_error(self.reading_order)
+            yield int(number), contact_id
+
+
+def read_ids(path: Path) -> Iterator[str]:
+    """Yield the ids of a file with one id a line.
+
+    Raises:
+        RunDirError: if a line is not an id.
+    """
+    for line in _read_lines(path):
+        if not is_id(line):
+            raise damaged_error(path)
+        yield line
+
+
+def _read_lines(path: Path) -> Iterator[str]:
+    for block in line_blocks(path):
+        for line in split_lines(block):
+            yield line.decode("ascii", "replace")
+
+
+def is_id(text: str) -> bool:
+    """Return whether a text is the id of a record."""
+    return _ID.fullmatch(text) is not None
+
+
+def damaged_error(path: Path) -> RunDirError:
+    """Return the error about a file of the folder that is damaged."""
+    return RunDirError("The file is damaged, or was changed.", where=str(path), advice=REMOVE)

@@ -1,15 +1,15 @@
-"""Progress of a fetch, rebuilt from its log."""
+"""Progress of a selection and of a fetch, rebuilt from their log."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 
 import msgspec
 
 from bulklink.errors import RunDirError
-from bulklink.folder_files import line_blocks, open_to_append, split_lines
+from bulklink.folder_files import line_blocks, split_lines
 from bulklink.ledger.state import repair_torn_line
-from bulklink.operations.fetching.folder import REMOVE, FetchFolder
+from bulklink.operations.fetching.folder import REMOVE, FetchFolder, is_id
 from bulklink.operations.fetching.log import FetchLine
 from bulklink.zoho.link_response import AnswerVerdict
 
@@ -29,6 +29,70 @@ class UnreadContact(msgspec.Struct, frozen=True):
     contact_id: str
     code: str
     message: str
+
+
+def read_log(folder: FetchFolder, add: Callable[[FetchLine], None]) -> None:
+    """Call a function with each line of a log, which is created if missing; cut a torn last line.
+
+    Args:
+        folder: folder of the fetch.
+        add: called with each line; raises ValueError or IndexError if the line does not fit.
+
+    Raises:
+        RunDirError: if a line is damaged or does not fit.
+    """
+    decode = msgspec.json.Decoder(FetchLine).decode
+    folder.create_log()
+    number = 0
+    for block in line_blocks(folder.log):
+        for line in split_lines(block):
+            number += 1
+            try:
+                add(decode(line))
+            except (ValueError, IndexError, RecursionError):
+                raise RunDirError(
+                    "This line does not belong to a fetch of these contacts.",
+                    where=f"{folder.log}:{number}",
+                    advice=REMOVE,
+                ) from None
+    repair_torn_line(folder.log, folder.log_torn)
+
+
+class QueryProgress:
+    """Progress of the queries of a selection.
+
+    Args:
+        folder: folder of the fetch.
+
+    Raises:
+        RunDirError: if a line of the log is damaged.
+    """
+
+    def __init__(self, folder: FetchFolder) -> None:
+        self._last_ids: dict[str, str] = {}
+        self._done: set[str] = set()
+        read_log(folder, self._add)
+
+    def _add(self, line: FetchLine) -> None:
+        if line.event != "queried" or line.query is None:
+            return
+        if line.done:
+            self._done.add(line.query)
+            self._last_ids.pop(line.query, None)
+        elif line.after is not None and is_id(line.after):
+            self._last_ids[line.query] = line.after
+
+    def __bool__(self) -> bool:
+        """Whether any page was read."""
+        return bool(self._done or self._last_ids)
+
+    def is_done(self, query: str) -> bool:
+        """Return whether all pages of a query were read."""
+        return query in self._done
+
+    def last_id(self, query: str) -> str:
+        """Return the last id of the pages that were read; `0` if none was."""
+        return self._last_ids.get(query, "0")
 
 
 class FetchProgress:
@@ -53,21 +117,7 @@ class FetchProgress:
         self._unread_contacts: dict[int, UnreadContact] = {}
         self.invocation = 1
         self.contacts_read = self.contacts_unread = self.nameless = 0
-        decode = msgspec.json.Decoder(FetchLine).decode
-        os.close(open_to_append(folder.log))
-        number = 0
-        for block in line_blocks(folder.log):
-            for line in split_lines(block):
-                number += 1
-                try:
-                    self._add(decode(line))
-                except (ValueError, IndexError, RecursionError):
-                    raise RunDirError(
-                        "This line does not belong to a fetch of these contacts.",
-                        where=f"{folder.log}:{number}",
-                        advice=REMOVE,
-                    ) from None
-        repair_torn_line(folder.log, folder.log_torn)
+        read_log(folder, self._add)
 
     def _add(self, line: FetchLine) -> None:
         self.invocation = max(self.invocation, line.life + 1)
