@@ -16,6 +16,7 @@ from inspect import isawaitable
 from typing import TypeVar
 
 import anyio
+import msgspec
 
 from bulklink.engine.breaker import Breaker
 from bulklink.engine.call_outcome import CallOutcome, no_answer_reason
@@ -52,6 +53,8 @@ MAX_TIMELINE_PAGES = 500
 """Maximum pages of a timeline: a hundred thousand entries."""
 _MAX_EXCERPT = 2_000
 ENDS_IN_THE_MIDDLE = "The list ends in the middle: the CRM reports more, but lists nothing new."
+_NO_ANSWER = "no-answer"
+"""Code of a record that has no answer, or none that can be read."""
 _TOO_LONG = "The list has more pages than can be read."
 
 
@@ -326,13 +329,15 @@ class _Record:
         call_outcome = await self.caller.make(request, contact_id=contact_id)
         response = call_outcome.response
         if isinstance(response, NoResponse):
-            return AnswerVerdict("", f"The CRM does not answer: {no_answer_reason(response)}.", 0)
+            text = f"The CRM does not answer: {no_answer_reason(response)}."
+            return AnswerVerdict(_NO_ANSWER, text, 0)
         if classify_outcome(response) is not None:
             return await self._refusal(request, parse_refusal(response))
         value = parse(response)
         if value is None:
             self.caller.record_answer(call_outcome)
-            return AnswerVerdict("", "The answer is not to this request.", response.status)
+            text = "The answer is not to this request."
+            return AnswerVerdict(_NO_ANSWER, text, response.status)
         self.breaker.on_success(request.kind, self.id)
         return value
 
@@ -343,7 +348,7 @@ class _Record:
             RunStoppedError: if no look-up of this kind can succeed.
         """
         if is_inconclusive(verdict):
-            return verdict
+            return msgspec.structs.replace(verdict, code=verdict.code or _NO_ANSWER)
         try:
             await self.breaker.on_refusal(request.kind, self.id, verdict, record=self.kind)
         except RunStoppedError:

@@ -286,7 +286,7 @@ async def test_an_answer_to_another_request_is_a_verdict_and_recorded(wrong: Ans
     async with engine_run(ScriptedCrm(wrong)) as run:
         for reading in (read_contact_roles, read_contact_deals):
             verdict = await reading(run.context.caller, ReadBreaker(), "71")
-            assert verdict == AnswerVerdict("", "The answer is not to this request.", 200)
+            assert verdict == AnswerVerdict("no-answer", "The answer is not to this request.", 200)
         files = run.files
     assert len(files.answers.splitlines()) == 2
 
