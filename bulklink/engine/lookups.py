@@ -205,5 +205,5 @@ def missing_scope_error(scope: str, subject: str) -> RunStoppedError:
         StoppedBy.FATAL,
         f"The token lacks the scope {scope}, which the look-up of {subject} needs.",
         where=scope,
-        advice="Sign in again: `bulklink auth login --force` asks for a code with all scopes.",
+        advice="Sign in again with `bulklink auth login`, which asks for a code with all scopes.",
     )

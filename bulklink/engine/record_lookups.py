@@ -18,6 +18,7 @@ from typing import TypeVar
 import anyio
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.engine.breaker import Breaker
 from bulklink.engine.call_outcome import CallOutcome, no_answer_reason
 from bulklink.engine.caller import Caller
@@ -154,10 +155,13 @@ def _refused_query_error(query: Query, verdict: AnswerVerdict) -> UsageError | R
     reason = " ".join(filter(None, (verdict.code or f"HTTP {verdict.http_status}", verdict.text)))
     if not query.by_user:
         return RunStoppedError(
-            StoppedBy.FATAL, f"Zoho refuses the query: {reason}. The query is: {query.text}"
+            StoppedBy.FATAL,
+            f"Zoho refuses the query: {reason}. The query is: {query.text}",
+            advice="The answer is in answers.jsonl.",
         )
     return UsageError(
         f"Zoho refuses the condition: {reason}. The query is: {query.text}",
+        where=Advice("{}, {}", Keyword("deals_where"), Keyword("contacts_where")),
         advice="Name fields by their API names, put texts in single quotes, and put more than two"
         " comparisons in brackets by pairs: ((A and B) and C).",
     )

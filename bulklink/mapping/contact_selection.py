@@ -82,7 +82,7 @@ def write_requests(requests: Iterable[tuple[int, ContactRequest]], path: Path) -
         database.insert_all(
             "requests",
             (
-                (str(position), request.kind.value, request.value, request.place)
+                (str(position), request.kind.value, request.value, _as_text(request.place))
                 for position, request in requests
             ),
         )
@@ -91,6 +91,11 @@ def write_requests(requests: Iterable[tuple[int, ContactRequest]], path: Path) -
             " FROM requests GROUP BY kind, value ORDER BY position, kind, value"
         )
         database.execute(database.files.copy(query, path, "FORMAT parquet"))
+
+
+def _as_text(place: str) -> str:
+    """Return a place with the bytes of file names that are not text escaped."""
+    return place.encode("utf-8", "backslashreplace").decode()
 
 
 class ContactRequests:

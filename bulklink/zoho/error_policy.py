@@ -78,8 +78,8 @@ _ADVICE = {
     Code.INVALID_MODULE: "Emails can only be linked to the module Deals.",
     Code.FEATURE_NOT_SUPPORTED: "The org needs the Standard edition or above.",
     Code.NOT_ALLOWED: (
-        "The contact is not on that deal: first make it the contact of the deal, or give it a"
-        " contact role there."
+        "The contact is not on that deal: add it to the deal first, or give it a contact role"
+        " there."
     ),
     Code.AMBIGUITY_DURING_PROCESSING: (
         "Module id and API name do not match: unset BULKLINK_DEALS_MODULE_ID to look it up."

@@ -57,7 +57,8 @@ def test_a_wrong_deal_column_stops_the_run_after_its_first_calls(
     first, *more = result.err[result.err.index("error:") :].splitlines()
     assert first.startswith("error: Too many emails failed or are in doubt: 20 of 20 (100.0%")
     assert more[0].strip() == (
-        "20 NOT_ALLOWED: The contact is not on that deal: add it to the deal first."
+        "20 NOT_ALLOWED: The contact is not on that deal: add it to the deal first, or"
+        " give it a contact role there."
     )
     assert more[1].strip().startswith("For example row 1: contact " + one.id)
     assert "`bulklink resume here --max-failures 50%`" in more[2]

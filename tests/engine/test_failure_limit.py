@@ -87,8 +87,8 @@ def test_the_stop_reason_has_count_share_codes_advice_and_an_example() -> None:
         "Too many emails failed or are in doubt: 4 of 5 (80.0%: 3 NOT_ALLOWED, 1 not-listed)."
     )
     assert reason.advice.splitlines() == [
-        "3 NOT_ALLOWED: The contact is not on that deal: first make it the contact of the deal, or"
-        " give it a contact role there.",
+        "3 NOT_ALLOWED: The contact is not on that deal: add it to the deal first, or give it a"
+        " contact role there.",
         "1 not-listed: No page that was read lists the email: check contact, owner and message id.",
         "For example row 2: contact 11, message m2, deal 33.",
         "Fix the cause, then run `resume('runs/x')`. To continue despite the failures, raise"
