@@ -5,7 +5,7 @@ wants brackets in pairs, so our condition and the user's are each between bracke
 together.
 
 Zoho documents for API version 8: 2,000 rows and 1, 2 or 3 credits a call, and the scope
-`ZohoCRM.coql.READ`; for `in`, 100 values since version 7 (Kaizen 183).
+`ZohoCRM.coql.READ`; for `in`, 50 values on one page and 100 on another, so 50 are sent.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from bulklink.zoho.link_response import parse_id, parse_label, parse_name, parse
 COQL_TARGET = "/crm/v8/coql"
 MAX_ROWS = 2_000
 """Maximum rows of one call."""
-MAX_IN_VALUES = 100
-"""Maximum values of one `in`."""
+MAX_IN_VALUES = 50
+"""Maximum values of one `in`: the stricter of the two numbers that Zoho documents."""
 MAX_VALUES_LENGTH = 10_000
 """Maximum characters of the values of one `in`, quotes and commas included; Zoho documents none."""
 _MAX_VALUE_LENGTH = 320
@@ -183,7 +183,7 @@ def select_contacts_by_email(addresses: Sequence[str], after: str) -> Query:
     """Return the query for the next contacts with one of these email addresses.
 
     Raises:
-        ValueError: if there are more than 100, or one of them cannot be quoted.
+        ValueError: if there are more than 50, or one of them cannot be quoted.
     """
     clause = _in_clause("Email", addresses)
     return _page("Contacts", _CONTACT_FIELDS, clause, after, _ROWS_BY_CREDITS[0])
@@ -193,7 +193,7 @@ def select_contacts_by_name(names: Sequence[str], after: str) -> Query:
     """Return the query for the next contacts with one of these full names.
 
     Raises:
-        ValueError: if there are more than 100, or one of them cannot be quoted.
+        ValueError: if there are more than 50, or one of them cannot be quoted.
     """
     clause = _in_clause("Full_Name", names)
     return _page("Contacts", _CONTACT_FIELDS, clause, after, _ROWS_BY_CREDITS[0])
@@ -205,7 +205,7 @@ def select_deals_of_contacts(contact_ids: Sequence[str], after: str) -> Query:
     A page of 200 deals costs one credit and is enough for up to 50 contacts with four deals each.
 
     Raises:
-        ValueError: if there are more than 100, or one of them is not an id.
+        ValueError: if there are more than 50, or one of them is not an id.
     """
     clause = _in_clause("Contact_Name", [_digits(contact_id) for contact_id in contact_ids])
     rows = _ROWS_BY_CREDITS[0 if len(contact_ids) <= MAX_IN_VALUES // 2 else 1]
