@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from bulklink.emulator.coql_tokens import (
-    CoqlToken,
     QueryError,
+    QueryToken,
     TokenKind,
     limit_exceeded,
     missing_clause,
@@ -28,8 +28,8 @@ _MAX_NUMBER_DIGITS = 9
 _SYMBOL_OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 
 
-class CoqlComparison(msgspec.Struct, frozen=True):
-    """A comparison of a column.
+class Criterion(msgspec.Struct, frozen=True):
+    """A criterion: the comparison of a column.
 
     Args:
         column: the column, perhaps of a record that a lookup names: `Contact_Name.Email`.
@@ -50,7 +50,7 @@ class Combination(msgspec.Struct, frozen=True):
     right: Condition
 
 
-Condition = CoqlComparison | Combination
+Condition = Criterion | Combination
 
 
 class OrderColumn(msgspec.Struct, frozen=True):
@@ -112,15 +112,15 @@ class _Parser:
             raise self._error()
         return SelectQuery(columns, module, condition, order, offset, limit)
 
-    def _peek(self) -> CoqlToken:
+    def _peek(self) -> QueryToken:
         return self._tokens[self._position]
 
-    def _next(self) -> CoqlToken:
+    def _next(self) -> QueryToken:
         token = self._tokens[self._position]
         self._position = min(self._position + 1, len(self._tokens) - 1)
         return token
 
-    def _error(self, token: CoqlToken | None = None) -> QueryError:
+    def _error(self, token: QueryToken | None = None) -> QueryError:
         return syntax_error(self._text, (token or self._peek()).start)
 
     def _expect_word(self, *words: str) -> str:
@@ -177,7 +177,7 @@ class _Parser:
 
     def _parse_operand(self, depth: int) -> Condition:
         if not self._peek().is_symbol("("):
-            return self._parse_comparison()
+            return self._parse_criterion()
         if depth >= _MAX_DEPTH:
             raise self._error()
         self._next()
@@ -185,23 +185,23 @@ class _Parser:
         self._expect_symbol(")")
         return condition
 
-    def _parse_comparison(self) -> CoqlComparison:
+    def _parse_criterion(self) -> Criterion:
         self._criteria += 1
         if self._criteria > MAX_CRITERIA:
             raise limit_exceeded("where", MAX_CRITERIA)
         column, token = self._parse_column(), self._next()
         if token.kind is TokenKind.SYMBOL and token.text in _SYMBOL_OPERATORS:
-            return CoqlComparison(column, token.text, (self._parse_value(),))
+            return Criterion(column, token.text, (self._parse_value(),))
         if token.is_word("is"):
             negation = "not " if self._skip_word("not") else ""
             self._expect_word("null")
-            return CoqlComparison(column, f"is {negation}null")
+            return Criterion(column, f"is {negation}null")
         negation = "not " if token.is_word("not") else ""
         token = self._next() if negation else token
         if not token.is_word("in", "like", "between"):
             raise self._error(token)
         operator = token.text.lower()
-        return CoqlComparison(column, negation + operator, self._parse_values(operator))
+        return Criterion(column, negation + operator, self._parse_values(operator))
 
     def _skip_word(self, word: str) -> bool:
         is_word = self._peek().is_word(word)

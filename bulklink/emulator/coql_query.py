@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from bulklink.emulator.coql_columns import Column, check_operator, find_column, parse_value
-from bulklink.emulator.coql_parser import Combination, Condition, CoqlComparison, SelectQuery
+from bulklink.emulator.coql_parser import Combination, Condition, Criterion, SelectQuery
 from bulklink.emulator.records import Records
 
 _Predicate = Callable[[Any], bool]
@@ -104,7 +104,7 @@ def _compile(records: Records, module: str, condition: Condition) -> _Predicate:
     return _compile_comparison(column, condition)
 
 
-def _compile_comparison(column: Column, comparison: CoqlComparison) -> _Predicate:
+def _compile_comparison(column: Column, comparison: Criterion) -> _Predicate:
     """Return a function that compares a record; null fulfils nothing but `is null`."""
     read = column.read
     if comparison.operator == "is null":
@@ -120,7 +120,7 @@ def _compile_comparison(column: Column, comparison: CoqlComparison) -> _Predicat
     return matches
 
 
-def _compile_match(column: Column, comparison: CoqlComparison) -> _Predicate:
+def _compile_match(column: Column, comparison: Criterion) -> _Predicate:
     """Return a function that compares what a value that is not null is compared by."""
     name = comparison.operator.removeprefix("not ")
     values = [parse_value(column, text) for text in comparison.values]
@@ -166,9 +166,9 @@ def _id_range(condition: Condition) -> _IdRange:
     ids = [int(text) for text in condition.values]
     match condition.operator:
         case ">" | ">=":
-            return ids[0], inf
+            return ids[0] + (condition.operator == ">"), inf
         case "<" | "<=":
-            return -inf, ids[0]
+            return -inf, ids[0] - (condition.operator == "<")
         case "=" | "in" | "between":
             return min(ids), max(ids)
         case _:

@@ -40,7 +40,7 @@ class TokenKind(StrEnum):
     END = "end"
 
 
-class CoqlToken(msgspec.Struct, frozen=True):
+class QueryToken(msgspec.Struct, frozen=True):
     """A token of a query.
 
     Args:
@@ -62,20 +62,20 @@ class CoqlToken(msgspec.Struct, frozen=True):
         return self.kind is TokenKind.SYMBOL and self.text == symbol
 
 
-def read_tokens(query: str) -> list[CoqlToken]:
+def read_tokens(query: str) -> list[QueryToken]:
     """Return the tokens of a query; the last one is its end.
 
     Raises:
         QueryError: if a character begins no token.
     """
-    tokens, position = list[CoqlToken](), 0
+    tokens, position = list[QueryToken](), 0
     while not tokens or tokens[-1].kind is not TokenKind.END:
         match = _TOKEN.match(query, position)
         if match is None or match.lastgroup is None:
             raise syntax_error(query, position)
         kind, text = TokenKind(match.lastgroup), match[match.lastgroup]
         text = _unquote(text) if kind is TokenKind.STRING else text
-        tokens.append(CoqlToken(kind, text, match.start(match.lastgroup)))
+        tokens.append(QueryToken(kind, text, match.start(match.lastgroup)))
         position = match.end()
     return tokens
 

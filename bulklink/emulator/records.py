@@ -54,11 +54,14 @@ class Records:
 
     Args:
         world: the world.
+
+    Attributes:
+        tables: the tables that were needed so far, by module.
     """
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._tables: dict[str, RecordTable] = {}
+        self.tables: dict[str, RecordTable] = {}
 
     @cached_property
     def _fields_by_module(self) -> Mapping[str, Fields]:
@@ -107,9 +110,9 @@ class Records:
 
     def table(self, module: str) -> RecordTable:
         """Return the records of a module in order of their ids."""
-        if module not in self._tables:
-            self._tables[module] = _build_table(self._by_id(module).values())
-        return self._tables[module]
+        if module not in self.tables:
+            self.tables[module] = _build_table(self._by_id(module).values())
+        return self.tables[module]
 
     def entry(self, module: str, record: Any, names: Iterable[str]) -> dict[str, object]:
         """Return the id of a record and those of the named fields that exist."""
