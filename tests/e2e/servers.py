@@ -56,10 +56,7 @@ class Emulator:
 
     def state(self) -> dict[str, Any]:
         """Return its counters and world."""
-        with urllib.request.urlopen(self.url + "/_emulator/state", timeout=20) as answer:
-            read = json.load(answer)
-        assert isinstance(read, dict)
-        return read
+        return self._control("GET", "state")
 
     def post(self, resource: str, body: object) -> dict[str, Any]:
         """Post to a control endpoint, such as `receive`, and return the answer."""
@@ -214,21 +211,6 @@ class StandIn:
     def requests_of(self, *kinds: str) -> list[ReceivedRequest]:
         """Return the requests of these kinds in the order they came."""
         return [request for request in self.requests if request.kind in kinds]
-
-    def post(self, resource: str, body: object) -> dict[str, Any]:
-        """Post to a control endpoint, such as `receive`, and return the answer."""
-        return self._control("POST", resource, json.dumps(body).encode())
-
-    def delete(self, resource: str) -> dict[str, Any]:
-        """Delete what a control endpoint stores, such as `faults`."""
-        return self._control("DELETE", resource)
-
-    def _control(self, method: str, resource: str, body: bytes | None = None) -> dict[str, Any]:
-        request = urllib.request.Request(f"{self.url}/_emulator/{resource}", body, method=method)
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            read = json.load(answer)
-        assert isinstance(read, dict)
-        return read
 
     def links(self) -> dict[str, str | None]:
         """Return the deal that each message is on now."""
