@@ -8,14 +8,12 @@ is missing, which is never taken for its end.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from inspect import isawaitable
 from typing import TypeVar
 
-import anyio
 import msgspec
 
 from bulklink.advice import Advice, Keyword
@@ -56,35 +54,19 @@ _MAX_EXCERPT = 2_000
 ENDS_IN_THE_MIDDLE = "The list ends in the middle: the CRM reports more, but lists nothing new."
 _NO_ANSWER = "no-answer"
 """Code of a record that has no answer, or none that can be read."""
+_LIST_CUT = "list-cut"
+"""Code of a record whose list ends in the middle."""
 _TOO_LONG = "The list has more pages than can be read."
-
-
-@dataclass(slots=True, frozen=True)
-class CoqlGate:
-    """Limits the queries in flight of a session.
-
-    Args:
-        limiter: the limit; ten by default.
-    """
-
-    limiter: anyio.CapacityLimiter = field(
-        default_factory=lambda: anyio.CapacityLimiter(MAX_QUERIES_AT_ONCE)
-    )
-
-    async def make(self, caller: Caller, query: Query) -> CallOutcome:
-        """Make the call for a page of a query, once fewer than ten others are in flight."""
-        async with self.limiter:
-            return await caller.make(coql_request(query))
 
 
 async def query_pages(
     caller: Caller,
     next_query: Callable[[str], Query],
     parse: Callable[[Answer], CoqlPage[R] | None],
-    on_page: Callable[[Sequence[R], str], Awaitable[None] | None],
+    on_page: Callable[[Sequence[R], str], None],
     *,
     after: str = "0",
-    gate: CoqlGate | None = None,
+    on_query: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Read all pages of a query.
 
@@ -97,19 +79,22 @@ async def query_pages(
         on_page: called with the new rows of each page and the greatest id so far, from which the
             query can be continued.
         after: id from which an earlier query is continued; "0" for all rows.
-        gate: limits the queries in flight, if several are read at once.
+        on_query: called with the query of the first page before it is sent, and again if the query
+            goes on without a field.
 
     Raises:
         UsageError: if the CRM refuses a condition that the user wrote.
         RunStoppedError: if it refuses the query otherwise, does not answer, or reports more rows
             but returns none.
     """
-    gate, left_out = gate or CoqlGate(), frozenset[str]()
+    left_out = frozenset[str]()
+    on_query(next_query(after).text)
     for _ in range(MAX_QUERY_PAGES):
         query = next_query(after).without(left_out)
-        call_outcome = await gate.make(caller, query)
+        call_outcome = await caller.make(coql_request(query))
         if refused := _refused_fields(call_outcome.response, query):
             left_out |= refused
+            on_query(query.without(left_out).text)
             continue
         page = _parse_query_page(caller, call_outcome, query, parse)
         rows = [row for row in page.rows if int(row.id) > int(after)]
@@ -118,9 +103,7 @@ async def query_pages(
             raise _unfinished_query_error(query, ENDS_IN_THE_MIDDLE)
         if rows:
             after = max((row.id for row in rows), key=int)
-            result = on_page(rows, after)
-            if isawaitable(result):
-                await result
+            on_page(rows, after)
         if not page.more:
             return
     raise _unfinished_query_error(query, _TOO_LONG)
@@ -186,7 +169,8 @@ async def read_contact_roles(
         deal_id: id of the deal.
 
     Returns:
-        The contacts, or the refusal; a verdict without a code for any other reason.
+        The contacts, or the refusal. Without a readable answer its code is `no-answer`; if the
+        list ends in the middle, `list-cut`.
 
     Raises:
         RunStoppedError: if no look-up of this kind can succeed.
@@ -313,7 +297,7 @@ async def _read_related(
 
 
 def _unfinished_list(text: str) -> AnswerVerdict:
-    return AnswerVerdict("", text, 200)
+    return AnswerVerdict(_LIST_CUT, text, 200)
 
 
 @dataclass(slots=True, frozen=True)

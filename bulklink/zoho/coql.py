@@ -150,23 +150,17 @@ class CoqlPage(msgspec.Struct, Generic[R], frozen=True):
     rows: tuple[R, ...]
     more: bool = False
 
-    @property
-    def last_id(self) -> str | None:
-        """The greatest id, from which the next page continues; None without rows."""
-        return max((row.id for row in self.rows), key=int, default=None)
 
-
-def select_deals(condition: Condition | None, after: str) -> Query:
+def select_deals(condition: Condition, after: str) -> Query:
     """Return the query for the next 2,000 deals that fulfil a condition.
 
     Pipeline and layout are not selected: an org without pipelines has no such field.
 
     Args:
-        condition: the user's condition; None for all deals.
+        condition: the user's condition.
         after: the last id of the previous page; "0" for the first page.
     """
-    clause = None if condition is None else condition.text
-    return _page("Deals", _DEAL_FIELDS, clause, after, MAX_ROWS, by_user=condition is not None)
+    return _page("Deals", _DEAL_FIELDS, condition.text, after, MAX_ROWS, by_user=True)
 
 
 def select_first_deal() -> Query:
@@ -197,19 +191,6 @@ def select_contacts_by_name(names: Sequence[str], after: str) -> Query:
     """
     clause = _in_clause("Full_Name", names)
     return _page("Contacts", _CONTACT_FIELDS, clause, after, _ROWS_BY_CREDITS[0])
-
-
-def select_deals_of_contacts(contact_ids: Sequence[str], after: str) -> Query:
-    """Return the query for the next deals of these contacts.
-
-    A page of 200 deals costs one credit and is enough for up to 50 contacts with four deals each.
-
-    Raises:
-        ValueError: if there are more than 50, or one of them is not an id.
-    """
-    clause = _in_clause("Contact_Name", [_digits(contact_id) for contact_id in contact_ids])
-    rows = _ROWS_BY_CREDITS[0 if len(contact_ids) <= MAX_IN_VALUES // 2 else 1]
-    return _page("Deals", _DEAL_FIELDS, clause, after, rows)
 
 
 def in_batches(values: Iterable[str]) -> Iterator[list[str]]:

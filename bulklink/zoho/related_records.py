@@ -12,9 +12,6 @@ from bulklink.zoho.link_response import parse_label
 
 T = TypeVar("T")
 
-ContactDeal = DealRow
-"""A deal of a contact's list, which reports the same as a row of a query."""
-
 
 class ContactRole(msgspec.Struct, frozen=True):
     """A contact with a role on a deal.
@@ -52,7 +49,7 @@ def parse_contact_roles(answer: Answer) -> RelatedPage[ContactRole] | None:
     return RelatedPage(roles, _has_more(answer))
 
 
-def parse_contact_deals(answer: Answer) -> RelatedPage[ContactDeal] | None:
+def parse_contact_deals(answer: Answer) -> RelatedPage[DealRow] | None:
     """Parse a page of a contact's deals; None if the answer is not a page. HTTP 204 means none."""
     records = _records(answer)
     if records is None:

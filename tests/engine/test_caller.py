@@ -9,6 +9,7 @@ from bulklink.engine.contact import ContactSender
 from bulklink.errors import RunStoppedError, StoppedBy, StoppedError
 from bulklink.models import Op
 from bulklink.zoho.coql import coql_request, select_deals
+from bulklink.zoho.coql_condition import Condition
 from bulklink.zoho.http import NoResponse
 from tests.engine.fakes import DEAL, LOST, ScriptedCrm, email, engine_run, page
 from tests.zoho.fakes import answer
@@ -61,7 +62,7 @@ async def test_an_unlink_sent_into_an_outage_is_read_back_afterwards() -> None:
 
 async def test_a_call_that_costs_more_than_what_is_left_is_not_sent() -> None:
     crm = ScriptedCrm(answer({"data": []}))
-    query = coql_request(select_deals(None, "0"))
+    query = coql_request(select_deals(Condition("id is not null"), "0"))
     async with engine_run(crm, max_credits=8) as run:
         for _ in range(2):
             await run.context.caller.make(query)

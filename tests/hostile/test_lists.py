@@ -52,7 +52,9 @@ async def _query(caller: Caller, next_query: Any, parse: Any) -> list[Row]:
 
 
 READS: dict[str, Callable[[Caller], Awaitable[Any]]] = {
-    "all deals": lambda caller: _query(caller, partial(select_deals, None), parse_deal_rows),
+    "deals": lambda caller: _query(
+        caller, partial(select_deals, Condition("Stage is not null")), parse_deal_rows
+    ),
     "contacts": lambda caller: _query(
         caller, partial(select_contacts, Condition("Email is not null")), parse_contact_rows
     ),

@@ -88,14 +88,10 @@ class CrmSelection:
         run_blocking = self.session.run_blocking
         self._queries = await run_blocking(partial(QueryProgress, self.folder))
         requests = ContactRequests(self.folder.requests, self.session.interrupt)
-        counts = await run_blocking(requests.counts)
         self.callbacks.on_phase("Selecting contacts")
-        if counts.addresses:
-            await self._look_up(requests, RequestKind.ADDRESS)
-        if counts.names:
-            await self._look_up(requests, RequestKind.NAME)
-        if counts.deals:
-            await self._look_up_deals(requests)
+        await self._look_up(requests, RequestKind.ADDRESS)
+        await self._look_up(requests, RequestKind.NAME)
+        await self._look_up_deals(requests)
         for number, text in enumerate(self.conditions.deals_where):
             await self._query_deals(f"deals-where:{number}", parse_condition(text))
         for number, text in enumerate(self.conditions.contacts_where):
@@ -140,7 +136,7 @@ class CrmSelection:
             partial(select_deals, condition),
             parse_deal_rows,
             partial(deal_line, selector),
-            show=True,
+            self.callbacks.on_query,
         )
 
     async def _query_contacts(self, selector: str, condition: Condition) -> None:
@@ -150,7 +146,7 @@ class CrmSelection:
             return selected_line(selector, None, contact.id)
 
         query = partial(select_contacts, condition)
-        await self._query(selector, query, parse_contact_rows, line, show=True)
+        await self._query(selector, query, parse_contact_rows, line, self.callbacks.on_query)
 
     async def _query(
         self,
@@ -158,21 +154,20 @@ class CrmSelection:
         query_after: Callable[[str], Query],
         parse: Callable[[Answer], CoqlPage[R] | None],
         line: Callable[[R], bytes],
-        *,
-        show: bool = False,
+        on_query: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Log the rows of a query, page by page, from where an earlier command stopped."""
         if self._queries.is_done(key):
             return
         after = self._queries.last_id(key)
-        if show:
-            self.callbacks.on_query(query_after(after).text)
 
         def on_page(rows: Sequence[R], last_id: str) -> None:
             self.session.ledger.append(*map(line, rows), queried_line(key, last_id, done=False))
             self._count(len(rows))
 
-        await query_pages(self.session.caller, query_after, parse, on_page, after=after)
+        await query_pages(
+            self.session.caller, query_after, parse, on_page, after=after, on_query=on_query
+        )
         self.session.ledger.append(queried_line(key, after, done=True))
 
     async def _read_roles(self) -> None:
