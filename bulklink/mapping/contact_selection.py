@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -42,20 +41,6 @@ class Unresolved(msgspec.Struct, frozen=True):
     value: str
     place: str
     message: str
-
-
-class RequestCounts(NamedTuple):
-    """Distinct requests by kind."""
-
-    contacts: int
-    addresses: int
-    names: int
-    deals: int
-
-    @property
-    def need_crm(self) -> bool:
-        """Whether the CRM has to be asked for contacts."""
-        return self.addresses + self.names + self.deals > 0
 
 
 def load_plan_contacts(plan: Path) -> Iterator[tuple[int, str]]:
@@ -110,17 +95,11 @@ class ContactRequests:
         self._path = path
         self._stop = stop
 
-    def counts(self) -> RequestCounts:
-        """Count the requests."""
+    def need_crm(self) -> bool:
+        """Return whether the CRM has to be asked for contacts."""
         with self._open() as database:
-            query = f"SELECT kind, count(*) FROM {self._relation(database)} GROUP BY ALL"
-            counts: Counter[str] = Counter(dict(database.rows(query)))
-        return RequestCounts(
-            contacts=counts[RequestKind.CONTACT],
-            addresses=counts[RequestKind.ADDRESS],
-            names=counts[RequestKind.NAME],
-            deals=counts[RequestKind.DEAL] + counts[RequestKind.EMAILS_ON],
-        )
+            others = f"FROM {self._relation(database)} WHERE kind <> '{RequestKind.CONTACT}'"
+            return bool(database.fetch_one(f"SELECT count(*) {others}")[0])
 
     def digest(self, clauses: Iterable[str]) -> str:
         """Return the SHA-256 over the requests and the clauses of a selection, in hex.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,20 +19,20 @@ from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, InterruptedPlanningError, UsageError
 from bulklink.folder_files import check_folder_file
 from bulklink.local_time import parse_point_in_time
-from bulklink.mapping.contact_selection import ContactRequests, Unresolved, write_requests
+from bulklink.mapping.contact_selection import Unresolved
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.schema import HiddenRows
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_guarded, run_planning
 from bulklink.operations.environment import Environment, real_environment
-from bulklink.operations.fetching.fetcher import Fetcher, check_frozen, freeze_selection
+from bulklink.operations.fetching.fetcher import Fetcher
 from bulklink.operations.fetching.folder import FetchFolder, FetchRecord
-from bulklink.operations.fetching.progress import FetchProgress, QueryProgress, UnreadContact
+from bulklink.operations.fetching.opening import FetchOpening
+from bulklink.operations.fetching.progress import UnreadContact
 from bulklink.operations.fetching.selection import Conditions, EmailFilter, Roles, Selection
 from bulklink.operations.fetching.table import FetchTable
 from bulklink.operations.job import Job
 from bulklink.operations.job_options import PACE_OPTIONS, PaceOptions, with_options
-from bulklink.operations.preflight import check_same_host
 from bulklink.operations.prepare import serialize_job
 from bulklink.runs.record import RunState
 from bulklink.runs.status import run_exit_code
@@ -134,8 +134,8 @@ async def fetch(
             none. By default that of the unfinished fetch, or `named`.
         emails_on: ids of deals, or `@FILE`: add their contacts, and keep only emails on them.
         on_no_deal: keep only emails on no deal; with `emails_on`, these as well.
-        since: keep only emails from this time on, ISO 8601 with offset.
-        until: keep only emails before this time, ISO 8601 with offset.
+        since: keep only emails from this time on, ISO 8601; without an offset, local time.
+        until: keep only emails before this time; a date alone includes its day.
         candidates: read the deals of each contact, at a call each, and add a column `candidates`.
         yes: whether to spend more than 1,000 credits without asking.
         columns: (column, header) pairs that rename headers of the mappings.
@@ -188,7 +188,7 @@ async def fetch(
     conditions = Conditions(
         tuple(deals_where),
         tuple(contacts_where),
-        Roles(roles) if roles else unfinished.conditions.roles,
+        _checked_roles(roles) or unfinished.conditions.roles,
     )
     conditions.check()
     selection = Selection(
@@ -247,9 +247,10 @@ class _Fetch:
         run_blocking = self.environment.run_blocking
         with _work_folder(None if path is None else _work_path(path)) as folder:
             self.callbacks.on_phase("Reading the list of contacts")
-            record = await run_planning(
-                partial(self._begin_or_resume, folder), self.callbacks, self.stop, run_blocking
+            opening = FetchOpening(
+                folder, self.selection, self.new_record, self.connection, force=self.force
             )
+            record = await run_planning(opening.open, self.callbacks, self.stop, run_blocking)
             fetcher = await run_blocking(
                 partial(Fetcher, folder, record, self.callbacks, self.stop, yes=self.yes)
             )
@@ -262,97 +263,6 @@ class _Fetch:
                 await self._write(table, run_blocking)
                 folder.remove()
             return self._result(fetcher, table, unresolved, calls)
-
-    def _begin_or_resume(
-        self, folder: FetchFolder, stop: PlanningStop, warn: Callable[[str | Advice], None]
-    ) -> FetchRecord:
-        """Begin a fetch, or continue an unfinished one of the same selection."""
-        existing = folder.read()
-        if existing is not None and not self.selection and not self.force:
-            return self._resume(folder, existing, stop)
-        record = self._record_requests(folder, stop, warn)
-        if existing is not None and not self.force and not _has_progress(folder, existing):
-            existing = None  # nothing is lost
-        differs = existing is not None and not _is_same(existing, record)
-        if existing is None or (differs and self.force):
-            return self._begin(folder, record, stop)
-        if differs:
-            folder.new_requests.unlink()
-            raise UsageError(
-                "An unfinished fetch into this file has other contacts, or other candidates.",
-                where=str(folder.path),
-                advice=Advice(
-                    "Finish it with the command that it was started with, start over with {}, or"
-                    " name another file.",
-                    Keyword("force", value=True),
-                ),
-            )
-        folder.new_requests.replace(folder.requests)
-        return self._resume(folder, existing, stop)
-
-    def _begin(self, folder: FetchFolder, record: FetchRecord, stop: PlanningStop) -> FetchRecord:
-        """Begin a fetch; select its contacts if that does not take the CRM."""
-        folder.clear()
-        folder.new_requests.replace(folder.requests)
-        folder.write(record)
-        counts = ContactRequests(folder.requests, stop).counts()
-        if counts.need_crm or record.conditions:
-            return record
-        folder.create_log()
-        return freeze_selection(folder, record, stop)[0]
-
-    def _resume(
-        self, folder: FetchFolder, existing: FetchRecord, stop: PlanningStop
-    ) -> FetchRecord:
-        """Continue an unfinished fetch; the filters and the format may be new."""
-        check_same_host(existing, self.connection)
-        if existing.selected_sha256 is None and not existing.needs_crm:
-            existing, _ = freeze_selection(folder, existing, stop)
-        elif existing.selected_sha256 is not None:
-            check_frozen(folder, existing)
-        record = msgspec.structs.replace(
-            existing,
-            email_filter=msgspec.structs.replace(
-                self.new_record.email_filter, on_deals=existing.email_filter.on_deals
-            ),
-        )
-        folder.write(record)
-        return record
-
-    def _record_requests(
-        self, folder: FetchFolder, stop: PlanningStop, warn: Callable[[str | Advice], None]
-    ) -> FetchRecord:
-        """Write the requests of the selection, and return its record.
-
-        Raises:
-            UsageError: if nothing is selected.
-        """
-        if not self.selection:
-            raise UsageError(
-                "No contact is named.",
-                where="CONTACTS",
-                advice=Advice(
-                    "Name ids, addresses, @FILE, or - for standard input; a mapping with {}, deals"
-                    " with {}, or a condition with {} or {}.",
-                    Keyword("from_mapping"),
-                    Keyword("contacts_of_deals"),
-                    Keyword("deals_where"),
-                    Keyword("contacts_where"),
-                ),
-            )
-        write_requests(self.selection.requests(folder.path, stop, warn), folder.new_requests)
-        requests = ContactRequests(folder.new_requests, stop)
-        counts = requests.counts()
-        return msgspec.structs.replace(
-            self.new_record,
-            contacts_sha256=requests.digest(self.selection.conditions.clauses()),
-            needs_crm=counts.need_crm or bool(self.selection.conditions),
-            email_filter=msgspec.structs.replace(
-                self.new_record.email_filter, on_deals=bool(self.selection.emails_on)
-            ),
-            api_url=self.connection.api_url,
-            data_centre=self.connection.data_centre,
-        )
 
     async def _write(self, table: FetchTable, run_blocking: ThreadRunner) -> None:
         self.callbacks.on_phase("Writing")
@@ -431,30 +341,33 @@ def _work_folder(path: Path | None) -> Iterator[FetchFolder]:
                 folder.remove()
 
 
-def _has_progress(folder: FetchFolder, record: FetchRecord) -> bool:
-    """Return whether a fetch has read something that took credits."""
-    if record.selected_sha256 is None or record.needs_crm:
-        return bool(QueryProgress(folder)) or record.selected_sha256 is not None
-    return FetchProgress(folder, record.contacts).contacts_read > 0
-
-
-def _is_same(existing: FetchRecord, new: FetchRecord) -> bool:
-    """Return whether a fetch reads what another one does."""
-    return existing.contacts_sha256 == new.contacts_sha256 and existing.candidates == new.candidates
-
-
 def _email_filter(
     unfinished: EmailFilter, since: str | None, until: str | None, *, on_no_deal: bool
 ) -> EmailFilter:
     """Return the filter of a fetch; what is not set is as in the unfinished fetch."""
     return EmailFilter(
         _checked_time("since", since) or unfinished.since,
-        _checked_time("until", until) or unfinished.until,
+        _checked_time("until", until, end_of_day=True) or unfinished.until,
         on_no_deal or unfinished.on_no_deal,
     )
 
 
-def _checked_time(keyword: str, text: str | None) -> str | None:
+def _checked_roles(text: str | None) -> Roles | None:
+    """Return the deals whose contact roles count.
+
+    Raises:
+        UsageError: if the text is none of the words.
+    """
+    if text is None or text in tuple(Roles):
+        return None if text is None else Roles(text)
+    raise UsageError(
+        f"{text!r} does not say which contact roles count.",
+        where=Advice("{}", Keyword("roles")),
+        advice=f"Choose one of {', '.join(Roles)}.",
+    )
+
+
+def _checked_time(keyword: str, text: str | None, *, end_of_day: bool = False) -> str | None:
     """Return a time with its offset.
 
     Raises:
@@ -463,12 +376,12 @@ def _checked_time(keyword: str, text: str | None) -> str | None:
     if text is None:
         return None
     try:
-        return parse_point_in_time(text)
+        return parse_point_in_time(text, end_of_day=end_of_day)
     except (ValueError, OverflowError):
         raise UsageError(
             f"{text!r} is not a time.",
             where=Advice("{}", Keyword(keyword)),
-            advice="Write it as 2026-01-31T09:00:00+01:00.",
+            advice="Write it as 2026-01-31 or 2026-01-31T09:00+01:00.",
         ) from None
 
 

@@ -335,6 +335,42 @@ def test_the_selected_list_is_frozen_once_it_is_complete(
     assert len(crm.queries) == 1
 
 
+def test_contact_roles_that_were_read_are_not_read_again(
+    bulklink: Command, standin: StandIn, world: World, crm: Crm, fetch: Callable[..., CommandResult]
+) -> None:
+    deals = [world.add(free=1).a for _ in range(4)]
+    options = [word for deal in deals for word in ("--contacts-of-deals", deal)]
+    stopped = fetch(*options, "--max-credits", "4", "--concurrency", "1")
+    assert stopped.code == 4, stopped
+    result = fetch(*options)
+    assert result.code == 0, result
+    paths = [request.path for request in standin.requests]
+    read = [path.split("/")[-2] for path in paths if path.endswith("Contact_Roles")]
+    assert sorted(read) == sorted(deals)
+
+
+def test_a_condition_that_nothing_meets_gives_an_empty_file(
+    bulklink: Command, crm: Crm, fetch: Callable[..., CommandResult]
+) -> None:
+    result = fetch("--contacts-where", "Email is null")
+    assert result.code == 0, result
+    assert rows_of(bulklink) == []
+    assert result.object["contacts"] == 0
+
+
+def test_an_unfinished_fetch_that_is_only_continued_gets_no_other_columns(
+    bulklink: Command, world: World, crm: Crm, fetch: Callable[..., CommandResult]
+) -> None:
+    for _ in range(3):
+        world.add(free=1)
+    assert fetch("--contacts-where", "Email is not null", "--max-credits", "6").code == 4
+    for options in (["--candidates"], ["--roles", "yes"]):
+        refused = fetch(*options)
+        assert refused.code == 2, refused
+        assert "another file" in refused.object["error"]["advice"]
+    assert fetch().code == 0
+
+
 def test_an_unfinished_fetch_of_another_condition_is_kept(
     bulklink: Command, world: World, crm: Crm, fetch: Callable[..., CommandResult]
 ) -> None:

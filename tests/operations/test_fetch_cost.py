@@ -1,4 +1,4 @@
-"""What a fetch costs is told by a random sample, and asked before much is spent."""
+"""A fetch forecasts its cost from a random sample, and asks before it spends much."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Terminal(RunCallbacks):
         return self.answer
 
 
-async def test_the_user_is_asked_after_a_random_sample_and_no_loses_nothing(
+async def test_the_user_is_asked_after_a_random_sample_and_a_refusal_loses_nothing(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "emails.csv"
@@ -82,6 +82,10 @@ async def test_the_user_is_asked_after_a_random_sample_and_no_loses_nothing(
             await fetch(ids, file, connection, callbacks=terminal, rate=None)
         assert not file.exists()
         assert terminal.costs[-1] == CreditRange(1200, 1200, 1200)
+        again = Terminal(answer=False)
+        with pytest.raises(NotConfirmedError, match="200 contacts left"):
+            await fetch(ids, file, connection, callbacks=again, rate=None)
+        assert again.costs[-1] == terminal.costs[-1]
         terminal = Terminal(answer=True)
         result = await fetch(ids, file, connection, callbacks=terminal, rate=None)
     assert (result.read, result.emails) == (CONTACTS, CONTACTS * 55)

@@ -13,6 +13,7 @@ import pytest
 from bulklink import fetch
 from bulklink.emulator.crm import Crm
 from bulklink.emulator.faults import Fault, FaultKind, FaultRegistry
+from bulklink.emulator.settings import Settings
 from bulklink.emulator.worldfile import parse_world
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy
@@ -66,6 +67,18 @@ async def _check_selection(seed: int, folder: Path) -> int:
     return stops
 
 
+async def test_no_more_queries_are_in_flight_than_zoho_accepts(tmp_path: Path) -> None:
+    crm = _make_crm({n: [] for n in range(CONTACTS)}, Settings(latency=0.5, coql_concurrency=10))
+    addresses = [f"{number}@customer.example" for number in range(1000)]
+    async with simulated_environment(crm) as environment:
+        result = await fetch(
+            addresses, tmp_path / "f.csv", CONNECTION, environment=environment, rate=None
+        )
+    assert len(result.unresolved) == len(addresses)
+    assert result.calls["lookup"] == 1 + len(addresses) // 50
+    assert crm.state.answered_429 == 0
+
+
 async def _run_command(
     crm: Crm, folder: Path, named: list[int], stop_at: int
 ) -> FetchResult | None:
@@ -91,7 +104,7 @@ async def _run_command(
         )
 
 
-def _make_crm(roles: dict[int, list[int]]) -> Crm:
+def _make_crm(roles: dict[int, list[int]], settings: Settings | None = None) -> Crm:
     """Return a CRM of contacts with a deal and an email each, and with roles on deals."""
     world = parse_world(
         {
@@ -110,4 +123,4 @@ def _make_crm(roles: dict[int, list[int]]) -> Crm:
             "emails": [email(n, contact(n), OWNERS[0]) for n in range(CONTACTS)],
         }
     )
-    return Crm(world, clock=now, sleep=anyio.sleep)
+    return Crm(world, settings, clock=now, sleep=anyio.sleep)

@@ -15,19 +15,18 @@ from bulklink.engine.record_lookups import read_contact_deals, read_stages
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import NotConfirmedError
 from bulklink.ledger.writer import LedgerWriter
-from bulklink.mapping.contact_selection import Selected, write_selection
-from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cost_model import sampled_calls
 from bulklink.operations.environment import Environment
 from bulklink.operations.fetching.crm_selection import CrmSelection
-from bulklink.operations.fetching.folder import FetchFolder, FetchRecord, damaged_error
+from bulklink.operations.fetching.folder import FetchFolder, FetchRecord
 from bulklink.operations.fetching.log import (
     candidate_line,
     contact_line,
     email_line,
     unread_line,
 )
+from bulklink.operations.fetching.opening import freeze_selection
 from bulklink.operations.fetching.progress import FetchProgress
 from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.job import Job
@@ -35,7 +34,6 @@ from bulklink.operations.preflight import check_same_org
 from bulklink.operations.sampling import draw_sample
 from bulklink.operations.session import NO_CALLS, CrmSession, read_contacts, run_read_session
 from bulklink.runs.forecast import CreditRange
-from bulklink.runs.hashes import sha256_of
 from bulklink.runs.record import OrgRecord
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.email_pages import EmailListPage, parse_email_list
@@ -43,7 +41,7 @@ from bulklink.zoho.link_response import AnswerVerdict
 from bulklink.zoho.stages import Stages
 
 SAMPLE_CONTACTS = 200
-"""Contacts drawn at random whose pages tell what all contacts cost."""
+"""Contacts drawn at random, from which the cost of the others is forecast."""
 MAX_UNASKED_CREDITS = 1_000
 """Credits above which the user is asked at a terminal."""
 _UNREADABLE_LIST = AnswerVerdict(
@@ -52,44 +50,6 @@ _UNREADABLE_LIST = AnswerVerdict(
 _LIST_CUT = AnswerVerdict(
     "list-cut", "The list says that there are more emails, but not how to request them.", 0
 )
-
-
-def freeze_selection(
-    folder: FetchFolder, record: FetchRecord, stop: PlanningStop
-) -> tuple[FetchRecord, Selected]:
-    """Write the list of the selected contacts, which later commands keep; blocks.
-
-    Args:
-        folder: folder of the fetch, with its requests and its log.
-        record: record of the fetch.
-        stop: interrupts the work.
-
-    Returns:
-        The record with the list, and what was selected.
-    """
-    selected = write_selection(folder.selection_files, stop)
-    record = msgspec.structs.replace(
-        record, contacts=selected.contacts, selected_sha256=sha256_of(folder.contacts)
-    )
-    folder.write(record)
-    return record, selected
-
-
-def check_frozen(folder: FetchFolder, record: FetchRecord) -> None:
-    """Check that the selection is as it was frozen; blocks.
-
-    Raises:
-        RunDirError: if one of its files is not.
-    """
-    is_frozen = sha256_of(folder.contacts) == record.selected_sha256
-    if not is_frozen or sum(1 for _ in folder.contact_ids()) != record.contacts:
-        raise damaged_error(folder.contacts)
-    unseen = bytearray(b"\1") * record.contacts
-    for number, _ in folder.contacts_in_reading_order(record.contacts):
-        unseen[number] = 0
-    if any(unseen):
-        raise damaged_error(folder.reading_order)
-    folder.read_unresolved()
 
 
 @dataclass(slots=True)
@@ -117,7 +77,7 @@ class Fetcher:
     _forecaster: ReadForecaster = field(init=False)
     _stages: Stages | None = field(init=False, default=None)
     _calls: list[int] = field(init=False, default_factory=list)
-    """Calls of the contacts that were read until the sample is complete."""
+    """Calls of each contact of the sample."""
 
     def __post_init__(self) -> None:
         if self.record.selected_sha256 is not None:
@@ -208,8 +168,8 @@ class Fetcher:
         Raises:
             NotConfirmedError: if the answer is no.
         """
-        must_ask = credit_range.likely > MAX_UNASKED_CREDITS and not self.record.confirmed
-        if not must_ask or self.yes or not self.callbacks.can_ask:
+        must_ask = credit_range.likely > MAX_UNASKED_CREDITS and self.callbacks.can_ask
+        if not must_ask or self.yes:
             return
         if not self.callbacks.confirm_cost(description, credit_range):
             raise NotConfirmedError(
@@ -219,29 +179,26 @@ class Fetcher:
             )
 
     async def _read_all(self, session: CrmSession, progress: FetchProgress) -> None:
-        """Read a random sample first, whose cost tells that of all, then the rest."""
-        remaining = self.record.contacts - progress.contacts_read
-        if remaining > SAMPLE_CONTACTS and not self.record.confirmed:
+        """Read a random sample first to forecast the cost of the rest, then the rest."""
+        left = self.record.contacts - progress.contacts_read
+        if self.record.sampled is None and left > SAMPLE_CONTACTS:
             seed = int(session.clock.random() * 2**32)
             sample = draw_sample(self.record.contacts, SAMPLE_CONTACTS, seed)
             await self._read(session, progress, sample)
             session.stop.check()
-            self._show_forecast(session, progress)
+            left = self.record.contacts - progress.contacts_read
+            self._save(sampled=sampled_calls(self._calls, left, self._calls_per_contact))
+        if self.record.sampled is not None and not self.record.confirmed:
+            self._confirm_rest(session, left, self.record.sampled)
             self._save(confirmed=True)
         await self._read(session, progress)
 
-    def _show_forecast(self, session: CrmSession, progress: FetchProgress) -> None:
+    def _confirm_rest(self, session: CrmSession, left: int, calls: CreditRange) -> None:
         """Show what the contacts that are left will cost, and ask if it is much."""
-        left = self.record.contacts - progress.contacts_read
-        calls_left = sampled_calls(self._calls, left, self._calls_per_contact)
         description = f"the {left:,} contacts left"
-        self.callbacks.on_cost(
-            description,
-            credits_at_least=calls_left.least,
-            credit_range=calls_left,
-        )
-        self._forecaster.fix(session.quota.budget.sent, calls_left)
-        self._confirm(description, calls_left)
+        self.callbacks.on_cost(description, credits_at_least=calls.least, credit_range=calls)
+        self._forecaster.fix(session.quota.budget.sent, calls)
+        self._confirm(description, calls)
 
     async def _read(
         self, session: CrmSession, progress: FetchProgress, sample: Collection[int] | None = None
@@ -284,7 +241,7 @@ class Fetcher:
         if verdict is None:
             verdict = await emails.read()
         calls = emails.pages.pages_read + self.record.candidates
-        if not self.record.confirmed:
+        if self.record.sampled is None:
             self._calls.append(calls)
         self._forecaster.add_contact(self._calls_per_contact, calls)
         if verdict is None:

@@ -53,7 +53,8 @@ class FetchRecord(msgspec.Struct, frozen=True):
         conditions: conditions of the selection.
         candidates: whether the deals of the contacts are read.
         email_filter: emails to keep in the table.
-        confirmed: whether the user has confirmed the cost.
+        sampled: calls of the contacts that were left once a random sample was read; None before.
+        confirmed: whether these calls may be made.
         api_url: address of the API.
         data_centre: the data centre; None if only the address was given.
         org: the org; None until it is looked up.
@@ -70,6 +71,7 @@ class FetchRecord(msgspec.Struct, frozen=True):
     conditions: Conditions = Conditions()
     candidates: bool = False
     email_filter: EmailFilter = EmailFilter()
+    sampled: CreditRange | None = None
     confirmed: bool = False
     api_url: str | None = None
     data_centre: str | None = None

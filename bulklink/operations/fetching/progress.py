@@ -59,7 +59,7 @@ def read_log(folder: FetchFolder, add: Callable[[FetchLine], None]) -> None:
 
 
 class QueryProgress:
-    """Progress of the queries of a selection.
+    """Progress of a selection: what its queries, and its reads of contact roles, have shown.
 
     Args:
         folder: folder of the fetch.
@@ -71,9 +71,11 @@ class QueryProgress:
     def __init__(self, folder: FetchFolder) -> None:
         self._last_ids: dict[str, str] = {}
         self._done: set[str] = set()
+        self._has_roles = False
         read_log(folder, self._add)
 
     def _add(self, line: FetchLine) -> None:
+        self._has_roles |= line.event == "roles"
         if line.event != "queried" or line.query is None:
             return
         if line.done:
@@ -83,8 +85,8 @@ class QueryProgress:
             self._last_ids[line.query] = line.after
 
     def __bool__(self) -> bool:
-        """Whether any page was read."""
-        return bool(self._done or self._last_ids)
+        """Whether anything was read."""
+        return bool(self._done or self._last_ids or self._has_roles)
 
     def is_done(self, query: str) -> bool:
         """Return whether all pages of a query were read."""
