@@ -300,6 +300,25 @@ def test_a_fetch_stays_within_its_credits_and_can_be_continued(
     assert len(read(bulklink.folder / "f.csv")) == 5
 
 
+def test_an_unfinished_fetch_of_an_earlier_version_is_continued(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contacts = [world.add(free=1) for _ in range(5)]
+    arguments = [*(one.id for one in contacts), "-o", "f.csv"]
+    assert run_fetch(bulklink, standin, *arguments, "--max-credits", "4").code == 4
+    folder = bulklink.folder / "f.csv.fetching"
+    record = json.loads((folder / "fetch.json").read_bytes())
+    new = ("selected_sha256", "needs_crm", "conditions", "email_filter", "sampled", "confirmed")
+    earlier = {name: value for name, value in record.items() if name not in new}
+    (folder / "fetch.json").write_text(json.dumps(earlier))
+    for name in ("requests.parquet", "unresolved.jsonl"):
+        (folder / name).unlink()
+    result = run_fetch(bulklink, standin, *arguments)
+    assert result.code == 0, result
+    assert "3 of 5 contacts were read by an earlier command" in result.err
+    assert [row["message_id"] for row in read(bulklink.folder / "f.csv")] == messages(*contacts)
+
+
 def test_a_fetch_that_read_nothing_leaves_no_folder(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
