@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _MEMORY = "128MB"
 _MAX_SHARED_NAMES = 20
 _LOG_TYPES = dict.fromkeys(
-    ("event", "selector", "value", "contact_id", "deal_id", "code"), "VARCHAR"
+    (*("event", "selector", "value", "contact_id", "deal_id", "deal_name", "stage", "code"),),
+    "VARCHAR",
 )
 
 
@@ -146,6 +147,8 @@ class SelectionFiles(NamedTuple):
         contacts: the selected contacts, one id a line.
         order: their numbers and ids, one a line, those with the most deals first; written only if
             the log shows deals.
+        role_deals: deals on which selected contacts have a role, as lines of JSON with the number
+            of the contact, in its order; written only if there are any.
         unresolved: requests that select no contact, as lines of `Unresolved`.
     """
 
@@ -153,6 +156,7 @@ class SelectionFiles(NamedTuple):
     log: Path
     contacts: Path
     order: Path
+    role_deals: Path
     unresolved: Path
 
 
@@ -192,6 +196,8 @@ def write_selection(files: SelectionFiles, stop: PlanningStop) -> Selected:
         )
         if database.fetch_one("SELECT count(*) FROM contact_deals")[0]:
             _write_lines(database, _ORDER, files.order)
+        if database.fetch_one("SELECT count(*) FROM log WHERE event = 'role'")[0]:
+            _write_lines(database, _ROLE_DEALS, files.role_deals)
         unresolved = _write_unresolved(database, files.unresolved)
         shared_names = tuple(database.rows(_SHARED_NAMES))
         return Selected(contacts, unresolved, shared_names)
@@ -266,6 +272,14 @@ _ORDER = """
 SELECT concat(n, ' ', contact_id) FROM contacts LEFT JOIN (
     SELECT contact_id, count(*) AS deals FROM contact_deals GROUP BY contact_id
 ) USING (contact_id) ORDER BY coalesce(deals, 0) DESC, n
+"""
+_ROLE_DEALS = """
+SELECT to_json({'event': 'role', 'n': n, 'deal_id': deal_id, 'deal_name': any_value(deal_name),
+    'stage': any_value(stage), 'by_role': true})
+FROM (SELECT DISTINCT contact_id, deal_id FROM log WHERE event = 'role') AS roles
+JOIN contacts USING (contact_id)
+JOIN (SELECT deal_id, deal_name, stage FROM log WHERE event = 'deal') AS deals USING (deal_id)
+GROUP BY n, deal_id ORDER BY n, length(deal_id), deal_id
 """
 _UNRESOLVED = """
 WITH answered AS (

@@ -255,9 +255,7 @@ class _Fetch:
                 partial(Fetcher, folder, record, self.callbacks, self.stop, yes=self.yes)
             )
             calls = await fetcher.run(self.job, self.connection, self.environment)
-            table = FetchTable(
-                folder, self.plan_stop, record.email_filter, candidates=record.candidates
-            )
+            table = FetchTable(folder, fetcher.record, self.plan_stop)
             unresolved = await run_blocking(folder.read_unresolved)
             if self.stop.reason is None:
                 await self._write(table, run_blocking)

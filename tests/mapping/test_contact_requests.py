@@ -65,7 +65,7 @@ def select(
 ) -> tuple[list[str], list[str], SelectionFiles]:
     """Return the selected contacts, the order of reading, and the files."""
     files = SelectionFiles(
-        folder / "requests", folder / "log", folder / "contacts", folder / "order", folder / "left"
+        *(folder / name for name in ("requests", "log", "contacts", "order", "roles", "left"))
     )
     write_requests(
         ((n, ContactRequest(kind, value, f"line {n}")) for n, (kind, value) in enumerate(requests)),

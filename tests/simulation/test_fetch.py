@@ -60,7 +60,8 @@ async def _check_fetch(seed: int, folder: FetchFolder) -> int:
         stops += 1
         _truncate_lines(folder, rng)
         await asyncio.sleep(1000)
-    table = FetchTable(folder, PlanningStop())
+    record = FetchRecord(len(contacts), "", selected_sha256="")
+    table = FetchTable(folder, record, PlanningStop())
     fetched_rows = [
         (str(row[0]), str(row[3]), str(row[5]))
         for rows in await off_loop(lambda: list(table.rows()))

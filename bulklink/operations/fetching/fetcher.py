@@ -38,7 +38,6 @@ from bulklink.runs.record import OrgRecord
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.email_pages import EmailListPage, parse_email_list
 from bulklink.zoho.link_response import AnswerVerdict
-from bulklink.zoho.stages import Stages
 
 SAMPLE_CONTACTS = 200
 """Contacts drawn at random, from which the cost of the others is forecast."""
@@ -75,7 +74,6 @@ class Fetcher:
     progress: FetchProgress | None = field(init=False, default=None)
     _breaker: ReadBreaker = field(init=False, default_factory=ReadBreaker)
     _forecaster: ReadForecaster = field(init=False)
-    _stages: Stages | None = field(init=False, default=None)
     _calls: list[int] = field(init=False, default_factory=list)
     """Calls of each contact of the sample."""
 
@@ -134,12 +132,17 @@ class Fetcher:
             if not self._announce(self.progress):
                 return
         if self.record.candidates:
-            self._stages = await read_stages(session.caller)
+            await self._read_stages(session)
         self.callbacks.on_phase("Fetching")
         try:
             await self._read_all(session, self.progress)
         finally:
             self._save(credits=self._forecaster.latest)
+
+    async def _read_stages(self, session: CrmSession) -> None:
+        """Read which stages are open, won and lost, unless an earlier command did."""
+        if self.record.stages is None:
+            self._save(stages=(await read_stages(session.caller)).types)
 
     def _save(self, **changes: Any) -> None:
         self.record = msgspec.structs.replace(self.record, **changes)
@@ -256,7 +259,7 @@ class Fetcher:
         self, session: CrmSession, progress: FetchProgress, contact: tuple[int, str]
     ) -> AnswerVerdict | None:
         """Log the deals of a contact if they are wanted; return why they cannot be read."""
-        if self._stages is None:
+        if not self.record.candidates:
             return None
         number, contact_id = contact
         deals = await read_contact_deals(session.caller, self._breaker, contact_id)
@@ -264,9 +267,7 @@ class Fetcher:
             return deals
         session.ledger.append(
             *(
-                candidate_line(
-                    number, progress.invocation, position, contact_id, deal, self._stages
-                )
+                candidate_line(number, progress.invocation, position, contact_id, deal)
                 for position, deal in enumerate(deals)
             )
         )

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ from bulklink.folder_files import (
 )
 from bulklink.mapping.contact_selection import SelectionFiles, Unresolved
 from bulklink.mapping.schema import id_pattern
+from bulklink.operations.fetching.log import FetchLine
 from bulklink.operations.fetching.selection import Conditions, EmailFilter
 from bulklink.runs.folder import exclusive_lock
 from bulklink.runs.forecast import CreditRange
 from bulklink.runs.record import OrgRecord, Rows, check_address
+from bulklink.zoho.stages import ForecastType
 
 _GITIGNORE = ".gitignore"
 REMOVE = "Remove its folder and run the command again."
@@ -52,6 +54,7 @@ class FetchRecord(msgspec.Struct, frozen=True):
         needs_crm: whether the CRM has to be asked to select the contacts.
         conditions: conditions of the selection.
         candidates: whether the deals of the contacts are read.
+        stages: the type of each stage of deals; None until they are read.
         email_filter: emails to keep in the table.
         sampled: calls of the contacts that were left once a random sample was read; None before.
         confirmed: whether these calls may be made.
@@ -70,6 +73,7 @@ class FetchRecord(msgspec.Struct, frozen=True):
     needs_crm: bool = False
     conditions: Conditions = Conditions()
     candidates: bool = False
+    stages: dict[str, ForecastType] | None = None
     email_filter: EmailFilter = EmailFilter()
     sampled: CreditRange | None = None
     confirmed: bool = False
@@ -120,8 +124,18 @@ class FetchFolder(msgspec.Struct, frozen=True):
     def selection_files(self) -> SelectionFiles:
         """The files of the selection."""
         return SelectionFiles(
-            self.requests, self.log, self.contacts, self.reading_order, self.unresolved
+            self.requests,
+            self.log,
+            self.contacts,
+            self.reading_order,
+            self.role_deals,
+            self.unresolved,
         )
+
+    @property
+    def role_deals(self) -> Path:
+        """File of the deals on which selected contacts have a role; may be missing."""
+        return self.path / "role_deals.jsonl"
 
     @property
     def unresolved(self) -> Path:
@@ -153,7 +167,7 @@ class FetchFolder(msgspec.Struct, frozen=True):
         """All files of the fetch."""
         return (
             *(self.requests, self.contacts, self.reading_order, self.deals_to_read),
-            *(self.unresolved, self.record, self.log, self.log_torn, self.answers),
+            *(self.role_deals, self.unresolved, self.record, self.log, self.log_torn, self.answers),
         )
 
     @contextmanager
@@ -232,11 +246,23 @@ class FetchFolder(msgspec.Struct, frozen=True):
         if not check_folder_file(self.unresolved):
             return ()
         decode = msgspec.json.Decoder(Unresolved).decode
-        lines = chain.from_iterable(map(split_lines, line_blocks(self.unresolved)))
+        lines = islice(_read_lines(self.unresolved), MAX_UNRESOLVED_NAMED)
         try:
-            return tuple(map(decode, islice(lines, MAX_UNRESOLVED_NAMED)))
+            return tuple(map(decode, lines))
         except (ValueError, RecursionError):
             raise damaged_error(self.unresolved) from None
+
+    def read_role_deals(self) -> Iterator[FetchLine]:
+        """Yield the deals on which selected contacts have a role, in the order of the contacts.
+
+        Raises:
+            RunDirError: if their file is damaged.
+        """
+        decode = msgspec.json.Decoder(FetchLine).decode
+        try:
+            yield from map(decode, _read_lines(self.role_deals))
+        except (ValueError, RecursionError):
+            raise damaged_error(self.role_deals) from None
 
     def contact_ids(self) -> Iterator[tuple[int, str]]:
         """Yield the selected contacts, numbered from 0."""
@@ -254,7 +280,7 @@ class FetchFolder(msgspec.Struct, frozen=True):
         if not check_folder_file(self.reading_order):
             yield from self.contact_ids()
             return
-        for line in _read_lines(self.reading_order):
+        for line in map(_as_ascii, _read_lines(self.reading_order)):
             number, _, contact_id = line.partition(" ")
             is_number = number.isascii() and number.isdigit() and len(number) < _MAX_DIGITS
             if not is_number or int(number) >= contacts or not is_id(contact_id):
@@ -268,16 +294,19 @@ def read_ids(path: Path) -> Iterator[str]:
     Raises:
         RunDirError: if a line is not an id.
     """
-    for line in _read_lines(path):
+    for line in map(_as_ascii, _read_lines(path)):
         if not is_id(line):
             raise damaged_error(path)
         yield line
 
 
-def _read_lines(path: Path) -> Iterator[str]:
+def _read_lines(path: Path) -> Iterator[bytes]:
     for block in line_blocks(path):
-        for line in split_lines(block):
-            yield line.decode("ascii", "replace")
+        yield from split_lines(block)
+
+
+def _as_ascii(line: bytes) -> str:
+    return line.decode("ascii", "replace")
 
 
 def is_id(text: str) -> bool:

@@ -12,7 +12,6 @@ from bulklink.zoho.coql import DealRow
 from bulklink.zoho.email_pages import ListedEmail
 from bulklink.zoho.link_response import AnswerVerdict
 from bulklink.zoho.lookup_responses import DealDetails
-from bulklink.zoho.stages import Stages
 
 MAX_CELL_CHARACTERS = 32_767
 """Characters: the limit of a spreadsheet cell."""
@@ -72,7 +71,6 @@ def candidate_line(
     position: int,
     contact_id: str,
     deal: DealRow,
-    stages: Stages,
 ) -> bytes:
     """Return the line of a deal that the emails of a contact may belong to.
 
@@ -82,9 +80,7 @@ def candidate_line(
         position: position of the deal in the contact's list, from 0.
         contact_id: id of the contact; a deal of another contact is listed for its role.
         deal: the deal as it was listed.
-        stages: stages of the org.
     """
-    state = stages.forecast_type(deal.stage) if deal.stage else None
     return json_line(
         {
             "event": "candidate",
@@ -94,8 +90,7 @@ def candidate_line(
             "deal_id": deal.id,
             "deal_name": deal.name,
             "stage": deal.stage,
-            "open": None if state is None else _FLAGS[state == "open"],
-            "role": None if deal.contact_id is None else _FLAGS[deal.contact_id != contact_id],
+            "by_role": None if deal.contact_id is None else deal.contact_id != contact_id,
         }
     )
 
@@ -197,8 +192,7 @@ class FetchLine(msgspec.Struct):
     deal_id: str | None = None
     deal_name: str | None = None
     stage: str | None = None
-    open: str | None = None
-    role: str | None = None
+    by_role: bool | None = None
     selector: str | None = None
     value: str | None = None
     query: str | None = None

@@ -1,20 +1,22 @@
 """Table of the emails of a fetch."""
-# ruff: noqa: S608
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from itertools import groupby
 
-from bulklink.folder_files import check_folder_file
+import msgspec
+
 from bulklink.mapping.contact_requests import RequestKind
-from bulklink.mapping.database import Database, spill_folder
+from bulklink.mapping.contact_selection import ContactRequests
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import NO_DEAL
-from bulklink.operations.fetching.folder import FetchFolder
-from bulklink.operations.fetching.selection import NO_FILTER, EmailFilter
+from bulklink.operations.fetching.folder import FetchFolder, FetchRecord
+from bulklink.operations.fetching.log import FetchLine
+from bulklink.operations.fetching.log_index import LogIndex
+from bulklink.operations.fetching.selection import EmailFilter
 from bulklink.tables import Cell, TableColumn
 
 FETCH_COLUMNS = (
@@ -41,7 +43,17 @@ FETCH_COLUMNS = (
 """`deal_id` and `deal_name` are empty: the user fills them in, and the file is a mapping."""
 CANDIDATES_COLUMN = TableColumn("candidates")
 """The deals of the contact, as JSON: a list of objects id, name, stage, open, role."""
-_MEMORY = "160MB"
+_BATCH_ROWS = 2048
+
+
+class _Candidate(msgspec.Struct, frozen=True):
+    """A deal that the emails of a contact may belong to, as it is written to the table."""
+
+    id: str | None
+    name: str | None
+    stage: str | None
+    open: bool | None
+    role: bool | None
 
 
 class FetchTable:
@@ -49,147 +61,174 @@ class FetchTable:
 
     Args:
         folder: folder of the fetch.
+        record: its record, with the filter and the stages.
         stop: ends the work from another thread.
-        email_filter: emails to keep.
-        candidates: whether there is a column with the deals of each contact.
 
     Attributes:
         counts: counts of its emails: `emails` in total, `on_no_deal`, `not_told` if unknown, and
             `filtered_out`, the emails that the filter leaves out, of which `undated` have no time.
     """
 
-    def __init__(
-        self,
-        folder: FetchFolder,
-        stop: PlanningStop,
-        email_filter: EmailFilter = NO_FILTER,
-        *,
-        candidates: bool = False,
-    ) -> None:
+    def __init__(self, folder: FetchFolder, record: FetchRecord, stop: PlanningStop) -> None:
         self._folder = folder
+        self._record = record
         self._stop = stop
-        self._filter = email_filter
-        self._candidates = candidates
         names = ("emails", "on_no_deal", "not_told", "filtered_out", "undated")
         self.counts: Counter[str] = Counter(dict.fromkeys(names, 0))
 
     @property
     def columns(self) -> tuple[TableColumn, ...]:
         """The columns of the table."""
-        return (*FETCH_COLUMNS, CANDIDATES_COLUMN) if self._candidates else FETCH_COLUMNS
+        return (*FETCH_COLUMNS, CANDIDATES_COLUMN) if self._record.candidates else FETCH_COLUMNS
 
     def rows(self) -> Iterator[list[tuple[Cell, ...]]]:
-        """Stream the rows, about two thousand at a time."""
-        check_folder_file(self._folder.log)
-        spill = spill_folder(self._folder.log)
-        with closing(Database(spill, self._stop, threads=1, memory=_MEMORY)) as database:
-            lines = database.files.read_json(self._folder.log, _LINE_TYPES)
-            if self._candidates:
-                database.execute(_CANDIDATES.format(lines=lines))
-            kept = self._kept(database)
-            if self._filter:
-                self._count_filtered(database, lines, kept)
-            query = _TABLE.format(
-                lines=lines,
-                kept=kept,
-                candidates=", candidates" if self._candidates else "",
-                joined="LEFT JOIN candidates USING (n)" if self._candidates else "",
-            )
-            for batch in database.batches(query):
-                for row in batch:
-                    self.counts["emails"] += 1
-                    self.counts["on_no_deal"] += row[5] == NO_DEAL
-                    self.counts["not_told"] += row[5] is None
+        """Stream the rows, about two thousand at a time.
+
+        Raises:
+            RunDirError: if a file of the folder is damaged.
+        """
+        email_filter = _Filter(self._record.email_filter, self._named_deals())
+        batch: list[tuple[Cell, ...]] = []
+        for email, candidates in self._emails():
+            if not email_filter.keeps(email):
+                continue
+            self.counts["emails"] += 1
+            self.counts["on_no_deal"] += email.from_deal_id == NO_DEAL
+            self.counts["not_told"] += email.from_deal_id is None
+            batch.append(_row(email) + candidates)
+            if len(batch) == _BATCH_ROWS:
                 yield batch
+                batch = []
+        if batch:
+            yield batch
+        self.counts["filtered_out"] = email_filter.left_out
+        self.counts["undated"] = email_filter.undated
 
-    def _kept(self, database: Database) -> str:
-        """Return the SQL condition that an email must fulfil."""
-        conditions = ["true"]
-        if self._filter.since is not None:
-            conditions.append(f"{_EPOCH} >= {_seconds(self._filter.since)}")
-        if self._filter.until is not None:
-            conditions.append(f"{_EPOCH} < {_seconds(self._filter.until)}")
-        deals = []
-        if self._filter.on_no_deal:
-            deals.append(f"from_deal_id = '{NO_DEAL}'")
-        if self._filter.on_deals:
-            requests = database.files.read_parquet(self._folder.requests)
-            deals.append(
-                f"from_deal_id IN (SELECT value FROM {requests}"
-                f" WHERE kind = '{RequestKind.EMAILS_ON}')"
-            )
-        if deals:
-            conditions.append(f"({' OR '.join(deals)})")
-        return " AND ".join(conditions)
+    def _named_deals(self) -> frozenset[str]:
+        """Return the deals on which emails are wanted."""
+        if not self._record.email_filter.on_deals:
+            return frozenset()
+        requests = ContactRequests(self._folder.requests, self._stop)
+        return frozenset(requests.values(RequestKind.EMAILS_ON))
 
-    def _count_filtered(self, database: Database, lines: str, kept: str) -> None:
-        by_time = self._filter.since is not None or self._filter.until is not None
-        query = _FILTERED.format(lines=lines, kept=kept, epoch=_EPOCH)
-        filtered_out, undated = database.fetch_one(query)
-        self.counts["filtered_out"] = filtered_out
-        self.counts["undated"] = undated if by_time else 0
+    def _emails(self) -> Iterator[tuple[FetchLine, tuple[str | None, ...]]]:
+        """Yield each email, and the cell of its contact's deals if there is one."""
+        role_deals = _RoleDeals(self._folder)
+        index = LogIndex(self._folder.log, self._record.contacts, self._stop)
+        for number, lines in index.contacts():
+            seen: set[tuple[str | None, str | None]] = set()
+            deals: list[FetchLine] = []
+            candidates: tuple[str | None, ...] | None = None
+            for line in lines:
+                if line.event == "candidate":
+                    deals.append(line)
+                    continue
+                if candidates is None:
+                    candidates = self._candidates(deals, role_deals.of_contact(number))
+                # An email may be listed twice if new ones arrived while the pages were read.
+                key = (line.message_id, line.owner_id)
+                if key not in seen:
+                    seen.add(key)
+                    yield line, candidates
+
+    def _candidates(
+        self, listed: Sequence[FetchLine], by_role: Sequence[FetchLine]
+    ) -> tuple[str | None, ...]:
+        """Return the cell of a contact's deals; none without the column.
+
+        Zoho may not list the deals on which a contact has a role; the selection knows some.
+        """
+        if not self._record.candidates:
+            return ()
+        ids = {deal.deal_id for deal in listed}
+        others = [deal for deal in by_role if deal.deal_id not in ids]
+        candidates = [self._candidate(deal) for deal in (*listed, *others)]
+        return (msgspec.json.encode(candidates).decode() if candidates else None,)
+
+    def _candidate(self, deal: FetchLine) -> _Candidate:
+        state = (self._record.stages or {}).get(deal.stage or "")
+        is_open = None if state is None else state == "open"
+        return _Candidate(deal.deal_id, deal.deal_name, deal.stage, is_open, deal.by_role)
 
 
-def _seconds(timestamp: str) -> float:
-    return datetime.fromisoformat(timestamp).timestamp()
+class _RoleDeals:
+    """Deals on which contacts have a role, as the selection showed them, contact by contact."""
+
+    def __init__(self, folder: FetchFolder) -> None:
+        self._contacts = groupby(folder.read_role_deals(), key=lambda deal: deal.n)
+        self._next = next(self._contacts, None)
+
+    def of_contact(self, number: int) -> list[FetchLine]:
+        """Return the deals of a contact; numbers are asked for in ascending order."""
+        while self._next is not None and self._next[0] < number:
+            self._next = next(self._contacts, None)
+        if self._next is None or self._next[0] != number:
+            return []
+        return list(self._next[1])
 
 
-_EPOCH = "epoch(try_cast(time AS TIMESTAMPTZ))"
-_LINE_TYPES = {"n": "BIGINT", "life": "BIGINT", "place": "BIGINT"} | dict.fromkeys(
-    (
-        *("event", "contact_id", "owner_id", "owner_name", "message_id", "from_deal_id"),
-        *("from_deal_name", "subject", "time", "direction", "from_address", "from_name"),
-        *("to_addresses", "cc_addresses", "source", "summary", "has_attachment", "intent"),
-        *("deal_id", "deal_name", "stage", "open", "role"),
-    ),
-    "VARCHAR",
-)
-_EMAILS = """
-FROM (SELECT * FROM {lines} WHERE event = 'email') AS emails
-JOIN (SELECT n, life FROM {lines} WHERE event = 'contact') AS finished USING (n, life)
-"""
-#: An email may be listed twice if new ones arrived while the pages were read.
-_TABLE = f"""
-SELECT emails.contact_id, owner_id, owner_name, message_id, NULL, from_deal_id, from_deal_name,
-    subject, time, direction, NULL, from_address, from_name, to_addresses, cc_addresses, source,
-    summary, has_attachment, intent{{candidates}}
-{_EMAILS} {{joined}}
-WHERE {{kept}}
-QUALIFY row_number() OVER (PARTITION BY n, message_id, owner_id ORDER BY place) = 1
-ORDER BY n, place
-"""
-_FILTERED = f"""
-SELECT count(*) FILTER (NOT coalesce(kept, false)), count(*) FILTER (seconds IS NULL) FROM (
-    SELECT {{kept}} AS kept, {{epoch}} AS seconds {_EMAILS}
-    QUALIFY row_number() OVER (PARTITION BY n, message_id, owner_id ORDER BY place) = 1
-)
-"""
-#: Zoho may not list the deals on which a contact has a role; a selection by deals knows some.
-_CANDIDATES = """
-CREATE TABLE candidates AS
-WITH lines AS (SELECT * FROM {lines} WHERE event <> 'call'),
-listed AS (
-    SELECT n, place, deal_id, deal_name, stage, open::BOOLEAN AS open, role::BOOLEAN AS role
-    FROM (SELECT * FROM lines WHERE event = 'candidate') AS read
-    JOIN (SELECT n, life FROM lines WHERE event = 'contact') AS finished USING (n, life)
-), known_by_role AS (
-    SELECT n, deal_id, any_value(deal_name) AS deal_name, any_value(stage) AS stage
-    FROM (SELECT DISTINCT contact_id, deal_id FROM lines WHERE event = 'role') AS roles
-    JOIN (SELECT DISTINCT n, contact_id FROM lines WHERE event = 'email') AS contacts
-        USING (contact_id)
-    JOIN (SELECT deal_id, deal_name, stage FROM lines WHERE event = 'deal') AS named
-        USING (deal_id)
-    GROUP BY n, deal_id
-), deals AS (
-    FROM listed UNION ALL
-    SELECT n, 1e9 AS place, deal_id, deal_name, stage, open, true AS role
-    FROM known_by_role
-    ANTI JOIN listed USING (n, deal_id)
-    LEFT JOIN (SELECT stage, any_value(open) AS open FROM listed GROUP BY stage) AS stages
-        USING (stage)
-)
-SELECT n, to_json(list({{
-    'id': deal_id, 'name': deal_name, 'stage': stage, 'open': open, 'role': role
-}} ORDER BY place, deal_id))::VARCHAR AS candidates
-FROM deals GROUP BY n
-"""
+class _Filter:
+    """Filter of emails, which counts what it leaves out.
+
+    Args:
+        email_filter: emails to keep.
+        deals: deals on which emails are wanted.
+
+    Attributes:
+        left_out: emails left out.
+        undated: those of them that have no time, although it matters.
+    """
+
+    def __init__(self, email_filter: EmailFilter, deals: Collection[str]) -> None:
+        self.left_out = self.undated = 0
+        self._since, self._until = map(_parse_time, (email_filter.since, email_filter.until))
+        by_deal = email_filter.on_no_deal or email_filter.on_deals
+        self._deals = {*deals, *([NO_DEAL] if email_filter.on_no_deal else [])} if by_deal else None
+
+    def keeps(self, email: FetchLine) -> bool:
+        """Return whether an email passes; count it if it does not."""
+        passes = self._deals is None or email.from_deal_id in self._deals
+        if self._since is not None or self._until is not None:
+            time = _parse_time(email.time)
+            self.undated += time is None
+            passes = passes and time is not None and self._is_within(time)
+        self.left_out += not passes
+        return passes
+
+    def _is_within(self, time: datetime) -> bool:
+        is_early = self._since is not None and time < self._since
+        return not is_early and (self._until is None or time < self._until)
+
+
+def _parse_time(text: str | None) -> datetime | None:
+    """Return a time that has an offset; None for any other text."""
+    try:
+        time = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return None if time.tzinfo is None else time
+
+
+def _row(email: FetchLine) -> tuple[Cell, ...]:
+    """Return the cells of an email, in the order of `FETCH_COLUMNS`."""
+    return (
+        email.contact_id,
+        email.owner_id,
+        email.owner_name,
+        email.message_id,
+        None,
+        email.from_deal_id,
+        email.from_deal_name,
+        email.subject,
+        email.time,
+        email.direction,
+        None,
+        email.from_address,
+        email.from_name,
+        email.to_addresses,
+        email.cc_addresses,
+        email.source,
+        email.summary,
+        email.has_attachment,
+        email.intent,
+    )
