@@ -2,6 +2,7 @@
 
 A server in a process of its own holds each answer back for a fixed latency. The time is compared
 with the one that the calls in flight allow: calls times latency, divided by the calls in flight.
+So is that of a bare aiohttp loop, which makes the same reads and keeps nothing.
 
     python benchmarks/fetching.py [--emails 100000 1000000] [--deals 300000] [--write]
 """
@@ -20,6 +21,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import aiohttp
 from servers import BULKLINK, FIRST_CONTACT, ReadingServer, serve, serve_forever, token_environment
 from tables import put_table, table
 
@@ -73,7 +75,7 @@ class Run(NamedTuple):
 def run_fetch(url: str, *arguments: str) -> Run:
     """Fetch into a file that is removed, and measure the process."""
     with tempfile.TemporaryDirectory() as folder:
-        output = ["-o", str(Path(folder, "f.parquet"))]
+        output = ["-o", str(Path(folder, "f.csv"))]
         pace = ["--rate", "off", "--concurrency", str(IN_FLIGHT), "--progress", "none", "--json"]
         command = [*BULKLINK, "fetch", *arguments, *output, *pace]
         started = time.perf_counter()
@@ -99,6 +101,23 @@ def measure_emails(url: str, emails: int) -> Run:
         return run_fetch(url, f"@{contacts.name}")
 
 
+async def run_bare_loop(url: str, emails: int) -> float:
+    """Read the pages of this many emails, and return the seconds that it took."""
+    contacts = iter(range(FIRST_CONTACT, FIRST_CONTACT + emails // EMAILS_PER_CONTACT))
+
+    async def read(session: aiohttp.ClientSession) -> None:
+        for contact in contacts:
+            for query in ("", "?index=10"):
+                target = f"{url}/crm/v8/Contacts/{contact}/Emails{query}"
+                async with session.get(target) as answer:
+                    json.loads(await answer.read())
+
+    async with aiohttp.ClientSession() as session:
+        started = time.perf_counter()
+        await asyncio.gather(*(read(session) for _ in range(IN_FLIGHT)))
+        return time.perf_counter() - started
+
+
 def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -112,6 +131,12 @@ def main() -> None:
         return
     rows = []
     with serve(_SERVER) as url:
+        emails = arguments.emails[0]
+        seconds = asyncio.run(run_bare_loop(url, emails))
+        calls = emails // EMAILS_PER_CONTACT * PAGES_PER_CONTACT
+        allowed = calls * LATENCY / IN_FLIGHT
+        times = f"{seconds / allowed:.2f}"
+        rows.append((f"bare loop, {emails:,} emails", f"{calls:,}", f"{seconds:.1f} s", times, ""))
         for emails in arguments.emails:
             run = measure_emails(url, emails)
             allowed = run.calls["read"] * LATENCY / IN_FLIGHT
