@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bulklink.emulator.prediction import DealCandidate, predict_deal
+from bulklink.emulator.settings import PredictionMode
 from tests.docs.test_which_call import EMAIL, HOUSE, INPUT, TRAVEL
 from tests.e2e.command import Command
 from tests.e2e.servers import serve_world_file
@@ -35,25 +36,13 @@ def candidates(deals: str) -> list[DealCandidate]:
     ]
 
 
-def predict_last_modified_first(deals: list[DealCandidate]) -> str | None:
-    """Return the deal by the reading that the emulator does not offer."""
-    open_deals = [deal for deal in deals if deal.forecast_type == "Open"]
-    if len(open_deals) == 1:
-        return open_deals[0].deal_id
-    last = max(deals, key=lambda deal: deal.modified_at)
-    return None if last.forecast_type == "Closed Lost" else last.deal_id
-
-
 @pytest.mark.parametrize(("deals", "strict", "loose", "last_modified_first"), ROWS)
 def test_the_table_follows_the_three_readings(
     deals: str, strict: str, loose: str, last_modified_first: str
 ) -> None:
     known = candidates(deals)
-    predicted = (
-        predict_deal(known, "strict"),
-        predict_deal(known, "loose"),
-        predict_last_modified_first(known),
-    )
+    modes: tuple[PredictionMode, ...] = ("strict", "loose", "last-modified-first")
+    predicted = [predict_deal(known, mode) for mode in modes]
     names = tuple("none" if deal is None else LETTERS[int(deal)] for deal in predicted)
     assert names == (strict, loose, last_modified_first)
 
