@@ -107,7 +107,7 @@ def _unread_text(refusals: Sequence[AnswerVerdict]) -> str:
     if not refusals:
         return ""
     first = refusals[0]
-    reason = first.code or first.text.rstrip(".")
+    reason = first.code if first.code.isupper() else first.text.rstrip(".") or first.code
     return f"Contact roles could not be read ({reason})."
 
 
