@@ -216,6 +216,14 @@ def interrupt(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGINT)
 
 
+def interrupt_and_wait(process: subprocess.Popen[str]) -> None:
+    """Press Ctrl-C, and wait until the command says that it is stopping."""
+    interrupt(process)
+    assert process.stderr is not None
+    while "Stopping" not in (line := process.stderr.readline()):
+        assert line, "the command ended"
+
+
 Row = dict[str, str]
 
 

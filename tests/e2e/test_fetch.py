@@ -19,7 +19,7 @@ from tests.e2e.command import (
     Command,
     CommandResult,
     ensure_terminated,
-    interrupt,
+    interrupt_and_wait,
     row,
     wait_for_exit,
     write_mapping,
@@ -276,9 +276,7 @@ def _stop(process: Any, how: str, standin: StandIn) -> None:
         process.wait(10)
         standin.gate.set()
         return
-    interrupt(process)
-    while "Stopping" not in process.stderr.readline():
-        pass
+    interrupt_and_wait(process)
     standin.gate.set()
     result = wait_for_exit(process)
     assert result.code == 130, result

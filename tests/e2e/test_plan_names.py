@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.command import (
     Command,
     ensure_terminated,
-    interrupt,
+    interrupt_and_wait,
     row,
     rows,
     wait_for_exit,
@@ -275,7 +275,7 @@ def test_ctrl_c_ends_the_look_ups_and_leaves_nothing(
     command = bulklink.with_env(**standin.env())
     with ensure_terminated(command.start(*NAMED, "--run-dir", "here", *QUICK)) as process:
         standin.wait_until(lambda: standin.in_flight["deals"] == 1)
-        interrupt(process)
+        interrupt_and_wait(process)
         standin.gate.set()
         result = wait_for_exit(process)
     assert result.code == 130, result

@@ -18,7 +18,7 @@ from tests.e2e.command import (
     CommandResult,
     ensure_terminated,
     free_rows,
-    interrupt,
+    interrupt_and_wait,
     row,
     rows,
     wait_for_exit,
@@ -246,10 +246,7 @@ def test_ctrl_c_keeps_the_findings_so_far(
     arguments = ("verify", "here", "--json", "--concurrency", "2", *QUICK)
     with ensure_terminated(command.start(*arguments)) as process:
         standin.wait_until(lambda: standin.in_flight["read"] == 2)
-        interrupt(process)
-        assert process.stderr is not None
-        while "Stopping" not in process.stderr.readline():
-            pass
+        interrupt_and_wait(process)
         standin.gate.set()
         result = wait_for_exit(process)
     assert result.code == 130, result
@@ -284,10 +281,7 @@ def test_ctrl_c_ends_a_large_verification_too(bulklink: Command, standin: StandI
     arguments = ("verify", "here", "--json", "--concurrency", "2", *QUICK)
     with ensure_terminated(bulklink.with_env(**standin.env()).start(*arguments)) as process:
         standin.wait_until(lambda: standin.in_flight["read"] == 2)
-        interrupt(process)
-        assert process.stderr is not None
-        while "Stopping" not in process.stderr.readline():
-            pass
+        interrupt_and_wait(process)
         standin.gate.set()
         result = wait_for_exit(process)
     assert result.code == 130, result
