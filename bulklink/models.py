@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -31,6 +32,9 @@ class Status(StrEnum):
 
 NEVER_SENT = (Status.REJECTED, Status.DUPLICATE)
 """Statuses of rows that are in no call."""
+
+ForecastType = Literal["open", "won", "lost"]
+"""What Zoho forecasts for a deal by its stage."""
 
 # Guard syntax: deal ids, or NO_DEAL, separated by GUARD_SEPARATOR.
 NO_DEAL = "none"

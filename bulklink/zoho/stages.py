@@ -8,15 +8,14 @@ field `Stage` of its layouts only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from bulklink.models import ForecastType
 from bulklink.zoho.coql import parse_record_id
 from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import parse_text
-
-ForecastType = Literal["open", "won", "lost"]
 
 MAX_LAYOUTS = 200
 """Maximum layouts whose pipelines are read."""

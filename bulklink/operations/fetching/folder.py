@@ -25,12 +25,12 @@ from bulklink.folder_files import (
 )
 from bulklink.mapping.contact_selection import SelectionFiles, Unresolved
 from bulklink.mapping.schema import id_pattern
+from bulklink.models import ForecastType
 from bulklink.operations.fetching.log import FetchLine
 from bulklink.operations.fetching.selection import Conditions, EmailFilter
 from bulklink.runs.folder import exclusive_lock
 from bulklink.runs.forecast import CreditRange
 from bulklink.runs.record import OrgRecord, Rows, check_address
-from bulklink.zoho.stages import ForecastType
 
 _GITIGNORE = ".gitignore"
 REMOVE = "Remove its folder and run the command again."

@@ -1,0 +1,1 @@
+"""Which deal each email belongs to: pure functions over the emails and deals of one contact."""
