@@ -46,6 +46,7 @@ class DealFacts(msgspec.Struct, frozen=True, gc=False):
         by_role: whether the contact is on it by a contact role only.
         number: the deal's own number, from the field that the user names.
         history: its changes, oldest first; None if they were not read or contradict each other.
+        history_since: the time from which its history is complete; None for all of it.
     """
 
     id: str
@@ -59,6 +60,7 @@ class DealFacts(msgspec.Struct, frozen=True, gc=False):
     by_role: bool | None = None
     number: str | None = None
     history: tuple[FieldChange, ...] | None = None
+    history_since: float | None = None
 
 
 class Person(msgspec.Struct, frozen=True, gc=False):

@@ -1,0 +1,186 @@
+"""What the links of an org tell of it: which reading it follows, when mailboxes were connected.
+
+Contacts are added one by one, in any order, and several collections can be merged. Only counts by
+mailbox and day are kept. Emails of one contact that tell the same are counted once a day, or once
+for each period between changes of its deals: whoever corrects a conversation corrects all of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import combinations, groupby
+from math import comb, erfc, sqrt
+
+import msgspec
+
+from bulklink.finding.connection_inference import SECONDS_A_DAY, infer_connection
+from bulklink.finding.connection_span import Arrival, ConnectionSpan
+from bulklink.finding.prediction_rule import Reading
+from bulklink.finding.rule_replay import RuleReplay
+from bulklink.finding.values import EmailFacts
+
+_READINGS = tuple(Reading)
+_SIGNIFICANCE = 0.01
+"""Chance at which two readings that explain equally well would differ so much."""
+_MANY_THROWS = 1_000
+"""Throws of a coin beyond which their number is as good as normally distributed."""
+_ON_DEAL = -1
+_ON_NONE = -2
+"""Outcomes of emails that tell when their mailbox was connected; the others are bits of readings."""
+
+
+class ReadingScore(msgspec.Struct, frozen=True):
+    """How well a reading explains the links of the org.
+
+    Args:
+        reading: the reading.
+        explained: groups of alike emails whose deal it explains, of those that the readings
+            would put on different deals.
+        contradicted: the others of them.
+    """
+
+    reading: Reading
+    explained: int
+    contradicted: int
+
+
+class ReadingChoice(msgspec.Struct, frozen=True):
+    """The reading that explains the links of an org best.
+
+    Args:
+        reading: the best reading; the first of those that explain equally well.
+        rivals: readings that explain nearly as well, or about which too little is known.
+        scores: what each reading explains, best first.
+    """
+
+    reading: Reading
+    rivals: tuple[Reading, ...]
+    scores: tuple[ReadingScore, ...]
+
+    @property
+    def plausible(self) -> tuple[Reading, ...]:
+        """Return the readings that the org may follow, the best one first."""
+        return (self.reading, *self.rivals)
+
+
+class LinkEvidence:
+    """Counts of what the links of an org tell."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, int, int]] = Counter()
+        """Emails by mailbox, day and outcome."""
+
+    def add(self, replay: RuleReplay) -> None:
+        """Add the emails of one contact.
+
+        Args:
+            replay: the replay of the contact, with what is known of its deals.
+        """
+        days: set[tuple[str, int, int]] = set()
+        periods: dict[tuple[str, int, int], int] = {}
+        for email in replay.contact.emails:
+            if email.time is None or email.owner_id is None:
+                continue
+            outcome = _outcome(replay, email)
+            if outcome is None:
+                continue
+            day = int(email.time // SECONDS_A_DAY)
+            if outcome < 0:
+                days.add((email.owner_id, day, outcome))
+            else:  # the last day, when the mailbox is most likely to have been connected
+                key = (email.owner_id, replay.period(email.time), outcome)
+                periods[key] = max(day, periods.get(key, day))
+        self._counts.update(days)
+        self._counts.update((owner, day, outcome) for (owner, _, outcome), day in periods.items())
+
+    def merge(self, other: LinkEvidence) -> None:
+        """Add what another collection counted, of other contacts."""
+        self._counts.update(other._counts)
+
+    def connections(self) -> dict[str, ConnectionSpan]:
+        """Return when each mailbox was connected, by the id of its owner.
+
+        A mailbox that no email tells about is missing.
+        """
+        telling = sorted(key for key in self._counts if key[2] < 0)
+        return {
+            owner: infer_connection(
+                (day, self._counts[owner, day, _ON_DEAL], self._counts[owner, day, _ON_NONE])
+                for day in dict.fromkeys(day for _, day, _ in days)
+            )
+            for owner, days in groupby(telling, key=lambda key: key[0])
+        }
+
+    def choose_reading(self, connections: Mapping[str, ConnectionSpan]) -> ReadingChoice:
+        """Return the reading that explains best where the readings differ.
+
+        Args:
+            connections: when each mailbox was connected; only emails that came afterwards tell.
+        """
+        patterns: Counter[int] = Counter()
+        for (owner, day, outcome), count in self._counts.items():
+            connection = connections.get(owner)
+            if outcome >= 0 and connection is not None:
+                noon = (day + 0.5) * SECONDS_A_DAY
+                if connection.arrival(noon, SECONDS_A_DAY / 2) is Arrival.LIVE:
+                    patterns[outcome] += count
+        total = sum(patterns.values())
+        explained = {reading: _count(patterns, explaining=reading) for reading in _READINGS}
+        ranked = sorted(_READINGS, key=lambda reading: -explained[reading])
+        best, *others = ranked
+        return ReadingChoice(
+            best,
+            tuple(other for other in others if not _is_better(patterns, best, other)),
+            tuple(
+                ReadingScore(reading, explained[reading], total - explained[reading])
+                for reading in ranked
+            ),
+        )
+
+
+def _outcome(replay: RuleReplay, email: EmailFacts) -> int | None:
+    """Return what an email tells; None for nothing.
+
+    Whether it tells anything must not depend on the deal that it is on, or the readings that
+    people contradict more often would look better.
+    """
+    if email.direction != "received" or not email.link_known:
+        return None
+    live = [replay.replay_at(email.time, reading, Arrival.LIVE) for reading in _READINGS]
+    if not all(verdict.exact for verdict in live):
+        return None
+    deal_ids = [verdict.deal_id for verdict in live]
+    if len(set(deal_ids)) > 1:
+        bits = (deal_id == email.deal_id for deal_id in deal_ids)
+        return sum(1 << place for place, explains in enumerate(bits) if explains)
+    if deal_ids[0] is None or email.deal_id not in (None, deal_ids[0]):
+        return None
+    for reading in _READINGS:
+        backlog = replay.replay_at(email.time, reading, Arrival.BACKLOG)
+        if backlog.possible != (None,):
+            return None
+    return _ON_NONE if email.deal_id is None else _ON_DEAL
+
+
+def _count(patterns: Mapping[int, int], *, explaining: Reading) -> int:
+    bit = 1 << _READINGS.index(explaining)
+    return sum(count for pattern, count in patterns.items() if pattern & bit)
+
+
+def _is_better(patterns: Mapping[int, int], best: Reading, other: Reading) -> bool:
+    """Return whether one reading explains more than another, and not by chance (sign test)."""
+    best_bit, other_bit = (1 << _READINGS.index(reading) for reading in (best, other))
+    for_best = for_other = 0
+    for pattern, count in patterns.items():
+        for_best += count * (pattern & (best_bit | other_bit) == best_bit)
+        for_other += count * (pattern & (best_bit | other_bit) == other_bit)
+    return _chance(for_best, for_other) < _SIGNIFICANCE
+
+
+def _chance(more: int, fewer: int) -> float:
+    """Return the chance of at most `fewer` heads in as many throws of a coin."""
+    throws = more + fewer
+    if throws > _MANY_THROWS:
+        return erfc((more - fewer) / sqrt(2 * throws)) / 2
+    return sum(comb(throws, heads) for heads in range(fewer + 1)) / 2**throws

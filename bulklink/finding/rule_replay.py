@@ -1,0 +1,231 @@
+"""Replay of the prediction rule over the emails of one contact.
+
+A verdict is exact if all that is unknown (changes of deals that were not read, the order of changes
+in the same second, clocks that differ, when a mailbox was connected) would lead to the same deal.
+
+The rule's choice can change only when a deal does. So it is made once for each period between
+changes in which an email came, and an email costs little more than the search for its period.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+
+import msgspec
+
+from bulklink.finding.connection_span import CONNECTION_UNKNOWN, Arrival, ConnectionSpan
+from bulklink.finding.deal_state import DealState, DealStates, trace_deal, trace_unlisted_deal
+from bulklink.finding.prediction_rule import Reading, choose_backlog, choose_live
+from bulklink.finding.uncertainty import Uncertainty, first_uncertainty
+from bulklink.finding.values import ContactFacts, DealFacts, EmailFacts
+from bulklink.models import ForecastType
+
+DEFAULT_MARGIN = 60.0
+"""Seconds by which the time of an email may differ from the moment at which it was linked."""
+_RULE_UNCERTAINTIES = {
+    Arrival.LIVE: Uncertainty.SAME_SECOND,
+    Arrival.BACKLOG: Uncertainty.BACKLOG_RULE,
+}
+"""Why a verdict is uncertain although the states of all deals are known."""
+
+
+class RuleVerdict(msgspec.Struct, frozen=True, gc=False):
+    """What the prediction rule did with an email.
+
+    Args:
+        possible: ids of the deals that it may have linked the email to, None for none; sorted.
+        uncertainty: why there are several; None if the verdict is exact.
+    """
+
+    possible: tuple[str | None, ...]
+    uncertainty: Uncertainty | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Return whether only one outcome is possible."""
+        return self.uncertainty is None
+
+    @property
+    def deal_id(self) -> str | None:
+        """Return the deal of an exact verdict; None if that is none, or the verdict uncertain."""
+        return self.possible[0] if self.uncertainty is None else None
+
+
+class RuleReplay:
+    """The rule, replayed for one contact.
+
+    Args:
+        contact: the contact with its deals; their histories where they were read. Its emails
+            show deals that are missing among them.
+        stages: forecast of each stage, under its display value and its actual value.
+        roles: whether deals count that the contact is on by a contact role only.
+        margin: seconds by which the time of an email may differ from the moment at which the rule
+            was applied.
+    """
+
+    def __init__(
+        self,
+        contact: ContactFacts,
+        stages: Mapping[str, ForecastType],
+        *,
+        roles: bool = True,
+        margin: float = DEFAULT_MARGIN,
+    ) -> None:
+        self.contact = contact
+        self._margin = margin
+        self.deals = {deal.id: trace_deal(deal, stages, contact.id) for deal in contact.deals}
+        """The states of each deal of the contact."""
+        self._candidates = [*_candidates(contact.deals, self.deals, roles), *_unlisted(contact)]
+        self._changes = sorted({time for deal in self._candidates for time in deal.times})
+        self._periods: list[list[DealState] | None] = [None] * (len(self._changes) + 1)
+        self._verdicts: dict[tuple[Reading, Arrival], list[RuleVerdict | None]] = {
+            (reading, arrival): [None] * len(self._periods)
+            for reading in Reading
+            for arrival in Arrival
+        }
+
+    def replay(
+        self,
+        email: EmailFacts,
+        readings: Sequence[Reading],
+        connection: ConnectionSpan = CONNECTION_UNKNOWN,
+    ) -> RuleVerdict:
+        """Return what the rule did with an email, which is taken as received.
+
+        Args:
+            email: the email.
+            readings: how the rule may have to be read.
+            connection: when the mailbox of the email was connected.
+        """
+        arrival = self.arrival(email, connection)
+        verdict = self.replay_at(email.time, readings[0], arrival)
+        if len(readings) == 1:
+            return verdict
+        others = (self.replay_at(email.time, reading, arrival) for reading in readings[1:])
+        return _combine((verdict, *others), Uncertainty.READING)
+
+    def replay_at(self, time: float | None, reading: Reading, arrival: Arrival) -> RuleVerdict:
+        """Return what the rule did with an email of this time.
+
+        Args:
+            time: when the email was sent; None if that is unknown.
+            reading: how the rule is read.
+            arrival: how the email came in.
+        """
+        verdicts = self._verdicts[reading, arrival]
+        if time is None:
+            first, last = 0, len(verdicts) - 1
+        else:
+            first = self.period(time - self._margin)
+            last = bisect_right(self._changes, time + self._margin, lo=first)
+        verdict = verdicts[first] or self._judge(first, reading, arrival)
+        if first == last:
+            return verdict
+        others = (
+            verdicts[period] or self._judge(period, reading, arrival)
+            for period in range(first + 1, last + 1)
+        )
+        why = Uncertainty.TIME_UNKNOWN if time is None else Uncertainty.NEAR_CHANGE
+        return _combine((verdict, *others), why)
+
+    def arrival(self, email: EmailFacts, connection: ConnectionSpan) -> Arrival:
+        """Return how an email came in, by when its mailbox was connected."""
+        if email.time is None:
+            return Arrival.LIVE if connection.latest == -inf else Arrival.EITHER
+        return connection.arrival(email.time, self._margin)
+
+    def period(self, time: float) -> int:
+        """Return the number of the period between changes that a time is in."""
+        return bisect_right(self._changes, time)
+
+    def by_role(self, deal_id: str) -> bool | None:
+        """Return whether the contact is on a deal by a contact role only; None if unknown."""
+        return next((deal.by_role for deal in self.contact.deals if deal.id == deal_id), None)
+
+    def unread(self, time: float) -> list[str]:
+        """Return the deals, by id, whose state around a time their unread history would tell."""
+        why = Uncertainty.HISTORY_NOT_READ
+        periods = range(self.period(time - self._margin), self.period(time + self._margin) + 1)
+        states = [self._states(period) for period in periods]
+        return [
+            deal.deal_id
+            for place, deal in enumerate(self._candidates)
+            if any(at_period[place].uncertainty is why for at_period in states)
+        ]
+
+    def is_unread(self, deal_id: str, time: float) -> bool:
+        """Return whether the state of a deal at a time is unknown until its history is read."""
+        return self.deals[deal_id].at(time).uncertainty is Uncertainty.HISTORY_NOT_READ
+
+    def _judge(self, period: int, reading: Reading, arrival: Arrival) -> RuleVerdict:
+        """Return the verdict on emails of a period, and keep it."""
+        if arrival is Arrival.EITHER:
+            verdict = _combine(
+                (
+                    self._judge(period, reading, Arrival.LIVE),
+                    self._judge(period, reading, Arrival.BACKLOG),
+                ),
+                Uncertainty.MAILBOX,
+            )
+        else:
+            verdict = self._verdict(self._states(period), reading, arrival)
+        self._verdicts[reading, arrival][period] = verdict
+        return verdict
+
+    def _states(self, period: int) -> list[DealState]:
+        states = self._periods[period]
+        if states is None:
+            start = self._changes[period - 1] if period else -inf
+            states = [deal.at(start) for deal in self._candidates]
+            self._periods[period] = states
+        return states
+
+    def _verdict(
+        self, states: Sequence[DealState], reading: Reading, arrival: Arrival
+    ) -> RuleVerdict:
+        choose = choose_live if arrival is Arrival.LIVE else choose_backlog
+        choice = choose(states, reading)
+        ids = [None if place is None else self._candidates[place].deal_id for place in choice]
+        possible = tuple(sorted(ids, key=_order))
+        if len(possible) == 1:
+            return RuleVerdict(possible)
+        chosen = [states[place] for place in choice if place is not None]
+        uncertainty = (
+            first_uncertainty(state.uncertainty for state in chosen)
+            or first_uncertainty(state.uncertainty for state in states)
+            or _RULE_UNCERTAINTIES[arrival]
+        )
+        return RuleVerdict(possible, uncertainty)
+
+
+def _candidates(
+    deals: Iterable[DealFacts], states: Mapping[str, DealStates], roles: bool
+) -> Iterable[DealStates]:
+    """Yield the deals that the rule considers; one may be considered if its role is unknown."""
+    for deal in deals:
+        if roles or deal.by_role is False:
+            yield states[deal.id]
+        elif deal.by_role is None:
+            yield states[deal.id].possibly_absent(Uncertainty.ROLE_UNKNOWN)
+
+
+def _unlisted(contact: ContactFacts) -> list[DealStates]:
+    """Return the deals that the contact was on once, as its emails show."""
+    listed = {None, *(deal.id for deal in contact.deals)}
+    ids = {email.deal_id for email in contact.emails if email.deal_id not in listed}
+    return [trace_unlisted_deal(deal_id) for deal_id in sorted(filter(None, ids))]
+
+
+def _combine(verdicts: Sequence[RuleVerdict], why: Uncertainty) -> RuleVerdict:
+    """Return the verdict on an email for which several may hold; `why` if they differ."""
+    possible = {deal_id for verdict in verdicts for deal_id in verdict.possible}
+    if len(possible) == 1:
+        return verdicts[0]
+    reason = first_uncertainty(verdict.uncertainty for verdict in verdicts)
+    return RuleVerdict(tuple(sorted(possible, key=_order)), reason or why)
+
+
+def _order(deal_id: str | None) -> str:
+    return deal_id or ""
