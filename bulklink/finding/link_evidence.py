@@ -8,8 +8,8 @@ for each period between changes of its deals: whoever corrects a conversation co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from itertools import combinations, groupby
+from collections.abc import Mapping
+from itertools import groupby
 from math import comb, erfc, sqrt
 
 import msgspec
@@ -27,7 +27,7 @@ _MANY_THROWS = 1_000
 """Throws of a coin beyond which their number is as good as normally distributed."""
 _ON_DEAL = -1
 _ON_NONE = -2
-"""Outcomes of emails that tell when their mailbox was connected; the others are bits of readings."""
+"""Outcomes that tell when a mailbox was connected; any other has a bit for each reading."""
 
 
 class ReadingScore(msgspec.Struct, frozen=True):
@@ -147,7 +147,7 @@ def _outcome(replay: RuleReplay, email: EmailFacts) -> int | None:
     """
     if email.direction != "received" or not email.link_known:
         return None
-    live = [replay.replay_at(email.time, reading, Arrival.LIVE) for reading in _READINGS]
+    live = [replay.replay_as(email, reading, Arrival.LIVE) for reading in _READINGS]
     if not all(verdict.exact for verdict in live):
         return None
     deal_ids = [verdict.deal_id for verdict in live]
@@ -157,7 +157,7 @@ def _outcome(replay: RuleReplay, email: EmailFacts) -> int | None:
     if deal_ids[0] is None or email.deal_id not in (None, deal_ids[0]):
         return None
     for reading in _READINGS:
-        backlog = replay.replay_at(email.time, reading, Arrival.BACKLOG)
+        backlog = replay.replay_as(email, reading, Arrival.BACKLOG)
         if backlog.possible != (None,):
             return None
     return _ON_NONE if email.deal_id is None else _ON_DEAL
@@ -183,4 +183,4 @@ def _chance(more: int, fewer: int) -> float:
     throws = more + fewer
     if throws > _MANY_THROWS:
         return erfc((more - fewer) / sqrt(2 * throws)) / 2
-    return sum(comb(throws, heads) for heads in range(fewer + 1)) / 2**throws
+    return float(sum(comb(throws, heads) for heads in range(fewer + 1)) / 2**throws)

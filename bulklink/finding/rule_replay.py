@@ -24,6 +24,8 @@ from bulklink.models import ForecastType
 
 DEFAULT_MARGIN = 60.0
 """Seconds by which the time of an email may differ from the moment at which it was linked."""
+_Circumstances = tuple[Reading, Arrival, bool]
+"""The reading, how an email came in, and whether its contact may be a merged one."""
 _RULE_UNCERTAINTIES = {
     Arrival.LIVE: Uncertainty.SAME_SECOND,
     Arrival.BACKLOG: Uncertainty.BACKLOG_RULE,
@@ -58,7 +60,7 @@ class RuleReplay:
 
     Args:
         contact: the contact with its deals; their histories where they were read. Its emails
-            show deals that are missing among them.
+            show deals that are missing among them, and whether it was merged from several.
         stages: forecast of each stage, under its display value and its actual value.
         roles: whether deals count that the contact is on by a contact role only.
         margin: seconds by which the time of an email may differ from the moment at which the rule
@@ -77,14 +79,13 @@ class RuleReplay:
         self._margin = margin
         self.deals = {deal.id: trace_deal(deal, stages, contact.id) for deal in contact.deals}
         """The states of each deal of the contact."""
-        self._candidates = [*_candidates(contact.deals, self.deals, roles), *_unlisted(contact)]
+        self._candidates = [
+            *_candidates(contact.deals, self.deals, roles=roles),
+            *_unlisted(contact),
+        ]
         self._changes = sorted({time for deal in self._candidates for time in deal.times})
         self._periods: list[list[DealState] | None] = [None] * (len(self._changes) + 1)
-        self._verdicts: dict[tuple[Reading, Arrival], list[RuleVerdict | None]] = {
-            (reading, arrival): [None] * len(self._periods)
-            for reading in Reading
-            for arrival in Arrival
-        }
+        self._verdicts: dict[_Circumstances, dict[int, RuleVerdict]] = {}
 
     def replay(
         self,
@@ -95,40 +96,35 @@ class RuleReplay:
         """Return what the rule did with an email, which is taken as received.
 
         Args:
-            email: the email.
+            email: an email of the contact.
             readings: how the rule may have to be read.
             connection: when the mailbox of the email was connected.
         """
         arrival = self.arrival(email, connection)
-        verdict = self.replay_at(email.time, readings[0], arrival)
+        verdict = self.replay_as(email, readings[0], arrival)
         if len(readings) == 1:
             return verdict
-        others = (self.replay_at(email.time, reading, arrival) for reading in readings[1:])
+        others = (self.replay_as(email, reading, arrival) for reading in readings[1:])
         return _combine((verdict, *others), Uncertainty.READING)
 
-    def replay_at(self, time: float | None, reading: Reading, arrival: Arrival) -> RuleVerdict:
-        """Return what the rule did with an email of this time.
+    def replay_as(self, email: EmailFacts, reading: Reading, arrival: Arrival) -> RuleVerdict:
+        """Return what the rule did with an email that came in as given.
 
         Args:
-            time: when the email was sent; None if that is unknown.
+            email: an email of the contact, which is taken as received.
             reading: how the rule is read.
             arrival: how the email came in.
         """
-        verdicts = self._verdicts[reading, arrival]
-        if time is None:
-            first, last = 0, len(verdicts) - 1
-        else:
-            first = self.period(time - self._margin)
-            last = bisect_right(self._changes, time + self._margin, lo=first)
-        verdict = verdicts[first] or self._judge(first, reading, arrival)
+        circumstances = reading, arrival, self._may_be_merged(email)
+        if email.time is None:
+            periods = range(len(self._periods))
+            return self._replay_periods(circumstances, periods, Uncertainty.TIME_UNKNOWN)
+        first = self.period(email.time - self._margin)
+        last = bisect_right(self._changes, email.time + self._margin, lo=first)
         if first == last:
-            return verdict
-        others = (
-            verdicts[period] or self._judge(period, reading, arrival)
-            for period in range(first + 1, last + 1)
-        )
-        why = Uncertainty.TIME_UNKNOWN if time is None else Uncertainty.NEAR_CHANGE
-        return _combine((verdict, *others), why)
+            return self._replay_period(circumstances, first)
+        periods = range(first, last + 1)
+        return self._replay_periods(circumstances, periods, Uncertainty.NEAR_CHANGE)
 
     def arrival(self, email: EmailFacts, connection: ConnectionSpan) -> Arrival:
         """Return how an email came in, by when its mailbox was connected."""
@@ -159,20 +155,38 @@ class RuleReplay:
         """Return whether the state of a deal at a time is unknown until its history is read."""
         return self.deals[deal_id].at(time).uncertainty is Uncertainty.HISTORY_NOT_READ
 
-    def _judge(self, period: int, reading: Reading, arrival: Arrival) -> RuleVerdict:
-        """Return the verdict on emails of a period, and keep it."""
-        if arrival is Arrival.EITHER:
-            verdict = _combine(
-                (
-                    self._judge(period, reading, Arrival.LIVE),
-                    self._judge(period, reading, Arrival.BACKLOG),
-                ),
-                Uncertainty.MAILBOX,
-            )
-        else:
-            verdict = self._verdict(self._states(period), reading, arrival)
-        self._verdicts[reading, arrival][period] = verdict
+    def _may_be_merged(self, email: EmailFacts) -> bool:
+        """Return whether an email may have been another contact's before both were merged."""
+        addresses = self.contact.addresses
+        if not addresses or email.sender is None or email.sender.address in addresses:
+            return False
+        return not any(person.address in addresses for person in (*email.to, *email.cc))
+
+    def _replay_periods(
+        self, circumstances: _Circumstances, periods: Iterable[int], why: Uncertainty
+    ) -> RuleVerdict:
+        return _combine([self._replay_period(circumstances, period) for period in periods], why)
+
+    def _replay_period(self, circumstances: _Circumstances, period: int) -> RuleVerdict:
+        """Return the verdict on emails of a period, which is made once."""
+        verdicts = self._verdicts.setdefault(circumstances, {})
+        verdict = verdicts.get(period)
+        if verdict is None:
+            verdict = verdicts[period] = self._judge(circumstances, period)
         return verdict
+
+    def _judge(self, circumstances: _Circumstances, period: int) -> RuleVerdict:
+        reading, arrival, may_be_merged = circumstances
+        if arrival is Arrival.EITHER:
+            live = self._replay_period((reading, Arrival.LIVE, may_be_merged), period)
+            backlog = self._replay_period((reading, Arrival.BACKLOG, may_be_merged), period)
+            if live.exact and not backlog.exact:
+                return RuleVerdict(_join((live, backlog)), Uncertainty.MAILBOX)
+            return _combine((live, backlog), Uncertainty.MAILBOX)
+        states = self._states(period)
+        if may_be_merged:
+            states = [state.or_absent(Uncertainty.CONTACT_MERGED) for state in states]
+        return self._verdict(states, reading, arrival)
 
     def _states(self, period: int) -> list[DealState]:
         states = self._periods[period]
@@ -201,7 +215,7 @@ class RuleReplay:
 
 
 def _candidates(
-    deals: Iterable[DealFacts], states: Mapping[str, DealStates], roles: bool
+    deals: Iterable[DealFacts], states: Mapping[str, DealStates], *, roles: bool
 ) -> Iterable[DealStates]:
     """Yield the deals that the rule considers; one may be considered if its role is unknown."""
     for deal in deals:
@@ -219,12 +233,19 @@ def _unlisted(contact: ContactFacts) -> list[DealStates]:
 
 
 def _combine(verdicts: Sequence[RuleVerdict], why: Uncertainty) -> RuleVerdict:
-    """Return the verdict on an email for which several may hold; `why` if they differ."""
-    possible = {deal_id for verdict in verdicts for deal_id in verdict.possible}
+    """Return the verdict on an email for which several may hold; `why` if exact ones differ."""
+    possible = _join(verdicts)
     if len(possible) == 1:
         return verdicts[0]
-    reason = first_uncertainty(verdict.uncertainty for verdict in verdicts)
-    return RuleVerdict(tuple(sorted(possible, key=_order)), reason or why)
+    return RuleVerdict(
+        possible, first_uncertainty(verdict.uncertainty for verdict in verdicts) or why
+    )
+
+
+def _join(verdicts: Sequence[RuleVerdict]) -> tuple[str | None, ...]:
+    """Return the deals that are possible by one of the verdicts."""
+    possible = {deal_id for verdict in verdicts for deal_id in verdict.possible}
+    return tuple(sorted(possible, key=_order))
 
 
 def _order(deal_id: str | None) -> str:

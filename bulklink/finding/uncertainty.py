@@ -21,6 +21,7 @@ class Uncertainty(StrEnum):
     DEAL_TIMES_UNKNOWN = "when a deal was created or modified is unknown"
     STAGE_UNKNOWN = "whether the stage of a deal was open, won or lost is unknown"
     CONTACT_CHANGED = "a deal may have been another contact's at the time"
+    CONTACT_MERGED = "the email has none of the contact's addresses: two contacts may be merged"
     ROLE_UNKNOWN = "whether the contact is on a deal only by a contact role is unknown"
     SAME_SECOND = "two deals changed in the same second"
     NEAR_CHANGE = "a deal changed at about the time of the email"

@@ -116,8 +116,10 @@ class ContactFacts(msgspec.Struct, frozen=True, gc=False):
         id: id of the contact.
         emails: its emails, in any order.
         deals: the deals that it is on, in any order.
+        addresses: its email addresses today, in lower case; empty if they are unknown.
     """
 
     id: str
     emails: tuple[EmailFacts, ...]
     deals: tuple[DealFacts, ...]
+    addresses: tuple[str, ...] = ()
