@@ -92,6 +92,7 @@ class EmailFacts(msgspec.Struct, frozen=True, gc=False):
         source: where it came from, such as `imap`.
         intent: the intent that Zoho recognised.
         thread_id: id of its conversation.
+        owner_name: name of the user whose mailbox holds it.
     """
 
     message_id: str
@@ -107,6 +108,7 @@ class EmailFacts(msgspec.Struct, frozen=True, gc=False):
     source: str | None = None
     intent: str | None = None
     thread_id: str | None = None
+    owner_name: str | None = None
 
 
 class ContactFacts(msgspec.Struct, frozen=True, gc=False):

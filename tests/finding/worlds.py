@@ -42,6 +42,11 @@ class GeneratedWorld:
         return {(row["contact_id"], row["message_id"]): row["linked_by"] for row in self._truth}
 
     @property
+    def right_deals(self) -> Mapping[tuple[str, str], str | None]:
+        """The right deal of an email, by contact and message."""
+        return {(row["contact_id"], row["message_id"]): row["deal_id"] for row in self._truth}
+
+    @property
     def connections(self) -> dict[str, ConnectionSpan]:
         """When each mailbox was connected."""
         return {
@@ -49,19 +54,25 @@ class GeneratedWorld:
             for user in self._world["users"]
         }
 
-    def contacts(self, *, histories: bool = True) -> Iterator[ContactFacts]:
-        """Yield the contacts that have emails, with the histories of their deals or without."""
+    def contacts(self, *, histories: bool = True, numbers: bool = False) -> Iterator[ContactFacts]:
+        """Yield the contacts that have emails.
+
+        Args:
+            histories: whether the histories of their deals are known.
+            numbers: whether the numbers of their deals are known.
+        """
         deals: dict[str, list[DealFacts]] = defaultdict(list)
         for record in self._world["deals"]:
-            deal = _deal(record, histories=histories)
+            deal = _deal(record, histories=histories, numbers=numbers)
             deals[record["contact_id"]].append(msgspec.structs.replace(deal, by_role=False))
             for contact_id in record.get("contact_roles") or ():
                 if contact_id != record["contact_id"]:
                     deals[contact_id].append(msgspec.structs.replace(deal, by_role=True))
         addresses = {record["id"]: record["email"] for record in self._world["contacts"]}
+        user_names = {user["id"]: user["full_name"] for user in self._world["users"]}
         emails: dict[str, list[EmailFacts]] = defaultdict(list)
         for record in self._world["emails"]:
-            emails[record["contact_id"]].append(_email(record))
+            emails[record["contact_id"]].append(_email(record, user_names))
         for contact_id, messages in emails.items():
             address = addresses[contact_id]
             yield ContactFacts(
@@ -69,7 +80,7 @@ class GeneratedWorld:
             )
 
 
-def _deal(record: Mapping[str, Any], *, histories: bool) -> DealFacts:
+def _deal(record: Mapping[str, Any], *, histories: bool, numbers: bool) -> DealFacts:
     history = sorted(
         (
             FieldChange(
@@ -91,6 +102,10 @@ def _deal(record: Mapping[str, Any], *, histories: bool) -> DealFacts:
         record["stage"],
         created,
         modified if modified is not None else (history[-1].time if history else created),
+        owner_id=record.get("owner_id"),
+        account_id=record.get("account_id"),
+        closing_date=record.get("closing_date"),
+        number=next(map(str, (record.get("fields") or {}).values()), None) if numbers else None,
         history=tuple(history) if histories else None,
     )
 
@@ -99,7 +114,7 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _email(record: Mapping[str, Any]) -> EmailFacts:
+def _email(record: Mapping[str, Any], user_names: Mapping[str, str]) -> EmailFacts:
     return EmailFacts(
         record["message_id"],
         record["owner_id"],
@@ -110,6 +125,7 @@ def _email(record: Mapping[str, Any]) -> EmailFacts:
         sender=_person(record["from"]),
         to=tuple(map(_person, record.get("to") or ())),
         cc=tuple(map(_person, record.get("cc") or ())),
+        owner_name=user_names[record["owner_id"]],
     )
 
 

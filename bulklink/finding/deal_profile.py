@@ -1,0 +1,194 @@
+"""What tells that a conversation is about a deal: its name, its number, its life, its owners."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from enum import Enum, auto
+from math import inf
+
+from bulklink.finding.deal_state import EXISTING, OPEN, WON, DealStates
+from bulklink.finding.subjects import (
+    Subject,
+    contains_phrase,
+    normalize,
+    split_words,
+    squeeze_number,
+)
+from bulklink.finding.values import DealFacts, EmailFacts
+
+DAY = 86_400.0
+_NEAR = 30 * DAY
+_FAR = 120 * DAY
+_WORKED_ON = DAY
+_AUTOMATIC_SOURCES = frozenset({"workflow", "crm_api", "scheduler", "blueprint", "automation"})
+"""Sources of changes that no person makes by hand."""
+_LEGAL_FORMS = frozenset(
+    (
+        *("ag", "bv", "bvba", "corp", "company", "cv", "gbr", "gmbh", "group", "holding", "inc"),
+        *("kgaa", "limited", "llc", "llp", "ltd", "ltda", "mbh", "ohg", "oyj", "pbc", "plc", "pty"),
+        *("pvt", "sarl", "sas", "spa", "srl", "sro", "ug", "aps", "zoo"),
+    )
+)
+"""Words of company names that tell nothing; words of two letters tell nothing anyway."""
+_FILLERS = frozenset(
+    (
+        *("and", "for", "from", "the", "with", "und", "der", "die", "das", "für", "von", "mit"),
+        *("les", "des", "pour", "avec", "los", "las", "del", "para", "con", "per", "een", "het"),
+        *("van", "voor", "och", "til"),
+    )
+)
+
+
+class LifeStage(Enum):
+    """Where in the life of a deal a time is."""
+
+    ALIVE = auto()
+    """It was open."""
+    MAYBE_ALIVE = auto()
+    """It may have been open."""
+    SOON = auto()
+    """It was created within 30 days after."""
+    EARLY = auto()
+    """It was created within 120 days after."""
+    BEFORE = auto()
+    """It was created later still."""
+    JUST_WON = auto()
+    """It had been won within 30 days before."""
+    JUST_LOST = auto()
+    """It had been lost within 30 days before."""
+    WON = auto()
+    """It had been won within 120 days before."""
+    OVER = auto()
+    """It had been closed for longer, or lost for more than 30 days."""
+    UNKNOWN = auto()
+    """Nothing is known of it at that time."""
+
+
+class DealProfile:
+    """What identifies a deal in a conversation.
+
+    Args:
+        deal: the deal.
+        states: its states over time.
+    """
+
+    __slots__ = (
+        "_open_spans",
+        "_owners",
+        "_touches",
+        "deal",
+        "number",
+        "states",
+        "telling_words",
+        "words",
+    )
+
+    def __init__(self, deal: DealFacts, states: DealStates) -> None:
+        self.deal = deal
+        self.states = states
+        self.words = split_words(normalize(deal.name or ""))
+        self.number = squeeze_number(normalize(deal.number)) if deal.number else None
+        self.telling_words = frozenset[str]()
+        history = deal.history or ()
+        self._touches = [
+            change.time for change in history if change.source not in _AUTOMATIC_SOURCES
+        ]
+        self._open_spans = _open_spans(states)
+        self._owners = [change for change in history if change.field == "Owner"]
+
+    def life_stage(self, time: float) -> LifeStage:
+        """Return where in the deal's life a time is."""
+        state = self.states.at(time)
+        if state.forecasts & OPEN:
+            return LifeStage.ALIVE if state.forecasts == OPEN else LifeStage.MAYBE_ALIVE
+        before = min((start - time for start, _ in self._open_spans if start > time), default=inf)
+        after = min((time - end for _, end in self._open_spans if end <= time), default=inf)
+        if state.forecasts & EXISTING == 0:
+            if before == inf:
+                created = self.deal.created
+                before = inf if created is None or created < time else created - time
+            return (
+                LifeStage.SOON
+                if before <= _NEAR
+                else LifeStage.EARLY
+                if before <= _FAR
+                else LifeStage.BEFORE
+            )
+        if before <= _NEAR:
+            return LifeStage.SOON
+        is_won = bool(state.forecasts & WON)
+        if after <= _NEAR:
+            return LifeStage.JUST_WON if is_won else LifeStage.JUST_LOST
+        return LifeStage.WON if is_won and after <= _FAR else LifeStage.OVER
+
+    def was_worked_on(self, time: float) -> bool:
+        """Return whether a person changed the deal within a day of a time."""
+        first = bisect_left(self._touches, time - _WORKED_ON)
+        return first < len(self._touches) and self._touches[first] <= time + _WORKED_ON
+
+    def is_owner(self, email: EmailFacts) -> bool | None:
+        """Return whether the mailbox of an email was that of the deal's owner; None if unknown."""
+        if email.time is not None:
+            for change in self._owners:
+                if change.time > email.time:
+                    if change.old is None or email.owner_name is None:
+                        return None
+                    return change.old in (email.owner_name, email.owner_id)
+        if self.deal.owner_id is None or email.owner_id is None:
+            return None
+        return self.deal.owner_id == email.owner_id
+
+
+def _open_spans(states: DealStates) -> list[tuple[float, float]]:
+    """Return the times in which a deal was, or may have been, open."""
+    starts = [-inf, *states.times]
+    ends = [*states.times, inf]
+    return [
+        (start, end)
+        for start, end, state in zip(starts, ends, states.states, strict=True)
+        if state.forecasts & OPEN
+    ]
+
+
+def profile_deals(
+    deals: Sequence[DealFacts], states: Mapping[str, DealStates], common_words: frozenset[str]
+) -> list[DealProfile]:
+    """Return the profiles of a contact's deals, by id.
+
+    Args:
+        deals: the deals of the contact.
+        states: the states of each deal over time.
+        common_words: words that say nothing, such as the name of the contact's company.
+    """
+    profiles = [
+        DealProfile(deal, states[deal.id]) for deal in sorted(deals, key=lambda deal: deal.id)
+    ]
+    for profile in profiles:
+        others = frozenset(
+            word for other in profiles if other is not profile for word in other.words
+        )
+        profile.telling_words = frozenset(
+            word
+            for word in profile.words
+            if word not in others and word not in common_words and is_telling(word)
+        )
+    return profiles
+
+
+def is_telling(word: str) -> bool:
+    """Return whether a word of a name can tell one deal from another."""
+    return (len(word) > 2 or any(map(str.isdigit, word))) and word not in _LEGAL_FORMS | _FILLERS
+
+
+def named_deals(subject: Subject, profiles: Sequence[DealProfile]) -> list[DealProfile]:
+    """Return the deals whose full name a subject has; of names within names only the longest."""
+    found = [profile for profile in profiles if contains_phrase(subject.words, profile.words)]
+    return [
+        profile
+        for profile in found
+        if not any(
+            len(other.words) > len(profile.words) and contains_phrase(other.words, profile.words)
+            for other in found
+        )
+    ]

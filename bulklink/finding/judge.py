@@ -1,0 +1,232 @@
+"""Judge of the emails of one contact: which deal each belongs to, and what to propose.
+
+The evidence for a deal is a sum of logarithms of odds. With those of the other deals, and of no
+deal, it gives probabilities. All emails of a conversation are judged alike. A conversation is
+judged by itself first, then once more with what came of the others of the contact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp
+
+import msgspec
+
+from bulklink.finding.connection_span import CONNECTION_UNKNOWN
+from bulklink.finding.conversations import Conversation, group_conversations
+from bulklink.finding.evidence import ContactEvidence, Finding
+from bulklink.finding.link_origin import LinkFacts, LinkOrigin, NoLinkReason, judge_link
+from bulklink.finding.org_evidence import OrgFacts
+from bulklink.finding.related import RelatedConversations
+from bulklink.finding.rule_replay import RuleReplay, RuleVerdict
+from bulklink.finding.values import ContactFacts, EmailFacts
+from bulklink.finding.verdicts import CandidateScore, ChangeKind, EmailVerdict, Evidence, Tier
+from bulklink.finding.weights import Weights
+
+_MADE_BY_PEOPLE = (LinkOrigin.HAND, LinkOrigin.SENT)
+_NO_LINK = LinkFacts(LinkOrigin.NONE)
+_BY_RULE = LinkFacts(LinkOrigin.RULE)
+_Candidates = list[tuple[str | None, list[Finding]]]
+
+
+class HoldOut(msgspec.Struct, frozen=True):
+    """Moves that people made, compared with what would have been proposed without them.
+
+    Args:
+        conversations: conversations in which people moved received emails.
+        proposed: emails of these for which a move would have been proposed, by its tier.
+        right: those of them that would have been moved as people did, by tier.
+    """
+
+    conversations: int
+    proposed: dict[Tier, int]
+    right: dict[Tier, int]
+
+
+class Judge:
+    """Judges contacts.
+
+    Args:
+        weights: weights of the evidence.
+        org: what is known of the org.
+        propose_detach: whether to propose that emails about no deal of the contact are unlinked.
+    """
+
+    def __init__(self, weights: Weights, org: OrgFacts, *, propose_detach: bool = False) -> None:
+        self._weights = weights
+        self._org = org
+        self._propose_detach = propose_detach
+
+    def judge(self, contact: ContactFacts) -> list[EmailVerdict]:
+        """Return the verdicts on a contact's emails, in the order of its emails."""
+        replay = RuleReplay(contact, self._org.stages, roles=self._org.roles)
+        links = [self._link(replay, email) for email in contact.emails]
+        scores = self._score(contact, replay, links)
+        return [
+            self._verdict(replay, email, link, *email_scores)
+            for email, link, email_scores in zip(contact.emails, links, scores, strict=True)
+        ]
+
+    def hold_out(self, contact: ContactFacts) -> HoldOut | None:
+        """Compare the moves that people made with what would have been proposed without them.
+
+        All links that people made are hidden, and the deals that the rule gave the received emails
+        are put back.
+
+        Returns:
+            The counts; None if people have moved no email of the contact, as far as is certain.
+        """
+        replay = RuleReplay(contact, self._org.stages, roles=self._org.roles)
+        links = [self._link(replay, email) for email in contact.emails]
+        emails, hidden_links = list(contact.emails), list(links)
+        moved: dict[int, str] = {}
+        for index, (email, link) in enumerate(zip(contact.emails, links, strict=True)):
+            if link.origin not in _MADE_BY_PEOPLE or email.deal_id is None:
+                continue
+            rule = self._rule(replay, email) if link.origin is LinkOrigin.HAND else None
+            before = rule.deal_id if rule is not None else None
+            emails[index] = msgspec.structs.replace(email, deal_id=before)
+            hidden_links[index] = _NO_LINK if before is None else _BY_RULE
+            if before is not None:
+                moved[index] = email.deal_id
+        if not moved:
+            return None
+        hidden = msgspec.structs.replace(contact, emails=tuple(emails))
+        scores = self._score(hidden, replay, hidden_links)
+        proposed, right = dict.fromkeys(Tier, 0), dict.fromkeys(Tier, 0)
+        conversations: set[int] = set()
+        for index, deal_id in moved.items():
+            verdict = self._verdict(replay, emails[index], hidden_links[index], *scores[index])
+            conversations.add(verdict.conversation)
+            if verdict.kind is ChangeKind.MOVE and verdict.tier is not None:
+                proposed[verdict.tier] += 1
+                right[verdict.tier] += verdict.deal_id == deal_id
+        return HoldOut(len(conversations), proposed, right)
+
+    def _link(self, replay: RuleReplay, email: EmailFacts) -> LinkFacts:
+        connection = self._org.connections.get(email.owner_id or "", CONNECTION_UNKNOWN)
+        return judge_link(replay, email, self._org.readings, connection)
+
+    def _rule(self, replay: RuleReplay, email: EmailFacts) -> RuleVerdict:
+        connection = self._org.connections.get(email.owner_id or "", CONNECTION_UNKNOWN)
+        return replay.replay(email, self._org.readings, connection)
+
+    def _score(
+        self, contact: ContactFacts, replay: RuleReplay, links: Sequence[LinkFacts]
+    ) -> list[tuple[int, tuple[CandidateScore, ...]]]:
+        """Return, for each email, the number of its conversation and the scores of that."""
+        conversations = group_conversations(contact.emails)
+        by_email: list[tuple[int, tuple[CandidateScore, ...]]] = [(0, ())] * len(contact.emails)
+        if contact.deals:
+            scores = self._score_conversations(contact, replay, links, conversations)
+        else:
+            scores = [()] * len(conversations)
+        for conversation, conversation_scores in zip(conversations, scores, strict=True):
+            for email in conversation.emails:
+                by_email[email.index] = conversation.number, conversation_scores
+        return by_email
+
+    def _score_conversations(
+        self,
+        contact: ContactFacts,
+        replay: RuleReplay,
+        links: Sequence[LinkFacts],
+        conversations: Sequence[Conversation],
+    ) -> list[tuple[CandidateScore, ...]]:
+        evidence = ContactEvidence(contact, replay.deals, links, self._org.number_shapes)
+        candidates = [evidence.candidates(conversation) for conversation in conversations]
+        first = [self._probabilities(of_conversation) for of_conversation in candidates]
+        related = RelatedConversations(
+            conversations,
+            [
+                dict(zip((deal_id for deal_id, _ in found), probabilities, strict=True))
+                for found, probabilities in zip(candidates, first, strict=True)
+            ],
+        )
+        scores: list[tuple[CandidateScore, ...]] = []
+        for conversation, found in zip(conversations, candidates, strict=True):
+            added = related.evidence(conversation, found)
+            scores.append(
+                self._scores(
+                    [
+                        (deal_id, own + more)
+                        for (deal_id, own), (_, more) in zip(found, added, strict=True)
+                    ]
+                )
+            )
+        return scores
+
+    def _probabilities(self, candidates: _Candidates) -> list[float]:
+        """Return the probability of each candidate."""
+        log_odds = self._weights.log_odds
+        sums = [
+            sum(log_odds[name] * amount for name, amount, _ in evidence)
+            for _, evidence in candidates
+        ]
+        most = max(sums)
+        odds = [exp(value - most) for value in sums]
+        total = sum(odds)
+        return [value / total for value in odds]
+
+    def _scores(self, candidates: _Candidates) -> tuple[CandidateScore, ...]:
+        log_odds = self._weights.log_odds
+        scores = [
+            CandidateScore(
+                deal_id,
+                probability,
+                tuple(
+                    Evidence(name, log_odds[name] * amount, text) for name, amount, text in evidence
+                ),
+            )
+            for (deal_id, evidence), probability in zip(
+                candidates, self._probabilities(candidates), strict=True
+            )
+        ]
+        scores.sort(key=lambda score: (-score.probability, score.deal_id or ""))
+        return tuple(scores)
+
+    def _verdict(
+        self,
+        replay: RuleReplay,
+        email: EmailFacts,
+        link: LinkFacts,
+        conversation: int,
+        scores: tuple[CandidateScore, ...],
+    ) -> EmailVerdict:
+        rule = self._rule(replay, email) if email.direction == "received" else None
+        if not scores:
+            return EmailVerdict(email, conversation, link, rule, scores)
+        best = scores[0]
+        kind = self._kind(email, link, best.deal_id)
+        tier = None if kind is None else self._tier(email, link, kind, best)
+        if tier is None:
+            return EmailVerdict(
+                email, conversation, link, rule, scores, confidence=best.probability
+            )
+        return EmailVerdict(
+            email, conversation, link, rule, scores, kind, best.deal_id, tier, best.probability
+        )
+
+    def _kind(self, email: EmailFacts, link: LinkFacts, deal_id: str | None) -> ChangeKind | None:
+        """Return the change that puts an email on a deal; None if nothing is to be changed."""
+        if not email.link_known or link.origin in _MADE_BY_PEOPLE or deal_id == email.deal_id:
+            return None
+        if deal_id is None:
+            return ChangeKind.DETACH if self._propose_detach else None
+        return ChangeKind.ATTACH if email.deal_id is None else ChangeKind.MOVE
+
+    def _tier(
+        self, email: EmailFacts, link: LinkFacts, kind: ChangeKind, best: CandidateScore
+    ) -> Tier | None:
+        """Return how far a change can be trusted; None if it is not even worth a look."""
+        tier = self._weights.tier(kind, best.probability)
+        if tier is None:
+            return None
+        was_unlinked = link.expected_deal_id == best.deal_id and link.no_link_reasons == (
+            NoLinkReason.BY_HAND,
+        )
+        if email.owner_id is None or email.time is None or was_unlinked:
+            return Tier.LOOK
+        if tier is Tier.SURE and link.origin is LinkOrigin.UNCERTAIN:
+            return Tier.LIKELY
+        return tier

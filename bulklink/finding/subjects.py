@@ -1,0 +1,146 @@
+"""Subjects of emails: what a conversation has in common, and what marks automatic mail."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+import msgspec
+
+_PREFIXES = (
+    # Replies, then forwards, in the languages of common mail programs.
+    *("re", "aw", "antw", "antwort", "sv", "vs", "ref", "rif", "r", "rép", "rep", "res", "resp"),
+    *("odp", "ynt", "yan", "ang", "bls", "atb", "vá", "va", "σχετ", "απ", "на", "ответ", "отв"),
+    *("回复", "回覆", "答复", "返信", "답장", "رد", "תשובה"),
+    *("fw", "fwd", "wg", "tr", "i", "enc", "rv", "vb", "vl", "doorst", "pd", "ilt", "i̇lt", "hl"),
+    *("trs", "továbbítás", "vidarebefordra", "пересл", "прд", "转发", "轉寄", "転送", "전달"),
+)
+_PREFIX = re.compile(
+    rf"(?:{'|'.join(map(re.escape, _PREFIXES))})\s*(?:\[\d+\]|\(\d+\)|\^\d+)?\s*\.?\s*:\s*"
+)
+_TAG = re.compile(
+    r"[\[(](?:ext|extern|external|externe|externo|esterno|spam|suspected spam|bulk)[\])]:?\s*"
+)
+_AUTOMATIC = re.compile(
+    r"(?:(?:updated |new )?invitation(?: with note)?|(?:tentatively )?accepted|tentative|declined"
+    r"|cancell?ed(?: event)?|reminder|automatic reply|auto(?:matic)? ?(?:reply|response)"
+    r"|out of office|undeliverable|delivery status notification[^:]*|mail delivery failed[^:]*"
+    r"|returned mail|read(?: receipt)?|not read"
+    r"|einladung|aktualisierte einladung|zugesagt|zusage|abgesagt|absage|mit vorbehalt|abgelehnt"
+    r"|erinnerung|automatische antwort|abwesenheitsnotiz|unzustellbar|gelesen|ungelesen"
+    r"|invitation mise à jour|accepté|acceptée|refusé|refusée|annulé|annulée|rappel"
+    r"|réponse automatique|absence du bureau|lu|non remis"
+    r"|invitación|aceptado|aceptada|rechazado|rechazada|cancelado|cancelada|recordatorio"
+    r"|respuesta automática|fuera de la oficina"
+    r"|invito|accettato|accettata|rifiutato|rifiutata|annullato|annullata|promemoria"
+    r"|risposta automatica|fuori sede"
+    r"|convite|aceito|aceite|recusado|lembrete|resposta automática"
+    r"|uitnodiging|geaccepteerd|geweigerd|geannuleerd|herinnering|automatisch antwoord"
+    r"|inbjudan|accepterat|avböjt|inställt|autosvar|invitasjon|invitation|påmindelse"
+    r"|zaproszenie|zaakceptowano|odrzucono|odwołano|odpowiedź automatyczna)\s*[:]"
+)
+_WORD = re.compile(r"[^\W_]+(?:['’&.+-][^\W_]+)*")  # noqa: RUF001 - an apostrophe of names
+_NUMBER = re.compile(r"(?<![^\W_])[^\W\d_]{0,6}[-/#.]?\d[\w/.-]*")
+_SIGNS = re.compile(r"[\W_]")
+_DIGIT = re.compile(r"\d")
+_LEAST_DIGITS = 4
+"""Digits that a number must have at least, to be more than a year's month or a count."""
+_SPACES = re.compile(r"\s+")
+_MAX_LENGTH = 400
+"""Maximum characters of a subject that are looked at."""
+
+
+class Subject(msgspec.Struct, frozen=True, gc=False):
+    """What a subject tells.
+
+    Args:
+        key: the subject without prefixes and tags, case and white space made uniform.
+        is_reply: whether it begins with a prefix of replies or forwards.
+        is_automatic: whether it is that of an invitation or another automatic mail.
+        words: the words of the key.
+        numbers: the numbers in it, as `squeeze_number` returns them.
+    """
+
+    key: str
+    is_reply: bool
+    is_automatic: bool
+    words: tuple[str, ...]
+    numbers: tuple[str, ...]
+
+
+_NO_SUBJECT = Subject("", is_reply=False, is_automatic=False, words=(), numbers=())
+
+
+def parse_subject(text: str | None) -> Subject:
+    """Return what a subject tells."""
+    if not text:
+        return _NO_SUBJECT
+    rest = normalize(text)
+    stripped = _strip(rest)
+    return Subject(
+        stripped,
+        is_reply=_PREFIX.match(_TAG.sub("", rest)) is not None,
+        is_automatic=_AUTOMATIC.match(stripped) is not None,
+        words=split_words(stripped),
+        numbers=find_numbers(stripped),
+    )
+
+
+def normalize(text: str) -> str:
+    """Return a text with uniform characters, case and white space."""
+    text = unicodedata.normalize("NFKC", text[:_MAX_LENGTH]).casefold()
+    return _SPACES.sub(" ", text).strip()
+
+
+def split_words(normalized: str) -> tuple[str, ...]:
+    """Return the words of a normalized text."""
+    return tuple(_WORD.findall(normalized))
+
+
+def find_numbers(normalized: str) -> tuple[str, ...]:
+    """Return the numbers of at least four digits in a normalized text, such as `q10432`."""
+    if _DIGIT.search(normalized) is None:
+        return ()
+    numbers = (squeeze_number(number) for number in _NUMBER.findall(normalized))
+    return tuple(number for number in numbers if number is not None)
+
+
+def squeeze_number(text: str) -> str | None:
+    """Return a number without signs, in lower case; None if it has less than four digits."""
+    number = _SIGNS.sub("", text).casefold()
+    return number if len(_DIGIT.findall(number)) >= _LEAST_DIGITS else None
+
+
+def number_shape(number: str) -> str:
+    """Return the shape of a squeezed number: each digit is a 9."""
+    return _DIGIT.sub("9", number)
+
+
+def contains_phrase(words: tuple[str, ...], phrase: tuple[str, ...]) -> bool:
+    """Return whether a phrase occurs among words, its own words one after the other."""
+    length = len(phrase)
+    if not length or length > len(words):
+        return False
+    return any(words[start : start + length] == phrase for start in range(len(words) - length + 1))
+
+
+def telling_words(names: Iterable[tuple[str, ...]]) -> frozenset[str]:
+    """Return the words that only one of several names has."""
+    seen: set[str] = set()
+    repeated: set[str] = set()
+    for words in names:
+        for word in set(words):
+            (repeated if word in seen else seen).add(word)
+    return frozenset(seen - repeated)
+
+
+def _strip(text: str) -> str:
+    """Remove prefixes and tags from the beginning, however many there are."""
+    while True:
+        rest = _TAG.sub("", text, count=1) if _TAG.match(text) else text
+        match = _PREFIX.match(rest)
+        rest = rest[match.end() :] if match else rest
+        if rest == text:
+            return text
+        text = rest
