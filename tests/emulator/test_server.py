@@ -18,7 +18,7 @@ from bulklink.emulator.faults import Fault
 from bulklink.emulator.server import Emulator, check_loopback, serve
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.worldfile import load_world, parse_world
-from tests.emulator.client import ANA, TRAVEL, item, small_world
+from tests.emulator.client import ANA, FLEET, TRAVEL, email, item, small_world
 
 GRANT = {
     "refresh_token": "demo",
@@ -104,6 +104,39 @@ def test_the_program_prints_its_address_first_and_exits_cleanly(
     program.send_signal(number)
     _, stderr = program.communicate(timeout=10)
     assert (program.returncode, stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("reading", "expected"),
+    [("strict", TRAVEL), ("loose", FLEET), ("last-modified-first", FLEET)],
+)
+async def test_the_program_links_received_mail_by_the_reading_of_its_option(
+    reading: str, expected: str, tmp_path: Path
+) -> None:
+    world = small_world()
+    world["deals"][1] |= {"stage": "Closed Won", "modified_time": "2026-04-01T00:00:00+00:00"}
+    (tmp_path / "world.json").write_text(json.dumps(world), "utf-8")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM,
+        "--prediction",
+        reading,
+        "--world",
+        str(tmp_path / "world.json"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        url = json.loads(await process.stdout.readline())["url"]
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{url}/_emulator/receive", json=email(500)) as answer,
+        ):
+            assert (await answer.json())["deal_id"] == expected
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def test_the_error_for_a_port_in_use_names_it() -> None:

@@ -121,7 +121,7 @@ _DEFAULT_USERS = 10
 @common_options
 @click.pass_context
 def generate(ctx: click.Context, /, kind: str, **options: Any) -> int:
-    """Write a synthetic CRM world, with a mapping for it or with conversations.
+    """Write a synthetic CRM world, with a mapping or conversations.
 
     `bulklink emulator --world` serves the world. Use --kind links for rehearsals of any size: the
     mapping works with link, relink and unlink, and truth.json holds the correct results of each.

@@ -107,7 +107,7 @@ def _email_entry(org: OrgPlan, company: Company, listing: Listing) -> _Entry:
         "deal_id": listing.link.id if listing.link else None,
         "from": user if mail.sent else contact,
         "to": [contact] if mail.sent else [user],
-        "source": "crm" if mail.page else "imap",
+        "source": "crm" if mail.in_crm else "imap",
     }
     copies = [{"user_name": name, "email": email} for name, email in mail.copy_people]
     if mail.copy_contact:
@@ -142,10 +142,11 @@ def _offset(org: OrgPlan, listing: Listing) -> int:
 
 
 def _truth_entry(org: OrgPlan, company: Company, listing: Listing) -> _Entry:
+    is_foreign = listing.right is None and listing.mail.deal is not None
     return {
         "contact_id": listing.contact.id,
         "message_id": _message_id(org, company, listing),
         "deal_id": listing.right.id if listing.right else None,
         "linked_by": listing.linked_by,
-        "kind": listing.mail.kind,
+        "kind": "copy" if is_foreign else listing.mail.kind,
     }

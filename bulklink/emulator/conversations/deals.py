@@ -12,7 +12,7 @@ from bulklink.emulator.world import ForecastType, Stage
 
 
 @dataclass(frozen=True, slots=True)
-class DealChange:
+class LifeChange:
     """A change of a deal; without a field, only its modified time changed.
 
     Args:
@@ -70,7 +70,7 @@ class DealLife:
     active_until: int = 0
     closed: bool = False
     is_won: bool = False
-    changes: list[DealChange] = field(default_factory=list)
+    changes: list[LifeChange] = field(default_factory=list)
     stages: list[tuple[int, Stage]] = field(default_factory=list)
     owners: list[tuple[int, OrgUser]] = field(default_factory=list)
     _touched: list[int] = field(default_factory=list)
@@ -85,7 +85,7 @@ class DealLife:
     ) -> None:
         """Add a change, unless it lies in the future or before the deal was created."""
         if self.created < moment < WORLD_END:
-            change = DealChange(moment, field_name, old, new, source)
+            change = LifeChange(moment, field_name, old, new, source)
             self.changes.append(change)
             insort(self._touched, moment)
 
@@ -150,7 +150,7 @@ def _org_time(org: OrgPlan, moment: int) -> str:
     return iso_time(moment, org.zone.offset_at(moment))
 
 
-def _change_entry(org: OrgPlan, change: DealChange) -> dict[str, object]:
+def _change_entry(org: OrgPlan, change: LifeChange) -> dict[str, object]:
     entry: dict[str, object] = {"time": _org_time(org, change.time)}
     if change.field_name is not None:
         entry |= {"field": change.field_name, "old": change.old, "new": change.new}

@@ -63,7 +63,7 @@ KNOB_RANGES: Mapping[str, KnobRange] = MappingProxyType(
         "bystanders": KnobRange(100, 250, "contacts without a deal"),
         "merged_contacts": KnobRange(10, 60, "contacts with deals who were two records once"),
         "products": KnobRange(4, 10, "products"),
-        "deals_per_contact": KnobRange(12, 38, "deals of a contact, on average, in tenths"),
+        "deals_per_contact": KnobRange(11, 38, "deals of a contact, on average, in tenths"),
         "deal_days": KnobRange(40, 180, "days until a deal is closed, on average"),
         "won_deals": KnobRange(300, 550, "deals that are won in the end"),
         "lost_deals": KnobRange(150, 350, "deals that are lost in the end"),
@@ -92,7 +92,7 @@ KNOB_RANGES: Mapping[str, KnobRange] = MappingProxyType(
         "reply_hours": KnobRange(4, 40, "hours until a reply, on average"),
         "long_gaps": KnobRange(20, 90, "replies that come after one to six weeks"),
         "sent_emails": KnobRange(350, 500, "emails of a conversation that users send"),
-        "inquiries": KnobRange(200, 600, "deals created after the first email about them"),
+        "inquiries": KnobRange(100, 450, "deals created after the first email about them"),
         "after_close": KnobRange(150, 400, "conversations that begin after their deal is closed"),
         "role_writers": KnobRange(
             50, 250, "conversations led by a contact in a role, where there is one"
@@ -111,7 +111,9 @@ KNOB_RANGES: Mapping[str, KnobRange] = MappingProxyType(
         "known_threads": KnobRange(600, 1000, "emails with a thread_id", never=250),
         "summaries": KnobRange(200, 1000, "emails with a summary", never=300),
         "no_deal_mail": KnobRange(120, 180, "emails about no deal"),
-        "bystander_mail": KnobRange(200, 400, "emails about no deal from contacts without deals"),
+        "bystander_mail": KnobRange(250, 750, "emails about no deal from contacts without deals"),
+        "decoys": KnobRange(20, 200, "emails about no deal whose subject names a product"),
+        "crm_mail": KnobRange(50, 400, "other sent emails written in the CRM"),
         "shared_threads": KnobRange(50, 250, "conversations through a shared mailbox"),
         "copies": KnobRange(0, 60, "received emails of these that are in two mailboxes"),
         "from_deal_page": KnobRange(100, 500, "sent emails sent from a deal's page", never=200),
@@ -140,7 +142,7 @@ _ALL = KnobRange(1000, 1000, "")
 KIND_RANGES: Mapping[str, Mapping[str, KnobRange]] = MappingProxyType(
     {
         "plain": {},
-        "no-names": {"full_names": _NONE, "part_names": _NONE, "numbers": _NONE},
+        "no-names": {"full_names": _NONE, "part_names": _NONE, "numbers": _NONE, "decoys": _NONE},
         "hijacked": {"hijacked_threads": KnobRange(250, 450, "")},
         "one-product": {
             "products": KnobRange(1, 1, ""),

@@ -25,6 +25,7 @@ class Mail:
         deal: the deal that it is about, or None.
         kind: what it is: `deal`, `hijacked`, `bulk`, `invitation`, `private` or `office`.
         page: the deal from whose page it was sent, or None.
+        in_crm: whether a user wrote it in the CRM.
         at_duplicate: whether the address of the contact's duplicate record was used.
         writer_name: the name of the user who wrote it.
         copy_people: names and addresses of people without a record who got a copy.
@@ -43,6 +44,7 @@ class Mail:
     deal: DealLife | None
     kind: str
     page: DealLife | None = None
+    in_crm: bool = False
     at_duplicate: bool = False
     writer_name: str = ""
     copy_people: tuple[tuple[str, str], ...] = ()

@@ -7,7 +7,7 @@ from bulklink.emulator.conversations.moments import DAY, HOUR, WORLD_END, workin
 from bulklink.emulator.conversations.org import OrgPlan
 from bulklink.emulator.conversations.people import Company, Person
 from bulklink.emulator.conversations.randomness import Draws
-from bulklink.emulator.conversations.subjects import answer_subject
+from bulklink.emulator.conversations.subjects import answer_subject, summarise
 
 _KINDS = ("bulk", "invitation", "private", "office")
 _KIND_WEIGHTS = (40, 20, 15, 25)
@@ -65,7 +65,7 @@ def _talk(org: OrgPlan, company: Company, draws: Draws, person: Person, thread: 
         sent=sent,
         user=user,
         person=person,
-        subject=draws.pick(phrases[kind]),
+        subject=_vary(org, draws, kind, draws.pick(phrases[kind])),
         summary=None,
         thread=thread,
         has_thread_id=draws.chance(org.knobs.known_threads),
@@ -74,17 +74,29 @@ def _talk(org: OrgPlan, company: Company, draws: Draws, person: Person, thread: 
         at_duplicate=person.duplicate is not None and draws.chance(300),
         writer_name=user.name,
     )
-    mail.summary = mail.subject if draws.chance(org.knobs.summaries) else None
+    mail.summary = summarise(org, draws, language, None, mail.subject)
     if kind in {"private", "office"} and draws.chance(300):
         return [mail, _reply(org, company, draws, mail)]
     return [mail]
 
 
+def _vary(org: OrgPlan, draws: Draws, kind: str, subject: str) -> str:
+    """Return a subject that may name a product, or the number of something that is no deal."""
+    is_decoy, product = draws.chance(org.knobs.decoys), draws.pick(org.products)
+    is_numbered, number = draws.chance(200), draws.below(30_000)
+    if kind in {"bulk", "office"} and is_decoy:
+        return f"{subject}: {product}"
+    if kind == "bulk" and is_numbered:
+        return f"{subject} [{org.deal_number(number)}]" if is_decoy else f"{subject} #{number}"
+    return subject
+
+
 def _reply(org: OrgPlan, company: Company, draws: Draws, mail: Mail) -> Mail:
     local = mail.person.local_prefixes if mail.sent else mail.user.local_prefixes
     language = company.language if mail.sent else org.language
+    moment = working_time(draws, mail.time + draws.between(HOUR // 2, 20 * HOUR), org.zone)
     return Mail(
-        time=min(mail.time + draws.between(HOUR // 2, 20 * HOUR), WORLD_END - 1),
+        time=min(moment, WORLD_END - 1),
         sent=not mail.sent,
         user=mail.user,
         person=mail.person,

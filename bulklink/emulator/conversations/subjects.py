@@ -106,7 +106,7 @@ def summarise(
         topic: what it is about, in the words of its language.
     """
     is_made, is_named = draws.chance(org.knobs.summaries), draws.chance(org.knobs.full_names)
-    sentence = draws.pick(language.summary)
+    sentence = draws.weighted(("{}", draws.pick(language.summary)), (1, 3))
     if not is_made:
         return None
     return sentence.format(deal.name if deal and is_named else topic)

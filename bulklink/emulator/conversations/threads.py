@@ -17,6 +17,9 @@ from bulklink.emulator.conversations.texts import TOPICS
 _SECOND_ADDRESS = 250
 """Thousandths of the emails for which a contact with two addresses uses the less likely one."""
 
+_LEADS = (3 * HOUR, DAY, 4 * DAY)
+"""How long before a deal is created the first email about it comes, at most."""
+
 
 @dataclass(slots=True)
 class _Talk:
@@ -51,7 +54,7 @@ def plan_threads(
     number = 0
     for deal in deals:
         mean = org.knobs.threads_per_deal
-        count = draws.rounded(draws.between(8, 2 * mean - 8), 10)
+        count = draws.rounded(draws.between(0, 2 * mean), 10)
         for index in range(count):
             talk = _begin_talk(org, company, draws, deal, number, is_first=index == 0)
             number += 1
@@ -81,7 +84,7 @@ def _start_of(
 ) -> tuple[int, Sequence[str]]:
     """Return when a conversation begins, and what it may be about."""
     if is_inquiry:
-        return deal.created - draws.between(20 * MINUTE, 4 * DAY), TOPICS[:1]
+        return deal.created - draws.between(20 * MINUTE, draws.pick(_LEADS)), TOPICS[:1]
     if deal.closed and draws.chance(org.knobs.after_close):
         moment = deal.active_until + draws.between(2 * HOUR, 120 * DAY)
         return working_time(draws, moment, org.zone), TOPICS[3:]
@@ -247,6 +250,7 @@ def add_pages(org: OrgPlan, draws: Draws, mails: Sequence[Mail], deals: Sequence
     for mail in mails:
         is_from_page = draws.chance(org.knobs.from_deal_page * 5 // 3)
         is_wrong = draws.chance(org.knobs.wrong_page)
+        mail.in_crm = draws.chance(org.knobs.crm_mail) and mail.sent
         pages = [deal for deal in deals if _has_page_for(deal, mail)]
         if not (mail.sent and mail.user.uses_deal_page and is_from_page and pages):
             continue
@@ -255,6 +259,7 @@ def add_pages(org: OrgPlan, draws: Draws, mails: Sequence[Mail], deals: Sequence
             mail.page = draws.pick(others)
         elif mail.deal in pages:
             mail.page = mail.deal
+        mail.in_crm = mail.in_crm or mail.page is not None
 
 
 def _has_page_for(deal: DealLife, mail: Mail) -> bool:
