@@ -23,6 +23,8 @@ from bulklink.finding.values import ContactFacts, EmailFacts
 from bulklink.finding.verdicts import CandidateScore, ChangeKind, EmailVerdict, Evidence, Tier
 from bulklink.finding.weights import Weights
 
+_AFTER_A_GAP = frozenset({"continued", "resumed", "stale_text"})
+"""Evidence of a conversation that goes on after a gap, when it may be about something new."""
 _MADE_BY_PEOPLE = (LinkOrigin.HAND, LinkOrigin.SENT)
 _NO_LINK = LinkFacts(LinkOrigin.NONE)
 _BY_RULE = LinkFacts(LinkOrigin.RULE)
@@ -227,6 +229,9 @@ class Judge:
         )
         if email.owner_id is None or email.time is None or was_unlinked:
             return Tier.LOOK
-        if tier is Tier.SURE and link.origin is LinkOrigin.UNCERTAIN:
+        if tier is Tier.SURE and (
+            link.origin is LinkOrigin.UNCERTAIN
+            or any(evidence.name in _AFTER_A_GAP for evidence in best.evidence)
+        ):
             return Tier.LIKELY
         return tier
