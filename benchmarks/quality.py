@@ -28,7 +28,7 @@ class Case:
             a received email against the rule, or a sent one.
         proposed: the proposed deal; None for none.
         tier: tier of the proposal: `sure`, `likely`, `look`, or an empty text for no proposal.
-        confidence: probability of the best deal.
+        confidence: probability of the best deal; 0 for a contact without deals.
         best: the best deal, whether proposed or not; None for none.
     """
 
@@ -59,6 +59,8 @@ def count_case(counts: Counter[tuple[str, ...]], case: Case) -> None:
         counts[kind, tier, "right"] += case.proposed == case.right
         counts["links", tier, "broken"] += is_right_now
         counts["links", tier, "by_person"] += case.by_person
+    if not case.confidence:
+        return
     tenth = _tenth(case.confidence)
     counts["calibration", tenth, "emails"] += 1
     counts["calibration", tenth, "right"] += case.best == case.right
