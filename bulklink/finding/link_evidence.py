@@ -1,14 +1,15 @@
 """What the links of an org tell of it: which reading it follows, when mailboxes were connected.
 
 Contacts are added one by one, in any order, and several collections can be merged. Only counts by
-mailbox and day are kept. Emails of one contact that tell the same are counted once a day, or once
-for each period between changes of its deals: whoever corrects a conversation corrects all of it.
+mailbox and day are kept. Emails of one contact that tell the same are counted once for each
+conversation, or each period between changes of its deals: whoever corrects a conversation corrects
+all of it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from math import comb, erfc, sqrt
 
@@ -25,6 +26,8 @@ _SIGNIFICANCE = 0.01
 """Chance at which two readings that explain equally well would differ so much."""
 _MANY_THROWS = 1_000
 """Throws of a coin beyond which their number is as good as normally distributed."""
+_SAME_CONVERSATION = 21.0 * SECONDS_A_DAY
+"""Seconds between emails of one contact beyond which they are another conversation."""
 _ON_DEAL = -1
 _ON_NONE = -2
 """Outcomes that tell when a mailbox was connected; any other has a bit for each reading."""
@@ -77,22 +80,24 @@ class LinkEvidence:
         Args:
             replay: the replay of the contact, with what is known of its deals.
         """
-        days: set[tuple[str, int, int]] = set()
-        periods: dict[tuple[str, int, int], int] = {}
+        outcomes: dict[str, list[tuple[float, int]]] = {}
+        periods: dict[tuple[str, int, int], float] = {}
         for email in replay.contact.emails:
             if email.time is None or email.owner_id is None:
                 continue
             outcome = _outcome(replay, email)
             if outcome is None:
                 continue
-            day = int(email.time // SECONDS_A_DAY)
             if outcome < 0:
-                days.add((email.owner_id, day, outcome))
-            else:  # the last day, when the mailbox is most likely to have been connected
-                key = (email.owner_id, replay.period(email.time), outcome)
-                periods[key] = max(day, periods.get(key, day))
-        self._counts.update(days)
-        self._counts.update((owner, day, outcome) for (owner, _, outcome), day in periods.items())
+                outcomes.setdefault(email.owner_id, []).append((email.time, outcome))
+            else:  # the last one, when the mailbox is most likely to have been connected
+                key = (email.owner_id, outcome, replay.period(email.time))
+                periods[key] = max(email.time, periods.get(key, email.time))
+        for owner, emails in outcomes.items():
+            self._counts.update((owner, _day(time), outcome) for time, outcome in _distinct(emails))
+        self._counts.update(
+            (owner, _day(time), outcome) for (owner, outcome, _), time in periods.items()
+        )
 
     def merge(self, other: LinkEvidence) -> None:
         """Add what another collection counted, of other contacts."""
@@ -137,6 +142,26 @@ class LinkEvidence:
                 for reading in ranked
             ),
         )
+
+
+def _day(time: float) -> int:
+    return int(time // SECONDS_A_DAY)
+
+
+def _distinct(emails: list[tuple[float, int]]) -> Iterator[tuple[float, int]]:
+    """Yield one of each series of emails of the same outcome, which somebody may have corrected.
+
+    Of emails on deals that is the first, and of those on none the last: those that tell most about
+    the time between.
+    """
+    series: list[tuple[float, int]] = []
+    for email in sorted(emails):
+        if series and (email[1] != series[-1][1] or email[0] - series[-1][0] > _SAME_CONVERSATION):
+            yield series[0 if series[0][1] == _ON_DEAL else -1]
+            series = []
+        series.append(email)
+    if series:
+        yield series[0 if series[0][1] == _ON_DEAL else -1]
 
 
 def _outcome(replay: RuleReplay, email: EmailFacts) -> int | None:
