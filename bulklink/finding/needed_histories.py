@@ -48,7 +48,7 @@ def needed_histories(
             choices.append(unread)
         else:
             needed.update(unread)
-    for choice in sorted(choices):
+    for choice in sorted(choices, key=lambda choice: (len(choice), choice)):
         if needed.isdisjoint(choice):
             needed.add(min(choice))
     return tuple(sorted(needed))

@@ -87,7 +87,7 @@ def choose_backlog(states: Sequence[DealState], reading: Reading) -> Choice:
     for counted in (EXISTING, *_BACKLOG_OPEN[reading]):
         certain = [place for place, state in enumerate(states) if not state.forecasts & ~counted]
         possible = [place for place, state in enumerate(states) if state.forecasts & counted]
-        if len(possible) != 1 or not certain:  # none or several may count
+        if len(possible) != 1:
             chosen.add(None)
         if len(certain) < 2:
             for place in certain or possible:
@@ -96,7 +96,7 @@ def choose_backlog(states: Sequence[DealState], reading: Reading) -> Choice:
 
 
 def _choose_single(states: Sequence[DealState], place: int, reading: Reading) -> Choice:
-    """Return what may be chosen if this deal is the only one that counts."""
+    """Return what may be chosen if this deal may be the only one that counts."""
     others = (state for other, state in enumerate(states) if other != place)
     if states[place].forecasts == OPEN and all(state.forecasts == ABSENT for state in others):
         return frozenset((place,))

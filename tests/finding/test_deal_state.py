@@ -107,7 +107,18 @@ def test_a_history_that_contradicts_itself_or_the_deal_is_not_used(facts: DealFa
 def test_times_of_a_history_may_differ_a_little_from_those_of_the_deal() -> None:
     history = [touch(9), move(41.5, "Open", "Won")]
     facts = deal("A", "Won", created=10, modified=40, history=history)
-    assert [state[1] for state in states(facts)] == [None, "open", "open", "open", "won"]
+    traced = trace_deal(facts, STAGES)
+    assert [traced.at(time).forecast for time in (9.9, 10, 39.9, 40)] == [
+        None,
+        *["open"] * 2,
+        "won",
+    ]
+
+
+@pytest.mark.parametrize("last_entry", [38.5, 41.5])
+def test_the_last_change_is_when_the_deal_says_it_was(last_entry: float) -> None:
+    facts = deal("A", created=10, modified=40, history=[touch(last_entry)])
+    assert trace_deal(facts, STAGES).at(40).modified == 40
 
 
 def test_a_stage_that_was_renamed_is_known_by_both_names() -> None:
@@ -156,6 +167,7 @@ def test_the_history_of_a_deal_of_unknown_creation_tells_what_follows_its_first_
 def test_a_deal_of_unknown_last_change_is_never_known(history: list[FieldChange] | None) -> None:
     facts = deal("A", created=10, modified=None, history=history)
     assert states(facts) == [ABSENT_THEN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]
+    assert trace_deal(facts, STAGES).at(15).uncertainty is Uncertainty.DEAL_TIMES_UNKNOWN
 
 
 def test_a_history_that_was_read_in_part_tells_nothing_of_the_time_before() -> None:
@@ -175,6 +187,7 @@ def test_a_history_that_was_read_in_part_tells_nothing_of_the_time_before() -> N
 def test_a_history_that_was_read_from_after_the_last_change_tells_nothing_new() -> None:
     facts = deal("A", created=10, modified=30, history=[], history_since=40)
     assert states(facts) == states(deal("A", created=10, modified=30))
+    assert trace_deal(facts, STAGES).at(15).uncertainty is Uncertainty.HISTORY_NOT_READ
 
 
 def test_a_deal_may_have_been_another_contacts_before_its_contact_was_changed() -> None:

@@ -129,6 +129,18 @@ def test_an_email_whose_verdict_is_uncertain_says_nothing() -> None:
     assert evidence.connections() == {}
 
 
+def test_an_email_that_one_reading_leaves_uncertain_says_nothing_of_the_others() -> None:
+    deals = [deal("A", modified=DAY), deal("B", modified=DAY), deal("C", "Won", modified=2 * DAY)]
+    evidence = evidence_of([contact(deals, [email(FIRST_DAY, "C")])] * 50)
+    assert {score.explained for score in evidence.choose_reading(CONNECTED).scores} == {0}
+
+
+def test_an_email_that_may_be_on_its_deal_in_any_case_says_nothing_of_the_mailbox() -> None:
+    """It has one open deal and a closed one."""
+    deals = [deal("A", modified=DAY), deal("C", "Lost")]
+    assert evidence_of([contact(deals, [email(FIRST_DAY, "A")])] * 50).connections() == {}
+
+
 def test_mailboxes_are_told_apart() -> None:
     contacts = two_open_deals([False] * 40 + [True] * 40)
     others = two_open_deals([True] * 80)
@@ -140,7 +152,7 @@ def test_mailboxes_are_told_apart() -> None:
     spans = evidence_of([*contacts, *moved]).connections()
     day = FIRST_DAY + 40 * DAY
     assert spans[OWNER].earliest < day < spans[OWNER].latest < day + 5 * DAY
-    assert spans["o2"].latest < FIRST_DAY + 5 * DAY
+    assert spans["o2"].latest < FIRST_DAY + 9 * DAY
 
 
 def test_a_corrected_conversation_is_no_more_evidence_than_one_email() -> None:
@@ -150,6 +162,24 @@ def test_a_corrected_conversation_is_no_more_evidence_than_one_email() -> None:
     deals: tuple[DealFacts, ...] = contacts[0].deals
     spans = evidence_of([*contacts, contact(deals, old, "corrected")]).connections()
     assert spans[OWNER].earliest > FIRST_DAY + 34 * DAY
+
+
+@pytest.mark.parametrize(("is_linked", "conversations"), [(True, 3), (False, 3)])
+def test_conversations_of_one_contact_are_counted_by_their_gaps(
+    is_linked: bool, conversations: int
+) -> None:
+    """Each conversation has three emails on days that follow each other."""
+    deals = [deal("A"), deal("B", modified=DAY)]
+    emails = [
+        email(FIRST_DAY + (conversation * 30 + day) * DAY, "B" if is_linked else None)
+        for conversation in range(conversations)
+        for day in range(3)
+    ]
+    evidence = evidence_of([contact(deals, emails)])
+    first_days = [FIRST_DAY / DAY + conversation * 30 for conversation in range(conversations)]
+    assert sorted(day for _, day, _ in evidence._counts) == [
+        day + (0 if is_linked else 2) for day in first_days
+    ]
 
 
 def mixed_contacts() -> list[ContactFacts]:

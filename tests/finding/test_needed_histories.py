@@ -73,6 +73,18 @@ def test_of_the_deals_that_may_be_open_before_the_mailbox_was_connected_one_is_a
     assert needed_histories(replay, [Reading.STRICT], spans, lives=False) == ("B",)
 
 
+def test_a_deal_that_decides_several_old_emails_is_asked_for_once() -> None:
+    deals = [
+        deal("A"),
+        deal("B", created=2 * DAY, modified=5 * DAY),
+        deal("C", modified=5 * DAY),
+        deal("D", created=4 * DAY, modified=9 * DAY),
+    ]
+    replay = RuleReplay(contact(deals, [email(DAY), email(3 * DAY)]), STAGES)
+    spans = {OWNER: ConnectionSpan.at(9 * DAY)}
+    assert needed_histories(replay, [Reading.STRICT], spans, lives=False) == ("C",)
+
+
 def test_no_history_is_needed_where_two_deals_surely_were_open_before_the_mailbox_was() -> None:
     deals = [deal("A"), deal("B"), deal("C", modified=2 * DAY)]
     replay = RuleReplay(contact(deals, [email(DAY)]), STAGES)

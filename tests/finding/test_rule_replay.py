@@ -231,6 +231,14 @@ def test_which_deals_count_before_the_mailbox_was_connected_is_uncertain() -> No
     assert verdict == RuleVerdict((None, "A"), Uncertainty.BACKLOG_RULE)
 
 
+def test_an_email_that_is_exact_in_a_connected_mailbox_is_uncertain_because_of_the_mailbox() -> (
+    None
+):
+    deals = (deal("A"), deal("C", "Lost"))
+    verdict = replay_email(email(DAY), *deals, connection=CONNECTION_UNKNOWN)
+    assert verdict == RuleVerdict((None, "A"), Uncertainty.MAILBOX)
+
+
 @pytest.mark.parametrize(
     ("deals", "possible"),
     [
@@ -249,11 +257,12 @@ def test_several_readings_are_exact_only_where_they_agree(
 
 
 def test_the_reason_is_what_is_unknown_of_the_deals_that_may_have_got_the_email() -> None:
-    strange_but_early = deal("S", "Strange")
+    """What is unknown of S does not matter, as another deal changed later."""
+    deals = [deal("S", "Strange"), deal("A", modified=HOUR)]
     verdict = replay_email(
-        email(HOUR), strange_but_early, deal("A"), deal("B", created=60, modified=DAY)
+        email(2 * DAY), *deals, deal("R", modified=DAY, by_role=None), roles=False
     )
-    assert verdict.uncertainty is Uncertainty.HISTORY_NOT_READ
+    assert verdict == RuleVerdict(("A", "R"), Uncertainty.ROLE_UNKNOWN)
 
 
 def test_an_email_of_unknown_time_came_in_live_only_if_its_mailbox_was_always_connected() -> None:
