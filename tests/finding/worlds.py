@@ -27,9 +27,15 @@ class GeneratedWorld:
 
     def __init__(self, folder: Path) -> None:
         self._world = json.loads((folder / "world.json").read_text())
-        self._truth = json.loads((folder / "truth.json").read_text())
+        self.truth: dict[tuple[str, str], dict[str, str | None]] = {
+            (row["contact_id"], row["message_id"]): row
+            for row in json.loads((folder / "truth.json").read_text())
+        }
+        """The right deal of each email, and who made its link."""
         knobs = json.loads((folder / "knobs.json").read_text())["knobs"]
         self.roles_count = bool(knobs["roles_count"])
+        self.detached = bool(knobs["detached"])
+        """Whether people take emails off deals in this world."""
         self.stages = {
             stage[name]: _FORECASTS[stage["forecast_type"]]
             for stage in self._world["stages"]
@@ -37,14 +43,9 @@ class GeneratedWorld:
         }
 
     @property
-    def linked_by(self) -> Mapping[tuple[str, str], str]:
-        """Who made the link of an email, by contact and message."""
-        return {(row["contact_id"], row["message_id"]): row["linked_by"] for row in self._truth}
-
-    @property
     def right_deals(self) -> Mapping[tuple[str, str], str | None]:
         """The right deal of an email, by contact and message."""
-        return {(row["contact_id"], row["message_id"]): row["deal_id"] for row in self._truth}
+        return {key: row["deal_id"] for key, row in self.truth.items()}
 
     @property
     def connections(self) -> dict[str, ConnectionSpan]:
