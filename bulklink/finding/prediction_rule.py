@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from math import inf
 
 from bulklink.finding.deal_state import ABSENT, EXISTING, LOST, OPEN, WON, DealState
 
@@ -37,6 +38,9 @@ _CONSIDERED = {
     Reading.LAST_MODIFIED_FIRST: EXISTING,
 }
 """The deals of which the last modified is taken."""
+_LINKED = OPEN | WON
+"""The deals that get the email if they are the last modified; the others leave it on none."""
+_NO_DEAL: Choice = frozenset((None,))
 _BACKLOG_OPEN = {
     Reading.STRICT: (OPEN,),
     Reading.LOOSE: (OPEN, OPEN | WON),
@@ -55,19 +59,22 @@ def choose_live(states: Sequence[DealState], reading: Reading) -> Choice:
     considered = _CONSIDERED[reading]
     others = EXISTING & ~considered | ABSENT
     # A deal can be the last modified unless one that is surely considered changed after it.
-    last_change = max(
-        (state.modified_from for state in states if not state.forecasts & others),
-        default=float("-inf"),
-    )
-    last = [
-        place
-        for place, state in enumerate(states)
-        if state.forecasts & considered and state.modified_to + _SAME_SECOND > last_change
-    ]
-    chosen: set[int | None] = {place for place in last if states[place].forecasts & (OPEN | WON)}
-    if all(state.forecasts & others for state in states) or (
-        considered & LOST and any(states[place].forecasts & LOST for place in last)
-    ):
+    last_change = -inf
+    may_be_none = True
+    for state in states:
+        if not state.forecasts & others:
+            may_be_none = False
+            if state.modified_from > last_change:
+                last_change = state.modified_from
+    chosen: set[int | None] = set()
+    for place, state in enumerate(states):
+        forecasts = state.forecasts & considered
+        if forecasts and state.modified_to + _SAME_SECOND > last_change:
+            if forecasts & _LINKED:
+                chosen.add(place)
+            if forecasts & LOST:
+                may_be_none = True
+    if may_be_none:
         chosen.add(None)
     return frozenset(chosen)
 
@@ -83,6 +90,8 @@ def choose_backlog(states: Sequence[DealState], reading: Reading) -> Choice:
         states: the state of each deal of the contact when the email came.
         reading: how rule 2 is read.
     """
+    if sum(state.forecasts == OPEN for state in states) > 1:
+        return _NO_DEAL
     chosen: set[int | None] = set()
     for counted in (EXISTING, *_BACKLOG_OPEN[reading]):
         certain = [place for place, state in enumerate(states) if not state.forecasts & ~counted]

@@ -180,6 +180,8 @@ class RuleReplay:
         if arrival is Arrival.EITHER:
             live = self._replay_period((reading, Arrival.LIVE, may_be_merged), period)
             backlog = self._replay_period((reading, Arrival.BACKLOG, may_be_merged), period)
+            if live.possible == backlog.possible:
+                return live
             if live.exact and not backlog.exact:
                 return RuleVerdict(_join((live, backlog)), Uncertainty.MAILBOX)
             return _combine((live, backlog), Uncertainty.MAILBOX)
@@ -201,10 +203,11 @@ class RuleReplay:
     ) -> RuleVerdict:
         choose = choose_live if arrival is Arrival.LIVE else choose_backlog
         choice = choose(states, reading)
+        if len(choice) == 1:
+            (place,) = choice
+            return RuleVerdict((None if place is None else self._candidates[place].deal_id,))
         ids = [None if place is None else self._candidates[place].deal_id for place in choice]
         possible = tuple(sorted(ids, key=_order))
-        if len(possible) == 1:
-            return RuleVerdict(possible)
         chosen = [states[place] for place in choice if place is not None]
         uncertainty = (
             first_uncertainty(state.uncertainty for state in chosen)
