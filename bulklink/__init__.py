@@ -27,7 +27,8 @@ _EXPORTS = {
     ),
     "bulklink.operations.check": "CheckResult check_run",
     "bulklink.operations.export": "ExportResult export",
-    "bulklink.operations.fetch": "FetchResult fetch",
+    "bulklink.operations.fetch": "fetch",
+    "bulklink.operations.fetching.emails": "FetchResult",
     "bulklink.operations.forget": "forget",
     "bulklink.operations.history": "HistoryEvent history",
     "bulklink.operations.job": "Edition GroupBy Job OnInvalid WhenCreditsOut",
@@ -85,8 +86,8 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.check import check_run as check_run
     from bulklink.operations.export import ExportResult as ExportResult
     from bulklink.operations.export import export as export
-    from bulklink.operations.fetch import FetchResult as FetchResult
     from bulklink.operations.fetch import fetch as fetch
+    from bulklink.operations.fetching.emails import FetchResult as FetchResult
     from bulklink.operations.forget import forget as forget
     from bulklink.operations.history import HistoryEvent as HistoryEvent
     from bulklink.operations.history import history as history

@@ -208,7 +208,7 @@ ELSEWHERE = {
     "ledger/state.py": "a descriptor from `folder_files`",
     "runs/timeline.py": "a descriptor from `folder_files`",
     "runs/record.py": "the temporary file of an atomic replacement",
-    "operations/fetch.py": "a table that the user names",
+    "operations/fetching/emails.py": "a table that the user names",
     "operations/fetching/selection.py": "lists of contacts and deals that the user names",
     "operations/fetching/folder.py": "the temporary file of an atomic replacement",
     "operations/machine_mark.py": "the mark, in the folder of the user's state",

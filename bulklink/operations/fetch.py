@@ -2,82 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Collection
 from os import PathLike
-from pathlib import Path
-from typing import Any, BinaryIO, Unpack
+from typing import BinaryIO, Unpack
 
-import msgspec
-
-from bulklink.advice import Advice, Keyword
-from bulklink.blocking import ThreadRunner
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import ExitCode, InterruptedPlanningError, UsageError
-from bulklink.folder_files import check_folder_file
-from bulklink.local_time import parse_point_in_time
-from bulklink.mapping.contact_selection import Unresolved
-from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.schema import HiddenRows
 from bulklink.operations.callbacks import RunCallbacks
-from bulklink.operations.cancellation import make_planning_stop, run_guarded, run_planning
-from bulklink.operations.environment import Environment, real_environment
-from bulklink.operations.fetching.fetcher import Fetcher
-from bulklink.operations.fetching.folder import FetchFolder, FetchRecord
-from bulklink.operations.fetching.opening import FetchOpening
-from bulklink.operations.fetching.progress import UnreadContact
-from bulklink.operations.fetching.selection import Conditions, EmailFilter, Roles, Selection
-from bulklink.operations.fetching.table import FetchTable
+from bulklink.operations.cancellation import run_guarded
+from bulklink.operations.environment import Environment
+from bulklink.operations.fetching.emails import FetchResult, prepare_fetch
 from bulklink.operations.job import Job
-from bulklink.operations.job_options import PACE_OPTIONS, PaceOptions, with_options
-from bulklink.operations.prepare import serialize_job
-from bulklink.runs.record import RunState
-from bulklink.runs.status import run_exit_code
-from bulklink.tables import FileType, TableOutput, resolve_output
+from bulklink.operations.job_options import PaceOptions
 from bulklink.zoho.connection import Connection
-
-_PER_CALL_DEFAULTS = PaceOptions(max_credits=None)
-
-
-class FetchResult(msgspec.Struct, frozen=True):
-    """Result of a fetch, as `--json` prints it; a stopped fetch has written no table.
-
-    Args:
-        format: file type of the table.
-        contacts: contacts selected.
-        read: contacts read to the end.
-        unread: contacts that could not be read.
-        emails: emails in the table.
-        on_no_deal: emails linked to no deal.
-        not_told: emails for which the CRM gave no deal.
-        nameless: emails left out for lack of a message id.
-        filtered_out: emails that the filters leave out.
-        undated: those of them whose time is unknown.
-        unread_contacts: the first 1,000 unread contacts.
-        unresolved: the first 1,000 addresses, names and deals that select no contact.
-        calls: requests by kind: read, lookup, retried.
-        stopped_by: why it stopped; None if complete.
-        exit_code: exit code of the command.
-    """
-
-    format: FileType
-    contacts: int
-    read: int
-    unread: int
-    emails: int
-    on_no_deal: int
-    not_told: int
-    nameless: int
-    filtered_out: int
-    undated: int
-    unread_contacts: tuple[UnreadContact, ...]
-    unresolved: tuple[Unresolved, ...]
-    calls: dict[str, int]
-    stopped_by: str | None
-    exit_code: int
 
 
 async def fetch(
@@ -169,221 +106,40 @@ async def fetch(
         WrongOrgError: if an unfinished fetch used another org.
         InterruptedPlanningError: if it was stopped before it read a contact.
     """
-    unfinished = (None if force else _unfinished_fetch(output)) or FetchRecord(0, "")
-    format_, spreadsheet = format_ or unfinished.format, spreadsheet or unfinished.spreadsheet
-    table_output = resolve_output(output, format_, spreadsheet=spreadsheet, force=force)
-    mapping_options: dict[str, Any] = {
-        "columns": columns,
-        "preset": preset,
-        "allow_round_ids": allow_round_ids,
-        "delimiter": delimiter,
-        "quote": quote,
-        "escape": escape,
-        "skip_lines": skip_lines,
-        "encoding": encoding,
-        "sheet": sheet,
-        "hidden_rows": hidden_rows,
-    }
-    mapping_job = Job(mappings=tuple(from_mapping), **mapping_options) if from_mapping else None
-    conditions = Conditions(
-        tuple(deals_where),
-        tuple(contacts_where),
-        _checked_roles(roles) or unfinished.conditions.roles,
-    )
-    conditions.check()
-    selection = Selection(
-        tuple(contacts), mapping_job, tuple(contacts_of_deals), tuple(emails_on), conditions
-    )
-    job = with_options(_unfinished_job(unfinished), _PER_CALL_DEFAULTS | pace, PACE_OPTIONS)
-    new_record = FetchRecord(
-        0,
-        "",
-        conditions=conditions,
-        candidates=candidates or unfinished.candidates,
-        email_filter=_email_filter(unfinished.email_filter, since, until, on_no_deal=on_no_deal),
-        pace=unfinished.pace or _serialize_pace(job),
-        format=format_,
-        spreadsheet=spreadsheet,
-    )
-    environment = environment or real_environment()
-
-    async def work(callbacks: RunCallbacks, stop: StopController) -> FetchResult:
-        plan_stop = make_planning_stop(stop)
-        return await _Fetch(
-            selection=selection,
-            table_output=table_output,
-            job=job,
-            new_record=new_record,
-            connection=connection,
-            environment=environment,
-            force=force,
-            yes=yes,
-            callbacks=callbacks,
-            stop=stop,
-            plan_stop=plan_stop,
-        ).run()
-
-    return await run_guarded(work, callbacks, stop)
-
-
-@dataclass(slots=True, frozen=True, kw_only=True)
-class _Fetch:
-    """One invocation of a fetch: it selects the contacts, reads them, and writes the table."""
-
-    selection: Selection
-    table_output: TableOutput
-    job: Job
-    new_record: FetchRecord
-    connection: Connection
-    environment: Environment
-    force: bool
-    yes: bool
-    callbacks: RunCallbacks
-    stop: StopController
-    plan_stop: PlanningStop
-
-    async def run(self) -> FetchResult:
-        path = self.table_output.path
-        run_blocking = self.environment.run_blocking
-        with _work_folder(None if path is None else _work_path(path)) as folder:
-            self.callbacks.on_phase("Reading the list of contacts")
-            opening = FetchOpening(
-                folder, self.selection, self.new_record, self.connection, force=self.force
-            )
-            record = await run_planning(opening.open, self.callbacks, self.stop, run_blocking)
-            fetcher = await run_blocking(
-                partial(Fetcher, folder, record, self.callbacks, self.stop, yes=self.yes)
-            )
-            calls = await fetcher.run(self.job, self.connection, self.environment)
-            table = FetchTable(folder, fetcher.record, self.plan_stop)
-            unresolved = await run_blocking(folder.read_unresolved)
-            if self.stop.reason is None:
-                await self._write(table, run_blocking)
-                folder.remove()
-            return self._result(fetcher, table, unresolved, calls)
-
-    async def _write(self, table: FetchTable, run_blocking: ThreadRunner) -> None:
-        self.callbacks.on_phase("Writing")
-        try:
-            await run_blocking(partial(_write_table, table, self.table_output))
-        except InterruptedPlanningError as error:
-            error.message = "Stopped while the file was being written. The same command continues."
-            raise
-
-    def _result(
-        self,
-        fetcher: Fetcher,
-        table: FetchTable,
-        unresolved: tuple[Unresolved, ...],
-        calls: dict[str, int],
-    ) -> FetchResult:
-        reason, progress = self.stop.reason, fetcher.progress
-        unread = progress.contacts_unread if progress else 0
-        exit_code = ExitCode.ROWS_NOT_DONE if unread or unresolved else ExitCode.OK
-        if reason is not None:
-            exit_code = run_exit_code(RunState.STOPPED, reason.stopped_by, {}) or exit_code
-        return FetchResult(
-            format=self.table_output.table_format.file_type,
-            contacts=fetcher.record.contacts,
-            read=progress.contacts_read if progress else 0,
-            unread=unread,
-            **table.counts,
-            nameless=progress.nameless if progress else 0,
-            unread_contacts=progress.unread_contacts if progress else (),
-            unresolved=unresolved,
-            calls=calls,
-            stopped_by=reason.stopped_by if reason else None,
-            exit_code=int(exit_code),
+    mapping_job = None
+    if from_mapping:
+        mapping_job = Job(
+            mappings=tuple(from_mapping),
+            columns=columns,
+            preset=preset,
+            allow_round_ids=allow_round_ids,
+            delimiter=delimiter,
+            quote=quote,
+            escape=escape,
+            skip_lines=skip_lines,
+            encoding=encoding,
+            sheet=sheet,
+            hidden_rows=hidden_rows,
         )
-
-
-def _work_path(path: Path) -> Path:
-    return Path(f"{path}.fetching")
-
-
-def _unfinished_fetch(output: str | PathLike[str] | BinaryIO) -> FetchRecord | None:
-    """Return the record of an unfinished fetch into a file; None if there is none."""
-    if not isinstance(output, str | PathLike):
-        return None
-    return FetchFolder(_work_path(Path(output))).read()
-
-
-def has_unfinished_fetch(output: str | PathLike[str] | BinaryIO) -> bool:
-    """Return whether there is an unfinished fetch into a file."""
-    return _unfinished_fetch(output) is not None
-
-
-def _serialize_pace(job: Job) -> dict[str, Any]:
-    """Return the options of a fetch as `fetch.json` has them."""
-    options = serialize_job(job)
-    return {name: options[name] for name in PACE_OPTIONS & options.keys()}
-
-
-def _unfinished_job(record: FetchRecord) -> Job:
-    return msgspec.convert({"mappings": (), **record.pace}, Job)
-
-
-@contextmanager
-def _work_folder(path: Path | None) -> Iterator[FetchFolder]:
-    """Provide the working folder; it is removed unless it holds an unfinished fetch."""
-    if path is None:
-        with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
-            yield FetchFolder(Path(scratch))
-        return
-    folder = FetchFolder(path)
-    with folder.locked():
-        try:
-            yield folder
-        finally:
-            if not check_folder_file(folder.record):
-                folder.remove()
-
-
-def _email_filter(
-    unfinished: EmailFilter, since: str | None, until: str | None, *, on_no_deal: bool
-) -> EmailFilter:
-    """Return the filter of a fetch; what is not set is as in the unfinished fetch."""
-    return EmailFilter(
-        _checked_time("since", since) or unfinished.since,
-        _checked_time("until", until, end_of_day=True) or unfinished.until,
-        on_no_deal or unfinished.on_no_deal,
+    email_fetch = prepare_fetch(
+        contacts,
+        output,
+        connection,
+        mapping_job=mapping_job,
+        contacts_of_deals=contacts_of_deals,
+        deals_where=deals_where,
+        contacts_where=contacts_where,
+        roles=roles,
+        emails_on=emails_on,
+        on_no_deal=on_no_deal,
+        since=since,
+        until=until,
+        candidates=candidates,
+        yes=yes,
+        format_=format_,
+        spreadsheet=spreadsheet,
+        force=force,
+        environment=environment,
+        **pace,
     )
-
-
-def _checked_roles(text: str | None) -> Roles | None:
-    """Return the deals whose contact roles count.
-
-    Raises:
-        UsageError: if the text is none of the words.
-    """
-    if text is None or text in tuple(Roles):
-        return None if text is None else Roles(text)
-    raise UsageError(
-        f"{text!r} does not say which contact roles count.",
-        where=Advice("{}", Keyword("roles")),
-        advice=f"Choose one of {', '.join(Roles)}.",
-    )
-
-
-def _checked_time(keyword: str, text: str | None, *, end_of_day: bool = False) -> str | None:
-    """Return a time with its offset.
-
-    Raises:
-        UsageError: if it is not a time.
-    """
-    if text is None:
-        return None
-    try:
-        return parse_point_in_time(text, end_of_day=end_of_day)
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"{text!r} is not a time.",
-            where=Advice("{}", Keyword(keyword)),
-            advice="Write it as 2026-01-31 or 2026-01-31T09:00+01:00.",
-        ) from None
-
-
-def _write_table(table: FetchTable, table_output: TableOutput) -> None:
-    with table_output.open(table.columns) as table_writer:
-        for rows in table.rows():
-            table_writer.write(rows)
+    return await run_guarded(email_fetch.run, callbacks, stop)

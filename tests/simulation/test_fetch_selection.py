@@ -17,7 +17,7 @@ from bulklink.emulator.settings import Settings
 from bulklink.emulator.worldfile import parse_world
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.operations.fetch import FetchResult
+from bulklink.operations.fetching.emails import FetchResult
 from tests.simulation.environment import simulated_environment
 from tests.simulation.simulator import CONNECTION, OWNERS, contact, deal, email
 from tests.virtual import now, run_virtual

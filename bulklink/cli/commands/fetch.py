@@ -34,7 +34,7 @@ from bulklink.cli.param_types import LineSeparatedText, OneOf, PointInTime
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
-    from bulklink.operations.fetch import FetchResult
+    from bulklink.operations.fetching.emails import FetchResult
 
 _MAX_CONTACTS_SHOWN = 20
 _SELECTION_OPTIONS = (
@@ -156,7 +156,7 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
     from bulklink.operations.fetch import (  # noqa: PLC0415 - not for --help
         fetch as fetch_emails,
     )
-    from bulklink.operations.fetch import (  # noqa: PLC0415 - not for --help
+    from bulklink.operations.fetching.emails import (  # noqa: PLC0415 - not for --help
         has_unfinished_fetch,
     )
 
