@@ -66,8 +66,9 @@ async def query_pages(
     on_page: Callable[[Sequence[R], str], None],
     *,
     after: str = "0",
+    left_out: frozenset[str] = frozenset(),
     on_query: Callable[[str], None] = lambda text: None,
-) -> None:
+) -> frozenset[str]:
     """Read all pages of a query.
 
     If the CRM refuses a field that an org may lack, the query goes on without it.
@@ -79,16 +80,19 @@ async def query_pages(
         on_page: called with the new rows of each page and the greatest id so far, from which the
             query can be continued.
         after: id from which an earlier query is continued; "0" for all rows.
+        left_out: fields that the CRM refused in an earlier query.
         on_query: called with the query of the first page before it is sent, and again if the query
             goes on without a field.
+
+    Returns:
+        The fields that were left out.
 
     Raises:
         UsageError: if the CRM refuses a condition that the user wrote.
         RunStoppedError: if it refuses the query otherwise, does not answer, or reports more rows
             but returns none.
     """
-    left_out = frozenset[str]()
-    on_query(next_query(after).text)
+    on_query(next_query(after).without(left_out).text)
     for _ in range(MAX_QUERY_PAGES):
         query = next_query(after).without(left_out)
         call_outcome = await caller.make(coql_request(query))
@@ -105,7 +109,7 @@ async def query_pages(
             after = max((row.id for row in rows), key=int)
             on_page(rows, after)
         if not page.more:
-            return
+            return left_out
     raise _unfinished_query_error(query, _TOO_LONG)
 
 
@@ -182,12 +186,50 @@ async def read_contact_roles(
 
 
 async def read_contact_deals(
-    caller: Caller, breaker: Breaker, contact_id: str
+    caller: Caller,
+    breaker: Breaker,
+    contact_id: str,
+    *,
+    more_fields: Sequence[str] = (),
+    number_field: str | None = None,
 ) -> tuple[DealRow, ...] | AnswerVerdict:
-    """Read the deals of a contact; arguments, result and errors as `read_contact_roles`."""
+    """Read the deals of a contact; result and errors as `read_contact_roles`.
+
+    Args:
+        caller: makes the calls.
+        breaker: decides whether a refusal concerns this contact alone.
+        contact_id: id of the contact.
+        more_fields: API names of fields besides those of every deal.
+        number_field: the one of them that holds the deal's own number; None for none.
+    """
     record = _Record(caller, breaker, contact_id)
-    build = partial(requests.contact_deals_request, contact_id)
-    return await _read_related(record, build, parse_contact_deals)
+    build = partial(requests.contact_deals_request, contact_id, more_fields=more_fields)
+    return await _read_related(
+        record, build, partial(parse_contact_deals, number_field=number_field)
+    )
+
+
+async def read_deals(
+    caller: Caller,
+    ids: Sequence[str],
+    *,
+    more_fields: Sequence[str] = (),
+    number_field: str | None = None,
+) -> tuple[DealRow, ...]:
+    """Read deals by their ids; those that the CRM does not show are missing.
+
+    Args:
+        caller: makes the call.
+        ids: ids of deals, at most 1,024 characters when joined by commas.
+        more_fields: API names of fields besides those of every deal.
+        number_field: the one of them that holds the deal's own number; None for none.
+
+    Raises:
+        RunStoppedError: if they cannot be read.
+    """
+    request = requests.deal_records_request(ids, more_fields=more_fields)
+    parse = partial(parse_contact_deals, number_field=number_field)
+    return tuple((await look_up(caller, request, parse, "deals")).items.values())
 
 
 async def read_email(
@@ -224,13 +266,14 @@ async def read_deal_timeline(
 ) -> Timeline | AnswerVerdict:
     """Read the timeline of a deal; arguments, result and errors as `read_contact_roles`.
 
-    Pages that list their newest entries first are read until one reaches back before `since`.
+    Pages that list their newest entries first are read until one reaches back before `since`, so
+    that what the deal was at that time is known.
 
     Args:
         caller: makes the calls.
         breaker: decides whether a refusal concerns this deal alone.
         deal_id: id of the deal.
-        since: time with its zone, before which entries are left out; None for all.
+        since: time with its zone from which the timeline must be complete; None for all of it.
     """
     record = _Record(caller, breaker, deal_id, "deal")
     parse = partial(parse_timeline, deal_id=deal_id)
@@ -244,7 +287,7 @@ async def read_deal_timeline(
         entries.update((entry.id or entry, entry) for entry in page.entries)
         unreadable += page.unreadable
         if not page.more or (since is not None and page.reaches_back_before(since)):
-            return build_timeline(entries.values(), since=since, complete=not unreadable)
+            return build_timeline(entries.values(), readable=not unreadable, ended=not page.more)
         if len(entries) == known or page.next_token is None:
             return _unfinished_list(ENDS_IN_THE_MIDDLE)
         token = page.next_token

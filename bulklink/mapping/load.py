@@ -298,7 +298,7 @@ class StagedTable:
         if csv_input.staged:
             values |= {"line": "line::BIGINT", "fault": "unescaped(reason)"}
             values |= {column: f"unescaped({column})" for column in ("message", "raw")}
-        source = self.database.files.read_csv(csv_input.path, _csv_options(csv_input))
+        source = self.database.files.read_csv(csv_input.path, csv_reader_options(csv_input))
         if csv_input.sheet_columns is not None:
             source = sheet_faults_sql(
                 source, columns, self.options, number, csv_input.sheet_columns
@@ -340,7 +340,7 @@ def _stored_cell_sql(column: MappingColumn, number: int, csv_input: CsvInput) ->
     return cell
 
 
-def _csv_options(csv_input: CsvInput) -> dict[str, str]:
+def csv_reader_options(csv_input: CsvInput) -> dict[str, str]:
     """Return the options to read a file as text, with nothing left for DuckDB to detect."""
     cells = [f"f{place}" for place in range(csv_input.cells)]
     names = [*LEADING_COLUMNS, *cells] if csv_input.staged else cells

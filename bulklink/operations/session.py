@@ -342,6 +342,7 @@ async def read_contacts(
     count_done: Callable[[], int],
     size_of: Callable[[T], int] = lambda contact: 1,
     forecaster: ReadForecaster,
+    at_once: int | None = None,
 ) -> None:
     """Read contacts concurrently, until all are read or the run stops.
 
@@ -355,7 +356,9 @@ async def read_contacts(
         count_done: returns the number read.
         size_of: returns the size of a contact in memory, in emails.
         forecaster: renews the forecast from the contacts read.
+        at_once: maximum contacts in progress; None for as many as calls can be.
     """
+    workers = session.workers if at_once is None else min(at_once, session.workers)
     sampler = session.metrics_sampler(
         done=count_done,
         remaining=lambda: total - count_done(),
@@ -377,7 +380,7 @@ async def read_contacts(
         try:
             async with task_group() as group:
                 ahead = ReadAhead(contacts, session.run_blocking, group, size_of=size_of)
-                await WorkerPool(ahead, read, session.stop, session.workers).run()
+                await WorkerPool(ahead, read, session.stop, workers).run()
         finally:
             forecaster.renew(session.quota.budget.sent)
 

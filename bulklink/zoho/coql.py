@@ -10,8 +10,10 @@ Zoho documents for API version 8: 2,000 rows and 1, 2 or 3 credits a call, and t
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -47,9 +49,10 @@ _DEAL_FIELDS = (
     "Modified_Time",
 )
 _CONTACT_FIELDS = ("id", "Full_Name", "Email")
-_DISPENSABLE_FIELDS = frozenset({"Account_Name", "Closing_Date"})
+DISPENSABLE_FIELDS = frozenset({"Account_Name", "Closing_Date"})
 """Fields that an org, or a profile, can be without: accounts can be hidden, and any field but the
 name, stage and contact of a deal left out of all layouts or closed to a profile."""
+_FIELD_NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,99}")
 
 R = TypeVar("R", bound="Row")
 
@@ -62,12 +65,14 @@ class Query(msgspec.Struct, frozen=True):
         rest: the query after its fields, with module, condition, order and limit.
         limit: maximum rows of the page.
         by_user: whether it has a condition that the user wrote.
+        number_field: a field that the user named; the query can do without it too.
     """
 
     fields: tuple[str, ...]
     rest: str
     limit: int
     by_user: bool = False
+    number_field: str | None = None
 
     @property
     def text(self) -> str:
@@ -82,7 +87,8 @@ class Query(msgspec.Struct, frozen=True):
     @property
     def dispensable_fields(self) -> frozenset[str]:
         """Fields that the query can do without, if the CRM refuses them."""
-        return _DISPENSABLE_FIELDS.intersection(self.fields)
+        number_field = () if self.number_field is None else (self.number_field,)
+        return DISPENSABLE_FIELDS.union(number_field).intersection(self.fields)
 
     def without(self, fields: Iterable[str]) -> Query:
         """Return the query without some of its fields."""
@@ -114,6 +120,7 @@ class DealRow(Row, frozen=True):
         closing_date: date as Zoho writes it.
         created_time: time as Zoho writes it.
         modified_time: time as Zoho writes it.
+        number: the deal's own number, from a field that the user names.
     """
 
     name: str | None = None
@@ -124,6 +131,7 @@ class DealRow(Row, frozen=True):
     closing_date: str | None = None
     created_time: str | None = None
     modified_time: str | None = None
+    number: str | None = None
 
 
 class ContactRow(Row, frozen=True):
@@ -161,6 +169,35 @@ def select_deals(condition: Condition, after: str) -> Query:
         after: the last id of the previous page; "0" for the first page.
     """
     return _page("Deals", _DEAL_FIELDS, condition.text, after, MAX_ROWS, by_user=True)
+
+
+def select_deals_of_contacts(
+    contact_ids: Sequence[str], after: str, *, rows: int, number_field: str | None = None
+) -> Query:
+    """Return the query for the next deals of some contacts, without those by a contact role.
+
+    Args:
+        contact_ids: up to 50 ids of contacts.
+        after: the last id of the previous page; "0" for the first page.
+        rows: rows that are expected; the page has the next limit that costs a credit more.
+        number_field: API name of a field with the deal's own number; None for none.
+
+    Raises:
+        ValueError: if there are more than 50 contacts, or something is not an id.
+    """
+    clause = _in_clause("Contact_Name", [_digits(contact_id) for contact_id in contact_ids])
+    limit = next((limit for limit in _ROWS_BY_CREDITS if limit >= rows), MAX_ROWS)
+    query = _page("Deals", _DEAL_FIELDS, clause, after, limit)
+    if number_field is None or number_field in _DEAL_FIELDS:
+        return query
+    return msgspec.structs.replace(
+        query, fields=(*_DEAL_FIELDS, number_field), number_field=number_field
+    )
+
+
+def is_field_name(text: str) -> bool:
+    """Return whether a text can be the API name of a field, and so part of a query."""
+    return _FIELD_NAME.fullmatch(text) is not None
 
 
 def select_first_deal() -> Query:
@@ -233,9 +270,14 @@ def coql_request(query: Query) -> Request:
     )
 
 
-def parse_deal_rows(answer: Answer) -> CoqlPage[DealRow] | None:
-    """Parse a page of deals; None if the answer is not a page. HTTP 204 means no rows."""
-    return _parse_page(answer, parse_deal_row)
+def parse_deal_rows(answer: Answer, *, number_field: str | None = None) -> CoqlPage[DealRow] | None:
+    """Parse a page of deals; None if the answer is not a page. HTTP 204 means no rows.
+
+    Args:
+        answer: the answer as received.
+        number_field: API name of a field with the deal's own number; None for none.
+    """
+    return _parse_page(answer, partial(parse_deal_row, number_field=number_field))
 
 
 def parse_contact_rows(answer: Answer) -> CoqlPage[ContactRow] | None:
@@ -299,8 +341,11 @@ def _parse_page(
     return CoqlPage(rows, more if isinstance(more, bool) else bool(records))
 
 
-def parse_deal_row(deal_id: str, record: dict[str, Any], answer: Answer) -> DealRow:
+def parse_deal_row(
+    deal_id: str, record: dict[str, Any], answer: Answer, *, number_field: str | None = None
+) -> DealRow:
     """Parse a deal from a record of COQL or of a related list."""
+    number = None if number_field is None else record.get(number_field)
     return DealRow(
         deal_id,
         name=parse_name(record.get("Deal_Name")),
@@ -311,6 +356,7 @@ def parse_deal_row(deal_id: str, record: dict[str, Any], answer: Answer) -> Deal
         closing_date=parse_text(record.get("Closing_Date"), _MAX_TIME_LENGTH),
         created_time=parse_text(record.get("Created_Time"), _MAX_TIME_LENGTH),
         modified_time=parse_text(record.get("Modified_Time"), _MAX_TIME_LENGTH),
+        number=parse_id(number),
     )
 
 

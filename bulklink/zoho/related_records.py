@@ -49,13 +49,21 @@ def parse_contact_roles(answer: Answer) -> RelatedPage[ContactRole] | None:
     return RelatedPage(roles, _has_more(answer))
 
 
-def parse_contact_deals(answer: Answer) -> RelatedPage[DealRow] | None:
-    """Parse a page of a contact's deals; None if the answer is not a page. HTTP 204 means none."""
+def parse_contact_deals(
+    answer: Answer, *, number_field: str | None = None
+) -> RelatedPage[DealRow] | None:
+    """Parse a page of a contact's deals; None if the answer is not a page. HTTP 204 means none.
+
+    Args:
+        answer: the answer as received.
+        number_field: API name of a field with the deal's own number; None for none.
+    """
     records = _records(answer)
     if records is None:
         return None
     deals = {
-        deal_id: parse_deal_row(deal_id, record, answer) for deal_id, record in records.items()
+        deal_id: parse_deal_row(deal_id, record, answer, number_field=number_field)
+        for deal_id, record in records.items()
     }
     return RelatedPage(deals, _has_more(answer))
 

@@ -21,6 +21,7 @@ MAX_DEAL_IDS_LENGTH = 1024
 EMAILS_PER_PAGE = 10
 """Emails on one page of a contact's list."""
 _ROOT = "/crm/v8"
+_DEAL_FIELDS = "Deal_Name,Stage,Contact_Name,Owner,Closing_Date,Created_Time,Modified_Time"
 
 
 def link_request(
@@ -133,10 +134,29 @@ def contact_roles_request(deal_id: str, page: int) -> Request:
     return _page_request(f"Deals/{deal_id}/Contact_Roles", "fields=Full_Name,Email", page)
 
 
-def contact_deals_request(contact_id: str, page: int) -> Request:
-    """Build the look-up of a page of up to 200 deals of a contact; pages start at 1."""
-    fields = "Deal_Name,Stage,Contact_Name,Owner,Closing_Date,Created_Time,Modified_Time"
+def contact_deals_request(
+    contact_id: str, page: int, *, more_fields: Sequence[str] = ()
+) -> Request:
+    """Build the look-up of a page of up to 200 deals of a contact; pages start at 1.
+
+    Args:
+        contact_id: id of the contact.
+        page: number of the page.
+        more_fields: API names of fields besides those of every deal.
+    """
+    fields = ",".join([_DEAL_FIELDS, *more_fields])
     return _page_request(f"Contacts/{contact_id}/Deals", f"fields={fields}&per_page=200", page)
+
+
+def deal_records_request(ids: Sequence[str], *, more_fields: Sequence[str] = ()) -> Request:
+    """Build the look-up of deals with the fields of `contact_deals_request`.
+
+    Args:
+        ids: ids of deals, at most 1,024 characters when joined by commas.
+        more_fields: API names of fields besides those of every deal.
+    """
+    fields = ",".join([_DEAL_FIELDS, *more_fields])
+    return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/Deals?ids={','.join(ids)}&fields={fields}")
 
 
 def layouts_request() -> Request:

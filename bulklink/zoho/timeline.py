@@ -51,10 +51,12 @@ class Timeline(msgspec.Struct, frozen=True):
         entries: the entries by time.
         consistent: whether each field had, at each change, the value that the previous change gave
             it, and every entry could be read.
+        since: time of the earliest entry that was read; None if all were.
     """
 
     entries: tuple[TimelineEntry, ...]
     consistent: bool = True
+    since: datetime | None = None
 
 
 class TimelinePage(msgspec.Struct, frozen=True):
@@ -107,22 +109,21 @@ def parse_timeline(answer: Answer, deal_id: str) -> TimelinePage | None:
 
 
 def build_timeline(
-    entries: Iterable[TimelineEntry], *, since: datetime | None, complete: bool = True
+    entries: Iterable[TimelineEntry], *, readable: bool = True, ended: bool = True
 ) -> Timeline:
     """Return the timeline of these entries, sorted by time.
 
     Args:
         entries: the entries in the order of the pages, either oldest or newest first.
-        since: time with its zone; earlier entries are left out, after they were compared. None
-            for all.
-        complete: whether all entries could be read.
+        readable: whether all entries could be read.
+        ended: whether there are no earlier entries.
     """
     ordered = list(entries)
     if ordered and ordered[0].audited_time > ordered[-1].audited_time:
         ordered.reverse()  # entries of the same time keep the order in which they happened
     ordered.sort(key=lambda entry: entry.audited_time)
-    shown = (entry for entry in ordered if since is None or entry.audited_time >= since)
-    return Timeline(tuple(shown), complete and _is_consistent(ordered))
+    since = None if ended or not ordered else ordered[0].audited_time
+    return Timeline(tuple(ordered), readable and _is_consistent(ordered), since)
 
 
 def _is_consistent(entries: Iterable[TimelineEntry]) -> bool:

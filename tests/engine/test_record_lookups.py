@@ -324,11 +324,12 @@ async def test_a_timeline_with_a_gap_contradicts_itself() -> None:
     assert not result.consistent
 
 
-async def test_pages_before_the_earliest_time_are_not_read() -> None:
+async def test_the_last_page_read_is_the_one_that_reaches_back_before_the_earliest_time() -> None:
     crm = ScriptedCrm(timeline(9, 8, token="a"), timeline(7, 6, token="b"), timeline(5))
     since = datetime(2026, 1, 1, 0, 7, tzinfo=UTC)
     result = await read(crm, read_deal_timeline, "71", since=since)
-    assert [entry.audited_time.minute for entry in result.entries] == [7, 8, 9]
+    assert [entry.audited_time.minute for entry in result.entries] == [6, 7, 8, 9]
+    assert result.since == datetime(2026, 1, 1, 0, 6, tzinfo=UTC)
     assert len(crm.sent) == 2
 
 
@@ -336,7 +337,7 @@ async def test_a_timeline_with_its_oldest_entries_first_is_read_to_the_end() -> 
     crm = ScriptedCrm(timeline(1, 2, token="a"), timeline(3, 4))
     since = datetime(2026, 1, 1, 0, 3, tzinfo=UTC)
     result = await read(crm, read_deal_timeline, "71", since=since)
-    assert [entry.audited_time.minute for entry in result.entries] == [3, 4]
+    assert [entry.audited_time.minute for entry in result.entries] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(

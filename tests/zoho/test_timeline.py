@@ -110,8 +110,8 @@ def change(minute: int, old: str | None, new: str | None, field: str = "Stage") 
 def test_entries_are_sorted_by_time_whatever_the_order_of_the_pages() -> None:
     history = [change(1, None, "a"), change(2, "a", "b"), change(2, "b", "c"), change(3, "c", "d")]
     expected = Timeline(tuple(history))
-    assert build_timeline(history, since=None) == expected
-    assert build_timeline(reversed(history), since=None) == expected
+    assert build_timeline(history) == expected
+    assert build_timeline(reversed(history)) == expected
 
 
 @pytest.mark.parametrize(
@@ -127,17 +127,11 @@ def test_entries_are_sorted_by_time_whatever_the_order_of_the_pages() -> None:
 def test_a_change_from_a_value_that_the_field_did_not_have_is_inconsistent(
     history: list[TimelineEntry], consistent: bool
 ) -> None:
-    assert build_timeline(history, since=None).consistent is consistent
+    assert build_timeline(history).consistent is consistent
 
 
 def test_an_unreadable_entry_makes_a_timeline_inconsistent() -> None:
-    assert not build_timeline([change(1, "a", "b")], since=None, complete=False).consistent
-
-
-def test_earlier_entries_are_left_out() -> None:
-    history = [change(1, "a", "b"), change(2, "b", "c"), change(3, "c", "d")]
-    timeline = build_timeline(history, since=START + timedelta(minutes=2))
-    assert timeline == Timeline(tuple(history[1:]))
+    assert not build_timeline([change(1, "a", "b")], readable=False).consistent
 
 
 @pytest.mark.parametrize(

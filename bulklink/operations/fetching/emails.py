@@ -92,6 +92,7 @@ def prepare_fetch(
     since: str | None = None,
     until: str | None = None,
     candidates: bool = False,
+    role_candidates: bool = False,
     yes: bool = False,
     format_: str | None = None,
     spreadsheet: bool = False,
@@ -115,6 +116,8 @@ def prepare_fetch(
         since: keep only emails from this time on.
         until: keep only emails before this time.
         candidates: read the deals of each contact, and add a column `candidates`.
+        role_candidates: add the column for the deals by contact role that the selection shows,
+            which takes no further call.
         yes: whether to spend more than 1,000 credits without asking.
         format_: file type of the table.
         spreadsheet: whether a spreadsheet will open the table.
@@ -143,6 +146,7 @@ def prepare_fetch(
         "",
         conditions=conditions,
         candidates=candidates or unfinished.candidates,
+        role_candidates=role_candidates or unfinished.role_candidates,
         email_filter=_email_filter(unfinished.email_filter, since, until, on_no_deal=on_no_deal),
         pace=unfinished.pace or _serialize_pace(job),
         format=format_,

@@ -13,11 +13,11 @@ from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.record_lookups import read_contact_deals, read_stages
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import NotConfirmedError
 from bulklink.ledger.writer import LedgerWriter
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cost_model import sampled_calls
 from bulklink.operations.environment import Environment
+from bulklink.operations.fetching.confirmation import confirm_credits
 from bulklink.operations.fetching.crm_selection import CrmSelection
 from bulklink.operations.fetching.folder import FetchFolder, FetchRecord
 from bulklink.operations.fetching.log import (
@@ -33,6 +33,7 @@ from bulklink.operations.job import Job
 from bulklink.operations.preflight import check_same_org
 from bulklink.operations.sampling import draw_sample
 from bulklink.operations.session import NO_CALLS, CrmSession, read_contacts, run_read_session
+from bulklink.operations.wording import count_of
 from bulklink.runs.forecast import CreditRange
 from bulklink.runs.record import OrgRecord
 from bulklink.zoho.connection import Connection
@@ -41,8 +42,6 @@ from bulklink.zoho.link_response import AnswerVerdict
 
 SAMPLE_CONTACTS = 200
 """Contacts drawn at random, from which the cost of the others is forecast."""
-MAX_UNASKED_CREDITS = 1_000
-"""Credits above which the user is asked at a terminal."""
 _UNREADABLE_LIST = AnswerVerdict(
     "no-answer", "There was no answer, or it was not a list of emails.", 0
 )
@@ -118,7 +117,7 @@ class Fetcher:
         remaining = self.record.contacts - contacts_read
         calls = remaining * self._calls_per_contact
         at_least = calls + (remaining > 0)
-        self.callbacks.on_cost(_count(remaining, "contact"), credits_at_least=at_least)
+        self.callbacks.on_cost(count_of(remaining, "contact"), credits_at_least=at_least)
         self._forecaster = ReadForecaster(calls)
         return remaining
 
@@ -161,7 +160,7 @@ class Fetcher:
         return await session.run_blocking(partial(FetchProgress, self.folder, self.record.contacts))
 
     def _confirm_roles(self, deals: int) -> None:
-        description = f"contact roles of {_count(deals, 'deal')}"
+        description = f"contact roles of {count_of(deals, 'deal')}"
         self.callbacks.on_cost(description, credits_at_least=deals)
         self._confirm(description, CreditRange(deals, deals, deals))
 
@@ -171,15 +170,9 @@ class Fetcher:
         Raises:
             NotConfirmedError: if the answer is no.
         """
-        must_ask = credit_range.likely > MAX_UNASKED_CREDITS and self.callbacks.can_ask
-        if not must_ask or self.yes:
-            return
-        if not self.callbacks.confirm_cost(description, credit_range):
-            raise NotConfirmedError(
-                f"Not confirmed: {description} were not read.",
-                where=str(self.folder.path),
-                advice="What was read is kept there; the same command asks again.",
-            )
+        confirm_credits(
+            self.callbacks, description, credit_range, yes=self.yes, folder=self.folder.path
+        )
 
     async def _read_all(self, session: CrmSession, progress: FetchProgress) -> None:
         """Read a random sample first to forecast the cost of the rest, then the rest."""
@@ -309,7 +302,3 @@ class _ContactEmails:
         if self.pages.failed:
             return self.pages.refusal or _UNREADABLE_LIST
         return _LIST_CUT if list_cut or not self.pages.complete else None
-
-
-def _count(number: int, noun: str) -> str:
-    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -54,6 +54,8 @@ class FetchRecord(msgspec.Struct, frozen=True):
         needs_crm: whether the CRM has to be asked to select the contacts.
         conditions: conditions of the selection.
         candidates: whether the deals of the contacts are read.
+        role_candidates: whether the table has the deals by contact role that the selection shows,
+            even if no deals are read.
         stages: the type of each stage of deals; None until they are read.
         email_filter: emails to keep in the table.
         sampled: calls of the contacts that were left once a random sample was read; None before.
@@ -73,6 +75,7 @@ class FetchRecord(msgspec.Struct, frozen=True):
     needs_crm: bool = False
     conditions: Conditions = Conditions()
     candidates: bool = False
+    role_candidates: bool = False
     stages: dict[str, ForecastType] | None = None
     email_filter: EmailFilter = EmailFilter()
     sampled: CreditRange | None = None

@@ -79,7 +79,11 @@ class FetchTable:
     @property
     def columns(self) -> tuple[TableColumn, ...]:
         """The columns of the table."""
-        return (*FETCH_COLUMNS, CANDIDATES_COLUMN) if self._record.candidates else FETCH_COLUMNS
+        return (*FETCH_COLUMNS, CANDIDATES_COLUMN) if self._has_candidates else FETCH_COLUMNS
+
+    @property
+    def _has_candidates(self) -> bool:
+        return self._record.candidates or self._record.role_candidates
 
     def rows(self) -> Iterator[list[tuple[Cell, ...]]]:
         """Stream the rows, about two thousand at a time.
@@ -138,7 +142,7 @@ class FetchTable:
 
         Zoho may not list the deals on which a contact has a role; the selection knows some.
         """
-        if not self._record.candidates:
+        if not self._has_candidates:
             return ()
         ids = {deal.deal_id for deal in listed}
         others = [deal for deal in by_role if deal.deal_id not in ids]

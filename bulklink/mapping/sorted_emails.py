@@ -1,0 +1,324 @@
+"""Fetched emails sorted by contact: a file that a fetch wrote, perhaps edited, as one Parquet file.
+
+An audit passes over the emails several times, contact by contact. So the user's file is read once,
+in any format, and its emails are kept sorted, with times as seconds and nothing that is not needed.
+"""
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import msgspec
+
+from bulklink.duckdb_sql import identifier, literal
+from bulklink.errors import BadFileError
+from bulklink.mapping.database import (
+    PLANNING_MEMORY,
+    DamagedTableError,
+    Database,
+    memory_bytes,
+    open_database,
+    spill_folder,
+)
+from bulklink.mapping.headers import find_header, suggest_headers
+from bulklink.mapping.input.content import load_content
+from bulklink.mapping.input.files import InputFormat, find_sources
+from bulklink.mapping.input.parquet_reader import ParquetRows
+from bulklink.mapping.input.prepare import prepare_input, restage
+from bulklink.mapping.load import csv_reader_options, macro_statements, user_cell_sql
+from bulklink.mapping.schema import HiddenRows, MappingOptions, id_pattern
+from bulklink.models import NO_DEAL, Op
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bulklink.mapping.input.files import Source
+    from bulklink.mapping.input.prepare import PreparedInput
+    from bulklink.mapping.interrupt import PlanningStop
+
+SORTING_EMAILS = "Sorting the emails by contact"
+REQUIRED_COLUMNS = (
+    *("contact_id", "owner_id", "message_id", "from_deal_id", "subject", "time", "direction"),
+)
+"""Columns without which a file is not one of fetched emails."""
+OPTIONAL_COLUMNS = (
+    *("from_address", "from_name", "to_addresses", "cc_addresses", "source", "intent"),
+    "candidates",
+)
+_READ_MEMORY = "256MB"
+_ROW_GROUP_ROWS = 16_384
+_OPTIONS = MappingOptions(
+    op=Op.UNLINK, user_columns=("op",), hidden_rows=HiddenRows.INCLUDE, allow_round_ids=True
+)
+_OFFSET = "(Z|[+-][0-9]{2}:?[0-9]{2})"
+_MAX_SECONDS = 32_503_680_000
+"""The year 3000, in seconds since 1970."""
+
+
+class SortedEmail(msgspec.Struct, frozen=True, array_like=True):
+    """Columns of the sorted emails, in the order in which `stream_emails` yields them.
+
+    Args:
+        contact_id: id of the contact.
+        message_id: id of the email.
+        owner_id: user whose mailbox holds it.
+        subject: its subject.
+        time: when it was sent, in seconds since 1970; None if the file has no time with an offset.
+        direction: `received` or `sent`.
+        deal_id: the deal that it is on, or `none`; None if unknown.
+        from_address: address of the sender, in lower case.
+        from_name: name of the sender.
+        to_addresses: addresses of the recipients, in lower case, joined by `; `.
+        cc_addresses: addresses of further recipients, likewise.
+        source: where it came from.
+        intent: what Zoho detected in it.
+    """
+
+    contact_id: str
+    message_id: str
+    owner_id: str | None
+    subject: str | None
+    time: float | None
+    direction: str | None
+    deal_id: str | None
+    from_address: str | None
+    from_name: str | None
+    to_addresses: str | None
+    cc_addresses: str | None
+    source: str | None
+    intent: str | None
+
+
+class EmailCounts(msgspec.Struct, frozen=True):
+    """Counts of the emails of a file.
+
+    Args:
+        rows: rows of the file.
+        refused: rows that name no contact or no email, or cannot be read.
+        emails: rows that are left.
+        contacts: their contacts.
+        undated: emails without a time that has an offset.
+        link_unknown: emails for which the file does not show the deal.
+        on_deals: emails on a deal.
+        digest: digest of the emails, whatever their order.
+    """
+
+    rows: int
+    refused: int
+    emails: int
+    contacts: int
+    undated: int
+    link_unknown: int
+    on_deals: int
+    digest: str
+
+
+def write_sorted_emails(
+    name: str, path: Path, *, stop: PlanningStop, memory: str = PLANNING_MEMORY
+) -> EmailCounts:
+    """Write the emails of a file sorted by contact; blocks.
+
+    Args:
+        name: the file, in any format that a fetch writes.
+        path: Parquet file to write; its folder holds temporary files.
+        stop: interrupts the work.
+        memory: DuckDB's memory limit, such as `512MB`; it spills the rest to disk.
+
+    Raises:
+        BadFileError: if the file cannot be read, or does not hold fetched emails.
+        InterruptedPlanningError: if `stop` stopped it.
+    """
+    source = find_sources([name])[0]
+    with tempfile.TemporaryDirectory(prefix="bulklink-", dir=path.parent) as scratch:
+        folder = Path(scratch)
+        with closing(Database(folder / "spill", stop, threads=1, memory=memory)) as database:
+            for macro in macro_statements():
+                database.execute(macro)
+            if source.format is InputFormat.PARQUET:
+                rows, refused = _sort_parquet(database, source, path, folder, stop, memory)
+            else:
+                rows, refused = _sort_text(database, source, path, folder, stop, memory)
+    with open_database(spill_folder(path), memory=_READ_MEMORY, stop=stop) as database:
+        counts = database.fetch_one(_COUNTS.format(emails=database.files.read_parquet(path)))
+    return EmailCounts(rows, refused, *counts)
+
+
+_COUNTS = f"""
+SELECT count(*), count(DISTINCT contact_id), count(*) FILTER (time IS NULL),
+    count(*) FILTER (deal_id IS NULL), count(*) FILTER (deal_id <> '{NO_DEAL}'),
+    coalesce(bit_xor(hash(contact_id, message_id, owner_id, time, deal_id)), 0)::VARCHAR
+FROM {{emails}}
+"""
+
+
+def _sort_parquet(
+    database: Database,
+    source: Source,
+    path: Path,
+    folder: Path,
+    stop: PlanningStop,
+    memory: str,
+) -> tuple[int, int]:
+    """Sort a Parquet file, which DuckDB reads itself; return its rows and those left out."""
+    content = load_content(source, _OPTIONS, folder, sys.stdin.buffer, stop, memory_bytes(memory))
+    if content.format is not InputFormat.PARQUET:
+        return _sort_text(database, source, path, folder, stop, memory)
+    with closing(ParquetRows(content, folder, _READ_MEMORY, stop)) as parquet:
+        columns = parquet.columns
+    places = _find_columns([column.name for column in columns], source.name)
+    cells = {name: columns[place].text_sql() for name, place in places.items()}
+    relation = database.files.read_parquet(content.path)
+    with _damage_of(source.name):
+        rows = int(database.fetch_one(f"SELECT count(*) FROM {relation}")[0])
+        return rows, rows - _write(database, relation, cells, path, stop)
+
+
+def _sort_text(
+    database: Database,
+    source: Source,
+    path: Path,
+    folder: Path,
+    stop: PlanningStop,
+    memory: str,
+) -> tuple[int, int]:
+    """Sort a file of any other format; return its rows and those left out."""
+    prepared = prepare_input(source, _OPTIONS, folder, sys.stdin.buffer, stop, memory)
+    places = _find_columns(prepared.headers.headers, prepared.headers.where)
+    records = prepared.input.records
+    if not prepared.csv_input.staged and _count_records(database, prepared) != records:
+        prepared = restage(prepared, folder, stop)
+        records = prepared.input.records
+    staged = prepared.csv_input.staged
+    cells = {name: user_cell_sql(f"f{place}", staged=staged) for name, place in places.items()}
+    relation = _relation(database, prepared)
+    if staged:
+        relation = f"(SELECT * FROM {relation} WHERE reason IS NULL)"
+    return records, records - _write(database, relation, cells, path, stop)
+
+
+def _relation(database: Database, prepared: PreparedInput) -> str:
+    csv_input = prepared.csv_input
+    return database.files.read_csv(csv_input.path, csv_reader_options(csv_input))
+
+
+def _count_records(database: Database, prepared: PreparedInput) -> int | None:
+    """Return the records that DuckDB reads; None if it cannot read the file."""
+    try:
+        return int(database.fetch_one(f"SELECT count(*) FROM {_relation(database, prepared)}")[0])
+    except DamagedTableError:
+        return None
+
+
+@contextmanager
+def _damage_of(name: str) -> Iterator[None]:
+    """Translate an error about damaged pages into one about the user's file."""
+    try:
+        yield
+    except (DamagedTableError, duckdb.Error):
+        raise BadFileError(
+            "The Parquet file is cut off or damaged, or compressed in an unsupported way.",
+            where=name,
+            advice="Copy it again, or write the table again, as Parquet or CSV.",
+        ) from None
+
+
+def _find_columns(headers: Sequence[str], where: str) -> dict[str, int]:
+    """Return the place of each column that the file has.
+
+    Raises:
+        BadFileError: if a required column is missing, or a header occurs twice.
+    """
+    places = {
+        name: place
+        for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
+        if (place := find_header(headers, name, where)) is not None
+    }
+    for name in REQUIRED_COLUMNS:
+        if name not in places:
+            raise BadFileError(
+                f"There is no column {name}: fetch did not write this file.",
+                where=where,
+                advice=suggest_headers(name, headers),
+            )
+    return places
+
+
+def _write(
+    database: Database, relation: str, cells: Mapping[str, str], path: Path, stop: PlanningStop
+) -> int:
+    """Write the sorted emails; return their number."""
+    stop.begin_stage(SORTING_EMAILS, single_query=True)
+    names = ", ".join(f"{cell} AS {name}" for name, cell in cells.items())
+    missing = "".join(
+        f", NULL::VARCHAR AS {name}" for name in OPTIONAL_COLUMNS if name not in cells
+    )
+    query = (
+        f"SELECT * FROM (SELECT {', '.join(_COLUMNS)} FROM (SELECT {names}{missing}"
+        f" FROM {relation})) WHERE contact_id IS NOT NULL AND message_id IS NOT NULL"
+        " ORDER BY contact_id, time, message_id, owner_id, deal_id"
+    )
+    options = ("FORMAT parquet", f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}", "COMPRESSION snappy")
+    return database.execute(database.files.copy(query, path, *options))
+
+
+def _id_sql(column: str, name: str) -> str:
+    """Build an id without the characters that exports add; NULL for anything else."""
+    pattern = literal(id_pattern(column))
+    return (
+        f"CASE WHEN regexp_full_match({name}, {pattern}) THEN {name}"
+        f" WHEN regexp_full_match(clean_id({name}), {pattern}) THEN clean_id({name}) END"
+    )
+
+
+def _time_sql() -> str:
+    """Build the seconds since 1970 of a time with an offset; NULL for anything else."""
+    seconds = "epoch(TRY_CAST(time AS TIMESTAMPTZ))"
+    return (
+        f"CASE WHEN regexp_matches(time, '{_OFFSET}$') AND {seconds} BETWEEN 0 AND {_MAX_SECONDS}"
+        f" THEN {seconds} END"
+    )
+
+
+def _text_sql(name: str) -> str:
+    return f"nullif({name}, '')"
+
+
+_COLUMNS = (
+    f"{_id_sql('contact_id', 'contact_id')} AS contact_id",
+    f"{_id_sql('message_id', 'message_id')} AS message_id",
+    f"{_id_sql('owner_id', 'owner_id')} AS owner_id",
+    f"{_text_sql('subject')} AS subject",
+    f"{_time_sql()} AS time",
+    "CASE WHEN direction IN ('received', 'sent') THEN direction END AS direction",
+    f"CASE WHEN from_deal_id = '{NO_DEAL}' THEN from_deal_id"
+    f" ELSE {_id_sql('deal_id', 'from_deal_id')} END AS deal_id",
+    f"lower({_text_sql('from_address')}) AS from_address",
+    f"{_text_sql('from_name')} AS from_name",
+    f"lower({_text_sql('to_addresses')}) AS to_addresses",
+    f"lower({_text_sql('cc_addresses')}) AS cc_addresses",
+    f"{_text_sql('source')} AS source",
+    f"{_text_sql('intent')} AS intent",
+    f"{_text_sql('candidates')} AS candidates",
+)
+
+
+def stream_emails(path: Path, stop: PlanningStop) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield the emails of a file that `write_sorted_emails` wrote, in batches, contact by contact.
+
+    Args:
+        path: the file.
+        stop: interrupts the reading.
+
+    Yields:
+        Rows with the fields of `SortedEmail`.
+    """
+    columns = ", ".join(map(identifier, SortedEmail.__struct_fields__))
+    with open_database(spill_folder(path), memory=_READ_MEMORY, stop=stop) as database:
+        query = f"SELECT {columns} FROM {database.files.read_parquet(path)}"
+        yield from database.batches(query)

@@ -1,0 +1,179 @@
+"""Deals that an earlier command read: whether they can be used, and whether they suffice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from bulklink.advice import Advice, Keyword
+from bulklink.errors import BadFileError, UsageError
+from bulklink.finding.values import ContactFacts
+from bulklink.folder_files import create_file
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.operations.auditing.deals_file import ContactDeals, DealsFile, DealsHeader
+from bulklink.operations.auditing.facts import stream_contact_emails
+from bulklink.operations.auditing.folder import AuditFolder, AuditRecord
+from bulklink.operations.auditing.log import (
+    history_lines,
+    listed_deal_line,
+    read_contact_line,
+    timeline_line,
+)
+from bulklink.operations.auditing.timelines import NeedsHistory
+from bulklink.operations.preflight import RunOrigin, check_same_host
+from bulklink.zoho.connection import Connection
+
+_EARLIER = 0
+"""Number of the command whose lines are those of an earlier audit."""
+_DAY = 86_400
+
+
+class Origin(RunOrigin, Protocol):
+    """Where deals were read, and with which number."""
+
+    @property
+    def number_field(self) -> str | None:
+        """API name of the field with the deals' own numbers; None for none."""
+        ...
+
+
+class DealsUse(msgspec.Struct, frozen=True):
+    """Conditions under which deals that were read before are used.
+
+    Args:
+        path: file or folder that holds them.
+        connection: endpoint of the CRM; None if no call will be made.
+        number_field: API name of the field with the deals' own numbers; None for any.
+        max_age: seconds after which they are too old.
+        now: the time, in seconds since 1970.
+    """
+
+    path: Path
+    connection: Connection | None
+    number_field: str | None
+    max_age: float
+    now: float
+
+    def check(self, origin: Origin, read_at: float) -> None:
+        """Check that deals can be used.
+
+        Args:
+            origin: where they were read.
+            read_at: when they were read, in seconds since 1970.
+
+        Raises:
+            WrongOrgError: if they are of another host or data centre.
+            BadFileError: if they are too old.
+            UsageError: if they have another number field.
+        """
+        if self.connection is not None:
+            check_same_host(origin, self.connection)
+        if self.now - read_at > self.max_age:
+            raise BadFileError(
+                f"These deals were read {_days(self.now - read_at)} ago; they are used for"
+                f" {_days(self.max_age)}.",
+                where=str(self.path),
+                advice=Advice(
+                    "Read them again with {}, or allow their age with {}.",
+                    Keyword("force", value=True),
+                    Keyword("max_age"),
+                ),
+            )
+        if self.number_field not in (None, origin.number_field):
+            raise UsageError(
+                f"These deals were read with the number field {origin.number_field or 'none'}, not"
+                f" {self.number_field}.",
+                where=str(self.path),
+                advice=Advice(
+                    "Omit {}, or read them again with {}.",
+                    Keyword("number_field"),
+                    Keyword("force", value=True),
+                ),
+            )
+
+
+def _days(seconds: float) -> str:
+    days = seconds / _DAY
+    return f"{days:.1f} days" if days < 10 else f"{days:,.0f} days"
+
+
+def is_covered(
+    emails: Path,
+    deals: Iterator[ContactDeals],
+    needs_history: NeedsHistory,
+    stop: PlanningStop,
+) -> bool:
+    """Return whether deals suffice for the emails of a file: no contact or history is missing.
+
+    Args:
+        emails: file that `write_sorted_emails` wrote.
+        deals: the contacts of a file of deals.
+        needs_history: decides which histories matter.
+        stop: interrupts the reading.
+    """
+    none = ContactDeals("")
+    known = next(deals, none)
+    for contact_id, contact_emails in stream_contact_emails(emails, stop):
+        while known is not none and known.contact_id < contact_id:
+            known = next(deals, none)
+        if known.contact_id != contact_id:
+            return False
+        if contact_emails is None or known.code is not None:
+            continue
+        needed = needs_history(ContactFacts(contact_id, contact_emails, known.deals))
+        if not _asked_for(known).issuperset(needed):
+            return False
+    return True
+
+
+def _asked_for(contact: ContactDeals) -> set[str]:
+    """Return the deals whose histories were read, or could not be."""
+    known = {deal.id for deal in contact.deals if deal.history is not None}
+    return known.union(contact.without_history)
+
+
+def seed_log(
+    folder: AuditFolder,
+    record: AuditRecord,
+    deals_file: DealsFile,
+    header: DealsHeader,
+    stop: PlanningStop,
+) -> AuditRecord:
+    """Begin a log with what an earlier audit read, so that only the rest is read.
+
+    Args:
+        folder: folder of the audit, without a log.
+        record: the new record.
+        deals_file: deals that an earlier audit read.
+        header: its header.
+        stop: interrupts the work.
+
+    Returns:
+        The record, with what is known of the org.
+    """
+    with create_file(folder.log) as file:
+        for contact in deals_file.contacts(stop):
+            if contact.code is None:
+                file.writelines(_lines_of(contact))
+    return msgspec.structs.replace(
+        record,
+        started=header.read_at.timestamp(),
+        number_field=header.number_field,
+        org=header.org,
+        stages=header.stages,
+    )
+
+
+def _lines_of(contact: ContactDeals) -> Iterable[bytes]:
+    for deal in contact.deals:
+        bare = msgspec.structs.replace(deal, history=None, history_since=None)
+        yield listed_deal_line(contact.contact_id, bare)
+        if deal.history is not None:
+            yield from history_lines(deal.id, _EARLIER, deal.history)
+        code = contact.without_history.get(deal.id)
+        if deal.history is not None or code is not None:
+            yield timeline_line(deal.id, _EARLIER, code, deal.history_since)
+    yield read_contact_line(contact.contact_id)
