@@ -322,3 +322,17 @@ def stream_emails(path: Path, stop: PlanningStop) -> Iterator[list[tuple[Any, ..
     with open_database(spill_folder(path), memory=_READ_MEMORY, stop=stop) as database:
         query = f"SELECT {columns} FROM {database.files.read_parquet(path)}"
         yield from database.batches(query)
+
+
+def stream_contact_ids(path: Path, stop: PlanningStop) -> Iterator[str]:
+    """Yield the contacts of a file that `write_sorted_emails` wrote, in order.
+
+    Args:
+        path: the file.
+        stop: interrupts the reading.
+    """
+    with open_database(spill_folder(path), memory=_READ_MEMORY, stop=stop) as database:
+        emails = database.files.read_parquet(path)
+        query = f"SELECT DISTINCT contact_id FROM {emails} ORDER BY contact_id"
+        for row in database.rows(query):
+            yield row[0]

@@ -13,8 +13,9 @@ from bulklink.errors import BadFileError, UsageError
 from bulklink.finding.values import ContactFacts
 from bulklink.folder_files import create_file
 from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.sorted_emails import stream_contact_ids
 from bulklink.operations.auditing.deals_file import ContactDeals, DealsFile, DealsHeader
-from bulklink.operations.auditing.facts import stream_contact_emails
+from bulklink.operations.auditing.facts import stream_facts
 from bulklink.operations.auditing.folder import AuditFolder, AuditRecord
 from bulklink.operations.auditing.log import (
     history_lines,
@@ -22,7 +23,7 @@ from bulklink.operations.auditing.log import (
     read_contact_line,
     timeline_line,
 )
-from bulklink.operations.auditing.timelines import NeedsHistory
+from bulklink.operations.auditing.timelines import HistoryPlanner
 from bulklink.operations.preflight import RunOrigin, check_same_host
 from bulklink.zoho.connection import Connection
 
@@ -102,37 +103,34 @@ def _days(seconds: float) -> str:
 
 def is_covered(
     emails: Path,
-    deals: Iterator[ContactDeals],
-    needs_history: NeedsHistory,
+    deals_file: DealsFile,
+    header: DealsHeader,
+    plan_histories: HistoryPlanner,
     stop: PlanningStop,
 ) -> bool:
     """Return whether deals suffice for the emails of a file: no contact or history is missing.
 
     Args:
         emails: file that `write_sorted_emails` wrote.
-        deals: the contacts of a file of deals.
-        needs_history: decides which histories matter.
-        stop: interrupts the reading.
+        deals_file: the deals.
+        header: their header.
+        plan_histories: decides which histories matter.
+        stop: interrupts the passes.
     """
-    none = ContactDeals("")
-    known = next(deals, none)
-    for contact_id, contact_emails in stream_contact_emails(emails, stop):
-        while known is not none and known.contact_id < contact_id:
-            known = next(deals, none)
-        if known.contact_id != contact_id:
+    tried: set[str] = set()
+    known = iter(deals_file.contacts(stop))
+    for contact_id in stream_contact_ids(emails, stop):
+        contact = next((one for one in known if one.contact_id >= contact_id), None)
+        if contact is None or contact.contact_id != contact_id:
             return False
-        if contact_emails is None or known.code is not None:
-            continue
-        needed = needs_history(ContactFacts(contact_id, contact_emails, known.deals))
-        if not _asked_for(known).issuperset(needed):
-            return False
-    return True
+        tried.update(contact.without_history)
 
+    def contacts() -> Iterator[ContactFacts]:
+        return stream_facts(emails, deals_file.contacts(stop), stop)
 
-def _asked_for(contact: ContactDeals) -> set[str]:
-    """Return the deals whose histories were read, or could not be."""
-    known = {deal.id for deal in contact.deals if deal.history is not None}
-    return known.union(contact.without_history)
+    return all(
+        tried.issuperset(deal_ids) for _, deal_ids in plan_histories(contacts, header.stages)
+    )
 
 
 def seed_log(

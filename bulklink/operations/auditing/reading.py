@@ -34,7 +34,7 @@ from bulklink.operations.auditing.facts import stream_facts
 from bulklink.operations.auditing.folder import AuditFolder, AuditRecord
 from bulklink.operations.auditing.log import AuditProgress
 from bulklink.operations.auditing.logged_deals import logged_contacts
-from bulklink.operations.auditing.timelines import NeedsHistory, TimelineReader
+from bulklink.operations.auditing.timelines import HistoryPlanner, TimelineReader
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_planning
 from bulklink.operations.environment import Environment
@@ -128,7 +128,7 @@ class AuditReading:
         connection: endpoint and credentials of the CRM; None to use only what was read before.
         job: limits of calls and credits.
         environment: network, disk and clock.
-        needs_history: decides which timelines are read.
+        plan_histories: decides which timelines are read.
         number_field: API name of the field with the deals' own numbers; None for none.
         max_age: seconds after which deals that were read are not used.
         yes: whether the cost needs no confirmation.
@@ -140,7 +140,7 @@ class AuditReading:
     connection: Connection | None
     job: Job
     environment: Environment
-    needs_history: NeedsHistory
+    plan_histories: HistoryPlanner
     number_field: str | None = None
     max_age: float = MAX_AGE_SECONDS
     yes: bool = False
@@ -231,11 +231,10 @@ class _Opening:
         if header is None:
             return None
         self._use(deals_file.path).check(header, header.read_at.timestamp())
+        stop = make_planning_stop(self.stop)
+        plan_histories = self.reading.plan_histories
         if header.emails_digest == counts.digest or is_covered(
-            self.folder.emails,
-            deals_file.contacts(make_planning_stop(self.stop)),
-            self.reading.needs_history,
-            make_planning_stop(self.stop),
+            self.folder.emails, deals_file, header, plan_histories, stop
         ):
             return header
         return None
@@ -258,7 +257,7 @@ class _Opening:
             context = ReadingContext(session, folder, record, progress, self.callbacks, reading.yes)
             contexts.append(context)
             try:
-                await _read_steps(context, reading.needs_history)
+                await _read_steps(context, reading.plan_histories)
             finally:
                 self._credits = session.quota.budget.sent
 
@@ -319,7 +318,7 @@ class _Opening:
         return header
 
 
-async def _read_steps(context: ReadingContext, needs_history: NeedsHistory) -> None:
+async def _read_steps(context: ReadingContext, plan_histories: HistoryPlanner) -> None:
     """Look up the org, and read stages, deals and timelines."""
     context.callbacks.on_phase("Looking up the org")
     org = await context.session.look_up_org()
@@ -328,7 +327,7 @@ async def _read_steps(context: ReadingContext, needs_history: NeedsHistory) -> N
     if context.record.stages is None:
         context.save(stages=(await read_stages(context.session.caller)).types)
     await ContactDealsReader(context).read()
-    await TimelineReader(context, needs_history).read()
+    await TimelineReader(context, plan_histories).read()
     await context.session.ledger.commit()
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bulklink.engine.breaker import fatal_error
 from bulklink.engine.record_lookups import read_deal_timeline
 from bulklink.finding.values import ContactFacts
 from bulklink.mapping.audit_lists import TimelineRequest
+from bulklink.models import ForecastType
 from bulklink.operations.auditing.context import ReadingContext
 from bulklink.operations.auditing.deals_file import utc_time
 from bulklink.operations.auditing.facts import stream_facts
@@ -30,37 +31,34 @@ from bulklink.zoho.error_policy import AnswerClass, classify_error
 from bulklink.zoho.http import CallKind
 from bulklink.zoho.link_response import AnswerVerdict
 
-NeedsHistory = Callable[[ContactFacts], Iterable[str]]
-"""Returns the ids of the deals whose histories decide something for a contact's emails."""
+Contacts = Callable[[], Iterator[ContactFacts]]
+"""Begins a pass over all contacts, with the deals and histories that were read so far."""
+HistoryPlanner = Callable[
+    [Contacts, Mapping[str, ForecastType]], Iterable[tuple[ContactFacts, Collection[str]]]
+]
+"""Yields contacts, each with the ids of its deals whose histories decide something and are not
+known. It gets the contacts, over which it may pass several times, and the type of each stage."""
+_MAX_ROUNDS = 20
+"""Passes after each of which timelines are read; what is still unknown then stays so."""
 _MAX_REFUSED_TIMELINES = 3
 _GENERAL_REFUSALS = (AnswerClass.FATAL, AnswerClass.FATAL_IF_COMMON)
-
-
-def changed_since_first_email(contact: ContactFacts) -> tuple[str, ...]:
-    """Return the deals of a contact with several that were modified after its oldest email."""
-    times = [email.time for email in contact.emails if email.time is not None]
-    if len(contact.deals) < 2 or not times:
-        return ()
-    oldest = min(times)
-    return tuple(
-        deal.id for deal in contact.deals if deal.modified is None or deal.modified > oldest
-    )
 
 
 @dataclass(slots=True)
 class TimelineReader:
     """Reads the timelines that are left, those of the contacts with the most emails first.
 
-    A timeline that cannot be read leaves its deal without a history. If the CRM refuses timelines
+    Some histories make others needless. So the planner is asked again once those were read that it
+    asked for, until it asks for nothing more. A timeline that cannot be read leaves its deal without a history. If the CRM refuses timelines
     as such, no more are requested.
 
     Args:
         context: session, folder and record.
-        needs_history: decides which timelines are read.
+        plan_histories: decides which timelines are read.
     """
 
     context: ReadingContext
-    needs_history: NeedsHistory
+    plan_histories: HistoryPlanner
     _breaker: _TimelineBreaker = field(init=False)
     _done: int = field(init=False, default=0)
 
@@ -76,13 +74,25 @@ class TimelineReader:
             StoppedError: if the reading was stopped.
         """
         context, session = self.context, self.context.session
-        await session.ledger.commit()
-        context.callbacks.on_phase("Finding the deals whose history matters")
-        total = await session.run_blocking(self._write_list)
-        if not total:
-            return
-        context.confirm("timelines", f"the timelines of {count_of(total, 'deal')}", total)
+        for _ in range(_MAX_ROUNDS):
+            await session.ledger.commit()
+            context.callbacks.on_phase("Finding the deals whose history matters")
+            total = await session.run_blocking(self._write_list)
+            if not total:
+                break
+            context.confirm("timelines", f"the timelines of {count_of(total, 'deal')}", total)
+            await self._read_list(total)
+        if (refusal := self._breaker.refusal) is not None:
+            context.callbacks.warn(
+                f"Zoho refuses timelines: {refusal.code or refusal.http_status}. What changed since"
+                " an email came is uncertain."
+            )
+
+    async def _read_list(self, total: int) -> None:
+        """Read the timelines that were listed."""
+        context, session = self.context, self.context.session
         context.callbacks.on_phase("Reading timelines")
+        self._done = 0
         await read_contacts(
             session,
             self._requests_to_read(),
@@ -94,27 +104,19 @@ class TimelineReader:
             forecaster=ReadForecaster(total),
         )
         session.stop.check()
-        if (refusal := self._breaker.refusal) is not None:
-            context.callbacks.warn(
-                f"Zoho refuses timelines: {refusal.code or refusal.http_status}. What changed since"
-                " an email came is uncertain."
-            )
 
     def _write_list(self) -> int:
         """Write the list of the timelines to read; return their number; blocks."""
         context = self.context
         lists = context.lists
-        known = logged_contacts(lists.read_deals(), context.folder.log)
-        facts = stream_facts(context.folder.emails, known, context.session.interrupt)
-        requests = (request for contact in facts for request in self._requests(contact))
-        return lists.write_timelines(requests, context.folder.to_read)
 
-    def _requests(self, contact: ContactFacts) -> Iterator[TimelineRequest]:
-        deal_ids = tuple(self.needs_history(contact))
-        times = [email.time for email in contact.emails if email.time is not None]
-        for deal_id in deal_ids:
-            gain = len(contact.emails) / len(deal_ids)
-            yield TimelineRequest(deal_id, min(times, default=0.0), gain)
+        def contacts() -> Iterator[ContactFacts]:
+            known = logged_contacts(lists.read_deals(), context.folder.log)
+            return stream_facts(context.folder.emails, known, context.session.interrupt)
+
+        needs = self.plan_histories(contacts, context.record.stages or {})
+        requests = (request for need in needs for request in _requests(*need))
+        return lists.write_timelines(requests, context.folder.to_read)
 
     def _requests_to_read(self) -> Iterator[tuple[str, float]]:
         for deal_id, since in self.context.folder.lines_to_read(is_id, _is_number):
@@ -136,6 +138,14 @@ class TimelineReader:
             code = TOO_LONG_HISTORY
         lines = history_lines(deal_id, life, changes) if code is None else []
         self.context.append(*lines, timeline_line(deal_id, life, code, history_since(result)))
+
+
+def _requests(contact: ContactFacts, deal_ids: Collection[str]) -> Iterator[TimelineRequest]:
+    """Yield the timelines of a contact, each with its share of the emails."""
+    times = [email.time for email in contact.emails if email.time is not None]
+    for deal_id in deal_ids:
+        gain = len(contact.emails) / len(deal_ids)
+        yield TimelineRequest(deal_id, min(times, default=0.0), gain)
 
 
 def _is_number(text: str) -> bool:

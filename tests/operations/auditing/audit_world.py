@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from bulklink.emulator.settings import Settings
 from bulklink.emulator.world import World
 from bulklink.emulator.worldfile import parse_world
 from bulklink.finding.values import ContactFacts
+from bulklink.models import ForecastType
 from bulklink.operations.auditing.reading import AuditInputs, AuditReading
-from bulklink.operations.auditing.timelines import changed_since_first_email
+from bulklink.operations.auditing.timelines import Contacts
 from bulklink.operations.environment import real_environment
 from tests.guard import off_loop
 
@@ -213,6 +215,22 @@ async def serve(world: AuditWorld, **settings: Any) -> AsyncIterator[RecordingCr
         yield crm
 
 
+def plan_changed_deals(
+    contacts: Contacts, stages: Mapping[str, ForecastType]
+) -> Iterator[tuple[ContactFacts, list[str]]]:
+    """Want the deals of contacts with several that were modified after the oldest email."""
+    assert stages
+    for contact in contacts():
+        oldest = min((email.time for email in contact.emails if email.time), default=inf)
+        changed = [
+            deal.id
+            for deal in contact.deals
+            if deal.history is None and (deal.modified is None or deal.modified > oldest)
+        ]
+        if len(contact.deals) > 1 and changed:
+            yield contact, changed
+
+
 @dataclass
 class Read:
     """What a reading gave, kept after its folder is gone."""
@@ -236,7 +254,7 @@ async def read(
         connection=crm.connection if crm else None,
         job=job or Job(mappings=(), rate=None),
         environment=options.pop("environment", None) or real_environment(),
-        **{"needs_history": changed_since_first_email, **options},
+        **{"plan_histories": plan_changed_deals, **options},
     )
     async with reading.open(callbacks or RunCallbacks(), stop or StopController()) as inputs:
         return Read(inputs, await off_loop(lambda: list(inputs.contacts())))
