@@ -11,12 +11,12 @@ import sys
 import tempfile
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 import msgspec
 
-from bulklink.duckdb_sql import identifier, literal
+from bulklink.duckdb_sql import literal
 from bulklink.errors import BadFileError
 from bulklink.mapping.database import (
     PLANNING_MEMORY,
@@ -56,43 +56,13 @@ _ROW_GROUP_ROWS = 16_384
 _OPTIONS = MappingOptions(
     op=Op.UNLINK, user_columns=("op",), hidden_rows=HiddenRows.INCLUDE, allow_round_ids=True
 )
+_MAX_SUBJECT_CHARACTERS = 2_000
+_MAX_NAME_CHARACTERS = 400
+_MAX_PEOPLE = 100
+"""Recipients of an email that are kept of each list."""
 _OFFSET = "(Z|[+-][0-9]{2}:?[0-9]{2})"
 _MAX_SECONDS = 32_503_680_000
 """The year 3000, in seconds since 1970."""
-
-
-class SortedEmail(msgspec.Struct, frozen=True, array_like=True):
-    """Columns of the sorted emails, in the order in which `stream_emails` yields them.
-
-    Args:
-        contact_id: id of the contact.
-        message_id: id of the email.
-        owner_id: user whose mailbox holds it.
-        subject: its subject.
-        time: when it was sent, in seconds since 1970; None if the file has no time with an offset.
-        direction: `received` or `sent`.
-        deal_id: the deal that it is on, or `none`; None if unknown.
-        from_address: address of the sender, in lower case.
-        from_name: name of the sender.
-        to_addresses: addresses of the recipients, in lower case, joined by `; `.
-        cc_addresses: addresses of further recipients, likewise.
-        source: where it came from.
-        intent: what Zoho detected in it.
-    """
-
-    contact_id: str
-    message_id: str
-    owner_id: str | None
-    subject: str | None
-    time: float | None
-    direction: str | None
-    deal_id: str | None
-    from_address: str | None
-    from_name: str | None
-    to_addresses: str | None
-    cc_addresses: str | None
-    source: str | None
-    intent: str | None
 
 
 class EmailCounts(msgspec.Struct, frozen=True):
@@ -258,9 +228,10 @@ def _write(
     missing = "".join(
         f", NULL::VARCHAR AS {name}" for name in OPTIONAL_COLUMNS if name not in cells
     )
+    cleaned = f"(SELECT {', '.join(_COLUMNS)} FROM (SELECT {names}{missing} FROM {relation}))"
     query = (
-        f"SELECT * FROM (SELECT {', '.join(_COLUMNS)} FROM (SELECT {names}{missing}"
-        f" FROM {relation})) WHERE contact_id IS NOT NULL AND message_id IS NOT NULL"
+        f"SELECT contact_id, message_id, owner_id, time, deal_id, candidates, {_LINE} AS line"
+        f" FROM {cleaned} WHERE contact_id IS NOT NULL AND message_id IS NOT NULL"
         " ORDER BY contact_id, time, message_id, owner_id, deal_id"
     )
     options = ("FORMAT parquet", f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}", "COMPRESSION snappy")
@@ -285,43 +256,62 @@ def _time_sql() -> str:
     )
 
 
-def _text_sql(name: str) -> str:
-    return f"nullif({name}, '')"
+def _text_sql(name: str, characters: int = _MAX_NAME_CHARACTERS) -> str:
+    return f"nullif(left({name}, {characters}), '')"
+
+
+def _people_sql(name: str) -> str:
+    """Build the list of the people whose addresses are in a cell, without their names."""
+    addresses = f"list_slice(string_split(lower({name}), '; '), 1, {_MAX_PEOPLE})"
+    found = f"list_filter({addresses}, lambda address: address <> '')"
+    people = f"list_transform({found}, lambda address: {{'address': address}})"
+    return f"CASE WHEN {name} IS NULL THEN [] ELSE {people} END"
 
 
 _COLUMNS = (
     f"{_id_sql('contact_id', 'contact_id')} AS contact_id",
     f"{_id_sql('message_id', 'message_id')} AS message_id",
     f"{_id_sql('owner_id', 'owner_id')} AS owner_id",
-    f"{_text_sql('subject')} AS subject",
+    f"{_text_sql('subject', _MAX_SUBJECT_CHARACTERS)} AS subject",
     f"{_time_sql()} AS time",
     "CASE WHEN direction IN ('received', 'sent') THEN direction END AS direction",
     f"CASE WHEN from_deal_id = '{NO_DEAL}' THEN from_deal_id"
     f" ELSE {_id_sql('deal_id', 'from_deal_id')} END AS deal_id",
     f"lower({_text_sql('from_address')}) AS from_address",
     f"{_text_sql('from_name')} AS from_name",
-    f"lower({_text_sql('to_addresses')}) AS to_addresses",
-    f"lower({_text_sql('cc_addresses')}) AS cc_addresses",
+    f"{_people_sql('to_addresses')} AS recipients",
+    f"{_people_sql('cc_addresses')} AS copied",
     f"{_text_sql('source')} AS source",
     f"{_text_sql('intent')} AS intent",
-    f"{_text_sql('candidates')} AS candidates",
+    "nullif(candidates, '') AS candidates",
 )
+#: The email as a line of JSON, whose object has the fields of `finding.values.EmailFacts`.
+_LINE = f"""
+concat('{{"contact_id":"', contact_id, '","email":', to_json({{
+    'message_id': message_id, 'owner_id': owner_id, 'subject': subject, 'time': time,
+    'direction': direction, 'link_known': deal_id IS NOT NULL,
+    'deal_id': nullif(deal_id, '{NO_DEAL}'),
+    'sender': CASE WHEN from_address IS NOT NULL
+        THEN {{'address': from_address, 'name': from_name}} END,
+    'to': recipients, 'cc': copied, 'source': source, 'intent': intent
+}}), '}}', chr(10))
+"""
 
 
-def stream_emails(path: Path, stop: PlanningStop) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield the emails of a file that `write_sorted_emails` wrote, in batches, contact by contact.
+def stream_emails(path: Path, stop: PlanningStop) -> Iterator[memoryview]:
+    """Yield the emails of a file that `write_sorted_emails` wrote, contact by contact.
 
     Args:
         path: the file.
         stop: interrupts the reading.
 
     Yields:
-        Rows with the fields of `SortedEmail`.
+        Whole lines of JSON, each an object `contact_id`, `email`; valid until the next ones.
     """
-    columns = ", ".join(map(identifier, SortedEmail.__struct_fields__))
     with open_database(spill_folder(path), memory=_READ_MEMORY, stop=stop) as database:
-        query = f"SELECT {columns} FROM {database.files.read_parquet(path)}"
-        yield from database.batches(query)
+        query = f"SELECT line FROM {database.files.read_parquet(path)}"
+        for (lines,) in database.column_bytes(query):
+            yield memoryview(lines)
 
 
 def stream_contact_ids(path: Path, stop: PlanningStop) -> Iterator[str]:

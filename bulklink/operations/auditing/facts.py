@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from bulklink.finding.values import ContactFacts, DealFacts, EmailFacts, Person
+import msgspec
+
+from bulklink.finding.values import ContactFacts, DealFacts, EmailFacts
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.sorted_emails import stream_emails
-from bulklink.models import NO_DEAL
 from bulklink.operations.auditing.deals_file import ContactDeals
 
 MAX_CONTACT_EMAILS = 100_000
 """Emails of one contact that are judged; a contact with more is left out, and named."""
-_MAX_KEPT_PEOPLE = 20_000
-"""Texts of people that are kept, so that equal ones are parsed once."""
-_SEPARATOR = "; "
 
 
 def stream_facts(
@@ -62,71 +59,26 @@ def stream_contact_emails(
         path: file that `write_sorted_emails` wrote.
         stop: interrupts the reading.
     """
-    parse = _EmailParser()
+    decode_lines = msgspec.json.Decoder(_EmailLine).decode_lines
     contact_id: str | None = None
     emails: dict[tuple[str, str | None], EmailFacts] = {}
-    count = 0
-    for batch in stream_emails(path, stop):
-        parse.trim()
-        for row in batch:
-            if row[0] != contact_id:
+    for lines in stream_emails(path, stop):
+        for line in decode_lines(lines):
+            if line.contact_id != contact_id:
                 if contact_id is not None:
-                    yield contact_id, _all(emails, count)
-                contact_id, emails, count = row[0], {}, 0
-            count += 1
-            if count <= MAX_CONTACT_EMAILS:
-                emails[row[1], row[2]] = parse(row)
+                    yield contact_id, _all(emails)
+                contact_id, emails = line.contact_id, {}
+            if len(emails) <= MAX_CONTACT_EMAILS:
+                email = line.email
+                emails[email.message_id, email.owner_id] = email
     if contact_id is not None:
-        yield contact_id, _all(emails, count)
+        yield contact_id, _all(emails)
 
 
-def _all(
-    emails: dict[tuple[str, str | None], EmailFacts], count: int
-) -> tuple[EmailFacts, ...] | None:
-    return tuple(emails.values()) if count <= MAX_CONTACT_EMAILS else None
+def _all(emails: dict[tuple[str, str | None], EmailFacts]) -> tuple[EmailFacts, ...] | None:
+    return tuple(emails.values()) if len(emails) <= MAX_CONTACT_EMAILS else None
 
 
-class _EmailParser:
-    """Parser of the rows of sorted emails, which keeps what many of them share."""
-
-    def __init__(self) -> None:
-        self._senders: dict[tuple[str, str | None], Person] = {}
-        self._people: dict[str | None, tuple[Person, ...]] = {None: ()}
-
-    def trim(self) -> None:
-        """Forget the people if they are many."""
-        if len(self._senders) > _MAX_KEPT_PEOPLE:
-            self._senders = {}
-        if len(self._people) > _MAX_KEPT_PEOPLE:
-            self._people = {None: ()}
-
-    def __call__(self, row: tuple[Any, ...]) -> EmailFacts:
-        """Return an email."""
-        _, message_id, owner_id, subject, time, direction, deal_id = row[:7]
-        address, name, to, cc, source, intent = row[7:]
-        sender = None
-        if address is not None:
-            sender = self._senders.get((address, name)) or self._add_sender(address, name)
-        return EmailFacts(
-            message_id,
-            owner_id,
-            subject,
-            time,
-            direction,
-            deal_id is not None,
-            None if deal_id == NO_DEAL else deal_id,
-            sender,
-            self._people[to] if to in self._people else self._add_people(to),
-            self._people[cc] if cc in self._people else self._add_people(cc),
-            source,
-            intent,
-        )
-
-    def _add_sender(self, address: str, name: str | None) -> Person:
-        sender = self._senders[address, name] = Person(address, name)
-        return sender
-
-    def _add_people(self, text: str) -> tuple[Person, ...]:
-        people = tuple(Person(part) for part in text.split(_SEPARATOR) if part)
-        self._people[text] = people
-        return people
+class _EmailLine(msgspec.Struct, gc=False):
+    contact_id: str
+    email: EmailFacts

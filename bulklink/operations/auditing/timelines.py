@@ -49,8 +49,8 @@ class TimelineReader:
     """Reads the timelines that are left, those of the contacts with the most emails first.
 
     Some histories make others needless. So the planner is asked again once those were read that it
-    asked for, until it asks for nothing more. A timeline that cannot be read leaves its deal without a history. If the CRM refuses timelines
-    as such, no more are requested.
+    asked for, until it asks for nothing more. A timeline that cannot be read leaves its deal
+    without a history. If the CRM refuses timelines as such, no more are requested.
 
     Args:
         context: session, folder and record.

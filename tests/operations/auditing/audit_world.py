@@ -178,12 +178,13 @@ class RecordingCrm(Crm):
         self.url = ""
         self.requests: list[str] = []
         self.refusals: dict[str, Answer] = {}
+        """Answer to each request with a text in its path or body."""
 
     async def handle(self, request: Request) -> Answer:
         if "/crm/" in request.path:
             self.requests.append(request.path.removeprefix("/crm/v8/"))
         for part, answer in self.refusals.items():
-            if part in request.path:
+            if part in request.path or part.encode() in request.body:
                 return answer
         return await super().handle(request)
 
