@@ -35,7 +35,8 @@ from bulklink.runs.record import OrgRecord, check_address
 _FORMAT = "bulklink-deals"
 _VERSION = 1
 _MAX_STAGES = 2_000
-_MAX_DEAL_BYTES = MAX_LINE_BYTES // 4
+_MAX_DEAL_BYTES = MAX_LINE_BYTES * 3 // 4
+"""Maximum size of a deal with its history, and of the deals of one line."""
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".xlsx")
 _PACKED = (".gz", ".zst")
 

@@ -56,7 +56,7 @@ async def test_a_second_audit_makes_no_call_and_needs_no_connection(tmp_path: Pa
     assert not any(second.inputs.calls.values())
     assert second.inputs.deals_path == tmp_path / "emails.deals.jsonl"
     assert second.inputs.deals_path.stat().st_mode & 0o777 == 0o600
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["emails.csv", "emails.deals.jsonl"]
+    assert names_in(tmp_path) == {"emails.csv", "emails.deals.jsonl"}
 
 
 async def test_a_file_in_another_order_needs_no_call_either(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ async def test_without_a_connection_deals_that_were_not_read_are_an_error(tmp_pa
     file = make_world().write(tmp_path / "emails.csv")
     with pytest.raises(ConfigError, match="not read yet"):
         await read(file, None)
-    assert [path.name for path in tmp_path.iterdir()] == ["emails.csv"]
+    assert names_in(tmp_path) == {"emails.csv"}
 
 
 async def test_deals_are_too_old_after_a_week_unless_more_is_allowed(tmp_path: Path) -> None:
@@ -157,6 +157,11 @@ async def test_deals_with_another_number_field_are_refused(tmp_path: Path) -> No
         await read(file, crm)
         with pytest.raises(UsageError, match="number field none"):
             await read(file, crm, number_field="Deal_Number")
+
+
+def names_in(folder: Path) -> set[str]:
+    """Return the files and folders of a test, without the state of the machine."""
+    return {path.name for path in folder.iterdir()} - {"state"}
 
 
 def edit_header(path: Path, **changes: Any) -> None:
@@ -218,11 +223,10 @@ async def test_a_contact_with_long_histories_takes_several_lines(tmp_path: Path)
         {
             "time": f"2026-01-03T{n // 60:02}:{n % 60:02}:00Z",
             "field": "Deal_Name",
-            "old": old,
-            "new": new,
+            "old": f"{n:0200}",
+            "new": f"{n + 1:0200}",
         }
         for n in range(600)
-        for old, new in [(f"{n:0200}", f"{n + 1:0200}")]
     ]
     world.add_contact(deals=9, emails=1, history=history)
     file = world.write(tmp_path / "emails.csv")
@@ -268,6 +272,7 @@ async def test_a_reading_that_ran_out_of_credits_goes_on_and_reads_nothing_twice
     assert set(counts.values()) == {1}
 
 
+@pytest.mark.timeout(240)
 async def test_a_killed_reading_goes_on_from_any_line(tmp_path: Path) -> None:
     world = make_world(53)
     file = world.write(tmp_path / "emails.csv")
@@ -285,7 +290,7 @@ async def test_a_killed_reading_goes_on_from_any_line(tmp_path: Path) -> None:
         log = (tmp_path / "kept" / "read.jsonl").read_bytes()
         lines = log.splitlines(keepends=True)
         assert len(lines) > 60
-        for number in range(0, len(lines) + 1, 3):
+        for number in range(0, len(lines) + 1, 9):
             (tmp_path / "emails.deals.jsonl").unlink()
             shutil.copytree(tmp_path / "kept", folder)
             torn = lines[number][: len(lines[number]) // 2] if number < len(lines) else b""
@@ -454,7 +459,7 @@ async def test_a_folder_that_was_tampered_with_is_refused(
     outside = unfinished / "outside"
     outside.write_bytes(b"mine\n")
     change(unfinished / "emails.csv.auditing", outside)
-    options = {} if named else {"number_field": "Other_Number"}
+    options: dict[str, Any] = {} if named else {"number_field": "Other_Number"}
     async with serve(make_world()) as crm:
         with pytest.raises(RefusedError) as caught:
             await read(unfinished / "emails.csv", crm, **options)
