@@ -33,6 +33,7 @@ from bulklink.zoho.link_response import AnswerVerdict, parse_refusal
 from bulklink.zoho.related_records import (
     ContactRole,
     RelatedPage,
+    parse_addresses,
     parse_contact_deals,
     parse_contact_roles,
 )
@@ -230,6 +231,20 @@ async def read_deals(
     request = requests.deal_records_request(ids, more_fields=more_fields)
     parse = partial(parse_contact_deals, number_field=number_field)
     return tuple((await look_up(caller, request, parse, "deals")).items.values())
+
+
+async def read_addresses(caller: Caller, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Read the email addresses of contacts, in lower case, by the ids of the contacts.
+
+    Args:
+        caller: makes the call.
+        ids: ids of contacts, at most 1,024 characters when joined by commas.
+
+    Raises:
+        RunStoppedError: if they cannot be read.
+    """
+    request = requests.contact_addresses_request(ids)
+    return (await look_up(caller, request, parse_addresses, "addresses of contacts")).items
 
 
 async def read_email(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MEMORY = "256MB"
 _LOG_TYPES = {
     **dict.fromkeys(("event", "contact_id", "deal_id", "code", "message"), "VARCHAR"),
-    **dict.fromkeys(("contacts", "deals"), "VARCHAR[]"),
+    **dict.fromkeys(("contacts", "deals", "addresses"), "VARCHAR[]"),
     **dict.fromkeys(("deal", "changes"), "JSON"),
     **dict.fromkeys(("life", "part"), "BIGINT"),
     "done": "BOOLEAN",
@@ -53,6 +53,7 @@ class ReadDeal(NamedTuple):
         histories: the changes of the deal as JSON, a list for each line; None if not read.
         history_code: why its history is not known.
         history_since: the time from which it is complete, in seconds since 1970; None for all.
+        addresses: addresses of the contact; None if unknown.
     """
 
     contact_id: str
@@ -62,6 +63,7 @@ class ReadDeal(NamedTuple):
     histories: list[str] | None
     history_code: str | None
     history_since: float | None
+    addresses: list[str] | None
 
 
 class AuditLists:
@@ -99,6 +101,17 @@ class AuditLists:
             The number of lines.
         """
         return self._write(_ROLE_DEALS, path)
+
+    def write_addresses(self, path: Path) -> int:
+        """Write the contacts with several deals whose addresses are still to be read.
+
+        Args:
+            path: file to write, an id a line.
+
+        Returns:
+            Their number.
+        """
+        return self._write(_ADDRESSES, path)
 
     def write_timelines(self, requests: Iterable[TimelineRequest], path: Path) -> int:
         """Write the deals whose timelines are still to be read, the most useful first.
@@ -173,6 +186,13 @@ ANTI JOIN (
 ) USING (deal_id)
 WHERE regexp_full_match(deal_id, {id}) ORDER BY deal_id, contact_id
 """
+_ADDRESSES = """
+SELECT contact_id FROM {log} SEMI JOIN (SELECT DISTINCT contact_id FROM {emails}) USING (contact_id)
+ANTI JOIN (
+    SELECT unnest(contacts) AS contact_id FROM {log} WHERE event = 'addresses'
+) USING (contact_id)
+WHERE event = 'deal' GROUP BY contact_id HAVING count(DISTINCT deal_id) > 1 ORDER BY contact_id
+"""
 _TIMELINES = """
 SELECT concat(deal_id, ' ', min(since::DOUBLE)) FROM requests
 ANTI JOIN (SELECT deal_id FROM {log} WHERE event = 'timeline') USING (deal_id)
@@ -198,6 +218,10 @@ deals AS (
     FROM {{log}} WHERE event = 'deal'
     GROUP BY contact_id, deal_id
 ),
+known_addresses AS (
+    SELECT contact_id, any_value(addresses) AS addresses FROM {{log}} WHERE event = 'address'
+    GROUP BY contact_id
+),
 ended AS (
     SELECT deal_id, life, code, since FROM {{log}} WHERE event = 'timeline'
     QUALIFY row_number() OVER (PARTITION BY deal_id ORDER BY life DESC) = 1
@@ -212,8 +236,9 @@ histories AS (
     FROM ended LEFT JOIN parts ON parts.deal_id = ended.deal_id AND parts.life = ended.life
 )
 SELECT known.contact_id, known.code, message, deal::VARCHAR, histories.histories,
-    histories.code, histories.since
+    histories.code, histories.since, addresses
 FROM known LEFT JOIN deals ON deals.contact_id = known.contact_id AND is_read
+LEFT JOIN known_addresses ON known_addresses.contact_id = known.contact_id
 LEFT JOIN histories ON histories.deal_id = deals.deal_id
 WHERE is_read OR known.code IS NOT NULL
 ORDER BY known.contact_id, deals.deal_id

@@ -8,9 +8,11 @@ import msgspec
 
 from bulklink.zoho.coql import DealRow, parse_deal_row, parse_record_id
 from bulklink.zoho.http import Answer
-from bulklink.zoho.link_response import parse_label
+from bulklink.zoho.link_response import parse_label, parse_text
+from bulklink.zoho.requests import ADDRESS_FIELDS
 
 T = TypeVar("T")
+_MAX_ADDRESS_LENGTH = 320
 
 
 class ContactRole(msgspec.Struct, frozen=True):
@@ -66,6 +68,20 @@ def parse_contact_deals(
         for deal_id, record in records.items()
     }
     return RelatedPage(deals, _has_more(answer))
+
+
+def parse_addresses(answer: Answer) -> RelatedPage[tuple[str, ...]] | None:
+    """Parse the addresses of contacts; None if the answer is not a page. HTTP 204 means none."""
+    records = _records(answer)
+    if records is None:
+        return None
+    return RelatedPage({record_id: _addresses(record) for record_id, record in records.items()})
+
+
+def _addresses(record: dict[str, Any]) -> tuple[str, ...]:
+    """Return the addresses of a contact, in lower case."""
+    texts = (parse_text(record.get(name), _MAX_ADDRESS_LENGTH) for name in ADDRESS_FIELDS)
+    return tuple(text.lower() for text in texts if text is not None)
 
 
 def _records(answer: Answer) -> dict[str, dict[str, Any]] | None:

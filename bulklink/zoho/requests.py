@@ -20,6 +20,8 @@ MAX_DEAL_IDS_LENGTH = 1024
 """Maximum characters of the comma-joined ids of one look-up of deals."""
 EMAILS_PER_PAGE = 10
 """Emails on one page of a contact's list."""
+ADDRESS_FIELDS = ("Email", "Secondary_Email")
+"""API names of the fields with the email addresses of a contact."""
 _ROOT = "/crm/v8"
 _DEAL_FIELDS = "Deal_Name,Stage,Contact_Name,Owner,Closing_Date,Created_Time,Modified_Time"
 
@@ -157,6 +159,16 @@ def deal_records_request(ids: Sequence[str], *, more_fields: Sequence[str] = ())
     """
     fields = ",".join([_DEAL_FIELDS, *more_fields])
     return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/Deals?ids={','.join(ids)}&fields={fields}")
+
+
+def contact_addresses_request(ids: Sequence[str]) -> Request:
+    """Build the look-up of the email addresses of contacts.
+
+    Args:
+        ids: ids of contacts, at most 1,024 characters when joined by commas.
+    """
+    query = f"ids={','.join(ids)}&fields={','.join(ADDRESS_FIELDS)}"
+    return Request(CallKind.LOOKUP, "GET", f"{_ROOT}/Contacts?{query}")
 
 
 def layouts_request() -> Request:

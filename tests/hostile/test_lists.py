@@ -16,6 +16,7 @@ from bulklink.engine.record_lookups import (
     read_contact_deals,
     read_contact_roles,
     read_deal_timeline,
+    read_deals,
     read_email,
     read_stages,
 )
@@ -26,6 +27,7 @@ from bulklink.zoho.coql import (
     parse_deal_rows,
     select_contacts,
     select_deals,
+    select_deals_of_contacts,
 )
 from bulklink.zoho.coql_condition import Condition
 from bulklink.zoho.email_pages import EmailDetails
@@ -55,6 +57,12 @@ READS: dict[str, Callable[[Caller], Awaitable[Any]]] = {
     "deals": lambda caller: _query(
         caller, partial(select_deals, Condition("Stage is not null")), parse_deal_rows
     ),
+    "deals of contacts": lambda caller: _query(
+        caller,
+        lambda after: select_deals_of_contacts(["11", "12"], after, rows=100, number_field="No"),
+        partial(parse_deal_rows, number_field="No"),
+    ),
+    "deals by their ids": lambda caller: read_deals(caller, ["71", "72"], number_field="No"),
     "contacts": lambda caller: _query(
         caller, partial(select_contacts, Condition("Email is not null")), parse_contact_rows
     ),

@@ -12,12 +12,14 @@ from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.record_lookups import (
     MAX_QUERIES_AT_ONCE,
     query_pages,
+    read_addresses,
     read_contact_deals,
     read_deals,
 )
 from bulklink.errors import RunStoppedError, StoppedBy, UsageError
 from bulklink.operations.auditing.context import ReadingContext
 from bulklink.operations.auditing.log import (
+    addresses_lines,
     batch_line,
     deal_facts,
     listed_deal_line,
@@ -70,9 +72,13 @@ class ContactDealsReader:
     _done: int = field(init=False, default=0)
     _contacts_queried: int = field(init=False, default=0)
     _deals_queried: int = field(init=False, default=0)
+    _addresses_refused: bool = field(init=False, default=False)
 
     async def read(self) -> None:
-        """Read the deals of all contacts, and the deals that contacts have a role on.
+        """Read the deals of all contacts, those by contact role, and addresses of contacts.
+
+        Only an email to or from a contact with several deals can be on the wrong one, and only for
+        those it matters which addresses the contact has.
 
         Raises:
             RefusedError: if the org lacks the user's field, or the user refuses the cost.
@@ -81,6 +87,7 @@ class ContactDealsReader:
         """
         await self._read_contacts()
         await self._read_role_deals()
+        await self._read_addresses()
 
     async def _read_contacts(self) -> None:
         context, session = self.context, self.context.session
@@ -227,6 +234,43 @@ class ContactDealsReader:
         record = self.context.record
         number_field = () if record.number_field is None else (record.number_field,)
         return tuple(name for name in (*_MORE_FIELDS, *number_field) if name not in record.left_out)
+
+    async def _read_addresses(self) -> None:
+        """Read the addresses of contacts with several deals; without them, they are unknown."""
+        context, session = self.context, self.context.session
+        await session.ledger.commit()
+        write = partial(context.lists.write_addresses, context.folder.to_read)
+        total = await session.run_blocking(write)
+        if not total:
+            return
+        ids = (contact_id for (contact_id,) in context.folder.lines_to_read(is_id))
+        self._done = 0
+        await read_contacts(
+            session,
+            deal_batches(ids),
+            self._read_address_batch,
+            callbacks=context.callbacks,
+            unit="contacts",
+            total=total,
+            count_done=lambda: self._done,
+            size_of=len,
+            forecaster=ReadForecaster(-(-total // MAX_IN_VALUES)),
+        )
+        session.stop.check()
+
+    async def _read_address_batch(self, contact_ids: Sequence[str]) -> None:
+        addresses: dict[str, tuple[str, ...]] = {}
+        if not self._addresses_refused:
+            try:
+                addresses = await read_addresses(self.context.session.caller, contact_ids)
+            except RunStoppedError as error:
+                if error.stopped_by is not StoppedBy.FATAL:
+                    raise
+                if not self._addresses_refused:
+                    self.context.callbacks.warn(f"{error.message} They stay unknown.")
+                self._addresses_refused = True
+        self.context.append(*addresses_lines(contact_ids, addresses))
+        self._done += len(contact_ids)
 
     async def _read_role_deals(self) -> None:
         """Read the deals on which contacts have a role, as the file of emails knows them."""

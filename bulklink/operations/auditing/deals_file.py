@@ -84,6 +84,7 @@ class ContactDeals(msgspec.Struct, frozen=True):
     Args:
         contact_id: id of the contact.
         deals: its deals.
+        addresses: its email addresses, in lower case; empty if unknown.
         without_history: why the history of a deal could not be read, or contradicts itself.
         code: why its deals could not be read; None if they were.
         message: message of the refusal or failure.
@@ -91,6 +92,7 @@ class ContactDeals(msgspec.Struct, frozen=True):
 
     contact_id: str
     deals: tuple[DealFacts, ...] = ()
+    addresses: tuple[str, ...] = ()
     without_history: dict[str, str] = {}
     code: str | None = None
     message: str | None = None
@@ -196,7 +198,7 @@ def _joined(lines: list[ContactDeals]) -> ContactDeals:
     for line in lines:
         codes |= line.without_history
     deals = tuple(chain.from_iterable(line.deals for line in lines))
-    return ContactDeals(lines[0].contact_id, deals, codes)
+    return ContactDeals(lines[0].contact_id, deals, lines[0].addresses, codes)
 
 
 def _is_valid(contact: ContactDeals) -> bool:
@@ -213,7 +215,9 @@ def is_valid_deal(deal: DealFacts) -> bool:
 def _lines_of(contact: ContactDeals) -> Iterator[bytes]:
     """Yield the lines of a contact, each short enough to be read."""
     fields = {
-        name: getattr(contact, name) for name in ("code", "message") if getattr(contact, name)
+        name: value
+        for name in ("addresses", "code", "message")
+        if (value := getattr(contact, name))
     }
     line: dict[str, Any] = {"contact_id": contact.contact_id, **fields}
     codes = dict(contact.without_history)

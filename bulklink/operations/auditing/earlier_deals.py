@@ -18,6 +18,7 @@ from bulklink.operations.auditing.deals_file import ContactDeals, DealsFile, Dea
 from bulklink.operations.auditing.facts import stream_facts
 from bulklink.operations.auditing.folder import AuditFolder, AuditRecord
 from bulklink.operations.auditing.log import (
+    addresses_lines,
     history_lines,
     listed_deal_line,
     read_contact_line,
@@ -174,4 +175,7 @@ def _lines_of(contact: ContactDeals) -> Iterable[bytes]:
         code = contact.without_history.get(deal.id)
         if deal.history is not None or code is not None:
             yield timeline_line(deal.id, _EARLIER, code, deal.history_since)
+    if contact.addresses:
+        contact_ids = [contact.contact_id]
+        yield from addresses_lines(contact_ids, {contact.contact_id: contact.addresses})
     yield read_contact_line(contact.contact_id)

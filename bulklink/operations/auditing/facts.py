@@ -41,7 +41,7 @@ def stream_facts(
         if contact_emails is None:
             on_crowded(contact_id)
         elif known.contact_id == contact_id and known.code is None:
-            yield ContactFacts(contact_id, contact_emails, _unique(known.deals))
+            yield ContactFacts(contact_id, contact_emails, _unique(known.deals), known.addresses)
 
 
 def _unique(deals: tuple[DealFacts, ...]) -> tuple[DealFacts, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -151,6 +151,25 @@ def role_deals_line(deal_ids: Sequence[str]) -> bytes:
     return json_line({"event": "role_deals", "deals": deal_ids})
 
 
+def addresses_lines(
+    contact_ids: Sequence[str], addresses: Mapping[str, Sequence[str]]
+) -> list[bytes]:
+    """Return the lines of a look-up of addresses.
+
+    Args:
+        contact_ids: the contacts that were looked up.
+        addresses: addresses of those that the CRM shows.
+    """
+    known = [
+        json_line(
+            {"event": "address", "contact_id": contact_id, "addresses": addresses[contact_id]}
+        )
+        for contact_id in contact_ids
+        if contact_id in addresses
+    ]
+    return [*known, json_line({"event": "addresses", "contacts": contact_ids})]
+
+
 def history_lines(deal_id: str, invocation: int, changes: Sequence[FieldChange]) -> list[bytes]:
     """Return the lines of a deal's history; `timeline_line` ends them.
 
@@ -249,7 +268,7 @@ class AuditProgress:
     def _add(self, line: AuditLine) -> None:
         line.check()
         self.invocation = max(self.invocation, line.life + 1)
-        if line.event in ("batch", "contact", "role_deals", "timeline"):
+        if line.event in ("batch", "contact", "role_deals", "addresses", "timeline"):
             self.empty = False
         if line.event == "batch":
             contacts = tuple(line.contacts)

@@ -44,7 +44,7 @@ def logged_contacts(rows: Iterable[ReadDeal], log: Path) -> Iterator[ContactDeal
             for deal, line in zip(deals, lines, strict=False)
             if line.history_code is not None
         }
-        yield ContactDeals(contact_id, deals, codes)
+        yield ContactDeals(contact_id, deals, tuple(lines[0].addresses or ()), codes)
 
 
 def _deal(text: str, line: ReadDeal) -> DealFacts:

@@ -63,7 +63,9 @@ class AuditWorld:
     def add_contact(self, deals: int = 0, emails: int = 0, **fields: Any) -> str:
         """Add a contact with deals that changed since its emails; return its id."""
         contact = contact_id(len(self.contacts))
-        self.contacts.append({"id": contact, "name": f"Contact {len(self.contacts)}"})
+        number = len(self.contacts)
+        address = f"Ann{number}@Customer.example"
+        self.contacts.append({"id": contact, "name": f"Contact {number}", "email": address})
         for _ in range(deals):
             self.add_deal(contact, **fields)
         for number in range(emails):

@@ -89,8 +89,9 @@ async def test_fifty_contacts_take_a_query_and_a_deal_that_matters_a_timeline(
     assert crm.count("coql") == 3
     assert crm.count("__timeline") == 8
     assert crm.count("Contacts/") == 0
-    assert result.inputs.calls["lookup"] == len([one for one in crm.requests if one]) == 14
-    assert result.inputs.credits == 14
+    assert crm.requests.count("Contacts") == 1
+    assert result.inputs.calls["lookup"] == len(crm.requests) == 15
+    assert result.inputs.credits == 15
     assert (result.inputs.deals.contacts, result.inputs.deals.deals) == (120, 124)
     assert result.inputs.deals.with_history == 8
 
@@ -110,7 +111,7 @@ async def test_a_contact_with_more_deals_than_a_page_has_all_of_them(tmp_path: P
     assert [deal.id for deal in deals_of(result)] == [deal_id(number) for number in range(201)]
     assert deals_of(by_contact) == deals_of(result)
     assert queries == 2
-    assert spent == 1 + 2 + 1 + 3  # org, stages, a page of 200, a page of 2,000
+    assert spent == 1 + 2 + 1 + 3 + 1  # org, stages, a page of 200, one of 2,000, an address
     assert crm.count("Deals") == 2
 
 
@@ -167,6 +168,33 @@ async def test_a_field_that_deals_do_not_have_is_a_usage_error(name: str, tmp_pa
         with pytest.raises(UsageError, match="field") as caught:
             await read(file, crm, number_field=name)
     assert caught.value.where == "number_field"
+
+
+async def test_addresses_are_read_of_contacts_with_several_deals(tmp_path: Path) -> None:
+    world = AuditWorld()
+    for number in range(120):
+        world.add_contact(deals=1 + number % 2, emails=1, modified_time=at(1), history=[])
+    file = world.write(tmp_path / "emails.csv")
+    async with serve(world) as crm:
+        result = await read(file, crm)
+    assert [contact.addresses for contact in result.contacts[:3]] == [
+        (), ("ann1@customer.example",), ()
+    ]  # fmt: skip
+    assert crm.requests.count("Contacts") == 2
+    assert (await read(file, None)).contacts == result.contacts
+
+
+async def test_addresses_that_are_refused_stay_unknown(tmp_path: Path) -> None:
+    world = AuditWorld()
+    for _ in range(120):
+        world.add_contact(deals=2, emails=1, modified_time=at(1), history=[])
+    file = world.write(tmp_path / "emails.csv")
+    callbacks = Warnings()
+    async with serve(world) as crm:
+        crm.refusals["Contacts"] = refusal(403, "NO_PERMISSION")
+        result = await read(file, crm, callbacks=callbacks)
+    assert {contact.addresses for contact in result.contacts} == {()}
+    assert any("addresses" in text for text in callbacks.texts)
 
 
 async def test_deals_by_role_that_the_file_knows_are_read_by_their_ids(tmp_path: Path) -> None:

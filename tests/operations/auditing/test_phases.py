@@ -1,0 +1,46 @@
+"""An audit of contacts: their emails are fetched first, then what belongs to them is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bulklink import RunCallbacks, StopController
+from bulklink.operations.fetching.emails import prepare_fetch
+from tests.operations.auditing.audit_world import AuditWorld, contact_id, read, serve
+
+
+async def test_deals_by_role_that_the_selection_shows_reach_the_judge(tmp_path: Path) -> None:
+    world = AuditWorld()
+    one, two = world.add_contact(deals=1, emails=2), world.add_contact(emails=1)
+    shared = world.add_deal(one, contact_roles=[two])
+    file = tmp_path / "mapping.emails.parquet"
+    async with serve(world) as crm:
+        fetch = prepare_fetch(
+            (), file, crm.connection, contacts_of_deals=[shared], role_candidates=True, rate=None
+        )
+        fetched = await fetch.run(RunCallbacks(), StopController())
+        assert (fetched.contacts, fetched.emails) == (2, 3)
+        assert crm.count("/Deals") == 0
+        result = await read(file, crm)
+    assert result.inputs.deals_path == tmp_path / "mapping.emails.deals.jsonl"
+    assert [contact.id for contact in result.contacts] == [contact_id(0), contact_id(1)]
+    (deal,) = result.contacts[1].deals
+    assert (deal.id, deal.by_role) == (shared, True)
+
+
+async def test_the_table_of_a_fetch_without_candidates_has_no_such_column(tmp_path: Path) -> None:
+    world = AuditWorld()
+    contact = world.add_contact(deals=1, emails=2)
+    file = tmp_path / "emails.csv"
+    async with serve(world) as crm:
+        fetch = prepare_fetch([contact], file, crm.connection, rate=None)
+        await fetch.run(RunCallbacks(), StopController())
+    assert "candidates" not in file.read_text("utf-8")
+
+
+async def test_contacts_without_emails_take_no_call(tmp_path: Path) -> None:
+    world = AuditWorld()
+    file = world.write(tmp_path / "emails.csv")
+    result = await read(file, None)
+    assert (result.contacts, result.inputs.header, result.inputs.deals_path) == ([], None, None)
+    assert result.inputs.complete
