@@ -170,11 +170,12 @@ def _lines_of(contact: ContactDeals) -> Iterable[bytes]:
     for deal in contact.deals:
         bare = msgspec.structs.replace(deal, history=None, history_since=None)
         yield listed_deal_line(contact.contact_id, bare)
-        if deal.history is not None:
-            yield from history_lines(deal.id, _EARLIER, deal.history)
         code = contact.without_history.get(deal.id)
-        if deal.history is not None or code is not None:
-            yield timeline_line(deal.id, _EARLIER, code, deal.history_since)
+        if deal.history is not None and deal.history_since is None:
+            yield from history_lines(deal.id, _EARLIER, deal.history)
+        elif code is None:
+            continue  # older emails may need what is not known of it
+        yield timeline_line(deal.id, _EARLIER, code)
     if contact.addresses:
         contact_ids = [contact.contact_id]
         yield from addresses_lines(contact_ids, {contact.contact_id: contact.addresses})

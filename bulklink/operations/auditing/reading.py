@@ -15,10 +15,11 @@ import msgspec
 from bulklink.advice import Advice, Keyword
 from bulklink.engine.record_lookups import read_stages
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import ConfigError, RefusedError, UsageError
+from bulklink.errors import ConfigError, RefusedError, UsageError, WrongOrgError
 from bulklink.finding.values import ContactFacts
 from bulklink.mapping.audit_lists import AuditLists
 from bulklink.mapping.database import PLANNING_MEMORY
+from bulklink.mapping.input.files import check_readable
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.sorted_emails import EmailCounts, write_sorted_emails
 from bulklink.operations.auditing.contact_deals import ContactDealsReader
@@ -165,12 +166,15 @@ class AuditReading:
             InterruptedPlanningError: if it was stopped before the emails were sorted.
         """
         _check_number_field(self.number_field)
+        check_readable(self.file)
         folder = AuditFolder(Path(f"{self.file}.auditing"))
         with folder.locked():
             inputs = await _Opening(self, folder, callbacks, stop).open()
-            yield inputs
-            if inputs.complete:
-                folder.remove()
+            try:
+                yield inputs
+            finally:
+                if inputs.complete:
+                    folder.remove()
 
 
 @dataclass(slots=True)
@@ -249,6 +253,7 @@ class _Opening:
                 where=str(deals_file.path),
                 advice="Sign in with `bulklink auth login`.",
             )
+        is_new = await self._blocking(folder.read) is None
         record = await self._blocking(partial(self._begin, deals_file, connection))
         progress = await self._blocking(partial(AuditProgress, folder))
         contexts: list[ReadingContext] = []
@@ -261,16 +266,21 @@ class _Opening:
             finally:
                 self._credits = session.quota.budget.sent
 
-        self._calls = await run_read_session(
-            steps,
-            environment=reading.environment,
-            connection=connection,
-            job=reading.job,
-            stop=self.stop,
-            ledger_path=folder.log,
-            answers_path=folder.answers,
-            callbacks=self.callbacks,
-        )
+        try:
+            self._calls = await run_read_session(
+                steps,
+                environment=reading.environment,
+                connection=connection,
+                job=reading.job,
+                stop=self.stop,
+                ledger_path=folder.log,
+                answers_path=folder.answers,
+                callbacks=self.callbacks,
+            )
+        except WrongOrgError:
+            if is_new:
+                folder.clear()
+            raise
         return contexts[0].record if contexts else record
 
     def _begin(self, deals_file: DealsFile, connection: Connection) -> AuditRecord:

@@ -103,6 +103,45 @@ async def test_older_emails_have_the_histories_read_that_now_matter(tmp_path: Pa
     assert second.inputs.deals.with_history == 2
 
 
+async def test_a_history_that_does_not_reach_back_to_older_emails_is_read_again(
+    tmp_path: Path,
+) -> None:
+    world = AuditWorld()
+    touches = [
+        {"time": f"2026-01-03T{n // 60:02}:{n % 60:02}:00Z", "field": None} for n in range(450)
+    ]
+    contact = world.add_contact(deals=2, history=touches)
+    world.add_email(contact, day=3, minute=400)
+    file = world.write(tmp_path / "emails.csv")
+
+    def plan(
+        contacts: Contacts, stages: Mapping[str, ForecastType]
+    ) -> Iterator[tuple[ContactFacts, list[str]]]:
+        for facts in contacts():
+            oldest = min(email.time or 0 for email in facts.emails)
+            unknown = [
+                deal.id
+                for deal in facts.deals
+                if deal.history is None or (deal.history_since or 0) > oldest
+            ]
+            if unknown:
+                yield facts, unknown
+
+    async with serve(world) as crm:
+        await read(file, crm, plan_histories=plan)
+        assert crm.count("__timeline") == 2
+        world.add_email(contact, day=2)
+        world.write(file)
+        result = await read(file, crm, plan_histories=plan)
+        assert crm.count("__timeline") == 2 + 2 * 3
+        assert {deal.history_since for deal in result.contacts[0].deals} == {None}
+        world.emails.reverse()
+        world.write(file)
+        calls = len(crm.requests)
+        await read(file, crm, plan_histories=plan)
+        assert len(crm.requests) == calls
+
+
 async def test_without_a_connection_deals_that_were_not_read_are_an_error(tmp_path: Path) -> None:
     file = make_world().write(tmp_path / "emails.csv")
     with pytest.raises(ConfigError, match="not read yet"):
@@ -148,6 +187,8 @@ async def test_deals_of_another_org_are_not_added_to(tmp_path: Path) -> None:
         world.write(file)
         with pytest.raises(WrongOrgError, match="Other"):
             await read(file, crm)
+        assert not (tmp_path / "emails.csv.auditing").exists()
+        assert (await read(file, crm, force=True)).inputs.complete
 
 
 async def test_deals_with_another_number_field_are_refused(tmp_path: Path) -> None:
