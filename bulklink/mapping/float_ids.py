@@ -18,7 +18,8 @@ from collections import defaultdict
 from math import exp, gcd, log
 from typing import TYPE_CHECKING, NamedTuple
 
-from bulklink.mapping.chance import REFUSED_BELOW, WARNED_BELOW, binomial_tail
+from bulklink.binomial import binomial_tail
+from bulklink.mapping.chance import REFUSED_BELOW, WARNED_BELOW
 from bulklink.mapping.load import GOOD, TRAILING_ZEROS
 from bulklink.mapping.schema import GUARD, NUMERIC_ID_COLUMNS
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bulklink.mapping.chance import REFUSED_BELOW, WARNED_BELOW, binomial_tail
+from bulklink.binomial import binomial_tail
+from bulklink.mapping.chance import REFUSED_BELOW, WARNED_BELOW
 from bulklink.mapping.load import GOOD, TRAILING_ZEROS
 from bulklink.mapping.schema import GUARD, NUMERIC_ID_COLUMNS
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from decimal import Decimal
-from math import comb, gcd
+from math import gcd
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bulklink.mapping.chance import binomial_tail
 from bulklink.mapping.float_ids import (
     FloatIds,
     IdPattern,
@@ -136,23 +135,6 @@ def test_ids_in_steps_of_a_thousand_are_accepted() -> None:
     ids = [5843104000000424000 + 1000 * n for n in range(60)]
     assert judge(ids).chance > 0.1
     assert judge([number + 3000 * n for n, number in enumerate(ids)]).chance > 1e-6
-
-
-@pytest.mark.parametrize(
-    ("trials", "hits", "share"), [(30, 30, 0.5), (300, 5, 0.01), (50, 20, 0.1), (1, 1, 0.25)]
-)
-def test_the_tail_is_that_of_the_binomial_distribution(
-    trials: int, hits: int, share: float
-) -> None:
-    exact = sum(
-        comb(trials, n) * share**n * (1 - share) ** (trials - n) for n in range(hits, trials + 1)
-    )
-    assert binomial_tail(trials, hits, share) == pytest.approx(exact, rel=1e-9)
-
-
-def test_the_tail_of_a_million_ids_is_computed_in_few_steps() -> None:
-    assert binomial_tail(1_000_000, 1_000_000, 0.001) == 0
-    assert binomial_tail(1_000_000, 990, 0.001) == 1
 
 
 def rows_of(ids: Sequence[int], column: str = "contact_id") -> list[dict[str, str]]:
