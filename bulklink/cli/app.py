@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from bulklink.cli.commands.audit import audit
 from bulklink.cli.commands.auth import auth
 from bulklink.cli.commands.completion import completion
 from bulklink.cli.commands.demo import demo
@@ -23,6 +24,7 @@ from bulklink.cli.commands.verify import verify
 
 SECTIONS = {
     "Getting started": (demo, auth, completion),
+    "Find wrong links": (audit,),
     "Change emails": (plan, link, unlink, relink, run, apply_plan),
     "Resume, inspect, undo": (resume, retry, status, verify, history, undo),
     "Files": (fetch, export, report, forget),

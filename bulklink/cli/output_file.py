@@ -12,16 +12,7 @@ from bulklink.cli.param_types import OneOf
 from bulklink.cli.standard_streams import is_stdout_closed
 from bulklink.errors import UsageError
 
-output_file_options = combine_options(
-    option(
-        "--output",
-        "-o",
-        required=True,
-        type=FileName(),
-        metavar="FILE",
-        help="Output file: .csv, .jsonl, .csv.gz, .jsonl.gz, .parquet or .xlsx; - is standard"
-        " output.",
-    ),
+output_format_options = combine_options(
     option(
         "--format",
         "format_",
@@ -34,6 +25,18 @@ output_file_options = combine_options(
         help="Write CSV that is safe to open in a spreadsheet: ids stay text, and no cell runs"
         " as a formula. bulklink can read such a file back unchanged.",
     ),
+)
+output_file_options = combine_options(
+    option(
+        "--output",
+        "-o",
+        required=True,
+        type=FileName(),
+        metavar="FILE",
+        help="Output file: .csv, .jsonl, .csv.gz, .jsonl.gz, .parquet or .xlsx; - is standard"
+        " output.",
+    ),
+    output_format_options,
     option("--force", is_flag=True, help="Replace an existing file."),
 )
 

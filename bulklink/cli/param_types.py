@@ -125,9 +125,16 @@ class MemorySize(click.ParamType[Any]):
 
 
 class Duration(click.ParamType[Any]):
-    """A duration, such as 30s, 5m or 1h."""
+    """A duration, such as 30s, 5m, 1h or 7d.
+
+    Args:
+        setting: name of the setting, whose range it must be in.
+    """
 
     name = "time"
+
+    def __init__(self, setting: str = "outage") -> None:
+        self._setting = setting
 
     def convert(
         self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
@@ -141,8 +148,8 @@ class Duration(click.ParamType[Any]):
         )
 
         try:
-            seconds = parse_duration(value)
-            check_ranges({"outage": seconds})
+            seconds = parse_duration(value, self._setting)
+            check_ranges({self._setting: seconds})
         except UsageError as error:
             self.fail(f"{error.message} {error.advice}", param, ctx)
         return seconds

@@ -22,6 +22,8 @@ from bulklink.zoho.requests import MAX_MESSAGES_PER_CALL
 _MAX_CREDITS = 10**12
 MAX_OUTAGE = 7 * 86_400.0
 """Maximum seconds to wait during an outage."""
+_MAX_AGE = 3650 * 86_400.0
+"""Maximum age of deals that were read before, in seconds."""
 MAX_SKIPPED_LINES = 1_000_000
 _RANGES: Mapping[str, tuple[float, float]] = {
     "batch_size": (1, MAX_MESSAGES_PER_CALL),
@@ -29,6 +31,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "read_pages": (1, 100_000),
     "settle_after": (0, 3600),
     "outage": (0, MAX_OUTAGE),
+    "max_age": (0, _MAX_AGE),
     "max_credits": (1, _MAX_CREDITS),
     "credits_per_day": (1, _MAX_CREDITS),
     "reserve_credits": (0, _MAX_CREDITS),
@@ -36,7 +39,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "canary": (0, 10_000),
 }
 MAX_RATE = 100_000
-_UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _UNIT_MEGABYTES = {"MB": 1, "MIB": 1, "GB": 1000, "GIB": 1024}
 _MIN_MEMORY_MB = 64
 
@@ -85,24 +88,25 @@ def parse_memory(text: str) -> str:
     return f"{match[1]}{match[2].replace('I', 'i')}"
 
 
-def parse_duration(value: float | str) -> float:
+def parse_duration(value: float | str, setting: str = "outage") -> float:
     """Parse a duration into seconds.
 
     Args:
-        value: seconds, or a text such as 90, 30s, 5m or 1h.
+        value: seconds, or a text such as 90, 30s, 5m, 1h or 7d.
+        setting: name of the setting, for errors.
 
     Raises:
         UsageError: if it is not a duration.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    pattern = r"(\d{1,9}(?:\.\d{1,9})?)\s*([smh]?)"
+    pattern = r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhd]?)"
     match = re.fullmatch(pattern, str(value).strip().lower(), re.ASCII)
     if match is None:
         raise UsageError(
-            f"{value!r} is not a time such as 30s, 5m or 1h.",
-            where="outage",
-            advice="Write it as 30s, 5m or 1h; 0 is off.",
+            f"{value!r} is not a time such as 30s, 5m, 1h or 7d.",
+            where=setting,
+            advice="Write it as 30s, 5m, 1h or 7d; 0 is off.",
         )
     return float(match[1]) * _UNIT_SECONDS[match[2]]
 

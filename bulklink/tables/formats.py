@@ -43,12 +43,14 @@ class TableColumn(msgspec.Struct, frozen=True):
         key: name in JSONL and Parquet, unique there; empty to use the header.
         is_number: whether its cells are whole numbers.
         is_id: whether its cells are ids, which a spreadsheet must not take for numbers.
+        is_decimal: whether its texts are decimal numbers, which Parquet holds as numbers.
     """
 
     header: str
     key: str = ""
     is_number: bool = False
     is_id: bool = False
+    is_decimal: bool = False
 
     @property
     def name(self) -> str:

@@ -53,4 +53,6 @@ def _convert(rows_path: Path, path: Path, columns: Sequence[TableColumn]) -> Non
 
 
 def _type(column: TableColumn) -> str:
+    if column.is_decimal:
+        return "DOUBLE"
     return "BIGINT" if column.is_number else "VARCHAR"

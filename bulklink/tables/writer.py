@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from bulklink.atomic_files import atomic_replace, write_error
 from bulklink.errors import UsageError
@@ -35,6 +35,20 @@ def check_file_path(path: Path) -> None:
         )
 
 
+class TableFile(NamedTuple):
+    """A table and the file that it is written to.
+
+    Args:
+        path: the file.
+        table_format: format of the table.
+        columns: columns of the table.
+    """
+
+    path: Path
+    table_format: TableFormat
+    columns: Sequence[TableColumn]
+
+
 @contextmanager
 def write_table(
     path: Path, table_format: TableFormat, columns: Sequence[TableColumn]
@@ -50,24 +64,52 @@ def write_table(
         UsageError: if the folder is missing, or the rows do not fit into the format.
         RunDirError: if the file cannot be written.
     """
-    check_file_path(path)
-    with atomic_replace(path) as temporary:
-        if table_format.file_type is FileType.XLSX:
-            from bulklink.tables.xlsx import xlsx_table  # noqa: PLC0415 - heavy, seldom needed
+    with write_tables([TableFile(path, table_format, columns)]) as (table,):
+        yield table
 
-            with xlsx_table(temporary, columns) as table:
-                yield table
-        elif table_format.file_type is FileType.PARQUET:
-            from bulklink.tables.parquet import parquet_table  # noqa: PLC0415 - heavy, seldom needed
 
-            with parquet_table(temporary, columns) as table:
-                yield table
-        else:
-            with (
-                temporary.open("wb", buffering=_BUFFER) as file,
-                text_table(file, table_format, columns) as table,
-            ):
-                yield table
+@contextmanager
+def write_tables(files: Sequence[TableFile]) -> Iterator[Sequence[Table]]:
+    """Write several tables at once; their files appear once all are complete.
+
+    Args:
+        files: the files; existing ones are replaced at the end.
+
+    Raises:
+        UsageError: if a folder is missing, or the rows do not fit into a format.
+        RunDirError: if a file cannot be written.
+    """
+    for file in files:
+        check_file_path(file.path)
+    with ExitStack() as appearing:
+        temporaries = [appearing.enter_context(atomic_replace(file.path)) for file in files]
+        with ExitStack() as writing:
+            yield [
+                writing.enter_context(_file_table(temporary, file.table_format, file.columns))
+                for temporary, file in zip(temporaries, files, strict=True)
+            ]
+
+
+@contextmanager
+def _file_table(
+    temporary: Path, table_format: TableFormat, columns: Sequence[TableColumn]
+) -> Iterator[Table]:
+    if table_format.file_type is FileType.XLSX:
+        from bulklink.tables.xlsx import xlsx_table  # noqa: PLC0415 - heavy, seldom needed
+
+        with xlsx_table(temporary, columns) as table:
+            yield table
+    elif table_format.file_type is FileType.PARQUET:
+        from bulklink.tables.parquet import parquet_table  # noqa: PLC0415 - heavy, seldom needed
+
+        with parquet_table(temporary, columns) as table:
+            yield table
+    else:
+        with (
+            temporary.open("wb", buffering=_BUFFER) as file,
+            text_table(file, table_format, columns) as table,
+        ):
+            yield table
 
 
 @contextmanager

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulklink.cli.completion import FileName
 from bulklink.cli.connection import connection_from_options, connection_options
 from bulklink.cli.console import count_lines, note, print_json, show_error
 from bulklink.cli.options import (
@@ -30,94 +28,41 @@ from bulklink.cli.options import (
     sheet_option,
 )
 from bulklink.cli.output_file import output_file_arguments, output_file_options, output_target
-from bulklink.cli.param_types import LineSeparatedText, OneOf, PointInTime
+from bulklink.cli.param_types import OneOf
+from bulklink.cli.selection_options import (
+    CONTACT_NAMES,
+    FILTER_NAMES,
+    READING_NAMES,
+    contact_options,
+    filter_options,
+    spending_option,
+)
+from bulklink.cli.unread import unread_lines, unresolved_lines
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
     from bulklink.operations.fetching.emails import FetchResult
 
-_MAX_CONTACTS_SHOWN = 20
-_SELECTION_OPTIONS = (
-    *("contacts_of_deals", "deals_where", "contacts_where", "roles", "emails_on", "on_no_deal"),
-    *("since", "until", "candidates", "yes"),
-)
-_MAPPING_OPTIONS = (
-    *("from_mapping", "columns", "preset", "allow_round_ids", "delimiter", "quote", "escape"),
-    *("skip_lines", "encoding", "sheet", "hidden_rows"),
-)
+_NAMES = (*CONTACT_NAMES, "roles", *FILTER_NAMES, "candidates", "yes", *READING_NAMES)
 
-
-selection_options = combine_options(
-    option(
-        "--contacts-of-deals",
-        multiple=True,
-        metavar="DEAL|@FILE",
-        help="Also fetch the contacts of these deals, and those with a role on them. Repeatable.",
-    ),
-    option(
-        "--deals-where",
-        type=LineSeparatedText(),
-        multiple=True,
-        metavar="CONDITION",
-        help="Also fetch the contacts of the deals that meet a condition in COQL, such as"
-        " \"Stage = 'Negotiation'\". Repeatable.",
-    ),
-    option(
-        "--contacts-where",
-        type=LineSeparatedText(),
-        multiple=True,
-        metavar="CONDITION",
-        help="Also fetch the contacts that meet a condition in COQL. Repeatable.",
-    ),
-    option(
-        "--roles",
-        type=OneOf(["named", "yes", "no"]),
-        help="Deals whose contact roles are read, one call each: those named by their ids (the"
-        " default), those that meet --deals-where too, or none.",
-    ),
-    option(
-        "--emails-on",
-        multiple=True,
-        metavar="DEAL|@FILE",
-        help="Also fetch the contacts of these deals, but of all emails keep only those on them."
-        " Repeatable.",
-    ),
-    option(
-        "--on-no-deal",
-        is_flag=True,
-        help="Keep only emails on no deal; with --emails-on, these as well.",
-    ),
-    option(
-        "--since",
-        type=PointInTime(),
-        metavar="TIME",
-        help="Keep only emails from this time on, such as 2026-01-31 or 2026-01-31T09:00+01:00.",
-    ),
-    option(
-        "--until",
-        type=PointInTime(end_of_day=True),
-        metavar="TIME",
-        help="Keep only emails before this time; a date includes its day.",
-    ),
-    option(
-        "--candidates",
-        is_flag=True,
-        help="Read the deals of each contact, one call each, and add them as a column.",
-    ),
-    option("--yes", is_flag=True, help="Spend more than 1,000 credits without asking."),
+_roles_option = option(
+    "--roles",
+    type=OneOf(["named", "yes", "no"]),
+    help="Deals whose contact roles are read, one call each: those named by their ids (the"
+    " default), those that meet --deals-where too, or none.",
+)
+_candidates_option = option(
+    "--candidates",
+    is_flag=True,
+    help="Read the deals of each contact, one call each, and add them as a column.",
 )
 
 
 @click.command("fetch")
 @click.argument("contacts", nargs=-1)
-@option(
-    "--from-mapping",
-    type=FileName(),
-    multiple=True,
-    metavar="FILE",
-    help="Mapping, or any table with a column contact_id, whose contacts to fetch. Repeatable.",
+@combine_options(
+    contact_options, _roles_option, filter_options, _candidates_option, spending_option
 )
-@combine_options(selection_options)
 @combine_options(output_file_options, column_option, preset_option, allow_round_ids_option)
 @combine_options(csv_options, encoding_option, sheet_option, hidden_rows_option)
 @combine_options(
@@ -167,7 +112,7 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
         contacts,
         target,
         connection_from_options(options),
-        **{name: options[name] for name in (*_MAPPING_OPTIONS, *_SELECTION_OPTIONS)},
+        **{name: options[name] for name in _NAMES},
         **output_file_arguments(options),
         **pace_arguments(given_options(options) if continues else options),
     )
@@ -190,7 +135,9 @@ def _show_result(
 
     if reason is not None:
         show_error(reason, as_json=False)
-    for text in (*_unread_lines(result), *_unresolved_lines(result)):
+    for text in unread_lines(result.unread_contacts, result.unread):
+        note(text)
+    for text in unresolved_lines(result.unresolved):
         note(text)
     if as_json:
         print_json({"file": output, **msgspec.to_builtins(result)})
@@ -218,19 +165,3 @@ def _show_result(
             )
     elif output != "-":
         note(f"Written to {output}")
-
-
-def _unread_lines(result: FetchResult) -> Iterator[str]:
-    for contact in result.unread_contacts[:_MAX_CONTACTS_SHOWN]:
-        yield f"contact {contact.contact_id}: {contact.code}: {contact.message}"
-    if result.unread > _MAX_CONTACTS_SHOWN:
-        yield f"… and {result.unread - _MAX_CONTACTS_SHOWN:,} more contacts that could not be read"
-
-
-def _unresolved_lines(result: FetchResult) -> Iterator[str]:
-    for request in result.unresolved[:_MAX_CONTACTS_SHOWN]:
-        place = f"{request.place}: " if request.place not in ("", request.value) else ""
-        yield f"{place}{request.value}: {request.message}"
-    if len(result.unresolved) > _MAX_CONTACTS_SHOWN:
-        more = len(result.unresolved) - _MAX_CONTACTS_SHOWN
-        yield f"… and {more:,} more that select no contact; --json names up to 1,000"

@@ -41,13 +41,18 @@ _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".xlsx")
 _PACKED = (".gz", ".zst")
 
 
-def deals_file_path(emails: Path) -> Path:
-    """Return the file of deals that belongs to a file of emails: `emails.deals.jsonl`."""
-    name = emails.name
+def table_stem(path: Path) -> str:
+    """Return the name of a file without the suffixes of its format and its compression."""
+    name = path.name
     for suffixes in (_PACKED, _SUFFIXES):
         suffix = next((one for one in suffixes if name.lower().endswith(one)), "")
         name = name[: len(name) - len(suffix)] or name
-    return emails.with_name(f"{name}.deals.jsonl")
+    return name
+
+
+def deals_file_path(emails: Path) -> Path:
+    """Return the file of deals that belongs to a file of emails: `emails.deals.jsonl`."""
+    return emails.with_name(f"{table_stem(emails)}.deals.jsonl")
 
 
 class DealsHeader(msgspec.Struct, frozen=True):

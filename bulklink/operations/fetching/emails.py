@@ -26,7 +26,12 @@ from bulklink.operations.fetching.fetcher import Fetcher
 from bulklink.operations.fetching.folder import FetchFolder, FetchRecord
 from bulklink.operations.fetching.opening import FetchOpening
 from bulklink.operations.fetching.progress import UnreadContact
-from bulklink.operations.fetching.selection import Conditions, EmailFilter, Roles, Selection
+from bulklink.operations.fetching.selection import (
+    Conditions,
+    EmailFilter,
+    Selection,
+    parse_roles,
+)
 from bulklink.operations.fetching.table import FetchTable
 from bulklink.operations.job import Job
 from bulklink.operations.job_options import PACE_OPTIONS, PaceOptions, with_options
@@ -56,6 +61,7 @@ class FetchResult(msgspec.Struct, frozen=True):
         unread_contacts: the first 1,000 unread contacts.
         unresolved: the first 1,000 addresses, names and deals that select no contact.
         calls: requests by kind: read, lookup, retried.
+        credits: credits that this command spent.
         stopped_by: why it stopped; None if complete.
         exit_code: exit code of the command.
     """
@@ -73,6 +79,7 @@ class FetchResult(msgspec.Struct, frozen=True):
     unread_contacts: tuple[UnreadContact, ...]
     unresolved: tuple[Unresolved, ...]
     calls: dict[str, int]
+    credits: int
     stopped_by: str | None
     exit_code: int
 
@@ -134,7 +141,7 @@ def prepare_fetch(
     conditions = Conditions(
         tuple(deals_where),
         tuple(contacts_where),
-        _checked_roles(roles) or unfinished.conditions.roles,
+        parse_roles(roles) or unfinished.conditions.roles,
     )
     conditions.check()
     selection = Selection(
@@ -248,6 +255,7 @@ class EmailFetch:
             unread_contacts=progress.unread_contacts if progress else (),
             unresolved=unresolved,
             calls=calls,
+            credits=fetcher.credits,
             stopped_by=reason.stopped_by if reason else None,
             exit_code=int(exit_code),
         )
@@ -303,21 +311,6 @@ def _email_filter(
         _checked_time("since", since) or unfinished.since,
         _checked_time("until", until, end_of_day=True) or unfinished.until,
         on_no_deal or unfinished.on_no_deal,
-    )
-
-
-def _checked_roles(text: str | None) -> Roles | None:
-    """Return the deals whose contact roles count.
-
-    Raises:
-        UsageError: if the text is none of the words.
-    """
-    if text is None or text in tuple(Roles):
-        return None if text is None else Roles(text)
-    raise UsageError(
-        f"{text!r} does not say which contact roles count.",
-        where=Advice("{}", Keyword("roles")),
-        advice=f"Choose one of {', '.join(Roles)}.",
     )
 
 

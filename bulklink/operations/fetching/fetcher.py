@@ -63,6 +63,7 @@ class Fetcher:
 
     Attributes:
         progress: contacts read so far; None until the contacts are selected.
+        credits: credits that this command spent.
     """
 
     folder: FetchFolder
@@ -71,6 +72,7 @@ class Fetcher:
     stop: StopController
     yes: bool = False
     progress: FetchProgress | None = field(init=False, default=None)
+    credits: int = field(init=False, default=0)
     _breaker: ReadBreaker = field(init=False, default_factory=ReadBreaker)
     _forecaster: ReadForecaster = field(init=False)
     _calls: list[int] = field(init=False, default_factory=list)
@@ -96,7 +98,7 @@ class Fetcher:
         if self.progress is not None and not self._announce(self.progress):
             return NO_CALLS.copy()
         return await run_read_session(
-            self._fetch,
+            self._read_counted,
             environment=environment,
             connection=connection,
             job=job,
@@ -105,6 +107,12 @@ class Fetcher:
             answers_path=self.folder.answers,
             callbacks=self.callbacks,
         )
+
+    async def _read_counted(self, session: CrmSession) -> None:
+        try:
+            await self._fetch(session)
+        finally:
+            self.credits = session.quota.budget.sent
 
     def _announce(self, progress: FetchProgress) -> int:
         """Announce what is left to read; return the number of contacts."""

@@ -45,6 +45,21 @@ class Roles(StrEnum):
     NO = "no"
 
 
+def parse_roles(text: str | None) -> Roles | None:
+    """Return the deals whose contact roles count.
+
+    Raises:
+        UsageError: if the text is none of the words.
+    """
+    if text is None or text in tuple(Roles):
+        return None if text is None else Roles(text)
+    raise UsageError(
+        f"{text!r} does not say which contact roles count.",
+        where=Advice("{}", Keyword("roles")),
+        advice=f"Choose one of {', '.join(Roles)}.",
+    )
+
+
 class Conditions(msgspec.Struct, frozen=True):
     """Conditions in COQL that select contacts, and whose contact roles count.
 

@@ -1,0 +1,211 @@
+"""Files of an audit: the mapping, and what stands beside it with the same stem."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bulklink.advice import Advice, Keyword
+from bulklink.atomic_files import atomic_replace
+from bulklink.errors import RunDirError, UsageError
+from bulklink.folder_files import check_folder_file, read_small_file
+from bulklink.mapping.contact_selection import Unresolved
+from bulklink.operations.auditing.deals_file import table_stem
+from bulklink.operations.auditing.rows import MAPPING_COLUMNS, VERDICT_COLUMNS
+from bulklink.operations.fetching.progress import UnreadContact
+from bulklink.tables import (
+    FileType,
+    Table,
+    TableFile,
+    TableFormat,
+    TableOutput,
+    resolve_output,
+    write_tables,
+)
+from bulklink.tables.output import check_can_create
+
+_VERDICTS = ".audit.parquet"
+
+
+def verdicts_path(path: Path) -> Path:
+    """Return the file of verdicts that belongs to a mapping; the path itself if it is one."""
+    if path.name.endswith(_VERDICTS):
+        return path
+    return _beside(path, _VERDICTS)
+
+
+def emails_path(mapping: Path) -> Path:
+    """Return the file of emails that an audit fetches for a mapping."""
+    return _beside(mapping, ".emails.parquet")
+
+
+def _beside(mapping: Path, suffix: str) -> Path:
+    return mapping.with_name(f"{table_stem(mapping)}{suffix}")
+
+
+class FetchedEmails(msgspec.Struct, frozen=True):
+    """What an audit that is not complete has fetched.
+
+    Args:
+        selection: digest of the selection.
+        unread: contacts whose emails could not be read.
+        unread_contacts: the first 1,000 of them.
+        unresolved: the first 1,000 addresses, names and deals that select no contact.
+    """
+
+    selection: str
+    unread: int = 0
+    unread_contacts: tuple[UnreadContact, ...] = ()
+    unresolved: tuple[Unresolved, ...] = ()
+
+
+class AuditFiles(msgspec.Struct, frozen=True):
+    """Files that an audit writes.
+
+    Args:
+        output: the mapping.
+        mapping: its path.
+    """
+
+    output: TableOutput
+    mapping: Path
+
+    @property
+    def verdicts(self) -> Path:
+        """File of the verdict on every email."""
+        return _beside(self.mapping, _VERDICTS)
+
+    @property
+    def emails(self) -> Path:
+        """File of the emails, if they have to be fetched."""
+        return emails_path(self.mapping)
+
+    @property
+    def _selection(self) -> Path:
+        """File with the selection whose emails were fetched, until the audit is complete."""
+        return Path(f"{self.emails}.selection")
+
+    def check_fetched(self, fetched: Path) -> None:
+        """Check that no file of emails would be replaced.
+
+        Raises:
+            UsageError: if it would.
+        """
+        if fetched.resolve() in (self.mapping.resolve(), self.verdicts.resolve()):
+            raise UsageError(
+                "The audit would replace the file of emails that it reads.",
+                where=str(fetched),
+                advice="Use another name for the mapping.",
+            )
+
+    def read_fetched(self, selection: AuditSelection, *, force: bool) -> FetchedEmails | None:
+        """Return what an unfinished audit of this selection has fetched; None if it has not.
+
+        Args:
+            selection: the contacts and filters of this command; without contacts, any.
+            force: whether what another selection left behind is dropped.
+
+        Raises:
+            UsageError: if the unfinished audit has another selection.
+            RunDirError: if its record is damaged.
+        """
+        if not check_folder_file(self._selection) or not self.emails.is_file():
+            return None
+        try:
+            fetched = msgspec.json.decode(read_small_file(self._selection), type=FetchedEmails)
+        except (ValueError, RecursionError):
+            raise RunDirError(
+                "This is not the record of an unfinished audit.",
+                where=str(self._selection),
+                advice="Remove it; the emails can be audited by their file.",
+            ) from None
+        if not selection.names_contacts or fetched.selection == selection.digest:
+            return fetched
+        if force:
+            return None
+        raise UsageError(
+            "An unfinished audit into this file has other contacts, or other filters.",
+            where=str(self.emails),
+            advice=Advice(
+                "Finish it with the command that it was started with, start over with {}, or name"
+                " another file.",
+                Keyword("force", value=True),
+            ),
+        )
+
+    def record_fetched(self, fetched: FetchedEmails) -> None:
+        """Record that the emails of a selection were fetched; blocks."""
+        with atomic_replace(self._selection) as temporary:
+            temporary.write_bytes(msgspec.json.encode(fetched))
+
+    def forget_fetched(self) -> None:
+        """Remove the record: the audit is complete, or starts over."""
+        self._selection.unlink(missing_ok=True)
+
+    @contextmanager
+    def open(self) -> Iterator[Sequence[Table]]:
+        """Open the mapping and the file of verdicts; both appear once both are complete."""
+        mapping = TableFile(self.mapping, self.output.table_format, MAPPING_COLUMNS)
+        verdicts = TableFile(self.verdicts, TableFormat(FileType.PARQUET), VERDICT_COLUMNS)
+        with write_tables([mapping, verdicts]) as tables:
+            yield tables
+
+
+def plan_audit_files(
+    mapping: str | PathLike[str], format_: str | None, *, spreadsheet: bool, force: bool
+) -> AuditFiles:
+    """Return the files of an audit, after checking that they can be written.
+
+    Args:
+        mapping: file of the mapping.
+        format_: its file type, if its name does not show it.
+        spreadsheet: whether a spreadsheet will open it.
+        force: whether to replace existing files.
+
+    Raises:
+        UsageError: if one cannot be written, or exists.
+    """
+    path = Path(fspath(mapping))
+    if str(path) == "-":
+        raise UsageError(
+            "An audit writes several files, which standard output cannot hold.",
+            where="-",
+            advice="Name a file.",
+        )
+    files = AuditFiles(resolve_output(path, format_, spreadsheet=spreadsheet, force=force), path)
+    check_can_create(files.verdicts, force=force)
+    return files
+
+
+class AuditSelection(msgspec.Struct, frozen=True):
+    """Contacts and filters of an audit.
+
+    Args:
+        contacts: what selects contacts, by the keyword of each.
+        filters: what leaves emails out, by the keyword of each.
+    """
+
+    contacts: dict[str, Any]
+    filters: dict[str, Any]
+
+    @property
+    def names_contacts(self) -> bool:
+        """Return whether it selects any contact."""
+        return any(self.contacts.values())
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Return the keywords that are set."""
+        return tuple(name for name, value in (self.contacts | self.filters).items() if value)
+
+    @property
+    def digest(self) -> str:
+        """Return a digest of everything."""
+        content = msgspec.json.encode([self.contacts, self.filters], order="sorted")
+        return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,196 @@
+"""Rows of the two tables of an audit: the mapping, and the verdict on every email."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from bulklink.finding.rule_replay import RuleVerdict
+from bulklink.finding.values import ContactFacts
+from bulklink.finding.verdicts import CandidateScore, ChangeKind, EmailVerdict, Evidence, Tier
+from bulklink.models import NO_DEAL, Op
+from bulklink.tables import Cell, TableColumn
+
+MAPPING_COLUMNS = (
+    TableColumn("contact_id", is_id=True),
+    TableColumn("owner_id", is_id=True),
+    TableColumn("owner_name"),
+    TableColumn("message_id", is_id=True),
+    TableColumn("deal_id", is_id=True),
+    TableColumn("deal_name"),
+    TableColumn("from_deal_id", is_id=True),
+    TableColumn("op"),
+    TableColumn("kind"),
+    TableColumn("tier"),
+    TableColumn("confidence"),
+    TableColumn("rule"),
+    TableColumn("reasons"),
+    TableColumn("runner_up_deal_id", is_id=True),
+    TableColumn("runner_up_deal_name"),
+    TableColumn("subject"),
+    TableColumn("time"),
+    TableColumn("accept"),
+)
+VERDICT_COLUMNS = (
+    TableColumn("contact_id", is_id=True),
+    TableColumn("conversation", is_number=True),
+    TableColumn("message_id", is_id=True),
+    TableColumn("owner_id", is_id=True),
+    TableColumn("owner_name"),
+    TableColumn("subject"),
+    TableColumn("time"),
+    TableColumn("direction"),
+    TableColumn("from_deal_id", is_id=True),
+    TableColumn("from_deal_name"),
+    TableColumn("linked_by"),
+    TableColumn("rule"),
+    TableColumn("uncertainty"),
+    TableColumn("best_deal_id", is_id=True),
+    TableColumn("best_deal_name"),
+    TableColumn("confidence", is_decimal=True),
+    TableColumn("kind"),
+    TableColumn("tier"),
+    TableColumn("deal_id", is_id=True),
+    TableColumn("scores"),
+)
+UNCERTAIN_RULE = "uncertain"
+"""Cell of the column `rule` if nobody can tell what the rule did."""
+_OPS = {ChangeKind.ATTACH: Op.LINK, ChangeKind.MOVE: Op.RELINK, ChangeKind.DETACH: Op.UNLINK}
+_MOST = 0.9999
+"""Greatest confidence that is shown unless there is no other candidate."""
+
+
+class ScoredDeal(msgspec.Struct, frozen=True, gc=False):
+    """A candidate of a conversation as the file of verdicts has it.
+
+    Args:
+        deal_id: id of the deal; None for no deal of the contact.
+        deal_name: its name.
+        probability: from 0 to 1.
+        evidence: what it is computed from.
+    """
+
+    deal_id: str | None
+    deal_name: str | None
+    probability: float
+    evidence: tuple[Evidence, ...]
+
+
+class ContactRows:
+    """Rows of one contact.
+
+    Args:
+        contact: the contact.
+        verdicts: what was found of its emails, with the tiers of the mapping.
+    """
+
+    def __init__(self, contact: ContactFacts, verdicts: Sequence[EmailVerdict]) -> None:
+        self._contact_id = contact.id
+        self._names = {deal.id: deal.name for deal in contact.deals}
+        self._verdicts = sorted(verdicts, key=lambda verdict: verdict.conversation)
+
+    def mapping_rows(self) -> Iterator[tuple[Cell, ...]]:
+        """Yield a row for each email whose deal is to be another, by conversation and time."""
+        for verdict in self._verdicts:
+            if verdict.kind is not None:
+                yield self._mapping_row(verdict, verdict.kind)
+
+    def _mapping_row(self, verdict: EmailVerdict, kind: ChangeKind) -> tuple[Cell, ...]:
+        email = verdict.email
+        other = next((one for one in verdict.scores if one.deal_id != verdict.deal_id), None)
+        return (
+            self._contact_id,
+            email.owner_id,
+            email.owner_name,
+            email.message_id,
+            verdict.deal_id,
+            self._name(verdict.deal_id),
+            None if kind is ChangeKind.ATTACH else email.deal_id,
+            None if verdict.tier is Tier.LOOK else _OPS[kind].value,
+            kind.value,
+            None if verdict.tier is None else verdict.tier.value,
+            confidence_text(verdict.confidence),
+            rule_cell(verdict.rule),
+            _reasons(verdict),
+            None if other is None else other.deal_id or NO_DEAL,
+            None if other is None else self._name(other.deal_id),
+            email.subject,
+            _time_text(email.time),
+            None,
+        )
+
+    def verdict_rows(self) -> Iterator[tuple[Cell, ...]]:
+        """Yield a row for each email, by conversation and time.
+
+        The scores of a conversation are in the row of its first email only, unless they change.
+        """
+        last: tuple[int, Sequence[CandidateScore]] | None = None
+        for verdict in self._verdicts:
+            is_new = last is None or last[0] != verdict.conversation or last[1] != verdict.scores
+            last = verdict.conversation, verdict.scores
+            yield self._verdict_row(verdict, self._scores(verdict.scores) if is_new else None)
+
+    def _verdict_row(self, verdict: EmailVerdict, scores: str | None) -> tuple[Cell, ...]:
+        email, link, rule = verdict.email, verdict.link, verdict.rule
+        best = verdict.scores[0] if verdict.scores else None
+        uncertainty = link.uncertainty or (None if rule is None else rule.uncertainty)
+        return (
+            self._contact_id,
+            verdict.conversation,
+            email.message_id,
+            email.owner_id,
+            email.owner_name,
+            email.subject,
+            _time_text(email.time),
+            email.direction,
+            (email.deal_id or NO_DEAL) if email.link_known else None,
+            self._name(email.deal_id),
+            link.origin.value,
+            rule_cell(rule),
+            None if uncertainty is None else uncertainty.value,
+            None if best is None else best.deal_id or NO_DEAL,
+            None if best is None else self._name(best.deal_id),
+            None if best is None else confidence_text(verdict.confidence),
+            None if verdict.kind is None else verdict.kind.value,
+            None if verdict.tier is None else verdict.tier.value,
+            verdict.deal_id,
+            scores,
+        )
+
+    def _scores(self, scores: Sequence[CandidateScore]) -> str:
+        scored = [
+            ScoredDeal(one.deal_id, self._name(one.deal_id), one.probability, one.evidence)
+            for one in scores
+        ]
+        return msgspec.json.encode(scored).decode()
+
+    def _name(self, deal_id: str | None) -> str | None:
+        return None if deal_id is None else self._names.get(deal_id)
+
+
+def confidence_text(confidence: float) -> str:
+    """Return a probability with four decimals; only what is certain is shown as 1."""
+    return f"{confidence if confidence >= 1 else min(confidence, _MOST):.4f}"
+
+
+def rule_cell(rule: RuleVerdict | None) -> str | None:
+    """Return the deal that the rule chose, `none`, or `uncertain`; None for mail that was sent."""
+    if rule is None:
+        return None
+    return (rule.deal_id or NO_DEAL) if rule.exact else UNCERTAIN_RULE
+
+
+def _reasons(verdict: EmailVerdict) -> str | None:
+    """Return the evidence for the proposed deal, the strongest first."""
+    proposed = next((one for one in verdict.scores if one.deal_id == verdict.deal_id), None)
+    if proposed is None:
+        return None
+    evidence = [one for one in proposed.evidence if one.log_odds > 0]
+    evidence.sort(key=lambda one: -one.log_odds)
+    return "; ".join(one.text for one in evidence) or None
+
+
+def _time_text(time: float | None) -> str | None:
+    return None if time is None else datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds")
