@@ -85,7 +85,7 @@ class FetchedPart(msgspec.Struct, frozen=True):
         unresolved: the first 1,000 addresses, names and deals that select no contact.
     """
 
-    calls: dict[str, int] = NO_CALLS
+    calls: dict[str, int] = msgspec.field(default_factory=NO_CALLS.copy)
     credits: int = 0
     unread: int = 0
     unread_contacts: tuple[UnreadContact, ...] = ()
