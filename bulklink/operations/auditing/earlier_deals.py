@@ -80,7 +80,7 @@ class DealsUse(msgspec.Struct, frozen=True):
                 where=str(self.path),
                 advice=Advice(
                     "Read them again with {}, or allow their age with {}.",
-                    Keyword("force", value=True),
+                    Keyword("read_again", value=True),
                     Keyword("max_age"),
                 ),
             )
@@ -92,7 +92,7 @@ class DealsUse(msgspec.Struct, frozen=True):
                 advice=Advice(
                     "Omit {}, or read them again with {}.",
                     Keyword("number_field"),
-                    Keyword("force", value=True),
+                    Keyword("read_again", value=True),
                 ),
             )
 
