@@ -60,6 +60,7 @@ def _summary_lines(result: AuditResult, output: str) -> Iterator[Line]:
         "emails": result.emails,
         "on their deal by hand: never changed": result.by_hand,
         "uncertain what the rule did": result.uncertain,
+        "left out by the filters": result.filtered_out,
         "without a known time": result.undated,
         "rows of the file left out": result.left_out,
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bulklink.cli.completion import FileName
-from bulklink.cli.options import combine_options, option
+from bulklink.cli.options import F, combine_options, option
 from bulklink.cli.param_types import LineSeparatedText, PointInTime
 
 contact_options = combine_options(
@@ -36,32 +38,42 @@ contact_options = combine_options(
         help="Add the contacts that meet a condition in COQL. Repeatable.",
     ),
 )
-filter_options = combine_options(
-    option(
-        "--emails-on",
-        multiple=True,
-        metavar="DEAL|@FILE",
-        help="Add the contacts of these deals, but of all emails keep only those on them."
-        " Repeatable.",
-    ),
-    option(
-        "--on-no-deal",
-        is_flag=True,
-        help="Keep only emails on no deal; with --emails-on, these as well.",
-    ),
-    option(
-        "--since",
-        type=PointInTime(),
-        metavar="TIME",
-        help="Keep only emails from this time on, such as 2026-01-31 or 2026-01-31T09:00+01:00.",
-    ),
-    option(
-        "--until",
-        type=PointInTime(end_of_day=True),
-        metavar="TIME",
-        help="Keep only emails before this time; a date includes its day.",
-    ),
-)
+
+
+def filter_options(purpose: str) -> Callable[[F], F]:
+    """Return the options that filter emails.
+
+    Args:
+        purpose: what the emails are filtered for, such as `Keep only`.
+    """
+    return combine_options(
+        option(
+            "--emails-on",
+            multiple=True,
+            metavar="DEAL|@FILE",
+            help=f"Add the contacts of these deals. {purpose} emails on them. Repeatable.",
+        ),
+        option(
+            "--on-no-deal",
+            is_flag=True,
+            help=f"{purpose} emails on no deal; with --emails-on, these as well.",
+        ),
+        option(
+            "--since",
+            type=PointInTime(),
+            metavar="TIME",
+            help=f"{purpose} emails from this time on, such as 2026-01-31 or"
+            " 2026-01-31T09:00+01:00.",
+        ),
+        option(
+            "--until",
+            type=PointInTime(end_of_day=True),
+            metavar="TIME",
+            help=f"{purpose} emails before this time; a date includes its day.",
+        ),
+    )
+
+
 spending_option = option(
     "--yes", is_flag=True, help="Spend more than 1,000 credits without asking."
 )

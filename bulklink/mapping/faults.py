@@ -79,6 +79,8 @@ def explain_fault(reason: str, column: str | None, raw: str, known: str | None) 
     """
     name = column or known
     if reason == MISSING_VALUE:
+        if known == "op":
+            return f"{name} is empty: fill it in, or choose other rows with --only"
         return f"{name} is empty"
     if reason == BAD_OP:
         return f"{name} is {quote_cell(raw)}; this is not the requested operation"

@@ -24,6 +24,7 @@ from bulklink.operations.auditing.files import (
 )
 from bulklink.operations.auditing.histories import plan_histories
 from bulklink.operations.auditing.judging import EmailJudging
+from bulklink.operations.auditing.proposal_filter import ProposalFilter, make_proposal_filter
 from bulklink.operations.auditing.reading import MAX_AGE_SECONDS, AuditReading
 from bulklink.operations.auditing.result import (
     AuditResult,
@@ -101,10 +102,12 @@ async def audit(
         contacts_of_deals: ids of deals, or `@FILE`, whose contacts to add.
         deals_where: conditions in COQL on deals, whose contacts to add.
         contacts_where: conditions in COQL on contacts to add.
-        emails_on: ids of deals, or `@FILE`: add their contacts, and judge only emails on them.
-        on_no_deal: judge only emails on no deal; with `emails_on`, these as well.
-        since: judge only emails from this time on, ISO 8601; without an offset, local time.
-        until: judge only emails before this time; a date alone includes its day.
+        emails_on: ids of deals, or `@FILE`: add their contacts, and propose changes only for emails
+            on these deals. Other emails are evidence still, as with all filters.
+        on_no_deal: propose changes only for emails on no deal; with `emails_on`, for these as well.
+        since: propose changes only for emails from this time on, ISO 8601; without an offset, local
+            time.
+        until: propose changes only for emails before this time; a date alone includes its day.
         roles: whether contact roles count, for the prediction rule and for the contacts of deals:
             `named` (the default) or `yes` as for a fetch; with `no`, they count nowhere.
         reading: how the prediction rule is read: `strict`, `loose` or `last-modified-first`; None
@@ -156,8 +159,7 @@ async def audit(
             "deals_where": tuple(deals_where),
             "contacts_where": tuple(contacts_where),
             "emails_on": tuple(emails_on),
-        },
-        {"on_no_deal": on_no_deal, "since": since, "until": until},
+        }
     )
     mapping_job = Job(
         mappings=tuple(from_mapping),
@@ -183,6 +185,7 @@ async def audit(
             reading=_parse_reading(reading),
             weights=None if weights is None else fspath(weights),
             propose_detach=propose_detach,
+            proposal_filter=make_proposal_filter(emails_on, since, until, on_no_deal=on_no_deal),
             number_field=number_field,
             max_age=_parse_max_age(max_age),
             read_again=read_again,
@@ -203,6 +206,7 @@ class _AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
     reading: Reading | None
     weights: str | None
     propose_detach: bool
+    proposal_filter: ProposalFilter
     number_field: str | None
     max_age: float
     read_again: bool
@@ -216,7 +220,7 @@ class _Audit:
 
     Args:
         files: the files that it writes.
-        selection: contacts and filters; empty with a fetched file.
+        selection: what selects contacts; with a fetched file, only deals that filter its emails.
         fetched: file of emails that were fetched before; None to fetch them.
         mapping_job: mappings whose contacts are selected, with their options.
         connection: endpoint and credentials of the CRM.
@@ -240,12 +244,30 @@ class _Audit:
         Raises:
             UsageError: if they do not.
         """
-        if self.fetched is None:
-            return
-        self.files.check_fetched(self.fetched)
-        if given := self.selection.given:
+        if self.fetched is not None:
+            self._check_fetched(self.fetched)
+        elif not self.selection and not self.files.is_begun():
             raise UsageError(
-                "A file of fetched emails is audited as a whole: it takes no contacts or filters.",
+                "No contact is named.",
+                where="CONTACTS",
+                advice=Advice(
+                    "Name ids, addresses, @FILE, or - for standard input; deals with {}, a"
+                    " condition with {} or {}; or a file of emails with {}.",
+                    Keyword("contacts_of_deals"),
+                    Keyword("deals_where"),
+                    Keyword("contacts_where"),
+                    Keyword("fetched"),
+                ),
+            )
+
+    def _check_fetched(self, fetched: Path) -> None:
+        self.files.check_fetched(fetched)
+        given = [
+            name for name, value in self.selection.values.items() if value and name != "emails_on"
+        ]
+        if given:
+            raise UsageError(
+                "A file of fetched emails names its contacts itself.",
                 where=Advice("{}", Keyword("fetched")),
                 advice=Advice(
                     "Omit {}, or the file.",
@@ -265,6 +287,7 @@ class _Audit:
             part = outcome
         async with self._reading(emails, part).open(callbacks, stop) as inputs:
             if not inputs.complete:
+                self._restate_credits(stop)
                 return stopped_in_reading(inputs, part, self._names(emails, None), stop)
             judging = EmailJudging(
                 inputs=inputs,
@@ -272,6 +295,7 @@ class _Audit:
                 roles=self.options.roles is not Roles.NO,
                 reading=self.options.reading,
                 propose_detach=self.options.propose_detach,
+                proposal_filter=self.options.proposal_filter,
             )
             await self._judge(judging, callbacks)
             await self._blocking(self.files.forget_fetched)
@@ -315,17 +339,15 @@ class _Audit:
                 where="connection",
                 advice=Advice("Set a connection, or name a file with {}.", Keyword("fetched")),
             )
-        options = self.options
+        options, selected = self.options, self.selection.values
         return prepare_fetch(
-            self.selection.contacts["contacts"],
+            selected["contacts"],
             self.files.emails,
             self.connection,
             mapping_job=self.mapping_job if self.mapping_job.mappings else None,
-            **{
-                name: self.selection.contacts[name]
-                for name in ("contacts_of_deals", "deals_where", "contacts_where", "emails_on")
-            },
-            **self.selection.filters,
+            contacts_of_deals=(*selected["contacts_of_deals"], *selected["emails_on"]),
+            deals_where=selected["deals_where"],
+            contacts_where=selected["contacts_where"],
             roles=options.roles,
             role_candidates=True,
             yes=options.yes,
@@ -352,6 +374,16 @@ class _Audit:
             yes=options.yes,
             force=options.read_again,
         )
+
+    def _restate_credits(self, stop: StopController) -> None:
+        """Name the limit of the command where the reading had only what was left of it."""
+        limit = self.pace.get("max_credits")
+        if (
+            stop.reason is not None
+            and stop.reason.stopped_by is StoppedBy.MAX_CREDITS
+            and limit is not None
+        ):
+            stop.reason.message = _credits_spent(limit)
 
     async def _judge(self, judging: EmailJudging, callbacks: RunCallbacks) -> None:
         """Judge the emails in passes over them, and write the files."""
@@ -413,7 +445,10 @@ def _parse_max_age(value: float | str) -> float:
 def _max_credits_error(limit: int) -> RunStoppedError:
     return RunStoppedError(
         StoppedBy.MAX_CREDITS,
-        f"This command has spent all of its credits ({limit:,}).",
-        where=Advice("{}", Keyword("max_credits")),
-        advice="The same command continues.",
+        _credits_spent(limit),
+        advice=Advice("Continue with another {}.", Keyword("max_credits")),
     )
+
+
+def _credits_spent(limit: int) -> str:
+    return f"This command has spent all of its credits ({limit:,})."

@@ -347,16 +347,43 @@ def test_the_file_that_is_read_is_never_replaced(bulklink: Command, audited: Pat
     assert (result.code, result.error["code"]) == (2, "usage")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [((contact_id(0),), "CONTACTS"), (("--since", "2026-01-01"), "--since")],
-)
-def test_a_fetched_file_takes_no_contacts_and_no_filters(
-    bulklink: Command, arguments: tuple[str, ...], named: str
-) -> None:
-    result = bulklink("audit", *arguments, "--fetched", "f.csv", "-o", "n.csv", "--json")
+def test_a_fetched_file_takes_no_contacts(bulklink: Command) -> None:
+    arguments = (contact_id(0), "--fetched", "f.csv", "--contacts-where", "Email is null")
+    result = bulklink("audit", *arguments, "-o", "n.csv", "--json")
     assert (result.code, result.error["code"]) == (2, "usage")
-    assert named in result.error["advice"]
+    assert result.error["advice"] == "Omit CONTACTS, --contacts-where, or the file."
+
+
+def test_an_audit_of_nobody_is_refused(connected: Command) -> None:
+    result = connected("audit", "-o", "m.csv", "--json")
+    assert (result.code, result.error["where"]) == (2, "CONTACTS")
+    assert "--fetched" in result.error["advice"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kinds"),
+    [
+        (("--on-no-deal",), {"attach"}),
+        (("--emails-on", deal_id(0, 1)), {"move"}),
+        (("--emails-on", deal_id(0, 1), "--on-no-deal"), {"attach", "move"}),
+        (("--since", "2026-02-02T00:00Z"), {"attach"}),
+        (("--until", "2026-02-02T00:00Z"), {"move"}),
+        (("--since", "2026-02-04T00:00Z"), set()),
+    ],
+    ids=str,
+)
+def test_filters_choose_proposals_and_leave_the_evidence(
+    bulklink: Command, audited: Path, options: tuple[str, ...], kinds: set[str]
+) -> None:
+    copy_emails(audited, bulklink.folder)
+    arguments = ("--fetched", "m.emails.parquet", "-o", "n.csv", "--json")
+    result = bulklink("audit", *arguments, *options)
+    assert result.code == (1 if kinds else 0), result
+    rows = rows_of(bulklink.folder / "n.csv")
+    assert {row["kind"] for row in rows} == kinds
+    assert all(row in rows_of(audited / "m.csv") for row in rows)
+    assert result.object["emails"] == 5 * CONTACTS
+    assert result.object["filtered_out"] > 0
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ _candidates_option = option(
 @click.command("fetch")
 @click.argument("contacts", nargs=-1)
 @combine_options(
-    contact_options, _roles_option, filter_options, _candidates_option, spending_option
+    contact_options, _roles_option, filter_options("Keep only"), _candidates_option, spending_option
 )
 @combine_options(output_file_options, column_option, preset_option, allow_round_ids_option)
 @combine_options(csv_options, encoding_option, sheet_option, hidden_rows_option)

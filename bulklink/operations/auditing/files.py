@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -18,6 +17,7 @@ from bulklink.folder_files import check_folder_file, read_small_file
 from bulklink.mapping.contact_selection import Unresolved
 from bulklink.operations.auditing.deals_file import table_stem
 from bulklink.operations.auditing.rows import MAPPING_COLUMNS, VERDICT_COLUMNS
+from bulklink.operations.fetching.emails import has_unfinished_fetch
 from bulklink.operations.fetching.progress import UnreadContact
 from bulklink.tables import (
     FileType,
@@ -108,7 +108,7 @@ class AuditFiles(msgspec.Struct, frozen=True):
         """Return what an unfinished audit of this selection has fetched; None if it has not.
 
         Args:
-            selection: the contacts and filters of this command; without contacts, any.
+            selection: the selection of this command; if it is empty, any.
             force: whether what another selection left behind is dropped.
 
         Raises:
@@ -125,12 +125,12 @@ class AuditFiles(msgspec.Struct, frozen=True):
                 where=str(self._selection),
                 advice="Remove it; the emails can be audited by their file.",
             ) from None
-        if not selection.names_contacts or fetched.selection == selection.digest:
+        if not selection or fetched.selection == selection.digest:
             return fetched
         if force:
             return None
         raise UsageError(
-            "An unfinished audit into this file has other contacts, or other filters.",
+            "An unfinished audit into this file has other contacts.",
             where=str(self.emails),
             advice=Advice(
                 "Finish it with the command that it was started with, start over with {}, or name"
@@ -138,6 +138,11 @@ class AuditFiles(msgspec.Struct, frozen=True):
                 Keyword("force", value=True),
             ),
         )
+
+    def is_begun(self) -> bool:
+        """Return whether an unfinished audit into these files can be continued."""
+        is_fetched = check_folder_file(self._selection) and self.emails.is_file()
+        return is_fetched or has_unfinished_fetch(self.emails)
 
     def record_fetched(self, fetched: FetchedEmails) -> None:
         """Record that the emails of a selection were fetched; blocks."""
@@ -184,28 +189,19 @@ def plan_audit_files(
 
 
 class AuditSelection(msgspec.Struct, frozen=True):
-    """Contacts and filters of an audit.
+    """What selects the contacts of an audit.
 
     Args:
-        contacts: what selects contacts, by the keyword of each.
-        filters: what leaves emails out, by the keyword of each.
+        values: what is selected, by the keyword of each selector.
     """
 
-    contacts: dict[str, Any]
-    filters: dict[str, Any]
+    values: dict[str, tuple[str, ...]]
 
-    @property
-    def names_contacts(self) -> bool:
-        """Return whether it selects any contact."""
-        return any(self.contacts.values())
-
-    @property
-    def given(self) -> tuple[str, ...]:
-        """Return the keywords that are set."""
-        return tuple(name for name, value in (self.contacts | self.filters).items() if value)
+    def __bool__(self) -> bool:
+        """Whether anything is selected."""
+        return any(self.values.values())
 
     @property
     def digest(self) -> str:
         """Return a digest of everything."""
-        content = msgspec.json.encode([self.contacts, self.filters], order="sorted")
-        return hashlib.sha256(content).hexdigest()
+        return hashlib.sha256(msgspec.json.encode(self.values, order="sorted")).hexdigest()

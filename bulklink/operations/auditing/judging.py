@@ -18,6 +18,7 @@ from bulklink.finding.values import ContactFacts
 from bulklink.finding.verdicts import ChangeKind, EmailVerdict, Tier
 from bulklink.finding.weights import Weights
 from bulklink.operations.auditing.files import AuditFiles
+from bulklink.operations.auditing.proposal_filter import ProposalFilter
 from bulklink.operations.auditing.reading import AuditInputs
 from bulklink.operations.auditing.rows import ContactRows
 from bulklink.tables import Cell, Table
@@ -98,6 +99,7 @@ class AuditTally:
     Attributes:
         contacts: contacts judged.
         emails: their emails.
+        filtered_out: emails for which no change may be proposed.
         proposed: proposals by tier and kind.
         by_hand: emails whose link a person or a program made.
         uncertain: received emails of which nobody can tell what the rule did.
@@ -105,6 +107,7 @@ class AuditTally:
 
     contacts: int = 0
     emails: int = 0
+    filtered_out: int = 0
     proposed: Counter[tuple[Tier, ChangeKind]] = field(default_factory=Counter)
     by_hand: int = 0
     uncertain: int = 0
@@ -130,6 +133,7 @@ class EmailJudging:
         roles: whether the rule considers deals that a contact is on by a contact role only.
         reading: how the rule is read; None for what explains the org's links best.
         propose_detach: whether to propose to unlink emails of no deal.
+        proposal_filter: emails for which a change may be proposed.
 
     Attributes:
         choice: which reading explains the org's links; set by `learn`.
@@ -143,6 +147,7 @@ class EmailJudging:
     roles: bool
     reading: Reading | None
     propose_detach: bool
+    proposal_filter: ProposalFilter
     choice: ReadingChoice = field(init=False)
     hold_out: HoldOutResult = field(init=False, default_factory=HoldOutResult)
     tally: AuditTally = field(init=False, default_factory=AuditTally)
@@ -174,7 +179,7 @@ class EmailJudging:
         with files.open() as (mapping, verdict_table):
             rows, verdict_rows = _Batch(mapping), _Batch(verdict_table)
             for contact in self._contacts():
-                verdicts = self._demoted(self._judge.judge(contact))
+                verdicts = self._filtered(self._demoted(self._judge.judge(contact)))
                 self.tally.add(verdicts)
                 contact_rows = ContactRows(contact, verdicts)
                 rows.extend(contact_rows.mapping_rows())
@@ -199,6 +204,21 @@ class EmailJudging:
             else verdict
             for verdict in verdicts
         ]
+
+    def _filtered(self, verdicts: list[EmailVerdict]) -> list[EmailVerdict]:
+        """Return the verdicts, without proposals for the emails that the filter leaves out."""
+        if not self.proposal_filter:
+            return verdicts
+        filtered: list[EmailVerdict] = []
+        for verdict in verdicts:
+            if self.proposal_filter.passes(verdict.email):
+                filtered.append(verdict)
+            else:
+                self.tally.filtered_out += 1
+                filtered.append(
+                    msgspec.structs.replace(verdict, kind=None, deal_id=None, tier=None)
+                )
+        return filtered
 
 
 class _Batch:

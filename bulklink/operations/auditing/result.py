@@ -42,6 +42,7 @@ class AuditResult(msgspec.Struct, frozen=True):
         exit_code: exit code of the command.
         readings: how many groups of alike emails each reading explains, best first.
         hold_out: how many links that people made would have been found.
+        filtered_out: emails for which the filters propose no change.
         left_out: rows of the file of emails that name no contact or no email.
         undated: emails without a known time.
         unread_contacts: the first 1,000 contacts that could not be read.
@@ -63,6 +64,7 @@ class AuditResult(msgspec.Struct, frozen=True):
     exit_code: int
     readings: tuple[ReadingScore, ...] = ()
     hold_out: HoldOutResult = HoldOutResult()
+    filtered_out: int = 0
     left_out: int = 0
     undated: int = 0
     unread_contacts: tuple[UnreadContact, ...] = ()
@@ -166,6 +168,7 @@ def _result(
         exit_code=exit_code,
         readings=() if judging is None else judging.choice.scores,
         hold_out=HoldOutResult() if judging is None else judging.hold_out,
+        filtered_out=tally.filtered_out,
         left_out=inputs.emails.refused,
         undated=inputs.emails.undated,
         unread_contacts=unread_contacts[:MAX_UNREAD_NAMED],

@@ -13,11 +13,9 @@ from typing import Any, BinaryIO, Unpack
 
 import msgspec
 
-from bulklink.advice import Advice, Keyword
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import ExitCode, InterruptedPlanningError, UsageError
+from bulklink.errors import ExitCode, InterruptedPlanningError
 from bulklink.folder_files import check_folder_file
-from bulklink.local_time import parse_point_in_time
 from bulklink.mapping.contact_selection import Unresolved
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_planning
@@ -31,6 +29,7 @@ from bulklink.operations.fetching.selection import (
     EmailFilter,
     Selection,
     parse_roles,
+    parse_time,
 )
 from bulklink.operations.fetching.table import FetchTable
 from bulklink.operations.job import Job
@@ -308,28 +307,10 @@ def _email_filter(
 ) -> EmailFilter:
     """Return the filter of a fetch; what is not set is as in the unfinished fetch."""
     return EmailFilter(
-        _checked_time("since", since) or unfinished.since,
-        _checked_time("until", until, end_of_day=True) or unfinished.until,
+        parse_time("since", since) or unfinished.since,
+        parse_time("until", until, end_of_day=True) or unfinished.until,
         on_no_deal or unfinished.on_no_deal,
     )
-
-
-def _checked_time(keyword: str, text: str | None, *, end_of_day: bool = False) -> str | None:
-    """Return a time with its offset.
-
-    Raises:
-        UsageError: if it is not a time.
-    """
-    if text is None:
-        return None
-    try:
-        return parse_point_in_time(text, end_of_day=end_of_day)
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"{text!r} is not a time.",
-            where=Advice("{}", Keyword(keyword)),
-            advice="Write it as 2026-01-31 or 2026-01-31T09:00+01:00.",
-        ) from None
 
 
 def _write_table(table: FetchTable, table_output: TableOutput) -> None:

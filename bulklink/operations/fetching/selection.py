@@ -15,6 +15,7 @@ import msgspec
 
 from bulklink.advice import Advice, Keyword
 from bulklink.errors import UsageError
+from bulklink.local_time import parse_point_in_time
 from bulklink.mapping import contact_requests
 from bulklink.mapping.contact_requests import ContactRequest, RequestKind
 from bulklink.mapping.contact_selection import load_plan_contacts
@@ -58,6 +59,29 @@ def parse_roles(text: str | None) -> Roles | None:
         where=Advice("{}", Keyword("roles")),
         advice=f"Choose one of {', '.join(Roles)}.",
     )
+
+
+def parse_time(keyword: str, text: str | None, *, end_of_day: bool = False) -> str | None:
+    """Return a time that filters emails, with its offset.
+
+    Args:
+        keyword: the setting, for errors.
+        text: ISO 8601; without an offset, local time. None for none.
+        end_of_day: whether a date alone includes its day.
+
+    Raises:
+        UsageError: if it is not a time.
+    """
+    if text is None:
+        return None
+    try:
+        return parse_point_in_time(text, end_of_day=end_of_day)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{text!r} is not a time.",
+            where=Advice("{}", Keyword(keyword)),
+            advice="Write it as 2026-01-31 or 2026-01-31T09:00+01:00.",
+        ) from None
 
 
 class Conditions(msgspec.Struct, frozen=True):
@@ -169,7 +193,7 @@ class Selection(msgspec.Struct, frozen=True):
             for row, contact_id in self._mapping_contacts(self.mapping_job, scratch, stop, warn):
                 last = max(last, offset + row)
                 yield offset + row, ContactRequest(RequestKind.CONTACT, contact_id, "")
-        for position, request in enumerate(self._named_deals(), last + 1):
+        for position, request in enumerate(self.deal_requests(), last + 1):
             stop.check()
             yield position, request
 
@@ -185,7 +209,13 @@ class Selection(msgspec.Struct, frozen=True):
             else:
                 yield contact_requests.parse_contact_argument(argument)
 
-    def _named_deals(self) -> Iterator[ContactRequest]:
+    def deal_requests(self) -> Iterator[ContactRequest]:
+        """Yield the deals that are named by their ids.
+
+        Raises:
+            UsageError: if an argument is no id.
+            BadFileError: if a list cannot be read.
+        """
         for kind, keyword, arguments in (
             (RequestKind.DEAL, "contacts_of_deals", self.contacts_of_deals),
             (RequestKind.EMAILS_ON, "emails_on", self.emails_on),
