@@ -49,7 +49,7 @@ REQUIRED_COLUMNS = (
 """Columns without which a file is not one of fetched emails."""
 OPTIONAL_COLUMNS = (
     *("from_address", "from_name", "to_addresses", "cc_addresses", "source", "intent"),
-    "candidates",
+    *("owner_name", "candidates"),
 )
 _READ_MEMORY = "256MB"
 _ROW_GROUP_ROWS = 16_384
@@ -283,6 +283,7 @@ _COLUMNS = (
     f"{_people_sql('cc_addresses')} AS copied",
     f"{_text_sql('source')} AS source",
     f"{_text_sql('intent')} AS intent",
+    f"{_text_sql('owner_name')} AS owner_name",
     "nullif(candidates, '') AS candidates",
 )
 #: The email as a line of JSON, whose object has the fields of `finding.values.EmailFacts`.
@@ -293,7 +294,7 @@ concat('{{"contact_id":"', contact_id, '","email":', to_json({{
     'deal_id': nullif(deal_id, '{NO_DEAL}'),
     'sender': CASE WHEN from_address IS NOT NULL
         THEN {{'address': from_address, 'name': from_name}} END,
-    'to': recipients, 'cc': copied, 'source': source, 'intent': intent
+    'to': recipients, 'cc': copied, 'source': source, 'intent': intent, 'owner_name': owner_name
 }}), '}}', chr(10))
 """
 
