@@ -363,24 +363,24 @@ def test_an_audit_of_nobody_is_refused(connected: Command) -> None:
 @pytest.mark.parametrize(
     ("options", "kinds"),
     [
-        (("--on-no-deal",), {"attach"}),
-        (("--emails-on", deal_id(0, 1)), {"move"}),
-        (("--emails-on", deal_id(0, 1), "--on-no-deal"), {"attach", "move"}),
-        (("--since", "2026-02-02T00:00Z"), {"attach"}),
-        (("--until", "2026-02-02T00:00Z"), {"move"}),
-        (("--since", "2026-02-04T00:00Z"), set()),
+        (("--on-no-deal",), "attach"),
+        (("--emails-on", deal_id(0, 1)), "move"),
+        (("--emails-on", deal_id(0, 1), "--on-no-deal"), "attach move"),
+        (("--since", "2026-02-02T00:00Z"), "attach"),
+        (("--until", "2026-02-02T00:00Z"), "move"),
+        (("--since", "2026-02-04T00:00Z"), ""),
     ],
     ids=str,
 )
 def test_filters_choose_proposals_and_leave_the_evidence(
-    bulklink: Command, audited: Path, options: tuple[str, ...], kinds: set[str]
+    bulklink: Command, audited: Path, options: tuple[str, ...], kinds: str
 ) -> None:
     copy_emails(audited, bulklink.folder)
     arguments = ("--fetched", "m.emails.parquet", "-o", "n.csv", "--json")
     result = bulklink("audit", *arguments, *options)
     assert result.code == (1 if kinds else 0), result
     rows = rows_of(bulklink.folder / "n.csv")
-    assert {row["kind"] for row in rows} == kinds
+    assert {row["kind"] for row in rows} == set(kinds.split())
     assert all(row in rows_of(audited / "m.csv") for row in rows)
     assert result.object["emails"] == 5 * CONTACTS
     assert result.object["filtered_out"] > 0
