@@ -10,7 +10,7 @@ import pytest
 
 from tests.emulator.client import EmulatorClient
 from tests.emulator.test_deal_reads import ROLES, TIMELINE, roles_world
-from tests.emulator.test_shapes import Id, ModuleName, Person, Strict, read
+from tests.emulator.test_shapes import Id, ModuleName, Correspondent, Strict, read
 
 
 class IdOnly(Strict):
@@ -46,7 +46,7 @@ class QueryRows(Strict):
 class ContactRole(Strict):
     id: Id
     Email: str | None
-    Contact_Role: Person
+    Contact_Role: Correspondent
 
 
 class TokenInfo(Strict):
@@ -86,7 +86,7 @@ class TimelineEntry(Strict):
     action: str
     id: Id
     source: str
-    done_by: Person | None
+    done_by: Correspondent | None
     related_record: None
     automation_details: None
     record: TimelineRecord
@@ -110,7 +110,7 @@ class Timeline(Strict):
 class Stage(Strict):
     display_value: str
     sequence_number: int
-    forecast_category: Person
+    forecast_category: Correspondent
     actual_value: str
     id: Id
     forecast_type: Literal["Open", "Closed Won", "Closed Lost"]
@@ -173,7 +173,7 @@ class Layouts(Strict):
 class DealWithOwner(Strict):
     id: Id
     Owner: Owner | None
-    Contact_Name: Person
+    Contact_Name: Correspondent
 
 
 class DealsWithOwner(Strict):

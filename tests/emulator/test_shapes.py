@@ -38,7 +38,7 @@ class ModuleName(Strict):
     id: Id
 
 
-class Person(Strict):
+class Correspondent(Strict):
     name: str
     id: Id
 
@@ -61,7 +61,7 @@ class EmailStatus(Strict):
 class Email(Strict):
     cc: list[Participant] | None
     summary: str | None
-    owner: Person
+    owner: Correspondent
     read: bool
     subject: str
     message_id: MessageId
@@ -191,7 +191,7 @@ class AnyErrors(Strict):
 
 class Echo(Strict):
     linked_record: LinkedRecord
-    owner: Person
+    owner: Correspondent
 
 
 class Echoes(Strict):

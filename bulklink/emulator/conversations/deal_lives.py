@@ -9,7 +9,7 @@ from bulklink.emulator.conversations.deal_touches import add_changes
 from bulklink.emulator.conversations.deals import DealLife
 from bulklink.emulator.conversations.moments import DAY, HOUR, WORLD_END, iso_day, working_time
 from bulklink.emulator.conversations.org import OrgPlan, OrgUser
-from bulklink.emulator.conversations.people import Company, Person
+from bulklink.emulator.conversations.people import Company, Correspondent
 from bulklink.emulator.conversations.randomness import Draws
 from bulklink.emulator.world import Stage
 
@@ -32,7 +32,9 @@ def plan_deals(org: OrgPlan, company: Company, draws: Draws) -> list[DealLife]:
     return deals
 
 
-def _deals_of(org: OrgPlan, company: Company, draws: Draws, person: Person) -> Iterator[DealLife]:
+def _deals_of(
+    org: OrgPlan, company: Company, draws: Draws, person: Correspondent
+) -> Iterator[DealLife]:
     """Yield the deals of a contact, each followed by its renewals."""
     mean = org.knobs.deals_per_contact
     count = draws.rounded(draws.between(10, 2 * mean - 10), 10)
@@ -47,7 +49,7 @@ def _deals_of(org: OrgPlan, company: Company, draws: Draws, person: Person) -> I
             deal = _renewal_of(org, draws, deal)
 
 
-def _begin_deal(org: OrgPlan, draws: Draws, person: Person, created: int) -> DealLife:
+def _begin_deal(org: OrgPlan, draws: Draws, person: Correspondent, created: int) -> DealLife:
     second = person.second_account_id
     account_id = second if second and draws.chance(400) else person.account_id
     deal = DealLife(person, account_id, draws.pick(org.products), created)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bulklink.emulator.conversations.moments import WORLD_END, iso_time
 from bulklink.emulator.conversations.org import OrgPlan, OrgUser
-from bulklink.emulator.conversations.people import Person
+from bulklink.emulator.conversations.people import Correspondent
 from bulklink.emulator.world import ForecastType, Stage
 
 
@@ -55,7 +55,7 @@ class DealLife:
         owners: the times of its owners, and the owners.
     """
 
-    person: Person
+    person: Correspondent
     account_id: str
     product: str
     created: int
@@ -118,7 +118,7 @@ class DealLife:
             (user for time, user in reversed(self.owners) if time <= moment), self.owners[0][1]
         )
 
-    def concerns(self, person: Person) -> bool:
+    def concerns(self, person: Correspondent) -> bool:
         """Return whether an email of a contact can be linked to the deal."""
         return self.person.id == person.id or person.id in self.role_ids
 

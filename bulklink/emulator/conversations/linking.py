@@ -10,7 +10,7 @@ from bulklink.emulator.conversations.deals import DealLife
 from bulklink.emulator.conversations.mail import Mail
 from bulklink.emulator.conversations.moments import MINUTE
 from bulklink.emulator.conversations.org import OrgPlan, OrgUser
-from bulklink.emulator.conversations.people import Person
+from bulklink.emulator.conversations.people import Correspondent
 from bulklink.emulator.conversations.randomness import Draws
 from bulklink.emulator.prediction import DealCandidate, predict_deal
 
@@ -33,7 +33,7 @@ class Listing:
     """
 
     mail: Mail
-    contact: Person
+    contact: Correspondent
     owner: OrgUser
     right: DealLife | None
     link: DealLife | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bulklink.emulator.conversations.deals import DealLife
 from bulklink.emulator.conversations.org import OrgUser
-from bulklink.emulator.conversations.people import Person
+from bulklink.emulator.conversations.people import Correspondent
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Mail:
     time: int
     sent: bool
     user: OrgUser
-    person: Person
+    person: Correspondent
     subject: str
     summary: str | None
     thread: int
@@ -48,7 +48,7 @@ class Mail:
     at_duplicate: bool = False
     writer_name: str = ""
     copy_people: tuple[tuple[str, str], ...] = ()
-    copy_contact: Person | None = None
+    copy_contact: Correspondent | None = None
     copy_user: OrgUser | None = None
 
     @property

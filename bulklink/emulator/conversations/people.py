@@ -34,7 +34,7 @@ class DuplicateRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Correspondent:
     """A contact.
 
     Args:
@@ -94,7 +94,7 @@ class Company:
     domain: str
     language: Language
     users: tuple[OrgUser, ...]
-    people: tuple[Person, ...]
+    people: tuple[Correspondent, ...]
     others: tuple[tuple[str, str], ...]
 
     def record_id(self, kind: int, number: int) -> str:
@@ -159,14 +159,14 @@ def _company_name(seed: int, number: int) -> tuple[str, str]:
     return stem + (f" {generation + 1}" if generation else ""), f"{domain}.example"
 
 
-def _plan_person(org: OrgPlan, draws: Draws, company: _CompanyFrame, number: int) -> Person:
+def _plan_person(org: OrgPlan, draws: Draws, company: _CompanyFrame, number: int) -> Correspondent:
     language = company.language
     first, last = draws.pick(language.first_names), draws.pick(language.last_names)
     has_deals = number == 0 or not draws.chance(org.knobs.bystanders)
     local_part = _ascii(f"{first}.{last}") + (f"{number}" if number else "")
     is_two = has_deals and draws.chance(org.knobs.two_accounts)
     is_program = not has_deals and draws.chance(400)
-    return Person(
+    return Correspondent(
         id=record_id(3, company.number * _IDS_PER_COMPANY + number),
         name=f"{company.stem} Service" if is_program else f"{first} {last}",
         email=f"no-reply{number}@{company.domain}"

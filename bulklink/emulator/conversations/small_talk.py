@@ -5,7 +5,7 @@ from __future__ import annotations
 from bulklink.emulator.conversations.mail import Mail
 from bulklink.emulator.conversations.moments import DAY, HOUR, WORLD_END, working_time
 from bulklink.emulator.conversations.org import OrgPlan
-from bulklink.emulator.conversations.people import Company, Person
+from bulklink.emulator.conversations.people import Company, Correspondent
 from bulklink.emulator.conversations.randomness import Draws
 from bulklink.emulator.conversations.subjects import answer_subject, summarise
 
@@ -35,7 +35,7 @@ def plan_small_talk(org: OrgPlan, company: Company, draws: Draws, deal_mails: in
     return mails[:wanted]
 
 
-def _correspondent(org: OrgPlan, company: Company, draws: Draws) -> Person:
+def _correspondent(org: OrgPlan, company: Company, draws: Draws) -> Correspondent:
     """Return a contact with or without deals; the first contact of a company has deals."""
     bystanders = [person for person in company.people if not person.has_deals]
     is_bystander = draws.chance(org.knobs.bystander_mail)
@@ -44,7 +44,9 @@ def _correspondent(org: OrgPlan, company: Company, draws: Draws) -> Person:
     return draws.pick([person for person in company.people if person.has_deals])
 
 
-def _talk(org: OrgPlan, company: Company, draws: Draws, person: Person, thread: int) -> list[Mail]:
+def _talk(
+    org: OrgPlan, company: Company, draws: Draws, person: Correspondent, thread: int
+) -> list[Mail]:
     """Return one email, or two if somebody answers."""
     kind = "bulk" if person.is_program else draws.weighted(_KINDS, _KIND_WEIGHTS)
     language = company.language

@@ -9,7 +9,7 @@ from bulklink.emulator.conversations.deals import DealLife
 from bulklink.emulator.conversations.mail import Mail
 from bulklink.emulator.conversations.moments import DAY, HOUR, MINUTE, WORLD_END, working_time
 from bulklink.emulator.conversations.org import OrgPlan, OrgUser
-from bulklink.emulator.conversations.people import Company, Person
+from bulklink.emulator.conversations.people import Company, Correspondent
 from bulklink.emulator.conversations.randomness import Draws
 from bulklink.emulator.conversations.subjects import answer_subject, deal_subject, summarise
 from bulklink.emulator.conversations.texts import TOPICS
@@ -37,7 +37,7 @@ class _Talk:
     """
 
     number: int
-    person: Person
+    person: Correspondent
     shared: OrgUser | None
     subject: str
     time: int
@@ -92,7 +92,7 @@ def _start_of(
     return working_time(draws, moment, org.zone), (*TOPICS[1:], "quote")
 
 
-def _leader(org: OrgPlan, company: Company, draws: Draws, deal: DealLife) -> Person:
+def _leader(org: OrgPlan, company: Company, draws: Draws, deal: DealLife) -> Correspondent:
     """Return the contact who leads a conversation: of the deal, or by a role."""
     if deal.role_ids and draws.chance(org.knobs.role_writers):
         role_id = draws.pick(deal.role_ids)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from bulklink.finding.demotion import MOVE_PROMISES, is_rejected, least_precision, lower_tier
-from bulklink.finding.judge import HoldOut, Judge, hold_out
+from bulklink.finding.judge import Judge
 from bulklink.finding.link_evidence import ReadingChoice
 from bulklink.finding.link_origin import LinkOrigin
 from bulklink.finding.org_evidence import OrgEvidence
@@ -168,7 +168,9 @@ class EmailJudging:
         """Hide the links that people made, and count how many of them would be found."""
         conversations, proposed, right = 0, Counter[Tier](), Counter[Tier]()
         for contact in self._contacts():
-            result: HoldOut = hold_out(self._judge, contact)
+            result = self._judge.hold_out(contact)
+            if result is None:
+                continue
             conversations += result.conversations
             proposed.update(result.proposed)
             right.update(result.right)
