@@ -10,7 +10,7 @@ import pytest
 
 from tests.emulator.client import EmulatorClient
 from tests.emulator.test_deal_reads import ROLES, TIMELINE, roles_world
-from tests.emulator.test_shapes import Id, ModuleName, Correspondent, Strict, read
+from tests.emulator.test_shapes import Correspondent, Id, ModuleName, Strict, read
 
 
 class IdOnly(Strict):
