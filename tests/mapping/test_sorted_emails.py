@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import random
@@ -78,6 +79,9 @@ ROWS = [
 ]
 
 
+SUBJECTS = ["", "a,b", 'a "b" c', '"', "two\nlines", "two\r\nlines", "a;b", " ", "\\", "x" * 2_000]
+
+
 @pytest.mark.parametrize(
     "name", ["e.csv", "e.csv.gz", "e.jsonl", "e.jsonl.gz", "e.parquet", "e.xlsx"]
 )
@@ -116,6 +120,26 @@ def test_every_format_of_fetch_gives_the_same_emails(name: str, tmp_path: Path) 
     )
     assert (lines[3].email.deal_id, lines[3].email.direction) == (DEAL, "sent")
     assert lines[0].email.cc == (Person("d@x.example"),)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_csv_file_of_a_fetch_is_read_alike_by_the_exact_reader(
+    newline: str, tmp_path: Path
+) -> None:
+    """The other delimiter keeps the file from DuckDB's own reader."""
+    rows = [row(f"m{n}", subject=text, time=None) for n, text in enumerate(SUBJECTS)]
+    loaded = []
+    for delimiter in (",", ";"):
+        path = tmp_path / "e.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(
+                file, rows[0], delimiter=delimiter, lineterminator=newline, restval=""
+            )
+            writer.writeheader()
+            writer.writerows(rows)
+        loaded.append(load(path, tmp_path))
+    assert loaded[0] == loaded[1]
+    assert [line.email.subject for line in loaded[0][1]] == [one or None for one in SUBJECTS]
 
 
 def test_a_file_for_spreadsheets_is_read_without_its_apostrophes(tmp_path: Path) -> None:

@@ -267,7 +267,9 @@ class ContactDealsReader:
                 if error.stopped_by is not StoppedBy.FATAL:
                     raise
                 if not self._addresses_refused:
-                    self.context.callbacks.warn(f"{error.message} They stay unknown.")
+                    self.context.callbacks.warn(
+                        f"The addresses of contacts stay unknown: {error.message}"
+                    )
                 self._addresses_refused = True
         self.context.append(*addresses_lines(contact_ids, addresses))
         self._done += len(contact_ids)

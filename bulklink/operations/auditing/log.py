@@ -16,6 +16,7 @@ from bulklink.operations.auditing.folder import AuditFolder, damaged_audit_error
 from bulklink.operations.fetching.folder import is_id
 from bulklink.zoho.coql import MAX_IN_VALUES, DealRow
 from bulklink.zoho.link_response import AnswerVerdict
+from bulklink.zoho.requests import MAX_DEAL_IDS_LENGTH
 from bulklink.zoho.timeline import Timeline, TimelineEntry
 
 MAX_HISTORY_CHANGES = 5_000
@@ -230,7 +231,8 @@ class AuditLine(msgspec.Struct):
         """
         ids = [*self.contacts, *self.deals, self.after]
         ids += [one for one in (self.contact_id, self.deal_id) if one is not None]
-        if len(self.contacts) > MAX_IN_VALUES or not all(map(is_id, ids)):
+        most = MAX_IN_VALUES if self.event == "batch" else MAX_DEAL_IDS_LENGTH
+        if len(self.contacts) > most or not all(map(is_id, ids)):
             raise ValueError("not the ids of a line")
 
 
