@@ -19,13 +19,20 @@ _EXPORTS = {
         " InvalidRowsError LedgerError LockedError NotConfirmedError RefusedError RunDirError"
         " RunStoppedError StoppedBy UsageError WrongOrgError"
     ),
+    "bulklink.finding.link_evidence": "ReadingScore",
+    "bulklink.finding.verdicts": "Evidence",
     "bulklink.ledger.records": "Result",
     "bulklink.mapping.interrupt": "PlanningStage",
     "bulklink.models": "Op Status",
+    "bulklink.operations.audit": "audit",
+    "bulklink.operations.auditing.judging": "HoldOutResult TierCheck",
+    "bulklink.operations.auditing.result": "AuditResult",
+    "bulklink.operations.auditing.rows": "ScoredDeal",
     "bulklink.operations.callbacks": (
         "ConfirmationRequest Metrics ReadProgress RunCallbacks RunProgress"
     ),
     "bulklink.operations.check": "CheckResult check_run",
+    "bulklink.operations.explain": "Explanation explain",
     "bulklink.operations.export": "ExportResult export",
     "bulklink.operations.fetch": "fetch",
     "bulklink.operations.fetching.emails": "FetchResult",
@@ -42,6 +49,7 @@ _EXPORTS = {
     "bulklink.operations.verify": "VerifyPlan plan_verify verify",
     "bulklink.operations.verify_log": "VerifyFinding",
     "bulklink.operations.verify_run": "VerifyResult",
+    "bulklink.operations.weights": "default_weights",
     "bulklink.profiles.resolve": "load_connection",
     "bulklink.runs.forecast": "CreditRange SecondsRange",
     "bulklink.runs.record": "ForgetResult RunState UndoneBy",
@@ -73,10 +81,17 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.errors import StoppedBy as StoppedBy
     from bulklink.errors import UsageError as UsageError
     from bulklink.errors import WrongOrgError as WrongOrgError
+    from bulklink.finding.link_evidence import ReadingScore as ReadingScore
+    from bulklink.finding.verdicts import Evidence as Evidence
     from bulklink.ledger.records import Result as Result
     from bulklink.mapping.interrupt import PlanningStage as PlanningStage
     from bulklink.models import Op as Op
     from bulklink.models import Status as Status
+    from bulklink.operations.audit import audit as audit
+    from bulklink.operations.auditing.judging import HoldOutResult as HoldOutResult
+    from bulklink.operations.auditing.judging import TierCheck as TierCheck
+    from bulklink.operations.auditing.result import AuditResult as AuditResult
+    from bulklink.operations.auditing.rows import ScoredDeal as ScoredDeal
     from bulklink.operations.callbacks import ConfirmationRequest as ConfirmationRequest
     from bulklink.operations.callbacks import Metrics as Metrics
     from bulklink.operations.callbacks import ReadProgress as ReadProgress
@@ -84,6 +99,8 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.callbacks import RunProgress as RunProgress
     from bulklink.operations.check import CheckResult as CheckResult
     from bulklink.operations.check import check_run as check_run
+    from bulklink.operations.explain import Explanation as Explanation
+    from bulklink.operations.explain import explain as explain
     from bulklink.operations.export import ExportResult as ExportResult
     from bulklink.operations.export import export as export
     from bulklink.operations.fetch import fetch as fetch
@@ -115,6 +132,7 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.verify import verify as verify
     from bulklink.operations.verify_log import VerifyFinding as VerifyFinding
     from bulklink.operations.verify_run import VerifyResult as VerifyResult
+    from bulklink.operations.weights import default_weights as default_weights
     from bulklink.profiles.resolve import load_connection as load_connection
     from bulklink.runs.forecast import CreditRange as CreditRange
     from bulklink.runs.forecast import SecondsRange as SecondsRange

@@ -38,7 +38,8 @@ EXIT_CODES = {
     ExitCode.OK: "every row is `done`, `unchanged` or a duplicate; there is nothing to undo",
     ExitCode.ROWS_NOT_DONE: (
         "the run reached its end, and some row is `failed`, `in_doubt` or `rejected`; `plan`: some"
-        " row is refused; `verify`, `status --check`: something differs"
+        " row is refused; `verify`, `status --check`: something differs; `audit`: it"
+        " proposes changes, or could not read everything"
     ),
     ExitCode.REFUSED: "wrong usage, configuration or input, or not confirmed: nothing was changed",
     ExitCode.STOPPED: (

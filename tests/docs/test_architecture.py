@@ -40,7 +40,7 @@ def test_every_package_is_named() -> None:
 
 def test_the_walk_and_the_glossary_are_short() -> None:
     assert 10 < len(WALK) <= 20
-    assert 20 <= len(GLOSSARY) - 1 <= 25  # without the header of the table
+    assert 20 <= len(GLOSSARY) - 1 <= 30  # without the header of the table
 
 
 async def test_a_row_passes_the_modules_of_its_walk(

@@ -159,7 +159,7 @@ async def test_deals_are_too_old_after_a_week_unless_more_is_allowed(tmp_path: P
         with pytest.raises(BadFileError, match="days ago") as caught:
             await read(file, crm)
         assert caught.value.where == str(deals)
-        assert "force" in caught.value.advice
+        assert "read_again" in caught.value.advice
         old = await read(file, crm, max_age=1e9)
         again = await read(file, crm, force=True)
     assert old.contacts == first.contacts == again.contacts
