@@ -58,7 +58,7 @@ def _summary_lines(result: AuditResult, output: str) -> Iterator[Line]:
         "contacts": result.contacts,
         "contacts that could not be read": result.unread,
         "emails": result.emails,
-        "on their deal by hand: never changed": result.by_hand,
+        "linked by people: never changed": result.by_hand,
         "uncertain what the rule did": result.uncertain,
         "left out by the filters": result.filtered_out,
         "without a known time": result.undated,

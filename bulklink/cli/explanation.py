@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from math import fsum
 
-from bulklink.cli.console import Line, Styled, table_lines, wrap_text
+from bulklink.cli.console import Line, Styled, wrap_text
 from bulklink.local_time import format_local_time
 from bulklink.models import NO_DEAL
 from bulklink.operations.auditing.rows import UNCERTAIN_RULE, ScoredDeal
@@ -27,15 +27,15 @@ def _explain(explanation: Explanation) -> Iterator[Line]:
     yield Styled(f"Email {explanation.message_id} of contact {explanation.contact_id}", bold=True)
     names = {one.deal_id: one.deal_name for one in explanation.candidates}
     names[explanation.from_deal_id] = explanation.from_deal_name
-    yield from table_lines(
-        {
-            "subject": explanation.subject or "(none)",
-            "mail": _mail(explanation),
-            "now": _now(explanation, names),
-            "rule": _rule(explanation, names),
-            "proposed": _proposed(explanation, names),
-        }
-    )
+    facts = {
+        "subject": explanation.subject or "(none)",
+        "mail": _mail(explanation),
+        "now": _now(explanation, names),
+        "rule": _rule(explanation, names),
+        "proposed": _proposed(explanation, names),
+    }
+    for name, text in facts.items():
+        yield from wrap_text(f"{name:<9} {text}", _MARGIN)
     if not explanation.candidates:
         yield "The contact is on no deal: there is nothing to choose from."
         return
