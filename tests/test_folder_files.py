@@ -203,6 +203,7 @@ ELSEWHERE = {
     "tables": "tables that the user names, and their temporary files",
     "mapping/input": "mappings that the user names, and temporary files made of them",
     "mapping/contact_selection.py": "the temporary file of an atomic replacement",
+    "mapping/sorted_emails.py": "fetched emails that the user names, or a copy of them",
     "mapping/rejects.py": "the temporary file of an atomic replacement; parts of it in scratch",
     "ledger/redact.py": "the temporary file of an atomic replacement",
     "ledger/state.py": "a descriptor from `folder_files`",
