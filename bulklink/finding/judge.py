@@ -19,12 +19,15 @@ from bulklink.finding.link_origin import LinkFacts, LinkOrigin, NoLinkReason, ju
 from bulklink.finding.org_evidence import OrgFacts
 from bulklink.finding.related import RelatedConversations
 from bulklink.finding.rule_replay import RuleReplay, RuleVerdict
+from bulklink.finding.uncertainty import Uncertainty
 from bulklink.finding.values import ContactFacts, EmailFacts
 from bulklink.finding.verdicts import CandidateScore, ChangeKind, EmailVerdict, Evidence, Tier
 from bulklink.finding.weights import Weights
 
 _AFTER_A_GAP = frozenset({"continued", "resumed", "stale_text"})
 """Evidence of a conversation that goes on after a gap, when it may be about something new."""
+_LIKELY_BY_RULE = frozenset({Uncertainty.MAILBOX, Uncertainty.READING})
+"""Uncertainties of a link on the deal that the rule picks, if it was applied at all."""
 _MADE_BY_PEOPLE = (LinkOrigin.HAND, LinkOrigin.SENT)
 _NO_LINK = LinkFacts(LinkOrigin.NONE)
 _BY_RULE = LinkFacts(LinkOrigin.RULE)
@@ -230,7 +233,7 @@ class Judge:
         if email.owner_id is None or email.time is None or was_unlinked:
             return Tier.LOOK
         if tier is Tier.SURE and (
-            link.origin is LinkOrigin.UNCERTAIN
+            (link.origin is LinkOrigin.UNCERTAIN and link.uncertainty not in _LIKELY_BY_RULE)
             or any(evidence.name in _AFTER_A_GAP for evidence in best.evidence)
         ):
             return Tier.LIKELY
