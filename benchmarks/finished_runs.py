@@ -9,10 +9,10 @@ FOLDER/stopped.
 
 from __future__ import annotations
 
+import argparse
 import math
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -108,5 +108,14 @@ def _batches(run: RunFolder) -> Iterator[list[Message]]:
         yield batch
 
 
+def main() -> None:
+    """Write the runs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", type=int, help="rows of each run")
+    parser.add_argument("folder", type=Path, help="an empty folder")
+    arguments = parser.parse_args()
+    write_runs(arguments.rows, arguments.folder)
+
+
 if __name__ == "__main__":
-    write_runs(int(sys.argv[1]), Path(sys.argv[2]))
+    main()

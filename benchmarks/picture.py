@@ -8,10 +8,10 @@ some emails are on another deal. This takes about two minutes, and needs Chromiu
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +66,9 @@ def take_picture(page: Path, picture: Path) -> None:
 
 def main() -> None:
     """Run, create the report and take the screenshot."""
-    picture = Path(sys.argv[1]) if len(sys.argv) > 1 else _PICTURE
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("picture", type=Path, nargs="?", default=_PICTURE, help="file to write")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run_bulklink(folder, "generate", *_WORLD, "--out", str(folder), "--force")
@@ -75,7 +77,7 @@ def main() -> None:
             options = ("--max-failures", "off", "--canary", "0", "--progress", "none")
             run_bulklink(folder, *link, *options, env=env)
         run_bulklink(folder, "report", "change")
-        take_picture(folder / "change" / "report.html", picture)
+        take_picture(folder / "change" / "report.html", arguments.picture)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ of the run, and the summary. It is an SVG that loads nothing and names only syst
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -94,7 +95,9 @@ def draw(frame: str, summary: str) -> str:
 
 def main() -> None:
     """Run the command and draw the picture."""
-    picture = Path(sys.argv[1]) if len(sys.argv) > 1 else _PICTURE
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("picture", type=Path, nargs="?", default=_PICTURE, help="file to write")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         generate = [*BULKLINK, "generate", *_WORLD, "--out", name, "--force"]
@@ -109,7 +112,7 @@ def main() -> None:
                 "XDG_CONFIG_HOME": str(folder / "config"),
             }
             written = record_command(folder, environment)
-    picture.write_text(draw(*choose_frames(written)), "utf-8")
+    arguments.picture.write_text(draw(*choose_frames(written)), "utf-8")
 
 
 if __name__ == "__main__":
