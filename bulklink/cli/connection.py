@@ -60,6 +60,19 @@ def connection_from_options(options: Mapping[str, Any]) -> Connection:
     return load_connection(options["profile"])
 
 
+def connection_for_run(run: Path, options: Mapping[str, Any]) -> Connection:
+    """Return the connection of a command on a run, whose folder is checked first.
+
+    Raises:
+        RunDirError: if it is not a run folder.
+        ConfigError: as for `connection_from_options`.
+    """
+    from bulklink.runs.folder import folder_of  # noqa: PLC0415 - not for --help
+
+    folder_of(run).read()
+    return connection_from_options(options)
+
+
 def module_id_is_set() -> bool:
     """Return whether the environment sets the id of the Deals module."""
     return bool(os.environ.get("BULKLINK_DEALS_MODULE_ID", "").strip())

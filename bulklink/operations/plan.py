@@ -138,9 +138,7 @@ def plan(
             where=Advice("{}, {}", Keyword("look_up_names"), Keyword("names", value=False)),
             advice="Omit one of them.",
         )
-    inputs = find_sources(job.mappings, job.format)
-    if compare_with is not None:
-        check_readable(Path(compare_with))
+    inputs = find_inputs(job, compare_with)
     planning = _Planning(
         job=job,
         inputs=inputs,
@@ -155,6 +153,23 @@ def plan(
     if planning.rejects is not None:
         _check_new_file(planning.rejects)
     return run_blocking_planning(planning.run, callbacks, stop)
+
+
+def find_inputs(job: Job, compare_with: str | None = None) -> tuple[Source, ...]:
+    """Return the inputs of a job's mapping, after checking that its files are there.
+
+    Args:
+        job: the job.
+        compare_with: a file of fetched emails, which is checked too.
+
+    Raises:
+        UsageError: if the format is unknown, or standard input is named twice.
+        BadFileError: if a file is missing, empty, or not a file.
+    """
+    inputs = find_sources(job.mappings, job.format)
+    if compare_with is not None:
+        check_readable(Path(compare_with))
+    return inputs
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

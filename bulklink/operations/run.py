@@ -9,13 +9,13 @@ from bulklink.advice import Advice, Keyword
 from bulklink.engine.clock import Clock
 from bulklink.engine.shutdown import StopController
 from bulklink.ledger.replay import replay
-from bulklink.mapping.input.files import Source, find_sources
+from bulklink.mapping.input.files import Source
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_guarded, run_planning
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.job import Job
-from bulklink.operations.plan import checked_mapping, new_run_folder
+from bulklink.operations.plan import checked_mapping, find_inputs, new_run_folder
 from bulklink.operations.prepare import prepare_run
 from bulklink.operations.send import send
 from bulklink.runs.folder import RunFolder
@@ -62,7 +62,7 @@ async def _run(
     callbacks: RunCallbacks,
     stop: StopController,
 ) -> RunResult:
-    inputs = find_sources(job.mappings, job.format)
+    inputs = find_inputs(job)
     with new_run_folder(job, environment.clock, callbacks.warn) as folder:
         callbacks.on_phase("Checking the mapping")
         await run_planning(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -141,13 +141,39 @@ def no_mapping(path: str, command: click.Command, typed: list[str]) -> Made:
                 yield f"mapping is {case_name}", Mistake(tuple(words), code, (name,))
 
 
+def no_file_and_no_connection(path: str, command: click.Command, typed: list[str]) -> Made:
+    """A wrong file is reported before a missing profile."""
+    for maker in (no_run, no_mapping, no_output):
+        for name, mistake in maker(path, command, typed):
+            words = tuple(word for word in mistake.words if word != "--dry-run")
+            yield f"{name}, no profile", replace(mistake, words=words, env=())
+    if command.name == "plan":
+        words = (*typed, "m.csv", "--look-up-names")
+        yield (
+            "no mapping to look up, no profile",
+            Mistake((*typed, "nope.csv", "--look-up-names"), "bad-file", ("nope.csv",), ()),
+        )
+        yield (
+            "no file to compare with, no profile",
+            Mistake((*words, "--compare-with", "nope.csv"), "bad-file", ("nope.csv",), ()),
+        )
+    if command.name == "fetch":
+        for option in ("--from-mapping", "--contacts-of-deals", "--emails-on"):
+            name = "nope.csv" if option == "--from-mapping" else "@nope.csv"
+            words = (*typed, *required_words(command), option, name)
+            yield f"no file of {option}", Mistake(words, "bad-file", ("nope.csv",), ())
+        words = (*typed, *required_words(command), "@nope.csv")
+        yield "no list of contacts", Mistake(words, "bad-file", ("nope.csv",), ())
+
+
 def no_connection(path: str, command: click.Command, typed: list[str]) -> Made:
     del path
     if any(param.name == "log" for param in command.params) and "auth" not in typed:
         look_up = (
             ("--look-up-names",) if command.name == "plan" else ()
         )  # otherwise it opens no connection
-        words = (*typed, *look_up, *required_words(command))
+        required = ["planned" if word == "nowhere" else word for word in required_words(command)]
+        words = (*typed, *look_up, *required)
         yield "no data centre", Mistake(words, "config", ("BULKLINK_DC",), env=())
         yield (
             "unknown profile",
@@ -187,6 +213,7 @@ MISTAKES = {
     **make_mistakes(no_mapping),
     **make_mistakes(no_connection),
     **make_mistakes(no_output),
+    **make_mistakes(no_file_and_no_connection),
     "misspelt command": Mistake(("lnk",), texts=("Did you mean link",)),
     "misspelt sub-command": Mistake(("auth", "logn"), texts=("Did you mean login",)),
     "misspelt choice": Mistake(
@@ -229,6 +256,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mistakes")
     contact = World().add(free=3)
     write_mapping(folder / "m.csv", rows(contact.free, contact.a))
+    planned = Command(folder)("plan", "m.csv", "--op", "link", "--run-dir", "planned")
+    assert planned.code == 0, planned
     (folder / "folder").mkdir()
     (folder / "file").write_text("", "utf-8")
     (folder / "made").mkdir()

@@ -102,10 +102,18 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
         fetch as fetch_emails,
     )
     from bulklink.operations.fetching.emails import (  # noqa: PLC0415 - not for --help
+        check_fetch_files,
         has_unfinished_fetch,
     )
 
     target = output_target(output, as_json=as_json)
+    # A missing file is reported before a missing profile.
+    check_fetch_files(
+        target,
+        lists=(*contacts, *options["contacts_of_deals"], *options["emails_on"]),
+        from_mapping=options["from_mapping"],
+        **output_file_arguments(options),
+    )
     continues = not options["force"] and has_unfinished_fetch(target)
     work = partial(
         fetch_emails,

@@ -88,8 +88,10 @@ def plan_and_show(job: Job, options: Mapping[str, Any], **settings: Any) -> int:
     """Plan a job, show the plan and return the exit code."""
     from bulklink.cli.plan_summary import show_plan_result  # noqa: PLC0415 - not for --help
     from bulklink.cli.progress import in_thread, run_with_progress  # noqa: PLC0415 - not for --help
+    from bulklink.operations.plan import find_inputs  # noqa: PLC0415 - not for --help
     from bulklink.operations.plan import plan as plan_job  # noqa: PLC0415 - not for --help
 
+    find_inputs(job, options["compare_with"])  # a missing file is reported before a missing profile
     work = partial(
         plan_job,
         job,

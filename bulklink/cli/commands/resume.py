@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from bulklink.cli.completion import RunPath
-from bulklink.cli.connection import connection_from_options, connection_options
+from bulklink.cli.connection import connection_for_run, connection_options
 from bulklink.cli.options import (
     canary_option,
     combine_options,
@@ -119,7 +119,7 @@ def _continue_run(operation: Callable[..., Any], run: Path, options: dict[str, A
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.cli.run_summary import show_run  # noqa: PLC0415 - not for --help
 
-    connection = connection_from_options(options)
+    connection = connection_for_run(run, options)
     operation = partial(operation, run, connection, **limit_arguments(given_options(options)))
     result, reason = run_with_progress(operation, options)
     return show_run(result, reason, as_json=options["as_json"])

@@ -122,12 +122,14 @@ def _plan_or_run(mappings: tuple[str, ...], options: dict[str, Any]) -> int:
     from bulklink.cli.commands.plan import plan_and_show  # noqa: PLC0415 - not for --help
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.cli.run_summary import show_run  # noqa: PLC0415 - not for --help
+    from bulklink.operations.plan import find_inputs  # noqa: PLC0415 - not for --help
     from bulklink.operations.run import run as run_job  # noqa: PLC0415 - not for --help
 
     job = job_from_options(mappings, options)
     if options["dry_run"]:
         return plan_and_show(job, options)
     _refuse_plan_options()
+    find_inputs(job)  # a missing file is reported before a missing profile
     connection = connection_from_options(options)
     result, reason = run_with_progress(partial(run_job, job, connection), options)
     return show_run(result, reason, as_json=options["as_json"])

@@ -10,7 +10,7 @@ import click
 
 from bulklink.cli.completion import RunPath
 from bulklink.cli.connection import (
-    connection_from_options,
+    connection_for_run,
     connection_options,
     module_id_is_set,
 )
@@ -86,7 +86,7 @@ def _run_undo(run: Path, arguments: SendOptions, options: dict[str, Any]) -> int
     from bulklink.cli.run_summary import show_run  # noqa: PLC0415 - not for --help
     from bulklink.operations.undo import undo as undo_run  # noqa: PLC0415 - not for --help
 
-    connection = connection_from_options(options)
+    connection = connection_for_run(run, options)
     work = partial(
         undo_run, run, connection, include_settled=options["include_settled"], **arguments
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulklink.cli.completion import RunPath
-from bulklink.cli.connection import connection_from_options, connection_options
+from bulklink.cli.connection import connection_for_run, connection_options
 from bulklink.cli.console import Line, count_lines, note, print_json, print_line, show_error
 from bulklink.cli.options import (
     combine_options,
@@ -92,7 +92,7 @@ def verify(run: Path, **options: Any) -> int:
     arguments |= pace_arguments(options)
     if options["dry_run"]:
         return _plan(run, arguments, options)
-    work = partial(verify_run, run, connection_from_options(options), **arguments)
+    work = partial(verify_run, run, connection_for_run(run, options), **arguments)
     result, reason = run_with_progress(work, options)
     _show_result(result, reason, as_json=options["as_json"])
     return result.exit_code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, InterruptedPlanningError
 from bulklink.folder_files import check_folder_file
 from bulklink.mapping.contact_selection import Unresolved
+from bulklink.mapping.input.files import find_sources
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_planning
 from bulklink.operations.environment import Environment, real_environment
@@ -28,6 +29,7 @@ from bulklink.operations.fetching.selection import (
     Conditions,
     EmailFilter,
     Selection,
+    check_lists,
     parse_roles,
     parse_time,
 )
@@ -274,6 +276,37 @@ def _unfinished_fetch(output: str | PathLike[str] | BinaryIO) -> FetchRecord | N
 def has_unfinished_fetch(output: str | PathLike[str] | BinaryIO) -> bool:
     """Return whether there is an unfinished fetch into a file."""
     return _unfinished_fetch(output) is not None
+
+
+def check_fetch_files(
+    output: str | PathLike[str] | BinaryIO,
+    *,
+    lists: Iterable[str],
+    from_mapping: Collection[str],
+    format_: str | None,
+    spreadsheet: bool,
+    force: bool,
+) -> None:
+    """Check the files of a fetch as far as that takes no connection; nothing is read or written.
+
+    Args:
+        output: file or stream of `fetch`.
+        lists: its arguments that may be `@FILE`.
+        from_mapping: its mappings.
+        format_: format of the file.
+        spreadsheet: whether a spreadsheet will open it.
+        force: whether an existing file is replaced.
+
+    Raises:
+        UsageError: if the output cannot be written in this format, or exists.
+        BadFileError: if a list or a mapping is missing.
+    """
+    check_lists(lists)
+    if from_mapping:
+        find_sources(from_mapping)
+    unfinished = (None if force else _unfinished_fetch(output)) or FetchRecord(0, "")
+    format_, spreadsheet = format_ or unfinished.format, spreadsheet or unfinished.spreadsheet
+    resolve_output(output, format_, spreadsheet=spreadsheet, force=force)
 
 
 def _serialize_pace(job: Job) -> dict[str, Any]:

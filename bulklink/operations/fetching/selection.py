@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
@@ -264,6 +264,21 @@ def _check_quotable(request: ContactRequest) -> None:
             where=request.place,
             advice="Give the id of the contact instead.",
         )
+
+
+def check_lists(arguments: Iterable[str]) -> None:
+    """Check that the lists of `@FILE` arguments are there; nothing is read.
+
+    Raises:
+        BadFileError: if one cannot be found.
+    """
+    for argument in arguments:
+        name = argument.removeprefix("@")
+        if name != argument:
+            try:
+                Path(name).stat()
+            except (OSError, ValueError) as error:
+                raise unreadable_file_error(name, error) from None
 
 
 @contextmanager
