@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from bulklink.cli.commands.auth_status import show_profile
 from bulklink.cli.console import ask, can_ask, confirm, note, warn
@@ -22,6 +23,7 @@ from bulklink.profiles.secrets import (
     choose_secret_backend,
     secret_store_for,
 )
+from bulklink.suggestions import close_matches, did_you_mean
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.data_centres import DATA_CENTRES, ENVIRONMENTS, accounts_address, console_address
 from bulklink.zoho.error_policy import SCOPES
@@ -33,6 +35,10 @@ _VARIABLES = {
     "code": "BULKLINK_GRANT_CODE",
     "refresh_token": "BULKLINK_REFRESH_TOKEN",
 }
+_CONSOLE_NAMES = frozenset({"expiry_time", "grant_type", "scope"})
+"""Other names in the file that Zoho's console offers to download."""
+_PLAIN_NAME = re.compile(r"[A-Za-z_]{1,40}")
+"""Text of an unknown name that is shown; any other may be a secret without a name."""
 _MAX_INPUT_BYTES = 100_000
 SignInInputs = dict[str, str]
 """Credentials by name; empty if missing."""
@@ -55,7 +61,7 @@ def collect_inputs(client_id: str | None, *, stdin: bool) -> SignInInputs:
 
 
 def _parse_inputs(text: str) -> SignInInputs:
-    """Parse a JSON object or NAME=VALUE lines; other keys are ignored.
+    """Parse a JSON object or NAME=VALUE lines; warn of unknown names.
 
     Raises:
         ConfigError: if it has none of the credentials.
@@ -67,6 +73,8 @@ def _parse_inputs(text: str) -> SignInInputs:
         content = {key.strip().lower(): value.strip() for key, _, value in pairs}
     fields = content if isinstance(content, dict) else {}
     inputs = {key: fields[key].strip() for key in _VARIABLES if isinstance(fields.get(key), str)}
+    if unknown_names := fields.keys() - _VARIABLES.keys() - _CONSOLE_NAMES:
+        warn(_unknown_names_warning(unknown_names))
     if not inputs:
         raise ConfigError(
             f"No credentials found: {', '.join(_VARIABLES)} are all missing.",
@@ -74,6 +82,20 @@ def _parse_inputs(text: str) -> SignInInputs:
             advice="Pass them as a JSON object, or as one NAME=VALUE line each.",
         )
     return inputs
+
+
+def _unknown_names_warning(unknown_names: Collection[str]) -> str:
+    """Return the warning about unknown names of credentials; it shows no secret."""
+    shown = sorted(name for name in unknown_names if _PLAIN_NAME.fullmatch(name))
+    hidden = len(unknown_names) - len(shown)
+    texts = [*shown, *([f"{hidden:,} that may be secret"] if hidden else [])]
+    known = dict.fromkeys(
+        match for name in shown for match in close_matches(name, _VARIABLES, limit=1)
+    )
+    return (
+        f"Unknown names on standard input are ignored: {', '.join(texts)}. "
+        f"{did_you_mean(tuple(known))}The names are {', '.join(_VARIABLES)}."
+    )
 
 
 def missing_inputs(inputs: SignInInputs, *, can_ask: bool) -> list[str]:

@@ -55,7 +55,32 @@ def test_standard_input_is_json_or_lines_and_overrides_the_environment(
     signed_out: Command, given: str
 ) -> None:
     command = signed_out.with_env(BULKLINK_CLIENT_ID="other", BULKLINK_GRANT_CODE="other")
-    assert command.run_in_subprocess("auth", "login", "--stdin", stdin=given).code == 0
+    result = command.run_in_subprocess("auth", "login", "--stdin", stdin=given)
+    assert result.code == 0
+    assert "Unknown names" not in result.err
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        json.dumps({"client_id": "demo", "client_secrte": "s3cret", "1000.cafe": "s3cret"}),
+        "client_id=demo\nclient_secrte=s3cret\n1000.cafe\n",
+    ],
+    ids=["json", "lines"],
+)
+def test_unknown_names_on_standard_input_are_named_without_their_values(
+    signed_out: Command, given: str
+) -> None:
+    result = signed_out.run_in_subprocess("auth", "login", "--stdin", "--json", stdin=given)
+    assert (result.code, result.error["message"]) == (
+        2,
+        "Missing for the sign-in: client_secret, code.",
+    )
+    assert result.err.splitlines() == [
+        "warning: Unknown names on standard input are ignored: client_secrte, 1 that may be"
+        " secret. Did you mean client_secret? The names are client_id, client_secret, code,"
+        " refresh_token."
+    ]
 
 
 def test_the_environment_can_sign_in_and_next_commands_are_shown(signed_out: Command) -> None:
