@@ -180,10 +180,11 @@ class Verifier:
             RefusedError: if the verification is refused before any email is read.
         """
         self._cost = cost
-        description = f"{cost.emails:,} emails of {cost.contacts:,} contacts"
-        self.callbacks.on_cost(
-            description, credits_at_least=cost.credits.least, credit_range=cost.credits
-        )
+        if cost.emails:
+            description = f"{cost.emails:,} emails of {cost.contacts:,} contacts"
+            self.callbacks.on_cost(
+                description, credits_at_least=cost.credits.least, credit_range=cost.credits
+            )
         self._forecaster = ReadForecaster(cost.reads)
         calls = await run_read_session(
             self._verify_contacts,

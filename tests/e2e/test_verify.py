@@ -162,7 +162,9 @@ def test_in_doubt_shows_the_deals_of_the_emails_in_doubt(
     result = verify_run(command, "--in-doubt")
     assert result.code == 0, result
     assert (result.object["as_wanted"], result.object["not_as_wanted"]) == (1, 3)
-    assert verify_run(command).object["checked"] == 0
+    verified = verify_run(command)
+    assert verified.object["checked"] == 0
+    assert "The ledger shows the deal of no email: there is nothing to read back." in verified.err
 
 
 def test_a_sample_bounds_wrong_emails_and_counts_others_separately(
@@ -225,8 +227,24 @@ def test_an_unsent_run_cannot_be_verified(bulklink: Command, standin: StandIn) -
         assert (result.code, result.error["code"]) == (2, "run-dir")
 
 
+@pytest.mark.parametrize("words", [(), ("--dry-run",)], ids=["run", "dry run"])
+def test_without_an_email_in_doubt_the_command_says_so_and_reads_nothing(
+    bulklink: Command, standin: StandIn, world: World, words: tuple[str, ...]
+) -> None:
+    command = run_mapping(bulklink, standin, "link", [world.add(free=3)])
+    calls = len(standin.requests)
+    shown = command("verify", "here", "--in-doubt", *QUICK, *words)
+    assert (shown.code, len(standin.requests)) == (0, calls)
+    sentence = "No email of this run is in doubt: there is nothing to read back."
+    assert sentence in shown.output
+    assert "0 emails" not in shown.output
+    assert sentence in verify_run(command, "--in-doubt", *words).err
+
+
 def test_sample_and_in_doubt_cannot_be_combined(bulklink: Command) -> None:
     connected = bulklink.with_env(BULKLINK_DC="eu", BULKLINK_ACCESS_TOKEN="x")
+    write_mapping(bulklink.folder / "m.csv", free_rows([World().add(free=1)]))
+    assert connected("plan", "m.csv", "--op", "link", "--run-dir", "here").code == 0
     result = connected("verify", "here", "--sample", "3", "--in-doubt", "--json")
     assert (result.code, result.error["code"]) == (2, "usage")
 

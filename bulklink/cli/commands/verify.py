@@ -94,7 +94,7 @@ def verify(run: Path, **options: Any) -> int:
         return _plan(run, arguments, options)
     work = partial(verify_run, run, connection_for_run(run, options), **arguments)
     result, reason = run_with_progress(work, options)
-    _show_result(result, reason, as_json=options["as_json"])
+    _show_result(result, reason, in_doubt=options["in_doubt"], as_json=options["as_json"])
     return result.exit_code
 
 
@@ -109,13 +109,25 @@ def _plan(run: Path, arguments: Mapping[str, Any], options: dict[str, Any]) -> i
         content = msgspec.to_builtins(plan)
         del content["reason"]
         print_json(content)
+        if not plan.emails:
+            note(_nothing_to_read(in_doubt=options["in_doubt"]))
     else:
-        for line in _plan_lines(plan):
+        for line in _plan_lines(plan, in_doubt=options["in_doubt"]):
             print_line(line)
     return ExitCode.OK
 
 
-def _plan_lines(plan: VerifyPlan) -> Iterator[Line]:
+def _nothing_to_read(*, in_doubt: bool) -> str:
+    """Return why a verification reads nothing."""
+    if in_doubt:
+        return "No email of this run is in doubt: there is nothing to read back."
+    return "The ledger shows the deal of no email: there is nothing to read back."
+
+
+def _plan_lines(plan: VerifyPlan, *, in_doubt: bool) -> Iterator[Line]:
+    if not plan.emails:
+        yield _nothing_to_read(in_doubt=in_doubt)
+        return
     yield f"verify: {plan.emails:,} emails of {plan.contacts:,} contacts"
     counts = {
         "read calls, minimum": plan.calls["read_at_least"],
@@ -132,13 +144,17 @@ def _plan_lines(plan: VerifyPlan) -> Iterator[Line]:
     yield plan.reason
 
 
-def _show_result(result: VerifyResult, reason: RunStoppedError | None, *, as_json: bool) -> None:
+def _show_result(
+    result: VerifyResult, reason: RunStoppedError | None, *, in_doubt: bool, as_json: bool
+) -> None:
     import msgspec  # noqa: PLC0415 - not for --help
 
     if reason is not None:
         show_error(reason, as_json=False)
     for detail in result.shown:
         note(_describe_finding(detail))
+    if reason is None and not result.checked + result.not_read:
+        note(_nothing_to_read(in_doubt=in_doubt))
     if as_json:
         content = msgspec.to_builtins(result)
         del content["shown"]
