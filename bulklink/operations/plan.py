@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from secrets import token_hex
 
@@ -145,9 +144,9 @@ def plan(
         connection=look_up_names,
         compare_with=compare_with,
         rejects=None if rejects is None else Path(rejects),
-        make_result=partial(
-            make_plan_result, latency=latency, users=users, module_known=module_known
-        ),
+        latency=latency,
+        users=users,
+        module_known=module_known,
         environment=environment or real_environment(),
     )
     if planning.rejects is not None:
@@ -181,7 +180,9 @@ class _Planning:
     connection: Connection | None
     compare_with: str | None
     rejects: Path | None
-    make_result: Callable[[CheckedMapping, Job, str | None, RunFolder | None], PlanResult]
+    latency: float
+    users: int
+    module_known: bool
     environment: Environment
 
     def run(self, stop: PlanningStop, warn: Callable[[str | Advice], None]) -> PlanResult:
@@ -197,15 +198,23 @@ class _Planning:
                 with check_mapping(job, self.inputs, scratch, stop) as checked:
                     names, comparison = self._complete(checked, fetched, scratch, stop, warn)
                     _check_unsealed(checked, job, self.rejects)
-                    result = self.make_result(checked, job, None, None)
+                    result = self._result(checked, None, None)
             else:
                 with (
                     new_run_folder(job, clock, warn) as folder,
                     checked_mapping(folder, job, self.inputs, stop) as checked,
                 ):
                     names, comparison = self._complete(checked, fetched, scratch, stop, warn)
-                    record = prepare_run(checked, job, folder, clock.wall(), self._origin(names))
-                    result = self.make_result(checked, job, record.digest, folder)
+                    record = prepare_run(
+                        checked,
+                        job,
+                        folder,
+                        clock.wall(),
+                        self._origin(names),
+                        latency=self.latency,
+                        module_known=self.module_known,
+                    )
+                    result = self._result(checked, record.digest, folder)
             return msgspec.structs.replace(result, compare=comparison, names=names)
 
     def _complete(
@@ -232,6 +241,19 @@ class _Planning:
         if self.rejects is not None and checked.rejected:
             checked.write_rejects(self.rejects)
         return names, comparison
+
+    def _result(
+        self, checked: CheckedMapping, digest: str | None, folder: RunFolder | None
+    ) -> PlanResult:
+        return make_plan_result(
+            checked,
+            self.job,
+            digest,
+            folder,
+            latency=self.latency,
+            users=self.users,
+            module_known=self.module_known,
+        )
 
     def _origin(self, names: PlanNames | None) -> ExtraRows:
         """Return the org of the names for `run.json`, so that the plan is sent to no other org."""

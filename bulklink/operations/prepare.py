@@ -21,18 +21,19 @@ from bulklink.mapping.input.files import Source
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_digest import DIGEST_VERSION, read_plan_content
 from bulklink.mapping.plan_reader import UnknownRow
-from bulklink.mapping.plan_stats import PlanStats
 from bulklink.mapping.schema import DuplicateRow, MappingOptions, RefusedRow, RowFault
 from bulklink.models import MAX_ROWS, Op, Status
 from bulklink.operations.cost_model import measure_sizes
 from bulklink.operations.estimate import (
+    ASSUMED_LATENCY,
     CallEstimate,
+    RunEstimate,
     estimate_calls,
     estimate_run,
 )
 from bulklink.operations.job import Job, OnInvalid
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.forecast import CallForecast
+from bulklink.runs.forecast import CallForecast, PlanSizes
 from bulklink.runs.hashes import ledger_hash, sha256_of
 from bulklink.runs.record import InputRecord, RunRecord, RunState
 
@@ -108,6 +109,9 @@ def prepare_run(
     folder: RunFolder,
     now: float,
     extra_rows: ExtraRows = NO_EXTRA_ROWS,
+    *,
+    latency: float = ASSUMED_LATENCY,
+    module_known: bool = False,
 ) -> RunRecord:
     """Seal the plan of a checked mapping in a new run folder.
 
@@ -117,6 +121,8 @@ def prepare_run(
         folder: the run folder, locked by this process.
         now: seconds since 1970.
         extra_rows: rows of the run in addition to the mapping.
+        latency: seconds that a call is assumed to take.
+        module_known: whether the id of the Deals module need not be looked up.
 
     Returns:
         The record of the run, planned.
@@ -155,7 +161,15 @@ def prepare_run(
     create_ledger(
         folder.ledger, chain(_initial_results(checked), extra_rows.results()), timestamp(now)
     )
-    calls = estimate_calls(shape, job, module_known=False)
+    calls = estimate_calls(shape, job, module_known=module_known)
+    estimate = estimate_run(
+        shape,
+        calls,
+        job,
+        latency=latency,
+        module_known=module_known,
+        pages_ratio=extra_rows.pages_ratio,
+    )
     content = read_plan_content(folder.plan, checked.stop)
     sealed = record.replace(
         digest=content.hashes.digest(job.plan_settings(content.messages)),
@@ -164,7 +178,7 @@ def prepare_run(
         **ledger_hash(folder.ledger),
         by_op=dict(shape.messages),
         least=calls.least,
-        forecast=_forecast(calls, shape, job, extra_rows.pages_ratio),
+        forecast=_forecast(calls, estimate, measure_sizes(shape, job)),
     )
     folder.write(sealed)
     return sealed
@@ -210,9 +224,7 @@ def check_snapshot(job: Job, *, guarded: int, relinks: int) -> None:
         )
 
 
-def _forecast(calls: CallEstimate, shape: PlanStats, job: Job, pages_ratio: float) -> CallForecast:
-    # It is unknown here whether the module id is set, so the minimum excludes its look-up.
-    estimate = estimate_run(shape, calls, job, module_known=True, pages_ratio=pages_ratio)
+def _forecast(calls: CallEstimate, estimate: RunEstimate, sizes: PlanSizes) -> CallForecast:
     return CallForecast(
         link=calls.link,
         unlink=calls.unlink,
@@ -222,7 +234,7 @@ def _forecast(calls: CallEstimate, shape: PlanStats, job: Job, pages_ratio: floa
         credit_range=estimate.credits,
         seconds_range=estimate.seconds,
         reason=estimate.reason,
-        sizes=measure_sizes(shape, job),
+        sizes=sizes,
     )
 
 

@@ -66,7 +66,14 @@ async def _run(
     with new_run_folder(job, environment.clock, callbacks.warn) as folder:
         callbacks.on_phase("Checking the mapping")
         await run_planning(
-            partial(_prepare, job, folder, inputs, environment.clock),
+            partial(
+                _prepare,
+                job,
+                folder,
+                inputs,
+                environment.clock,
+                module_known=connection.module_id is not None,
+            ),
             callbacks,
             stop,
             environment.run_blocking,
@@ -90,10 +97,12 @@ def _prepare(
     clock: Clock,
     stop: PlanningStop,
     warn: Callable[[str | Advice], None],
+    *,
+    module_known: bool,
 ) -> None:
     with checked_mapping(folder, job, inputs, stop) as checked:
         for text in checked.warnings:
             warn(text)
         if checked.left_out:
             warn(Advice("{} leaves out {} rows.", Keyword("only"), f"{checked.left_out:,}"))
-        prepare_run(checked, job, folder, clock.wall())
+        prepare_run(checked, job, folder, clock.wall(), module_known=module_known)
