@@ -54,6 +54,7 @@ def _summary_lines(result: PlanResult, *, undo: bool) -> Iterator[Line]:
     calls = result.calls
     op = "undo" if undo else result.op
     yield (f"{op}: {count_of(result.messages, 'email')} in {count_of(result.groups, 'group')}")
+    roles = {"contact roles, at most": calls.roles_at_most} if calls.roles_at_most else {}
     yield from table_lines(
         {
             "rows": result.rows,
@@ -64,6 +65,7 @@ def _summary_lines(result: PlanResult, *, undo: bool) -> Iterator[Line]:
             "minimum link + unlink calls": calls.least,
             "read calls, minimum": calls.read_at_least,
             "look-ups, at least": calls.lookup_at_least,
+            **roles,
             "credits, at least": result.credits.least,
             "credits, likely": result.credits.likely,
             "credits, at most": result.credits.most,

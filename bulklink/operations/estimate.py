@@ -11,10 +11,12 @@ import msgspec
 from bulklink.engine.batching import min_unlink_calls, packed_unlink_calls, unlink_calls_for_length
 from bulklink.engine.ratelimit.rate import burst_capacity
 from bulklink.mapping.plan_stats import PlanStats
+from bulklink.mapping.rejects import MAX_FOREIGN_DEALS
 from bulklink.models import Op
 from bulklink.operations.cost_model import CostModel, expected_pages, measure_sizes
 from bulklink.operations.credit_limits import credit_limits, edition_credits
 from bulklink.operations.job import Job
+from bulklink.operations.wording import count_of
 from bulklink.runs.forecast import CreditRange, SecondsRange
 from bulklink.zoho.requests import MAX_DEAL_IDS_LENGTH, MAX_MESSAGES_PER_CALL
 
@@ -39,6 +41,8 @@ class CallEstimate(msgspec.Struct, frozen=True):
         read_at_least: minimum snapshot reads.
         lookup_at_least: minimum look-ups.
         least: fewest link and unlink calls at 20 messages a call, regardless of the options.
+        roles_at_most: maximum reads of contact roles, on deals that turn out to be of other
+            contacts.
     """
 
     link: int
@@ -46,6 +50,7 @@ class CallEstimate(msgspec.Struct, frozen=True):
     read_at_least: int
     lookup_at_least: int
     least: int
+    roles_at_most: int = 0
 
 
 def estimate_calls(shape: PlanStats, job: Job, *, module_known: bool) -> CallEstimate:
@@ -69,6 +74,7 @@ def estimate_calls(shape: PlanStats, job: Job, *, module_known: bool) -> CallEst
         read_at_least=_snapshot_pages(shape, job),
         lookup_at_least=lookups,
         least=_minimum_calls(shape, job),
+        roles_at_most=min(shape.deals_without_name, MAX_FOREIGN_DEALS) if job.names else 0,
     )
 
 
@@ -163,7 +169,7 @@ def estimate_run(
     return RunEstimate(
         credits=credit_costs,
         seconds=estimate_seconds(credit_costs, job, latency=latency),
-        reason=_width_reason(shape, job, latency),
+        reason=_width_reason(shape, calls, job, latency),
         may_read_first=_optional_reads(shape, job),
         bottleneck=EstimatedBottleneck.CREDITS if days > 1 else bottleneck,
         in_flight=job.max_in_flight(),
@@ -225,7 +231,7 @@ def _estimate_credits(
     reads = model.snapshot_reads() + first_pages
     most_reads = model.snapshot_reads() + model.link_reads(1.0) + all_first_pages
     likely = round(everything + reads * pages_ratio)
-    most = math.ceil(everything + most_reads * pages_ratio)
+    most = math.ceil(everything + most_reads * pages_ratio) + calls.roles_at_most
     return CreditRange(min(least, likely), likely, max(most, likely))
 
 
@@ -279,7 +285,7 @@ def _canary_pages(shape: PlanStats, job: Job, max_pages: int) -> tuple[float, fl
     return average, most
 
 
-def _width_reason(shape: PlanStats, job: Job, latency: float) -> str:
+def _width_reason(shape: PlanStats, calls: CallEstimate, job: Job, latency: float) -> str:
     """Return why a forecast at planning time is so wide, in sentences."""
     reasons = []
     if shape.links and not job.needs_snapshot(Op.LINK):
@@ -287,6 +293,11 @@ def _width_reason(shape: PlanStats, job: Job, latency: float) -> str:
     if any(job.needs_snapshot(op) for op in shape.ops):
         reasons.append("how many emails are linked as planned already and need no call")
         reasons.append("how many other emails their contacts have, each page of which takes a call")
+    if calls.roles_at_most:
+        reasons.append(
+            "how many deals are of other contacts, so that their contact roles are read, up to"
+            f" {count_of(calls.roles_at_most, 'call')}"
+        )
     known = "Unknown before the first calls: " + "; ".join(reasons) + ". " if reasons else ""
     rate = f"{job.rate:g} calls a second" if job.rate else "no limit of calls a second"
     return (

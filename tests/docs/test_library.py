@@ -84,7 +84,7 @@ async def test_the_program_does_the_whole_job(
         assert await example().move(mapping, folder) == ExitCode.OK
         assert crm.linked == EMAILS
     messages = [record.getMessage() for record in caplog.records]
-    assert messages[0] == f"{EMAILS} emails, 11 credits at most"
+    assert messages[0] == f"{EMAILS} emails, 12 credits at most"
     assert "Sending …" in messages
     assert any(line.startswith(f"{EMAILS} of {EMAILS} rows, ") for line in messages)
     assert messages[-1] == f"{EMAILS} of {EMAILS} as recorded"

@@ -26,7 +26,7 @@ PLAN_KEYS = {
     "op", "run_dir", "rows", "messages", "rejected", "duplicate", "groups", "calls",
     "credits", "seconds", "digest", "refusals",
 }  # fmt: skip
-PLAN_CALLS = {"link", "unlink", "read_at_least", "lookup_at_least", "least"}
+PLAN_CALLS = {"link", "unlink", "read_at_least", "lookup_at_least", "least", "roles_at_most"}
 KEYS = {
     "call": {"call", "op", "attempt", "contact_id", "rows"},
     "unsent": {"call", "op", "attempt", "contact_id", "rows"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,3 +54,30 @@ def test_a_sealed_plan_keeps_the_assumed_latency(bulklink: Command) -> None:
     words = ("plan", "m.csv", "--op", "link", "--latency", "7", "--run-dir", "sealed", "--json")
     planned = bulklink(*words).object
     assert recorded_forecast(bulklink.folder, "sealed")["seconds_range"] == planned["seconds"]
+
+
+def test_the_forecast_covers_the_reads_of_contact_roles(
+    bulklink: Command, local_emulator: Emulator
+) -> None:
+    command, contacts = bulklink.with_env(**local_emulator.env()), local_emulator.world.contacts
+    pairs = zip(contacts, [*contacts[1:], contacts[0]], strict=True)
+    mapping_rows = [line for contact, other in pairs for line in rows(contact.free, other.a)]
+    write_mapping(bulklink.folder / "m.csv", mapping_rows)
+    planned = command("plan", "m.csv", "--op", "link", "--json").object
+    text = command("plan", "m.csv", "--op", "link").out
+    assert planned["calls"]["roles_at_most"] == len(contacts)
+    assert re.search(r"contact roles, at most +8\n", text)
+    assert "their contact roles are read, up to 8 calls" in text
+    sent = command("link", "m.csv", "--run-dir", "sent", "--max-failures", "off", "--json").object
+    assert planned["credits"]["least"] <= sum_calls(sent) <= planned["credits"]["most"]
+
+
+def test_a_plan_without_look_ups_reads_no_contact_roles(bulklink: Command) -> None:
+    contact = World().add(free=3)
+    write_mapping(bulklink.folder / "m.csv", rows(contact.free, contact.a))
+    planned = bulklink("plan", "m.csv", "--op", "link", "--no-names", "--json").object
+    assert planned["calls"]["roles_at_most"] == 0
+
+
+def sum_calls(result: dict[str, Any]) -> int:
+    return sum(result["calls"][kind] for kind in ("link", "unlink", "read", "lookup"))
