@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from bulklink.blocking import blocks
+from bulklink.counts import count_of
 from bulklink.errors import BulklinkError, RunDirError
 
 MAX_LINE_BYTES = 1 << 20
@@ -266,8 +267,8 @@ def _check_status(path: Path, status: os.stat_result, *, one_name: bool) -> None
         )
     if one_name and status.st_nlink > 1:
         raise RunDirError(
-            f"The file has {status.st_nlink:,} names (hard links), and would be changed under all"
-            " of them.",
+            f"The file has {count_of(status.st_nlink, 'name')} (hard links), and would be changed"
+            " under all of them.",
             where=str(path),
             advice="Copy the folder and use the copy.",
         )

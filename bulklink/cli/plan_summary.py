@@ -14,13 +14,13 @@ from bulklink.cli.console import (
     table_lines,
     wrap_text,
 )
+from bulklink.counts import count_of, inflect
 from bulklink.errors import ExitCode
 from bulklink.mapping.compare import Comparison, DealMove
 from bulklink.mapping.looked_up_names import RecordEmails
 from bulklink.operations.plan import PlanResult
 from bulklink.operations.plan_names import PlanNames
 from bulklink.operations.prepare import format_refusals
-from bulklink.operations.wording import count_of
 from bulklink.shell import bulklink_command
 
 _NO_SNAPSHOT_HINT = (
@@ -72,9 +72,9 @@ def _summary_lines(result: PlanResult, *, undo: bool) -> Iterator[Line]:
         }
     )
     if result.refusals:
-        left_out = "row is" if result.rejected == 1 else "rows are"
+        rows = count_of(result.rejected, "row is", "rows are")
         yield (
-            f"{result.rejected:,} {left_out} refused ({format_refusals(result.refusals)}) and left"
+            f"{rows} refused ({format_refusals(result.refusals)}) and left"
             f" out, which is exit code {ExitCode.ROWS_NOT_DONE}; "
             + ("the plan is valid without them." if result.messages else "nothing is left to send.")
         )
@@ -91,10 +91,10 @@ def _summary_lines(result: PlanResult, *, undo: bool) -> Iterator[Line]:
 def _estimate_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[str]:
     """Yield estimates: time, credits a day, options that would save calls."""
     estimate = result.estimate
+    calls = count_of(estimate.in_flight, "call")
     yield (
         f"Time: {result.seconds.likely:,.1f} s likely, {result.seconds.least:,.1f} to"
-        f" {result.seconds.most:,.1f} s, with {estimate.in_flight} calls in flight; limited by"
-        f" {estimate.bottleneck}."
+        f" {result.seconds.most:,.1f} s, with {calls} in flight; limited by {estimate.bottleneck}."
     )
     if estimate.reason:
         yield estimate.reason
@@ -107,9 +107,9 @@ def _estimate_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[
     if estimate.daily_allowance is not None and estimate.daily_allowance != estimate.daily_credits:
         yield f"Of these, all runs together may spend {estimate.daily_allowance:,}."
     if estimate.days > 1:
-        yield f"That is {estimate.days:,} windows of 24 hours."
+        yield f"That is {count_of(estimate.days, 'window')} of 24 hours."
     if estimate.invocations > 1:
-        yield f"With this --max-credits it will take {estimate.invocations:,} commands."
+        yield f"With this --max-credits it will take {count_of(estimate.invocations, 'command')}."
     if result.calls.read_at_least:
         yield (
             f"Snapshot: reading which deal each email is on takes at least"
@@ -119,13 +119,13 @@ def _estimate_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[
     if estimate.may_read_first:
         yield (
             f"Snapshot: auto. The run may first read which deal each email is on, at least"
-            f" {estimate.may_read_first:,} credits, if its first emails show that this is"
+            f" {count_of(estimate.may_read_first, 'credit')}, if its first emails show that this is"
             " cheaper: reading saves the calls for emails that are already linked. --snapshot"
             " always reads them first, which an undo can use; --no-snapshot never does."
         )
     if estimate.saved_by_contact:
         yield (
-            f"--group-by contact would save {estimate.saved_by_contact:,} link calls"
+            f"--group-by contact would save {count_of(estimate.saved_by_contact, 'link call')}"
             f" ({estimate.saved_by_contact / result.calls.link:.0%}); Zoho's documentation does not"
             " show it."
         )
@@ -159,7 +159,8 @@ def _comparison_lines(comparison: Comparison) -> Iterator[str]:
         f" {'; '.join(_clauses(comparison))}."
     )
     if comparison.other_owner:
-        yield (f"{comparison.other_owner:,} of them are in another user's mailbox than planned.")
+        verb = inflect(comparison.other_owner, "is", "are")
+        yield f"{comparison.other_owner:,} of them {verb} in another user's mailbox than planned."
     yield from _move_lines(comparison.moves, comparison.moves_in_all)
     if comparison.deals:
         deals = [
@@ -191,23 +192,24 @@ def _deal_text(deal_id: str | None, name: str | None) -> str:
 
 def _clauses(comparison: Comparison) -> Iterator[str]:
     if comparison.moved:
-        move = "moves" if comparison.moved == 1 else "move"
         yield (
-            f"{count_of(comparison.moved, 'email')} {move} from"
+            f"{count_of(comparison.moved, 'email moves', 'emails move')} from"
             f" {count_of(comparison.from_deals, 'deal')} to {comparison.to_deals:,}"
         )
     counted_clauses = (
-        (comparison.linked, "move from no deal to a deal"),
-        (comparison.unlinked, "are taken off their deal"),
-        (comparison.right, "already right"),
-        (comparison.already_linked, "are on another deal, so their link would be refused"),
-        (comparison.changed_since, "are not on the deal in from_deal_id"),
-        (comparison.not_told, "are on a deal that the file does not show"),
-        (comparison.not_this_contacts, "belong to another contact"),
-        (comparison.not_in_file, "are not in the file"),
+        (comparison.linked, "moves", "move", " from no deal to a deal"),
+        (comparison.unlinked, "is", "are", " taken off the deal"),
+        (comparison.right, "already right", "already right", ""),
+        (comparison.already_linked, "is", "are", " on another deal, so the link would be refused"),
+        (comparison.changed_since, "is", "are", " not on the deal in from_deal_id"),
+        (comparison.not_told, "is", "are", " on a deal that the file does not show"),
+        (comparison.not_this_contacts, "belongs", "belong", " to another contact"),
+        (comparison.not_in_file, "is", "are", " not in the file"),
     )
-    yield from (f"{count:,} {clause}" for count, clause in counted_clauses if count)
-    if not comparison.moved and not any(count for count, _ in counted_clauses):
+    for count, singular, plural, clause in counted_clauses:
+        if count:
+            yield f"{count_of(count, singular, plural)}{clause}"
+    if not comparison.moved and not any(count for count, *_ in counted_clauses):
         yield "there is nothing to compare"
 
 

@@ -20,6 +20,7 @@ from bulklink.cli.console import can_ask, confirm, note, redirect_notes, warn
 from bulklink.cli.event_loop import run_in_loop
 from bulklink.cli.progress_view import ProgressView, render_lines, render_one_line
 from bulklink.cli.signals import run_with_signals
+from bulklink.counts import count_of
 from bulklink.engine.outage import Outage
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError
@@ -165,11 +166,11 @@ class ProgressDisplay(WarningDisplay):
         if self._quiet:
             return
         if credit_range is None or credit_range.most == credits_at_least:
-            note(f"{description}: at least {credits_at_least:,} credits, one a call.")
+            note(f"{description}: at least {count_of(credits_at_least, 'credit')}, one a call.")
         else:
             note(
-                f"{description}: {credit_range.likely:,} credits likely, {credit_range.least:,} to"
-                f" {credit_range.most:,}; one a call."
+                f"{description}: {count_of(credit_range.likely, 'credit')} likely,"
+                f" {credit_range.least:,} to {credit_range.most:,}; one a call."
             )
 
     def on_query(self, text: str) -> None:
@@ -196,17 +197,19 @@ class ProgressDisplay(WarningDisplay):
     def confirm_after_canary(self, summary: str, remaining: int) -> bool:
         """Ask whether to continue after a failed canary."""
         warn(summary)
-        return self._ask(f"Send the other {remaining:,} emails anyway?")
+        return self._ask(f"Send the other {count_of(remaining, 'email')} anyway?")
 
     def confirm(self, request: ConfirmationRequest) -> bool:
         """Ask before an org is changed."""
         org = request.org_name or "an org with an unknown name"
         kind = request.org_type or "unknown type"
-        return self._ask(f"{request.op}: change {request.messages:,} emails of {org} ({kind})?")
+        emails = count_of(request.messages, "email")
+        return self._ask(f"{request.op}: change {emails} of {org} ({kind})?")
 
     def confirm_cost(self, description: str, credit_range: CreditRange) -> bool:
         """Ask before many credits are spent on reading."""
-        return self._ask(f"Read {description} for about {credit_range.likely:,} credits?")
+        price = count_of(credit_range.likely, "credit")
+        return self._ask(f"Read {description} for about {price}?")
 
     def _ask(self, question: str) -> bool:
         self._stop_live()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
+from bulklink.counts import count_of
 from bulklink.operations.callbacks import Metrics
 from bulklink.visible_text import escape_controls
 
@@ -175,9 +176,7 @@ def _metric_figures(metrics: Metrics, unit: str, *, narrow: bool) -> Iterator[st
 def _credit_figures(metrics: Metrics) -> Iterator[str]:
     """Yield credits spent and left to spend, and the org's credits if they differ."""
     org_credits, spendable = metrics.credits_left, metrics.credits_spendable
-    spent_text = (
-        f"{metrics.credits_spent:,} {'credit' if metrics.credits_spent == 1 else 'credits'} spent"
-    )
+    spent_text = f"{count_of(metrics.credits_spent, 'credit')} spent"
     yield spent_text if spendable is None else f"{spent_text}, {spendable:,} left"
     forecast = metrics.credits_forecast
     if forecast is not None and forecast.most > metrics.credits_spent:

@@ -21,6 +21,7 @@ from bulklink.cli.console import (
     table_lines,
     wrap_text,
 )
+from bulklink.counts import count_of
 from bulklink.engine.failure_limit import example_text, explain_code
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.html_report.model import Accounting
@@ -98,7 +99,7 @@ def _failure_lines(failures: list[FailureCount]) -> Iterator[str]:
     remaining = failures[_MAX_FAILURES_SHOWN:]
     if remaining:
         rows = sum(failure.count for failure in remaining)
-        yield from wrap_text(f"{rows:,} of {len(remaining):,} other codes.", "  ")
+        yield from wrap_text(f"{rows:,} of {count_of(len(remaining), 'other code')}.", "  ")
 
 
 HIDE_NEXT_STEPS = "bulklink.no_steps"
@@ -260,7 +261,7 @@ def _summary_lines(
         f" minimum for link + unlink: {calls.least:,}.",
         *_forecast_lines(record),
         *_canary_lines(record),
-        f"Time: {result.seconds:,.1f} s, {_credits_spent(result):,} credits",
+        f"Time: {result.seconds:,.1f} s, {count_of(_credits_spent(result), 'credit')}",
         *_time_lines(record),
         *_limit_lines(record),
         *_resume_lines(result),
@@ -282,7 +283,7 @@ def _time_lines(record: RunRecord) -> Iterator[str]:
     text = f"Started {format_local_time(record.invocations[0].started)}"
     if last.ended:
         text += f", ended {format_local_time(last.ended)}"
-    yield f"{text}, in {count:,} commands" if count > 1 else text
+    yield f"{text}, in {count_of(count, 'command')}" if count > 1 else text
 
 
 def _forecast_lines(record: RunRecord) -> Iterator[str]:
@@ -292,8 +293,9 @@ def _forecast_lines(record: RunRecord) -> Iterator[str]:
         yield f"Forecast: {_forecast_text(forecast)}."
     if renewed is not None:
         yield (
-            f"After the canary: {renewed.credits.least:,} to {renewed.credits.most:,} credits,"
-            f" {renewed.seconds.least:,.1f} to {renewed.seconds.most:,.1f} s: {renewed.reason}"
+            f"After the canary: {renewed.credits.least:,} to"
+            f" {count_of(renewed.credits.most, 'credit')}, {renewed.seconds.least:,.1f} to"
+            f" {renewed.seconds.most:,.1f} s: {renewed.reason}"
         )
     if choice is not None:
         yield f"Snapshot: {choice.reason}"
@@ -301,10 +303,10 @@ def _forecast_lines(record: RunRecord) -> Iterator[str]:
 
 def _forecast_text(forecast: CallForecast) -> str:
     if forecast.credit_range is None or forecast.seconds_range is None:
-        return f"{forecast.credits:,} credits, {forecast.seconds:,.1f} s at least"
+        return f"{count_of(forecast.credits, 'credit')}, {forecast.seconds:,.1f} s at least"
     credit_range, seconds = forecast.credit_range, forecast.seconds_range
     return (
-        f"{credit_range.likely:,} credits likely, {credit_range.least:,} to"
+        f"{count_of(credit_range.likely, 'credit')} likely, {credit_range.least:,} to"
         f" {credit_range.most:,}; {seconds.likely:,.1f} s likely, {seconds.least:,.1f} to"
         f" {seconds.most:,.1f} s"
     )
@@ -320,7 +322,8 @@ def _limit_lines(record: RunRecord) -> Iterator[str]:
     if sentence := describe_limit(record):
         yield sentence
     if excess_calls := beyond_max_credits(record):
-        yield f"Beyond --max-credits, to complete relinks already started: {excess_calls:,} calls."
+        calls = count_of(excess_calls, "call")
+        yield f"Beyond --max-credits, to complete relinks already started: {calls}."
 
 
 def _resume_lines(result: RunResult) -> Iterator[str]:
@@ -358,7 +361,7 @@ def _canary_lines(record: RunRecord) -> Iterator[str]:
     """Yield the outcome of the canary, if there was one."""
     canary = record.canary
     if canary is not None:
-        outcome = canary.found or f"the first {canary.messages:,} emails; not finished."
+        outcome = canary.found or f"the first {count_of(canary.messages, 'email')}; not finished."
         yield f"Canary {canary.state}: {outcome}"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from bulklink.counts import count_of
+
 if TYPE_CHECKING:
     from bulklink.mapping.contact_selection import Unresolved
     from bulklink.operations.fetching.progress import UnreadContact
@@ -22,7 +24,8 @@ def unread_lines(contacts: Sequence[UnreadContact], total: int) -> Iterator[str]
     for contact in contacts[:_MAX_SHOWN]:
         yield f"contact {contact.contact_id}: {contact.code}: {contact.message}"
     if total > _MAX_SHOWN:
-        yield f"… and {total - _MAX_SHOWN:,} more contacts that could not be read"
+        more = count_of(total - _MAX_SHOWN, "more contact")
+        yield f"… and {more} that could not be read"
 
 
 def unresolved_lines(requests: Sequence[Unresolved]) -> Iterator[str]:
@@ -31,5 +34,5 @@ def unresolved_lines(requests: Sequence[Unresolved]) -> Iterator[str]:
         place = f"{request.place}: " if request.place not in ("", request.value) else ""
         yield f"{place}{request.value}: {request.message}"
     if len(requests) > _MAX_SHOWN:
-        more = len(requests) - _MAX_SHOWN
-        yield f"… and {more:,} more that select no contact; --json names up to 1,000"
+        more = count_of(len(requests) - _MAX_SHOWN, "more that selects", "more that select")
+        yield f"… and {more} no contact; --json names up to 1,000"

@@ -11,6 +11,7 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
+from bulklink.counts import count_of
 from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.canary_result import CanaryResult, ObservedLink, ReadBackResult, build_result
 from bulklink.engine.contact import ContactSender
@@ -219,7 +220,7 @@ class Canary:
             windows: the contacts in the order of the plan.
             task_group: runs the tasks that send the rest of these contacts.
         """
-        self.on_phase(f"Trying the first {self.min_messages:,} emails")
+        self.on_phase(f"Trying the first {count_of(self.min_messages, 'email')}")
         with suppress(StoppedError):
             await self._send_first(windows, task_group)
         if self.context.stop.reason is not None or not self._results:

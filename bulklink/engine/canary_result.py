@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from bulklink.counts import count_of, inflect
 from bulklink.engine.failure_limit import FailureCounter
 from bulklink.ledger.records import Result
 from bulklink.models import Op
@@ -88,22 +89,25 @@ class CanaryResult(msgspec.Struct, frozen=True):
         sentences = []
         if self.differences:
             sentences.append(
-                f"{len(self.differences):,} of {self.listed:,} emails that were answered with"
-                " success"
-                f" are not {_expected_text(self.ops)}: {'; '.join(self.differences[:_SHOWN])}."
+                f"{len(self.differences):,} of"
+                f" {count_of(self.listed, 'email that was', 'emails that were')} answered with"
+                f" success {inflect(len(self.differences), 'is', 'are')} not"
+                f" {_expected_text(self.ops)}: {'; '.join(self.differences[:_SHOWN])}."
             )
         elif self.passed:
             sentences.append(
-                f"the first {self.tried:,} emails were tried; {self.listed:,} of those answered"
-                " with success were read back, all as recorded."
+                f"the first {count_of(self.tried, 'email was', 'emails were')} tried;"
+                f" {self.listed:,} of those answered with success"
+                f" {inflect(self.listed, 'was', 'were')} read back, all as recorded."
             )
         if not self.succeeded and self.failure_summary:
             sentences.append(
-                f"None of the first {self.tried:,} emails is as wanted: {self.failure_summary}."
+                f"None of the first {count_of(self.tried, 'email')} is as wanted:"
+                f" {self.failure_summary}."
             )
         if self.not_listed:
             where = "within the limit of pages" if self.truncated else "that could be read"
-            sentences.append(f"{self.not_listed:,} were on no page {where}.")
+            sentences.append(f"{count_of(self.not_listed, 'was', 'were')} on no page {where}.")
         return " ".join(sentences)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from bulklink.counts import count_of
 from bulklink.engine.breaker import fatal_error
 from bulklink.engine.call_outcome import CallOutcome
 from bulklink.engine.caller import Caller
@@ -188,7 +189,7 @@ def parse_or_raise(
             StoppedBy.FATAL,
             f"The answer to the look-up of {subject} is not from the Zoho CRM API: HTTP"
             f" {response.status},"
-            f" {len(response.body)} bytes that it would not send.",
+            f" {count_of(len(response.body), 'byte')} that it would not send.",
             advice="Check the address or the data centre; the answer is in answers.jsonl.",
         )
     return value

@@ -15,6 +15,7 @@ import anyio
 import msgspec
 
 from bulklink.advice import Advice, Keyword
+from bulklink.counts import count_of
 from bulklink.engine.clock import Clock
 from bulklink.engine.shutdown import StopController
 from bulklink.engine.signal import Signal
@@ -218,7 +219,8 @@ class OutageGate:
         if next_state is None:
             raise RunStoppedError(
                 StoppedBy.NO_ANSWER,
-                f"There was no answer for {now - state.began_at:,.0f} seconds: {reason}.",
+                f"There was no answer for {count_of(round(now - state.began_at), 'second')}:"
+                f" {reason}.",
                 advice=Advice(
                     "Resume the run once the CRM answers again: messages in flight are read back"
                     " first. {} sets how long a run waits.",

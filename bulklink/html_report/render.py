@@ -10,6 +10,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bulklink.counts import count_of, inflect
 from bulklink.html_report.model import Report
 from bulklink.html_report.plot_area import PLOT_HEIGHT, PLOT_WIDTH, format_coordinate
 from bulklink.html_report.rows import MAX_ROWS_PER_GROUP, escape_json
@@ -41,6 +42,8 @@ def render_report(report: Report, zone: tzinfo | None = None) -> str:
     env.filters |= {
         "local": partial(format_local_time, zone=zone),
         "number": "{:,}".format,
+        "count_of": count_of,
+        "inflect": inflect,
         "duration": humanize_duration,
         "coordinate": format_coordinate,
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bulklink.counts import count_of, inflect
 from bulklink.duckdb_sql import identifier
 from bulklink.errors import BadFileError
 from bulklink.mapping.checked import CheckedMapping, check
@@ -187,7 +188,8 @@ def read_fetched_emails(
     folder.mkdir()
     with check(find_sources([name]), options, folder, stop=stop, memory=memory) as mapping:
         if mapping.rejected:
-            warn(f"{mapping.rejected:,} rows of {name} cannot be read and are left out.")
+            rows, are = count_of(mapping.rejected, "row"), inflect(mapping.rejected, "is", "are")
+            warn(f"{rows} of {name} cannot be read and {are} left out.")
         mapping.seal(folder)
     path = folder / PLAN_FILE
     columns = load_user_columns(path)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from bulklink.counts import count_of
 from bulklink.errors import LedgerError
 from bulklink.folder_files import check_folder_file
 from bulklink.ledger.checkpoint import LedgerCheckpoint
@@ -206,7 +207,10 @@ def _count_faults(record: RunRecord, counts: dict[str, int]) -> list[str]:
     faults = []
     pending = counts[PENDING]
     if pending < 0 or (record.state is RunState.FINISHED and pending):
-        faults.append(f"{sum(counts.values()) - pending:,} of {record.rows:,} rows have a result")
+        faults.append(
+            f"{sum(counts.values()) - pending:,} of"
+            f" {count_of(record.rows, 'row has', 'rows have')} a result"
+        )
     if record.state is not RunState.RUNNING:
         faults += [
             f"run.json says {recorded:,} {status}, the ledger {counts[status]:,}"
@@ -222,7 +226,8 @@ def _row_faults(folder: RunFolder, record: RunRecord, results: LedgerIndex) -> l
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
         for row in stream_planned_ids(folder.plan, Path(scratch) / "spill"):
             if row.row > record.last_row:
-                return [f"the plan has a row {row.row:,}, but the run has {record.last_row:,} rows"]
+                rows_of_run = count_of(record.last_row, "row")
+                return [f"the plan has a row {row.row:,}, but the run has {rows_of_run}"]
             planned_rows.add(row.row)
             outcome = results.result(row.row)
             if outcome is not None and not _matches_planned_row(outcome, row):
@@ -235,10 +240,13 @@ def _row_faults(folder: RunFolder, record: RunRecord, results: LedgerIndex) -> l
     faults = []
     if mismatched.count:
         first_rows = ", ".join(map(str, mismatched.first))
-        faults.append(f"{mismatched.count:,} results do not match the plan: row {first_rows}")
+        results_do = count_of(mismatched.count, "result does", "results do")
+        faults.append(f"{results_do} not match the plan: row {first_rows}")
     rows = planned_rows.count + unplanned
     if rows != record.rows:
-        faults.append(f"plan and refused rows are {rows:,} rows, the run has {record.rows:,}")
+        faults.append(
+            f"plan and refused rows are {count_of(rows, 'row')}, the run has {record.rows:,}"
+        )
     return faults
 
 

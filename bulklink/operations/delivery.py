@@ -9,6 +9,7 @@ from anyio.abc import TaskGroup
 
 from bulklink.advice import Advice, NextCall
 from bulklink.blocking import ThreadRunner
+from bulklink.counts import count_of
 from bulklink.engine.canary import Canary
 from bulklink.engine.canary_result import CanaryResult
 from bulklink.engine.context import RunContext
@@ -180,7 +181,7 @@ class Delivery:
             on_correction=self._on_correction,
             on_phase=self.callbacks.on_phase,
         )
-        self.callbacks.on_phase(f"Trying the first {min_messages:,} emails")
+        self.callbacks.on_phase(f"Trying the first {count_of(min_messages, 'email')}")
         try:
             state = await self._canary_state(canary, windows, context, task_group)
         except BulklinkError as error:

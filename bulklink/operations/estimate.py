@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
+from bulklink.counts import count_of, inflect
 from bulklink.engine.batching import min_unlink_calls, packed_unlink_calls, unlink_calls_for_length
 from bulklink.engine.ratelimit.rate import burst_capacity
 from bulklink.mapping.plan_stats import PlanStats
@@ -16,7 +17,6 @@ from bulklink.models import Op
 from bulklink.operations.cost_model import CostModel, expected_pages, measure_sizes
 from bulklink.operations.credit_limits import credit_limits, edition_credits
 from bulklink.operations.job import Job
-from bulklink.operations.wording import count_of
 from bulklink.runs.forecast import CreditRange, SecondsRange
 from bulklink.zoho.requests import MAX_DEAL_IDS_LENGTH, MAX_MESSAGES_PER_CALL
 
@@ -299,7 +299,11 @@ def _width_reason(shape: PlanStats, calls: CallEstimate, job: Job, latency: floa
             f" {count_of(calls.roles_at_most, 'call')}"
         )
     known = "Unknown before the first calls: " + "; ".join(reasons) + ". " if reasons else ""
-    rate = f"{job.rate:g} calls a second" if job.rate else "no limit of calls a second"
+    rate = (
+        f"{job.rate:g} {inflect(job.rate, 'call', 'calls')} a second"
+        if job.rate
+        else "no limit of calls a second"
+    )
     return (
         f"{known}The shortest time assumes {rate}, the likely one of calls that take"
         f" {latency:g} s, the longest of calls that take {LONGEST_LATENCIES * latency:g} s."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
 
+from bulklink.counts import count_of
 from bulklink.engine.metrics import MeterTotals
 from bulklink.engine.pagination import ContactReading
 from bulklink.engine.transitions import ALREADY_LINKED, CHANGED_SINCE
@@ -139,9 +140,9 @@ class RunForecaster:
         cheaper = "reads them first" if read < unread else "sends them unread"
         return SnapshotChoice(
             read < unread,
-            f"{linked:,} of the first {seen:,} emails were already linked. All emails take"
-            f" about {read:,} credits if they are read first, {unread:,} if not. The run"
-            f" {cheaper}.",
+            f"{linked:,} of the first {count_of(seen, 'email')} were already linked. All emails"
+            f" take about {count_of(read, 'credit')} if they are read first, {unread:,} if not. The"
+            f" run {cheaper}.",
         )
 
     def renew(
@@ -177,7 +178,7 @@ class RunForecaster:
         return RenewedForecast(
             credit_costs,
             seconds_range(credit_costs, duration),
-            f"of {seen:,} emails {unneeded:,} needed no call; contacts took"
+            f"of {count_of(seen, 'email')} {unneeded:,} needed no call; contacts took"
             f" {self.pages_ratio:.1f} times the pages that these emails alone would fill; a call"
             f" took {latency:.2f} s.",
             round(self.pages_ratio, 3),

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from bulklink.counts import count_of, inflect
 from bulklink.engine.caller import Caller
 from bulklink.engine.record_lookups import read_contact_roles
 from bulklink.mapping.rejects import MAX_FOREIGN_DEALS, ForeignDeals
@@ -120,9 +121,8 @@ def foreign_deals_warning(foreign: ForeignDeals, check: RoleCheck) -> str:
     """
     rows = ", ".join(map(str, foreign.first_rows))
     ellipsis = ", …" if foreign.rows > len(foreign.first_rows) else ""
-    subject, them = (
-        ("1 row links", "it") if foreign.rows == 1 else (f"{foreign.rows:,} rows link", "them")
-    )
+    subject = count_of(foreign.rows, "row links", "rows link")
+    them = inflect(foreign.rows, "it", "them")
     roles = (
         f", unless the contact has a role on that deal. {check.unchecked}"
         if check.unchecked

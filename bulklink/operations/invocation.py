@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from bulklink.counts import count_of
 from bulklink.engine.clock import Clock
 from bulklink.engine.metrics import find_bottleneck
 from bulklink.errors import (
@@ -165,9 +166,9 @@ def check_accounting(
         or (record.state is RunState.FINISHED and pending)
     ):
         raise LedgerError(
-            f"The ledger does not add up: {dict(written)} results were written, {counted} were"
-            f" counted, and the run has {result.counts} of {record.rows} rows. This is a bug in"
-            " bulklink.",
+            f"The ledger does not add up: it has the results {dict(written)}, {counted} were"
+            f" counted, and the run has {result.counts} of {count_of(record.rows, 'row')}. This is"
+            " a bug in bulklink.",
             where=result.run_dir,
             advice="Keep the run folder and report the bug. Do not trust the counts.",
         )

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bulklink.advice import Advice, Keyword
+from bulklink.counts import count_of
 from bulklink.engine.failure_limit import MaxFailures
 from bulklink.engine.outage import DEFAULT_MAX_OUTAGE
 from bulklink.errors import UsageError
@@ -63,7 +64,8 @@ def check_ranges(options: Mapping[str, Any]) -> None:
     daily, reserve = options.get("credits_per_day"), options.get("reserve_credits") or 0
     if daily is not None and reserve >= daily:
         raise UsageError(
-            f"{reserve:,} of {daily:,} credits a day are reserved for others: none can be spent.",
+            f"{reserve:,} of {count_of(daily, 'credit')} a day are reserved for others: none can be"
+            " spent.",
             where=Advice("{}, {}", Keyword("credits_per_day"), Keyword("reserve_credits")),
             advice="Reserve less, or omit one of them.",
         )

@@ -10,6 +10,7 @@ from typing import BinaryIO, Protocol, TypeVar
 import msgspec
 
 from bulklink.advice import Advice, Keyword
+from bulklink.counts import count_of, inflect
 from bulklink.engine.caller import Caller
 from bulklink.engine.lookups import look_up_deals, look_up_user_names
 from bulklink.folder_files import make_scratch
@@ -104,10 +105,11 @@ class NameLookup:
         if self.overlong:
             self.callbacks.warn(
                 Advice(
-                    "{} names in the CRM have more than {} characters, the limit of a link. Rows"
+                    "{} in the CRM {} more than {} characters, the limit of a link. Rows"
                     " without a name of their own are refused: put a shorter name into the mapping,"
                     " or send no names with {}.",
-                    f"{self.overlong:,}",
+                    count_of(self.overlong, "name"),
+                    inflect(self.overlong, "has", "have"),
                     MAX_NAME_LENGTH,
                     Keyword("names", value=False),
                 )

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from bulklink.advice import Advice, Keyword
+from bulklink.counts import count_of
 from bulklink.engine.caller import Caller
 from bulklink.engine.lookups import look_up_module_id
 from bulklink.errors import InvalidRowsError, NotConfirmedError, WrongOrgError
@@ -116,7 +117,7 @@ def confirm_changes(
             )
     elif not org.sandbox:
         raise NotConfirmedError(
-            f"This would change {record.messages:,} emails of {org.name or 'an org'}"
+            f"This would change {count_of(record.messages, 'email')} of {org.name or 'an org'}"
             f" ({org.type or 'unknown type'}), and the user cannot be asked.",
             where=connection.api_url,
             advice=Advice("Nothing was changed. To allow it: {}.", Keyword("yes", value=True)),
@@ -169,8 +170,8 @@ async def resolve_names(
         if session.job.on_invalid is OnInvalid.STOP:
             raise _unknown_rows_error(folder, rejected, record.rows, faults)
         callbacks.warn(
-            f"{rejected:,} rows are refused, some of them because the CRM does not show their deal"
-            " or owner."
+            f"{count_of(rejected, 'row is', 'rows are')} refused, some of them because the CRM does"
+            " not show their deal or owner."
         )
     return folder.names
 
@@ -274,8 +275,8 @@ def _unknown_rows_error(
     folder: RunFolder, rejected: int, rows: int, faults: list[str]
 ) -> InvalidRowsError:
     return InvalidRowsError(
-        f"{rejected:,} of {rows:,} rows name a deal or owner that the CRM does not show; nothing"
-        " was changed.",
+        f"{rejected:,} of {count_of(rows, 'row names', 'rows name')} a deal or owner that the CRM"
+        " does not show; nothing was changed.",
         where=str(folder.path),
         advice=Advice(
             "Fix them in {}, which is a mapping itself, or leave them out with {}.",

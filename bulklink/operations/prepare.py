@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from bulklink.advice import Advice, Keyword
+from bulklink.counts import count_of
 from bulklink.errors import BadFileError, InvalidRowsError, LedgerError, UsageError
 from bulklink.file_names import file_name_text
 from bulklink.folder_files import create_file
@@ -187,7 +188,7 @@ def prepare_run(
 def _check_size(rows: int) -> None:
     if rows > MAX_ROWS:
         raise BadFileError(
-            f"The mapping has {rows:,} rows; a run has {MAX_ROWS:,} at most.",
+            f"The mapping has {count_of(rows, 'row')}; a run has {MAX_ROWS:,} at most.",
             where="MAPPING",
             advice="Split it into several mappings.",
         )
@@ -208,7 +209,8 @@ def check_snapshot(job: Job, *, guarded: int, relinks: int) -> None:
         return
     if guarded:
         raise UsageError(
-            f"{guarded:,} rows have a guard in from_deal_id, which only a snapshot can check.",
+            f"{count_of(guarded, 'row has', 'rows have')} a guard in from_deal_id, which only a"
+            " snapshot can check.",
             where=_NO_SNAPSHOT,
             advice="Omit the option, or rename the column if it is one of your own.",
         )
@@ -261,10 +263,10 @@ def invalid_rows_error(checked: CheckedMapping, fix: str) -> InvalidRowsError:
             advice="Close it, or double it if it is part of the text.",
             faults=tuple(faults),
         )
-    refused = "row is" if checked.rows == 1 else "rows are"
+    rows = count_of(checked.rows, "row is", "rows are")
     counts = format_refusals(checked.refusals())
     return InvalidRowsError(
-        f"{checked.rejected:,} of {checked.rows:,} {refused} refused ({counts}); nothing was sent.",
+        f"{checked.rejected:,} of {rows} refused ({counts}); nothing was sent.",
         where=", ".join(map(_location, first[:1])),
         advice=Advice("{}, or leave them out with {}.", fix, Keyword("on_invalid", "skip")),
         faults=tuple(faults),

@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Unpack
 
 from bulklink.advice import Advice, NextCall
+from bulklink.counts import count_of
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import (
     DigestError,
@@ -263,8 +264,9 @@ def _check_ledger_end(folder: RunFolder, record: RunRecord, ledger_state: Ledger
     may_go_on = record.state is RunState.RUNNING or record.stopped_by == StoppedBy.LEDGER
     if pending < 0 or (record.state is RunState.FINISHED and pending):
         raise LedgerError(
-            f"run.json says that the run is {record.state} and has {record.rows:,} rows; the ledger"
-            f" has the results of {record.rows - pending:,}.",
+            f"run.json says that the run is {record.state} and has"
+            f" {count_of(record.rows, 'row')}; the ledger has the results of"
+            f" {record.rows - pending:,}.",
             where=str(folder.ledger),
             advice="Restore ledger.jsonl and run.json from the same backup.",
         )

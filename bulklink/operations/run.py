@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from bulklink.advice import Advice, Keyword
+from bulklink.counts import count_of
 from bulklink.engine.clock import Clock
 from bulklink.engine.shutdown import StopController
 from bulklink.ledger.replay import replay
@@ -104,5 +105,5 @@ def _prepare(
         for text in checked.warnings:
             warn(text)
         if checked.left_out:
-            warn(Advice("{} leaves out {} rows.", Keyword("only"), f"{checked.left_out:,}"))
+            warn(Advice("{} leaves out {}.", Keyword("only"), count_of(checked.left_out, "row")))
         prepare_run(checked, job, folder, clock.wall(), module_known=module_known)

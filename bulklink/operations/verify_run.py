@@ -10,6 +10,7 @@ from functools import partial
 
 import msgspec
 
+from bulklink.counts import count_of
 from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.shutdown import StopController
@@ -181,7 +182,8 @@ class Verifier:
         """
         self._cost = cost
         if cost.emails:
-            description = f"{cost.emails:,} emails of {cost.contacts:,} contacts"
+            emails, contacts = count_of(cost.emails, "email"), count_of(cost.contacts, "contact")
+            description = f"{emails} of {contacts}"
             self.callbacks.on_cost(
                 description, credits_at_least=cost.credits.least, credit_range=cost.credits
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bulklink.advice import Keyword, NextCall
+from bulklink.counts import count_of
 from bulklink.engine.metrics import LimitedBy
 from bulklink.html_report.model import Accounting, AccountingLine
 from bulklink.models import Op, Status
@@ -74,20 +75,15 @@ def _pending_by_op(
     return None
 
 
-def count_of(number: int, noun: str) -> str:
-    """Return a number and a noun, in the plural with an s unless the number is 1."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def describe_limit(record: RunRecord) -> str:
     """Describe the bottleneck of a run's last command, with figures; empty if there was none."""
     if record.limited is None or record.limited.by == LimitedBy.NOTHING:
         return ""
     figures = {name: value or 0 for name, value in record.limited.figures.items()}
-    waited = figures["waited"]
+    waited, calls = figures["waited"], count_of(round(figures["most_in_flight"]), "call")
     return (
         f"Limited by {record.limited.by}:"
-        f" {figures['in_flight']:.1f} of {figures['most_in_flight']:.0f} calls in flight,"
+        f" {figures['in_flight']:.1f} of {calls} in flight,"
         f" {figures['calls_a_second']:,.1f} calls/s"
         + (f" of {figures['rate']:,.0f}" if figures["rate"] else "")
         + f", {figures['latency']:.2f} s a call, CPU {figures['cpu']:.0%}"

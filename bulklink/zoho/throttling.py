@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from bulklink.counts import count_of
 from bulklink.zoho.connection import is_loopback
 from bulklink.zoho.http import Answer
 
@@ -45,7 +46,7 @@ class StatedLimit(msgspec.Struct, frozen=True):
     window: float
 
     def __str__(self) -> str:
-        return f"{self.calls:,} calls in {self.window:,.0f} s"
+        return f"{count_of(self.calls, 'call')} in {self.window:,.0f} s"
 
 
 _WORDS = {

@@ -451,7 +451,7 @@ def test_a_plan_shows_its_changes_to_fetched_emails(
     assert result.code == 0, result
     assert (
         "Compared with 8 emails of f.csv: 3 emails move from 1 deal to 1; 2 move from no deal to a"
-        " deal; 1 already right; 1 belong to another contact."
+        " deal; 1 already right; 1 belongs to another contact."
     ) in result.out
     lines = [line.strip() for line in result.out.splitlines()]
     name = world.deal_names()[contact.a]

@@ -108,7 +108,7 @@ def test_the_five_commonest_failures_have_count_resolution_and_a_row(
     assert re.fullmatch(
         r"    For example row \d+: contact \d+, message \w+, deal \d+\.", lines[1]
     ), lines[1]
-    assert lines[10:] == ["  1 of 1 other codes."]
+    assert lines[10:] == ["  1 of 1 other code."]
     assert bulklink("status", "my run").out == result.out
 
 

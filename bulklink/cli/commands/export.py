@@ -12,6 +12,7 @@ from bulklink.cli.console import note, print_json, table_lines
 from bulklink.cli.options import common_options, option
 from bulklink.cli.output_file import output_file_arguments, output_file_options, output_target
 from bulklink.cli.param_types import LineSeparatedText, OneOf
+from bulklink.counts import count_of
 from bulklink.errors import ExitCode
 
 _STATUSES = ("done", "unchanged", "failed", "in_doubt", "rejected", "duplicate", "pending")
@@ -68,7 +69,7 @@ def export(run: Path, output: str, *, as_json: bool, **options: Any) -> int:
         }
         print_json(content | {"exit_code": 0})
     else:
-        note(f"{result.rows:,} rows written{'' if output == '-' else f' to {output}'}")
+        note(f"{count_of(result.rows, 'row')} written{'' if output == '-' else f' to {output}'}")
         for line in table_lines(result.counts):
             note(line)
     return ExitCode.OK

@@ -10,6 +10,7 @@ import click
 
 from bulklink.cli.console import Styled, note, print_json, print_line
 from bulklink.cli.options import common_options, option, runs_dir_option
+from bulklink.counts import count_of
 from bulklink.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def _describe_event(event: HistoryEvent) -> str:
             attempt_text = (
                 f", attempt {details['attempt']}" if details.get("attempt", 1) > 1 else ""
             )
-            batch_text = f" of {event.emails} emails" if event.emails and event.emails > 1 else ""
+            emails = event.emails or 0
+            batch_text = f" of {count_of(emails, 'email')}" if emails > 1 else ""
             return f"call {details['call']}: {event.sent}{batch_text}{attempt_text}"
         case "unsent":
             return f"call {details['call']} did not leave: the run was stopped"

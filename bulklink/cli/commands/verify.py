@@ -24,6 +24,7 @@ from bulklink.cli.options import (
     settle_after_option,
 )
 from bulklink.cli.param_types import NumberOrWord, WholeNumber
+from bulklink.counts import count_of
 from bulklink.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _plan_lines(plan: VerifyPlan, *, in_doubt: bool) -> Iterator[Line]:
     if not plan.emails:
         yield _nothing_to_read(in_doubt=in_doubt)
         return
-    yield f"verify: {plan.emails:,} emails of {plan.contacts:,} contacts"
+    yield f"verify: {count_of(plan.emails, 'email')} of {count_of(plan.contacts, 'contact')}"
     counts = {
         "read calls, minimum": plan.calls["read_at_least"],
         "look-ups, at least": plan.calls["lookup_at_least"],

@@ -8,6 +8,7 @@ from enum import Enum, auto
 import msgspec
 
 from bulklink.advice import Advice, Keyword
+from bulklink.counts import count_of
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.ledger.records import timestamp
 
@@ -244,9 +245,10 @@ def credits_spent_error(shortage: Shortage, budget: Budget, until: float) -> Run
             advice=Advice("Resume the run with another {}.", Keyword("max_credits")),
         )
     message = {
-        Shortage.DAY: f"Runs on this org from this machine have spent {budget.daily_limit or 0:,}"
-        " credits in 24 hours, which is the limit.",
-        Shortage.ORG: f"The org's last {limits.reserve:,} credits are reserved."
+        Shortage.DAY: "Runs on this org from this machine have spent"
+        f" {count_of(budget.daily_limit or 0, 'credit')} in 24 hours, which is the limit.",
+        Shortage.ORG: f"The org's last {count_of(limits.reserve, 'credit is', 'credits are')}"
+        " reserved."
         if limits.reserve
         else "The CRM reports that the org has no credits left.",
     }[shortage]

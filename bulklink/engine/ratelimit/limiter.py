@@ -11,6 +11,7 @@ from typing import Self
 import anyio
 from anyio.abc import TaskGroup
 
+from bulklink.counts import count_of
 from bulklink.engine.ratelimit import adaptive
 from bulklink.engine.ratelimit.attempt import Attempt, QueuedCall, Slot
 from bulklink.engine.ratelimit.fair_queue import FairQueue
@@ -435,7 +436,8 @@ def _refusal_notice(in_flight: int, retry_after: float | None, stated: StatedLim
     report = "too many requests" if stated is None else f"too many requests (it allows {stated})"
     pause = "a moment" if retry_after is None else f"the requested {retry_after:,.0f} s"
     return (
-        f"The CRM reports {report} with {in_flight} calls in flight: all calls wait for {pause},"
+        f"The CRM reports {report} with {count_of(in_flight, 'call')} in flight: all calls wait for"
+        f" {pause},"
         " then continue with fewer at once."
     )
 

@@ -6,6 +6,7 @@ import csv
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from bulklink.counts import count_of
 from bulklink.mapping.faults import BAD_ENCODING, BROKEN_RECORD, USE_APOSTROPHE_QUOTE
 from bulklink.mapping.input.dialect import Dialect
 from bulklink.mapping.input.encodings import UTF8, decode_lossy, invalid_bytes, may_be_cp1252
@@ -257,7 +258,7 @@ class CsvRecords:
         if not raw.strip(b"\0\r\n"):
             return _only_nul(raw)
         if any(cell.strip() for cell in cells[cell_count:]):
-            message = f"the record has {len(cells)} cells, the header has {cell_count}"
+            message = f"the record has {count_of(len(cells), 'cell')}, the header has {cell_count}"
             if any(cell.startswith("'") for cell in cells):
                 message += f"; {USE_APOSTROPHE_QUOTE}"
             return BrokenRecord(BROKEN_RECORD, message, record_text(raw))

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import groupby, islice
 
 from bulklink.advice import Advice, Keyword
+from bulklink.counts import count_of
 from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.record_lookups import (
     MAX_QUERIES_AT_ONCE,
@@ -30,7 +31,6 @@ from bulklink.operations.auditing.log import (
 from bulklink.operations.fetching.folder import is_id
 from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.session import read_contacts
-from bulklink.operations.wording import count_of
 from bulklink.zoho.coql import (
     MAX_IN_VALUES,
     MAX_ROWS,

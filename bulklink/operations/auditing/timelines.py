@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from bulklink.counts import count_of
 from bulklink.engine.breaker import fatal_error
 from bulklink.engine.record_lookups import read_deal_timeline
 from bulklink.finding.values import ContactFacts
@@ -26,7 +27,6 @@ from bulklink.operations.auditing.logged_deals import logged_contacts
 from bulklink.operations.fetching.folder import is_id
 from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.session import read_contacts
-from bulklink.operations.wording import count_of
 from bulklink.zoho.error_policy import AnswerClass, classify_error
 from bulklink.zoho.http import CallKind
 from bulklink.zoho.link_response import AnswerVerdict

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
+from bulklink.counts import count_of
 from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.lookups import look_up_deals
 from bulklink.engine.record_lookups import MAX_QUERIES_AT_ONCE, query_pages, read_contact_roles
@@ -214,7 +215,7 @@ class CrmSelection:
 
     def _count(self, records: int) -> None:
         self._records += records
-        self.callbacks.on_phase(f"Selecting contacts: {self._records:,} records")
+        self.callbacks.on_phase(f"Selecting contacts: {count_of(self._records, 'record')}")
 
 
 def _take(items: Iterator[T], count: int) -> list[T]:

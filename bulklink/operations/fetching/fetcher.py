@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from bulklink.counts import count_of
 from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.record_lookups import read_contact_deals, read_stages
@@ -33,7 +34,6 @@ from bulklink.operations.job import Job
 from bulklink.operations.preflight import check_same_org
 from bulklink.operations.sampling import draw_sample
 from bulklink.operations.session import NO_CALLS, CrmSession, read_contacts, run_read_session
-from bulklink.operations.wording import count_of
 from bulklink.runs.forecast import CreditRange
 from bulklink.runs.record import OrgRecord
 from bulklink.zoho.connection import Connection
@@ -119,8 +119,8 @@ class Fetcher:
         contacts_read = progress.contacts_read
         if contacts_read:
             self.callbacks.warn(
-                f"{contacts_read:,} of {self.record.contacts:,} contacts were read by an earlier"
-                f" command. To read them again, remove {self.folder.path}."
+                f"{contacts_read:,} of {count_of(self.record.contacts, 'contact')} were read by an"
+                f" earlier command. To read them again, remove {self.folder.path}."
             )
         remaining = self.record.contacts - contacts_read
         calls = remaining * self._calls_per_contact
@@ -164,7 +164,8 @@ class Fetcher:
         freeze = partial(freeze_selection, self.folder, self.record, session.interrupt)
         self.record, selected = await session.run_blocking(freeze)
         for name, contacts in selected.shared_names:
-            self.callbacks.warn(f"{contacts:,} contacts are called {name}: all are fetched.")
+            called = count_of(contacts, "contact is called", "contacts are called")
+            self.callbacks.warn(f"{called} {name}: all are fetched.")
         return await session.run_blocking(partial(FetchProgress, self.folder, self.record.contacts))
 
     def _confirm_roles(self, deals: int) -> None:
@@ -199,7 +200,7 @@ class Fetcher:
 
     def _confirm_rest(self, session: CrmSession, left: int, calls: CreditRange) -> None:
         """Show what the contacts that are left will cost, and ask if it is much."""
-        description = f"the {left:,} contacts left"
+        description = f"the {count_of(left, 'contact')} left"
         self.callbacks.on_cost(description, credits_at_least=calls.least, credit_range=calls)
         self._forecaster.fix(session.quota.budget.sent, calls)
         self._confirm(description, calls)

@@ -14,6 +14,7 @@ from typing import BinaryIO
 import msgspec
 
 from bulklink.advice import Advice, Keyword
+from bulklink.counts import count_of
 from bulklink.errors import UsageError
 from bulklink.local_time import parse_point_in_time
 from bulklink.mapping import contact_requests
@@ -242,8 +243,8 @@ class Selection(msgspec.Struct, frozen=True):
                     unreadable_rows += 1
             if unreadable_rows:
                 warn(
-                    f"{unreadable_rows:,} rows of the mapping cannot be read: contacts that no"
-                    " other row names are left out."
+                    f"{count_of(unreadable_rows, 'row')} of the mapping cannot be read: contacts"
+                    " that no other row names are left out."
                 )
             if checked.messages:
                 checked.seal(scratch)

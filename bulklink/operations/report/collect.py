@@ -12,6 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from bulklink.counts import count_of
 from bulklink.errors import StoppedBy
 from bulklink.file_names import file_name_text
 from bulklink.html_report.charts import ChartData, build_chart_data
@@ -215,7 +216,9 @@ def _build_report(sources: _Sources, made_at: str, zone: tzinfo | None, max_byte
         hashes=recorded_hashes(record),
         invocations=last_invocations(record, summary),
         total_invocations=len(invocations),
-        canary=f"{record.canary.state}, {record.canary.messages:,} emails" if record.canary else "",
+        canary=f"{record.canary.state}, {count_of(record.canary.messages, 'email')}"
+        if record.canary
+        else "",
         undo=describe_undo(record),
         undo_digest=(record.undo_of.digest or "") if record.undo_of else None,
         undone=_undone_extent(record),
