@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from bulklink.cli.calls_line import calls_line
 from bulklink.cli.console import (
     Line,
     Styled,
@@ -47,7 +48,7 @@ def show_summary(result: AuditResult, output: str, *, as_json: bool) -> None:
 
 
 def _stopped_lines(result: AuditResult) -> Iterator[Line]:
-    yield from _calls_lines(result)
+    yield calls_line(result.calls, result.credits)
     if result.resume_at is not None:
         yield f"Credits are expected at {format_local_time(result.resume_at)}."
     yield "Not finished: no mapping was written. Run the same command again to continue."
@@ -68,7 +69,7 @@ def _summary_lines(result: AuditResult, output: str) -> Iterator[Line]:
     yield from _reading_lines(result)
     yield from _proposal_lines(result)
     yield from _hold_out_lines(result.hold_out)
-    yield from _calls_lines(result)
+    yield calls_line(result.calls, result.credits)
     for name, path in result.files.items():
         yield f"{_FILES[name]}: {path}"
     yield from _next_steps(result, output)
@@ -134,14 +135,6 @@ def _describe_check(check: TierCheck, conversations: int) -> str:
         f"Precision on moves that people corrected, {check.tier}: {check.right:,} of"
         f" {check.proposed:,} right, at least {check.at_least:.1%} at 95 % confidence"
         f" ({conversations:,} conversations)."
-    )
-
-
-def _calls_lines(result: AuditResult) -> Iterator[Line]:
-    calls = result.calls
-    yield (
-        f"Calls: {calls['read']:,} read, {calls['lookup']:,} look-up, {calls['retried']:,} retried;"
-        f" {result.credits:,} credits."
     )
 
 

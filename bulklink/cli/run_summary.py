@@ -261,7 +261,7 @@ def _summary_lines(
         f" minimum for link + unlink: {calls.least:,}.",
         *_forecast_lines(record),
         *_canary_lines(record),
-        f"Time: {result.seconds:,.1f} s, {count_of(_credits_spent(result), 'credit')}",
+        f"Time: {result.seconds:,.1f} s, {count_of(result.credits, 'credit')}",
         *_time_lines(record),
         *_limit_lines(record),
         *_resume_lines(result),
@@ -310,11 +310,6 @@ def _forecast_text(forecast: CallForecast) -> str:
         f" {credit_range.most:,}; {seconds.likely:,.1f} s likely, {seconds.least:,.1f} to"
         f" {seconds.most:,.1f} s"
     )
-
-
-def _credits_spent(result: RunResult) -> int:
-    calls = result.calls
-    return calls.link + calls.unlink + calls.read + calls.lookup
 
 
 def _limit_lines(record: RunRecord) -> Iterator[str]:

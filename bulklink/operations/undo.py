@@ -65,6 +65,7 @@ EMPTY_UNDO: dict[str, Any] = {
     "rows": 0,
     "counts": dict.fromkeys([*map(str, Status), PENDING], 0),
     "calls": dict.fromkeys(CallCounts.__struct_fields__, 0),
+    "credits": 0,
     "seconds": 0.0,
     "exit_code": ExitCode.OK,
     "undo_of": None,

@@ -37,6 +37,11 @@ class CallCounts(msgspec.Struct, frozen=True):
     retried: int
     least: int
 
+    @property
+    def credits(self) -> int:
+        """Credits of these requests: every request of a run costs one."""
+        return self.link + self.unlink + self.read + self.lookup
+
 
 class RunResult(msgspec.Struct, frozen=True):
     """State and totals of a run, as printed by `--json`.
@@ -50,6 +55,7 @@ class RunResult(msgspec.Struct, frozen=True):
         rows: rows of the run.
         counts: rows by status, including pending ones; their sum is `rows`.
         calls: HTTP requests sent.
+        credits: credits that they cost.
         seconds: total duration of all invocations.
         exit_code: exit code for this state, None while it runs.
         undo_of: folder of the run that this run undoes; None if it is not an undo.
@@ -65,6 +71,7 @@ class RunResult(msgspec.Struct, frozen=True):
     rows: int
     counts: dict[str, int]
     calls: CallCounts
+    credits: int
     seconds: float
     exit_code: int | None
     undo_of: str | None = None
@@ -107,6 +114,7 @@ def status(run: str | PathLike[str], *, check_ledger: bool = False) -> RunResult
 def build_run_result(folder: RunFolder, record: RunRecord, ledger_state: LedgerState) -> RunResult:
     """Return the state of a run from its record and its ledger."""
     counts = status_counts(record, ledger_state)
+    calls = CallCounts(**msgspec.structs.asdict(ledger_state.calls), least=record.least)
     return RunResult(
         run_dir=str(folder.path),
         op=record.op,
@@ -115,7 +123,8 @@ def build_run_result(folder: RunFolder, record: RunRecord, ledger_state: LedgerS
         resume_at=record.resume_at,
         rows=record.rows,
         counts=counts,
-        calls=CallCounts(**msgspec.structs.asdict(ledger_state.calls), least=record.least),
+        calls=calls,
+        credits=calls.credits,
         seconds=round(_total_seconds(record, ledger_state), 3),
         exit_code=run_exit_code(record.state, record.stopped_by, counts),
         undo_of=record.undo_of.run_dir if record.undo_of else None,

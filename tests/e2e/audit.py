@@ -17,8 +17,8 @@ import duckdb
 from tests.e2e.command import CommandResult
 
 RUN_KEYS = {
-    "run_dir", "op", "state", "stopped_by", "resume_at", "rows", "counts", "calls", "seconds",
-    "exit_code", "undo_of", "undone", "undone_by",
+    "run_dir", "op", "state", "stopped_by", "resume_at", "rows", "counts", "calls", "credits",
+    "seconds", "exit_code", "undo_of", "undone", "undone_by",
 }  # fmt: skip
 COUNTS = ["done", "unchanged", "failed", "in_doubt", "rejected", "duplicate", "pending"]
 CALLS = {"link", "unlink", "read", "lookup", "retried", "least"}
@@ -115,6 +115,8 @@ def audit_run(result: CommandResult, cwd: Path, rows: int | None = None) -> Audi
     assert set(summary) == RUN_KEYS, summary
     assert set(summary["counts"]) == set(COUNTS), summary
     assert set(summary["calls"]) == CALLS, summary
+    kinds = ("link", "unlink", "read", "lookup")
+    assert summary["credits"] == sum(summary["calls"][kind] for kind in kinds), summary
     assert summary["exit_code"] == result.code, result
     assert summary["rows"] == sum(summary["counts"].values()), summary
     assert rows is None or summary["rows"] == rows, summary

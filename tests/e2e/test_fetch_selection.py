@@ -198,6 +198,21 @@ def test_a_condition_on_deals_is_paged_by_id_and_shown_whole(
     assert not any(request.path.endswith("Contact_Roles") for request in standin.requests)
 
 
+def test_the_credits_of_queries_are_shown_next_to_the_calls(
+    bulklink: Command, standin: StandIn, world: World, crm: Crm, fetch: Callable[..., CommandResult]
+) -> None:
+    for _ in range(3):
+        world.add(free=1)
+    shown = fetch("--deals-where", "Stage = 'Talks'").object
+    calls = {"read": 3, "lookup": 2, "retried": 0}
+    assert (shown["calls"], shown["credits"]) == (calls, 3 + 1 + 3), "a query takes three"
+    command = bulklink.with_env(**standin.env())
+    text = command("fetch", "--deals-where", "Stage = 'Talks'", "-o", "other.csv").err
+    assert "Calls: 3 read, 2 look-up, 0 retried; 7 credits.\n" in text
+    by_id = command("fetch", world.contacts[0].id, "-o", "third.csv").err
+    assert "Calls: 1 read, 1 look-up, 0 retried.\n" in by_id
+
+
 def test_roles_of_a_conditions_deals_are_read_on_request(
     bulklink: Command, world: World, crm: Crm, fetch: Callable[..., CommandResult]
 ) -> None:

@@ -163,6 +163,7 @@ def _show_result(
     }
     for line in count_lines(counts, always=("contacts", "emails")):
         note(line)
+    note(calls_line(result.calls, result.credits))
     if reason is not None:
         if output == "-" or not (result.read or result.contacts == 0):
             note("Not finished: nothing was written.")

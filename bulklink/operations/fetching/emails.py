@@ -62,7 +62,7 @@ class FetchResult(msgspec.Struct, frozen=True):
         unread_contacts: the first 1,000 unread contacts.
         unresolved: the first 1,000 addresses, names and deals that select no contact.
         calls: requests by kind: read, lookup, retried.
-        credits: credits that this command spent.
+        credits: credits that they cost: a query of 2,000 records takes three.
         stopped_by: why it stopped; None if complete.
         exit_code: exit code of the command.
     """
