@@ -118,13 +118,25 @@ allow_round_ids_option = option(
     is_flag=True,
     help="Accept ids that look rounded by a spreadsheet.",
 )
-memory_option = option(
-    "--memory",
-    type=MemorySize(),
-    default="512MB",
-    show_default=True,
-    help="Memory limit of planning. Temporary files in the run folder hold the rest.",
-)
+
+
+def memory_option_for(work: str, folder: str) -> Callable[[F], F]:
+    """Return the option that limits the memory of some work, with its help.
+
+    Args:
+        work: what is limited.
+        folder: where temporary files hold the rest.
+    """
+    return option(
+        "--memory",
+        type=MemorySize(),
+        default="512MB",
+        show_default=True,
+        help=f"Memory limit of {work}. Temporary files in {folder} hold the rest.",
+    )
+
+
+memory_option = memory_option_for("planning", "the run folder")
 
 mapping_options = combine_options(
     option(

@@ -103,7 +103,7 @@ def check(
         columns = find_columns(headers, options)
         refuse_hidden_rows(headers, options)
         _refuse_no_records(prepared_inputs, options)
-        database = Database(folder / "spill", stop, threads=threads, memory=memory)
+        database = Database(folder / "spill", stop, threads=threads, memory=memory, adjustable=True)
         on_error.callback(database.close)
         table = StagedTable(database, columns, len(prepared_inputs), options)
         table.create()

@@ -11,7 +11,7 @@ import msgspec
 from bulklink.atomic_files import atomic_replace
 from bulklink.duckdb_sql import literal
 from bulklink.mapping.contact_requests import RequestKind
-from bulklink.mapping.database import Database, open_database, spill_folder
+from bulklink.mapping.database import PLANNING_MEMORY, Database, open_database, spill_folder
 from bulklink.mapping.plan_layout import plan_relation
 
 if TYPE_CHECKING:
@@ -174,7 +174,9 @@ class Selected(NamedTuple):
     shared_names: tuple[tuple[str, int], ...]
 
 
-def write_selection(files: SelectionFiles, stop: PlanningStop) -> Selected:
+def write_selection(
+    files: SelectionFiles, stop: PlanningStop, memory: str = PLANNING_MEMORY
+) -> Selected:
     """Write the files of a selection from its requests and its log.
 
     A contact is selected once, at the position of its first request; those that conditions select
@@ -183,8 +185,14 @@ def write_selection(files: SelectionFiles, stop: PlanningStop) -> Selected:
     Args:
         files: the files to read and to write.
         stop: interrupts the queries.
+        memory: memory limit, such as `512MB`.
+
+    Raises:
+        RunDirError: if memory or disk space runs out.
     """
-    with open_database(spill_folder(files.contacts), memory=_MEMORY, stop=stop) as database:
+    with open_database(
+        spill_folder(files.contacts), memory=memory, adjustable=True, stop=stop
+    ) as database:
         relations = {
             "requests": database.files.read_parquet(files.requests),
             "log": database.files.read_json(files.log, _LOG_TYPES),

@@ -6,6 +6,7 @@ import atexit
 import os
 import sys
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -49,21 +50,25 @@ class DamagedTableError(RunDirError):
 
 
 @contextmanager
-def translate_errors() -> Iterator[None]:
-    """Translate DuckDB's interrupt, memory and I/O errors into bulklink's."""
+def _translate_errors(folder: Path, *, adjustable: bool) -> Iterator[None]:
+    """Translate DuckDB's interrupt, memory and I/O errors into bulklink's.
+
+    Args:
+        folder: folder of the data that is spilled.
+        adjustable: whether the user sets the memory limit.
+    """
     try:
         yield
     except duckdb.InterruptException:
         raise interrupted_planning_error() from None
     except (duckdb.OutOfMemoryException, duckdb.IOException):
+        free_space = "free some space on the disks of this folder and the temporary folder"
         raise RunDirError(
-            "Cannot make the plan: memory or disk space ran out.",
-            where=Advice("{}, {}", Keyword("memory"), Keyword("run_dir")),
-            advice=Advice(
-                "Raise {}, or free some space on the disks of the run folder and the temporary"
-                " folder.",
-                Keyword("memory"),
-            ),
+            "Memory or disk space ran out.",
+            where=str(folder),
+            advice=Advice(f"Raise {{}}, or {free_space}.", Keyword("memory"))
+            if adjustable
+            else f"Close other programs, or {free_space}.",
         ) from None
 
 
@@ -146,6 +151,7 @@ class Database:
         stop: interrupts the running query.
         threads: threads of a query; at most four if None.
         memory: DuckDB's memory limit, such as `512MB`.
+        adjustable: whether the user sets this limit, so that errors advise to raise it.
 
     Attributes:
         files: the files that its queries read and write.
@@ -158,10 +164,14 @@ class Database:
         *,
         threads: int | None = None,
         memory: str = PLANNING_MEMORY,
+        adjustable: bool = False,
     ) -> None:
         blocks(_DUCKDB)
         self._stop = stop
         self._spill = spill
+        self._translate_errors = partial(
+            _translate_errors, spill.absolute().parent, adjustable=adjustable
+        )
         self.files = DuckDBFiles()
         self._connection = _open_instance(
             {
@@ -182,14 +192,14 @@ class Database:
             DamagedTableError: if a file that it reads is damaged.
         """
         self._begin()
-        with _translate_damage(), translate_errors():
+        with _translate_damage(), self._translate_errors():
             row = self._connection.execute(sql).fetchone()
         return int(row[0]) if row and isinstance(row[0], int) else 0
 
     def fetch_one(self, sql: str) -> tuple[Any, ...]:
         """Run a query of exactly one row and return the row."""
         self._begin()
-        with _translate_damage(), translate_errors():
+        with _translate_damage(), self._translate_errors():
             row = self._connection.execute(sql).fetchone()
         if row is None:
             raise LookupError("a query for one row had none")
@@ -201,7 +211,7 @@ class Database:
         cursor = self._connection.cursor()
         self._stop.add_connection(cursor)
         try:
-            with _translate_damage(), translate_errors():
+            with _translate_damage(), self._translate_errors():
                 cursor.execute("USE plan")
                 cursor.execute(sql)
                 while batch := cursor.fetchmany(size):
@@ -231,7 +241,7 @@ class Database:
         cursor = self._connection.cursor()
         self._stop.add_connection(cursor)
         try:
-            with translate_errors():
+            with self._translate_errors():
                 cursor.execute("USE plan")
                 for batch in column_bytes(cursor.sql(sql)):
                     yield batch
@@ -248,7 +258,7 @@ class Database:
         self._begin()
         columns = [list(column) for column in zip(*rows, strict=True)]
         values = ", ".join(f"unnest(${number}::VARCHAR[])" for number in range(1, len(columns) + 1))
-        with translate_errors():
+        with self._translate_errors():
             self._connection.execute(f"INSERT INTO {table} SELECT {values}", columns)
 
     def insert_all(self, table: str, rows: Iterable[tuple[str | None, ...]]) -> None:
@@ -276,7 +286,11 @@ def spill_folder(path: Path) -> Path:
 
 @contextmanager
 def open_database(
-    spill: Path, *, memory: str = PLANNING_MEMORY, stop: PlanningStop | None = None
+    spill: Path,
+    *,
+    memory: str = PLANNING_MEMORY,
+    adjustable: bool = False,
+    stop: PlanningStop | None = None,
 ) -> Iterator[Database]:
     """Open a database that reads and writes plans in order, and close it after the block.
 
@@ -285,7 +299,11 @@ def open_database(
     Args:
         spill: folder for data beyond the memory limit.
         memory: DuckDB's memory limit, such as `512MB`.
+        adjustable: whether the user sets this limit.
         stop: interrupts the running query.
     """
-    with closing(Database(spill, stop or PlanningStop(), threads=1, memory=memory)) as database:
+    database = Database(
+        spill, stop or PlanningStop(), threads=1, memory=memory, adjustable=adjustable
+    )
+    with closing(database):
         yield database

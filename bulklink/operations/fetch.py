@@ -7,6 +7,7 @@ from os import PathLike
 from typing import BinaryIO, Unpack
 
 from bulklink.engine.shutdown import StopController
+from bulklink.mapping.database import PLANNING_MEMORY
 from bulklink.mapping.schema import HiddenRows
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_guarded
@@ -43,6 +44,7 @@ async def fetch(
     encoding: str | None = None,
     sheet: str | None = None,
     hidden_rows: HiddenRows | None = None,
+    memory: str = PLANNING_MEMORY,
     format_: str | None = None,
     spreadsheet: bool = False,
     force: bool = False,
@@ -85,6 +87,7 @@ async def fetch(
         encoding: encoding of text files; None is UTF-8.
         sheet: name or number of a workbook's sheet; None is the first visible one.
         hidden_rows: include or skip hidden rows of a sheet; None refuses such a sheet.
+        memory: memory limit of reading mappings and of selecting contacts, such as `512MB`.
         format_: csv, jsonl, parquet or xlsx, if there is no suffix; csv by default for a stream.
         spreadsheet: whether to write CSV whose ids and formulas a spreadsheet keeps as text.
         force: whether to replace an existing file, and to drop an unfinished fetch of other
@@ -120,6 +123,7 @@ async def fetch(
             encoding=encoding,
             sheet=sheet,
             hidden_rows=hidden_rows,
+            memory=memory,
         )
     email_fetch = prepare_fetch(
         contacts,
@@ -136,6 +140,7 @@ async def fetch(
         until=until,
         candidates=candidates,
         yes=yes,
+        memory=memory,
         format_=format_,
         spreadsheet=spreadsheet,
         force=force,

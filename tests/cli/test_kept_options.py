@@ -85,6 +85,8 @@ NOT_OF_A_JOB = {
 }
 """Options that a run, or the reading of a fetch, is not begun with."""
 OPTIONS = KEPT | FOR_ONE_CALL
+NOT_KEPT_BY_FETCH = ("yes", "memory")
+"""About the cost of one command, and of its selection, which is made once."""
 
 
 def _params(command: str) -> dict[str, click.Option]:
@@ -104,7 +106,7 @@ PAIRS = [
     (command, key)
     for command in COMMANDS
     for key in OPTIONS
-    if key in _params(command) and (command, key) != ("fetch", "yes")  # about its cost
+    if key in _params(command) and not (command == "fetch" and key in NOT_KEPT_BY_FETCH)
 ]
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulklink.errors import RunDirError
 from bulklink.mapping.contact_requests import (
     ContactRequest,
     RequestKind,
@@ -104,6 +105,16 @@ def test_contacts_keep_the_place_of_their_first_request(tmp_path: Path) -> None:
     contacts, order, _ = select(tmp_path, requests, log)
     assert contacts == ["1", "7", "3", "2", "10", "9", "8"]
     assert order == ["0 1", "1 7", "4 10", "5 9", "2 3", "3 2", "6 8"]
+
+
+def test_a_selection_beyond_the_memory_limit_advises_to_raise_it(tmp_path: Path) -> None:
+    contacts = 30_000
+    requests = [(RequestKind.CONTACT, str(10**18 + n)) for n in range(contacts)]
+    selected, _, files = select(tmp_path, requests, [])
+    assert len(selected) == contacts
+    with pytest.raises(RunDirError) as raised:
+        write_selection(files, PlanningStop(), "2MB")
+    assert "Raise memory" in str(raised.value.guidance)
 
 
 def test_what_selects_nobody_is_named(tmp_path: Path) -> None:

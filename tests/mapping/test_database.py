@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from bulklink.errors import InterruptedPlanningError
+from bulklink.errors import InterruptedPlanningError, RunDirError
 from bulklink.mapping import database
 from bulklink.mapping.database import Database, open_database
 from bulklink.mapping.interrupt import PlanningStop
@@ -139,3 +139,21 @@ def test_a_forked_process_ends(tmp_path: Path) -> None:
         check=True,
     )
     assert (ended.stdout, ended.stderr) == ("both ended\n", "")
+
+
+@pytest.mark.parametrize(
+    ("adjustable", "advice"),
+    [(True, "Raise memory, or free some"), (False, "Close other programs")],
+)
+def test_only_a_limit_that_the_user_sets_is_advised_to_be_raised(
+    tmp_path: Path, adjustable: bool, advice: str
+) -> None:
+    query = "SELECT length(string_agg(repeat('x', 1000), '')) FROM range(1_000_000)"
+    with (
+        pytest.raises(RunDirError) as raised,
+        open_database(tmp_path / "spill", memory="32MB", adjustable=adjustable) as small,
+    ):
+        small.fetch_one(query)
+    assert raised.value.message == "Memory or disk space ran out."
+    assert str(raised.value.place) == str(tmp_path)
+    assert str(raised.value.guidance).startswith(advice)

@@ -94,7 +94,12 @@ async def _run_command(
 
     async with simulated_environment(crm, count_request) as environment:
         fetcher = await off_loop(
-            Fetcher, folder, FetchRecord(contacts, "", selected_sha256=""), RunCallbacks(), stop
+            Fetcher,
+            folder,
+            FetchRecord(contacts, "", selected_sha256=""),
+            RunCallbacks(),
+            stop,
+            "512MB",
         )
         await fetcher.run(Job(mappings=(), rate=None), CONNECTION, environment)
     return progress_of(fetcher).unread_contacts
@@ -142,6 +147,7 @@ async def test_one_warning_reports_that_the_crm_allows_fewer_concurrent_reads(
             FetchRecord(CONTACTS, "", selected_sha256=""),
             callbacks,
             StopController(),
+            "512MB",
         )
         await fetcher.run(Job(mappings=(), rate=None, concurrency=10), CONNECTION, environment)
     assert progress_of(fetcher).contacts_read == CONTACTS
@@ -162,6 +168,7 @@ async def test_a_timed_out_read_counts_as_in_flight_while_the_crm_executes_it(
             FetchRecord(CONTACTS, "", selected_sha256=""),
             RunCallbacks(),
             StopController(),
+            "512MB",
         )
         await fetcher.run(Job(mappings=(), rate=None, concurrency=4), CONNECTION, environment)
     assert progress_of(fetcher).contacts_read == CONTACTS

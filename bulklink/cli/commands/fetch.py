@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bulklink.cli.calls_line import calls_line
 from bulklink.cli.connection import connection_from_options, connection_options
 from bulklink.cli.console import count_lines, note, print_json, show_error
 from bulklink.cli.options import (
@@ -19,6 +20,7 @@ from bulklink.cli.options import (
     csv_options,
     encoding_option,
     hidden_rows_option,
+    memory_option_for,
     option,
     outage_option,
     pace_options,
@@ -43,7 +45,10 @@ if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
     from bulklink.operations.fetching.emails import FetchResult
 
-_NAMES = (*CONTACT_NAMES, "roles", *FILTER_NAMES, "candidates", "yes", *READING_NAMES)
+_NAMES = (
+    *(*CONTACT_NAMES, "roles", *FILTER_NAMES, "candidates", "yes", *READING_NAMES),
+    "memory",
+)
 
 _roles_option = option(
     "--roles",
@@ -63,6 +68,7 @@ _candidates_option = option(
 @combine_options(
     contact_options, _roles_option, filter_options("Keep only"), _candidates_option, spending_option
 )
+@memory_option_for("selecting contacts", "the folder of the output file")
 @combine_options(output_file_options, column_option, preset_option, allow_round_ids_option)
 @combine_options(csv_options, encoding_option, sheet_option, hidden_rows_option)
 @combine_options(

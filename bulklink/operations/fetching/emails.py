@@ -17,6 +17,7 @@ from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, InterruptedPlanningError
 from bulklink.folder_files import check_folder_file
 from bulklink.mapping.contact_selection import Unresolved
+from bulklink.mapping.database import PLANNING_MEMORY
 from bulklink.mapping.input.files import find_sources
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_planning
@@ -34,7 +35,7 @@ from bulklink.operations.fetching.selection import (
     parse_time,
 )
 from bulklink.operations.fetching.table import FetchTable
-from bulklink.operations.job import Job
+from bulklink.operations.job import Job, parse_memory
 from bulklink.operations.job_options import PACE_OPTIONS, PaceOptions, with_options
 from bulklink.operations.prepare import serialize_job
 from bulklink.runs.record import RunState
@@ -102,6 +103,7 @@ def prepare_fetch(
     candidates: bool = False,
     role_candidates: bool = False,
     yes: bool = False,
+    memory: str = PLANNING_MEMORY,
     format_: str | None = None,
     spreadsheet: bool = False,
     force: bool = False,
@@ -127,6 +129,7 @@ def prepare_fetch(
         role_candidates: add the column for the deals by contact role that the selection shows,
             which takes no further call.
         yes: whether to spend more than 1,000 credits without asking.
+        memory: memory limit of reading mappings and of selecting contacts, such as `512MB`.
         format_: file type of the table.
         spreadsheet: whether a spreadsheet will open the table.
         force: whether to replace an existing file, and to drop an unfinished fetch.
@@ -161,6 +164,7 @@ def prepare_fetch(
         spreadsheet=spreadsheet,
     )
     return EmailFetch(
+        memory=parse_memory(memory),
         selection=selection,
         table_output=table_output,
         job=job,
@@ -185,6 +189,7 @@ class EmailFetch:
         environment: network, disk and clock.
         force: whether an unfinished fetch of another selection is dropped.
         yes: whether the cost needs no confirmation.
+        memory: memory limit of the selection, such as `512MB`.
     """
 
     selection: Selection
@@ -195,6 +200,7 @@ class EmailFetch:
     environment: Environment
     force: bool
     yes: bool
+    memory: str
 
     async def run(self, callbacks: RunCallbacks, stop: StopController) -> FetchResult:
         """Fetch what is left, and write the table once everything is read.
@@ -212,11 +218,16 @@ class EmailFetch:
         with _work_folder(None if path is None else _work_path(path)) as folder:
             callbacks.on_phase("Reading the list of contacts")
             opening = FetchOpening(
-                folder, self.selection, self.new_record, self.connection, force=self.force
+                folder,
+                self.selection,
+                self.new_record,
+                self.connection,
+                memory=self.memory,
+                force=self.force,
             )
             record = await run_planning(opening.open, callbacks, stop, run_blocking)
             fetcher = await run_blocking(
-                partial(Fetcher, folder, record, callbacks, stop, yes=self.yes)
+                partial(Fetcher, folder, record, callbacks, stop, self.memory, yes=self.yes)
             )
             calls = await fetcher.run(self.job, self.connection, self.environment)
             table = FetchTable(folder, fetcher.record, make_planning_stop(stop))

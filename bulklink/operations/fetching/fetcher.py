@@ -59,6 +59,7 @@ class Fetcher:
         record: identity of the fetch.
         callbacks: called with phases, cost, progress and warnings.
         stop: stops the fetch.
+        memory: memory limit of the selection, such as `512MB`.
         yes: whether the cost needs no confirmation.
 
     Attributes:
@@ -70,6 +71,7 @@ class Fetcher:
     record: FetchRecord
     callbacks: RunCallbacks
     stop: StopController
+    memory: str
     yes: bool = False
     progress: FetchProgress | None = field(init=False, default=None)
     credits: int = field(init=False, default=0)
@@ -161,7 +163,7 @@ class Fetcher:
             session, self.folder, self.record.conditions, self.callbacks, self._confirm_roles
         )
         await selection.run()
-        freeze = partial(freeze_selection, self.folder, self.record, session.interrupt)
+        freeze = partial(freeze_selection, self.folder, self.record, session.interrupt, self.memory)
         self.record, selected = await session.run_blocking(freeze)
         for name, contacts in selected.shared_names:
             called = count_of(contacts, "contact is called", "contacts are called")

@@ -34,6 +34,7 @@ class FetchOpening:
         selection: the selection of this command; if it is empty, that of the unfinished fetch.
         new_record: options of this command, completed by those of the unfinished fetch.
         connection: endpoint of the CRM.
+        memory: memory limit of the selection, such as `512MB`.
         force: whether an unfinished fetch of another selection is dropped.
     """
 
@@ -42,6 +43,7 @@ class FetchOpening:
     new_record: FetchRecord
     connection: Connection
     _: KW_ONLY
+    memory: str
     force: bool
 
     def open(self, stop: PlanningStop, warn: Callable[[str | Advice], None]) -> FetchRecord:
@@ -102,7 +104,7 @@ class FetchOpening:
         if record.needs_crm:
             return record
         self.folder.create_log()
-        return freeze_selection(self.folder, record, stop)[0]
+        return freeze_selection(self.folder, record, stop, self.memory)[0]
 
     def _resume_unselected(self, existing: FetchRecord | None, stop: PlanningStop) -> FetchRecord:
         """Continue a fetch by a command that selects nothing."""
@@ -130,7 +132,7 @@ class FetchOpening:
         if existing.selected_sha256 is not None:
             check_frozen(self.folder, existing)
         elif not existing.needs_crm:  # an earlier version did not freeze it
-            existing, _ = freeze_selection(self.folder, existing, stop)
+            existing, _ = freeze_selection(self.folder, existing, stop, self.memory)
         email_filter = msgspec.structs.replace(
             self.new_record.email_filter, on_deals=existing.email_filter.on_deals
         )
@@ -156,7 +158,7 @@ def _is_same(existing: FetchRecord, new: FetchRecord) -> bool:
 
 
 def freeze_selection(
-    folder: FetchFolder, record: FetchRecord, stop: PlanningStop
+    folder: FetchFolder, record: FetchRecord, stop: PlanningStop, memory: str
 ) -> tuple[FetchRecord, Selected]:
     """Write the list of the selected contacts, which later commands keep; blocks.
 
@@ -164,11 +166,12 @@ def freeze_selection(
         folder: folder of the fetch, with its requests and its log.
         record: record of the fetch.
         stop: interrupts the work.
+        memory: memory limit, such as `512MB`.
 
     Returns:
         The record with the list, and what was selected.
     """
-    selected = write_selection(folder.selection_files, stop)
+    selected = write_selection(folder.selection_files, stop, memory)
     record = msgspec.structs.replace(
         record, contacts=selected.contacts, selected_sha256=sha256_of(folder.contacts)
     )
