@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import anyio
-import msgspec
 
 from bulklink.advice import Advice, Keyword
 from bulklink.engine.active_contacts import ActiveContacts
@@ -18,18 +16,9 @@ from bulklink.engine.context import RunContext, SendSettings
 from bulklink.engine.lookups import look_up_org
 from bulklink.engine.message_state import MessageState, initial_state, need_one_call
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import (
-    BulklinkError,
-    LedgerError,
-    RefusedError,
-    RunDirError,
-    StoppedBy,
-    StoppedError,
-)
-from bulklink.ledger.checkpoint import check_written
+from bulklink.errors import BulklinkError, RefusedError, StoppedBy, StoppedError
 from bulklink.ledger.done_batch import DoneBatch
 from bulklink.ledger.records import Result, timestamp
-from bulklink.ledger.replay import replay
 from bulklink.ledger.state import LedgerState
 from bulklink.ledger.statistics import count_results
 from bulklink.models import Message, Status
@@ -40,11 +29,10 @@ from bulklink.operations.forecast_renewal import RunForecaster
 from bulklink.operations.invocation import (
     accepted_canary,
     begin_invocation,
-    check_accounting,
     last_call_at,
     limiting_factor,
-    with_end_state,
 )
+from bulklink.operations.invocation_end import InvocationEnd
 from bulklink.operations.job import Job
 from bulklink.operations.monitor import RunMonitor, TimelineWriter
 from bulklink.operations.preflight import (
@@ -57,15 +45,8 @@ from bulklink.operations.preflight import (
 from bulklink.operations.session import CrmSession
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.forecast import CreditRange, RenewedForecast
-from bulklink.runs.record import (
-    CanaryRecord,
-    CanaryState,
-    OrgRecord,
-    RunRecord,
-    RunState,
-)
-from bulklink.runs.status import RunResult, build_run_result, run_exit_code, status_counts
-from bulklink.runs.undone import record_undo
+from bulklink.runs.record import CanaryRecord, CanaryState, OrgRecord, RunRecord
+from bulklink.runs.status import RunResult
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.http import CallKind
 
@@ -146,7 +127,7 @@ async def send(
         raise
     finally:
         with anyio.CancelScope(shield=True):
-            result = await run.end(refusal)
+            result = await run.make_end().record_end(refusal)
     if refusal is not None:
         raise refusal
     return result
@@ -448,110 +429,22 @@ class _SendRun:
         self.folder.write(self.record)
 
     def _record_bottleneck(self) -> None:
-        """Record the bottleneck of this invocation; `end` writes it."""
+        """Record the bottleneck of this invocation; its end writes it."""
         limited = limiting_factor(self.session, self.stop.reason)
         if limited is not None:
             self.record = self.record.replace(limited=limited)
 
-    async def end(self, refusal: RefusedError | None) -> RunResult:
-        """Record how the invocation ended and return the state of the run.
-
-        Args:
-            refusal: why it was refused; None if it was not.
-
-        Raises:
-            LedgerError: if the ledger does not match the results.
-        """
-        clock, reason = self.environment.clock, self.stop.reason
-        ended, seconds = timestamp(clock.wall()), round(clock.monotonic() - self.started_at, 3)
-        ledger_broken = reason is not None and reason.stopped_by is StoppedBy.LEDGER
-        record = with_end_state(self.record, self.previous_record, reason, refusal)
-        read = self._replay_ledger if ledger_broken else self._check_ledger
-        ledger_state = await self._read_ledger(record, ended, seconds, read)
-        counts = status_counts(record, ledger_state)
-        exit_code = run_exit_code(record.state, record.stopped_by, counts)
-        *earlier, last = record.invocations
-        invocation = msgspec.structs.replace(
-            last,
-            ended=ended,
-            seconds=seconds,
-            stopped_by=record.stopped_by,
-            exit_code=exit_code,
+    def make_end(self) -> InvocationEnd:
+        """Return what records the end of this invocation."""
+        return InvocationEnd(
+            folder=self.folder,
+            record=self.record,
+            previous_record=self.previous_record,
+            started_at=self.started_at,
+            ledger_state=self.ledger_state,
+            counter=self.counter,
+            session=self.session,
+            callbacks=self.callbacks,
+            stop=self.stop,
+            environment=self.environment,
         )
-        self.record = record
-        ledger_fields: dict[str, Any] = {}
-        # A broken ledger without the calls of this invocation is another file in its place.
-        if not ledger_broken or ledger_state.next_call > self.ledger_state.next_call:
-            ledger_fields = {
-                "counts": counts,
-                "ledger_sha256": ledger_state.digest.sha256,
-                "ledger_bytes": ledger_state.digest.length,
-            }
-        try:
-            self._update(invocations=(*earlier, invocation), **ledger_fields)
-        except RunDirError as error:
-            if not ledger_broken:
-                raise LedgerError(error.message, where=error.place, advice=error.guidance) from None
-        result = build_run_result(self.folder, self.record, ledger_state)
-        if refusal is None and not ledger_broken:
-            for text in record_undo(self.folder, self.record, ended):
-                self.callbacks.warn(text)
-        if not ledger_broken:
-            check_accounting(self.record, self.counter, self.session.recorded_results, result)
-        return result
-
-    def _replay_ledger(self) -> LedgerState:
-        """Return what the ledger records, where it is unknown which lines were written.
-
-        Raises:
-            LedgerError: if it does not begin as it did at the start.
-        """
-        return replay(self.folder.ledger, checkpoint=self.previous_record.checkpoint)
-
-    def _check_ledger(self) -> LedgerState:
-        """Return what was counted, after a check that the ledger has the lines that were written.
-
-        Raises:
-            LedgerError: if a byte of them is missing or has changed, or if there are others.
-        """
-        digest = self.session.ledger_digest
-        check_written(self.folder.ledger, digest)
-        counted = self.ledger_state
-        counted.digest = digest
-        counted.calls = counted.calls.plus(self.session.recorded_calls)
-        return counted
-
-    async def _read_ledger(
-        self, record: RunRecord, ended: str, seconds: float, read: Callable[[], LedgerState]
-    ) -> LedgerState:
-        """Return what the ledger records at the end.
-
-        Nothing is recorded about a missing or changed ledger: `run.json` still contains the
-        checkpoint that it must start with.
-
-        Raises:
-            LedgerError: if it is missing or changed.
-        """
-        try:
-            return await self.environment.run_blocking(read)
-        except LedgerError as error:
-            stopped_by = StoppedBy.LEDGER
-            *earlier, last = record.invocations
-            invocation = msgspec.structs.replace(
-                last,
-                ended=ended,
-                seconds=seconds,
-                stopped_by=stopped_by,
-                exit_code=error.exit_code,
-            )
-            with suppress(RunDirError):  # the folder may be missing too
-                self._update(
-                    state=RunState.STOPPED,
-                    stopped_by=stopped_by,
-                    reason=error.message,
-                    invocations=(*earlier, invocation),
-                )
-            reason = self.stop.reason
-            if reason is not None and reason.stopped_by is stopped_by:
-                error.message = reason.message
-            raise
