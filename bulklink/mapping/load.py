@@ -100,12 +100,11 @@ def macro_statements() -> list[str]:
         "CREATE MACRO trimmed(cell) AS "
         "CASE WHEN is_trimmed(cell) THEN cell ELSE trim_spaces(cell) END",
         "CREATE MACRO number(id) AS "
-        "CASE WHEN TRY_CAST(id AS UBIGINT)::VARCHAR = id THEN TRY_CAST(id AS UBIGINT) END",
+        "CASE WHEN id = '' THEN NULL WHEN TRY_CAST(id AS UBIGINT)::VARCHAR = id "
+        "THEN TRY_CAST(id AS UBIGINT) END",
         f"CREATE MACRO clean_id(cell) AS {_clean_id_sql()}",
         f"CREATE MACRO unclean_id_grade(cell, id, allowed) AS {_unclean_id_grade_sql()}",
-        f"CREATE MACRO guard(cell) AS nullif(array_to_string(list_transform(string_split(cell, "
-        f"{literal(GUARD_SEPARATOR)}), lambda part: lower(clean_id(part))),"
-        f" {literal(GUARD_SEPARATOR)}), '')",
+        f"CREATE MACRO guard(cell) AS {_clean_guard_sql()}",
     ]
 
 
@@ -116,6 +115,18 @@ def _clean_id_sql() -> str:
     inside = f"trim_spaces(regexp_replace(trim_spaces({inside}), '^''', ''))"
     inside = f"trim_spaces(regexp_replace({inside}, '^zcrm_', ''))"
     return f"CASE WHEN regexp_full_match(cell, '[0-9A-Za-z]*') THEN cell ELSE {inside} END"
+
+
+def _clean_guard_sql() -> str:
+    """Build the expression that cleans a guard; nearly all guards name a single deal."""
+    separator = literal(GUARD_SEPARATOR)
+    parts = f"list_transform(string_split(cell, {separator}), lambda part: lower(clean_id(part)))"
+    several = f"nullif(array_to_string({parts}, {separator}), '')"
+    one = "nullif(lower(clean_id(cell)), '')"
+    return (
+        "CASE WHEN number(cell) IS NOT NULL THEN cell "
+        f"WHEN contains(cell, {separator}) THEN {several} ELSE {one} END"
+    )
 
 
 def _unclean_id_grade_sql() -> str:
