@@ -18,11 +18,10 @@ from bulklink.engine.contact import ContactSender
 from bulklink.engine.context import RunContext
 from bulklink.engine.pagination import ContactReading, PageReader
 from bulklink.engine.signal import Signal
-from bulklink.engine.transitions import SETTLED_BY_READ
 from bulklink.engine.worker_pool import ItemsInMemory, ItemSource, WorkerPool
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy, StoppedError
 from bulklink.ledger.records import Result, result_line
-from bulklink.ledger.state import NOT_APPLIED
+from bulklink.ledger.state import NOT_APPLIED, SETTLED_BY_READ
 from bulklink.models import Message, Op, Status
 from bulklink.zoho.email_pages import LinkedDeal, LinksPage, parse_links_page
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from bulklink.engine.message_state import MessageState, NextStep
-from bulklink.ledger.state import PUT_BACK_FAILED
+from bulklink.ledger.state import PUT_BACK_FAILED, SETTLED_BY_READ
 from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Op, Status
 from bulklink.zoho.email_pages import LinkedDeal
 from bulklink.zoho.error_codes import Code
@@ -16,7 +16,6 @@ from bulklink.zoho.link_response import AnswerVerdict
 
 MAX_SENDS = 6
 """Maximum attempts of one phase of a message, across all batches it was part of."""
-SETTLED_BY_READ = "settled-by-read"
 NOT_LISTED = "not-listed"
 NO_ANSWER = "no-answer"
 CHANGED_SINCE = "changed-since"

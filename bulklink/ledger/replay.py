@@ -25,6 +25,7 @@ from bulklink.ledger.state import (
     DONE_STATE,
     NOT_APPLIED,
     PUT_BACK_FAILED,
+    SETTLED_BY_READ,
     CallTotals,
     LedgerState,
     OpenRow,
@@ -61,10 +62,12 @@ class LinePositions:
     Args:
         results: last `result` line of each row.
         snapshots: first `snapshot` line of each row.
+        omits: returns whether to omit the uniform results that begin with a line; None for no.
     """
 
     results: RowArray
     snapshots: RowArray
+    omits: Callable[[bytes], bool] | None = None
 
 
 def replay(
@@ -195,9 +198,10 @@ class Replay:
         if len(state.sample_message_ids) < _SAMPLE_SIZE:
             for row, message_id in zip(rows, results.message_ids, strict=True):
                 self._sample(row, message_id.decode())
-        if self.positions is not None:
+        positions = self.positions
+        if positions is not None and not (positions.omits and positions.omits(raw)):
             for row, line_start in zip(rows, results.starts, strict=True):
-                self.positions.results[row] = start + line_start + 1
+                positions.results[row] = start + line_start + 1
         self.number += len(rows) - 1
         return results.end
 
@@ -316,7 +320,7 @@ class Replay:
 
 
 _DECODER = msgspec.json.Decoder(ReplayedLine)
-_SPECIAL_CODES = (PUT_BACK_FAILED, NOT_APPLIED)
+_SPECIAL_CODES = (PUT_BACK_FAILED, NOT_APPLIED, SETTLED_BY_READ)
 #: State of the rows of noted calls.
 _IN_FLIGHT = 0x10
 #: Far more than a run has in flight, and rows in a call; they are gone through after each block.

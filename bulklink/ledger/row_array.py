@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 
 from bulklink.models import MAX_ROWS
 
@@ -59,6 +60,13 @@ class RowArray:
             length = min(row + _SPARE_ROWS, self._rows) + 1
             missing = length - len(self.numbers)
             self.numbers.frombytes(bytes(self.numbers.itemsize * missing))
+
+    def values(self, rows: Sequence[int]) -> list[int]:
+        """Return the numbers of some rows."""
+        try:
+            return list(map(self.numbers.__getitem__, rows))
+        except IndexError:
+            return [self[row] for row in rows]
 
     def find(self, number: int) -> int:
         """Return the first row with a number; -1 if there is none."""

@@ -20,6 +20,8 @@ PUT_BACK_FAILED = "put-back-failed"
 NOT_APPLIED = "not-applied"
 """Code of a message whose call succeeded, although the canary's read shows no change; this second
 result of its row corrects the first."""
+SETTLED_BY_READ = "settled-by-read"
+"""Code of a message whose call was not answered, and whose email a read then showed as wanted."""
 _STATUSES: tuple[Status | None, ...] = (None, *Status)
 _RETRY_BIT = 0x08
 _STATUS_MASK = 0x07

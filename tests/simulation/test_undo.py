@@ -20,8 +20,9 @@ from bulklink.mapping.checked import check
 from bulklink.mapping.input.files import find_sources
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.schema import MappingOptions
-from bulklink.models import Message, Status
-from bulklink.operations.undo_plan import AppliedChange, UndoStep, applied_changes, undo_step_for
+from bulklink.models import Message, Op, Status
+from bulklink.operations.applied_changes import DoneLinks, stream_changes
+from bulklink.operations.undo_steps import AppliedChange, UndoStep, undo_step_for
 from bulklink.runs.folder import RunFolder
 from tests.simulation.checks import find_violations
 from tests.simulation.machine import SimulatedCommand
@@ -32,6 +33,7 @@ from tests.virtual import now, run_virtual
 SEEDS = 150
 _SEEDS_PER_TEST = 30
 _SETTLE_SECONDS = 2000.0
+_DONE = Status.DONE
 _ALLOWED_STOPS = (StoppedBy.NO_ANSWER, StoppedBy.FATAL, StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
 """Stops of an undo because the server refuses more."""
 _FAULT_KINDS = ("lost-answer", "lost-request", "500", "500-applied", "stale", "edited", "truncated")
@@ -294,8 +296,10 @@ def test_applied_changes_agree_with_a_naive_reading_of_the_ledger(
     folder = RunFolder(tmp_path)
     folder.ledger.write_bytes(outcome.ledger + b'{"event":"resu')
     _seal_plan(scenario.case, tmp_path)
+    streamed = stream_changes(folder, tmp_path / "spill", PlanningStop())
     changes = sorted(
-        applied_changes(folder, tmp_path / "spill", PlanningStop()), key=lambda change: change.row
+        (change for changes in streamed for change in _one_by_one(changes)),
+        key=lambda change: change.row,
     )
     naive_changes = read_ledger_naively(scenario.case, outcome)
     for settled in (False, True):
@@ -304,6 +308,18 @@ def test_applied_changes_agree_with_a_naive_reading_of_the_ledger(
         ]
     assert [c.message_id for c in changes] == [c.message_id for c in naive_changes]
     assert {c.owner_name for c in changes} <= {c.owner_name for c in naive_changes}
+
+
+def _one_by_one(changes: DoneLinks | AppliedChange) -> list[AppliedChange]:
+    if isinstance(changes, AppliedChange):
+        return [changes]
+    columns = (changes.rows, changes.contact_ids, changes.owner_ids, changes.message_ids)
+    return [
+        AppliedChange(row, Op.LINK, contact_id, owner_id, message_id, deal_id, name, status=_DONE)
+        for row, contact_id, owner_id, message_id, deal_id, name in zip(
+            *columns, changes.deal_ids, changes.owner_names, strict=True
+        )
+    ]
 
 
 def _seal_plan(case: Case, folder: Path) -> None:
