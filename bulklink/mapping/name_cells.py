@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from bulklink.duckdb_sql import literal
+from bulklink.mapping.ignorable import strip_ignorable
 from bulklink.mapping.schema import NAME_COLUMNS
 
 if TYPE_CHECKING:
@@ -23,6 +25,18 @@ _NO_NAME = (
 _LONGEST_NO_NAME = 13
 _BREAKS = r"[\t\n\v\f\r\x{85}]+"
 _CONTROLS = r"[\x00-\x1f\x7f-\x{9f}]"
+_ANY_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_ANY_NO_NAME = re.compile(_NO_NAME)
+
+
+def is_clean_name(text: str) -> bool:
+    """Return whether a text is surely a name that is sent as it is, as `clean_name` returns it."""
+    return (
+        text != ""
+        and strip_ignorable(text) == text
+        and not _ANY_CONTROL.search(text)
+        and not _ANY_NO_NAME.fullmatch(text)
+    )
 
 
 def name_macro_statements() -> list[str]:

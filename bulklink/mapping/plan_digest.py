@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -28,8 +29,10 @@ from bulklink.mapping.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from typing_extensions import Buffer
 
     from bulklink.mapping.interrupt import PlanningStop
 
@@ -142,6 +145,58 @@ def hash_rows(database: Database, relation: str, constants: Mapping[str, str | N
     return RowHashes(
         rows, columns | {name: _hash_repeated(value, rows) for name, value in known.items()}
     )
+
+
+class RowHasher:
+    """Hasher of a plan's rows that are streamed in its order; none of them is a duplicate."""
+
+    def __init__(self) -> None:
+        names = (*_NUMBERS, *_TEXTS)
+        self._rows = 0
+        self._lengths, self._values = ({name: hashlib.sha256() for name in names} for _ in "ab")
+
+    def add(self, columns: Mapping[str, Sequence[str | None]]) -> None:
+        """Hash further rows.
+
+        Args:
+            columns: the texts of each column, at least one; None for a missing one.
+        """
+        count = len(columns["op"])
+        for name in _TEXTS:
+            self._add_texts(name, columns[name])
+        numbers = array("q", range(self._rows + 1, self._rows + count + 1))
+        self._add("row", array("i", [_NUMBER_BYTES]) * count, numbers)
+        self._add("duplicate_of", array("i", [_NO_VALUE]) * count, bytes(_NUMBER_BYTES * count))
+        self._rows += count
+
+    def hashes(self) -> RowHashes:
+        """Return the hashes of the rows so far."""
+        return RowHashes(
+            self._rows,
+            {
+                name: (lengths.hexdigest(), self._values[name].hexdigest())
+                for name, lengths in self._lengths.items()
+            },
+        )
+
+    def _add_texts(self, name: str, texts: Sequence[str | None]) -> None:
+        first = texts[0]
+        if texts.count(first) == len(texts):
+            value = (first or "").encode()
+            length = _NO_VALUE if first is None else len(value)
+            self._add(name, array("i", [length]) * len(texts), value * len(texts))
+            return
+        values = [(text or "").encode() for text in texts]
+        lengths = array("i", map(len, values))
+        if None in texts:
+            for place, text in enumerate(texts):
+                if text is None:
+                    lengths[place] = _NO_VALUE
+        self._add(name, lengths, b"".join(values))
+
+    def _add(self, name: str, lengths: Buffer, values: Buffer) -> None:
+        self._lengths[name].update(lengths)
+        self._values[name].update(values)
 
 
 def _length_sql(name: str) -> str:

@@ -58,7 +58,7 @@ ORDER BY number, row
 """
 
 
-class _Sizes(NamedTuple):
+class GroupSizes(NamedTuple):
     """Numbers of messages of a contact or group, and how many contacts or groups have the same.
 
     `length` is the length of each id to unlink, or of the longest if all are short.
@@ -216,14 +216,45 @@ def measure_plan(
         statistics: totals over its rows.
         all_named: whether missing names were looked up.
     """
-    groups = [_Sizes(*row) for row in database.rows(_GROUP_SIZES)]
-    contacts = [_Sizes(*row) for row in database.rows(_CONTACT_SIZES)]
+    groups = [GroupSizes(*row) for row in database.rows(_GROUP_SIZES)]
+    contacts = [GroupSizes(*row) for row in database.rows(_CONTACT_SIZES)]
     known = {column.known for column in columns}
     deals, owners = (
         int(database.fetch_one(query)[0]) if query and not all_named else 0
         for query in _nameless_queries(known, options, statistics)
     )
     has_mixed = any(group.changed and group.length is None for group in groups)
+    return plan_stats_of(
+        groups,
+        contacts,
+        deals_without_name=deals,
+        owners_without_name=owners,
+        mixed_unlinks=lambda: _lengths_by_group(database.rows(_MIXED_UNLINKS) if has_mixed else ()),
+        first_contacts=lambda limit: [
+            messages for (messages,) in database.rows(_FIRST_CONTACTS.format(limit=limit))
+        ],
+    )
+
+
+def plan_stats_of(
+    groups: Sequence[GroupSizes],
+    contacts: Sequence[GroupSizes],
+    *,
+    deals_without_name: int,
+    owners_without_name: int,
+    mixed_unlinks: Callable[[], Iterator[list[int]]],
+    first_contacts: Callable[[int], list[int]],
+) -> PlanStats:
+    """Return the sizes of a plan by those of its groups.
+
+    Args:
+        groups: sizes of the groups.
+        contacts: sizes of the contacts, without a length.
+        deals_without_name: as in `PlanStats`.
+        owners_without_name: as in `PlanStats`.
+        mixed_unlinks: as in `PlanStats`.
+        first_contacts: as in `PlanStats`.
+    """
     return PlanStats(
         groups=sum(group.times for group in groups if group.links + group.changed),
         links=sum(group.links * group.times for group in groups),
@@ -233,8 +264,8 @@ def measure_plan(
         pages_of_all=sum(
             _pages(contact.links + contact.changed) * contact.times for contact in contacts
         ),
-        deals_without_name=deals,
-        owners_without_name=owners,
+        deals_without_name=deals_without_name,
+        owners_without_name=owners_without_name,
         contact_sizes=tuple(
             (changed, links, times)
             for (changed, links), times in _count(
@@ -253,10 +284,8 @@ def measure_plan(
                 if group.changed and group.length is not None
             )
         ),
-        mixed_unlinks=lambda: _lengths_by_group(database.rows(_MIXED_UNLINKS) if has_mixed else ()),
-        first_contacts=lambda limit: [
-            messages for (messages,) in database.rows(_FIRST_CONTACTS.format(limit=limit))
-        ],
+        mixed_unlinks=mixed_unlinks,
+        first_contacts=first_contacts,
     )
 
 

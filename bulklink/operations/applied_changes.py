@@ -87,6 +87,9 @@ def _changes_of(columns: _Columns, ledger: LedgerIndex) -> Iterator[DoneLinks | 
     """Yield the changes of some rows of the plan."""
     rows, ops, *_, deal_ids, _ = columns
     only_done = ledger.only_done(rows)
+    if all(only_done) and ops.count(_LINK) == len(ops) and None not in deal_ids:
+        yield DoneLinks(rows, *columns[2:])
+        return
     is_done_link = [
         done and op == _LINK and deal_id is not None
         for done, op, deal_id in zip(only_done, ops, deal_ids, strict=True)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
+from typing import Protocol
 
 import msgspec
 
@@ -19,6 +20,8 @@ from bulklink.mapping.checked import CheckedMapping
 from bulklink.mapping.compare import Comparison, FetchedEmails, compare, read_fetched_emails
 from bulklink.mapping.input.files import Source, check_readable, find_sources
 from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.plan_digest import RowHashes
+from bulklink.mapping.plan_stats import PlanStats
 from bulklink.models import Op
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_blocking_planning
@@ -338,8 +341,44 @@ def checked_mapping(
         folder.clear_scratch()
 
 
+class MeasuredPlan(Protocol):
+    """Plan whose rows are counted, measured and hashed."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the run."""
+        ...
+
+    @property
+    def messages(self) -> int:
+        """Rows that are sent."""
+        ...
+
+    @property
+    def rejected(self) -> int:
+        """Rows that are refused."""
+        ...
+
+    @property
+    def duplicates(self) -> int:
+        """Rows that repeat an earlier one."""
+        ...
+
+    def refusals(self) -> dict[str, int]:
+        """Count the refused rows by reason, the most frequent first."""
+        ...
+
+    def plan_stats(self) -> PlanStats:
+        """Measure the plan, for forecasting calls and look-ups."""
+        ...
+
+    def hash_plan(self) -> RowHashes:
+        """Hash the rows of the plan."""
+        ...
+
+
 def make_plan_result(
-    checked: CheckedMapping,
+    checked: MeasuredPlan,
     job: Job,
     digest: str | None,
     folder: RunFolder | None,
@@ -352,7 +391,7 @@ def make_plan_result(
     """Return the cost of a checked mapping.
 
     Args:
-        checked: the mapping.
+        checked: the checked mapping, or its measured plan.
         job: the job.
         digest: digest of the sealed plan; None if it is not sealed.
         folder: folder of the sealed plan; None if it is not sealed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -32,7 +33,13 @@ from bulklink.operations.job_options import (
     SendOptions,
     with_options,
 )
-from bulklink.operations.plan import PlanResult, checked_mapping, make_plan_result, new_run_folder
+from bulklink.operations.plan import (
+    MeasuredPlan,
+    PlanResult,
+    checked_mapping,
+    make_plan_result,
+    new_run_folder,
+)
 from bulklink.operations.preflight import check_same_host
 from bulklink.operations.prepare import (
     ExtraRows,
@@ -234,7 +241,11 @@ def _plan_undo(
 ) -> PlanResult:
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
         undo_plan = build_undo_plan(
-            source, Path(scratch), include_settled=include_settled, stop=stop
+            source,
+            Path(scratch),
+            include_settled=include_settled,
+            stop=stop,
+            measured=job.run_dir is None,
         )
         for text in undo_plan.warnings():
             warn(text)
@@ -246,10 +257,15 @@ def _plan_undo(
             digest = sealed.digest
         if not undo_plan.rows:
             return _empty_plan_result(job, not_undone)
-        inputs = _undo_sources(undo_plan, source)
-        with check_mapping(job, inputs, Path(scratch), stop, guarded=tuple(Op)) as checked:
+        with ExitStack() as stack:
+            measured: MeasuredPlan | None = undo_plan.plain_plan
+            if measured is None:
+                inputs = _undo_sources(undo_plan, source)
+                measured = stack.enter_context(
+                    check_mapping(job, inputs, Path(scratch), stop, guarded=tuple(Op))
+                )
             plan_result = make_plan_result(
-                checked,
+                measured,
                 job,
                 digest,
                 None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
@@ -17,7 +18,9 @@ from bulklink.atomic_files import atomic_replace
 from bulklink.errors import LockedError
 from bulklink.ledger.records import Result
 from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.plain_plan import PlainPlan
 from bulklink.mapping.rejects import REJECT_COLUMNS
+from bulklink.mapping.schema import GUARD, KNOWN_COLUMNS
 from bulklink.models import Op, Status
 from bulklink.operations.applied_changes import DoneLinks, stream_changes
 from bulklink.operations.seal import check_sealed_files
@@ -36,6 +39,7 @@ UNDO_COLUMNS = (
 )
 MAX_ROWS_NAMED = 20
 _UNLINK = Op.UNLINK.value
+_STEPS_AT_ONCE = 512
 _QUOTED_CHARACTERS = ',"\r\n'
 _ADVICE = {
     NotUndoneReason.NO_SNAPSHOT: "The run took no snapshot, so the previous deal is unknown.",
@@ -68,6 +72,7 @@ class UndoPlan(msgspec.Struct, frozen=True):
         without_snapshot: number of links among them without a snapshot.
         not_undone_counts: number of rows that are not undone, by reason.
         first_not_undone: first rows of the run that are not undone, by reason.
+        plain_plan: plan of the mapping, if its rows are plain.
     """
 
     mapping: Path
@@ -76,6 +81,7 @@ class UndoPlan(msgspec.Struct, frozen=True):
     without_snapshot: int
     not_undone_counts: Counter[NotUndoneReason]
     first_not_undone: dict[NotUndoneReason, list[int]]
+    plain_plan: PlainPlan | None
 
     @property
     def not_undone(self) -> int:
@@ -102,7 +108,12 @@ class UndoPlan(msgspec.Struct, frozen=True):
 
 
 def build_undo_plan(
-    source: RunFolder, scratch: Path, *, include_settled: bool, stop: PlanningStop
+    source: RunFolder,
+    scratch: Path,
+    *,
+    include_settled: bool,
+    stop: PlanningStop,
+    measured: bool = False,
 ) -> UndoPlan:
     """Write the inverse of a run into a temporary folder.
 
@@ -111,6 +122,7 @@ def build_undo_plan(
         scratch: folder for the files.
         include_settled: whether to undo links that might not be the run's.
         stop: interrupts the work from another thread.
+        measured: whether to write no mapping if its rows are plain, and `plain_plan` suffices.
 
     Raises:
         LockedError: if a process is running the run.
@@ -119,10 +131,11 @@ def build_undo_plan(
         InterruptedPlanningError: if `stop` ended it.
     """
     mapping, not_undone_path = scratch / "undo.csv", scratch / "left.jsonl"
-    with (
-        mapping.open("w", encoding="utf-8", newline="") as mapping_file,
-        not_undone_path.open("wb") as not_undone_file,
-    ):
+    with ExitStack() as stack:
+        not_undone_file = stack.enter_context(not_undone_path.open("wb"))
+        mapping_file = None
+        if not measured:
+            mapping_file = stack.enter_context(mapping.open("w", encoding="utf-8", newline=""))
         writer = UndoWriter(mapping_file, not_undone_file, include_settled=include_settled)
         for change in _changes_to_undo(source, scratch / "spill", stop):
             match change:
@@ -130,6 +143,11 @@ def build_undo_plan(
                     writer.add_links(change)
                 case AppliedChange():
                     writer.add(change)
+            if measured and not writer.plain_plan.is_plain:
+                break
+        writer.end()
+    if measured and not writer.plain_plan.is_plain:
+        return build_undo_plan(source, scratch, include_settled=include_settled, stop=stop)
     return UndoPlan(
         mapping,
         not_undone_path,
@@ -137,6 +155,7 @@ def build_undo_plan(
         writer.without_snapshot,
         writer.not_undone_counts,
         writer.first_not_undone,
+        writer.plain_plan if writer.plain_plan.is_plain else None,
     )
 
 
@@ -158,8 +177,8 @@ class UndoWriter:
     """Writer of the inverse of a run.
 
     Args:
-        mapping: the rows that reverse the run.
-        not_undone: the rows that are not undone.
+        mapping: file for the rows that reverse the run; None to write none.
+        not_undone: file for the rows that are not undone.
         include_settled: whether to undo links that might not be the run's.
 
     Attributes:
@@ -167,27 +186,63 @@ class UndoWriter:
         without_snapshot: number of links among them without a snapshot.
         not_undone_counts: number of rows that are not undone, by reason.
         first_not_undone: first rows of the run that are not undone, by reason.
+        plain_plan: plan of the rows that are undone.
     """
 
-    def __init__(self, mapping: TextIO, not_undone: BinaryIO, *, include_settled: bool) -> None:
-        self._mapping, self._writer = mapping, csv.writer(mapping)
-        self._writer.writerow(UNDO_COLUMNS)
+    def __init__(
+        self, mapping: TextIO | None, not_undone: BinaryIO, *, include_settled: bool
+    ) -> None:
+        self._mapping = mapping
+        if mapping is not None:
+            csv.writer(mapping).writerow(UNDO_COLUMNS)
         self._not_undone = not_undone
         self._include_settled = include_settled
         self.rows = self.without_snapshot = 0
         self.not_undone_counts: Counter[NotUndoneReason] = Counter()
         self.first_not_undone: dict[NotUndoneReason, list[int]] = {}
+        self.plain_plan = PlainPlan()
+        self._steps: list[tuple[str | None, ...]] = []
+
+    def end(self) -> None:
+        """Complete the plan after the last change."""
+        self._add_steps()
+        self.plain_plan.end()
+
+    def _add_steps(self) -> None:
+        if self._steps:
+            columns = zip(*self._steps, strict=True)
+            self.plain_plan.add(dict(zip(KNOWN_COLUMNS, columns, strict=True)))
+            self._steps.clear()
 
     def add_links(self, links: DoneLinks) -> None:
         """Add the steps that reverse links: each is `undo_step_for` of its link."""
         self.rows += len(links.rows)
         self.without_snapshot += len(links.rows)
+        self._add_steps()
+        count = len(links.rows)
+        self.plain_plan.add(
+            {
+                "op": [_UNLINK] * count,
+                "contact_id": links.contact_ids,
+                "owner_id": links.owner_ids,
+                "message_id": links.message_ids,
+                "deal_id": [None] * count,
+                "owner_name": links.owner_names,
+                "deal_name": [None] * count,
+                GUARD: links.deal_ids,
+            }
+        )
+        if self._mapping is not None:
+            self._write_links(links, self._mapping)
+
+    @staticmethod
+    def _write_links(links: DoneLinks, mapping: TextIO) -> None:
         ids = (links.contact_ids, links.owner_ids, links.message_ids, links.deal_ids)
         if not all(map(_is_plain, ids)):
             columns = (*ids[:3], repeat(None), links.owner_names, repeat(None), ids[3], links.rows)
-            self._writer.writerows(zip(repeat(_UNLINK), *columns, strict=False))
+            csv.writer(mapping).writerows(zip(repeat(_UNLINK), *columns, strict=False))
             return
-        self._mapping.write(
+        mapping.write(
             "".join(
                 f"unlink,{contact_id},{owner_id},{message_id},,{owner_name},,{deal_id},{row}\r\n"
                 for contact_id, owner_id, message_id, deal_id, owner_name, row in zip(
@@ -202,7 +257,12 @@ class UndoWriter:
             case UndoStep() as step:
                 self.rows += 1
                 self.without_snapshot += not change.has_snapshot
-                self._writer.writerow(_cells(change, step))
+                *cells, row = _cells(change, step)
+                if self._mapping is not None:
+                    csv.writer(self._mapping).writerow([*cells, row])
+                self._steps.append(tuple(cells))
+                if len(self._steps) == _STEPS_AT_ONCE:
+                    self._add_steps()
             case NotUndone() as not_undone:
                 self.not_undone_counts[not_undone.reason] += 1
                 first_rows = self.first_not_undone.setdefault(not_undone.reason, [])
@@ -273,8 +333,8 @@ def _not_undone_rows(undo_plan: UndoPlan) -> Iterator[tuple[int, NotUndoneRow]]:
             yield row, decoder.decode(line)
 
 
-def _cells(change: AppliedChange, step: UndoStep) -> tuple[str | int | None, ...]:
+def _cells(change: AppliedChange, step: UndoStep) -> tuple[str | None, ...]:
     return (
-        step.op, change.contact_id, change.owner_id, change.message_id, step.deal_id,
-        change.owner_name, step.deal_name, step.from_deal_id, change.row,
+        step.op.value, change.contact_id, change.owner_id, change.message_id, step.deal_id,
+        change.owner_name, step.deal_name, step.from_deal_id, str(change.row),
     )  # fmt: skip
