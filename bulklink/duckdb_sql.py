@@ -17,6 +17,7 @@ from bulklink.errors import RunDirError
 _NO_PARTITIONS = "hive_partitioning = false"
 #: Characters other than letters and digits that the path of the links' folder may contain.
 _PLAIN_CHARACTERS = frozenset(" ._-" + os.sep) | (frozenset(":~") if os.name == "nt" else set())
+_JSON_LINE_BYTES = 16 << 20
 _USUAL_TEMPORARY_FOLDERS = ("/tmp", "/var/tmp")  # noqa: S108 - a private folder is created there
 
 
@@ -68,18 +69,27 @@ class DuckDBFiles:
         arguments = ", ".join(f"{option} = {value}" for option, value in options.items())
         return f"read_csv({self._source(path)}, {arguments}, {_NO_PARTITIONS})"
 
-    def read_json(self, path: Path, types: Mapping[str, str], *, skip_errors: bool = False) -> str:
+    def read_json(
+        self,
+        path: Path,
+        types: Mapping[str, str],
+        *,
+        skip_errors: bool = False,
+        max_line_bytes: int = _JSON_LINE_BYTES,
+    ) -> str:
         """Return the SQL relation of a JSONL file.
 
         Args:
             path: the file.
             types: types of the columns by name.
             skip_errors: whether to skip invalid JSON instead of failing.
+            max_line_bytes: maximum length of a line; DuckDB's buffers are twice as long.
         """
         columns = ", ".join(f"{identifier(name)}: '{kind}'" for name, kind in types.items())
         return (
             f"read_json({self._source(path)}, format = 'newline_delimited', "
-            f"columns = {{{columns}}}, ignore_errors = {skip_errors}, {_NO_PARTITIONS})"
+            f"columns = {{{columns}}}, ignore_errors = {skip_errors}, "
+            f"maximum_object_size = {max_line_bytes}, {_NO_PARTITIONS})"
         )
 
     def read_parquet(self, path: Path) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -70,6 +71,31 @@ class LinePositions:
     omits: Callable[[bytes], bool] | None = None
 
 
+class ResultObserver(Protocol):
+    """Receiver of the results of a ledger while it is read, in its order."""
+
+    def add(self, line: bytes) -> None:
+        """Take a `result` line.
+
+        Raises:
+            InvalidLineError: if it is damaged.
+        """
+        ...
+
+    def add_uniform(self, line: bytes, rows: Sequence[int], message_ids: Sequence[bytes]) -> None:
+        """Take results that differ only in their rows and message ids.
+
+        Args:
+            line: the first of them.
+            rows: row of each.
+            message_ids: message id of each, of letters and digits only.
+
+        Raises:
+            InvalidLineError: if they are damaged.
+        """
+        ...
+
+
 def replay(
     path: Path,
     should_retry: Callable[[Status, str | None], bool] = lambda status, code: False,
@@ -77,6 +103,7 @@ def replay(
     checkpoint: LedgerCheckpoint = NO_CHECKPOINT,
     check: Callable[[], None] = lambda: None,
     positions: LinePositions | None = None,
+    observer: ResultObserver | None = None,
     hashed: bool = True,
 ) -> LedgerState:
     """Return the state that a ledger records.
@@ -89,6 +116,7 @@ def replay(
         checkpoint: start that the ledger must have, and the rows that it may contain.
         check: called periodically; may raise to abort.
         positions: set to the positions of the lines; None if they are not needed.
+        observer: receives the results; None for nobody.
         hashed: whether to hash the lines, and so to compare them with the checkpoint.
 
     Raises:
@@ -96,7 +124,7 @@ def replay(
     """
     digest = LedgerDigest(path, checkpoint)
     state = LedgerState(rows=checkpoint.rows, digest=digest)
-    lines = Replay(state, should_retry, positions)
+    lines = Replay(state, should_retry, positions, observer)
     try:
         for block in line_blocks(path, error_class=LedgerError):
             start = digest.length
@@ -124,6 +152,7 @@ class Replay:
         state: the state, complete after `end`.
         should_retry: whether to retry a row that is not done.
         positions: set to the positions of the lines, if not None.
+        observer: receives the results, if not None.
 
     Attributes:
         number: number of lines begun.
@@ -132,6 +161,7 @@ class Replay:
     state: LedgerState
     should_retry: Callable[[Status, str | None], bool]
     positions: LinePositions | None = None
+    observer: ResultObserver | None = None
     number: int = field(default=0, init=False)
     _calls: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(CallTotals.__struct_fields__, 0), init=False
@@ -161,6 +191,8 @@ class Replay:
             end = self._apply_uniform_results(line, raw, block, position, start)
             if not end:
                 self._apply_line(line, start + position)
+                if self.observer is not None and line.event == "result":
+                    self.observer.add(raw)
                 end = position + len(raw) + 1
             position = end
         self.state.last_timestamp = format_time(line.ts)
@@ -190,6 +222,8 @@ class Replay:
         results = match_uniform_results(block, position, raw, rows)
         if results is None:
             return 0
+        if self.observer is not None:
+            self.observer.add_uniform(raw, rows, results.message_ids)
         for row in rows:
             states[row] = DONE_STATE
         del self._noted[line.call]

@@ -196,6 +196,15 @@ class Database:
             row = self._connection.execute(sql).fetchone()
         return int(row[0]) if row and isinstance(row[0], int) else 0
 
+    def limit_memory(self, memory: str) -> None:
+        """Change the memory limit.
+
+        Args:
+            memory: DuckDB's memory limit, such as `512MB`.
+        """
+        self._begin()
+        self._connection.execute(f"SET GLOBAL memory_limit = {literal(memory)}")
+
     def fetch_one(self, sql: str) -> tuple[Any, ...]:
         """Run a query of exactly one row and return the row."""
         self._begin()

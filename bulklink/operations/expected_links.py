@@ -3,24 +3,34 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
+from bulklink.errors import RunDirError
 from bulklink.ledger.checkpoint import LedgerCheckpoint
-from bulklink.ledger.index import LedgerIndex, RecordedResult
-from bulklink.ledger.records import json_line
+from bulklink.ledger.index import RecordedResult
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.models import NEVER_SENT, Op, Status
+from bulklink.models import Op, Status
+from bulklink.operations.result_staging import (
+    MAX_STAGED_BYTES,
+    NEVER,
+    PERHAPS,
+    RESULT_TYPES,
+    YES,
+    ResultStager,
+    stage_results,
+)
 
 MAX_LINKS_PER_BATCH = 20_000
 """Expected links of one contact in memory at once; a contact with more is read in parts."""
-_MEMORY = "96MB"
-#: Whether a result shows the deal of its email; after PERHAPS the email may have moved.
-_YES, _NO, _PERHAPS = "yes", "no", "perhaps"
+#: Memory to count the links, if the first suffices, or else the second; and to sort them.
+_LITTLE_MEMORY, _MEMORY = "56MB", "128MB"
 
 
 class ExpectedLink(msgspec.Struct, frozen=True):
@@ -82,6 +92,18 @@ def in_doubt_deal_id(outcome: RecordedResult) -> str | msgspec.UnsetType | None:
     return None if outcome.op is Op.UNLINK else outcome.deal_id
 
 
+class ContactSize(NamedTuple):
+    """Number of expected links of a contact, all of them or a part of at most 20,000.
+
+    Args:
+        listed: expected links.
+        wanted: links among them to look for.
+    """
+
+    listed: int
+    wanted: int
+
+
 class ExpectedLinks:
     """Expected links of a ledger, in a private database until closed.
 
@@ -90,7 +112,7 @@ class ExpectedLinks:
         checkpoint: start that the ledger must have, and the rows that it may contain.
         in_doubt: whether to load the emails in doubt with their intended deals, instead of those
             whose deal the ledger knows.
-        folder: folder for data that does not fit into memory.
+        folder: folder for temporary files, and for data that does not fit into memory.
         stop: interrupts the work from another thread.
 
     Attributes:
@@ -111,35 +133,75 @@ class ExpectedLinks:
         folder: Path,
         stop: PlanningStop,
     ) -> None:
-        self._database = Database(folder / "spill", stop, threads=1, memory=_MEMORY)
-        self._stop = stop
+        self._staged = folder / "results.jsonl"
+        self._sorted = False
+        stager = stage_results(
+            ledger,
+            checkpoint,
+            self._staged,
+            in_doubt_deal_id if in_doubt else recorded_deal_id,
+            stop.check,
+        )
+        self._database = Database(folder / "spill", stop, threads=1, memory=_LITTLE_MEMORY)
         try:
-            self._load(ledger, checkpoint, folder / "results.jsonl", in_doubt=in_doubt)
-            total, last_ts = self._database.fetch_one("SELECT count(*), max(ts) FROM expected")
+            self._database.execute("CREATE TABLE open_rows (row VARCHAR)")
+            self._database.insert_all("open_rows", ((str(row),) for row in stager.open_rows))
+            self._links = self._links_sql(stager)
+            self._execute(_CREATE_SIZES.format(links=self._links))
+            total, last_ts = self._database.fetch_one(_SELECT_TOTALS)
             self.total = int(total)
             self.last_result_at = _seconds_of(last_ts) if last_ts else 0.0
         except BaseException:
             self._database.close()
             raise
 
-    def _load(
-        self, ledger: Path, checkpoint: LedgerCheckpoint, staged_path: Path, *, in_doubt: bool
-    ) -> None:
-        deal_id_of = in_doubt_deal_id if in_doubt else recorded_deal_id
-        with (
-            LedgerIndex(ledger, self._stop.check, checkpoint) as outcomes,
-            staged_path.open("wb") as staged,
-        ):
-            open_rows = outcomes.state.open_rows  # in flight after their last result: unknown
-            for row in outcomes.rows(1):
-                outcome = outcomes.result(row)
-                if outcome is None or outcome.status in NEVER_SENT:
-                    continue
-                cells = _result_cells(outcome, deal_id_of(outcome), is_open=row in open_rows)
-                staged.write(json_line(dict(zip(_RESULT_TYPES, cells, strict=True))))
-        results = self._database.files.read_json(staged_path, _RESULT_TYPES)
-        self._database.execute(_CREATE_EXPECTED.format(results=results))
-        staged_path.unlink()
+    def _links_sql(self, stager: ResultStager) -> str:
+        """Build the relation of the expected links; what is not needed is left out of it."""
+        results = self._database.files.read_json(
+            self._staged, RESULT_TYPES, max_line_bytes=MAX_STAGED_BYTES
+        )
+        results = _UNNESTED.format(results=results)
+        if stager.has_several:
+            results = _LAST_OF_ROW.format(results=results)
+        if stager.open_rows:
+            results = _WITHOUT_OPEN.format(results=results)
+        results = _MAY_HAVE_MOVED.format(results=results)
+        if self._has_repeated(results):
+            results = _LAST_OF_EMAIL.format(results=results)
+        return f"(SELECT {_LINK_COLUMNS} FROM {results} WHERE known = '{YES}')"
+
+    def _has_repeated(self, results: str) -> bool:
+        """Return whether an email may occur in several rows."""
+        self._execute(_CREATE_HASHES.format(results=results))
+        (is_repeated,) = self._database.fetch_one(_HAS_REPEATED)
+        self._database.execute("DROP TABLE hashes")
+        return bool(is_repeated)
+
+    def _execute(self, statement: str) -> None:
+        """Run a statement in little memory; in more if it lacks some, as with very long ids."""
+        try:
+            self._database.execute(statement)
+        except RunDirError:
+            self._database.limit_memory(_MEMORY)
+            self._database.execute(statement)
+
+    def contact_sizes(self, sampled: frozenset[int] | None = None) -> Iterator[ContactSize]:
+        """Stream the number of links of what `contacts` yields.
+
+        Args:
+            sampled: as for `contacts`.
+        """
+        positions = None if sampled is None else sorted(sampled)
+        start = 0
+        for (links,) in self._database.rows(_SELECT_SIZES):
+            for first in range(start, start + links, MAX_LINKS_PER_BATCH):
+                end = min(first + MAX_LINKS_PER_BATCH, start + links)
+                wanted = end - first
+                if positions is not None:
+                    wanted = bisect_left(positions, end) - bisect_left(positions, first)
+                if wanted:
+                    yield ContactSize(end - first, wanted)
+            start += links
 
     def contacts(self, sampled: frozenset[int] | None = None) -> Iterator[ContactExpectations]:
         """Stream the expected links by contact, in an order that depends only on the ledger.
@@ -148,6 +210,11 @@ class ExpectedLinks:
             sampled: positions of the expected links to look for, from 0; None for all. Contacts
                 without any are left out.
         """
+        if not self._sorted:
+            self._database.limit_memory(_MEMORY)
+            for statement in _CREATE_EXPECTED:
+                self._database.execute(statement.format(links=self._links))
+            self._sorted = True
         links: dict[str, ExpectedLink] = {}
         to_check: set[str] = set()
         contact_id = ""
@@ -173,34 +240,46 @@ def _seconds_of(ts: str) -> float:
     return msgspec.convert(ts, datetime).timestamp()
 
 
-def _result_cells(
-    outcome: RecordedResult, deal_id: str | msgspec.UnsetType | None, *, is_open: bool
-) -> tuple[str | int | None, ...]:
-    known = _NO if deal_id is msgspec.UNSET else _YES
-    if is_open or (known is _NO and outcome.status is Status.IN_DOUBT):
-        known = _PERHAPS
-    return (
-        outcome.row,
-        outcome.contact_id,
-        outcome.message_id,
-        deal_id if isinstance(deal_id, str) else None,
-        outcome.status,
-        outcome.code,
-        outcome.ts,
-        known,
-    )
-
-
-_RESULT_TYPES = {"row": "BIGINT"} | dict.fromkeys(
-    ("contact_id", "message_id", "deal_id", "status", "code", "ts", "known"), "VARCHAR"
-)
+#: `seq` is the place of a result in the ledger.
+_UNNESTED = """(
+    SELECT unnest(rows) AS row, contact_id, unnest(message_ids) AS message_id, deal_id, status,
+        code, ts, known, seq
+    FROM {results}
+)"""
+_LAST_OF_ROW = """(
+    SELECT * FROM {results} QUALIFY row_number() OVER (PARTITION BY row ORDER BY seq DESC) = 1
+)"""
+_WITHOUT_OPEN = f"""(
+    SELECT * REPLACE (
+        CASE WHEN known <> '{NEVER}' AND row IN (SELECT row::BIGINT FROM open_rows)
+        THEN '{PERHAPS}' ELSE known END AS known
+    ) FROM {{results}}
+)"""
+_MAY_HAVE_MOVED = f"(SELECT * FROM {{results}} WHERE known IN ('{YES}', '{PERHAPS}'))"
+#: Few emails occur in several rows; hashes find them in eight bytes per row. They are stored, so
+#: that the memory of reading the file is free before they are grouped.
+_CREATE_HASHES = "CREATE TABLE hashes AS SELECT hash(contact_id, message_id) AS key FROM {results}"
+_HAS_REPEATED = """
+SELECT count(*) > 0 FROM (SELECT key FROM hashes GROUP BY key HAVING count(*) > 1)
+"""
 #: Two mailboxes can have the same email of a contact; of its rows, the last one that may have moved
 #: it counts.
-_CREATE_EXPECTED = f"""
-CREATE TABLE expected AS
-SELECT row, contact_id, message_id, deal_id, status, code, ts FROM (
-    SELECT * FROM {{results}} WHERE known <> '{_NO}'
+_LAST_OF_EMAIL = """(
+    SELECT * FROM {results}
     QUALIFY row_number() OVER (PARTITION BY contact_id, message_id ORDER BY ts DESC, row DESC) = 1
-) WHERE known = '{_YES}' ORDER BY contact_id, row
+)"""
+_LINK_COLUMNS = "row, contact_id, message_id, deal_id, status, code, ts"
+_CREATE_SIZES = """
+CREATE TABLE sizes AS
+SELECT contact_id, count(*) AS links, max(ts) AS last_ts FROM {links} GROUP BY contact_id
+ORDER BY contact_id
 """
+_SELECT_TOTALS = "SELECT coalesce(sum(links), 0), max(last_ts) FROM sizes"
+_SELECT_SIZES = "SELECT links FROM sizes"
+#: They are loaded first: a sort of rows that are still read from JSON does not spill enough.
+_CREATE_EXPECTED = (
+    "CREATE TABLE unsorted AS FROM {links}",
+    "CREATE TABLE expected AS FROM unsorted ORDER BY contact_id, row",
+    "DROP TABLE unsorted",
+)
 _SELECT_EXPECTED = "SELECT * FROM expected"

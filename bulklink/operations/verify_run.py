@@ -144,8 +144,7 @@ class Verifier:
         emails = contacts = reads = 0
         likely = most = 0.0
         ratio, max_pages = measured_pages_ratio(self.record), options.read_pages
-        for contact in self._contacts():
-            wanted, listed = len(contact.to_check), len(contact.links)
+        for listed, wanted in self.expected_links.contact_sizes(self._sampled):
             emails += wanted
             contacts += 1
             reads += _fewest_pages(wanted, max_pages)

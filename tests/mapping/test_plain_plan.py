@@ -110,7 +110,7 @@ def plan_by_check(rows: list[Row]) -> tuple[int, int, RowHashes, dict[str, Any]]
             return checked.rows, checked.messages, checked.hash_plan(), stats
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(rows=st.one_of(plain_rows(), any_rows()), cuts=st.lists(st.integers(0, 9)))
 def test_plain_rows_have_the_plan_that_a_check_finds(rows: list[Row], cuts: list[int]) -> None:
     plan = measure(rows, cuts)

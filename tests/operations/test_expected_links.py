@@ -7,12 +7,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
 
-from bulklink.ledger.checkpoint import NO_CHECKPOINT
+from bulklink.errors import LedgerError
+from bulklink.ledger.checkpoint import NO_CHECKPOINT, LedgerCheckpoint
+from bulklink.ledger.index import LedgerIndex, RecordedResult
 from bulklink.ledger.records import Result, result_line, step_line
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.models import Op, Status
-from bulklink.operations.expected_links import ExpectedLinks
+from bulklink.models import NEVER_SENT, Op, Status
+from bulklink.operations.expected_links import ExpectedLinks, recorded_deal_id
+from tests.ledger.test_uniform_results import ROWS, ledgers
 
 A, B, NONE = "500", "600", None
 NOTHING = "nothing"
@@ -53,9 +57,17 @@ def expected_deals(
             for link in contact.links.values()
         }
         assert len(deals) == expected_links.total
+        assert_sizes_match(expected_links)
         return deals
     finally:
         expected_links.close()
+
+
+def assert_sizes_match(links: ExpectedLinks) -> None:
+    """Compare the sizes of contacts with the contacts, with and without a sample."""
+    for sampled in (None, frozenset[int](), frozenset({0}), frozenset({1, 2, 5})):
+        contacts = [(len(c.links), len(c.to_check)) for c in links.contacts(sampled)]
+        assert list(links.contact_sizes(sampled)) == contacts
 
 
 @pytest.mark.parametrize(
@@ -113,3 +125,61 @@ def test_the_expected_deal_of_an_email_in_doubt_is_its_target(tmp_path: Path) ->
     in_doubt = Status.IN_DOUBT
     results = (result(1), result(2, status=in_doubt), result(3, Op.UNLINK, in_doubt))
     assert expected_deals(tmp_path, *results, in_doubt=True) == {2: B, 3: NONE}
+
+
+def expected_links_one_by_one(ledger: Path) -> dict[tuple[str | None, str | None], int]:
+    """Return the row that says where each email is, from the last result of each row."""
+    last: dict[tuple[str | None, str | None], tuple[str, int, bool]] = {}
+    with LedgerIndex(ledger, checkpoint=LedgerCheckpoint(ROWS)) as index:
+        for row in index.rows(1):
+            outcome = index.result(row)
+            assert isinstance(outcome, RecordedResult)
+            if outcome.status in NEVER_SENT:
+                continue
+            is_open = row in index.state.open_rows
+            is_known = recorded_deal_id(outcome) is not msgspec.UNSET and not is_open
+            if is_known or is_open or outcome.status is Status.IN_DOUBT:
+                key = (outcome.contact_id, outcome.message_id)
+                last[key] = max(last.get(key, ("", 0, False)), (outcome.ts, row, is_known))
+    return {key: row for key, (_, row, is_known) in last.items() if is_known}
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=60,
+)
+@given(content=ledgers())
+def test_a_ledger_of_any_lines_has_the_links_of_its_last_results(
+    tmp_path: Path, content: bytes
+) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_bytes(content)
+    try:
+        one_by_one = expected_links_one_by_one(ledger)
+    except LedgerError:
+        with pytest.raises(LedgerError):
+            load(ledger)
+        return
+    links = load(ledger)
+    try:
+        found = {
+            (link.contact_id, link.message_id): link.row
+            for contact in links.contacts()
+            for link in contact.links.values()
+        }
+        assert found == one_by_one
+        assert links.total == len(found)
+        assert_sizes_match(links)
+    finally:
+        links.close()
+
+
+def load(ledger: Path) -> ExpectedLinks:
+    return ExpectedLinks(
+        ledger,
+        LedgerCheckpoint(ROWS),
+        in_doubt=False,
+        folder=ledger.parent,
+        stop=PlanningStop(),
+    )
