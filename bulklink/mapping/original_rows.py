@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 _MEMORY = "256MB"
 _ROW = "bulklink_row"
+_IS_IN_ORDER = f"""
+SELECT count(*) = 0 FROM (
+    SELECT {_ROW} <= lag({_ROW}) OVER () AS is_out_of_order FROM {{relation}}
+) WHERE is_out_of_order
+"""
 #: `bulklink_raw` holds a whole record, with at most four characters for each byte.
 _MAX_CELL_CHARS = 4 * MAX_RECORD_BYTES
 _MAX_LINE_CHARS = 2 * _MAX_CELL_CHARS
@@ -123,7 +128,11 @@ def _stream_planned_rows(
         return
     selected = ", ".join([_ROW, *(identifier(column.name) for column in columns)])
     with open_database(spill, memory=_MEMORY) as database:
-        query = f"SELECT {selected} FROM {plan_relation(database, plan)} ORDER BY {_ROW}"
+        relation = plan_relation(database, plan)
+        # A sort takes memory for all rows; mappings are often grouped by contact themselves.
+        (is_in_order,) = database.fetch_one(_IS_IN_ORDER.format(relation=relation))
+        order = "" if is_in_order else f" ORDER BY {_ROW}"
+        query = f"SELECT {selected} FROM {relation}{order}"
         last = 0
         for row, *cells in database.rows(query):
             if row <= last:

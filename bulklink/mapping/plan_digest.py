@@ -41,6 +41,7 @@ DIGEST_VERSION = 2
 _NUMBERS = ("row", "duplicate_of")
 _TEXTS = ("op", *ID_COLUMNS, *NAME_COLUMNS, GUARD)
 _MEMORY = "256MB"
+_COLUMNS_AT_ONCE = 2
 _NUMBER_BYTES = 8
 _NO_VALUE = -1
 """Stands for the length of a missing value; an empty text has the length 0."""
@@ -104,7 +105,7 @@ def read_plan_content(plan: Path, stop: PlanningStop | None = None) -> PlanConte
         try:
             layout = load_layout(database, plan)
             relation = layout.relation(database.files.read_parquet(plan))
-            hashes = hash_rows(database, relation, layout.constants)
+            hashes = hash_rows(database, relation, layout.constants, at_once=_COLUMNS_AT_ONCE)
             messages = {str(op): int(rows) for op, rows in database.rows(_messages_sql(relation))}
         except duckdb.Error:
             raise RunDirError(
@@ -122,25 +123,37 @@ def _messages_sql(relation: str) -> str:
     )
 
 
-def hash_rows(database: Database, relation: str, constants: Mapping[str, str | None]) -> RowHashes:
+def hash_rows(
+    database: Database,
+    relation: str,
+    constants: Mapping[str, str | None],
+    *,
+    at_once: int | None = None,
+) -> RowHashes:
     """Hash the rows of a plan in the order of sending.
 
     Args:
         database: database to query with.
         relation: SQL of the plan's rows.
         constants: value of each column that is known to have one value in every row.
+        at_once: columns to read in a pass over the rows; None for all. DuckDB's batches have
+            131,072 rows, so the columns of a pass take memory.
     """
     known = {name: constants[name] for name in _TEXTS if name in constants}
     # Without a comparison, the digest must not depend on these columns: older plans lack them.
     fetched = [name for name in FETCHED_COLUMNS if name not in constants]
     stored = [name for name in (*_NUMBERS, *_TEXTS, *fetched) if name not in known]
     lengths, values = ({name: hashlib.sha256() for name in stored} for _ in range(2))
-    expressions = [*map(_length_sql, stored), *map(_value_sql, stored)]
     rows = 0
-    for batch in database.column_bytes(f"SELECT {', '.join(expressions)} FROM {relation}"):
-        rows += len(batch[0]) // struct.calcsize("i")
-        for sha256, column in zip((*lengths.values(), *values.values()), batch, strict=True):
-            sha256.update(column)
+    for first in range(0, len(stored), at_once or len(stored)):
+        names = stored[first : first + (at_once or len(stored))]
+        hashes = [hashes_by_name[name] for hashes_by_name in (lengths, values) for name in names]
+        expressions = [*map(_length_sql, names), *map(_value_sql, names)]
+        rows = 0
+        for batch in database.column_bytes(f"SELECT {', '.join(expressions)} FROM {relation}"):
+            rows += len(batch[0]) // struct.calcsize("i")
+            for sha256, column in zip(hashes, batch, strict=True):
+                sha256.update(column)
     columns = {name: (lengths[name].hexdigest(), values[name].hexdigest()) for name in stored}
     return RowHashes(
         rows, columns | {name: _hash_repeated(value, rows) for name, value in known.items()}
