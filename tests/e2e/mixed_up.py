@@ -31,6 +31,20 @@ def message_id(number: int, which: int) -> str:
     return f"{number:032x}{which:032x}"
 
 
+WITNESSES = 12
+"""Contacts, numbered after the others, whose only email shows that the mailbox was connected."""
+
+
+def all_contacts(contacts: int) -> tuple[str, ...]:
+    """Return the ids of all contacts of a world, those of its witnesses too."""
+    return tuple(map(contact_id, range(contacts + WITNESSES)))
+
+
+def count_emails(contacts: int) -> int:
+    """Return the emails of a world."""
+    return 5 * contacts + WITNESSES
+
+
 def mixed_up_world(contacts: int = 4, *, tidy: bool = False) -> dict[str, Any]:
     """Return a world file.
 
@@ -38,9 +52,10 @@ def mixed_up_world(contacts: int = 4, *, tidy: bool = False) -> dict[str, Any]:
     attach to it, one that is rightly on deal 1, and one of no deal.
 
     Args:
-        contacts: number of contacts.
+        contacts: number of contacts, without witnesses.
         tidy: whether every email is right already.
     """
+    everybody = range(contacts + WITNESSES)
     return {
         "module_id": "5843104000000003735",
         "stages": STAGES,
@@ -53,16 +68,25 @@ def mixed_up_world(contacts: int = 4, *, tidy: bool = False) -> dict[str, Any]:
             }
         ],
         "contacts": [
-            {"id": contact_id(number), "name": f"Ann Contact {number}"}
-            for number in range(contacts)
+            {"id": contact_id(number), "name": f"Ann Contact {number}"} for number in everybody
         ],
         "deals": [
             _deal(number, which, name)
-            for number in range(contacts)
+            for number in everybody
             for which, name in enumerate(NAMES[number % len(NAMES)])
         ],
-        "emails": [email for number in range(contacts) for email in _emails(number, tidy=tidy)],
+        "emails": [
+            *(email for number in range(contacts) for email in _emails(number, tidy=tidy)),
+            *map(_witness, everybody[contacts:], range(WITNESSES)),
+        ],
     }
+
+
+def _witness(number: int, day: int) -> dict[str, Any]:
+    """Return an email of January that the rule put on the right deal."""
+    pumps = NAMES[number % len(NAMES)][1]
+    email = _email(number, 0, f"{pumps}: prices", 1, deal_id(number, 1))
+    return email | {"time": f"2026-01-{12 + day}T09:00:00Z"}
 
 
 def _deal(number: int, which: int, name: str) -> dict[str, Any]:
