@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
 
 import msgspec
 
@@ -41,14 +40,18 @@ _AUTOMATIC = re.compile(
     r"|zaproszenie|zaakceptowano|odrzucono|odwołano|odpowiedź automatyczna)\s*[:]"
 )
 _WORD = re.compile(r"[^\W_]+(?:['’&.+-][^\W_]+)*")  # noqa: RUF001 - an apostrophe of names
-_NUMBER = re.compile(r"(?<![^\W_])[^\W\d_]{0,6}[-/#.]?\d[\w/.-]*")
+_NUMBER = re.compile(r"(?<![^\W_])[^\W\d_]{0,6}[-/#._]?\d[\w/.-]*")
 _SIGNS = re.compile(r"[\W_]")
 _DIGIT = re.compile(r"\d")
 _LEAST_DIGITS = 4
 """Digits that a number must have at least, to be more than a year's month or a count."""
 _SPACES = re.compile(r"\s+")
-_MAX_LENGTH = 400
-"""Maximum characters of a subject that are looked at."""
+_INVISIBLE = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+"""Characters without width, which mail programs put around prefixes and web pages leave."""
+_MAX_LENGTH = 1_000
+"""Maximum characters of a text that are looked at."""
+_MAX_KEY = 400
+"""Maximum characters of a key: fewer, so that a prefix does not change where it is cut."""
 
 
 class Subject(msgspec.Struct, frozen=True, gc=False):
@@ -77,7 +80,7 @@ def parse_subject(text: str | None) -> Subject:
     if not text:
         return _NO_SUBJECT
     rest = normalize(text)
-    stripped = _strip(rest)
+    stripped = _strip(rest)[:_MAX_KEY].rstrip()
     return Subject(
         stripped,
         is_reply=_PREFIX.match(_TAG.sub("", rest)) is not None,
@@ -89,7 +92,10 @@ def parse_subject(text: str | None) -> Subject:
 
 def normalize(text: str) -> str:
     """Return a text with uniform characters, case and white space."""
-    text = unicodedata.normalize("NFKC", text[:_MAX_LENGTH]).casefold()
+    text = text[:_MAX_LENGTH]
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
+    text = text.casefold()
     return _SPACES.sub(" ", text).strip()
 
 
@@ -123,16 +129,6 @@ def contains_phrase(words: tuple[str, ...], phrase: tuple[str, ...]) -> bool:
     if not length or length > len(words):
         return False
     return any(words[start : start + length] == phrase for start in range(len(words) - length + 1))
-
-
-def telling_words(names: Iterable[tuple[str, ...]]) -> frozenset[str]:
-    """Return the words that only one of several names has."""
-    seen: set[str] = set()
-    repeated: set[str] = set()
-    for words in names:
-        for word in set(words):
-            (repeated if word in seen else seen).add(word)
-    return frozenset(seen - repeated)
 
 
 def _strip(text: str) -> str:
