@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import pairwise, product
 from math import isfinite
 from typing import Any
 
@@ -54,7 +54,7 @@ def load_weights(text: str, default: Weights | None = None) -> Weights:
     """
     try:
         tables = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"not valid TOML: {error}") from None
     _check_names(tables, ("weights", "thresholds"), "the file")
     log_odds = dict(default.log_odds) if default else {}
@@ -66,6 +66,9 @@ def load_weights(text: str, default: Weights | None = None) -> Weights:
         sentences[name] = sentence or sentences.get(name, "")
     thresholds = dict(default.thresholds) if default else {}
     thresholds |= _thresholds(_table(tables, "thresholds", "the file"))
+    for kind, tier in product(ChangeKind, Tier):
+        if (kind, tier) not in thresholds:
+            raise WeightsError(f"thresholds.{kind}: {tier} is missing")
     for kind in ChangeKind:
         for tier, lower in pairwise(Tier):
             if thresholds[kind, tier] < thresholds[kind, lower]:
@@ -112,7 +115,8 @@ def _check_names(table: Mapping[str, Any], known: tuple[str, ...], where: str) -
 
 
 def _number(value: Any, where: str, least: float, most: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or (isinstance(value, float) and not isfinite(value)):
         raise WeightsError(f"{where}: not a number")
     if not least <= value <= most:
         raise WeightsError(f"{where}: not from {least:g} to {most:g}")

@@ -22,7 +22,8 @@ def read_weights(path: str | PathLike[str] | None) -> Weights:
     """Return the weights of a file.
 
     Args:
-        path: TOML as `default_weights` returns it, edited; None for the default.
+        path: TOML as `default_weights` returns it, which may leave out what stays; None for the
+            default.
 
     Raises:
         ConfigError: if it cannot be read, or a name or value is wrong.
@@ -31,7 +32,7 @@ def read_weights(path: str | PathLike[str] | None) -> Weights:
         return load_weights(default_weights())
     text = _read(Path(path))
     try:
-        return load_weights(text)
+        return load_weights(text, load_weights(default_weights()))
     except ValueError as error:
         raise ConfigError(
             f"These are not weights: {error}.",
