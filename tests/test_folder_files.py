@@ -221,6 +221,11 @@ ELSEWHERE = {
     "operations/expected_links.py": "a folder of `tempfile`",
     "operations/undo_plan.py": "a folder of `tempfile`",
     "operations/report/write.py": "the temporary file of an atomic replacement",
+    "operations/audit.py": "opens a reading, not a file",
+    "operations/auditing/files.py": "tables that the user names; the temporary file of an atomic"
+    " replacement",
+    "operations/auditing/judging.py": "the tables of an audit",
+    "operations/weights.py": "weights that the user names, and those of the package",
     "operations/export.py": "a table that the user names",
     "operations/session.py": "opens credits, not a file",
 }

@@ -17,9 +17,9 @@ from bulklink.errors import InterruptedPlanningError, RunStoppedError, StoppedBy
 from bulklink.finding.prediction_rule import Reading
 from bulklink.mapping.schema import HiddenRows
 from bulklink.operations.auditing.files import (
+    AuditFetch,
     AuditFiles,
     AuditSelection,
-    FetchedEmails,
     plan_audit_files,
 )
 from bulklink.operations.auditing.histories import plan_histories
@@ -320,7 +320,7 @@ class _Audit:
         result = await email_fetch.run(callbacks, stop)
         if result.stopped_by is not None:
             return stopped_in_fetch(result, stop)
-        record = FetchedEmails(
+        record = AuditFetch(
             self.selection.digest, result.unread, result.unread_contacts, result.unresolved
         )
         await self._blocking(partial(self.files.record_fetched, record))

@@ -14,7 +14,11 @@ _MAX_BYTES = 1_000_000
 
 
 def default_weights() -> str:
-    """Return the weights of bulklink as TOML, each with a sentence."""
+    """Return the weights of bulklink as TOML, each with a sentence.
+
+    Raises:
+        OSError: if the file of the package cannot be read.
+    """
     return files("bulklink.finding").joinpath("weights.toml").read_text("utf-8")
 
 

@@ -48,19 +48,19 @@ class Reader:
     env: dict[str, str] = field(default_factory=dict)
     digest: str = ""
 
-    def run(self, *command: str | Path, **more: str) -> str:
-        """Run a command that must succeed, and return what it printed."""
+    def run(self, *command: str | Path, code: int = 0) -> str:
+        """Run a command that must end with this exit code, and return what it printed."""
         process = subprocess.run(
             command,
             cwd=self.folder,
-            env=self.env | more,
+            env=self.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=50,
         )
         output = process.stdout.decode()
-        assert process.returncode == 0, (command, output)
+        assert process.returncode == code, (command, output)
         return output
 
     def run_line(self, line: str) -> str:
@@ -83,10 +83,13 @@ def test_the_readme_is_followed_from_top_to_bottom(tmp_path: Path) -> None:
         for language, text in BLOCKS:
             if language == "sh":
                 _follow(reader, text, variables)
+            elif language == "shell" and "bulklink audit" in text:
+                _follow_the_audit(reader, text, tmp_path / "audit")
             elif language == "shell":
                 _follow_the_change(reader, text, tmp_path / "change")
             elif language == "python":
-                printed = reader.run("python", "-c", text, **variables)
+                reader.env |= variables
+                printed = reader.run("python", "-c", text)
                 assert re.fullmatch(r"\d+ of 150\n", printed)
             elif language == "csv":
                 _plan_what_is_shown(reader, text, tmp_path / "shown")
@@ -140,6 +143,27 @@ def _follow_the_change(reader: Reader, block: str, folder: Path) -> None:
     assert link_states[5] == expected_links, "a dry run changes nothing"
     assert "234" in undoable
     assert link_states[6] == before
+
+
+def _follow_the_audit(reader: Reader, block: str, folder: Path) -> None:
+    """Find the wrong links of a world of conversations, ask why, and correct them."""
+    folder.mkdir()
+    walker = Reader(folder, dict(reader.env))
+    recipe = ["--kind", "conversations", "--messages", "400", "--out", "."]
+    walker.run("bulklink", "generate", *recipe)
+    contacts = orjson.loads((folder / "world.json").read_bytes())["contacts"]
+    (folder / "contacts.txt").write_text("\n".join(contact["id"] for contact in contacts))
+    audit, explain, run = (line.partition("#")[0].split() for line in block.splitlines())
+    with _local_crm(walker, folder / "world.json") as variables:
+        walker.env |= variables
+        assert "Proposed" in walker.run(*audit, code=1)
+        header, first = (folder / "mapping.csv").read_text(encoding="utf-8").splitlines()[:2]
+        message = first.split(",")[header.split(",").index("message_id")]
+        named = [message if word == "MESSAGE_ID" else word for word in explain]
+        assert f"Email {message}" in walker.run(*named)
+        before = _links(variables)
+        assert "finished" in walker.run(*run)
+        assert _links(variables) != before
 
 
 def _plan_what_is_shown(reader: Reader, mapping: str, folder: Path) -> None:

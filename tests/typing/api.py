@@ -8,6 +8,7 @@ from typing import assert_type
 
 import bulklink
 from bulklink import (
+    AuditResult,
     BadFileError,
     BulklinkError,
     CallCounts,
@@ -18,12 +19,15 @@ from bulklink import (
     CreditRange,
     DigestError,
     Edition,
+    Evidence,
     ExitCode,
+    Explanation,
     ExportResult,
     FetchResult,
     ForgetResult,
     GroupBy,
     HistoryEvent,
+    HoldOutResult,
     InterruptedPlanningError,
     InvalidRowsError,
     Job,
@@ -40,6 +44,7 @@ from bulklink import (
     PaceOptions,
     PlanningStage,
     PlanResult,
+    ReadingScore,
     ReadProgress,
     RefusedError,
     ReportResult,
@@ -50,11 +55,13 @@ from bulklink import (
     RunResult,
     RunState,
     RunStoppedError,
+    ScoredDeal,
     SecondsRange,
     SendOptions,
     Status,
     StopController,
     StoppedBy,
+    TierCheck,
     UndoneBy,
     UsageError,
     VerifyFinding,
@@ -233,6 +240,21 @@ def folders() -> None:
     assert_type(events, list[HistoryEvent])
     assert_type(bulklink.forget("run", force=True), ForgetResult)
     bulklink.statuses(warn=print)  # type: ignore[call-arg]
+
+
+async def auditing(connection: Connection) -> None:
+    result = await bulklink.audit(["1"], "mapping.csv", connection, since="2026-01-01", rate=None)
+    assert_type(result, AuditResult)
+    assert_type(result.proposed["sure"]["move"], int)
+    assert_type(result.readings, tuple[ReadingScore, ...])
+    assert_type(result.hold_out, HoldOutResult)
+    assert_type(result.hold_out.tiers, tuple[TierCheck, ...])
+    assert_type(await bulklink.audit([], Path("m.csv"), None, fetched="emails.csv"), AuditResult)
+    for explanation in bulklink.explain("mapping.csv", "8937fb4a"):
+        assert_type(explanation, Explanation)
+        assert_type(explanation.candidates, tuple[ScoredDeal, ...])
+        assert_type(explanation.candidates[0].evidence, tuple[Evidence, ...])
+    assert_type(bulklink.default_weights(), str)
 
 
 def stopping() -> None:

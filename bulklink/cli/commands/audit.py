@@ -133,9 +133,9 @@ _NAMES = (*CONTACT_NAMES, *FILTER_NAMES, *READING_NAMES, *_JUDGING_NAMES, "fetch
 )
 @click.pass_context
 def audit(ctx: click.Context, /, contacts: tuple[str, ...], **options: Any) -> int:
-    """Find emails of CONTACTS that are on the wrong deal or on none, and write a mapping.
+    """Find emails that are on the wrong deal, or on none.
 
-    Use it if emails are missing on deals, or on others than they belong to. CONTACTS and the
+    Use it if emails are missing on deals, and to get a mapping that corrects them. CONTACTS and the
     options that add to them are those of `bulklink fetch`. The audit reads their emails, their
     deals and, where it matters, the history of these. Each row of the mapping has a tier: sure,
     likely, or look, whose rows have no op and are not sent before you decide. Links that people

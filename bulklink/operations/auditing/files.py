@@ -49,7 +49,7 @@ def _beside(mapping: Path, suffix: str) -> Path:
     return mapping.with_name(f"{table_stem(mapping)}{suffix}")
 
 
-class FetchedEmails(msgspec.Struct, frozen=True):
+class AuditFetch(msgspec.Struct, frozen=True):
     """What an audit that is not complete has fetched.
 
     Args:
@@ -104,7 +104,7 @@ class AuditFiles(msgspec.Struct, frozen=True):
                 advice="Use another name for the mapping.",
             )
 
-    def read_fetched(self, selection: AuditSelection, *, force: bool) -> FetchedEmails | None:
+    def read_fetched(self, selection: AuditSelection, *, force: bool) -> AuditFetch | None:
         """Return what an unfinished audit of this selection has fetched; None if it has not.
 
         Args:
@@ -118,7 +118,7 @@ class AuditFiles(msgspec.Struct, frozen=True):
         if not check_folder_file(self._selection) or not self.emails.is_file():
             return None
         try:
-            fetched = msgspec.json.decode(read_small_file(self._selection), type=FetchedEmails)
+            fetched = msgspec.json.decode(read_small_file(self._selection), type=AuditFetch)
         except (ValueError, RecursionError):
             raise RunDirError(
                 "This is not the record of an unfinished audit.",
@@ -144,7 +144,7 @@ class AuditFiles(msgspec.Struct, frozen=True):
         is_fetched = check_folder_file(self._selection) and self.emails.is_file()
         return is_fetched or has_unfinished_fetch(self.emails)
 
-    def record_fetched(self, fetched: FetchedEmails) -> None:
+    def record_fetched(self, fetched: AuditFetch) -> None:
         """Record that the emails of a selection were fetched; blocks."""
         with atomic_replace(self._selection) as temporary:
             temporary.write_bytes(msgspec.json.encode(fetched))

@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from bulklink.finding.values import EmailFacts
-from bulklink.operations.fetching.selection import Selection, parse_time
+from bulklink.operations.fetching.selection import Selection, parse_filter_time
 
 
 class ProposalFilter(msgspec.Struct, frozen=True):
@@ -63,8 +63,8 @@ def make_proposal_filter(
     if on_no_deal:
         deals.add(None)
     return ProposalFilter(
-        _seconds(parse_time("since", since)),
-        _seconds(parse_time("until", until, end_of_day=True)),
+        _seconds(parse_filter_time("since", since)),
+        _seconds(parse_filter_time("until", until, end_of_day=True)),
         frozenset(deals) if deals else None,
     )
 

@@ -31,8 +31,8 @@ from bulklink.operations.fetching.selection import (
     EmailFilter,
     Selection,
     check_lists,
+    parse_filter_time,
     parse_roles,
-    parse_time,
 )
 from bulklink.operations.fetching.table import FetchTable
 from bulklink.operations.job import Job, parse_memory
@@ -351,8 +351,8 @@ def _email_filter(
 ) -> EmailFilter:
     """Return the filter of a fetch; what is not set is as in the unfinished fetch."""
     return EmailFilter(
-        parse_time("since", since) or unfinished.since,
-        parse_time("until", until, end_of_day=True) or unfinished.until,
+        parse_filter_time("since", since) or unfinished.since,
+        parse_filter_time("until", until, end_of_day=True) or unfinished.until,
         on_no_deal or unfinished.on_no_deal,
     )
 

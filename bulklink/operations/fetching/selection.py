@@ -62,7 +62,7 @@ def parse_roles(text: str | None) -> Roles | None:
     )
 
 
-def parse_time(keyword: str, text: str | None, *, end_of_day: bool = False) -> str | None:
+def parse_filter_time(keyword: str, text: str | None, *, end_of_day: bool = False) -> str | None:
     """Return a time that filters emails, with its offset.
 
     Args:
