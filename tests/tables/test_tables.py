@@ -20,7 +20,18 @@ from python_calamine import CalamineWorkbook
 
 from bulklink.errors import RunDirError, UsageError
 from bulklink.spreadsheet_cells import ESCAPED_HEADER, escape_cell, has_escaped_cells, unescape_cell
-from bulklink.tables import Cell, TableColumn, format_for, stream_table, write_table, xlsx
+from bulklink.tables import (
+    Cell,
+    FileType,
+    TableColumn,
+    TableFile,
+    TableFormat,
+    format_for,
+    stream_table,
+    write_table,
+    write_tables,
+    xlsx,
+)
 
 ROUGH = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -245,3 +256,21 @@ def test_a_stream_that_cannot_be_written_is_a_clear_error(name: str) -> None:
     ):
         table.write([("a", "b", 1)])
     assert refused.value.where == "standard output"
+
+
+def test_several_tables_appear_together_or_not_at_all(tmp_path: Path) -> None:
+    """The second one fails at its end, when the first is already complete."""
+    columns = (TableColumn("a"),)
+    first = TableFile(tmp_path / "a.csv", TableFormat(FileType.CSV), columns)
+    second = TableFile(tmp_path / "b.xlsx", TableFormat(FileType.XLSX), columns)
+    (tmp_path / "a.csv").write_text("mine")
+    with pytest.raises(UsageError), write_tables([first, second]) as (table, sheet):
+        table.write([("1",)])
+        sheet.write([("x" * 40_000,)])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    assert (tmp_path / "a.csv").read_text() == "mine"
+    with write_tables([first, second]) as (table, sheet):
+        table.write([("1",)])
+        sheet.write([("2",)])
+    assert (tmp_path / "a.csv").read_text().split() == ["a", "1"]
+    assert (tmp_path / "b.xlsx").exists()
