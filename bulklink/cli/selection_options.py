@@ -44,32 +44,32 @@ def filter_options(purpose: str) -> Callable[[F], F]:
     """Return the options that filter emails.
 
     Args:
-        purpose: what the emails are filtered for, such as `Keep only`.
+        purpose: what the emails are filtered for, such as `Keep only emails`.
     """
     return combine_options(
         option(
             "--emails-on",
             multiple=True,
             metavar="DEAL|@FILE",
-            help=f"Add the contacts of these deals. {purpose} emails on them. Repeatable.",
+            help=f"Add the contacts of these deals. {purpose} on them. Repeatable.",
         ),
         option(
             "--on-no-deal",
             is_flag=True,
-            help=f"{purpose} emails on no deal; with --emails-on, these as well.",
+            help=f"{purpose} on no deal; with --emails-on, these as well.",
         ),
         option(
             "--since",
             type=PointInTime(),
             metavar="TIME",
-            help=f"{purpose} emails from this time on, such as 2026-01-31 or"
+            help=f"{purpose} from this time on, such as 2026-01-31 or"
             " 2026-01-31T09:00+01:00.",
         ),
         option(
             "--until",
             type=PointInTime(end_of_day=True),
             metavar="TIME",
-            help=f"{purpose} emails before this time; a date includes its day.",
+            help=f"{purpose} before this time; a date includes its day.",
         ),
     )
 
