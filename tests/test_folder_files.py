@@ -218,7 +218,7 @@ ELSEWHERE = {
     "operations/fetching/folder.py": "the temporary file of an atomic replacement",
     "operations/machine_mark.py": "the mark, in the folder of the user's state",
     "operations/name_lookup.py": "a scratch folder, created for it",
-    "operations/expected_links.py": "a folder of `tempfile`",
+    "operations/result_staging.py": "a file in a folder of `tempfile`",
     "operations/undo_plan.py": "a folder of `tempfile`",
     "operations/report/write.py": "the temporary file of an atomic replacement",
     "operations/audit.py": "opens a reading, not a file",
