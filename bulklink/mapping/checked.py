@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -21,8 +21,8 @@ from bulklink.mapping.headers import (
     find_columns,
     is_mapping,
 )
-from bulklink.mapping.input.files import remove_folder
-from bulklink.mapping.input.prepare import PreparedInput, prepare_input, restage
+from bulklink.mapping.input.files import remove_folder, unreadable_file_error
+from bulklink.mapping.input.prepare import PreparedInput, prepare_input, restage, with_scan
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.load import CHANGED_NAME, StagedTable
 from bulklink.mapping.looked_up_names import (
@@ -143,12 +143,13 @@ def _load_input(
     stop: PlanningStop,
 ) -> PreparedInput:
     """Load one input; use the exact reader if DuckDB reads a different number of records."""
-    loaded_input = prepared_input
     stop.begin_stage(LOADING, single_query=True)
-    if not table.load_file(loaded_input.csv_input, number, loaded_input.input.records):
-        loaded_input = restage(prepared_input, folder, stop)
-        if not table.load_file(loaded_input.csv_input, number, loaded_input.input.records):
-            raise RuntimeError("DuckDB did not read all staged records")
+    loaded_input, loaded = _load_and_scan(table, prepared_input, number)
+    if not loaded:
+        loaded_input = restage(loaded_input, folder, stop)
+        _, loaded = _load_and_scan(table, loaded_input, number)
+    if not loaded:
+        raise RuntimeError("DuckDB did not read all staged records")
     if loaded_input.content.changed:
         raise BadFileError(
             "The file changed while it was read.",
@@ -157,6 +158,25 @@ def _load_input(
         )
     loaded_input.discard()
     return loaded_input
+
+
+def _load_and_scan(
+    table: StagedTable, prepared_input: PreparedInput, number: int
+) -> tuple[PreparedInput, bool]:
+    """Load one input, and scan it at the same time if its scan has not ended.
+
+    Returns:
+        The scanned input, and whether it was loaded.
+    """
+    scanner, csv_input = prepared_input.scanner, prepared_input.csv_input
+    if scanner is None:
+        counting = nullcontext(lambda: prepared_input.input.records)
+        return prepared_input, table.load_file(csv_input, number, counting)
+    try:
+        loaded = table.load_file(csv_input, number, scanner.counting(table.database.interrupt))
+    except OSError as error:
+        raise unreadable_file_error(prepared_input.input.name, error) from None
+    return with_scan(prepared_input, scanner.result), loaded
 
 
 def _check_rows(

@@ -276,6 +276,18 @@ class Database:
         while batch := list(islice(iterator, BATCH_ROWS)):
             self.insert(table, batch)
 
+    def interrupt(self) -> None:
+        """Interrupt the running statement, which raises `InterruptedPlanningError`. Thread-safe."""
+        self._connection.interrupt()
+
+    def check_stop(self) -> None:
+        """Raise if planning is to stop.
+
+        Raises:
+            InterruptedPlanningError: if it was stopped.
+        """
+        self._stop.check()
+
     def _begin(self) -> None:
         blocks(_DUCKDB)
         self._stop.check()

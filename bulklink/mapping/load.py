@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bulklink.duckdb_sql import literal
+from bulklink.errors import InterruptedPlanningError
 from bulklink.mapping.database import DamagedTableError
 from bulklink.mapping.ignorable import IGNORABLE
 from bulklink.mapping.input.jsonl_reader import FLOAT_CELL, OTHER_CELL
@@ -38,12 +39,15 @@ from bulklink.mapping.sheet_faults import sheet_faults_sql
 from bulklink.models import GUARD_SEPARATOR, Op
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from bulklink.mapping.database import Database
     from bulklink.mapping.headers import MappingColumn
     from bulklink.mapping.input.prepare import CsvInput
     from bulklink.mapping.schema import MappingOptions
+
+    RecordCount = AbstractContextManager[Callable[[], int | None]]
 
 #: Grades of the cell of an id column; DEFAULTED is added when defaults are applied.
 GOOD, MISSING, BAD, ROUNDED, TRAILING_ZEROS, DEFAULTED = range(6)
@@ -265,13 +269,14 @@ class StagedTable:
             f"CREATE TABLE staged ({', '.join([*file, *user_columns, *numbers, 'flags INTEGER'])})"
         )
 
-    def load_file(self, csv_input: CsvInput, number: int, records: int) -> bool:
+    def load_file(self, csv_input: CsvInput, number: int, counting: RecordCount) -> bool:
         """Append the records of one file.
 
         Args:
             csv_input: the file.
             number: its position among the files of the mapping, from 0.
-            records: number of its records.
+            counting: entered while DuckDB reads the file; the function then returns the number of
+                its records, or None if it is not regular.
 
         Returns:
             Whether the records were loaded; False if DuckDB reads a different number of them
@@ -281,17 +286,23 @@ class StagedTable:
             for column in _EXACT_READER_COLUMNS:
                 self.database.execute(f"ALTER TABLE staged ADD COLUMN IF NOT EXISTS {column}")
         self.database.execute("BEGIN")
+        with counting as records:
+            count = self._insert(csv_input, number)
+            expected = records()
+        loaded = count is not None and count == expected
+        self.database.execute("COMMIT" if loaded else "ROLLBACK")
+        return loaded
+
+    def _insert(self, csv_input: CsvInput, number: int) -> int | None:
+        """Insert the records of one file and return their number; None if DuckDB cannot."""
         try:
-            count = self.database.execute(self._insert_sql(csv_input, number))
+            return self.database.execute(self._insert_sql(csv_input, number))
         except DamagedTableError:
             if csv_input.staged:
                 raise
-            count = None
-        if count == records:
-            self.database.execute("COMMIT")
-            return True
-        self.database.execute("ROLLBACK")
-        return False
+        except InterruptedPlanningError:
+            self.database.check_stop()  # else the scan of the file interrupted it
+        return None
 
     def _insert_sql(self, csv_input: CsvInput, number: int) -> str:
         """Build the INSERT; values that several columns need are computed in nested subqueries."""

@@ -23,7 +23,7 @@ from bulklink.mapping.input.dialect_detection import detect_dialect, lines_above
 from bulklink.mapping.input.encodings import UTF8
 from bulklink.mapping.input.files import InputFormat, Source, unreadable_file_error
 from bulklink.mapping.input.lines import LineReader
-from bulklink.mapping.input.scan import hash_file, scan_file
+from bulklink.mapping.input.scan import FileScan, FileScanner, hash_file
 from bulklink.mapping.input.sheet_staging import StagedSheet, stage_sheet
 from bulklink.mapping.input.staging import (
     StagedFile,
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.interrupt import PlanningStop
 
+#: Files of at least this size are scanned while DuckDB loads them.
+_LARGE_BYTES = 1 << 22
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC)
 
 
@@ -105,6 +107,8 @@ class PreparedInput(msgspec.Struct, frozen=True):
         csv_input: the file that DuckDB loads.
         dialect: dialect of a CSV file.
         unclosed_quote: position of a quote that is never closed.
+        scanner: scanner of a large file whose start is regular. Until its end, `input` has no
+            hash, and the size and records of the start. None once the file is scanned.
     """
 
     content: InputContent
@@ -113,6 +117,7 @@ class PreparedInput(msgspec.Struct, frozen=True):
     csv_input: CsvInput
     dialect: Dialect = DEFAULT_DIALECT
     unclosed_quote: UnclosedQuote | None = None
+    scanner: FileScanner | None = None
 
     def discard(self) -> None:
         """Remove the temporary files of this input."""
@@ -203,9 +208,15 @@ def _prepare_csv(
     dialect = detect_dialect(content.path, content.source.name, options)
     header = _csv_header(content, dialect, options)
     cells = len(header.cells)
-    stop.begin_stage(READING, content.path.stat().st_size)
-    scan = scan_file(content.path, header.bytes, cells, stop, dialect)
+    size = content.path.stat().st_size
+    stop.begin_stage(READING, size)
+    scanner = FileScanner(content.path, header.bytes, cells, stop, dialect)
     skip_lines = 1 + dialect.lines_before_header
+    plain_header = header.lines == skip_lines and not has_escaped_cells(header.cells)
+    scan = scanner.scan_start() if plain_header and size >= _LARGE_BYTES else None
+    may_load = scan is not None and scan.regular and scan.lines > 0
+    if scan is None or not may_load:
+        scan = scanner.scan_rest()
     above = lines_above_headers(content.path, options)
     prepared = PreparedInput(
         content=content,
@@ -222,10 +233,19 @@ def _prepare_csv(
             skip_lines=skip_lines,
         ),
         dialect=dialect,
+        scanner=scanner if may_load else None,
     )
-    plain_header = header.lines == skip_lines and not has_escaped_cells(header.cells)
     regular = scan.regular and plain_header
     return prepared if regular else restage(prepared, folder, stop)
+
+
+def with_scan(prepared: PreparedInput, scan: FileScan) -> PreparedInput:
+    """Return an input with the result of its scan, which has ended."""
+    return msgspec.structs.replace(
+        prepared,
+        input=_input(prepared.content, (scan.sha256, scan.bytes), scan.lines),
+        scanner=None,
+    )
 
 
 def restage(prepared: PreparedInput, folder: Path, stop: PlanningStop) -> PreparedInput:

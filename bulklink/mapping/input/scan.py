@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +18,7 @@ from bulklink.blocking import blocks
 from bulklink.mapping.input.dialect import Dialect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from bulklink.mapping.interrupt import PlanningStop
@@ -23,9 +26,12 @@ if TYPE_CHECKING:
 #: Maximum size of a record in bytes.
 MAX_RECORD_BYTES = 1 << 20
 #: Every block but the last must have a line end, so that no line of a regular file is longer than
-#: two blocks. The memory of blocks of 512 KiB would be allocated from the system each time.
-BLOCK_BYTES = 1 << 17
+#: two blocks. The memory of larger blocks may be allocated from the system each time.
+BLOCK_BYTES = 1 << 16
 
+#: Blocks of a large file that are scanned before DuckDB loads it: most of what is not regular
+#: shows there.
+_START_BLOCKS = 4
 _NEVER_REGULAR = (b"\0", b"\1")
 
 
@@ -90,10 +96,8 @@ def hash_file(path: Path, stop: PlanningStop) -> tuple[str, int]:
         return digest.hexdigest(), file.tell()
 
 
-def scan_file(
-    path: Path, header_bytes: int, cells: int, stop: PlanningStop, dialect: Dialect
-) -> FileScan:
-    """Hash a file and determine whether its records are regular.
+class FileScanner:
+    """Pass over a file that hashes it and determines whether its records are regular.
 
     Args:
         path: the file.
@@ -101,33 +105,122 @@ def scan_file(
         cells: cells of the header.
         stop: stops the pass.
         dialect: its dialect.
+
+    Attributes:
+        result: result of the scan, once `counting` has yielded a number.
     """
-    blocks("hashing a mapping")
-    digest = hashlib.sha256()
-    size = 0
-    tally = _Tally(dialect)
-    partial_line = b""
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            stop.check()
-            digest.update(block)
-            body = block[max(0, header_bytes - size) :]
-            size += len(block)
-            stop.report_position(size)
-            partial_line = _count_lines(partial_line, body, tally)
-    open_end = bool(partial_line)
-    if open_end:
-        tally.add(partial_line + b"\n")
-    return FileScan(
-        sha256=digest.hexdigest(),
-        bytes=size,
-        lines=tally.lines,
-        crlf=tally.returns > 0,
-        regular=tally.regular
-        and not partial_line.endswith(b"\r")
-        and tally.returns in (0, tally.lines - open_end)
-        and tally.delimiters == tally.lines * (cells - 1),
+
+    __slots__ = (
+        "_cancelled",
+        "_cells",
+        "_digest",
+        "_header_bytes",
+        "_partial_line",
+        "_path",
+        "_size",
+        "_stop",
+        "_tally",
+        "result",
     )
+
+    def __init__(
+        self, path: Path, header_bytes: int, cells: int, stop: PlanningStop, dialect: Dialect
+    ) -> None:
+        self._path = path
+        self._header_bytes = header_bytes
+        self._cells = cells
+        self._stop = stop
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._tally = _Tally(dialect)
+        self._partial_line = b""
+        self._cancelled = False
+        self.result: FileScan
+
+    def scan_start(self) -> FileScan:
+        """Scan the first blocks; `regular` then concerns the lines that end in them."""
+        self._scan_blocks(_START_BLOCKS, lambda: None)
+        return FileScan(
+            sha256="",
+            bytes=self._size,
+            lines=self._tally.lines,
+            crlf=self._tally.returns > 0,
+            regular=self._tally.regular and self._tally.returns in (0, self._tally.lines),
+        )
+
+    def scan_rest(self, on_irregular: Callable[[], object] = lambda: None) -> FileScan:
+        """Scan what is left of the file.
+
+        Args:
+            on_irregular: called once, before the end, if a block proves that the records are not
+                regular.
+        """
+        self._scan_blocks(None, on_irregular)
+        open_end = bool(self._partial_line)
+        tally = self._tally
+        if open_end:
+            tally.add(self._partial_line + b"\n")
+        return FileScan(
+            sha256=self._digest.hexdigest(),
+            bytes=self._size,
+            lines=tally.lines,
+            crlf=tally.returns > 0,
+            regular=tally.regular
+            and not self._partial_line.endswith(b"\r")
+            and tally.returns in (0, tally.lines - open_end)
+            and tally.delimiters == tally.lines * (self._cells - 1),
+        )
+
+    @contextmanager
+    def counting(self, on_irregular: Callable[[], object]) -> Iterator[Callable[[], int | None]]:
+        """Scan what is left in a thread during the block, whose end cancels the scan.
+
+        Args:
+            on_irregular: called in that thread, as `scan_rest` calls it.
+
+        Yields:
+            A function that waits for the end of the scan and returns the number of records, or
+            None if they are not regular.
+        """
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            future = executor.submit(self.scan_rest, on_irregular)
+
+            def count() -> int | None:
+                self.result = future.result()
+                return self.result.lines if self.result.regular else None
+
+            try:
+                yield count
+            finally:
+                self._cancelled = True
+
+    def _scan_blocks(self, limit: int | None, on_irregular: Callable[[], object]) -> None:
+        blocks("hashing a mapping")
+        with self._path.open("rb") as file:
+            file.seek(self._size)
+            while limit is None or self._size < limit * BLOCK_BYTES:
+                block = file.read(BLOCK_BYTES)
+                if not block or self._cancelled:
+                    return
+                self._stop.check()
+                was_regular = self._tally.regular
+                self._add(block)
+                if was_regular and not self._tally.regular:
+                    on_irregular()
+
+    def _add(self, block: bytes) -> None:
+        self._digest.update(block)
+        body = block[max(0, self._header_bytes - self._size) :]
+        self._size += len(block)
+        self._stop.report_position(self._size)
+        self._partial_line = _count_lines(self._partial_line, body, self._tally)
+
+
+def scan_file(
+    path: Path, header_bytes: int, cells: int, stop: PlanningStop, dialect: Dialect
+) -> FileScan:
+    """Hash a file and determine whether its records are regular, as `FileScanner` does."""
+    return FileScanner(path, header_bytes, cells, stop, dialect).scan_rest()
 
 
 def _count_lines(partial_line: bytes, body: bytes, tally: _Tally) -> bytes:
