@@ -10,8 +10,11 @@ limits, threads or the version of DuckDB.
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 from array import array
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -41,11 +44,11 @@ DIGEST_VERSION = 2
 _NUMBERS = ("row", "duplicate_of")
 _TEXTS = ("op", *ID_COLUMNS, *NAME_COLUMNS, GUARD)
 _MEMORY = "256MB"
-_COLUMNS_AT_ONCE = 2
 _NUMBER_BYTES = 8
 _NO_VALUE = -1
 """Stands for the length of a missing value; an empty text has the length 0."""
 _REPEATED_ROWS = 2048
+_MAX_THREADS = 4
 
 
 class RowHashes(msgspec.Struct, frozen=True):
@@ -105,7 +108,7 @@ def read_plan_content(plan: Path, stop: PlanningStop | None = None) -> PlanConte
         try:
             layout = load_layout(database, plan)
             relation = layout.relation(database.files.read_parquet(plan))
-            hashes = hash_rows(database, relation, layout.constants, at_once=_COLUMNS_AT_ONCE)
+            hashes = hash_rows(database, relation, layout.constants, by_column=True)
             messages = {str(op): int(rows) for op, rows in database.rows(_messages_sql(relation))}
         except duckdb.Error:
             raise RunDirError(
@@ -128,7 +131,7 @@ def hash_rows(
     relation: str,
     constants: Mapping[str, str | None],
     *,
-    at_once: int | None = None,
+    by_column: bool = False,
 ) -> RowHashes:
     """Hash the rows of a plan in the order of sending.
 
@@ -136,27 +139,34 @@ def hash_rows(
         database: database to query with.
         relation: SQL of the plan's rows.
         constants: value of each column that is known to have one value in every row.
-        at_once: columns to read in a pass over the rows; None for all. DuckDB's batches have
-            131,072 rows, so the columns of a pass take memory.
+        by_column: whether each column is read by a query of its own, several at once; only for
+            rows that are cheap to read.
     """
     known = {name: constants[name] for name in _TEXTS if name in constants}
     # Without a comparison, the digest must not depend on these columns: older plans lack them.
     fetched = [name for name in FETCHED_COLUMNS if name not in constants]
     stored = [name for name in (*_NUMBERS, *_TEXTS, *fetched) if name not in known]
-    lengths, values = ({name: hashlib.sha256() for name in stored} for _ in range(2))
-    rows = 0
-    for first in range(0, len(stored), at_once or len(stored)):
-        names = stored[first : first + (at_once or len(stored))]
-        hashes = [hashes_by_name[name] for hashes_by_name in (lengths, values) for name in names]
-        expressions = [*map(_length_sql, names), *map(_value_sql, names)]
-        rows = 0
-        for batch in database.column_bytes(f"SELECT {', '.join(expressions)} FROM {relation}"):
-            rows += len(batch[0]) // struct.calcsize("i")
-            for sha256, column in zip(hashes, batch, strict=True):
-                sha256.update(column)
-    columns = {name: (lengths[name].hexdigest(), values[name].hexdigest()) for name in stored}
+    parts = [[name] for name in stored] if by_column else [stored]
+    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as executor:
+        results = list(executor.map(partial(_hash_columns, database, relation), parts))
+    rows = results[0].rows
+    columns = {name: hashes for result in results for name, hashes in result.columns.items()}
     return RowHashes(
         rows, columns | {name: _hash_repeated(value, rows) for name, value in known.items()}
+    )
+
+
+def _hash_columns(database: Database, relation: str, names: Sequence[str]) -> RowHashes:
+    """Hash some columns of a plan; the work in DuckDB and on the hashes does not hold the GIL."""
+    lengths, values = ({name: hashlib.sha256() for name in names} for _ in range(2))
+    expressions = [*map(_length_sql, names), *map(_value_sql, names)]
+    rows = 0
+    for batch in database.column_bytes(f"SELECT {', '.join(expressions)} FROM {relation}"):
+        rows += len(batch[0]) // struct.calcsize("i")
+        for sha256, column in zip((*lengths.values(), *values.values()), batch, strict=True):
+            sha256.update(column)
+    return RowHashes(
+        rows, {name: (lengths[name].hexdigest(), values[name].hexdigest()) for name in names}
     )
 
 
