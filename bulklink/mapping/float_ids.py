@@ -19,6 +19,7 @@ from math import exp, gcd, log
 from typing import TYPE_CHECKING, NamedTuple
 
 from bulklink.binomial import binomial_tail
+from bulklink.duckdb_sql import literal
 from bulklink.mapping.chance import REFUSED_BELOW, WARNED_BELOW
 from bulklink.mapping.load import GOOD, TRAILING_ZEROS
 from bulklink.mapping.schema import GUARD, NUMERIC_ID_COLUMNS
@@ -253,15 +254,17 @@ def find_float_ids(database: Database, *, guards: bool) -> tuple[FloatIds, ...]:
         guards: whether rows may have a guard.
     """
     findings: list[FloatIds] = []
-    for column in (*NUMERIC_ID_COLUMNS, *((GUARD,) if guards else ())):
-        near = read_patterns(database, column, near_only=True)
-        lengths = [length for length, patterns in near.items() if needs_judgement(patterns)]
-        findings += _examine(database, column, lengths) if lengths else []
+    columns = (*NUMERIC_ID_COLUMNS, *((GUARD,) if guards else ()))
+    near = read_patterns(database, columns, near_only=True)
+    for column in columns:
+        by_length = sorted(near[column].items())
+        suspect = [length for length, patterns in by_length if needs_judgement(patterns)]
+        findings += _examine(database, column, suspect) if suspect else []
     return tuple(findings)
 
 
 def _examine(database: Database, column: str, lengths: Sequence[int]) -> Iterator[FloatIds]:
-    patterns = read_patterns(database, column, near_only=False)
+    patterns = read_patterns(database, [column], near_only=False)[column]
     for length in lengths:
         float_ids = judge_column(column, length, patterns[length], _step(database, column, length))
         if float_ids.chance < WARNED_BELOW:
@@ -293,36 +296,65 @@ def _ids_sql(column: str) -> str:
 
 
 def read_patterns(
-    database: Database, column: str, *, near_only: bool
-) -> dict[int, list[IdPattern]]:
-    """Return the patterns of the distinct ids of a column, by length."""
-    near = _NEAR_SQL if near_only else "true"
-    query = (
-        f"SELECT strlen(id::VARCHAR) AS length, {_SPACING_SQL} AS spacing, "
-        f"least(bit_count(xor(id, id - 1)) - 1, {_LAST_BITS}) AS twos, {_ZEROS_SQL} AS zeros, "
-        f"{_IS_SHORTEST_SQL} AS is_shortest, count(*) FROM ("
-        f"SELECT DISTINCT id FROM ({_ids_sql(column)}) "
-        f"WHERE CASE WHEN id >= {_FIRST_NUMBER} THEN {near} ELSE false END) GROUP BY ALL"
+    database: Database, columns: Sequence[str], *, near_only: bool
+) -> dict[str, dict[int, list[IdPattern]]]:
+    """Return the patterns of the distinct ids of each column, by length.
+
+    Args:
+        database: holds the view `base`.
+        columns: the columns; one pass reads them all.
+        near_only: whether to leave out ids that do not come close to floats.
+    """
+    ids = ", ".join(
+        f"{_long_id_sql(column, near_only=near_only)} AS {column}" for column in columns
     )
-    by_length: dict[int, list[IdPattern]] = defaultdict(list)
-    for row in database.rows(query):
+    names = ", ".join(map(literal, columns))
+    has_any = " OR ".join(f"{column} IS NOT NULL" for column in columns)
+    query = (
+        f"SELECT name, strlen(id::VARCHAR) AS length, {_SPACING_SQL} AS spacing, "
+        f"least(bit_count(xor(id, id - 1)) - 1, {_LAST_BITS}) AS twos, {_ZEROS_SQL} AS zeros, "
+        f"{_IS_SHORTEST_SQL} AS is_shortest, count(*) FROM (SELECT DISTINCT name, id FROM ("
+        f"SELECT unnest([{names}]) AS name, unnest([{', '.join(columns)}]) AS id "
+        f"FROM (SELECT {ids} FROM base) WHERE {has_any}) WHERE id IS NOT NULL) GROUP BY ALL"
+    )
+    by_column: dict[str, dict[int, list[IdPattern]]] = defaultdict(lambda: defaultdict(list))
+    for name, *row in database.rows(query):
         pattern = IdPattern(*row)
-        by_length[pattern.length].append(pattern)
-    return by_length
+        by_column[name][pattern.length].append(pattern)
+    return by_column
+
+
+def _long_id_sql(column: str, *, near_only: bool) -> str:
+    """Build the number of an id that is long enough to have been changed; NULL for any other."""
+    number = _number_sql(column)
+    near = _near_sql(number) if near_only else "true"
+    is_long = f"{_is_own_id_sql(column)} AND {number} >= {_FIRST_NUMBER}"
+    return f"CASE WHEN CASE WHEN {is_long} THEN {near} ELSE false END THEN {number} END"
 
 
 _SPACING_SQL = " + ".join(
     f"(id >= {1 << bits - 1})::INTEGER" for bits in range(_FIRST_BITS, _LAST_BITS + 1)
 )
 _ZEROS_SQL = " + ".join(f"(id % {10**zeros} = 0)::INTEGER" for zeros in range(1, _MAX_ZEROS + 1))
-#: Half a spacing divides the id, or it has nearly as many zeros as shortest decimals have. Where
-#: doubles are 16 apart or closer, this misses a few shortest decimals.
-_ENDS_NEAR_SQL = (
-    f"CASE WHEN id >= {1 << 60} THEN id % 100 = 0 WHEN id >= {1 << 57} THEN id % 10 = 0"
-    " ELSE true END"
-)
-_NEAR_SQL = f"(xor(id, id - 1) >= (id >> 53) OR {_ENDS_NEAR_SQL})"
+
+
+def _near_sql(number: str) -> str:
+    """Build the condition that an id comes close to a float.
+
+    Half a spacing divides the id, or it has nearly as many zeros as shortest decimals have. Where
+    doubles are 16 apart or closer, this misses a few shortest decimals.
+    """
+    return f"(xor({number}, {number} - 1) >= ({number} >> 53) OR {_ends_near_sql(number)})"
+
+
+def _ends_near_sql(number: str) -> str:
+    return (
+        f"CASE WHEN {number} >= {1 << 60} THEN {number} % 100 = 0 "
+        f"WHEN {number} >= {1 << 57} THEN {number} % 10 = 0 ELSE true END"
+    )
+
+
 _IS_SHORTEST_SQL = (
-    f"CASE WHEN {_ENDS_NEAR_SQL} "
+    f"CASE WHEN {_ends_near_sql('id')} "
     "THEN coalesce(TRY_CAST(id::DOUBLE::VARCHAR AS DECIMAL(38, 0)) = id, false) ELSE false END"
 )

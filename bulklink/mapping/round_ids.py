@@ -7,11 +7,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from bulklink.binomial import binomial_tail
+from bulklink.duckdb_sql import literal
 from bulklink.mapping.chance import REFUSED_BELOW, WARNED_BELOW
 from bulklink.mapping.load import GOOD, TRAILING_ZEROS
 from bulklink.mapping.schema import GUARD, NUMERIC_ID_COLUMNS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bulklink.mapping.database import Database
 
 _KEPT_DIGITS = 15
@@ -69,11 +72,13 @@ def count_trailing_zeros(database: Database, *, guards: bool) -> tuple[TrailingZ
         guards: whether rows may have a guard.
     """
     counts = []
-    for column, length, rounded in list(database.rows(_round_ids_query())):
-        estimate = database.fetch_one(_distinct_ids_query(column, length, exact=False))[0]
+    rounded_ids = list(database.rows(_ROUND_IDS))
+    lengths = [(column, length) for column, length, _ in rounded_ids]
+    estimates = _count_ids(database, lengths, "approx_count_distinct({})")
+    for (column, length, rounded), estimate in zip(rounded_ids, estimates, strict=True):
         fewest = max(rounded, int((1 - _ESTIMATE_ERROR) * estimate))
         if _chance(length, fewest, rounded) < WARNED_BELOW:
-            ids = database.fetch_one(_distinct_ids_query(column, length, exact=True))[0]
+            (ids,) = _count_ids(database, [(column, length)], "count(DISTINCT {})")
             counts.append(TrailingZeroCount(column, length, ids, rounded))
     if guards:
         counts += [TrailingZeroCount(*row) for row in database.rows(_ROUND_GUARDS)]
@@ -88,25 +93,38 @@ GROUP BY digits HAVING rounded > 0
 """
 
 
-def _round_ids_query() -> str:
-    parts = [
-        f"SELECT '{column}', strlen({column}) AS digits, count(DISTINCT {column}) FROM base "
-        f"WHERE flags <> 0 AND {column}_grade = {TRAILING_ZEROS} GROUP BY digits"
-        for column in NUMERIC_ID_COLUMNS
-    ]
-    return " UNION ALL ".join(parts) + " ORDER BY ALL"
+def _round_id_sql(column: str) -> str:
+    return f"CASE WHEN {column}_grade = {TRAILING_ZEROS} THEN {column} END"
 
 
-def _distinct_ids_query(column: str, digits: int, *, exact: bool) -> str:
-    """Build the query that counts the ids of a length; numbers are counted faster than texts."""
+_ROUND_IDS = f"""
+SELECT name, strlen(id) AS digits, count(DISTINCT id) FROM (
+    SELECT unnest([{", ".join(map(literal, NUMERIC_ID_COLUMNS))}]) AS name,
+        unnest([{", ".join(_round_id_sql(column) for column in NUMERIC_ID_COLUMNS)}]) AS id
+    FROM base WHERE flags <> 0 AND {TRAILING_ZEROS} IN (
+        {", ".join(f"{column}_grade" for column in NUMERIC_ID_COLUMNS)}
+    )
+) WHERE id IS NOT NULL GROUP BY ALL ORDER BY ALL
+"""
+
+
+def _count_ids(database: Database, lengths: Sequence[tuple[str, int]], count: str) -> Sequence[int]:
+    """Count the distinct ids of columns and lengths in one pass.
+
+    Args:
+        database: holds the view `base`.
+        lengths: pairs of a column and a number of digits.
+        count: SQL of the aggregate.
+    """
+    counts = [_id_count_sql(column, digits, count) for column, digits in lengths]
+    return database.fetch_one(f"SELECT {', '.join(counts)} FROM base") if counts else ()
+
+
+def _id_count_sql(column: str, digits: int, count: str) -> str:
+    """Build the count of the ids of a length; numbers are counted faster than texts."""
     first, last = 10 ** (digits - 1), min(10**digits, 1 << 64) - 1
-    count = "count(DISTINCT {})" if exact else "approx_count_distinct({})"
     is_good = f"{column}_grade IN ({GOOD}, {TRAILING_ZEROS})"
     text, number = f"{column}_text", f"{column}_number"
-    texts = f"SELECT {count.format(text)} FROM base WHERE {is_good} AND strlen({text}) = {digits}"
-    numbers = (
-        f"SELECT {count.format(number)} FROM base "
-        f"WHERE {is_good} AND {number} BETWEEN {first} AND {last}"
-    )
-    parts = [numbers, texts] if first <= last else [texts]
-    return "SELECT " + " + ".join(f"({part})" for part in parts)
+    texts = f"{count.format(text)} FILTER ({is_good} AND strlen({text}) = {digits})"
+    numbers = f"{count.format(number)} FILTER ({is_good} AND {number} BETWEEN {first} AND {last})"
+    return f"{numbers} + {texts}" if first <= last else texts

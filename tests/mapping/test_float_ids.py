@@ -208,7 +208,9 @@ def test_the_database_and_python_compute_the_same_patterns(planner: MappingPlann
     ids |= {damage(number) for number in ids for damage in DAMAGES.values() if number < 2**63}
     checked = planner.check([planner.write(HEADER + "".join(f"{n},2,m,3,\n" for n in ids))], LINK)
     counted: Counter[tuple[int, ...]] = Counter()
-    for patterns in read_patterns(checked.database, "contact_id", near_only=False).values():
+    for patterns in read_patterns(checked.database, ["contact_id"], near_only=False)[
+        "contact_id"
+    ].values():
         for pattern in patterns:
             counted[pattern[:5]] += pattern.ids
     assert counted == Counter(pattern_of(number)[:5] for number in ids)
