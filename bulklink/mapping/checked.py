@@ -227,6 +227,7 @@ def _create_row_views(
     if not options.allow_round_ids:
         headers = {column.known: column.header for column in columns}
         suspects = find_suspect_ids(database, headers, guards=guards)
+    database.execute(validate.may_be_faulty_macro_sql(suspects))
     database.execute(validate.checked_rows_view_sql(options, suspects, guards=guards))
     return suspects
 
@@ -238,7 +239,7 @@ def _unclosed_quote_fault(
     for prepared_input in inputs:
         if prepared_input.unclosed_quote is not None:
             row = rows_before + prepared_input.unclosed_quote.record
-            query = rejects.refused_rows_sql(table.columns, row, row)
+            query = rejects.refused_rows_sql(table.columns, row, row, joined=False)
             return files.to_fault(table.database.fetch_one(query))
         rows_before += prepared_input.input.records
     return None

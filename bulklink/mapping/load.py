@@ -67,6 +67,8 @@ CHANGED_NAME = {
 }
 #: The record is broken, or its operation must be checked.
 NEEDS_CHECK = 1 << _FIRST_SINGLE_BIT + 9
+#: Macro of the condition, on the flags and the guard of a row, that it may have a fault of its own.
+MAY_BE_FAULTY = "may_be_faulty"
 #: A number that went through a spreadsheet or a float: it has a point or an exponent.
 SPREADSHEET_NUMBER = r"[+-]?[0-9]+([.,][0-9]*([eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)"
 #: Columns that only an exact reader fills; missing if DuckDB reads all files itself.

@@ -17,9 +17,9 @@ from bulklink.duckdb_sql import literal
 from bulklink.folder_files import check_folder_file, open_to_append
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database, open_database, spill_folder
-from bulklink.mapping.load import DEFAULTED, GOOD, TRAILING_ZEROS
+from bulklink.mapping.load import DEFAULTED, GOOD, MAY_BE_FAULTY, TRAILING_ZEROS
 from bulklink.mapping.plan_layout import OWN_COLUMNS, load_layout, plan_relation
-from bulklink.mapping.schema import ID_COLUMNS, NUMERIC_ID_COLUMNS, RefusedRow, RowFault
+from bulklink.mapping.schema import GUARD, ID_COLUMNS, NUMERIC_ID_COLUMNS, RefusedRow, RowFault
 from bulklink.models import Op
 from bulklink.spreadsheet_grid import column_letters
 
@@ -159,12 +159,12 @@ def stream_refused(
     database: Database, columns: Sequence[MappingColumn]
 ) -> Iterator[list[tuple[Any, ...]]]:
     """Stream the refused rows in order, in batches of database rows."""
-    for first, last in _slices(database):
-        yield from database.batches(refused_rows_sql(columns, first, last))
+    for first, last, joined in _slices(database):
+        yield from database.batches(refused_rows_sql(columns, first, last, joined=joined))
 
 
-def _slices(database: Database) -> Iterator[tuple[int, int]]:
-    """Yield ranges of rows: the whole mapping, or slices of it if a join is needed.
+def _slices(database: Database) -> Iterator[tuple[int, int, bool]]:
+    """Yield ranges of rows, and whether a join is needed; the whole mapping is one if not.
 
     The conflicts of a large mapping, each with the rows that it names, are too many to join and
     sort in one query, and so are rows with an unknown deal.
@@ -175,11 +175,20 @@ def _slices(database: Database) -> Iterator[tuple[int, int]]:
     )
     step = _SLICE_ROWS if joined else max(1, rows)
     for first in range(1, rows + 1, step):
-        yield first, first + step - 1
+        yield first, first + step - 1, bool(joined)
 
 
-def refused_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) -> str:
-    """Build the query of the refused rows from row `first` to `last`, in order."""
+def refused_rows_sql(
+    columns: Sequence[MappingColumn], first: int, last: int, *, joined: bool
+) -> str:
+    """Build the query of the refused rows from row `first` to `last`, in order.
+
+    Args:
+        columns: the user's columns.
+        first: the first row.
+        last: the last row.
+        joined: whether rows may conflict, or have an unknown deal or owner.
+    """
     unknown = f"reason IN ({literal(faults.UNKNOWN_DEAL)}, {literal(faults.UNKNOWN_OWNER)})"
     ids = [
         f"CASE WHEN (fault_column IS DISTINCT FROM '{column}' OR {unknown}) AND {column}_grade IN "
@@ -187,23 +196,30 @@ def refused_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) ->
         for column in ID_COLUMNS
     ]
     selected = ", ".join(["row, file, line, fault_column, reason, raw, message, op", *ids])
-    return f"SELECT {selected} FROM ({_faulty_rows_sql(columns, first, last)}) ORDER BY row"
+    rows = _faulty_rows_sql(columns, first, last, joined=joined)
+    return f"SELECT {selected} FROM ({rows}) ORDER BY row"
 
 
-def _faulty_rows_sql(columns: Sequence[MappingColumn], first: int, last: int) -> str:
+def _faulty_rows_sql(
+    columns: Sequence[MappingColumn], first: int, last: int, *, joined: bool
+) -> str:
     """Build the query of all columns of these refused rows.
 
-    Its three parts skip the many valid rows early.
+    Its parts skip the many valid rows early.
     """
     within = f"row BETWEEN {first} AND {last}"
+    faulty = (
+        f"SELECT * REPLACE ({_raw_cell_sql(columns)} AS raw) FROM checked_rows "
+        f"WHERE {MAY_BE_FAULTY}(flags, {GUARD}) AND reason IS NOT NULL AND {within}"
+    )
+    if not joined:
+        return faulty
     message = faults.conflict_message_sql("row", "named", "rows")
     conflicts = (
         f"SELECT row AS conflict_row, {message} AS conflict_message FROM conflicts WHERE {within}"
     )
     return (
-        f"SELECT * REPLACE ({_raw_cell_sql(columns)} AS raw) FROM checked_rows "
-        f"WHERE reason IS NOT NULL AND {within} "
-        f"UNION ALL SELECT checked_rows.* REPLACE ({literal(faults.CONFLICT)} AS reason, "
+        f"{faulty} UNION ALL SELECT checked_rows.* REPLACE ({literal(faults.CONFLICT)} AS reason, "
         "conflict_message AS raw, conflict_message AS message) "
         f"FROM checked_rows JOIN ({conflicts}) ON conflict_row = row WHERE {within} "
         "UNION ALL SELECT checked_rows.* REPLACE (unknown AS reason, "
@@ -253,9 +269,9 @@ def write_rejects(
         header = io.StringIO(newline="")
         csv.writer(header).writerow([*(column.header for column in columns), *REJECT_COLUMNS])
         file.write(header.getvalue().encode())
-        for first, last in _slices(database):
+        for first, last, joined in _slices(database):
             part = temporary_path(scratch)
-            rows = _faulty_rows_sql(columns, first, last)
+            rows = _faulty_rows_sql(columns, first, last, joined=joined)
             query = f"SELECT {selected} FROM ({rows}) ORDER BY row"
             database.execute(database.files.copy(query, part, *_REJECTS_OPTIONS))
             with part.open("rb") as part_file:

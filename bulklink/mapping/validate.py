@@ -25,6 +25,7 @@ from bulklink.mapping.load import (
     CHANGED_ID,
     DEFAULTED,
     GOOD,
+    MAY_BE_FAULTY,
     MISSING,
     ROUNDED,
     SPREADSHEET_NUMBER,
@@ -241,16 +242,25 @@ def checked_rows_view_sql(options: MappingOptions, suspects: SuspectIds, *, guar
     for column in ID_COLUMNS:
         rules += [*_id_rules(column), *_suspect_rules(column, suspects)]
     rules += [*_guard_rules(), *_suspect_rules(GUARD, suspects)] if guards else []
-    good = f"flags = 0 AND {GUARD} IS NULL" if guards else "flags = 0"
-    if suspects.floats:
-        good = "false"  # such an id looks valid on its own
     reasons = " ".join(f"WHEN {rule.condition} THEN {rule.reason}" for rule in rules)
     columns = " ".join(f"WHEN {rule.condition} THEN {rule.column}" for rule in rules)
+    may_be_faulty = f"{MAY_BE_FAULTY}(flags, {GUARD})"
     return (
         "CREATE VIEW checked_rows AS SELECT *, "
-        f"CASE WHEN {good} THEN NULL {reasons} END AS reason, "
-        f"CASE WHEN {good} THEN NULL {columns} END AS fault_column FROM base"
+        f"CASE WHEN NOT {may_be_faulty} THEN NULL {reasons} END AS reason, "
+        f"CASE WHEN NOT {may_be_faulty} THEN NULL {columns} END AS fault_column FROM base"
     )
+
+
+def may_be_faulty_macro_sql(suspects: SuspectIds) -> str:
+    """Build the statement that creates the macro `MAY_BE_FAULTY`.
+
+    A row that does not meet it has no fault of its own. DuckDB skips such rows early, where it
+    would compute `reason` first.
+    """
+    # An id that passed through a float looks valid on its own.
+    condition = "true" if suspects.floats else "flags <> 0 OR guard IS NOT NULL"
+    return f"CREATE MACRO {MAY_BE_FAULTY}(flags, guard) AS ({condition})"
 
 
 def _op_rules(options: MappingOptions) -> list[_FaultRule]:
