@@ -3,8 +3,9 @@
     python benchmarks/planning.py [ROWS …] [--rounds N] [--quoted] [--write]
 
 Each step runs in its own process, so that peak memory can be measured: the bare
-`COPY (SELECT * … ORDER BY contact_id, owner_id)`, planning (check, write rejects, count, seal),
-streaming the sealed plan, and a loop that does the checks with the csv module and dictionaries.
+`COPY (SELECT * … ORDER BY contact_id, owner_id)`, planning (check, write rejects, count, seal,
+hash the sealed plan), streaming the sealed plan, and a loop that does the checks with the csv
+module and dictionaries.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from tables import put_table, table
 
 from bulklink.mapping.checked import check
 from bulklink.mapping.input.files import find_sources
+from bulklink.mapping.plan_digest import read_plan_content
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
@@ -93,13 +95,14 @@ def bare_sort(path: Path, folder: Path) -> int:
 
 
 def plan_mapping(path: Path, folder: Path) -> int:
-    """Check the file, seal its plan and return the number of messages."""
+    """Check the file, seal and hash its plan, and return the number of messages."""
     with check(
         find_sources([str(path)]), MappingOptions(Op.LINK), folder, memory=MEMORY
     ) as checked:
         checked.write_rejects(folder / "rejects.csv")
         checked.plan_stats()
         checked.seal(folder)
+        read_plan_content(folder / "plan.parquet")
         return checked.messages
 
 
