@@ -62,8 +62,7 @@ def filter_options(purpose: str) -> Callable[[F], F]:
             "--since",
             type=PointInTime(),
             metavar="TIME",
-            help=f"{purpose} from this time on, such as 2026-01-31 or"
-            " 2026-01-31T09:00+01:00.",
+            help=f"{purpose} from this time on, such as 2026-01-31 or 2026-01-31T09:00+01:00.",
         ),
         option(
             "--until",

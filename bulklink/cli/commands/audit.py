@@ -69,7 +69,9 @@ _NAMES = (*CONTACT_NAMES, *FILTER_NAMES, *READING_NAMES, *_JUDGING_NAMES, "fetch
     help="Audit a file of emails that `bulklink fetch` or an audit wrote, in place of CONTACTS."
     " Its deals are kept beside it: a second audit makes no call.",
 )
-@combine_options(contact_options, filter_options("Propose changes only for emails"), spending_option)
+@combine_options(
+    contact_options, filter_options("Propose changes only for emails"), spending_option
+)
 @option(
     "--roles",
     type=OneOf(["named", "yes", "no"]),

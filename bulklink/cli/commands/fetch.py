@@ -66,7 +66,11 @@ _candidates_option = option(
 @click.command("fetch")
 @click.argument("contacts", nargs=-1)
 @combine_options(
-    contact_options, _roles_option, filter_options("Keep only emails"), _candidates_option, spending_option
+    contact_options,
+    _roles_option,
+    filter_options("Keep only emails"),
+    _candidates_option,
+    spending_option,
 )
 @memory_option_for("selecting contacts", "the folder of the output file")
 @combine_options(output_file_options, column_option, preset_option, allow_round_ids_option)
