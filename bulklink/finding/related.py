@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from bulklink.finding.conversations import DAY, Conversation
 from bulklink.finding.evidence import Finding
@@ -111,7 +112,8 @@ class RelatedConversations:
         earlier = [
             other
             for other in self._by_subject.get(conversation.subject.key, ())
-            if other.number < conversation.number and other.last_time <= conversation.first_time
+            if other.number < conversation.number
+            and -inf < other.last_time <= conversation.first_time
         ]
         return max(earlier, key=lambda other: other.last_time, default=None)
 

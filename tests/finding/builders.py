@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from bulklink.finding.connection_span import ALWAYS_CONNECTED, ConnectionSpan
 from bulklink.finding.prediction_rule import Reading
 from bulklink.finding.rule_replay import RuleReplay, RuleVerdict
-from bulklink.finding.values import ContactFacts, DealFacts, Direction, EmailFacts, FieldChange
+from bulklink.finding.values import (
+    ContactFacts,
+    DealFacts,
+    Direction,
+    EmailFacts,
+    FieldChange,
+    Person,
+)
 from bulklink.models import ForecastType
 
 STAGES: dict[str, ForecastType] = {
@@ -41,15 +48,21 @@ def deal(
     history: Iterable[FieldChange] | None = None,
     history_since: float | None = None,
     by_role: bool | None = False,
+    name: str | None = None,
+    number: str | None = None,
+    owner_id: str | None = None,
 ) -> DealFacts:
     return DealFacts(
         deal_id,
+        name,
         stage=stage,
         created=created,
         modified=modified,
         history=None if history is None else tuple(history),
         history_since=history_since,
         by_role=by_role,
+        number=number,
+        owner_id=owner_id,
     )
 
 
@@ -58,17 +71,27 @@ def email(
     deal_id: str | None = None,
     *,
     message_id: str | None = None,
-    owner_id: str = OWNER,
+    owner_id: str | None = OWNER,
     direction: Direction | None = "received",
     link_known: bool = True,
+    subject: str | None = None,
+    sender: str | None = None,
+    to: Iterable[str] = (),
+    thread_id: str | None = None,
+    owner_name: str | None = None,
 ) -> EmailFacts:
     return EmailFacts(
         message_id or f"m{time}",
         owner_id,
+        subject,
         time=time,
         direction=direction,
         deal_id=deal_id,
         link_known=link_known,
+        sender=None if sender is None else Person(sender),
+        to=tuple(map(Person, to)),
+        thread_id=thread_id,
+        owner_name=owner_name,
     )
 
 
