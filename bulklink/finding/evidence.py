@@ -114,12 +114,11 @@ class ContactEvidence:
         elif any(_is_bulk(email.email) for email in emails):
             found.append(("bulk", 1.0, "from a bulk sender"))
         if not any(email.subject.is_reply for email in emails) and len(emails) == 1:
-            received = emails[0].email.direction == "received"
-            found.append(
-                ("lone_received", 1.0, "received, and nobody answered")
-                if received
-                else ("lone_sent", 1.0, "sent, and nobody answered")
-            )
+            direction = emails[0].email.direction
+            if direction == "received":
+                found.append(("lone_received", 1.0, "received, and nobody answered"))
+            elif direction == "sent":
+                found.append(("lone_sent", 1.0, "sent, and nobody answered"))
         bystanders = sum(self._is_bystander(email.email) for email in emails)
         if bystanders:
             share = bystanders / len(emails)
