@@ -203,7 +203,7 @@ class Judge:
             return EmailVerdict(email, conversation, link, rule, scores)
         best = scores[0]
         kind = self._kind(email, link, best.deal_id)
-        tier = None if kind is None else self._tier(email, link, kind, best)
+        tier = None if kind is None else self._tier(email, link, kind, scores)
         if tier is None:
             return EmailVerdict(
                 email, conversation, link, rule, scores, confidence=best.probability
@@ -221,9 +221,14 @@ class Judge:
         return ChangeKind.ATTACH if email.deal_id is None else ChangeKind.MOVE
 
     def _tier(
-        self, email: EmailFacts, link: LinkFacts, kind: ChangeKind, best: CandidateScore
+        self,
+        email: EmailFacts,
+        link: LinkFacts,
+        kind: ChangeKind,
+        scores: Sequence[CandidateScore],
     ) -> Tier | None:
         """Return how far a change can be trusted; None if it is not even worth a look."""
+        best = scores[0]
         tier = self._weights.tier(kind, best.probability)
         if tier is None:
             return None
@@ -234,7 +239,7 @@ class Judge:
             return Tier.LOOK
         if tier is Tier.SURE and (
             (link.origin is LinkOrigin.UNCERTAIN and link.uncertainty not in _LIKELY_BY_RULE)
-            or any(evidence.name in _AFTER_A_GAP for evidence in best.evidence)
+            or any(evidence.name in _AFTER_A_GAP for score in scores for evidence in score.evidence)
         ):
             return Tier.LIKELY
         return tier
