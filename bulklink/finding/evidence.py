@@ -170,7 +170,8 @@ def _link_evidence(deal_id: str, links: Counter[tuple[str, str]], emails: int) -
     by_rule = links[LinkOrigin.RULE, deal_id]
     uncertain = links[LinkOrigin.UNCERTAIN, deal_id]
     if by_rule or uncertain:
-        share = (by_rule + uncertain) / emails
+        # Emails that people put on it count above, and must not lower the share of the others.
+        share = (by_rule + uncertain) / (emails - sent - by_hand)
         yield "linked", share, f"{by_rule + uncertain} of {emails} on it"
     if links["unlinked", deal_id]:
         yield "unlinked", 1.0, "taken off it by hand"
