@@ -29,6 +29,8 @@ _AFTER_A_GAP = frozenset({"continued", "resumed", "stale_text"})
 _LIKELY_BY_RULE = frozenset({Uncertainty.MAILBOX, Uncertainty.READING})
 """Uncertainties of a link on the deal that the rule picks, if it was applied at all."""
 _MADE_BY_PEOPLE = (LinkOrigin.HAND, LinkOrigin.SENT)
+_TAKEN_OFF = (NoLinkReason.BY_HAND,)
+"""Why an email is on no deal, if nothing but an unlink by a person explains it."""
 _NO_LINK = LinkFacts(LinkOrigin.NONE)
 _BY_RULE = LinkFacts(LinkOrigin.RULE)
 _Candidates = list[tuple[str | None, list[Finding]]]
@@ -75,8 +77,8 @@ class Judge:
     def hold_out(self, contact: ContactFacts) -> HoldOut | None:
         """Compare the moves that people made with what would have been proposed without them.
 
-        All links that people made are hidden, and the deals that the rule gave the received emails
-        are put back.
+        All that people linked or unlinked is hidden: the deals that the rule gave the received
+        emails are put back.
 
         Returns:
             The counts; None if people have moved no email of the contact, as far as is certain.
@@ -86,6 +88,9 @@ class Judge:
         emails, hidden_links = list(contact.emails), list(links)
         moved: dict[int, str] = {}
         for index, (email, link) in enumerate(zip(contact.emails, links, strict=True)):
+            if link.no_link_reasons == _TAKEN_OFF:
+                emails[index] = msgspec.structs.replace(email, deal_id=link.expected_deal_id)
+                hidden_links[index] = _BY_RULE
             if link.origin not in _MADE_BY_PEOPLE or email.deal_id is None:
                 continue
             rule = self._rule(replay, email) if link.origin is LinkOrigin.HAND else None
@@ -232,9 +237,7 @@ class Judge:
         tier = self._weights.tier(kind, best.probability)
         if tier is None:
             return None
-        was_unlinked = link.expected_deal_id == best.deal_id and link.no_link_reasons == (
-            NoLinkReason.BY_HAND,
-        )
+        was_unlinked = link.expected_deal_id == best.deal_id and link.no_link_reasons == _TAKEN_OFF
         if email.owner_id is None or email.time is None or was_unlinked:
             return Tier.LOOK
         if tier is Tier.SURE and (

@@ -416,6 +416,17 @@ def test_the_hold_out_does_not_see_what_people_linked() -> None:
     assert JUDGE.hold_out(contact) == HoldOut(1, dict.fromkeys(Tier, 0), dict.fromkeys(Tier, 0))
 
 
+def test_the_hold_out_does_not_see_what_people_unlinked() -> None:
+    """With the unlink visible, d1 would seem less probable, and a move to d2 be proposed."""
+    subject = "Re: Service Bern, Rollout Berlin"
+    contact = people_moved("d2", subject)
+    left, taken_off = (
+        msgspec.structs.replace(contact, emails=(*contact.emails, mail("c", 1001, on, subject)))
+        for on in ("d1", None)
+    )
+    assert JUDGE.hold_out(left) == JUDGE.hold_out(taken_off)
+
+
 def test_the_hold_out_counts_what_is_found_without_the_links() -> None:
     found = JUDGE.hold_out(people_moved("d2", "Re: Rollout Berlin"))
     assert found is not None
