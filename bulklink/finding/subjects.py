@@ -11,9 +11,10 @@ _PREFIXES = (
     # Replies, then forwards, in the languages of common mail programs.
     *("re", "aw", "antw", "antwort", "sv", "vs", "ref", "rif", "r", "rép", "rep", "res", "resp"),
     *("odp", "ynt", "yan", "ang", "bls", "atb", "vá", "va", "σχετ", "απ", "на", "ответ", "отв"),
-    *("回复", "回覆", "答复", "返信", "답장", "رد", "תשובה"),
+    *("odg", "回复", "回覆", "答复", "返信", "답장", "رد", "תשובה", "תגובה"),
     *("fw", "fwd", "wg", "tr", "i", "enc", "rv", "vb", "vl", "doorst", "pd", "ilt", "i̇lt", "hl"),
     *("trs", "továbbítás", "vidarebefordra", "пересл", "прд", "转发", "轉寄", "転送", "전달"),
+    *("πρθ", "yml", "הועבר", "إعادة توجيه"),
 )
 _PREFIX = re.compile(
     rf"(?:{'|'.join(map(re.escape, _PREFIXES))})\s*(?:\[\d+\]|\(\d+\)|\^\d+)?\s*\.?\s*:\s*"

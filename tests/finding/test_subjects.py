@@ -29,10 +29,12 @@ PREFIXES = {
     "polish": ("Odp:", "PD:"),
     "turkish": ("YNT:", "İLT:", "ilt:"),
     "hungarian": ("Vá:", "Továbbítás:"),
-    "greek": ("ΑΠ:", "ΣΧΕΤ:"),
+    "greek": ("ΑΠ:", "ΣΧΕΤ:", "ΠΡΘ:"),
+    "croatian": ("Odg:",),
+    "welsh": ("ATB:", "YML:"),
     "russian": ("НА:", "Ответ:", "Пересл:"),  # noqa: RUF001
-    "arabic": ("رد:",),
-    "hebrew": ("תשובה:",),
+    "arabic": ("رد:", "إعادة توجيه:"),
+    "hebrew": ("תשובה:", "תגובה:", "הועבר:"),
     "chinese": ("回复:", "回复：", "回覆：", "答复：", "转发：", "轉寄："),  # noqa: RUF001
     "japanese": ("返信:", "転送：", "Ｒｅ："),  # noqa: RUF001
     "korean": ("전달:",),
