@@ -40,7 +40,7 @@ def _explain(explanation: Explanation) -> Iterator[Line]:
         yield "The contact is on no deal: there is nothing to choose from."
         return
     yield from wrap_text(
-        "The numbers of a deal are added up. Each 2.2 more makes it nine times as likely, compared"
+        "The numbers of a deal are added up. Each 2.3 more makes it ten times as likely, compared"
         " with the other candidates."
     )
     for rank, candidate in enumerate(explanation.candidates):
