@@ -336,7 +336,7 @@ def test_taking_an_email_off_a_deal_is_not_sure_after_a_gap_either(days: int, ti
     ("connection", "direction", "origin", "tier"),
     [
         (ALWAYS_CONNECTED, "received", LinkOrigin.RULE, "sure"),
-        (CONNECTION_UNKNOWN, "received", LinkOrigin.UNCERTAIN, "likely"),
+        (CONNECTION_UNKNOWN, "received", LinkOrigin.UNCERTAIN, "sure"),
         (ALWAYS_CONNECTED, None, LinkOrigin.UNCERTAIN, "likely"),
     ],
     ids=["rule", "connection unknown", "direction unknown"],
@@ -344,6 +344,7 @@ def test_taking_an_email_off_a_deal_is_not_sure_after_a_gap_either(days: int, ti
 def test_a_link_that_may_be_made_by_hand_is_at_most_likely(
     connection: object, direction: object, origin: LinkOrigin, tier: str
 ) -> None:
+    """A link where the rule puts it in a connected mailbox is hardly ever made by hand."""
     message = msgspec.structs.replace(mail("a", 1000, "d1"), direction=direction)
     judge = make_judge(connection=connection)  # type: ignore[arg-type]
     verdicts = judge_contact(judge, two_deals(), [message, sent("b", 1001, "d2")])
@@ -367,7 +368,7 @@ def test_links_by_hand_stay_and_draw_the_others() -> None:
     emails = [mail("a", 1000, "d2", "Re: plan"), mail("b", 1001, "d1", "Re: plan")]
     verdicts = judge_contact(JUDGE, two_deals(), emails)
     assert verdicts["a"].link.origin is LinkOrigin.HAND
-    assert proposals(verdicts) == {"b": ("move", "d2", "likely")}
+    assert proposals(verdicts) == {"b": ("move", "d2", "look")}
 
 
 def test_a_contact_without_deals_gets_verdicts_without_proposals() -> None:

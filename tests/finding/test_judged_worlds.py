@@ -10,6 +10,7 @@ import pytest
 from bulklink.emulator.conversations.knobs import ConversationRecipe
 from bulklink.emulator.conversations.writer import generate_conversations
 from bulklink.finding.judge import Judge
+from bulklink.finding.link_origin import LinkOrigin
 from bulklink.finding.org_evidence import OrgEvidence
 from bulklink.finding.verdicts import EmailVerdict, Tier
 from tests.finding.judged import weights
@@ -67,7 +68,7 @@ def test_what_is_likely_is_mostly_right(judged: list[JudgedEmail]) -> None:
 
 
 def test_no_link_that_people_made_is_changed(judged: list[JudgedEmail]) -> None:
-    """Where the rule may have made the same link, a person may be asked, in rare cases."""
+    """A link that the rule may have made as well is taken for the rule's, in rare cases."""
     by_people = [
         email.verdict
         for email in judged
@@ -77,4 +78,5 @@ def test_no_link_that_people_made_is_changed(judged: list[JudgedEmail]) -> None:
     assert len(by_people) > 400
     assert len(changed) <= 0.01 * len(by_people)
     assert all(verdict.email.direction == "received" for verdict in changed)
-    assert all(verdict.tier is not Tier.SURE for verdict in changed)
+    assert all(verdict.link.origin not in (LinkOrigin.HAND, LinkOrigin.SENT) for verdict in changed)
+    assert sum(verdict.tier is Tier.SURE for verdict in changed) <= 0.002 * len(by_people)
