@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import StrEnum, auto
 from math import inf
 
 import msgspec
 
 
-class Arrival(Enum):
+class Arrival(StrEnum):
     """How an email came in."""
 
     LIVE = auto()

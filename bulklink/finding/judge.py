@@ -12,10 +12,10 @@ from math import exp
 
 import msgspec
 
-from bulklink.finding.connection_span import CONNECTION_UNKNOWN
+from bulklink.finding.connection_span import CONNECTION_UNKNOWN, ConnectionSpan
 from bulklink.finding.conversations import Conversation, group_conversations
 from bulklink.finding.evidence import ContactEvidence, Finding
-from bulklink.finding.link_origin import LinkFacts, LinkOrigin, NoLinkReason, judge_link
+from bulklink.finding.link_origin import LinkFacts, LinkOrigin, NoLinkReason, judge_replayed_link
 from bulklink.finding.org_evidence import OrgFacts
 from bulklink.finding.related import RelatedConversations
 from bulklink.finding.rule_replay import RuleReplay, RuleVerdict
@@ -67,11 +67,14 @@ class Judge:
     def judge(self, contact: ContactFacts) -> list[EmailVerdict]:
         """Return the verdicts on a contact's emails, in the order of its emails."""
         replay = RuleReplay(contact, self._org.stages, roles=self._org.roles)
-        links = [self._link(replay, email) for email in contact.emails]
+        rules = [self._rule(replay, email) for email in contact.emails]
+        links = self._links(replay, contact.emails, rules)
         scores = self._score(contact, replay, links)
         return [
-            self._verdict(replay, email, link, *email_scores)
-            for email, link, email_scores in zip(contact.emails, links, scores, strict=True)
+            self._verdict(email, link, rule, *email_scores)
+            for email, link, rule, email_scores in zip(
+                contact.emails, links, rules, scores, strict=True
+            )
         ]
 
     def hold_out(self, contact: ContactFacts) -> HoldOut | None:
@@ -84,17 +87,17 @@ class Judge:
             The counts; None if people have moved no email of the contact, as far as is certain.
         """
         replay = RuleReplay(contact, self._org.stages, roles=self._org.roles)
-        links = [self._link(replay, email) for email in contact.emails]
+        rules = [self._rule(replay, email) for email in contact.emails]
+        links = self._links(replay, contact.emails, rules)
         emails, hidden_links = list(contact.emails), list(links)
         moved: dict[int, str] = {}
-        for index, (email, link) in enumerate(zip(contact.emails, links, strict=True)):
+        for index, (email, link, rule) in enumerate(zip(contact.emails, links, rules, strict=True)):
             if link.no_link_reasons == _TAKEN_OFF:
                 emails[index] = msgspec.structs.replace(email, deal_id=link.expected_deal_id)
                 hidden_links[index] = _BY_RULE
             if link.origin not in _MADE_BY_PEOPLE or email.deal_id is None:
                 continue
-            rule = self._rule(replay, email) if link.origin is LinkOrigin.HAND else None
-            before = rule.deal_id if rule is not None else None
+            before = None if rule is None else rule.deal_id
             emails[index] = msgspec.structs.replace(email, deal_id=before)
             hidden_links[index] = _NO_LINK if before is None else _BY_RULE
             if before is not None:
@@ -106,20 +109,33 @@ class Judge:
         proposed, right = dict.fromkeys(Tier, 0), dict.fromkeys(Tier, 0)
         conversations: set[int] = set()
         for index, deal_id in moved.items():
-            verdict = self._verdict(replay, emails[index], hidden_links[index], *scores[index])
+            verdict = self._verdict(emails[index], hidden_links[index], None, *scores[index])
             conversations.add(verdict.conversation)
             if verdict.kind is ChangeKind.MOVE and verdict.tier is not None:
                 proposed[verdict.tier] += 1
                 right[verdict.tier] += verdict.deal_id == deal_id
         return HoldOut(len(conversations), proposed, right)
 
-    def _link(self, replay: RuleReplay, email: EmailFacts) -> LinkFacts:
-        connection = self._org.connections.get(email.owner_id or "", CONNECTION_UNKNOWN)
-        return judge_link(replay, email, self._org.readings, connection)
+    def _rule(self, replay: RuleReplay, email: EmailFacts) -> RuleVerdict | None:
+        """Return what the rule did with an email; None if it was not received."""
+        if email.direction != "received":
+            return None
+        return replay.replay(email, self._org.readings, self._connection(email))
 
-    def _rule(self, replay: RuleReplay, email: EmailFacts) -> RuleVerdict:
-        connection = self._org.connections.get(email.owner_id or "", CONNECTION_UNKNOWN)
-        return replay.replay(email, self._org.readings, connection)
+    def _links(
+        self,
+        replay: RuleReplay,
+        emails: Sequence[EmailFacts],
+        rules: Sequence[RuleVerdict | None],
+    ) -> list[LinkFacts]:
+        readings = self._org.readings
+        return [
+            judge_replayed_link(replay, email, rule, readings, self._connection(email))
+            for email, rule in zip(emails, rules, strict=True)
+        ]
+
+    def _connection(self, email: EmailFacts) -> ConnectionSpan:
+        return self._org.connections.get(email.owner_id or "", CONNECTION_UNKNOWN)
 
     def _score(
         self, contact: ContactFacts, replay: RuleReplay, links: Sequence[LinkFacts]
@@ -197,13 +213,12 @@ class Judge:
 
     def _verdict(
         self,
-        replay: RuleReplay,
         email: EmailFacts,
         link: LinkFacts,
+        rule: RuleVerdict | None,
         conversation: int,
         scores: tuple[CandidateScore, ...],
     ) -> EmailVerdict:
-        rule = self._rule(replay, email) if email.direction == "received" else None
         if not scores:
             return EmailVerdict(email, conversation, link, rule, scores)
         best = scores[0]

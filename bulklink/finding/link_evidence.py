@@ -172,7 +172,8 @@ def _outcome(replay: RuleReplay, email: EmailFacts) -> int | None:
     """
     if email.direction != "received" or not email.link_known:
         return None
-    live = [replay.replay_as(email, reading, Arrival.LIVE) for reading in _READINGS]
+    moment = replay.moment(email)
+    live = [replay.replay_as(moment, reading, Arrival.LIVE) for reading in _READINGS]
     if not all(verdict.exact for verdict in live):
         return None
     deal_ids = [verdict.deal_id for verdict in live]
@@ -182,7 +183,7 @@ def _outcome(replay: RuleReplay, email: EmailFacts) -> int | None:
     if deal_ids[0] is None or email.deal_id not in (None, deal_ids[0]):
         return None
     for reading in _READINGS:
-        backlog = replay.replay_as(email, reading, Arrival.BACKLOG)
+        backlog = replay.replay_as(moment, reading, Arrival.BACKLOG)
         if backlog.possible != (None,):
             return None
     return _ON_NONE if email.deal_id is None else _ON_DEAL

@@ -14,7 +14,7 @@ from bulklink.finding.connection_span import (
     ConnectionSpan,
 )
 from bulklink.finding.prediction_rule import Reading
-from bulklink.finding.rule_replay import RuleReplay
+from bulklink.finding.rule_replay import RuleReplay, RuleVerdict
 from bulklink.finding.uncertainty import Uncertainty
 from bulklink.finding.values import EmailFacts
 
@@ -76,42 +76,66 @@ def judge_link(
         readings: how the rule may have to be read.
         connection: when the mailbox of the email was connected.
     """
+    rule = replay.replay(email, readings, connection) if email.direction == "received" else None
+    return judge_replayed_link(replay, email, rule, readings, connection)
+
+
+def judge_replayed_link(
+    replay: RuleReplay,
+    email: EmailFacts,
+    rule: RuleVerdict | None,
+    readings: Sequence[Reading],
+    connection: ConnectionSpan = CONNECTION_UNKNOWN,
+) -> LinkFacts:
+    """Return who made the present link of an email, like `judge_link`.
+
+    Args:
+        replay: the replay of the contact.
+        email: an email of the contact.
+        rule: what the rule did with it; None if it was not received.
+        readings: how the rule may have to be read.
+        connection: when the mailbox of the email was connected.
+    """
     if not email.link_known:
-        return LinkFacts(LinkOrigin.UNCERTAIN, Uncertainty.LINK_UNKNOWN)
+        return _LINK_UNKNOWN
     if email.deal_id is None:
-        return _judge_no_link(replay, email, readings, connection)
+        if rule is None:
+            return _NO_LINK
+        return _judge_no_link(replay, email, rule, readings, connection)
     if email.direction == "sent":
         return _SENT
-    if email.direction is None:
-        return LinkFacts(LinkOrigin.UNCERTAIN, Uncertainty.DIRECTION_UNKNOWN)
-    verdict = replay.replay(email, readings, connection)
-    if email.deal_id not in verdict.possible:
+    if rule is None:
+        return _DIRECTION_UNKNOWN
+    if email.deal_id not in rule.possible:
         return _BY_HAND
-    if verdict.exact:
+    if rule.exact:
         return _BY_RULE
-    return LinkFacts(LinkOrigin.UNCERTAIN, verdict.uncertainty)
+    return LinkFacts(LinkOrigin.UNCERTAIN, rule.uncertainty)
 
 
 _SENT = LinkFacts(LinkOrigin.SENT)
 _BY_HAND = LinkFacts(LinkOrigin.HAND)
 _BY_RULE = LinkFacts(LinkOrigin.RULE)
 _NO_LINK = LinkFacts(LinkOrigin.NONE)
+_LINK_UNKNOWN = LinkFacts(LinkOrigin.UNCERTAIN, Uncertainty.LINK_UNKNOWN)
+_DIRECTION_UNKNOWN = LinkFacts(LinkOrigin.UNCERTAIN, Uncertainty.DIRECTION_UNKNOWN)
 
 
 def _judge_no_link(
     replay: RuleReplay,
     email: EmailFacts,
+    rule: RuleVerdict,
     readings: Sequence[Reading],
     connection: ConnectionSpan,
 ) -> LinkFacts:
-    """Return why an email is on no deal, if the rule would have linked it in a live mailbox."""
-    if email.direction != "received" or email.time is None:
+    """Return why a received email is on no deal, if a live mailbox would have linked it."""
+    if email.time is None or rule.possible == (None,):
         return _NO_LINK
     expected = replay.replay(email, readings, ALWAYS_CONNECTED).deal_id
-    if expected is None or replay.replay(email, readings, connection).possible == (None,):
+    if expected is None:
         return _NO_LINK
     reasons = [NoLinkReason.BY_HAND]
-    if None in replay.replay(email, readings, connection).possible:
+    if None in rule.possible:
         reasons.append(NoLinkReason.BACKLOG)
     if replay.by_role(expected) is not False:
         reasons.append(NoLinkReason.ROLE)

@@ -24,6 +24,10 @@ from bulklink.models import ForecastType
 
 DEFAULT_MARGIN = 60.0
 """Seconds by which the time of an email may differ from the moment at which it was linked."""
+Moment = tuple[int, int, bool, bool]
+"""The first and the last period between changes of deals in which an email may have come, whether
+its time is known, and whether its contact may be a merged one: all that its verdict depends on
+besides the reading and how it came in."""
 _Circumstances = tuple[Reading, Arrival, bool]
 """The reading, how an email came in, and whether its contact may be a merged one."""
 _RULE_UNCERTAINTIES = {
@@ -86,6 +90,7 @@ class RuleReplay:
         self._changes = sorted({time for deal in self._candidates for time in deal.times})
         self._periods: list[list[DealState] | None] = [None] * (len(self._changes) + 1)
         self._verdicts: dict[_Circumstances, dict[int, RuleVerdict]] = {}
+        self._replayed: dict[tuple[tuple[Reading, ...], Arrival, Moment], RuleVerdict] = {}
 
     def replay(
         self,
@@ -100,31 +105,36 @@ class RuleReplay:
             readings: how the rule may have to be read.
             connection: when the mailbox of the email was connected.
         """
-        arrival = self.arrival(email, connection)
-        verdict = self.replay_as(email, readings[0], arrival)
-        if len(readings) == 1:
-            return verdict
-        others = (self.replay_as(email, reading, arrival) for reading in readings[1:])
-        return _combine((verdict, *others), Uncertainty.READING)
+        circumstances = tuple(readings), self.arrival(email, connection), self.moment(email)
+        verdict = self._replayed.get(circumstances)
+        if verdict is None:
+            verdict = self._replayed[circumstances] = self._replay(*circumstances)
+        return verdict
 
-    def replay_as(self, email: EmailFacts, reading: Reading, arrival: Arrival) -> RuleVerdict:
-        """Return what the rule did with an email that came in as given.
+    def moment(self, email: EmailFacts) -> Moment:
+        """Return what the verdict on an email depends on; emails of the same moment are alike."""
+        may_be_merged = self._may_be_merged(email)
+        if email.time is None:
+            return 0, len(self._changes), False, may_be_merged
+        first = bisect_right(self._changes, email.time - self._margin)
+        last = bisect_right(self._changes, email.time + self._margin, lo=first)
+        return first, last, True, may_be_merged
+
+    def replay_as(self, moment: Moment, reading: Reading, arrival: Arrival) -> RuleVerdict:
+        """Return what the rule did with the emails of a moment that came in as given.
 
         Args:
-            email: an email of the contact, which is taken as received.
+            moment: when an email of the contact came, which is taken as received.
             reading: how the rule is read.
             arrival: how the email came in.
         """
-        circumstances = reading, arrival, self._may_be_merged(email)
-        if email.time is None:
-            periods = range(len(self._periods))
-            return self._replay_periods(circumstances, periods, Uncertainty.TIME_UNKNOWN)
-        first = self.period(email.time - self._margin)
-        last = bisect_right(self._changes, email.time + self._margin, lo=first)
+        first, last, time_known, may_be_merged = moment
+        circumstances = reading, arrival, may_be_merged
         if first == last:
             return self._replay_period(circumstances, first)
+        why = Uncertainty.NEAR_CHANGE if time_known else Uncertainty.TIME_UNKNOWN
         periods = range(first, last + 1)
-        return self._replay_periods(circumstances, periods, Uncertainty.NEAR_CHANGE)
+        return _combine([self._replay_period(circumstances, period) for period in periods], why)
 
     def arrival(self, email: EmailFacts, connection: ConnectionSpan) -> Arrival:
         """Return how an email came in, by when its mailbox was connected."""
@@ -162,10 +172,9 @@ class RuleReplay:
             return False
         return not any(person.address in addresses for person in (*email.to, *email.cc))
 
-    def _replay_periods(
-        self, circumstances: _Circumstances, periods: Iterable[int], why: Uncertainty
-    ) -> RuleVerdict:
-        return _combine([self._replay_period(circumstances, period) for period in periods], why)
+    def _replay(self, readings: Sequence[Reading], arrival: Arrival, moment: Moment) -> RuleVerdict:
+        verdicts = [self.replay_as(moment, reading, arrival) for reading in readings]
+        return verdicts[0] if len(verdicts) == 1 else _combine(verdicts, Uncertainty.READING)
 
     def _replay_period(self, circumstances: _Circumstances, period: int) -> RuleVerdict:
         """Return the verdict on emails of a period, which is made once."""
