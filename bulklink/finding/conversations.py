@@ -47,26 +47,22 @@ class Conversation:
         first: the first email.
     """
 
-    __slots__ = ("emails", "number")
+    __slots__ = ("emails", "first_time", "last_time", "number", "subject")
 
     def __init__(self, number: int, first: ParsedEmail) -> None:
         self.number = number
         self.emails = [first]
-
-    @property
-    def subject(self) -> Subject:
+        self.subject = first.subject
         """What the first subject tells."""
-        return self.emails[0].subject
-
-    @property
-    def first_time(self) -> float:
+        self.first_time = known_time(first.email)
         """The time of the first email; minus infinity if that is unknown."""
-        return known_time(self.emails[0].email)
-
-    @property
-    def last_time(self) -> float:
+        self.last_time = self.first_time
         """The time of the last email; minus infinity if that is unknown."""
-        return known_time(self.emails[-1].email)
+
+    def add(self, email: ParsedEmail) -> None:
+        """Add a later email."""
+        self.emails.append(email)
+        self.last_time = known_time(email.email)
 
 
 def group_conversations(emails: Sequence[EmailFacts]) -> list[Conversation]:
@@ -81,7 +77,7 @@ def group_conversations(emails: Sequence[EmailFacts]) -> list[Conversation]:
         key = _key(parsed)
         conversation = open_conversations.get(key)
         if conversation is not None and _continues(conversation, parsed):
-            conversation.emails.append(parsed)
+            conversation.add(parsed)
             continue
         conversation = Conversation(len(conversations), parsed)
         open_conversations[key] = conversation

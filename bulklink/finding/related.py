@@ -6,9 +6,10 @@ time, for those that go on under its subject after a gap, and for those with the
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from math import inf
 
 from bulklink.finding.conversations import DAY, Conversation
@@ -42,19 +43,16 @@ class RelatedConversations:
     ) -> None:
         self._conversations = conversations
         self._probabilities = probabilities
-        self._by_owner: dict[str | None, list[Conversation]] = defaultdict(list)
+        by_owner: dict[str | None, list[Conversation]] = defaultdict(list)
         self._by_subject: dict[str, list[Conversation]] = defaultdict(list)
         self._by_number: dict[str, list[Conversation]] = defaultdict(list)
         for conversation in conversations:
-            self._by_owner[conversation.emails[0].email.owner_id].append(conversation)
+            by_owner[conversation.emails[0].email.owner_id].append(conversation)
             if conversation.subject.key:
                 self._by_subject[conversation.subject.key].append(conversation)
             for number in conversation.subject.numbers:
                 self._by_number[number].append(conversation)
-        self._times = {
-            owner: [conversation.first_time for conversation in group]
-            for owner, group in self._by_owner.items()
-        }
+        self._mailboxes = {owner: _Mailbox(group) for owner, group in by_owner.items()}
 
     def evidence(
         self, conversation: Conversation, candidates: Sequence[tuple[str | None, list[Finding]]]
@@ -63,6 +61,8 @@ class RelatedConversations:
         near = self._near(conversation)
         before = self._before(conversation)
         same_number = self._same_number(conversation)
+        if not near and before is None and not same_number:
+            return [(deal_id, []) for deal_id, _ in candidates]
         gap = 0.0 if before is None else conversation.first_time - before.last_time
         earlier = {} if before is None else self._probabilities[before.number]
         found: list[tuple[str | None, list[Finding]]] = []
@@ -86,11 +86,8 @@ class RelatedConversations:
 
     def _near(self, conversation: Conversation) -> dict[str, float]:
         """Return how far the mailbox's conversations at that time are about each deal."""
-        owner = conversation.emails[0].email.owner_id
-        group, times = self._by_owner[owner], self._times[owner]
-        place = bisect_left(times, conversation.first_time)
         weights: dict[str, float] = defaultdict(float)
-        for other in group[max(0, place - _MAX_NEIGHBOURS) : place + _MAX_NEIGHBOURS + 1]:
+        for other in self._mailboxes[conversation.emails[0].email.owner_id].near(conversation):
             gap = max(
                 other.first_time - conversation.last_time,
                 conversation.first_time - other.last_time,
@@ -102,6 +99,8 @@ class RelatedConversations:
             for deal_id, probability in self._probabilities[other.number].items():
                 if deal_id is not None:
                     weights[deal_id] += closeness * probability
+        if not weights:
+            return weights
         total = max(1.0, sum(weights.values()))
         return {deal_id: weight / total for deal_id, weight in weights.items()}
 
@@ -128,3 +127,22 @@ class RelatedConversations:
                     if deal_id is not None:
                         most[deal_id] = max(probability, most.get(deal_id, 0.0))
         return most
+
+
+class _Mailbox:
+    """The conversations of one mailbox, in the order of their first emails."""
+
+    def __init__(self, conversations: Sequence[Conversation]) -> None:
+        self._conversations = conversations
+        self._starts = [conversation.first_time for conversation in conversations]
+        ends = (conversation.last_time for conversation in conversations)
+        self._ended = list(accumulate(ends, max))
+        """When each conversation, and all before it, had ended."""
+
+    def near(self, conversation: Conversation) -> Sequence[Conversation]:
+        """Return a few conversations around one; all others are not near it in time."""
+        place = bisect_left(self._starts, conversation.first_time)
+        least, most = max(0, place - _MAX_NEIGHBOURS), place + _MAX_NEIGHBOURS + 1
+        start = bisect_left(self._ended, conversation.first_time - _NEAR, least, place)
+        end = bisect_right(self._starts, conversation.last_time + _NEAR, place)
+        return self._conversations[start : min(end, most)]
