@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from enum import Enum, auto
+from enum import IntEnum, auto
 from math import inf
 
 from bulklink.finding.deal_state import EXISTING, OPEN, WON, DealStates
 from bulklink.finding.subjects import (
-    Subject,
     contains_phrase,
     normalize,
     split_words,
     squeeze_number,
+    telling_words,
 )
 from bulklink.finding.values import DealFacts, EmailFacts
 
@@ -38,9 +38,10 @@ _FILLERS = frozenset(
         *("van", "voor", "och", "til"),
     )
 )
+_TELL_NOTHING = _LEGAL_FORMS | _FILLERS
 
 
-class LifeStage(Enum):
+class LifeStage(IntEnum):
     """Where in the life of a deal a time is."""
 
     ALIVE = auto()
@@ -74,7 +75,8 @@ class DealProfile:
     """
 
     __slots__ = (
-        "_open_spans",
+        "_closings",
+        "_openings",
         "_owners",
         "_touches",
         "deal",
@@ -94,7 +96,9 @@ class DealProfile:
         self._touches = [
             change.time for change in history if change.source not in _AUTOMATIC_SOURCES
         ]
-        self._open_spans = _open_spans(states)
+        spans = _open_spans(states)
+        self._openings = [start for start, _ in spans]
+        self._closings = [end for _, end in spans]
         self._owners = [change for change in history if change.field == "Owner"]
 
     def life_stage(self, time: float) -> LifeStage:
@@ -102,8 +106,8 @@ class DealProfile:
         state = self.states.at(time)
         if state.forecasts & OPEN:
             return LifeStage.ALIVE if state.forecasts == OPEN else LifeStage.MAYBE_ALIVE
-        before = min((start - time for start, _ in self._open_spans if start > time), default=inf)
-        after = min((time - end for _, end in self._open_spans if end <= time), default=inf)
+        opening = bisect_right(self._openings, time)
+        before = self._openings[opening] - time if opening < len(self._openings) else inf
         if state.forecasts & EXISTING == 0:
             if before == inf:
                 created = self.deal.created
@@ -117,15 +121,17 @@ class DealProfile:
             )
         if before <= _NEAR:
             return LifeStage.SOON
+        closing = bisect_right(self._closings, time)
+        after = time - self._closings[closing - 1] if closing else inf
         is_won = bool(state.forecasts & WON)
         if after <= _NEAR:
             return LifeStage.JUST_WON if is_won else LifeStage.JUST_LOST
         return LifeStage.WON if is_won and after <= _FAR else LifeStage.OVER
 
-    def was_worked_on(self, time: float) -> bool:
-        """Return whether a person changed the deal within a day of a time."""
-        first = bisect_left(self._touches, time - _WORKED_ON)
-        return first < len(self._touches) and self._touches[first] <= time + _WORKED_ON
+    def was_worked_on(self, start: float, end: float) -> bool:
+        """Return whether a person changed the deal within a day of a span of time."""
+        first = bisect_left(self._touches, start - _WORKED_ON)
+        return first < len(self._touches) and self._touches[first] <= end + _WORKED_ON
 
     def is_owner(self, email: EmailFacts) -> bool | None:
         """Return whether the mailbox of an email was that of the deal's owner; None if unknown."""
@@ -164,26 +170,22 @@ def profile_deals(
     profiles = [
         DealProfile(deal, states[deal.id]) for deal in sorted(deals, key=lambda deal: deal.id)
     ]
+    telling = telling_words(profile.words for profile in profiles) - common_words
     for profile in profiles:
-        others = frozenset(
-            word for other in profiles if other is not profile for word in other.words
-        )
         profile.telling_words = frozenset(
-            word
-            for word in profile.words
-            if word not in others and word not in common_words and is_telling(word)
+            word for word in profile.words if word in telling and is_telling(word)
         )
     return profiles
 
 
 def is_telling(word: str) -> bool:
     """Return whether a word of a name can tell one deal from another."""
-    return (len(word) > 2 or any(map(str.isdigit, word))) and word not in _LEGAL_FORMS | _FILLERS
+    return (len(word) > 2 or any(map(str.isdigit, word))) and word not in _TELL_NOTHING
 
 
-def named_deals(subject: Subject, profiles: Sequence[DealProfile]) -> list[DealProfile]:
+def named_deals(words: tuple[str, ...], profiles: Sequence[DealProfile]) -> list[DealProfile]:
     """Return the deals whose full name a subject has; of names within names only the longest."""
-    found = [profile for profile in profiles if contains_phrase(subject.words, profile.words)]
+    found = [profile for profile in profiles if contains_phrase(words, profile.words)]
     return [
         profile
         for profile in found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from math import inf
 
 from bulklink.finding.conversations import Conversation, ParsedEmail
 from bulklink.finding.deal_profile import (
@@ -15,31 +17,50 @@ from bulklink.finding.deal_profile import (
 )
 from bulklink.finding.deal_state import DealStates
 from bulklink.finding.link_origin import LinkFacts, LinkOrigin
-from bulklink.finding.subjects import normalize, number_shape, split_words
+from bulklink.finding.subjects import Subject, normalize, number_shape, split_words
 from bulklink.finding.values import ContactFacts, EmailFacts
 
 Finding = tuple[str, float, str]
 """Name of the evidence, by how much its weight is multiplied, and the reason for users."""
 
-_LIFE_STAGES: Mapping[LifeStage, tuple[str, str]] = {
-    LifeStage.ALIVE: ("alive", "open"),
-    LifeStage.MAYBE_ALIVE: ("maybe_alive", "perhaps open"),
-    LifeStage.SOON: ("soon", "created within 30 days"),
-    LifeStage.EARLY: ("early", "created within 120 days"),
-    LifeStage.BEFORE: ("before", "created long after"),
-    LifeStage.JUST_WON: ("just_won", "won within 30 days before"),
-    LifeStage.JUST_LOST: ("just_lost", "lost within 30 days before"),
-    LifeStage.WON: ("won", "won within 120 days before"),
-    LifeStage.OVER: ("over", "closed long before"),
-    LifeStage.UNKNOWN: ("unknown_life", "nothing is known of it then"),
+_LIFE_STAGES: Mapping[LifeStage, Finding] = {
+    LifeStage.ALIVE: ("alive", 1.0, "open"),
+    LifeStage.MAYBE_ALIVE: ("maybe_alive", 1.0, "perhaps open"),
+    LifeStage.SOON: ("soon", 1.0, "created within 30 days"),
+    LifeStage.EARLY: ("early", 1.0, "created within 120 days"),
+    LifeStage.BEFORE: ("before", 1.0, "created long after"),
+    LifeStage.JUST_WON: ("just_won", 1.0, "won within 30 days before"),
+    LifeStage.JUST_LOST: ("just_lost", 1.0, "lost within 30 days before"),
+    LifeStage.WON: ("won", 1.0, "won within 120 days before"),
+    LifeStage.OVER: ("over", 1.0, "closed long before"),
+    LifeStage.UNKNOWN: ("unknown_life", 1.0, "nothing is known of it then"),
 }
+_PARTLY_ALIVE: Finding = ("partly_alive", 1.0, "open for a part of it")
+_BY_ROLE: Finding = ("by_role", 1.0, "the contact is on it by a contact role")
+_OWNER: Finding = ("owner", 1.0, "in the mailbox of its owner")
+_NUMBER: Finding = ("number", 1.0, "its number is in the subject")
+_NAMED: Finding = ("named", 1.0, "its name is in the subject")
+_PLAINLY_NAMED: Finding = ("plainly_named", 1.0, "its name is in the subject")
+_SHARED_NAME: Finding = ("shared_name", 1.0, "its name is in the subject, as is that of others")
+_UNLINKED: Finding = ("unlinked", 1.0, "taken off it by hand")
+_NONE: Finding = ("none", 1.0, "no deal of the contact")
+_AUTOMATIC: Finding = ("automatic", 1.0, "an invitation or an automatic reply")
+_BULK: Finding = ("bulk", 1.0, "from a bulk sender")
+_LONE_RECEIVED: Finding = ("lone_received", 1.0, "received, and nobody answered")
+_LONE_SENT: Finding = ("lone_sent", 1.0, "sent, and nobody answered")
+_OTHER_NUMBER: Finding = ("other_number", 1.0, "the number of another deal is in the subject")
 _BULK_SENDERS = (
     *("no-reply", "noreply", "no_reply", "donotreply", "do-not-reply", "newsletter", "news@"),
     *("mailer-daemon", "postmaster", "bounce", "notification", "notifications", "marketing@"),
     *("mailing", "calendar-notification", "nicht-antworten", "keine-antwort", "ne-pas-repondre"),
 )
+_KNOWN_SENDERS = 1000
+"""Addresses of the last senders, which are not looked at once more."""
 _LEAST_SHAPE = 5
 """Characters from which a number of another deal's shape is taken for a deal's number."""
+_UNLINKED_BY_HAND = "unlinked"
+_LINKED = (*LinkOrigin, _UNLINKED_BY_HAND)
+"""What the links of a conversation to a deal may be."""
 
 
 class ContactEvidence:
@@ -64,67 +85,64 @@ class ContactEvidence:
         self._addresses = frozenset(contact.addresses or _usual_addresses(contact.emails))
         self.profiles = profile_deals(contact.deals, states, _company_words(self._addresses))
         self._numbers = {profile.number for profile in self.profiles} - {None}
+        self._words = frozenset(word for profile in self.profiles for word in profile.words)
+        self._names_by_words: dict[tuple[str, ...], list[Finding | None]] = {}
 
     def candidates(self, conversation: Conversation) -> list[tuple[str | None, list[Finding]]]:
         """Return each deal with its evidence, and None with what speaks for no deal."""
         emails = conversation.emails
-        links = _count_links(emails, self._links)
-        named = _named(emails, self.profiles)
-        life = [_life(profile, emails) for profile in self.profiles]
+        links = _link_evidence(emails, self._links)
+        names = self._names(conversation.subject)
+        numbers = frozenset(number for email in emails for number in email.subject.numbers)
         found: list[tuple[str | None, list[Finding]]] = []
-        for profile, stage in zip(self.profiles, life, strict=True):
-            evidence = [stage]
-            if profile.deal.by_role:
-                evidence.append(("by_role", 1.0, "the contact is on it by a contact role"))
-            evidence += _owner(profile, emails)
-            evidence += _work(profile, emails)
-            evidence += self._names(profile, emails, named)
-            evidence += _link_evidence(profile.deal.id, links, len(emails))
-            found.append((profile.deal.id, evidence))
-        found.append((None, self._none(emails)))
+        for profile, name in zip(self.profiles, names, strict=True):
+            deal = profile.deal
+            evidence = [_life(profile, conversation)]
+            if deal.by_role:
+                evidence.append(_BY_ROLE)
+            if profile.is_owner(emails[0].email):
+                evidence.append(_OWNER)
+            if profile.was_worked_on(conversation.first_time, conversation.last_time):
+                evidence += _work(profile, emails)
+            if profile.number in numbers:
+                evidence.append(_NUMBER)
+            if name is not None:
+                evidence.append(name)
+            if deal.id in links:
+                evidence += links[deal.id]
+            found.append((deal.id, evidence))
+        found.append((None, self._none(emails, numbers)))
         return found
 
-    def _names(
-        self, profile: DealProfile, emails: Sequence[ParsedEmail], named: Sequence[DealProfile]
-    ) -> Iterable[Finding]:
-        subject = emails[0].subject
-        if profile.number is not None and any(
-            profile.number in email.subject.numbers for email in emails
-        ):
-            yield "number", 1.0, "its number is in the subject"
-        if profile in named:
-            if len(named) > 1:
-                yield "shared_name", 1.0, "its name is in the subject, as is that of others"
-            elif profile.telling_words or len(profile.words) > 1:
-                strong = bool(profile.telling_words)
-                name = "named" if strong else "plainly_named"
-                yield name, 1.0, "its name is in the subject"
-            return
-        matched = profile.telling_words.intersection(subject.words)
-        if matched:
-            share = len(matched) / len(profile.telling_words)
-            name = "all_words" if share == 1 else "words"
-            yield name, 1.0, f"the subject has {', '.join(sorted(matched))}"
+    def _names(self, subject: Subject) -> list[Finding | None]:
+        """Return, for each deal, what the words of a subject tell; made once for each subject."""
+        words = () if self._words.isdisjoint(subject.words) else subject.words
+        names = self._names_by_words.get(words)
+        if names is None:
+            named = named_deals(words, self.profiles)
+            names = [_name(profile, words, named) for profile in self.profiles]
+            self._names_by_words[words] = names
+        return names
 
-    def _none(self, emails: Sequence[ParsedEmail]) -> list[Finding]:
+    def _none(self, emails: Sequence[ParsedEmail], numbers: frozenset[str]) -> list[Finding]:
         """Return what speaks for no deal of the contact."""
-        found: list[Finding] = [("none", 1.0, "no deal of the contact")]
+        found = [_NONE]
         if any(email.subject.is_automatic for email in emails):
-            found.append(("automatic", 1.0, "an invitation or an automatic reply"))
+            found.append(_AUTOMATIC)
         elif any(_is_bulk(email.email) for email in emails):
-            found.append(("bulk", 1.0, "from a bulk sender"))
-        if not any(email.subject.is_reply for email in emails) and len(emails) == 1:
+            found.append(_BULK)
+        if len(emails) == 1 and not emails[0].subject.is_reply:
             direction = emails[0].email.direction
             if direction == "received":
-                found.append(("lone_received", 1.0, "received, and nobody answered"))
+                found.append(_LONE_RECEIVED)
             elif direction == "sent":
-                found.append(("lone_sent", 1.0, "sent, and nobody answered"))
-        bystanders = sum(self._is_bystander(email.email) for email in emails)
+                found.append(_LONE_SENT)
+        bystanders = sum([self._is_bystander(email.email) for email in emails])
         if bystanders:
             share = bystanders / len(emails)
             found.append(("bystander", share, "the contact only had a copy"))
-        if self._names_other_number(emails):
-            found.append(("other_number", 1.0, "the number of another deal is in the subject"))
+        if numbers and self._is_other_number(numbers):
+            found.append(_OTHER_NUMBER)
         return found
 
     def _is_bystander(self, email: EmailFacts) -> bool:
@@ -133,11 +151,12 @@ class ContactEvidence:
             return False
         if email.sender.address in self._addresses:
             return False
-        return bool(email.to) and not any(person.address in self._addresses for person in email.to)
+        recipients = [person.address for person in email.to]
+        return bool(recipients) and self._addresses.isdisjoint(recipients)
 
-    def _names_other_number(self, emails: Sequence[ParsedEmail]) -> bool:
-        numbers = {number for email in emails for number in email.subject.numbers}
-        if not numbers or numbers & self._numbers:
+    def _is_other_number(self, numbers: frozenset[str]) -> bool:
+        """Return whether numbers of a subject are those of deals, but of none of the contact."""
+        if not numbers.isdisjoint(self._numbers):
             return False
         return any(
             len(number) >= _LEAST_SHAPE and number_shape(number) in self._number_shapes
@@ -145,73 +164,79 @@ class ContactEvidence:
         )
 
 
-def _count_links(
+def _name(
+    profile: DealProfile, words: tuple[str, ...], named: Sequence[DealProfile]
+) -> Finding | None:
+    """Return what the words of a subject tell of a deal, of those whose names it has."""
+    if profile in named:
+        if len(named) > 1:
+            return _SHARED_NAME
+        if profile.telling_words:
+            return _NAMED
+        return _PLAINLY_NAMED if len(profile.words) > 1 else None
+    matched = profile.telling_words.intersection(words)
+    if not matched:
+        return None
+    name = "all_words" if len(matched) == len(profile.telling_words) else "words"
+    return name, 1.0, f"the subject has {', '.join(sorted(matched))}"
+
+
+def _link_evidence(
     emails: Sequence[ParsedEmail], links: Sequence[LinkFacts]
-) -> Counter[tuple[str, str]]:
-    """Count the links of a conversation by who made them and deal."""
-    counts: Counter[tuple[str, str]] = Counter()
+) -> dict[str, list[Finding]]:
+    """Return what the links of a conversation tell, by deal."""
+    counts: dict[str, dict[str, int]] = {}
     for email in emails:
-        link = links[email.index]
-        deal_id = email.email.deal_id
+        link, deal_id, made_by = links[email.index], email.email.deal_id, ""
         if deal_id is not None:
-            counts[link.origin, deal_id] += 1
-        elif link.expected_deal_id is not None and len(link.no_link_reasons) == 1:
-            counts["unlinked", link.expected_deal_id] += 1
-    return counts
+            made_by = link.origin
+        elif len(link.no_link_reasons) == 1:
+            deal_id, made_by = link.expected_deal_id, _UNLINKED_BY_HAND
+        if deal_id is not None:
+            of_deal = counts.setdefault(deal_id, dict.fromkeys(_LINKED, 0))
+            of_deal[made_by] += 1
+    return {deal_id: _count_links(of_deal, len(emails)) for deal_id, of_deal in counts.items()}
 
 
-def _link_evidence(deal_id: str, links: Counter[tuple[str, str]], emails: int) -> Iterable[Finding]:
-    sent = links[LinkOrigin.SENT, deal_id]
+def _count_links(links: Mapping[str, int], emails: int) -> list[Finding]:
+    """Return what the links to a deal tell, counted by who made them."""
+    found: list[Finding] = []
+    sent, by_hand = links[LinkOrigin.SENT], links[LinkOrigin.HAND]
     if sent:
-        yield "sent", 1.0, f"{sent} of {emails} sent from it"
-    by_hand = links[LinkOrigin.HAND, deal_id]
+        found.append(("sent", 1.0, f"{sent} of {emails} sent from it"))
     if by_hand:
-        yield "by_hand", 1.0, f"{by_hand} of {emails} linked to it by hand"
-    by_rule = links[LinkOrigin.RULE, deal_id]
-    uncertain = links[LinkOrigin.UNCERTAIN, deal_id]
-    if by_rule or uncertain:
+        found.append(("by_hand", 1.0, f"{by_hand} of {emails} linked to it by hand"))
+    linked = links[LinkOrigin.RULE] + links[LinkOrigin.UNCERTAIN]
+    if linked:
         # Emails that people put on it count above, and must not lower the share of the others.
-        share = (by_rule + uncertain) / (emails - sent - by_hand)
-        yield "linked", share, f"{by_rule + uncertain} of {emails} on it"
-    if links["unlinked", deal_id]:
-        yield "unlinked", 1.0, "taken off it by hand"
+        share = linked / (emails - sent - by_hand)
+        found.append(("linked", share, f"{linked} of {emails} on it"))
+    if links[_UNLINKED_BY_HAND]:
+        found.append(_UNLINKED)
+    return found
 
 
-def _life(profile: DealProfile, emails: Sequence[ParsedEmail]) -> Finding:
+def _life(profile: DealProfile, conversation: Conversation) -> Finding:
     """Return where in the life of a deal a conversation was."""
-    times = [email.email.time for email in emails if email.email.time is not None]
-    if not times:
-        name, text = _LIFE_STAGES[LifeStage.UNKNOWN]
-        return name, 1.0, text
-    first = profile.life_stage(times[0])
-    last = profile.life_stage(times[-1]) if len(times) > 1 else first
+    if conversation.first_time == -inf:
+        return _LIFE_STAGES[LifeStage.UNKNOWN]
+    first = last = profile.life_stage(conversation.first_time)
+    if conversation.last_time != conversation.first_time:
+        last = profile.life_stage(conversation.last_time)
     if first is last:
-        name, text = _LIFE_STAGES[first]
-        return name, 1.0, text
+        return _LIFE_STAGES[first]
     if LifeStage.ALIVE in (first, last):
-        return "partly_alive", 1.0, "open for a part of it"
+        return _PARTLY_ALIVE
     if LifeStage.MAYBE_ALIVE in (first, last):
-        name, text = _LIFE_STAGES[LifeStage.MAYBE_ALIVE]
-        return name, 1.0, text
-    name, text = _LIFE_STAGES[first if first.value < last.value else last]
-    return name, 1.0, text
-
-
-def _owner(profile: DealProfile, emails: Sequence[ParsedEmail]) -> Iterable[Finding]:
-    owned = profile.is_owner(emails[0].email)
-    if owned:
-        yield "owner", 1.0, "in the mailbox of its owner"
+        return _LIFE_STAGES[LifeStage.MAYBE_ALIVE]
+    return _LIFE_STAGES[min(first, last)]
 
 
 def _work(profile: DealProfile, emails: Sequence[ParsedEmail]) -> Iterable[Finding]:
     times = [email.email.time for email in emails if email.email.time is not None]
-    worked = sum(map(profile.was_worked_on, times))
+    worked = sum(profile.was_worked_on(time, time) for time in times)
     if worked:
         yield "worked_on", 1.0, f"a person changed it at the time of {worked} of {len(emails)}"
-
-
-def _named(emails: Sequence[ParsedEmail], profiles: Sequence[DealProfile]) -> list[DealProfile]:
-    return named_deals(emails[0].subject, profiles)
 
 
 def _usual_addresses(emails: Iterable[EmailFacts]) -> tuple[str, ...]:
@@ -242,5 +267,9 @@ def _company_words(addresses: Iterable[str]) -> frozenset[str]:
 def _is_bulk(email: EmailFacts) -> bool:
     if email.intent == "spam":
         return True
-    sender = email.sender.address if email.sender is not None else ""
-    return sender.startswith(_BULK_SENDERS)
+    return email.sender is not None and _is_bulk_sender(email.sender.address)
+
+
+@lru_cache(_KNOWN_SENDERS)
+def _is_bulk_sender(address: str) -> bool:
+    return address.startswith(_BULK_SENDERS)
