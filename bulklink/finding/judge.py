@@ -161,54 +161,50 @@ class Judge:
     ) -> list[tuple[CandidateScore, ...]]:
         evidence = ContactEvidence(contact, replay.deals, links, self._org.number_shapes)
         candidates = [evidence.candidates(conversation) for conversation in conversations]
-        first = [self._probabilities(of_conversation) for of_conversation in candidates]
+        sums = [[self._sum(own) for _, own in found] for found in candidates]
+        first = [_probabilities(of_conversation) for of_conversation in sums]
+        deal_ids = [*(profile.deal.id for profile in evidence.profiles), None]
         related = RelatedConversations(
             conversations,
-            [
-                dict(zip((deal_id for deal_id, _ in found), probabilities, strict=True))
-                for found, probabilities in zip(candidates, first, strict=True)
-            ],
+            [dict(zip(deal_ids, probabilities, strict=True)) for probabilities in first],
         )
         scores: list[tuple[CandidateScore, ...]] = []
-        for conversation, found in zip(conversations, candidates, strict=True):
-            added = related.evidence(conversation, found)
-            scores.append(
-                self._scores(
-                    [
-                        (deal_id, own + more)
-                        for (deal_id, own), (_, more) in zip(found, added, strict=True)
-                    ]
-                )
-            )
+        for number, found in enumerate(candidates):
+            probabilities = first[number]
+            added = related.evidence(conversations[number], found)
+            if any(more for _, more in added):
+                for place, (_, more) in enumerate(added):
+                    found[place][1].extend(more)
+                    sums[number][place] = self._sum(more, sums[number][place])
+                probabilities = _probabilities(sums[number])
+            scores.append(self._scores(found, probabilities))
         return scores
 
-    def _probabilities(self, candidates: _Candidates) -> list[float]:
-        """Return the probability of each candidate."""
+    def _sum(self, evidence: Sequence[Finding], total: float = 0.0) -> float:
+        """Return the sum of the log odds of evidence and of what was there before."""
         log_odds = self._weights.log_odds
-        sums = [
-            sum(log_odds[name] * amount for name, amount, _ in evidence)
-            for _, evidence in candidates
-        ]
-        most = max(sums)
-        odds = [exp(value - most) for value in sums]
-        total = sum(odds)
-        return [value / total for value in odds]
+        for name, amount, _ in evidence:
+            total += log_odds[name] * amount
+        return total
 
-    def _scores(self, candidates: _Candidates) -> tuple[CandidateScore, ...]:
+    def _scores(
+        self, candidates: _Candidates, probabilities: Sequence[float]
+    ) -> tuple[CandidateScore, ...]:
         log_odds = self._weights.log_odds
         scores = [
             CandidateScore(
                 deal_id,
                 probability,
                 tuple(
-                    Evidence(name, log_odds[name] * amount, text) for name, amount, text in evidence
+                    [
+                        Evidence(name, log_odds[name] * amount, text)
+                        for name, amount, text in evidence
+                    ]
                 ),
             )
-            for (deal_id, evidence), probability in zip(
-                candidates, self._probabilities(candidates), strict=True
-            )
+            for (deal_id, evidence), probability in zip(candidates, probabilities, strict=True)
         ]
-        scores.sort(key=lambda score: (-score.probability, score.deal_id or ""))
+        scores.sort(key=_best_first)
         return tuple(scores)
 
     def _verdict(
@@ -261,3 +257,15 @@ class Judge:
         ):
             return Tier.LIKELY
         return tier
+
+
+def _probabilities(sums: Sequence[float]) -> list[float]:
+    """Return the probability of each candidate, by the sum of its log odds."""
+    most = max(sums)
+    odds = [exp(value - most) for value in sums]
+    total = sum(odds)
+    return [value / total for value in odds]
+
+
+def _best_first(score: CandidateScore) -> tuple[float, str]:
+    return -score.probability, score.deal_id or ""
