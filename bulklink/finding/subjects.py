@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 import msgspec
 
@@ -47,6 +48,8 @@ _DIGIT = re.compile(r"\d")
 _LEAST_DIGITS = 4
 """Digits that a number must have at least, to be more than a year's month or a count."""
 _SPACES = re.compile(r"\s+")
+_KNOWN_SUBJECTS = 2000
+"""Subjects that were parsed last, which are not parsed once more: those of a contact recur."""
 _INVISIBLE = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 """Characters without width, which mail programs put around prefixes and web pages leave."""
 _MAX_LENGTH = 1_000
@@ -76,19 +79,21 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
 _NO_SUBJECT = Subject("", is_reply=False, is_automatic=False, words=(), numbers=())
 
 
+@lru_cache(_KNOWN_SUBJECTS)
 def parse_subject(text: str | None) -> Subject:
     """Return what a subject tells."""
     if not text:
         return _NO_SUBJECT
     rest = normalize(text)
-    stripped = _strip(rest)[:_MAX_KEY].rstrip()
-    return Subject(
-        stripped,
-        is_reply=_PREFIX.match(_TAG.sub("", rest)) is not None,
-        is_automatic=_AUTOMATIC.match(stripped) is not None,
-        words=split_words(stripped),
-        numbers=find_numbers(stripped),
-    )
+    key = _strip(rest)[:_MAX_KEY].rstrip()
+    is_reply = _PREFIX.match(_TAG.sub("", rest)) is not None
+    is_automatic, words, numbers = _parse_key(key)
+    return Subject(key, is_reply, is_automatic, words, numbers)
+
+
+@lru_cache(_KNOWN_SUBJECTS)
+def _parse_key(key: str) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
+    return _AUTOMATIC.match(key) is not None, split_words(key), find_numbers(key)
 
 
 def normalize(text: str) -> str:
