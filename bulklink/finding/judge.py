@@ -87,6 +87,8 @@ class Judge:
             The counts; None if people have moved no email of the contact, as far as is certain.
         """
         replay = RuleReplay(contact, self._org.stages, roles=self._org.roles)
+        if not any(self._was_moved(replay, email) for email in contact.emails):
+            return None
         rules = [self._rule(replay, email) for email in contact.emails]
         links = self._links(replay, contact.emails, rules)
         emails, hidden_links = list(contact.emails), list(links)
@@ -102,8 +104,6 @@ class Judge:
             hidden_links[index] = _NO_LINK if before is None else _BY_RULE
             if before is not None:
                 moved[index] = email.deal_id
-        if not moved:
-            return None
         hidden = msgspec.structs.replace(contact, emails=tuple(emails))
         scores = self._score(hidden, replay, hidden_links)
         proposed, right = dict.fromkeys(Tier, 0), dict.fromkeys(Tier, 0)
@@ -115,6 +115,13 @@ class Judge:
                 proposed[verdict.tier] += 1
                 right[verdict.tier] += verdict.deal_id == deal_id
         return HoldOut(len(conversations), proposed, right)
+
+    def _was_moved(self, replay: RuleReplay, email: EmailFacts) -> bool:
+        """Return whether people certainly moved a received email from one deal to another."""
+        if email.direction != "received" or email.deal_id is None or not email.link_known:
+            return False
+        rule = replay.replay(email, self._org.readings, self._connection(email))
+        return rule.deal_id not in (None, email.deal_id)
 
     def _rule(self, replay: RuleReplay, email: EmailFacts) -> RuleVerdict | None:
         """Return what the rule did with an email; None if it was not received."""

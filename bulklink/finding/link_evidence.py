@@ -18,7 +18,7 @@ import msgspec
 from bulklink.finding.connection_inference import SECONDS_A_DAY, infer_connection
 from bulklink.finding.connection_span import Arrival, ConnectionSpan
 from bulklink.finding.prediction_rule import Reading
-from bulklink.finding.rule_replay import RuleReplay
+from bulklink.finding.rule_replay import Moment, RuleReplay
 from bulklink.finding.values import EmailFacts
 
 _READINGS = tuple(Reading)
@@ -82,17 +82,19 @@ class LinkEvidence:
         """
         outcomes: dict[str, list[tuple[float, int]]] = {}
         periods: dict[tuple[str, int, int], float] = {}
+        known: dict[tuple[Moment, str | None], int | None] = {}
         for email in replay.contact.emails:
-            if email.time is None or email.owner_id is None:
+            if email.time is None or email.owner_id is None or not _can_tell(email):
                 continue
-            outcome = _outcome(replay, email)
+            key = replay.moment(email), email.deal_id
+            outcome = known[key] if key in known else known.setdefault(key, _outcome(replay, *key))
             if outcome is None:
                 continue
             if outcome < 0:
                 outcomes.setdefault(email.owner_id, []).append((email.time, outcome))
             else:  # the last one, when the mailbox is most likely to have been connected
-                key = (email.owner_id, outcome, replay.period(email.time))
-                periods[key] = max(email.time, periods.get(key, email.time))
+                period = email.owner_id, outcome, replay.period(email.time)
+                periods[period] = max(email.time, periods.get(period, email.time))
         for owner, emails in outcomes.items():
             self._counts.update((owner, _day(time), outcome) for time, outcome in _distinct(emails))
         self._counts.update(
@@ -164,29 +166,30 @@ def _distinct(emails: list[tuple[float, int]]) -> Iterator[tuple[float, int]]:
         yield series[0 if series[0][1] == _ON_DEAL else -1]
 
 
-def _outcome(replay: RuleReplay, email: EmailFacts) -> int | None:
-    """Return what an email tells; None for nothing.
+def _can_tell(email: EmailFacts) -> bool:
+    return email.direction == "received" and email.link_known
+
+
+def _outcome(replay: RuleReplay, moment: Moment, linked: str | None) -> int | None:
+    """Return what the received emails of a moment on a deal, or on none, tell; None for nothing.
 
     Whether it tells anything must not depend on the deal that it is on, or the readings that
     people contradict more often would look better.
     """
-    if email.direction != "received" or not email.link_known:
-        return None
-    moment = replay.moment(email)
     live = [replay.replay_as(moment, reading, Arrival.LIVE) for reading in _READINGS]
     if not all(verdict.exact for verdict in live):
         return None
     deal_ids = [verdict.deal_id for verdict in live]
     if len(set(deal_ids)) > 1:
-        bits = (deal_id == email.deal_id for deal_id in deal_ids)
+        bits = (deal_id == linked for deal_id in deal_ids)
         return sum(1 << place for place, explains in enumerate(bits) if explains)
-    if deal_ids[0] is None or email.deal_id not in (None, deal_ids[0]):
+    if deal_ids[0] is None or linked not in (None, deal_ids[0]):
         return None
     for reading in _READINGS:
         backlog = replay.replay_as(moment, reading, Arrival.BACKLOG)
         if backlog.possible != (None,):
             return None
-    return _ON_NONE if email.deal_id is None else _ON_DEAL
+    return _ON_NONE if linked is None else _ON_DEAL
 
 
 def _count(patterns: Mapping[int, int], *, explaining: Reading) -> int:
