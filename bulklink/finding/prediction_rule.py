@@ -11,7 +11,7 @@ possible states.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from enum import StrEnum
 from math import inf
 
@@ -32,6 +32,8 @@ class Reading(StrEnum):
     LAST_MODIFIED_FIRST = "last-modified-first"
 
 
+_MOST_COMPARED = 6
+"""Deals of which each is compared with each other; of more, the times themselves are compared."""
 _CONSIDERED = {
     Reading.STRICT: OPEN,
     Reading.LOOSE: OPEN | WON,
@@ -47,6 +49,26 @@ _BACKLOG_OPEN = {
     Reading.LAST_MODIFIED_FIRST: (OPEN, OPEN | WON),
 }
 """What "open" may mean where Zoho says that mail is on no deal "with more than one open deal"."""
+
+
+def outline(states: Sequence[DealState]) -> Hashable:
+    """Return all that choices depend on: sequences of the same outline lead to the same ones.
+
+    That is what each deal may have been, and which may have changed after which: the times do not
+    matter. Nearly all changes of a contact's deals leave the outline as it was.
+
+    Args:
+        states: the state of each deal of the contact at some time.
+    """
+    kinds = tuple([(state.forecasts, state.uncertainty) for state in states])
+    existing = [state for state in states if state.forecasts & EXISTING]
+    if len(existing) < 2:
+        return kinds
+    if len(existing) > _MOST_COMPARED:
+        return kinds, tuple([(state.modified_from, state.modified_to) for state in existing])
+    changes = [state.modified_from for state in existing]
+    latest = [state.modified_to + _SAME_SECOND for state in existing]
+    return kinds, tuple([time > change for time in latest for change in changes])
 
 
 def choose_live(states: Sequence[DealState], reading: Reading) -> Choice:

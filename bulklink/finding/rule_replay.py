@@ -3,31 +3,32 @@
 A verdict is exact if all that is unknown (changes of deals that were not read, the order of changes
 in the same second, clocks that differ, when a mailbox was connected) would lead to the same deal.
 
-The rule's choice can change only when a deal does. So it is made once for each period between
-changes in which an email came, and an email costs little more than the search for its period.
+The rule's choice can change only when a deal does, and few changes matter to it. So the periods
+between changes are reduced to a few situations of the deals, the choice is made once for each of
+these, and an email costs little more than the search for its period.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from math import inf
 
 import msgspec
 
 from bulklink.finding.connection_span import CONNECTION_UNKNOWN, Arrival, ConnectionSpan
 from bulklink.finding.deal_state import DealState, DealStates, trace_deal, trace_unlisted_deal
-from bulklink.finding.prediction_rule import Reading, choose_backlog, choose_live
+from bulklink.finding.prediction_rule import Reading, choose_backlog, choose_live, outline
 from bulklink.finding.uncertainty import Uncertainty, first_uncertainty
 from bulklink.finding.values import ContactFacts, DealFacts, EmailFacts
 from bulklink.models import ForecastType
 
 DEFAULT_MARGIN = 60.0
 """Seconds by which the time of an email may differ from the moment at which it was linked."""
-Moment = tuple[int, int, bool, bool]
-"""The first and the last period between changes of deals in which an email may have come, whether
-its time is known, and whether its contact may be a merged one: all that its verdict depends on
-besides the reading and how it came in."""
+Moment = tuple[tuple[int, ...], bool, bool]
+"""The situations of the deals in which an email may have come, whether its time is known, and
+whether its contact may be a merged one: all that its verdict depends on besides the reading and how
+it came in."""
 _Circumstances = tuple[Reading, Arrival, bool]
 """The reading, how an email came in, and whether its contact may be a merged one."""
 _RULE_UNCERTAINTIES = {
@@ -88,7 +89,10 @@ class RuleReplay:
             *_unlisted(contact),
         ]
         self._changes = sorted({time for deal in self._candidates for time in deal.times})
-        self._periods: list[list[DealState] | None] = [None] * (len(self._changes) + 1)
+        self._periods: list[int | None] = [None] * (len(self._changes) + 1)
+        """The situation of each period, once it was looked at."""
+        self._situations: dict[Hashable, int] = {}
+        self._states_by_situation: list[list[DealState]] = []
         self._verdicts: dict[_Circumstances, dict[int, RuleVerdict]] = {}
         self._replayed: dict[tuple[tuple[Reading, ...], Arrival, Moment], RuleVerdict] = {}
 
@@ -115,10 +119,12 @@ class RuleReplay:
         """Return what the verdict on an email depends on; emails of the same moment are alike."""
         may_be_merged = self._may_be_merged(email)
         if email.time is None:
-            return 0, len(self._changes), False, may_be_merged
+            return self._situations_of(range(len(self._periods))), False, may_be_merged
         first = bisect_right(self._changes, email.time - self._margin)
         last = bisect_right(self._changes, email.time + self._margin, lo=first)
-        return first, last, True, may_be_merged
+        if first == last:
+            return (self._situation(first),), True, may_be_merged
+        return self._situations_of(range(first, last + 1)), True, may_be_merged
 
     def replay_as(self, moment: Moment, reading: Reading, arrival: Arrival) -> RuleVerdict:
         """Return what the rule did with the emails of a moment that came in as given.
@@ -128,13 +134,13 @@ class RuleReplay:
             reading: how the rule is read.
             arrival: how the email came in.
         """
-        first, last, time_known, may_be_merged = moment
+        situations, time_known, may_be_merged = moment
         circumstances = reading, arrival, may_be_merged
-        if first == last:
-            return self._replay_period(circumstances, first)
+        if len(situations) == 1:
+            return self._replay_situation(circumstances, situations[0])
         why = Uncertainty.NEAR_CHANGE if time_known else Uncertainty.TIME_UNKNOWN
-        periods = range(first, last + 1)
-        return _combine([self._replay_period(circumstances, period) for period in periods], why)
+        verdicts = [self._replay_situation(circumstances, situation) for situation in situations]
+        return _combine(verdicts, why)
 
     def arrival(self, email: EmailFacts, connection: ConnectionSpan) -> Arrival:
         """Return how an email came in, by when its mailbox was connected."""
@@ -176,36 +182,47 @@ class RuleReplay:
         verdicts = [self.replay_as(moment, reading, arrival) for reading in readings]
         return verdicts[0] if len(verdicts) == 1 else _combine(verdicts, Uncertainty.READING)
 
-    def _replay_period(self, circumstances: _Circumstances, period: int) -> RuleVerdict:
-        """Return the verdict on emails of a period, which is made once."""
+    def _replay_situation(self, circumstances: _Circumstances, situation: int) -> RuleVerdict:
+        """Return the verdict on emails that came in a situation, which is made once."""
         verdicts = self._verdicts.setdefault(circumstances, {})
-        verdict = verdicts.get(period)
+        verdict = verdicts.get(situation)
         if verdict is None:
-            verdict = verdicts[period] = self._judge(circumstances, period)
+            verdict = verdicts[situation] = self._judge(circumstances, situation)
         return verdict
 
-    def _judge(self, circumstances: _Circumstances, period: int) -> RuleVerdict:
+    def _judge(self, circumstances: _Circumstances, situation: int) -> RuleVerdict:
         reading, arrival, may_be_merged = circumstances
         if arrival is Arrival.EITHER:
-            live = self._replay_period((reading, Arrival.LIVE, may_be_merged), period)
-            backlog = self._replay_period((reading, Arrival.BACKLOG, may_be_merged), period)
+            live = self._replay_situation((reading, Arrival.LIVE, may_be_merged), situation)
+            backlog = self._replay_situation((reading, Arrival.BACKLOG, may_be_merged), situation)
             if live.possible == backlog.possible:
                 return live
             if live.exact and not backlog.exact:
                 return RuleVerdict(_join((live, backlog)), Uncertainty.MAILBOX)
             return _combine((live, backlog), Uncertainty.MAILBOX)
-        states = self._states(period)
+        states = self._states_by_situation[situation]
         if may_be_merged:
             states = [state.or_absent(Uncertainty.CONTACT_MERGED) for state in states]
         return self._verdict(states, reading, arrival)
 
+    def _situations_of(self, periods: Iterable[int]) -> tuple[int, ...]:
+        """Return the different situations of some periods, in their order."""
+        return tuple(dict.fromkeys(map(self._situation, periods)))
+
+    def _situation(self, period: int) -> int:
+        """Return the number of the situation in a period."""
+        situation = self._periods[period]
+        if situation is None:
+            states = self._states(period)
+            situation = self._situations.setdefault(outline(states), len(self._situations))
+            if situation == len(self._states_by_situation):
+                self._states_by_situation.append(states)
+            self._periods[period] = situation
+        return situation
+
     def _states(self, period: int) -> list[DealState]:
-        states = self._periods[period]
-        if states is None:
-            start = self._changes[period - 1] if period else -inf
-            states = [deal.at(start) for deal in self._candidates]
-            self._periods[period] = states
-        return states
+        start = self._changes[period - 1] if period else -inf
+        return [deal.at(start) for deal in self._candidates]
 
     def _verdict(
         self, states: Sequence[DealState], reading: Reading, arrival: Arrival
