@@ -103,12 +103,12 @@ class DealProfile:
 
     def life_stage(self, time: float) -> LifeStage:
         """Return where in the deal's life a time is."""
-        state = self.states.at(time)
-        if state.forecasts & OPEN:
-            return LifeStage.ALIVE if state.forecasts == OPEN else LifeStage.MAYBE_ALIVE
+        forecasts = self.states.at(time).forecasts
+        if forecasts & OPEN:
+            return LifeStage.ALIVE if forecasts == OPEN else LifeStage.MAYBE_ALIVE
         opening = bisect_right(self._openings, time)
         before = self._openings[opening] - time if opening < len(self._openings) else inf
-        if state.forecasts & EXISTING == 0:
+        if forecasts & EXISTING == 0:
             if before == inf:
                 created = self.deal.created
                 before = inf if created is None or created < time else created - time
@@ -123,7 +123,7 @@ class DealProfile:
             return LifeStage.SOON
         closing = bisect_right(self._closings, time)
         after = time - self._closings[closing - 1] if closing else inf
-        is_won = bool(state.forecasts & WON)
+        is_won = bool(forecasts & WON)
         if after <= _NEAR:
             return LifeStage.JUST_WON if is_won else LifeStage.JUST_LOST
         return LifeStage.WON if is_won and after <= _FAR else LifeStage.OVER

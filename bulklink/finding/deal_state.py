@@ -8,7 +8,7 @@ certain is a set of possible states, so that callers can tell whether it matters
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import inf
 
@@ -154,6 +154,12 @@ class _Pieces:
             self.times.append(time)
             self.states.append(state)
 
+    def follow(self, times: Iterable[float], forecasts: Iterable[int]) -> None:
+        """Add the states after modifications at ascending times."""
+        for time, bits in zip(times, forecasts, strict=True):
+            why = None if bits in _FORECASTS else Uncertainty.STAGE_UNKNOWN
+            self.add(time, DealState(bits, time, time, why))
+
 
 class _Tracer:
     """Reconstructs the states of one deal."""
@@ -204,10 +210,11 @@ class _Tracer:
         if masks is None:
             return None
         pieces = self._beginning(start, known_from, masks[0])
-        times = [min(max(entry.time, known_from), modified) for entry in entries]
-        for time, mask in zip(times, masks[1:], strict=True):
-            pieces.add(time, self._state(mask, time, time))
-        pieces.add(modified, self._state(masks[-1], modified, modified))
+        times = [entry.time for entry in entries]
+        if times and not known_from <= times[0] <= times[-1] <= modified:
+            times = [min(max(time, known_from), modified) for time in times]
+        pieces.follow(times, masks[1:])
+        pieces.follow([modified], masks[-1:])
         states = DealStates(self._deal.id, pieces.times, pieces.states)
         holders = zip(times, entries, strict=True)
         return self._with_contacts(
