@@ -47,7 +47,6 @@ _SIGNS = re.compile(r"[\W_]")
 _DIGIT = re.compile(r"\d")
 _LEAST_DIGITS = 4
 """Digits that a number must have at least, to be more than a year's month or a count."""
-_SPACES = re.compile(r"\s+")
 _KNOWN_SUBJECTS = 2000
 """Subjects that were parsed last, which are not parsed once more: those of a contact recur."""
 _INVISIBLE = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
@@ -86,14 +85,15 @@ def parse_subject(text: str | None) -> Subject:
         return _NO_SUBJECT
     rest = normalize(text)
     key = _strip(rest)[:_MAX_KEY].rstrip()
-    is_reply = _PREFIX.match(_TAG.sub("", rest)) is not None
+    is_reply = ":" in rest and _PREFIX.match(_TAG.sub("", rest)) is not None
     is_automatic, words, numbers = _parse_key(key)
     return Subject(key, is_reply, is_automatic, words, numbers)
 
 
 @lru_cache(_KNOWN_SUBJECTS)
 def _parse_key(key: str) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
-    return _AUTOMATIC.match(key) is not None, split_words(key), find_numbers(key)
+    is_automatic = ":" in key and _AUTOMATIC.match(key) is not None
+    return is_automatic, split_words(key), find_numbers(key)
 
 
 def normalize(text: str) -> str:
@@ -101,8 +101,7 @@ def normalize(text: str) -> str:
     text = text[:_MAX_LENGTH]
     if not text.isascii():
         text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
-    text = text.casefold()
-    return _SPACES.sub(" ", text).strip()
+    return " ".join(text.casefold().split())
 
 
 def split_words(normalized: str) -> tuple[str, ...]:
@@ -141,7 +140,7 @@ def _strip(text: str) -> str:
     """Remove prefixes and tags from the beginning, however many there are."""
     while True:
         rest = _TAG.sub("", text, count=1) if _TAG.match(text) else text
-        match = _PREFIX.match(rest)
+        match = _PREFIX.match(rest) if ":" in rest else None
         rest = rest[match.end() :] if match else rest
         if rest == text:
             return text
