@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 import msgspec
@@ -134,6 +135,16 @@ def contains_phrase(words: tuple[str, ...], phrase: tuple[str, ...]) -> bool:
     if not length or length > len(words):
         return False
     return any(words[start : start + length] == phrase for start in range(len(words) - length + 1))
+
+
+def telling_words(names: Iterable[tuple[str, ...]]) -> frozenset[str]:
+    """Return the words that only one of several names has."""
+    seen: set[str] = set()
+    repeated: set[str] = set()
+    for words in names:
+        for word in set(words):
+            (repeated if word in seen else seen).add(word)
+    return frozenset(seen - repeated)
 
 
 def _strip(text: str) -> str:
