@@ -99,6 +99,8 @@ class DealProfile:
         spans = _open_spans(states)
         self._openings = [start for start, _ in spans]
         self._closings = [end for _, end in spans]
+        if not spans and deal.created is not None:  # it was created won or lost
+            self._closings = [deal.created]
         self._owners = [change for change in history if change.field == "Owner"]
 
     def life_stage(self, time: float) -> LifeStage:

@@ -256,7 +256,8 @@ class Judge:
         if tier is None:
             return None
         was_unlinked = link.expected_deal_id == best.deal_id and link.no_link_reasons == _TAKEN_OFF
-        if email.owner_id is None or email.time is None or was_unlinked:
+        is_foreign = all(email.deal_id != score.deal_id for score in scores)
+        if email.owner_id is None or email.time is None or was_unlinked or is_foreign:
             return Tier.LOOK
         if tier is Tier.SURE and (
             (link.origin is LinkOrigin.UNCERTAIN and link.uncertainty not in _LIKELY_BY_RULE)

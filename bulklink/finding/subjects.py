@@ -42,7 +42,10 @@ _AUTOMATIC = re.compile(
     r"|inbjudan|accepterat|avböjt|inställt|autosvar|invitasjon|invitation|påmindelse"
     r"|zaproszenie|zaakceptowano|odrzucono|odwołano|odpowiedź automatyczna)\s*[:]"
 )
-_WORD = re.compile(r"[^\W_]+(?:['’&.+-][^\W_]+)*")  # noqa: RUF001 - an apostrophe of names
+_UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+"""Characters of Chinese and Japanese, which are written without spaces: each is a word."""
+_LETTER = rf"[^\W_{_UNSPACED}]"
+_WORD = re.compile(rf"[{_UNSPACED}]|{_LETTER}+(?:['’&.+-]{_LETTER}+)*")  # noqa: RUF001 - in names
 _NUMBER = re.compile(r"(?<![^\W_])[^\W\d_]{0,6}[-/#._]?\d[\w/.-]*")
 _SIGNS = re.compile(r"[\W_]")
 _DIGIT = re.compile(r"\d")

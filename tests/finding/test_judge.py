@@ -364,6 +364,17 @@ def test_an_email_that_no_run_could_change_is_for_a_person(missing: str) -> None
     assert missing == "time" or found == {"a": ("move", "d2", "look")}
 
 
+def test_an_email_on_a_deal_that_the_contact_is_not_on_is_for_a_person() -> None:
+    """The contact may have to get a role there, which nobody can tell from here."""
+    emails = [
+        msgspec.structs.replace(message, thread_id="t")
+        for message in (mail("a", 1000, UNLISTED), sent("b", 1001, "d2"), sent("c", 1002, "d2"))
+    ]
+    verdicts = judge_contact(make_judge(connection=CONNECTION_UNKNOWN), two_deals(), emails)
+    assert verdicts["a"].link.origin is LinkOrigin.UNCERTAIN
+    assert proposals(verdicts) == {"a": ("move", "d2", "look")}
+
+
 def test_links_by_hand_stay_and_draw_the_others() -> None:
     emails = [mail("a", 1000, "d2", "Re: plan"), mail("b", 1001, "d1", "Re: plan")]
     verdicts = judge_contact(JUDGE, two_deals(), emails)
