@@ -118,7 +118,7 @@ def ratios() -> Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]:
             measures[f"{kind} {tier} recall"] = (kind, tier, "right"), (kind, "wanted")
     for tier in TIERS:
         measures[f"{tier} broken"] = ("links", tier, "broken"), ("links", "right")
-        measures[f"{tier} by_person"] = ("links", tier, "by_person"), ("links", "by_person")
+        measures[f"{tier} made by hand"] = ("links", tier, "by_person"), ("links", "by_person")
     return measures
 
 
