@@ -11,7 +11,7 @@ from bulklink.mapping.database import PLANNING_MEMORY
 from bulklink.mapping.schema import HiddenRows
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_guarded
-from bulklink.operations.environment import Environment
+from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.fetching.emails import FetchResult, prepare_fetch
 from bulklink.operations.job import Job
 from bulklink.operations.job_options import PaceOptions
@@ -144,7 +144,7 @@ async def fetch(
         format_=format_,
         spreadsheet=spreadsheet,
         force=force,
-        environment=environment,
+        environment=environment or real_environment(),
         **pace,
     )
     return await run_guarded(email_fetch.run, callbacks, stop)

@@ -46,7 +46,11 @@ def required_words(command: click.Command, *, without: str = "") -> list[str]:
     """Return valid words of a command, `without` one parameter."""
     words: list[str] = []
     for param in command.params:
-        is_required = param.required or isinstance(param, click.Argument)
+        is_required = (
+            param.required
+            or isinstance(param, click.Argument)
+            or (command.name == "audit" and param.name == "output")  # not with --show-weights
+        )
         if is_required and param.name != without:
             value = GIVEN.get(param.name or "", "1")
             words += [value] if isinstance(param, click.Argument) else [param.opts[0], value]
@@ -157,7 +161,7 @@ def no_file_and_no_connection(path: str, command: click.Command, typed: list[str
             "no file to compare with, no profile",
             Mistake((*words, "--compare-with", "nope.csv"), "bad-file", ("nope.csv",), ()),
         )
-    if command.name == "fetch":
+    if command.name in ("fetch", "audit"):
         for option in ("--from-mapping", "--contacts-of-deals", "--emails-on"):
             name = "nope.csv" if option == "--from-mapping" else "@nope.csv"
             words = (*typed, *required_words(command), option, name)

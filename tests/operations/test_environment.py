@@ -122,7 +122,9 @@ def test_functions_with_a_connection_take_an_environment_too() -> None:
             for parameter in inspect.signature(function).parameters.values()
         )
     }
-    assert contacting == {"plan", "run", "apply", "resume", "retry", "undo", "verify", "fetch"}
+    assert contacting == {
+        *("plan", "run", "apply", "resume", "retry", "undo", "verify", "fetch", "audit"),
+    }
     assert contacting == {
         name
         for name, function in FUNCTIONS.items()
@@ -173,7 +175,7 @@ def test_the_real_environment_is_created_only_as_the_default_of_an_argument() ->
     public = [name for name in makers if name in FUNCTIONS]
     assert sorted(public) == sorted(
         [
-            *("run", "apply", "resume", "retry", "undo", "verify", "fetch"),
+            *("run", "apply", "resume", "retry", "undo", "verify", "fetch", "audit"),
             *("plan", "plan_undo", "report", "forget"),
         ]
     )

@@ -178,9 +178,15 @@ def _audit(contacts: tuple[str, ...], output: str, options: dict[str, Any]) -> i
         emails_path,
     )
     from bulklink.operations.fetching.emails import (  # noqa: PLC0415 - not for --help
+        check_selection_files,
         has_unfinished_fetch,
     )
 
+    # A missing file is reported before a missing profile.
+    check_selection_files(
+        lists=(*contacts, *options["contacts_of_deals"], *options["emails_on"]),
+        from_mapping=options["from_mapping"],
+    )
     continues = (
         not options["force"]
         and options["fetched"] is None

@@ -21,7 +21,7 @@ from bulklink.mapping.database import PLANNING_MEMORY
 from bulklink.mapping.input.files import find_sources
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_planning
-from bulklink.operations.environment import Environment, real_environment
+from bulklink.operations.environment import Environment
 from bulklink.operations.fetching.fetcher import Fetcher
 from bulklink.operations.fetching.folder import FetchFolder, FetchRecord
 from bulklink.operations.fetching.opening import FetchOpening
@@ -107,7 +107,7 @@ def prepare_fetch(
     format_: str | None = None,
     spreadsheet: bool = False,
     force: bool = False,
-    environment: Environment | None = None,
+    environment: Environment,
     **pace: Unpack[PaceOptions],
 ) -> EmailFetch:
     """Check the options of a fetch, and complete them by those of the unfinished one.
@@ -133,7 +133,7 @@ def prepare_fetch(
         format_: file type of the table.
         spreadsheet: whether a spreadsheet will open the table.
         force: whether to replace an existing file, and to drop an unfinished fetch.
-        environment: network, disk and clock; None for this machine's.
+        environment: network, disk and clock.
         **pace: limits on calls and their rate.
 
     Raises:
@@ -170,7 +170,7 @@ def prepare_fetch(
         job=job,
         new_record=new_record,
         connection=connection,
-        environment=environment or real_environment(),
+        environment=environment,
         force=force,
         yes=yes,
     )
@@ -289,6 +289,21 @@ def has_unfinished_fetch(output: str | PathLike[str] | BinaryIO) -> bool:
     return _unfinished_fetch(output) is not None
 
 
+def check_selection_files(*, lists: Iterable[str], from_mapping: Collection[str]) -> None:
+    """Check that the files of a selection are there; nothing is read.
+
+    Args:
+        lists: arguments that may be `@FILE`.
+        from_mapping: mappings.
+
+    Raises:
+        BadFileError: if one is missing.
+    """
+    check_lists(lists)
+    if from_mapping:
+        find_sources(from_mapping)
+
+
 def check_fetch_files(
     output: str | PathLike[str] | BinaryIO,
     *,
@@ -312,9 +327,7 @@ def check_fetch_files(
         UsageError: if the output cannot be written in this format, or exists.
         BadFileError: if a list or a mapping is missing.
     """
-    check_lists(lists)
-    if from_mapping:
-        find_sources(from_mapping)
+    check_selection_files(lists=lists, from_mapping=from_mapping)
     unfinished = (None if force else _unfinished_fetch(output)) or FetchRecord(0, "")
     format_, spreadsheet = format_ or unfinished.format, spreadsheet or unfinished.spreadsheet
     resolve_output(output, format_, spreadsheet=spreadsheet, force=force)
