@@ -33,7 +33,9 @@ async def test_the_table_of_a_fetch_without_candidates_has_no_such_column(tmp_pa
     contact = world.add_contact(deals=1, emails=2)
     file = tmp_path / "emails.csv"
     async with serve(world) as crm:
-        fetch = prepare_fetch([contact], file, crm.connection, rate=None)
+        fetch = prepare_fetch(
+            [contact], file, crm.connection, environment=real_environment(), rate=None
+        )
         await fetch.run(RunCallbacks(), StopController())
     assert "candidates" not in file.read_text("utf-8")
 
