@@ -228,7 +228,7 @@ def _create_row_views(
         headers = {column.known: column.header for column in columns}
         suspects = find_suspect_ids(database, headers, guards=guards)
     database.execute(validate.may_be_faulty_macro_sql(suspects))
-    database.execute(validate.checked_rows_view_sql(options, suspects, guards=guards))
+    database.execute(validate.checked_rows_view_sql(options, columns, suspects, guards=guards))
     return suspects
 
 

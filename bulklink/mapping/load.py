@@ -176,7 +176,8 @@ def flags_sql(cells: Mapping[str, str], options: MappingOptions, *, staged: bool
     op = filled_sql(
         user_cell_sql(cells.get("op", "NULL::VARCHAR"), staged=staged), defaults.get("op")
     )
-    yield f"CASE WHEN {_is_wanted_op_sql(op, options)} THEN 0 ELSE {NEEDS_CHECK} END"
+    is_wanted = _is_wanted_op_sql(op, options, is_needed=options.op is None or "op" in cells)
+    yield f"CASE WHEN {is_wanted} THEN 0 ELSE {NEEDS_CHECK} END"
     for column in ID_COLUMNS:
         if column in cells:
             yield _id_flags_sql(column, cells[column], staged=staged)
@@ -187,11 +188,11 @@ def flags_sql(cells: Mapping[str, str], options: MappingOptions, *, staged: bool
             yield _name_flag_sql(column, user_cell_sql(cells[column], staged=staged))
 
 
-def _is_wanted_op_sql(stated_op: str, options: MappingOptions) -> str:
-    """Build the condition that a row names a requested operation, or none if none is needed."""
+def _is_wanted_op_sql(stated_op: str, options: MappingOptions, *, is_needed: bool) -> str:
+    """Build the condition that a row names a requested operation, or needs none and names none."""
     ops = list(Op) if options.op is None else [options.op]
     among = f"lower({stated_op}) IN ({', '.join(literal(op.value) for op in ops)})"
-    return f"coalesce({among}, {'false' if options.op is None else 'true'})"
+    return f"coalesce({among}, {'false' if is_needed else 'true'})"
 
 
 def _id_flags_sql(column: str, cell: str, *, staged: bool) -> str:

@@ -230,25 +230,32 @@ class _FaultRule(NamedTuple):
     column: str
 
 
-def checked_rows_view_sql(options: MappingOptions, suspects: SuspectIds, *, guards: bool) -> str:
+def checked_rows_view_sql(
+    options: MappingOptions,
+    columns: Sequence[MappingColumn],
+    suspects: SuspectIds,
+    *,
+    guards: bool,
+) -> str:
     """Build the statement that creates the view `checked_rows`: the first fault of each row.
 
     Args:
         options: options for reading the mapping.
+        columns: the user's columns.
         suspects: ids that look rounded, judged by their column.
         guards: whether rows may have a guard.
     """
-    rules = [_FaultRule("fault IS NOT NULL", "fault", "NULL"), *_op_rules(options)]
+    rules = [_FaultRule("fault IS NOT NULL", "fault", "NULL"), *_op_rules(options, columns)]
     for column in ID_COLUMNS:
         rules += [*_id_rules(column), *_suspect_rules(column, suspects)]
     rules += [*_guard_rules(), *_suspect_rules(GUARD, suspects)] if guards else []
     reasons = " ".join(f"WHEN {rule.condition} THEN {rule.reason}" for rule in rules)
-    columns = " ".join(f"WHEN {rule.condition} THEN {rule.column}" for rule in rules)
+    fault_columns = " ".join(f"WHEN {rule.condition} THEN {rule.column}" for rule in rules)
     may_be_faulty = f"{MAY_BE_FAULTY}(flags, {GUARD})"
     return (
         "CREATE VIEW checked_rows AS SELECT *, "
         f"CASE WHEN NOT {may_be_faulty} THEN NULL {reasons} END AS reason, "
-        f"CASE WHEN NOT {may_be_faulty} THEN NULL {columns} END AS fault_column FROM base"
+        f"CASE WHEN NOT {may_be_faulty} THEN NULL {fault_columns} END AS fault_column FROM base"
     )
 
 
@@ -263,15 +270,14 @@ def may_be_faulty_macro_sql(suspects: SuspectIds) -> str:
     return f"CREATE MACRO {MAY_BE_FAULTY}(flags, guard) AS ({condition})"
 
 
-def _op_rules(options: MappingOptions) -> list[_FaultRule]:
-    bad, column = literal(faults.BAD_OP), literal("op")
-    if options.op is not None:
-        return [_FaultRule(f"stated_op <> {literal(options.op.value)}", bad, column)]
-    missing = literal(faults.MISSING_VALUE)
-    return [
-        _FaultRule("stated_op IS NULL", missing, column),
-        _FaultRule("op IS NULL", bad, column),
-    ]
+def _op_rules(options: MappingOptions, columns: Sequence[MappingColumn]) -> list[_FaultRule]:
+    """Build the rules for the operation; an empty cell never takes the operation of the command."""
+    bad, missing, column = literal(faults.BAD_OP), literal(faults.MISSING_VALUE), literal("op")
+    empty = _FaultRule("stated_op IS NULL", missing, column)
+    if options.op is None:
+        return [empty, _FaultRule("op IS NULL", bad, column)]
+    other = _FaultRule(f"stated_op <> {literal(options.op.value)}", bad, column)
+    return [empty, other] if "op" in _places(columns) else [other]
 
 
 def _id_rules(column: str) -> list[_FaultRule]:

@@ -75,7 +75,7 @@ def _first_fault(row: dict[str, str] | None, op: Op | None) -> ExpectedRow | Non
     if row is None:
         return ExpectedRow("broken-record")
     row_op = row.get("op", "").strip().lower()
-    if op is None and not row_op:
+    if not row_op and (op is None or "op" in row):
         return ExpectedRow("missing-value", "op")
     if row_op and (row_op not in list(Op) or (op is not None and row_op != op)):
         return ExpectedRow("bad-op", "op")

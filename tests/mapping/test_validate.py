@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from bulklink.mapping.schema import MappingOptions
@@ -226,7 +227,7 @@ def test_the_deal_of_an_unlink_row_in_a_mixed_mapping_is_kept_unchanged(
         ("link", LINK, None),
         ("LINK", LINK, None),
         (" Link ", LINK, None),
-        ("", LINK, None),
+        ("", LINK, "missing-value"),
         ("unlink", LINK, "bad-op"),
         ("relink", LINK, "bad-op"),
         ("link", RELINK, "bad-op"),
@@ -289,6 +290,13 @@ def test_a_large_conflict_names_twenty_rows_and_the_number_of_the_rest(
     listed_rows = ", ".join(str(row) for row in range(2, 22))
     assert planned.faults[0].message.endswith(f"rows {listed_rows} and 19 more")
     assert planned.faults[39].message.endswith(", 20 and 19 more")
+
+
+def test_an_empty_op_takes_a_default_that_the_user_sets(planner: MappingPlanner) -> None:
+    mapping_options = msgspec.structs.replace(LINK, defaults=(("op", "link"),))
+    planned = planner.plan(f"op,{HEADER},1,2,m,3,\nunlink,1,2,n,3,\n", mapping_options)
+    assert planned.reasons == {2: ("bad-op", "op")}
+    assert planned.messages == 1
 
 
 def test_an_invalid_row_neither_conflicts_nor_repeats(planner: MappingPlanner) -> None:
