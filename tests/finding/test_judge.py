@@ -337,11 +337,11 @@ def test_taking_an_email_off_a_deal_is_not_sure_after_a_gap_either(days: int, ti
     [
         (ALWAYS_CONNECTED, "received", LinkOrigin.RULE, "sure"),
         (CONNECTION_UNKNOWN, "received", LinkOrigin.UNCERTAIN, "sure"),
-        (ALWAYS_CONNECTED, None, LinkOrigin.UNCERTAIN, "likely"),
+        (ALWAYS_CONNECTED, None, LinkOrigin.UNCERTAIN, "look"),
     ],
     ids=["rule", "connection unknown", "direction unknown"],
 )
-def test_a_link_that_may_be_made_by_hand_is_at_most_likely(
+def test_a_link_that_may_be_made_by_hand_is_for_a_person(
     connection: object, direction: object, origin: LinkOrigin, tier: str
 ) -> None:
     """A link where the rule puts it in a connected mailbox is hardly ever made by hand."""
