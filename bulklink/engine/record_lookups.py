@@ -134,7 +134,8 @@ def _parse_query_page(
     try:
         return parse_or_raise(caller, call_outcome, parse, "records", scope=COQL_SCOPE)
     except RunStoppedError as error:
-        error.message = f"{error.message} The query is: {query.text}"
+        if error.where != COQL_SCOPE:  # a missing scope has nothing to do with the query
+            error.message = f"{error.message} The query is: {query.text}"
         raise
 
 

@@ -25,7 +25,11 @@ from bulklink.operations.auditing.files import (
 from bulklink.operations.auditing.histories import plan_histories
 from bulklink.operations.auditing.judging import EmailJudging
 from bulklink.operations.auditing.proposal_filter import ProposalFilter, make_proposal_filter
-from bulklink.operations.auditing.reading import MAX_AGE_SECONDS, AuditReading
+from bulklink.operations.auditing.reading import (
+    MAX_AGE_SECONDS,
+    AuditReading,
+    check_number_field,
+)
 from bulklink.operations.auditing.result import (
     AuditResult,
     FetchedPart,
@@ -244,6 +248,7 @@ class _Audit:
         Raises:
             UsageError: if they do not.
         """
+        check_number_field(self.options.number_field)
         if self.fetched is not None:
             self._check_fetched(self.fetched)
         elif not self.selection and not self.files.is_begun():

@@ -261,6 +261,30 @@ def test_deals_of_another_org_are_refused(bulklink: Command, audited: Path) -> N
         "audit", "--fetched", "m.emails.parquet", "-o", "n.csv", "--json"
     )
     assert (result.code, result.error["code"]) == (2, "wrong-org")
+    assert result.error["where"] == "m.emails.deals.jsonl"
+    assert "zohoapis.eu" in result.error["message"]
+    assert "--read-again" in result.error["advice"]
+
+
+def test_an_audit_that_left_rows_out_does_not_pass_for_a_clean_one(
+    connected: Command,
+) -> None:
+    fetched = connected("fetch", contact_id(CONTACTS), "-o", "f.csv", *QUICK)
+    assert fetched.code == 0, fetched
+    with (connected.folder / "f.csv").open("a", encoding="utf-8") as file:
+        file.write("5.8431E+18" + "," * 18 + "\n")
+    result = connected("audit", "--fetched", "f.csv", "-o", "m.csv", "--json", *QUICK)
+    assert result.object["left_out"] == 1, result
+    assert not any(sum(kinds.values()) for kinds in proposed(result).values())
+    assert result.code == 1
+
+
+def test_a_field_that_cannot_exist_is_refused_before_a_call(connected: Command) -> None:
+    arguments = ("audit", *EVERYBODY, "-o", "m.csv", "--json", *QUICK)
+    result = connected(*arguments, "--number-field", "Deal No")
+    assert (result.code, result.error["code"]) == (2, "usage")
+    assert result.error["where"] == "--number-field"
+    assert not list(connected.folder.glob("m.*"))
 
 
 def test_deals_that_are_too_old_are_refused_until_they_are_read_again(

@@ -17,6 +17,7 @@ import msgspec
 import orjson
 
 from bulklink.atomic_files import atomic_replace
+from bulklink.counts import count_of
 from bulklink.errors import BadFileError
 from bulklink.finding.values import DealFacts
 from bulklink.folder_files import (
@@ -126,7 +127,7 @@ class DealsFile(msgspec.Struct, frozen=True):
             check_address(header.api_url)
         except (ValueError, RecursionError):
             raise self._damaged(1) from None
-        if header.format != _FORMAT or header.read_at.tzinfo is None:
+        if header.format != _FORMAT or header.read_at.tzinfo is None or not header.stages:
             raise self._damaged(1)
         if header.version != _VERSION:
             raise BadFileError(
@@ -143,7 +144,7 @@ class DealsFile(msgspec.Struct, frozen=True):
             stop: interrupts the reading.
 
         Raises:
-            BadFileError: if a line is damaged, or out of order.
+            BadFileError: if a line is damaged, too long, or out of order.
         """
         for _, group in groupby(self._lines(stop), key=attrgetter("contact_id")):
             lines = list(group)
@@ -184,6 +185,14 @@ class DealsFile(msgspec.Struct, frozen=True):
             file.write(msgspec.json.encode(header) + b"\n")
             for contact in contacts:
                 file.writelines(_lines_of(contact))
+
+    def cut_short_error(self, contacts: int, wanted: int) -> BadFileError:
+        """Return the error for a file that has fewer contacts than its header says."""
+        return BadFileError(
+            f"The file was cut short: it has {contacts:,} of {count_of(wanted, 'contact')}.",
+            where=str(self.path),
+            advice="Remove the file: the deals are then read again.",
+        )
 
     def _damaged(self, number: int) -> BadFileError:
         return BadFileError(

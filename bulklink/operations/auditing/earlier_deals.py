@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from bulklink.advice import Advice, Keyword
-from bulklink.errors import BadFileError, UsageError
+from bulklink.errors import BadFileError, UsageError, WrongOrgError
 from bulklink.finding.values import ContactFacts
 from bulklink.folder_files import create_file
 from bulklink.mapping.interrupt import PlanningStop
@@ -72,7 +72,7 @@ class DealsUse(msgspec.Struct, frozen=True):
             UsageError: if they have another number field.
         """
         if self.connection is not None:
-            check_same_host(origin, self.connection)
+            self._check_host(origin, self.connection)
         if self.now - read_at > self.max_age:
             raise BadFileError(
                 f"These deals were read {_days(self.now - read_at)} ago; they are used for"
@@ -95,6 +95,20 @@ class DealsUse(msgspec.Struct, frozen=True):
                     Keyword("read_again", value=True),
                 ),
             )
+
+    def _check_host(self, origin: Origin, connection: Connection) -> None:
+        try:
+            check_same_host(origin, connection)
+        except WrongOrgError:
+            raise WrongOrgError(
+                f"These deals were read from {origin.api_url}, and the connection is to"
+                f" {connection.api_url}.",
+                where=str(self.path),
+                advice=Advice(
+                    "Connect as when they were read, or read them again with {}.",
+                    Keyword("read_again", value=True),
+                ),
+            ) from None
 
 
 def _days(seconds: float) -> str:

@@ -13,9 +13,18 @@ from typing import TypeVar
 import msgspec
 
 from bulklink.advice import Advice, Keyword
+from bulklink.counts import count_of
 from bulklink.engine.record_lookups import read_stages
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import ConfigError, RefusedError, UsageError, WrongOrgError
+from bulklink.errors import (
+    BadFileError,
+    ConfigError,
+    RefusedError,
+    RunStoppedError,
+    StoppedBy,
+    UsageError,
+    WrongOrgError,
+)
 from bulklink.finding.values import ContactFacts
 from bulklink.mapping.audit_lists import AuditLists
 from bulklink.mapping.database import PLANNING_MEMORY
@@ -165,7 +174,7 @@ class AuditReading:
             WrongOrgError: if what was read is of another org.
             InterruptedPlanningError: if it was stopped before the emails were sorted.
         """
-        _check_number_field(self.number_field)
+        check_number_field(self.number_field)
         check_readable(self.file)
         folder = AuditFolder(Path(f"{self.file}.auditing"))
         with folder.locked():
@@ -192,6 +201,8 @@ class _Opening:
         counts = await run_planning(
             self._sort_emails, self.callbacks, self.stop, self.reading.environment.run_blocking
         )
+        if counts.rows and not counts.emails:
+            raise _no_emails_error(self.reading.file, counts.rows)
         deals_file, complete = DealsFile(deals_file_path(self.reading.file)), True
         header: DealsHeader | None = None
         if counts.contacts:
@@ -202,9 +213,12 @@ class _Opening:
             deals_file = deals_file if complete else DealsFile(self.folder.deals)
             header = await self._blocking(partial(self._write, deals_file, record, counts))
         planning_stop = make_planning_stop(self.stop if complete else None)
+        deals = await self._blocking(partial(_count_deals, deals_file, planning_stop))
+        if complete and header is not None and deals.contacts + deals.unread < header.contacts:
+            raise deals_file.cut_short_error(deals.contacts + deals.unread, header.contacts)
         return AuditInputs(
             emails=counts,
-            deals=await self._blocking(partial(_count_deals, deals_file, planning_stop)),
+            deals=deals,
             header=header,
             deals_path=deals_file.path if complete and header is not None else None,
             complete=complete,
@@ -281,6 +295,9 @@ class _Opening:
             if is_new:
                 folder.clear()
             raise
+        except UsageError:  # the org lacks the user's field
+            folder.clear()
+            raise
         return contexts[0].record if contexts else record
 
     def _begin(self, deals_file: DealsFile, connection: Connection) -> AuditRecord:
@@ -335,10 +352,31 @@ async def _read_steps(context: ReadingContext, plan_histories: HistoryPlanner) -
     check_same_org(context.record, org)
     context.save(org=OrgRecord(org.id, org.name, org.type))
     if context.record.stages is None:
-        context.save(stages=(await read_stages(context.session.caller)).types)
+        stages = (await read_stages(context.session.caller)).types
+        if not stages:
+            raise _no_stages_error()
+        context.save(stages=stages)
     await ContactDealsReader(context).read()
     await TimelineReader(context, plan_histories).read()
     await context.session.ledger.commit()
+
+
+def _no_emails_error(file: Path, rows: int) -> BadFileError:
+    return BadFileError(
+        f"No row has a valid contact and message id; the file has {count_of(rows, 'row')}.",
+        where=str(file),
+        advice="A spreadsheet may have rewritten the ids: use the file that the fetch wrote, or"
+        " fetch the emails again.",
+    )
+
+
+def _no_stages_error() -> RunStoppedError:
+    return RunStoppedError(
+        StoppedBy.FATAL,
+        "The CRM shows no stage of deals, so nobody knows which deals were open.",
+        where="Stage",
+        advice="Check that the user of the token sees the field Stage in the layouts of deals.",
+    )
 
 
 def _count_deals(deals_file: DealsFile, stop: PlanningStop) -> DealCounts:
@@ -362,7 +400,15 @@ def _count_deals(deals_file: DealsFile, stop: PlanningStop) -> DealCounts:
     )
 
 
-def _check_number_field(name: str | None) -> None:
+def check_number_field(name: str | None) -> None:
+    """Check the name of the field with the deals' own numbers.
+
+    Args:
+        name: API name of a field; None for none.
+
+    Raises:
+        UsageError: if it cannot be the API name of a field.
+    """
     if name is not None and not is_field_name(name):
         raise UsageError(
             f"{name!r} is not the API name of a field.",

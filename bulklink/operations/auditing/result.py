@@ -133,7 +133,7 @@ def complete(
 ) -> AuditResult:
     """Return the result of an audit that has written its files."""
     result = _result(inputs, fetched, judging, files, stop, ExitCode.OK)
-    if result.proposals or result.unread or result.unresolved:
+    if result.proposals or result.unread or result.unresolved or result.left_out:
         return msgspec.structs.replace(result, exit_code=int(ExitCode.ROWS_NOT_DONE))
     return result
 

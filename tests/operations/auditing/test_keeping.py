@@ -249,6 +249,44 @@ async def test_a_damaged_file_of_deals_is_refused_by_its_line(
     assert len(crm.requests) == calls
 
 
+@pytest.mark.parametrize("cut", [1, 20, 300])
+async def test_a_file_of_deals_that_was_cut_short_is_refused(cut: int, tmp_path: Path) -> None:
+    world = make_world(3)
+    file = world.write(tmp_path / "emails.csv")
+    deals = tmp_path / "emails.deals.jsonl"
+    async with serve(world) as crm:
+        await read(file, crm)
+        content = deals.read_bytes()
+        deals.write_bytes(content[:-cut])
+        with pytest.raises(BadFileError, match="2 of 3 contacts") as caught:
+            await read(file, crm)
+        assert caught.value.where == str(deals)
+        assert "Remove the file" in str(caught.value.advice)
+        lines = content.splitlines(keepends=True)
+        deals.write_bytes(b"".join(lines[:2]))
+        with pytest.raises(BadFileError, match="1 of 3 contacts"):
+            await read(file, crm)
+
+
+async def test_deals_without_any_stage_are_no_file_of_an_audit(tmp_path: Path) -> None:
+    world = make_world(3)
+    file = world.write(tmp_path / "emails.csv")
+    async with serve(world) as crm:
+        await read(file, crm)
+    edit_header(tmp_path / "emails.deals.jsonl", stages={})
+    with pytest.raises(BadFileError, match="does not belong"):
+        await read(file, None)
+
+
+async def test_a_number_field_that_was_refused_can_be_omitted(tmp_path: Path) -> None:
+    world = make_world(3)
+    file = world.write(tmp_path / "emails.csv")
+    async with serve(world) as crm:
+        with pytest.raises(UsageError, match="Deal_No"):
+            await read(file, crm, number_field="Deal_No")
+        assert (await read(file, crm)).inputs.complete
+
+
 async def test_a_file_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     world = make_world(3)
     file = world.write(tmp_path / "emails.csv")
@@ -483,7 +521,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "record-field": (_record(left_out=["id from Deals"]), "audit.json"),
     "record-stages": (_record(stages={"Won": "great"}), "audit.json"),
     "record-old": (_record(started=1e9), "emails.csv.auditing"),
-    "record-other-host": (_record(api_url="https://www.zohoapis.eu"), "BULKLINK_API_URL"),
+    "record-other-host": (_record(api_url="https://www.zohoapis.eu"), "emails.csv.auditing"),
     "record-other-field": (_record(number_field="Deal_Number"), ""),
 }
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from bulklink import NotConfirmedError, RunCallbacks, StopController, UsageError
-from bulklink.errors import StoppedBy
+from bulklink.emulator.http import json_answer
+from bulklink.errors import BadFileError, StoppedBy
 from bulklink.finding.values import DealFacts
 from bulklink.runs.forecast import CreditRange
 from tests.operations.auditing.audit_world import (
@@ -131,6 +132,7 @@ async def test_without_the_scope_for_queries_each_contact_takes_a_call(tmp_path:
     (text,) = callbacks.texts
     assert "ZohoCRM.coql.READ" in text
     assert "one by one" in text
+    assert "select" not in text
 
 
 async def test_a_field_that_the_org_lacks_is_refused_once(tmp_path: Path) -> None:
@@ -369,3 +371,29 @@ async def test_the_user_is_asked_before_much_is_spent_and_a_refusal_loses_nothin
     assert crm.count("coql") == queries == 11
     assert crm.count("__timeline") == 1002
     assert result.inputs.complete
+
+
+async def test_an_org_that_shows_no_stage_is_not_audited(tmp_path: Path) -> None:
+    world = AuditWorld()
+    world.add_contact(deals=2, emails=1)
+    file = world.write(tmp_path / "emails.csv")
+    stop = StopController()
+    async with serve(world) as crm:
+        crm.refusals["settings/layouts"] = json_answer({"layouts": []})
+        result = await read(file, crm, stop=stop)
+    assert not result.inputs.complete
+    assert stop.reason is not None
+    assert stop.reason.stopped_by is StoppedBy.FATAL
+    assert "no stage" in stop.reason.message
+    assert not (tmp_path / "emails.deals.jsonl").exists()
+
+
+async def test_a_file_whose_ids_a_spreadsheet_rewrote_is_refused(tmp_path: Path) -> None:
+    world = AuditWorld()
+    contact = world.add_contact(deals=2, emails=2)
+    file = world.write(tmp_path / "emails.csv")
+    file.write_text(file.read_text("utf-8").replace(contact, "5.8431E+18"), "utf-8")
+    with pytest.raises(BadFileError, match="2 rows") as caught:
+        await read(file, None)
+    assert caught.value.where == str(file)
+    assert "spreadsheet" in str(caught.value.advice)
