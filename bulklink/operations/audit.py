@@ -282,6 +282,16 @@ class _Audit:
 
     async def run(self, callbacks: RunCallbacks, stop: StopController) -> AuditResult:
         """Fetch what is missing, read the deals, judge the emails, and write the files."""
+        try:
+            return await self._run(callbacks, stop)
+        except InterruptedPlanningError as error:
+            raise InterruptedPlanningError(
+                "Stopped before the mapping was written.",
+                where=str(self.files.mapping),
+                advice="Run the same command again to continue.",
+            ) from error
+
+    async def _run(self, callbacks: RunCallbacks, stop: StopController) -> AuditResult:
         weights = await self._blocking(partial(read_weights, self.options.weights))
         part, emails = FetchedPart(), self.fetched
         if emails is None:
@@ -402,14 +412,10 @@ class _Audit:
         async def sample() -> None:
             callbacks.on_read(ReadProgress("emails", judging.done, total))
 
-        try:
-            for phase, work in passes:
-                callbacks.on_phase(phase)
-                async with self.environment.sample_periodically(sample):
-                    await self._blocking(work)
-        except InterruptedPlanningError as error:
-            error.message = "Stopped while emails were judged. The same command continues."
-            raise
+        for phase, work in passes:
+            callbacks.on_phase(phase)
+            async with self.environment.sample_periodically(sample):
+                await self._blocking(work)
 
     def _names(self, emails: Path, deals: Path | None, *, complete: bool = False) -> dict[str, str]:
         """Return the files that there are, by what they hold."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bulklink import RunCallbacks, StopController
+from bulklink.errors import InterruptedPlanningError, RunStoppedError, StoppedBy
+from bulklink.operations.audit import audit
 from bulklink.operations.fetching.emails import prepare_fetch
 from tests.operations.auditing.audit_world import AuditWorld, contact_id, read, serve
 
@@ -46,3 +50,17 @@ async def test_contacts_without_emails_take_no_call(tmp_path: Path) -> None:
     result = await read(file, None)
     assert (result.contacts, result.inputs.header, result.inputs.deals_path) == ([], None, None)
     assert result.inputs.complete
+
+
+async def test_an_audit_that_is_stopped_while_it_sorts_says_that_it_can_continue(
+    tmp_path: Path,
+) -> None:
+    world = AuditWorld()
+    world.add_contact(deals=2, emails=2)
+    file = world.write(tmp_path / "emails.csv")
+    stop = StopController()
+    stop.request(RunStoppedError(StoppedBy.INTERRUPTED, "It was asked to stop."))
+    with pytest.raises(InterruptedPlanningError, match="before the mapping was written") as caught:
+        await audit((), tmp_path / "mapping.csv", None, fetched=file, stop=stop)
+    assert "continue" in str(caught.value.advice)
+    assert not (tmp_path / "mapping.csv").exists()
