@@ -221,8 +221,9 @@ def _is_valid(contact: ContactDeals) -> bool:
 
 def is_valid_deal(deal: DealFacts) -> bool:
     """Return whether the id and all times of a deal that was stored are possible."""
-    times = [deal.created, deal.modified, deal.history_since]
-    times += [change.time for change in deal.history or ()]
+    history = [change.time for change in deal.history or ()]
+    ends = (min(history), max(history)) if history else ()
+    times = (deal.created, deal.modified, deal.history_since, *ends)
     return is_id(deal.id) and all(map(is_possible_time, times))
 
 
