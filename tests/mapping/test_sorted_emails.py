@@ -265,3 +265,22 @@ def test_a_stop_ends_the_sorting(tmp_path: Path) -> None:
     path = write(tmp_path / "e.csv", ROWS)
     with pytest.raises(InterruptedPlanningError):
         write_sorted_emails(str(path), tmp_path / "sorted.parquet", stop=stop)
+
+
+def test_emails_are_read_back_in_blocks_of_at_most_a_megabyte(tmp_path: Path) -> None:
+    """Whatever the number of emails: objects made of all lines at once would not fit in memory."""
+    rows = [row(f"m{number:04}", subject="x" * 2_000) for number in range(1_200)]
+    path = write(tmp_path / "e.parquet", rows)
+    _, lines = load(path, tmp_path)
+    assert [line.email.message_id for line in lines] == [one["message_id"] for one in rows]
+    blocks = list(stream_emails(tmp_path / "sorted.parquet", PlanningStop()))
+    assert len(blocks) == 3
+    assert max(map(len, blocks)) <= 1 << 20
+    assert all(block.endswith(b"\n") for block in blocks)
+
+
+def test_an_email_longer_than_a_block_is_read_back(tmp_path: Path) -> None:
+    people = "; ".join(f"{number}@{'x' * 12_000}.example" for number in range(100))
+    rows = [row("m1"), row("m2", to_addresses=people), row("m3")]
+    _, lines = load(write(tmp_path / "e.parquet", rows), tmp_path)
+    assert [len(line.email.to) for line in lines] == [2, 100, 2]
