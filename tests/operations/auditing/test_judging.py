@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
 from bulklink.finding.link_origin import LinkFacts, LinkOrigin
@@ -123,6 +124,23 @@ def test_reasons_are_what_speaks_for_the_deal_and_the_runner_up_may_be_none() ->
     assert row["reasons"] == "its name is in the subject; open"
     assert (row["runner_up_deal_id"], row["runner_up_deal_name"]) == ("none", None)
     assert (row["confidence"], row["time"]) == ("0.9999", "1970-01-01T00:00:00+00:00")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, None),
+        (0.0, "1970-01-01T00:00:00+00:00"),
+        (86_399.999999, "1970-01-01T23:59:59+00:00"),
+        (951_868_799.5, "2000-02-29T23:59:59+00:00"),
+        (1_767_319_445.0, "2026-01-02T02:04:05+00:00"),
+        (32_503_679_999.0, "2999-12-31T23:59:59+00:00"),
+    ],
+)
+def test_a_row_has_the_time_in_utc_to_the_second(seconds: float | None, text: str | None) -> None:
+    judged = msgspec.structs.replace(email(), time=seconds)
+    (row,) = rows(verdict(judged, kind=ChangeKind.ATTACH, deal_id="1", tier=Tier.SURE))
+    assert row["time"] == text
 
 
 @pytest.mark.parametrize(
