@@ -67,6 +67,9 @@ _MOST = 0.9999
 """Greatest confidence that is shown unless there is no other candidate."""
 
 
+_encode = msgspec.json.Encoder().encode
+
+
 class ScoredDeal(msgspec.Struct, frozen=True, gc=False):
     """A candidate of a conversation as the file of verdicts has it.
 
@@ -132,14 +135,25 @@ class ContactRows:
         The scores of a conversation are in the row of its first email only, unless they change.
         """
         last: tuple[int, Sequence[CandidateScore]] | None = None
+        best: tuple[Cell, Cell, Cell] = (None, None, None)
         for verdict in self._verdicts:
-            is_new = last is None or last[0] != verdict.conversation or last[1] != verdict.scores
-            last = verdict.conversation, verdict.scores
-            yield self._verdict_row(verdict, self._scores(verdict.scores) if is_new else None)
+            scores: str | None = None
+            if last is None or last[0] != verdict.conversation or last[1] != verdict.scores:
+                last = verdict.conversation, verdict.scores
+                best, scores = self._best_cells(verdict), self._scores(verdict.scores)
+            yield self._verdict_row(verdict, best, scores)
 
-    def _verdict_row(self, verdict: EmailVerdict, scores: str | None) -> tuple[Cell, ...]:
+    def _best_cells(self, verdict: EmailVerdict) -> tuple[Cell, Cell, Cell]:
+        """Return id and name of the best deal and its confidence, which a conversation shares."""
+        if not verdict.scores:
+            return None, None, None
+        deal_id = verdict.scores[0].deal_id
+        return deal_id or NO_DEAL, self._name(deal_id), confidence_text(verdict.confidence)
+
+    def _verdict_row(
+        self, verdict: EmailVerdict, best: tuple[Cell, Cell, Cell], scores: str | None
+    ) -> tuple[Cell, ...]:
         email, link, rule = verdict.email, verdict.link, verdict.rule
-        best = verdict.scores[0] if verdict.scores else None
         uncertainty = link.uncertainty or (None if rule is None else rule.uncertainty)
         return (
             self._contact_id,
@@ -155,9 +169,7 @@ class ContactRows:
             link.origin.value,
             rule_cell(rule),
             None if uncertainty is None else uncertainty.value,
-            None if best is None else best.deal_id or NO_DEAL,
-            None if best is None else self._name(best.deal_id),
-            None if best is None else confidence_text(verdict.confidence),
+            *best,
             None if verdict.kind is None else verdict.kind.value,
             None if verdict.tier is None else verdict.tier.value,
             verdict.deal_id,
@@ -165,11 +177,18 @@ class ContactRows:
         )
 
     def _scores(self, scores: Sequence[CandidateScore]) -> str:
-        scored = [
-            ScoredDeal(one.deal_id, self._name(one.deal_id), one.probability, one.evidence)
-            for one in scores
-        ]
-        return msgspec.json.encode(scored).decode()
+        name_of = self._names.get
+        return _encode(
+            [
+                ScoredDeal(
+                    score.deal_id,
+                    None if score.deal_id is None else name_of(score.deal_id),
+                    score.probability,
+                    score.evidence,
+                )
+                for score in scores
+            ]
+        ).decode()
 
     def _name(self, deal_id: str | None) -> str | None:
         return None if deal_id is None else self._names.get(deal_id)
