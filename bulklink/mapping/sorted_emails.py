@@ -405,12 +405,12 @@ def stream_emails(path: Path, stop: PlanningStop) -> Iterator[bytes]:
 
 def _whole_lines(lines: ctypes.Array[ctypes.c_char]) -> Iterator[bytes]:
     """Yield about a megabyte of whole lines at a time; DuckDB returns 64 of them."""
-    start = 0
-    while start < len(lines):
+    view, start = memoryview(lines), 0
+    while start < len(view):
         size = _BYTES_AT_ONCE
-        while not (end := lines[start : start + size].rfind(b"\n") + 1):
+        while not (end := bytes(view[start : start + size]).rfind(b"\n") + 1):
             size *= 2
-        yield lines[start : start + end]
+        yield bytes(view[start : start + end])
         start += end
 
 
