@@ -9,6 +9,7 @@ import pytest
 from bulklink import RunCallbacks, StopController
 from bulklink.errors import InterruptedPlanningError, RunStoppedError, StoppedBy
 from bulklink.operations.audit import audit
+from bulklink.operations.environment import real_environment
 from bulklink.operations.fetching.emails import prepare_fetch
 from tests.operations.auditing.audit_world import AuditWorld, contact_id, read, serve
 
@@ -20,7 +21,13 @@ async def test_deals_by_role_that_the_selection_shows_reach_the_judge(tmp_path: 
     file = tmp_path / "mapping.emails.parquet"
     async with serve(world) as crm:
         fetch = prepare_fetch(
-            (), file, crm.connection, contacts_of_deals=[shared], role_candidates=True, rate=None
+            (),
+            file,
+            crm.connection,
+            contacts_of_deals=[shared],
+            role_candidates=True,
+            environment=real_environment(),
+            rate=None,
         )
         fetched = await fetch.run(RunCallbacks(), StopController())
         assert (fetched.contacts, fetched.emails) == (2, 3)
