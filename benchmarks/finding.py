@@ -248,10 +248,13 @@ def main() -> None:
         _show("evidence", evidence_table(pooled), write=arguments.write)
         return
     rows += [[f"all kinds, {name}", *quality_cells(quality)] for name, quality in pooled.items()]
-    _show("finding", table(["kind", *ratios()], rows), write=arguments.write)
+    for name, (first, last) in _TABLES.items():
+        header = ["kind", *list(ratios())[first:last]]
+        cells = [[row[0], *row[1 + first : 1 + last]] for row in rows]
+        _show(name, table(header, cells), write=arguments.write)
     calibration = [
         [
-            f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}",
+            f"from {tenth / 10:.1f}",
             f"{emails:,}",
             f"{mean:.3f}",
             f"{right:.3f}",
