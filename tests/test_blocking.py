@@ -18,7 +18,7 @@ from bulklink.ledger.search import find_message_lines
 from bulklink.ledger.statistics import count_results
 from bulklink.mapping.database import Database
 from bulklink.mapping.input.dialect import Dialect
-from bulklink.mapping.input.scan import scan_file
+from bulklink.mapping.input.scan import FileScanner
 from bulklink.mapping.input.xlsx_reader import Workbook
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.fetching.folder import FetchFolder
@@ -51,7 +51,9 @@ WORK: dict[str, Callable[[Path], object]] = {
     "index": lambda folder: LedgerIndex(folder / "file").close(),
     "search": lambda folder: list(find_message_lines(folder / "file", "m", [1])),
     "hash": lambda folder: sha256_of(folder / "file"),
-    "scan": lambda folder: scan_file(folder / "file", 0, 1, PlanningStop(), Dialect()),
+    "scan": lambda folder: FileScanner(
+        folder / "file", 0, 1, PlanningStop(), Dialect()
+    ).scan_rest(),
     "DuckDB": _use_database,
     "table": _write_table,
     "workbook": _load_workbook,

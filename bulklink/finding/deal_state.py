@@ -53,21 +53,9 @@ class DealState(msgspec.Struct, frozen=True, gc=False):
     uncertainty: Uncertainty | None = None
 
     @property
-    def existed(self) -> bool | None:
-        """Return whether the contact had the deal; None if unknown."""
-        if self.forecasts == ABSENT:
-            return False
-        return None if self.forecasts & ABSENT else True
-
-    @property
     def forecast(self) -> ForecastType | None:
         """Return its forecast; None if it did not exist or that is unknown."""
         return _FORECASTS.get(self.forecasts)
-
-    @property
-    def modified(self) -> float | None:
-        """Return when it was last modified; None if that is unknown or it did not exist."""
-        return self.modified_from if self.modified_from == self.modified_to else None
 
     def or_absent(self, uncertainty: Uncertainty) -> DealState:
         """Return this state, or none."""

@@ -15,7 +15,7 @@ import msgspec
 from bulklink.finding.connection_span import CONNECTION_UNKNOWN, ConnectionSpan
 from bulklink.finding.conversations import Conversation, group_conversations
 from bulklink.finding.evidence import ContactEvidence, Finding
-from bulklink.finding.link_origin import LinkFacts, LinkOrigin, NoLinkReason, judge_replayed_link
+from bulklink.finding.link_origin import LinkFacts, LinkOrigin, NoLinkReason, judge_link
 from bulklink.finding.org_evidence import OrgFacts
 from bulklink.finding.related import RelatedConversations
 from bulklink.finding.rule_replay import RuleReplay, RuleVerdict
@@ -137,7 +137,7 @@ class Judge:
     ) -> list[LinkFacts]:
         readings = self._org.readings
         return [
-            judge_replayed_link(replay, email, rule, readings, self._connection(email))
+            judge_link(replay, email, rule, readings, self._connection(email))
             for email, rule in zip(emails, rules, strict=True)
         ]
 

@@ -1,9 +1,8 @@
 """What the links of an org tell of it: which reading it follows, when mailboxes were connected.
 
-Contacts are added one by one, in any order, and several collections can be merged. Only counts by
-mailbox and day are kept. Emails of one contact that tell the same are counted once for each
-conversation, or each period between changes of its deals: whoever corrects a conversation corrects
-all of it.
+Contacts are added one by one, in any order. Only counts by mailbox and day are kept. Emails of one
+contact that tell the same are counted once for each conversation, or each period between changes of
+its deals: whoever corrects a conversation corrects all of it.
 """
 
 from __future__ import annotations
@@ -100,10 +99,6 @@ class LinkEvidence:
         self._counts.update(
             (owner, _day(time), outcome) for (owner, outcome, _), time in periods.items()
         )
-
-    def merge(self, other: LinkEvidence) -> None:
-        """Add what another collection counted, of other contacts."""
-        self._counts.update(other._counts)
 
     def connections(self) -> dict[str, ConnectionSpan]:
         """Return when each mailbox was connected, by the id of its owner.

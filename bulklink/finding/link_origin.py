@@ -62,6 +62,7 @@ class LinkFacts(msgspec.Struct, frozen=True, gc=False):
 def judge_link(
     replay: RuleReplay,
     email: EmailFacts,
+    rule: RuleVerdict | None,
     readings: Sequence[Reading],
     connection: ConnectionSpan = CONNECTION_UNKNOWN,
 ) -> LinkFacts:
@@ -69,25 +70,6 @@ def judge_link(
 
     A received email on a deal that the rule cannot have chosen, whatever is unknown, was linked by
     hand. So was any sent email on a deal, or it was sent from the page of the deal.
-
-    Args:
-        replay: the replay of the contact.
-        email: an email of the contact.
-        readings: how the rule may have to be read.
-        connection: when the mailbox of the email was connected.
-    """
-    rule = replay.replay(email, readings, connection) if email.direction == "received" else None
-    return judge_replayed_link(replay, email, rule, readings, connection)
-
-
-def judge_replayed_link(
-    replay: RuleReplay,
-    email: EmailFacts,
-    rule: RuleVerdict | None,
-    readings: Sequence[Reading],
-    connection: ConnectionSpan = CONNECTION_UNKNOWN,
-) -> LinkFacts:
-    """Return who made the present link of an email, like `judge_link`.
 
     Args:
         replay: the replay of the contact.

@@ -12,7 +12,7 @@ import pytest
 from bulklink.cli.app import cli
 from bulklink.finding.connection_span import CONNECTION_UNKNOWN, ConnectionSpan
 from bulklink.finding.link_evidence import LinkEvidence
-from bulklink.finding.link_origin import LinkOrigin, judge_link
+from bulklink.finding.link_origin import LinkFacts, LinkOrigin, judge_link
 from bulklink.finding.needed_histories import needed_histories
 from bulklink.finding.prediction_rule import Reading
 from bulklink.finding.rule_replay import RuleReplay
@@ -137,17 +137,22 @@ def test_few_verdicts_on_a_large_world_are_uncertain_and_none_wrong(
     assert counts["uncertain"] < 0.15 * counts.total()
 
 
+def judge_loosely(
+    replay: RuleReplay, email: EmailFacts, connections: Mapping[str, ConnectionSpan]
+) -> LinkFacts:
+    readings, connection = [Reading.LOOSE], connections[email.owner_id or ""]
+    is_received = email.direction == "received"
+    rule = replay.replay(email, readings, connection) if is_received else None
+    return judge_link(replay, email, rule, readings, connection)
+
+
 def test_links_are_told_apart_as_the_truth_says(large_world: GeneratedWorld) -> None:
     """A person who links an email where the rule put it cannot be told from the rule."""
     found = Counter(
         (large_world.truth[replay.contact.id, email.message_id]["linked_by"], facts.origin)
         for replay in replays(large_world)
         for email in replay.contact.emails
-        for facts in [
-            judge_link(
-                replay, email, [Reading.LOOSE], large_world.connections[email.owner_id or ""]
-            )
-        ]
+        for facts in [judge_loosely(replay, email, large_world.connections)]
     )
     assert found["rule", LinkOrigin.RULE] > 500
     assert found["hand", LinkOrigin.HAND] > 10

@@ -25,7 +25,10 @@ def judge(
     connection: ConnectionSpan = ALWAYS_CONNECTED,
 ) -> LinkFacts:
     replay = RuleReplay(contact(deals, [message]), STAGES)
-    return judge_link(replay, message, [Reading.STRICT], connection)
+    readings = [Reading.STRICT]
+    is_received = message.direction == "received"
+    rule = replay.replay(message, readings, connection) if is_received else None
+    return judge_link(replay, message, rule, readings, connection)
 
 
 @pytest.mark.parametrize(

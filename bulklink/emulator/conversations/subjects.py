@@ -86,13 +86,6 @@ def _prefix_of(subject: str) -> str:
     return next((prefix for prefix in _PREFIXES if subject.startswith(prefix)), "")
 
 
-def bare_subject(subject: str) -> str:
-    """Return a subject without the prefixes of replies."""
-    while prefix := _prefix_of(subject):
-        subject = subject.removeprefix(prefix)
-    return subject
-
-
 def summarise(
     org: OrgPlan, draws: Draws, language: Language, deal: DealLife | None, topic: str
 ) -> str | None:

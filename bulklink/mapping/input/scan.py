@@ -216,13 +216,6 @@ class FileScanner:
         self._partial_line = _count_lines(self._partial_line, body, self._tally)
 
 
-def scan_file(
-    path: Path, header_bytes: int, cells: int, stop: PlanningStop, dialect: Dialect
-) -> FileScan:
-    """Hash a file and determine whether its records are regular, as `FileScanner` does."""
-    return FileScanner(path, header_bytes, cells, stop, dialect).scan_rest()
-
-
 def _count_lines(partial_line: bytes, body: bytes, tally: _Tally) -> bytes:
     """Count the whole lines of a block; return the partial line at its end."""
     if not tally.regular:

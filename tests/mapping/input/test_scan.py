@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulklink.mapping.input.dialect import Dialect
-from bulklink.mapping.input.scan import BLOCK_BYTES, scan_file
+from bulklink.mapping.input.scan import BLOCK_BYTES, FileScanner
 from bulklink.mapping.interrupt import PlanningStop
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def test_a_file_is_regular_if_each_line_is_one_complete_record(
 ) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(HEADER + body)
-    file_scan = scan_file(path, len(HEADER), 2, PlanningStop(), Dialect())
+    file_scan = FileScanner(path, len(HEADER), 2, PlanningStop(), Dialect()).scan_rest()
     assert file_scan.regular is regular
     assert (file_scan.sha256, file_scan.bytes) == (
         hashlib.sha256(HEADER + body).hexdigest(),
@@ -97,4 +97,4 @@ def test_a_blank_line_is_never_read_as_a_record_of_one_cell(tmp_path: Path, blan
         b"1\n" + blank.rstrip(b"\n") + b" ",
     ):
         path.write_bytes(b"a\n" + body)
-        assert scan_file(path, 2, 1, PlanningStop(), Dialect()).regular is False
+        assert FileScanner(path, 2, 1, PlanningStop(), Dialect()).scan_rest().regular is False
