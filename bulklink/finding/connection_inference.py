@@ -12,8 +12,8 @@ from itertools import accumulate
 from math import inf, log
 
 from bulklink.finding.connection_span import ConnectionSpan
+from bulklink.finding.values import DAY
 
-SECONDS_A_DAY = 86_400
 _ODDS = log(1000)
 """Log of how much more likely the best day must make the emails than a day that is ruled out."""
 _LEAST_OPPOSITES = 0.02
@@ -45,8 +45,8 @@ def infer_connection(days: Iterable[tuple[int, int, int]]) -> ConnectionSpan:
     likely = [index for index, likelihood in enumerate(likelihoods) if likelihood > least]
     first, last = likely[0], likely[-1]
     return ConnectionSpan(
-        -inf if first == 0 else days[first - 1][0] * float(SECONDS_A_DAY),
-        inf if last == len(days) else (days[last][0] + 1) * float(SECONDS_A_DAY),
+        -inf if first == 0 else days[first - 1][0] * DAY,
+        inf if last == len(days) else (days[last][0] + 1) * DAY,
     )
 
 

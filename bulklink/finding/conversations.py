@@ -14,9 +14,8 @@ from math import inf
 import msgspec
 
 from bulklink.finding.subjects import Subject, parse_subject
-from bulklink.finding.values import EmailFacts
+from bulklink.finding.values import DAY, EmailFacts
 
-DAY = 86_400.0
 MAX_GAP = 7 * DAY
 """Seconds between two emails of one conversation."""
 _MAX_GAP_OF_NEW_SUBJECT = 4 * DAY

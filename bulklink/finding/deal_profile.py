@@ -11,13 +11,12 @@ from bulklink.finding.deal_state import EXISTING, OPEN, WON, DealStates
 from bulklink.finding.subjects import (
     contains_phrase,
     normalize,
+    parse_number,
     split_words,
-    squeeze_number,
     telling_words,
 )
-from bulklink.finding.values import DealFacts, EmailFacts
+from bulklink.finding.values import DAY, DealFacts, EmailFacts
 
-DAY = 86_400.0
 _NEAR = 30 * DAY
 _FAR = 120 * DAY
 _WORKED_ON = DAY
@@ -90,7 +89,7 @@ class DealProfile:
         self.deal = deal
         self.states = states
         self.words = split_words(normalize(deal.name or ""))
-        self.number = squeeze_number(normalize(deal.number)) if deal.number else None
+        self.number = parse_number(deal.number)
         self.telling_words = frozenset[str]()
         history = deal.history or ()
         self._touches = [

@@ -14,18 +14,18 @@ from math import comb, erfc, sqrt
 
 import msgspec
 
-from bulklink.finding.connection_inference import SECONDS_A_DAY, infer_connection
+from bulklink.finding.connection_inference import infer_connection
 from bulklink.finding.connection_span import Arrival, ConnectionSpan
 from bulklink.finding.prediction_rule import Reading
 from bulklink.finding.rule_replay import Moment, RuleReplay
-from bulklink.finding.values import EmailFacts
+from bulklink.finding.values import DAY, EmailFacts
 
 _READINGS = tuple(Reading)
 _SIGNIFICANCE = 0.01
 """Chance at which two readings that explain equally well would differ so much."""
 _MANY_THROWS = 1_000
 """Throws of a coin beyond which their number is as good as normally distributed."""
-_SAME_CONVERSATION = 21.0 * SECONDS_A_DAY
+_SAME_CONVERSATION = 21 * DAY
 """Seconds between emails of one contact beyond which they are another conversation."""
 _ON_DEAL = -1
 _ON_NONE = -2
@@ -124,8 +124,8 @@ class LinkEvidence:
         for (owner, day, outcome), count in self._counts.items():
             connection = connections.get(owner)
             if outcome >= 0 and connection is not None:
-                noon = (day + 0.5) * SECONDS_A_DAY
-                if connection.arrival(noon, SECONDS_A_DAY / 2) is Arrival.LIVE:
+                noon = (day + 0.5) * DAY
+                if connection.arrival(noon, DAY / 2) is Arrival.LIVE:
                     patterns[outcome] += count
         total = sum(patterns.values())
         explained = {reading: _count(patterns, explaining=reading) for reading in _READINGS}
@@ -142,7 +142,7 @@ class LinkEvidence:
 
 
 def _day(time: float) -> int:
-    return int(time // SECONDS_A_DAY)
+    return int(time // DAY)
 
 
 def _distinct(emails: list[tuple[float, int]]) -> Iterator[tuple[float, int]]:

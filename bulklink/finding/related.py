@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import inf
 
-from bulklink.finding.conversations import DAY, Conversation
+from bulklink.finding.conversations import Conversation
 from bulklink.finding.evidence import Finding
+from bulklink.finding.values import DAY
 
 Probabilities = Mapping[str | None, float]
 """Probability of each candidate of a conversation."""

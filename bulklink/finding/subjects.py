@@ -127,6 +127,11 @@ def squeeze_number(text: str) -> str | None:
     return number if len(_DIGIT.findall(number)) >= _LEAST_DIGITS else None
 
 
+def parse_number(text: str | None) -> str | None:
+    """Return a deal's number as `find_numbers` returns those of subjects; None if it is none."""
+    return squeeze_number(normalize(text)) if text else None
+
+
 def number_shape(number: str) -> str:
     """Return the shape of a squeezed number: each digit is a 9."""
     return _DIGIT.sub("9", number)

@@ -10,6 +10,8 @@ from typing import Literal
 import msgspec
 
 Direction = Literal["received", "sent"]
+DAY = 86_400.0
+"""Seconds of a day."""
 
 
 class FieldChange(msgspec.Struct, frozen=True, gc=False):

@@ -7,8 +7,9 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.finding.connection_inference import SECONDS_A_DAY, infer_connection
+from bulklink.finding.connection_inference import infer_connection
 from bulklink.finding.connection_span import ConnectionSpan
+from bulklink.finding.values import DAY
 
 
 def days_of(outcomes: str, first: int = 0) -> list[tuple[int, int, int]]:
@@ -17,7 +18,7 @@ def days_of(outcomes: str, first: int = 0) -> list[tuple[int, int, int]]:
 
 
 def span(first: float, last: float) -> ConnectionSpan:
-    return ConnectionSpan(first * SECONDS_A_DAY, last * SECONDS_A_DAY)
+    return ConnectionSpan(first * DAY, last * DAY)
 
 
 def test_a_mailbox_was_connected_between_days_of_no_links_and_days_of_links() -> None:
@@ -49,7 +50,7 @@ def test_emails_that_people_corrected_widen_the_span() -> None:
 @given(st.text("x-", max_size=60), st.integers(0, 20_000))
 def test_the_span_moves_with_the_days(outcomes: str, first: int) -> None:
     span_at_start = infer_connection(days_of(outcomes))
-    moved = first * SECONDS_A_DAY
+    moved = first * DAY
     assert infer_connection(days_of(outcomes, first)) == ConnectionSpan(
         span_at_start.earliest + moved, span_at_start.latest + moved
     )
