@@ -221,7 +221,7 @@ known AS (
     FROM contacts LEFT JOIN done USING (contact_id) LEFT JOIN failed USING (contact_id)
 ),
 deals AS (
-    -- a deal that lists the contact itself goes before its role there
+    -- the deal itself, not the contact's role on it, if both are listed
     SELECT contact_id, deal_id, arg_min(deal, coalesce(deal->>'by_role', '') = 'true') AS deal
     FROM {{log}} WHERE event = 'deal'
     GROUP BY contact_id, deal_id

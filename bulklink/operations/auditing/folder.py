@@ -10,23 +10,23 @@ from pathlib import Path
 
 import msgspec
 
-from bulklink.atomic_files import atomic_replace, write_error
 from bulklink.errors import RunDirError
 from bulklink.folder_files import (
     check_folder_file,
-    create_file,
     line_blocks,
     open_to_append,
     read_small_file,
     split_lines,
 )
 from bulklink.models import ForecastType
-from bulklink.runs.folder import exclusive_lock
+from bulklink.operations.work_folder import (
+    REMOVE_WORK_FOLDER,
+    damaged_error,
+    locked_work_folder,
+    write_work_record,
+)
 from bulklink.runs.record import OrgRecord, check_address
 from bulklink.zoho.coql import is_field_name
-
-_GITIGNORE = ".gitignore"
-REMOVE_AUDIT_FOLDER = "Remove its folder and run the command again."
 
 
 class AuditRecord(msgspec.Struct, frozen=True):
@@ -97,12 +97,12 @@ class AuditFolder(msgspec.Struct, frozen=True):
 
     @property
     def emails(self) -> Path:
-        """File of the emails, sorted by contact; made anew by each command."""
+        """File of the emails, sorted by contact; each command writes it again."""
         return self.path / "emails.parquet"
 
     @property
     def to_read(self) -> Path:
-        """File of what is still to be read, made anew for each step."""
+        """File of what is still to be read; each step writes it again."""
         return self.path / "to_read.txt"
 
     @property
@@ -127,18 +127,10 @@ class AuditFolder(msgspec.Struct, frozen=True):
             RunDirError: if it cannot be created, or holds a link or another file that is not
                 regular.
         """
-        for path in (*self._files, self.path / "lock", self.path / _GITIGNORE):
-            check_folder_file(path, one_name=True)
-        try:
-            self.path.mkdir(mode=0o700, exist_ok=True)
-            if not check_folder_file(self.path / _GITIGNORE):
-                with create_file(self.path / _GITIGNORE) as file:
-                    file.write(b"*\n")
-        except OSError as error:
-            raise write_error(self.path, error) from None
-        with exclusive_lock(
-            self.path / "lock",
-            "Another process is auditing this file.",
+        with locked_work_folder(
+            self.path,
+            self._files,
+            message="Another process is auditing this file.",
             advice="Wait until it ends, or audit another file.",
         ):
             try:
@@ -164,14 +156,13 @@ class AuditFolder(msgspec.Struct, frozen=True):
             raise RunDirError(
                 "This is not the record of an audit.",
                 where=str(self.record),
-                advice=REMOVE_AUDIT_FOLDER,
+                advice=REMOVE_WORK_FOLDER,
             ) from None
         return record
 
     def write(self, record: AuditRecord) -> None:
         """Replace the record."""
-        with atomic_replace(self.record) as temporary:
-            temporary.write_bytes(msgspec.json.encode(record))
+        write_work_record(self.record, record)
 
     def lines_to_read(self, *kinds: Callable[[str], bool]) -> Iterator[list[str]]:
         """Yield the words of each line of what is still to be read.
@@ -188,7 +179,7 @@ class AuditFolder(msgspec.Struct, frozen=True):
                 if len(words) != len(kinds) or not all(
                     is_valid(word) for is_valid, word in zip(kinds, words, strict=True)
                 ):
-                    raise damaged_audit_error(self.to_read)
+                    raise damaged_error(self.to_read)
                 yield words
 
     def create_log(self) -> None:
@@ -203,10 +194,3 @@ class AuditFolder(msgspec.Struct, frozen=True):
     def remove(self) -> None:
         """Remove the folder and everything in it."""
         shutil.rmtree(self.path, ignore_errors=True)
-
-
-def damaged_audit_error(path: Path | str) -> RunDirError:
-    """Return the error about a file of the folder that is damaged."""
-    return RunDirError(
-        "The file is damaged, or was changed.", where=str(path), advice=REMOVE_AUDIT_FOLDER
-    )

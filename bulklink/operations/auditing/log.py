@@ -12,8 +12,9 @@ from bulklink.finding.values import DealFacts, FieldChange
 from bulklink.folder_files import line_blocks, split_lines
 from bulklink.ledger.records import Count, json_line
 from bulklink.ledger.state import repair_torn_line
-from bulklink.operations.auditing.folder import AuditFolder, damaged_audit_error
+from bulklink.operations.auditing.folder import AuditFolder
 from bulklink.operations.fetching.folder import is_id
+from bulklink.operations.work_folder import damaged_error
 from bulklink.zoho.coql import MAX_IN_VALUES, DealRow
 from bulklink.zoho.link_response import AnswerVerdict
 from bulklink.zoho.requests import MAX_DEAL_IDS_LENGTH
@@ -264,7 +265,7 @@ class AuditProgress:
                 try:
                     self._add(decode(line))
                 except (ValueError, RecursionError):
-                    raise damaged_audit_error(f"{folder.log}:{number}") from None
+                    raise damaged_error(f"{folder.log}:{number}") from None
         repair_torn_line(folder.log, folder.log_torn)
 
     def _add(self, line: AuditLine) -> None:

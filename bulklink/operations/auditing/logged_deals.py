@@ -12,7 +12,7 @@ import msgspec
 from bulklink.finding.values import DealFacts, FieldChange
 from bulklink.mapping.audit_lists import ReadDeal
 from bulklink.operations.auditing.deals_file import ContactDeals, is_valid_deal
-from bulklink.operations.auditing.folder import damaged_audit_error
+from bulklink.operations.work_folder import damaged_error
 
 _decode_deal = msgspec.json.Decoder(DealFacts).decode
 _decode_changes = msgspec.json.Decoder(tuple[FieldChange, ...]).decode
@@ -36,9 +36,9 @@ def logged_contacts(rows: Iterable[ReadDeal], log: Path) -> Iterator[ContactDeal
         try:
             deals = tuple(_deal(line.deal, line) for line in lines if line.deal is not None)
         except (ValueError, RecursionError):
-            raise damaged_audit_error(log) from None
+            raise damaged_error(log) from None
         if not all(map(is_valid_deal, deals)):
-            raise damaged_audit_error(log)
+            raise damaged_error(log)
         codes = {
             deal.id: line.history_code
             for deal, line in zip(deals, lines, strict=False)

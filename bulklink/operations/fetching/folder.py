@@ -13,11 +13,9 @@ from typing import Any
 
 import msgspec
 
-from bulklink.atomic_files import atomic_replace, write_error
 from bulklink.errors import RunDirError
 from bulklink.folder_files import (
     check_folder_file,
-    create_file,
     line_blocks,
     open_to_append,
     read_small_file,
@@ -28,13 +26,14 @@ from bulklink.mapping.schema import id_pattern
 from bulklink.models import ForecastType
 from bulklink.operations.fetching.log import FetchLine
 from bulklink.operations.fetching.selection import Conditions, EmailFilter
-from bulklink.runs.folder import exclusive_lock
+from bulklink.operations.work_folder import (
+    REMOVE_WORK_FOLDER,
+    damaged_error,
+    locked_work_folder,
+    write_work_record,
+)
 from bulklink.runs.forecast import CreditRange
 from bulklink.runs.record import OrgRecord, Rows, check_address
-
-_GITIGNORE = ".gitignore"
-REMOVE = "Remove its folder and run the command again."
-
 
 _ID = re.compile(id_pattern("contact_id"))
 _MAX_DIGITS = 18
@@ -182,26 +181,13 @@ class FetchFolder(msgspec.Struct, frozen=True):
             RunDirError: if it cannot be created, or holds a link or another file that is not
                 regular.
         """
-        self._check_files()
-        try:
-            self.path.mkdir(mode=0o700, exist_ok=True)
-            if not check_folder_file(self.path / _GITIGNORE):
-                with create_file(self.path / _GITIGNORE) as file:
-                    file.write(b"*\n")
-        except OSError as error:
-            raise write_error(self.path, error) from None
-        with exclusive_lock(
-            self.path / "lock",
-            "Another process is fetching into this file.",
+        with locked_work_folder(
+            self.path,
+            (*self._files, self.new_requests),
+            message="Another process is fetching into this file.",
             advice="Wait until it ends, or use another file.",
         ):
             yield
-
-    def _check_files(self) -> None:
-        """Refuse links and files that are not regular, before any file is opened."""
-        others = (self.new_requests, self.path / "lock", self.path / _GITIGNORE)
-        for path in (*self._files, *others):
-            check_folder_file(path, one_name=True)
 
     def read(self) -> FetchRecord | None:
         """Return the record; None if there is none.
@@ -218,14 +204,15 @@ class FetchFolder(msgspec.Struct, frozen=True):
             return None
         except (ValueError, RecursionError):
             raise RunDirError(
-                "This is not the record of a fetch.", where=str(self.record), advice=REMOVE
+                "This is not the record of a fetch.",
+                where=str(self.record),
+                advice=REMOVE_WORK_FOLDER,
             ) from None
         return record
 
     def write(self, record: FetchRecord) -> None:
         """Replace the record."""
-        with atomic_replace(self.record) as temporary:
-            temporary.write_bytes(msgspec.json.encode(record))
+        write_work_record(self.record, record)
 
     def create_log(self) -> None:
         """Create the log if it is missing."""
@@ -315,8 +302,3 @@ def _as_ascii(line: bytes) -> str:
 def is_id(text: str) -> bool:
     """Return whether a text is the id of a record."""
     return _ID.fullmatch(text) is not None
-
-
-def damaged_error(path: Path) -> RunDirError:
-    """Return the error about a file of the folder that is damaged."""
-    return RunDirError("The file is damaged, or was changed.", where=str(path), advice=REMOVE)

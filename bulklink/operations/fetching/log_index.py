@@ -16,8 +16,8 @@ import msgspec
 from bulklink.folder_files import line_blocks, open_to_read, split_lines
 from bulklink.ledger.records import Count
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.operations.fetching.folder import damaged_error
 from bulklink.operations.fetching.log import FetchLine
+from bulklink.operations.work_folder import damaged_error
 
 _MAX_SEGMENT_BYTES = 256 << 10
 

@@ -17,10 +17,11 @@ from bulklink.mapping.contact_selection import (
     write_selection,
 )
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.operations.fetching.folder import FetchFolder, FetchRecord, damaged_error
+from bulklink.operations.fetching.folder import FetchFolder, FetchRecord
 from bulklink.operations.fetching.progress import FetchProgress, QueryProgress
 from bulklink.operations.fetching.selection import Selection
 from bulklink.operations.preflight import check_same_host
+from bulklink.operations.work_folder import damaged_error
 from bulklink.runs.hashes import sha256_of
 from bulklink.zoho.connection import Connection
 

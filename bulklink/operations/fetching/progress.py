@@ -9,8 +9,9 @@ import msgspec
 from bulklink.errors import RunDirError
 from bulklink.folder_files import line_blocks, split_lines
 from bulklink.ledger.state import repair_torn_line
-from bulklink.operations.fetching.folder import REMOVE, FetchFolder, is_id
+from bulklink.operations.fetching.folder import FetchFolder, is_id
 from bulklink.operations.fetching.log import FetchLine
+from bulklink.operations.work_folder import REMOVE_WORK_FOLDER
 from bulklink.zoho.link_response import AnswerVerdict
 
 MAX_UNREAD_NAMED = 1000
@@ -53,7 +54,7 @@ def read_log(folder: FetchFolder, add: Callable[[FetchLine], None]) -> None:
                 raise RunDirError(
                     "This line does not belong to a fetch of these contacts.",
                     where=f"{folder.log}:{number}",
-                    advice=REMOVE,
+                    advice=REMOVE_WORK_FOLDER,
                 ) from None
     repair_torn_line(folder.log, folder.log_torn)
 
