@@ -15,6 +15,7 @@ import msgspec
 
 from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import atomic_replace
+from bulklink.counts import count_of
 from bulklink.errors import LockedError
 from bulklink.ledger.records import Result
 from bulklink.mapping.interrupt import PlanningStop
@@ -91,19 +92,21 @@ class UndoPlan(msgspec.Struct, frozen=True):
     def warnings(self) -> Iterator[Advice]:
         """Yield warnings for the user before the undo starts."""
         if self.without_snapshot:
+            made = count_of(self.without_snapshot, "link was made", "links were made")
             yield Advice(
-                "{} links were made without a snapshot, so it is unknown which of these emails were"
-                " linked before. All that are still on that deal are unlinked.",
-                f"{self.without_snapshot:,}",
+                "{} without a snapshot, so it is unknown which of these emails were linked before."
+                " All that are still on that deal are unlinked.",
+                made,
             )
         for reason, count in sorted(self.not_undone_counts.items()):
             rows = ", ".join(map(str, self.first_not_undone[reason]))
             more = f" and {count - MAX_ROWS_NAMED:,} more" if count > MAX_ROWS_NAMED else ""
-            left = f"{count:,} rows are not undone ({reason}): row {rows}{more}."
+            left = count_of(count, "row is not undone", "rows are not undone")
             include = Advice(
                 " {} unlinks those that are linked.", Keyword("include_settled", value=True)
             )
             is_optional = reason is not NotUndoneReason.NO_SNAPSHOT
+            left = f"{left} ({reason}): row {rows}{more}."
             yield Advice("{} {}{}", left, _ADVICE[reason], include if is_optional else "")
 
 
