@@ -11,7 +11,7 @@ from bulklink.finding.deal_state import EXISTING, OPEN, WON, DealStates
 from bulklink.finding.subjects import (
     contains_phrase,
     normalize,
-    parse_number,
+    parse_deal_number,
     split_words,
     telling_words,
 )
@@ -89,7 +89,7 @@ class DealProfile:
         self.deal = deal
         self.states = states
         self.words = split_words(normalize(deal.name or ""))
-        self.number = parse_number(deal.number)
+        self.number = parse_deal_number(deal.number)
         self.telling_words = frozenset[str]()
         history = deal.history or ()
         self._touches = [

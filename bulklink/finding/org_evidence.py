@@ -10,7 +10,7 @@ from bulklink.finding.connection_span import ConnectionSpan
 from bulklink.finding.link_evidence import LinkEvidence, ReadingChoice
 from bulklink.finding.prediction_rule import Reading
 from bulklink.finding.rule_replay import RuleReplay
-from bulklink.finding.subjects import number_shape, parse_number
+from bulklink.finding.subjects import number_shape, parse_deal_number
 from bulklink.finding.values import ContactFacts
 from bulklink.models import ForecastType
 
@@ -56,7 +56,7 @@ class OrgEvidence:
             return
         self._links.add(RuleReplay(contact, self._stages, roles=self._roles))
         for deal in contact.deals:
-            number = parse_number(deal.number)
+            number = parse_deal_number(deal.number)
             if number is not None and len(self._shapes) < _MAX_SHAPES:
                 self._shapes.add(number_shape(number))
 

@@ -127,7 +127,7 @@ def squeeze_number(text: str) -> str | None:
     return number if len(_DIGIT.findall(number)) >= _LEAST_DIGITS else None
 
 
-def parse_number(text: str | None) -> str | None:
+def parse_deal_number(text: str | None) -> str | None:
     """Return a deal's number as `find_numbers` returns those of subjects; None if it is none."""
     return squeeze_number(normalize(text)) if text else None
 

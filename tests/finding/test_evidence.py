@@ -464,7 +464,7 @@ def test_what_zoho_takes_for_spam_is_bulk(spam: bool) -> None:
 
 
 def test_the_address_that_a_contact_mostly_writes_from_is_its_own() -> None:
-    """Contacts whose addresses are unknown are still told from bystanders."""
+    """A contact whose addresses are unknown is not mistaken for a bystander."""
     emails = [
         msgspec.structs.replace(
             email(day * DAY, message_id=f"m{day}", subject=f"Re: {day}"),

@@ -147,7 +147,7 @@ def judge_loosely(
 
 
 def test_links_are_told_apart_as_the_truth_says(large_world: GeneratedWorld) -> None:
-    """A person who links an email where the rule put it cannot be told from the rule."""
+    """A link that a person makes where the rule would have made it looks like one of the rule's."""
     found = Counter(
         (large_world.truth[replay.contact.id, email.message_id]["linked_by"], facts.origin)
         for replay in replays(large_world)
