@@ -49,13 +49,14 @@ class Timeline(msgspec.Struct, frozen=True):
 
     Args:
         entries: the entries by time.
-        consistent: whether each field had, at each change, the value that the previous change gave
-            it, and every entry could be read.
+        readable: whether every entry could be read. What the values tell is for others to judge: a
+            change of one field need not begin with the value that the last entry gave it, as Zoho
+            does not log every change, and names a stage by its display or its actual value.
         since: time of the earliest entry that was read; None if all were.
     """
 
     entries: tuple[TimelineEntry, ...]
-    consistent: bool = True
+    readable: bool = True
     since: datetime | None = None
 
 
@@ -123,17 +124,7 @@ def build_timeline(
         ordered.reverse()  # entries of the same time keep the order in which they happened
     ordered.sort(key=lambda entry: entry.audited_time)
     since = None if ended or not ordered else ordered[0].audited_time
-    return Timeline(tuple(ordered), readable and _is_consistent(ordered), since)
-
-
-def _is_consistent(entries: Iterable[TimelineEntry]) -> bool:
-    values: dict[str, str | None] = {}
-    for entry in entries:
-        for field, old, new in entry.changes:
-            if values.setdefault(field, old) != old:
-                return False
-            values[field] = new
-    return True
+    return Timeline(tuple(ordered), readable, since)
 
 
 def _entry(item: Any, deal_id: str) -> TimelineEntry | None:

@@ -313,7 +313,7 @@ async def test_a_timeline_is_read_page_by_page_and_sorted() -> None:
     result = await read(crm, read_deal_timeline, "71", since=None)
     assert isinstance(result, Timeline)
     assert [entry.audited_time.minute for entry in result.entries] == [5, 6, 7, 8, 9]
-    assert result.consistent
+    assert result.readable
     assert [url.rpartition("&")[2] for url in crm.indexes] == [
         *("per_page=200", "page_token=a", "page_token=b")
     ]
@@ -321,7 +321,7 @@ async def test_a_timeline_is_read_page_by_page_and_sorted() -> None:
 
 async def test_a_timeline_with_a_gap_contradicts_itself() -> None:
     result = await read(ScriptedCrm(timeline(9, 7)), read_deal_timeline, "71", since=None)
-    assert not result.consistent
+    assert not result.readable
 
 
 async def test_the_last_page_read_is_the_one_that_reaches_back_before_the_earliest_time() -> None:

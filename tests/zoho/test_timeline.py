@@ -114,24 +114,10 @@ def test_entries_are_sorted_by_time_whatever_the_order_of_the_pages() -> None:
     assert build_timeline(reversed(history)) == expected
 
 
-@pytest.mark.parametrize(
-    ("history", "consistent"),
-    [
-        ([], True),
-        ([change(1, "a", "b"), change(2, "b", "c")], True),
-        ([change(1, "a", "b"), change(2, "x", "c")], False),
-        ([change(1, "a", "b"), change(2, "x", "y", "Amount"), change(3, "b", "a")], True),
-        ([change(1, None, "b"), change(2, None, "c")], False),
-    ],
-)
-def test_a_change_from_a_value_that_the_field_did_not_have_is_inconsistent(
-    history: list[TimelineEntry], consistent: bool
-) -> None:
-    assert build_timeline(history).consistent is consistent
-
-
-def test_an_unreadable_entry_makes_a_timeline_inconsistent() -> None:
-    assert not build_timeline([change(1, "a", "b")], readable=False).consistent
+def test_a_timeline_is_readable_whatever_its_values_and_not_if_an_entry_could_not_be_read() -> None:
+    history = [change(1, "0", "50", "Probability"), change(2, "30", "60", "Probability")]
+    assert build_timeline(history).readable
+    assert not build_timeline(history, readable=False).readable
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from bulklink.zoho.timeline import Timeline, TimelineEntry
 
 MAX_HISTORY_CHANGES = 5_000
 """Changes of one deal that are kept; a deal with more is judged without its history."""
-CONTRADICTS = "contradicts-itself"
-"""Code of a timeline with a gap, or with an entry that cannot be read."""
+UNREADABLE = "unreadable"
+"""Code of a timeline with an entry that cannot be read."""
 TOO_LONG_HISTORY = "too-long"
 """Code of a timeline with more changes than are kept."""
 _FIELDS_WITH_VALUES = frozenset(

@@ -15,9 +15,9 @@ from bulklink.operations.auditing.context import ReadingContext
 from bulklink.operations.auditing.deals_file import utc_time
 from bulklink.operations.auditing.facts import stream_facts
 from bulklink.operations.auditing.log import (
-    CONTRADICTS,
     MAX_HISTORY_CHANGES,
     TOO_LONG_HISTORY,
+    UNREADABLE,
     history_lines,
     history_of,
     history_since,
@@ -133,7 +133,7 @@ class TimelineReader:
             self.context.append(timeline_line(deal_id, life, result.code or "refused"))
             return
         changes = history_of(result)
-        code = None if result.consistent else CONTRADICTS
+        code = None if result.readable else UNREADABLE
         if len(changes) > MAX_HISTORY_CHANGES:
             code = TOO_LONG_HISTORY
         lines = history_lines(deal_id, life, changes) if code is None else []
