@@ -319,11 +319,6 @@ async def test_a_timeline_is_read_page_by_page_and_sorted() -> None:
     ]
 
 
-async def test_a_timeline_with_a_gap_contradicts_itself() -> None:
-    result = await read(ScriptedCrm(timeline(9, 7)), read_deal_timeline, "71", since=None)
-    assert not result.readable
-
-
 async def test_the_last_page_read_is_the_one_that_reaches_back_before_the_earliest_time() -> None:
     crm = ScriptedCrm(timeline(9, 8, token="a"), timeline(7, 6, token="b"), timeline(5))
     since = datetime(2026, 1, 1, 0, 7, tzinfo=UTC)
