@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import groupby
-from math import comb, erfc, sqrt
 
 import msgspec
 
+from bulklink.binomial import binomial_tail
 from bulklink.finding.connection_inference import infer_connection
 from bulklink.finding.connection_span import Arrival, ConnectionSpan
 from bulklink.finding.prediction_rule import Reading
@@ -21,10 +21,8 @@ from bulklink.finding.rule_replay import Moment, RuleReplay
 from bulklink.finding.values import DAY, EmailFacts
 
 _READINGS = tuple(Reading)
-_SIGNIFICANCE = 0.01
-"""Chance at which two readings that explain equally well would differ so much."""
-_MANY_THROWS = 1_000
-"""Throws of a coin beyond which their number is as good as normally distributed."""
+SIGNIFICANCE = 0.01
+"""Chance at which two hypotheses that explain links equally well would differ so much."""
 _SAME_CONVERSATION = 21 * DAY
 """Seconds between emails of one contact beyond which they are another conversation."""
 _ON_DEAL = -1
@@ -83,7 +81,7 @@ class LinkEvidence:
         periods: dict[tuple[str, int, int], float] = {}
         known: dict[tuple[Moment, str | None], int | None] = {}
         for email in replay.contact.emails:
-            if email.time is None or email.owner_id is None or not _can_tell(email):
+            if email.time is None or email.owner_id is None or not can_tell(email):
                 continue
             key = replay.moment(email), email.deal_id
             outcome = known[key] if key in known else known.setdefault(key, _outcome(replay, *key))
@@ -99,6 +97,12 @@ class LinkEvidence:
         self._counts.update(
             (owner, _day(time), outcome) for (owner, outcome, _), time in periods.items()
         )
+
+    def merged(self, other: LinkEvidence) -> LinkEvidence:
+        """Return the evidence of both."""
+        both = LinkEvidence()
+        both._counts = self._counts + other._counts
+        return both
 
     def connections(self) -> dict[str, ConnectionSpan]:
         """Return when each mailbox was connected, by the id of its owner.
@@ -161,7 +165,8 @@ def _distinct(emails: list[tuple[float, int]]) -> Iterator[tuple[float, int]]:
         yield series[0 if series[0][1] == _ON_DEAL else -1]
 
 
-def _can_tell(email: EmailFacts) -> bool:
+def can_tell(email: EmailFacts) -> bool:
+    """Return whether an email may show what the rule did."""
     return email.direction == "received" and email.link_known
 
 
@@ -199,12 +204,4 @@ def _is_better(patterns: Mapping[int, int], best: Reading, other: Reading) -> bo
     for pattern, count in patterns.items():
         for_best += count * (pattern & (best_bit | other_bit) == best_bit)
         for_other += count * (pattern & (best_bit | other_bit) == other_bit)
-    return _chance(for_best, for_other) < _SIGNIFICANCE
-
-
-def _chance(more: int, fewer: int) -> float:
-    """Return the chance of at most `fewer` heads in as many throws of a coin."""
-    throws = more + fewer
-    if throws > _MANY_THROWS:
-        return erfc((more - fewer) / sqrt(2 * throws)) / 2
-    return float(sum(comb(throws, heads) for heads in range(fewer + 1)) / 2**throws)
+    return binomial_tail(for_best + for_other, for_best, 0.5) < SIGNIFICANCE

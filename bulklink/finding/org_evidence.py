@@ -9,6 +9,7 @@ import msgspec
 from bulklink.finding.connection_span import ConnectionSpan
 from bulklink.finding.link_evidence import LinkEvidence, ReadingChoice
 from bulklink.finding.prediction_rule import Reading
+from bulklink.finding.role_evidence import RoleEvidence
 from bulklink.finding.rule_replay import RuleReplay
 from bulklink.finding.subjects import number_shape, parse_deal_number
 from bulklink.finding.values import ContactFacts
@@ -25,14 +26,15 @@ class OrgFacts(msgspec.Struct, frozen=True):
         stages: forecast of each stage, under its display value and its actual value.
         readings: how the prediction rule may have to be read, the likeliest first.
         connections: when the mailbox of each user was connected.
-        roles: whether the rule considers deals that a contact is on by a contact role only.
+        roles: whether the rule considers deals that a contact is on by a contact role only; None if
+            that is unknown.
         number_shapes: shapes of the numbers of deals, with a 9 for each digit.
     """
 
     stages: Mapping[str, ForecastType]
     readings: tuple[Reading, ...] = tuple(Reading)
     connections: Mapping[str, ConnectionSpan] = {}
-    roles: bool = True
+    roles: bool | None = True
     number_shapes: frozenset[str] = frozenset()
 
 
@@ -41,28 +43,63 @@ class OrgEvidence:
 
     Args:
         stages: forecast of each stage, under its display value and its actual value.
-        roles: whether the rule considers deals that a contact is on by a contact role only.
+        roles: whether the rule considers deals that a contact is on by a contact role only; None
+            for what the links of the org tell.
     """
 
-    def __init__(self, stages: Mapping[str, ForecastType], *, roles: bool = True) -> None:
+    def __init__(self, stages: Mapping[str, ForecastType], *, roles: bool | None = None) -> None:
         self._stages = stages
         self._roles = roles
         self._links = LinkEvidence()
+        """What contacts tell, whether or not roles count."""
+        self._links_by_roles = {True: LinkEvidence(), False: LinkEvidence()}
+        """What contacts with a role on a deal tell, if roles count and if they do not."""
+        self._role_evidence = RoleEvidence()
         self._shapes: set[str] = set()
 
     def add(self, contact: ContactFacts) -> None:
         """Add a contact."""
         if not contact.deals:
             return
-        self._links.add(RuleReplay(contact, self._stages, roles=self._roles))
+        self._add_links(contact)
         for deal in contact.deals:
             number = parse_deal_number(deal.number)
             if number is not None and len(self._shapes) < _MAX_SHAPES:
                 self._shapes.add(number_shape(number))
 
+    def _add_links(self, contact: ContactFacts) -> None:
+        if all(deal.by_role is False for deal in contact.deals):
+            self._links.add(RuleReplay(contact, self._stages))
+            return
+        replays = {
+            roles: RuleReplay(contact, self._stages, roles=roles)
+            for roles in (True, False)
+            if self._roles in (None, roles)
+        }
+        for roles, replay in replays.items():
+            self._links_by_roles[roles].add(replay)
+        if self._roles is None:
+            self._role_evidence.add(replays[True], replays[False])
+
     def choose_reading(self) -> ReadingChoice:
         """Return the reading of the rule that explains the links of the org best."""
-        return self._links.choose_reading(self._links.connections())
+        _, links = self._known_links()
+        return links.choose_reading(links.connections())
+
+    def _choose_roles(self) -> bool | None:
+        if self._roles is not None:
+            return self._roles
+        return self._role_evidence.decide(self._links.connections())
+
+    def _known_links(self) -> tuple[bool | None, LinkEvidence]:
+        """Return whether roles count, and what the links tell if that is so.
+
+        If it is unknown, contacts with a role are left out.
+        """
+        roles = self._choose_roles()
+        if roles is None:
+            return None, self._links
+        return roles, self._links.merged(self._links_by_roles[roles])
 
     def org_facts(self, reading: Reading | None = None) -> OrgFacts:
         """Return what is known of the org.
@@ -70,9 +107,7 @@ class OrgEvidence:
         Args:
             reading: how the rule is read; None for all readings that explain the links well.
         """
-        connections = self._links.connections()
-        readings = (
-            self._links.choose_reading(connections).plausible if reading is None else (reading,)
-        )
-        shapes = frozenset(self._shapes)
-        return OrgFacts(self._stages, readings, connections, self._roles, shapes)
+        roles, links = self._known_links()
+        connections = links.connections()
+        readings = links.choose_reading(connections).plausible if reading is None else (reading,)
+        return OrgFacts(self._stages, readings, connections, roles, frozenset(self._shapes))

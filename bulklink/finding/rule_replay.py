@@ -67,7 +67,8 @@ class RuleReplay:
         contact: the contact with its deals; their histories where they were read. Its emails
             show deals that are missing among them, and whether it was merged from several.
         stages: forecast of each stage, under its display value and its actual value.
-        roles: whether deals count that the contact is on by a contact role only.
+        roles: whether deals count that the contact is on by a contact role only; None if that is
+            unknown.
         margin: seconds by which the time of an email may differ from the moment at which the rule
             was applied.
     """
@@ -77,7 +78,7 @@ class RuleReplay:
         contact: ContactFacts,
         stages: Mapping[str, ForecastType],
         *,
-        roles: bool = True,
+        roles: bool | None = True,
         margin: float = DEFAULT_MARGIN,
     ) -> None:
         self.contact = contact
@@ -244,13 +245,13 @@ class RuleReplay:
 
 
 def _candidates(
-    deals: Iterable[DealFacts], states: Mapping[str, DealStates], *, roles: bool
+    deals: Iterable[DealFacts], states: Mapping[str, DealStates], *, roles: bool | None
 ) -> Iterable[DealStates]:
-    """Yield the deals that the rule considers; one may be considered if its role is unknown."""
+    """Yield the deals that the rule considers, or may consider."""
     for deal in deals:
         if roles or deal.by_role is False:
             yield states[deal.id]
-        elif deal.by_role is None:
+        elif roles is None or deal.by_role is None:
             yield states[deal.id].possibly_absent(Uncertainty.ROLE_UNKNOWN)
 
 

@@ -22,7 +22,7 @@ class Uncertainty(StrEnum):
     STAGE_UNKNOWN = "whether the stage of a deal was open, won or lost is unknown"
     CONTACT_CHANGED = "a deal may have been another contact's at the time"
     CONTACT_MERGED = "the email has none of the contact's addresses: two contacts may be merged"
-    ROLE_UNKNOWN = "whether the contact is on a deal only by a contact role is unknown"
+    ROLE_UNKNOWN = "whether the rule considers a deal that the contact has a role on is unknown"
     SAME_SECOND = "two deals changed in the same second"
     NEAR_CHANGE = "a deal changed at about the time of the email"
     BACKLOG_RULE = "for email from before the mailbox was connected, the rule is not fully known"

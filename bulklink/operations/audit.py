@@ -112,8 +112,9 @@ async def audit(
         since: propose changes only for emails from this time on, ISO 8601; without an offset, local
             time.
         until: propose changes only for emails before this time; a date alone includes its day.
-        roles: whether contact roles count, for the prediction rule and for the contacts of deals:
-            `named` (the default) or `yes` as for a fetch; with `no`, they count nowhere.
+        roles: whether contact roles count, for the contacts of deals and for the prediction rule:
+            `named` (the default) or `yes` as for a fetch. By `named`, the links of the org decide
+            about the rule; with `no`, roles count nowhere.
         reading: how the prediction rule is read: `strict`, `loose` or `last-modified-first`; None
             for the one that explains the org's links best.
         weights: TOML file with weights of the evidence; None for bulklink's own.
@@ -217,6 +218,11 @@ class _AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
     yes: bool
     force: bool
 
+    @property
+    def counted_roles(self) -> bool | None:
+        """Whether the rule considers deals by a contact role; None for what the links tell."""
+        return {Roles.YES: True, Roles.NO: False}.get(self.roles)
+
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class _Audit:
@@ -307,7 +313,7 @@ class _Audit:
             judging = EmailJudging(
                 inputs=inputs,
                 weights=weights,
-                roles=self.options.roles is not Roles.NO,
+                roles=self.options.counted_roles,
                 reading=self.options.reading,
                 propose_detach=self.options.propose_detach,
                 proposal_filter=self.options.proposal_filter,
@@ -382,7 +388,7 @@ class _Audit:
             job=job,
             environment=self.environment,
             plan_histories=partial(
-                plan_histories, roles=options.roles is not Roles.NO, reading=options.reading
+                plan_histories, roles=options.counted_roles, reading=options.reading
             ),
             number_field=options.number_field,
             max_age=options.max_age,

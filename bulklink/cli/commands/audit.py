@@ -75,9 +75,10 @@ _NAMES = (*CONTACT_NAMES, *FILTER_NAMES, *READING_NAMES, *_JUDGING_NAMES, "fetch
 @option(
     "--roles",
     type=OneOf(["named", "yes", "no"]),
-    help="Whether contact roles count, for the prediction rule and for the contacts of deals. The"
-    " roles are read of deals named by their ids (named, the default), of those that meet"
-    " --deals-where too (yes), or of none (no).",
+    help="Whether contact roles count, for the contacts of deals and for the prediction rule. The"
+    " roles are read of deals named by their ids (named, the default: the links of the org tell"
+    " whether the rule considers them), of those that meet --deals-where too (yes), or of none"
+    " (no).",
 )
 @option(
     "--reading",

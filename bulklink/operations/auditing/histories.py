@@ -17,7 +17,7 @@ def plan_histories(
     contacts: Contacts,
     stages: Mapping[str, ForecastType],
     *,
-    roles: bool,
+    roles: bool | None,
     reading: Reading | None,
 ) -> Iterator[tuple[ContactFacts, Collection[str]]]:
     """Yield contacts with the deals whose histories have to be read next; blocks.
@@ -27,7 +27,8 @@ def plan_histories(
     Args:
         contacts: begins a pass over all contacts.
         stages: forecast of each stage.
-        roles: whether the rule considers deals that a contact is on by a contact role only.
+        roles: whether the rule considers deals that a contact is on by a contact role only; None
+            for what the links of the org tell.
         reading: how the rule is read; None for all readings that explain the links well.
     """
     evidence = OrgEvidence(stages, roles=roles)
@@ -37,6 +38,6 @@ def plan_histories(
     for contact in contacts():
         if not contact.deals:
             continue
-        replay = RuleReplay(contact, stages, roles=roles)
+        replay = RuleReplay(contact, stages, roles=org.roles)
         if deal_ids := needed_histories(replay, org.readings, org.connections):
             yield contact, deal_ids

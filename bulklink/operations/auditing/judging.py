@@ -130,7 +130,8 @@ class EmailJudging:
     Args:
         inputs: the contacts with their emails and deals.
         weights: weights of the evidence.
-        roles: whether the rule considers deals that a contact is on by a contact role only.
+        roles: whether the rule considers deals that a contact is on by a contact role only; None
+            for what the links of the org tell.
         reading: how the rule is read; None for what explains the org's links best.
         propose_detach: whether to propose to unlink emails of no deal.
         proposal_filter: emails for which a change may be proposed.
@@ -144,7 +145,7 @@ class EmailJudging:
 
     inputs: AuditInputs
     weights: Weights
-    roles: bool
+    roles: bool | None
     reading: Reading | None
     propose_detach: bool
     proposal_filter: ProposalFilter
