@@ -58,9 +58,11 @@ def _endlessly(head: bytes, part: bytes) -> Callable[[RawRequest], Awaitable[Non
 
 
 def _zeros(megabytes: int, wbits: int) -> bytes:
+    """Return megabytes of zeros, compressed without an end: one block is compressed for all."""
     packer = zlib.compressobj(9, zlib.DEFLATED, wbits)
     block = bytes(MEGABYTE)
-    return b"".join(packer.compress(block) for _ in range(megabytes)) + packer.flush()
+    first, other = (packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    return first + other * (megabytes - 1)
 
 
 GZIP_BOMB = _zeros(200, 31)

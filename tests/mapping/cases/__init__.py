@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bulklink.mapping.schema import MappingOptions
@@ -9,6 +10,8 @@ from bulklink.models import Op
 
 COLUMNS = ("contact_id", "owner_id", "message_id", "deal_id")
 LINK = MappingOptions(op=Op.LINK)
+Content = str | bytes | Callable[[], bytes]
+"""Content of a file, or the function that makes it, which only the tests of its case call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,7 @@ class MappingCase:
         fixed_content: content that makes the file good, if the advice is not an option.
     """
 
-    content: str | bytes
+    content: Content
     name: str = "mapping.csv"
     options: MappingOptions = LINK
     messages: int = 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -33,9 +34,15 @@ def parquet_of_cells(header: Sequence[str], rows: Iterable[Sequence[str]]) -> by
         return parquet_of(f"SELECT * FROM read_json('{source}', columns = {{{types}}})")
 
 
-def _row(**columns: str) -> bytes:
+def _row(**columns: str) -> Callable[[], bytes]:
     cells = {"contact_id": "1", "owner_id": "2", "message_id": "'m'", "deal_id": "3"} | columns
-    return parquet_of("SELECT " + ", ".join(f'{sql} AS "{name}"' for name, sql in cells.items()))
+    query = "SELECT " + ", ".join(f'{sql} AS "{name}"' for name, sql in cells.items())
+    return partial(parquet_of, query)
+
+
+def _changed(change: Callable[[bytes], bytes], **columns: str) -> Callable[[], bytes]:
+    row = _row(**columns)
+    return lambda: change(row())
 
 
 def _contact(sql: str) -> MappingCase:
@@ -58,7 +65,6 @@ def _own(sql: str, cell: str | None) -> MappingCase:
     return MappingCase(content=_row(Note=sql), name="m.parquet", messages=1, cells={"Note": cell})
 
 
-GOOD = _row()
 CASES = {
     "text": _contact(f"'{ID}'"),
     "int64": _contact(f"{ID}::BIGINT"),
@@ -93,13 +99,14 @@ CASES = {
         content=_row(bulklink_row="7", bulklink_reason="'bad-id'"), name="m.parquet", messages=1
     ),
     **{
-        f"named-{name}": MappingCase(content=GOOD, name=name, messages=1)
+        f"named-{name}": MappingCase(content=_row(), name=name, messages=1)
         for name in ("m.csv", "m", "m.xlsx", "m.gz", "m.json")
     },
     "many-rows": MappingCase(
-        content=parquet_of(
+        content=partial(
+            parquet_of,
             "SELECT 1 AS contact_id, 2 AS owner_id, 'm' || n AS message_id, 3 AS deal_id"
-            " FROM range(5000) AS r(n)"
+            " FROM range(5000) AS r(n)",
         ),
         name="m.parquet",
         messages=5000,
@@ -111,20 +118,30 @@ CASES = {
         refused={1: ("broken-record", "longer than 1024 KiB")},
     ),
     "no-rows": MappingCase(
-        content=parquet_of("SELECT 1 AS contact_id WHERE false"), name="m.parquet", error=("no",)
+        content=partial(parquet_of, "SELECT 1 AS contact_id WHERE false"),
+        name="m.parquet",
+        error=("no",),
     ),
     "no-column": MappingCase(
-        content=parquet_of("SELECT 1 AS contact_id, 2 AS owner_id, 3 AS deal_id"),
+        content=partial(parquet_of, "SELECT 1 AS contact_id, 2 AS owner_id, 3 AS deal_id"),
         name="m.parquet",
         error=("There is no column message_id",),
     ),
     "two-columns": MappingCase(
-        content=_row(contact__no="9").replace(b"contact__no", b"contact__id"),
+        content=_changed(
+            lambda content: content.replace(b"contact__no", b"contact__id"), contact__no="9"
+        ),
         name="m.parquet",
         error=("Several headers match the column contact_id",),
     ),
-    "cut-off": MappingCase(content=GOOD[:-9], name="m.parquet", error=("cut off", "again")),
+    "cut-off": MappingCase(
+        content=_changed(lambda content: content[:-9]),
+        name="m.parquet",
+        error=("cut off", "again"),
+    ),
     "damaged-footer": MappingCase(
-        content=GOOD[:-60] + b"\xff" * 40 + GOOD[-20:], name="m.parquet", error=("damaged",)
+        content=_changed(lambda content: content[:-60] + b"\xff" * 40 + content[-20:]),
+        name="m.parquet",
+        error=("damaged",),
     ),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 from typing import Any
 
 from bulklink.mapping.schema import HiddenRows, MappingOptions
@@ -28,8 +29,8 @@ SKIP = _options(hidden_rows=HiddenRows.SKIP)
 INCLUDE = _options(hidden_rows=HiddenRows.INCLUDE)
 
 
-def _book(*tabs: Tab, **book: Any) -> bytes:
-    return Book(tabs=tabs, **book).content()
+def _book(*tabs: Tab, **book: Any) -> Callable[[], bytes]:
+    return Book(tabs=tabs, **book).content
 
 
 def _case(*tabs: Tab, book: dict[str, Any] | None = None, **case: Any) -> MappingCase:
