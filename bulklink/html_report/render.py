@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from base64 import b64encode
 from datetime import tzinfo
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from bulklink.counts import count_of, inflect
 from bulklink.html_report.model import Report
@@ -31,6 +31,21 @@ def render_report(report: Report, zone: tzinfo | None = None) -> str:
         report: report model.
         zone: time zone of the report; None for this machine's.
     """
+    style = _read("assets/page.css")
+    script = _read("assets/page.js") if _needs_script(report) else None
+    return _load_page(zone).render(
+        report=report,
+        most_rows=MAX_ROWS_PER_GROUP,
+        policy=_content_security_policy(script, style),
+        style=style,
+        script=script,
+        rows=_script_data(report.embedded_rows),
+    )
+
+
+@lru_cache(maxsize=1)
+def _load_page(zone: tzinfo | None) -> Template:
+    """Return the compiled template, which takes longer to compile than to render."""
     env = Environment(
         loader=PackageLoader("bulklink.html_report"),
         autoescape=True,
@@ -48,16 +63,7 @@ def render_report(report: Report, zone: tzinfo | None = None) -> str:
         "coordinate": format_coordinate,
     }
     env.globals |= {"plot_width": PLOT_WIDTH, "plot_height": PLOT_HEIGHT}
-    style = _read("assets/page.css")
-    script = _read("assets/page.js") if _needs_script(report) else None
-    return env.get_template("page.html.j2").render(
-        report=report,
-        most_rows=MAX_ROWS_PER_GROUP,
-        policy=_content_security_policy(script, style),
-        style=style,
-        script=script,
-        rows=_script_data(report.embedded_rows),
-    )
+    return env.get_template("page.html.j2")
 
 
 def _finalize(value: object) -> object:
