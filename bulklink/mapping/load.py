@@ -34,7 +34,7 @@ from bulklink.mapping.input.staging import (
 )
 from bulklink.mapping.input.xlsx_reader import UNCOMPUTED_CELL
 from bulklink.mapping.name_cells import name_macro_statements
-from bulklink.mapping.schema import ID_COLUMNS, NAME_COLUMNS, NUMERIC_ID_COLUMNS, id_pattern
+from bulklink.mapping.schema import ID_COLUMNS, NAME_COLUMNS, NUMERIC_ID_COLUMNS, is_id_sql
 from bulklink.mapping.sheet_faults import sheet_faults_sql
 from bulklink.models import GUARD_SEPARATOR, Op
 
@@ -109,7 +109,7 @@ def macro_statements() -> list[str]:
         "CASE WHEN id = '' THEN NULL WHEN TRY_CAST(id AS UBIGINT)::VARCHAR = id "
         "THEN TRY_CAST(id AS UBIGINT) END",
         f"CREATE MACRO clean_id(cell) AS {_clean_id_sql()}",
-        f"CREATE MACRO unclean_id_grade(cell, id, allowed) AS {_unclean_id_grade_sql()}",
+        f"CREATE MACRO unclean_id_grade(cell, id, is_allowed, good) AS {_unclean_id_grade_sql()}",
         f"CREATE MACRO guard(cell) AS {_clean_guard_sql()}",
     ]
 
@@ -136,12 +136,12 @@ def _clean_guard_sql() -> str:
 
 
 def _unclean_id_grade_sql() -> str:
-    """Build the grade of a cell that is not an id as written."""
+    """Build the grade of a cell that is not an id as written; `good` is that of a valid id."""
     return (
         f"CASE WHEN id IS NULL OR id = '' THEN {MISSING} "
         f"WHEN starts_with(cell, {literal(ESCAPE_CHAR + FLOAT_CELL)}) THEN {ROUNDED} "
         f"WHEN starts_with(cell, {literal(ESCAPE_CHAR + OTHER_CELL)}) THEN {BAD} "
-        f"WHEN allowed THEN {GOOD} "
+        "WHEN is_allowed THEN good "
         f"WHEN regexp_full_match(id, {literal(SPREADSHEET_NUMBER)}) THEN {ROUNDED} ELSE {BAD} END"
     )
 
@@ -200,14 +200,13 @@ def _id_flags_sql(column: str, cell: str, *, staged: bool) -> str:
 
     CASE evaluates a branch only for the rows that reach it; AND evaluates both sides for all rows.
     """
-    matches = f"regexp_full_match(k_{column}, '{id_pattern(column)}')"
-    plain_grade = "0"
-    other_grade = f"unclean_id_grade({cell}, k_{column}, {matches})"
+    plain_grade = good_grade = str(GOOD)
     if column in NUMERIC_ID_COLUMNS:
         zeros = _trailing_zeros_sql(f"p_{column}::VARCHAR")
-        plain_grade = f"CASE WHEN {_may_be_rounded_sql(column)} THEN {zeros} ELSE 0 END"
-        zeros = _trailing_zeros_sql(f"k_{column}")
-        other_grade = f"CASE WHEN ({other_grade}) = {GOOD} THEN {zeros} ELSE {other_grade} END"
+        plain_grade = f"CASE WHEN {_may_be_rounded_sql(column)} THEN {zeros} ELSE {GOOD} END"
+        good_grade = _trailing_zeros_sql(f"k_{column}")
+    is_allowed = is_id_sql(f"k_{column}", column)
+    other_grade = f"unclean_id_grade({cell}, k_{column}, {is_allowed}, {good_grade})"
     step = grade_bits(column, 1)
     is_unchanged = f"k_{column} IS NOT DISTINCT FROM {user_cell_sql(cell, staged=staged)}"
     bits = f"CASE WHEN {is_unchanged} THEN 0 ELSE {CHANGED_ID[column]} END"
@@ -338,7 +337,7 @@ class StagedTable:
 def _plain_id_sql(column: str, cell: str, _csv_input: CsvInput) -> str:
     """Build the test for a plain id; a cast is cheaper than a regular expression."""
     if column == "message_id":
-        return f"coalesce(regexp_full_match({cell}, '{id_pattern(column)}'), false) AS p_{column}"
+        return f"coalesce({is_id_sql(cell, column)}, false) AS p_{column}"
     return f"number({cell}) AS p_{column}"
 
 

@@ -28,10 +28,26 @@ MAX_MESSAGE_ID_LENGTH = 500
 
 
 def id_pattern(column: str) -> str:
-    """Return the regular expression of a clean id, for Python and for DuckDB."""
+    """Return the regular expression of a clean id."""
+    characters, length = _id_characters(column)
+    return f"{characters}{{1,{length}}}"
+
+
+def is_id_sql(text: str, column: str) -> str:
+    """Build the condition that a text is a clean id.
+
+    DuckDB compiles a pattern wherever it stands in a query, and takes milliseconds for one with a
+    maximum of 500 characters.
+    """
+    characters, length = _id_characters(column)
+    return f"(regexp_full_match({text}, '{characters}+') AND strlen({text}) <= {length})"
+
+
+def _id_characters(column: str) -> tuple[str, int]:
+    """Return the class of the characters of an id, and their maximum number."""
     if column == "message_id":
-        return f"[0-9A-Za-z]{{1,{MAX_MESSAGE_ID_LENGTH}}}"
-    return f"[0-9]{{1,{MAX_ID_LENGTH}}}"
+        return "[0-9A-Za-z]", MAX_MESSAGE_ID_LENGTH
+    return "[0-9]", MAX_ID_LENGTH
 
 
 def normalize_header(header: str) -> str:

@@ -34,7 +34,7 @@ from bulklink.mapping.input.parquet_reader import ParquetRows
 from bulklink.mapping.input.prepare import prepare_input, restage
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
 from bulklink.mapping.load import csv_reader_options, macro_statements, user_cell_sql
-from bulklink.mapping.schema import HiddenRows, MappingOptions, id_pattern
+from bulklink.mapping.schema import HiddenRows, MappingOptions, id_pattern, is_id_sql
 from bulklink.models import NO_DEAL, Op
 
 if TYPE_CHECKING:
@@ -327,11 +327,8 @@ def _write(
 
 def _id_sql(column: str, name: str) -> str:
     """Build an id without the characters that exports add; NULL for anything else."""
-    pattern = literal(id_pattern(column))
-    return (
-        f"CASE WHEN regexp_full_match({name}, {pattern}) THEN {name}"
-        f" WHEN regexp_full_match(clean_id({name}), {pattern}) THEN clean_id({name}) END"
-    )
+    cleaned = f"nullif(regexp_extract(clean_id({name}), {literal(f'^{id_pattern(column)}$')}), '')"
+    return f"CASE WHEN {is_id_sql(name, column)} THEN {name} ELSE {cleaned} END"
 
 
 def _time_sql() -> str:
