@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,11 @@ _VIRTUAL_TIME_FOLDERS = ("engine", "ledger", "ratelimit", "simulation")
 def pytest_configure(config: pytest.Config) -> None:
     """Handle Ctrl-C as at a terminal, since a process started in the background ignores it.
 
-    Also let commands that the tests start cache their compiled modules.
+    Also cache compiled modules: tests start hundreds of commands, and each worker loads all tests.
     """
     del config
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # tests start hundreds of commands
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
