@@ -85,8 +85,9 @@ class _Checker:
             if reason.stopped_by is StoppedBy.CANARY and not self._case.canary:
                 yield "stopped by a canary although it has none"
             return
+        results = self._outcome.results
         for message in self._case.messages:
-            if message.row not in self._outcome.results:
+            if message.row not in results:
                 yield f"row {message.row} was lost"
 
     def check_statuses(self) -> Iterator[str]:
