@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from fractions import Fraction
+from functools import lru_cache
 from math import comb
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ class ExpectedRow(NamedTuple):
     other_rows: tuple[int, ...] = ()
 
 
+@lru_cache(10_000)
 def clean_id(cell: str) -> str:
     """Return an id without the characters that spreadsheets and Zoho's export add."""
     text = cell.strip()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulklink.errors import RunDirError
@@ -158,6 +158,7 @@ def test_roles_that_were_read_are_not_read_again(tmp_path: Path) -> None:
 ids = st.integers(1, 9).map(str)
 
 
+@settings(max_examples=40)
 @given(st.lists(ids, max_size=8), st.lists(st.tuples(ids, ids), max_size=8))
 def test_a_contact_is_selected_once_and_in_order(
     tmp_path_factory: pytest.TempPathFactory, named: list[str], roles: list[tuple[str, str]]

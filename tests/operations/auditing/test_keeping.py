@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -526,13 +527,26 @@ CHANGES: dict[str, tuple[Change, str]] = {
 }
 
 
-@pytest.fixture
-async def unfinished(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def stopped_reading(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a file and the folder of its reading, which stopped partway."""
-    file = make_world().write(tmp_path / "emails.csv")
-    async with serve(make_world()) as crm:
-        await read(file, crm, job=Job(mappings=(), rate=None, max_credits=6))
-    return tmp_path
+    folder = tmp_path_factory.mktemp("stopped")
+
+    async def stop_partway() -> None:
+        file = make_world().write(folder / "emails.csv")
+        async with serve(make_world()) as crm:
+            await read(file, crm, job=Job(mappings=(), rate=None, max_credits=6))
+
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_STATE_HOME", str(folder / "state"))
+        asyncio.run(stop_partway())
+    return folder
+
+
+@pytest.fixture
+def unfinished(stopped_reading: Path, tmp_path: Path) -> Path:
+    """Return a copy of the stopped reading."""
+    return Path(shutil.copytree(stopped_reading, tmp_path, dirs_exist_ok=True))
 
 
 @pytest.mark.parametrize(("change", "named"), CHANGES.values(), ids=CHANGES)
