@@ -49,6 +49,8 @@ _NO_VALUE = -1
 """Stands for the length of a missing value; an empty text has the length 0."""
 _REPEATED_ROWS = 2048
 _MAX_THREADS = 4
+_MAX_SMALL_BYTES = 2**20
+"""Size of a plan up to which one query for all columns takes less than one for each."""
 
 
 class RowHashes(msgspec.Struct, frozen=True):
@@ -108,7 +110,8 @@ def read_plan_content(plan: Path, stop: PlanningStop | None = None) -> PlanConte
         try:
             layout = load_layout(database, plan)
             relation = layout.relation(database.files.read_parquet(plan))
-            hashes = hash_rows(database, relation, layout.constants, by_column=True)
+            is_large = database.files.linked_bytes > _MAX_SMALL_BYTES
+            hashes = hash_rows(database, relation, layout.constants, by_column=is_large)
             messages = {str(op): int(rows) for op, rows in database.rows(_messages_sql(relation))}
         except duckdb.Error:
             raise RunDirError(

@@ -19,8 +19,8 @@ from bulklink.mapping.checked import check
 from bulklink.mapping.database import open_database
 from bulklink.mapping.input.files import find_sources
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.plan_digest import NO_ROWS, RowHashes, read_plan_content
-from bulklink.mapping.plan_layout import plan_relation
+from bulklink.mapping.plan_digest import NO_ROWS, RowHashes, hash_rows, read_plan_content
+from bulklink.mapping.plan_layout import load_layout, plan_relation
 from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
 
@@ -41,8 +41,18 @@ def seal(path: Path, *, op: Op | None = None, memory: str = "128MB", threads: in
     with check(sources, options, folder, memory=memory, threads=threads) as checked:
         unsealed = checked.hash_plan()
         checked.seal(folder)
-    assert read_plan_content(folder / "plan.parquet").hashes == unsealed
+    assert_hashed_as(folder / "plan.parquet", unsealed)
     return folder / "plan.parquet"
+
+
+def assert_hashed_as(plan: Path, unsealed: RowHashes) -> None:
+    """Check that a sealed plan has the same hashes whether its columns are read at once or not."""
+    with open_database(plan.with_name("spill")) as database:
+        layout = load_layout(database, plan)
+        relation = layout.relation(database.files.read_parquet(plan))
+        for by_column in (False, True):
+            hashes = hash_rows(database, relation, layout.constants, by_column=by_column)
+            assert hashes == unsealed
 
 
 def hashes_of(path: Path, **options: object) -> RowHashes:
