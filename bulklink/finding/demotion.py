@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from bulklink.binomial import binomial_tail
-from bulklink.finding.verdicts import Tier
+from bulklink.finding.verdicts import ChangeKind, Tier
 
 MOVE_PROMISES = {Tier.SURE: 0.995, Tier.LIKELY: 0.97}
 """Share of the proposed moves of each tier that is right."""
+PROMISES = {
+    ChangeKind.ATTACH: {Tier.SURE: 0.995, Tier.LIKELY: 0.95},
+    ChangeKind.MOVE: MOVE_PROMISES,
+    ChangeKind.DETACH: {Tier.SURE: 0.995, Tier.LIKELY: 0.95},
+}
+"""Share of the proposals of each kind and tier that is right; `likely` counts `sure` in."""
 _SIGNIFICANCE = 0.05
 _LOWER_TIER = {Tier.SURE: Tier.LIKELY, Tier.LIKELY: Tier.LOOK}
 _BISECTIONS = 50

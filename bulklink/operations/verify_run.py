@@ -15,6 +15,7 @@ from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode
+from bulklink.hypergeometric import CONFIDENCE_PERCENT, max_wrong
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cost_model import expected_pages
 from bulklink.operations.environment import Environment
@@ -22,7 +23,7 @@ from bulklink.operations.expected_links import ContactExpectations, ExpectedLink
 from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.job import Job
 from bulklink.operations.preflight import check_same_org
-from bulklink.operations.sampling import CONFIDENCE_PERCENT, draw_sample, max_wrong
+from bulklink.operations.sampling import draw_sample
 from bulklink.operations.session import CrmSession, read_contacts, run_read_session
 from bulklink.operations.verify_log import (
     FindingDetail,
