@@ -20,6 +20,7 @@ _EXPORTS = {
         " RunStoppedError StoppedBy UsageError WrongOrgError"
     ),
     "bulklink.finding.link_evidence": "ReadingScore",
+    "bulklink.finding.sample_check": "SampleCheck",
     "bulklink.finding.verdicts": "Evidence",
     "bulklink.ledger.records": "Result",
     "bulklink.mapping.interrupt": "PlanningStage",
@@ -28,10 +29,12 @@ _EXPORTS = {
     "bulklink.operations.auditing.judging": "HoldOutResult TierCheck",
     "bulklink.operations.auditing.result": "AuditResult",
     "bulklink.operations.auditing.rows": "ScoredDeal",
+    "bulklink.operations.auditing.sample": "AuditCheck",
     "bulklink.operations.callbacks": (
         "ConfirmationRequest Metrics ReadProgress RunCallbacks RunProgress"
     ),
     "bulklink.operations.check": "CheckResult check_run",
+    "bulklink.operations.check_audit": "check_audit",
     "bulklink.operations.explain": "Explanation explain",
     "bulklink.operations.export": "ExportResult export",
     "bulklink.operations.fetch": "fetch",
@@ -44,6 +47,7 @@ _EXPORTS = {
     "bulklink.operations.report.write": "ReportResult report",
     "bulklink.operations.resume": "apply resume retry",
     "bulklink.operations.run": "run",
+    "bulklink.operations.sample_audit": "sample_audit",
     "bulklink.operations.statuses": "statuses",
     "bulklink.operations.undo": "plan_undo undo",
     "bulklink.operations.verify": "VerifyPlan plan_verify verify",
@@ -82,6 +86,7 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.errors import UsageError as UsageError
     from bulklink.errors import WrongOrgError as WrongOrgError
     from bulklink.finding.link_evidence import ReadingScore as ReadingScore
+    from bulklink.finding.sample_check import SampleCheck as SampleCheck
     from bulklink.finding.verdicts import Evidence as Evidence
     from bulklink.ledger.records import Result as Result
     from bulklink.mapping.interrupt import PlanningStage as PlanningStage
@@ -92,6 +97,7 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.auditing.judging import TierCheck as TierCheck
     from bulklink.operations.auditing.result import AuditResult as AuditResult
     from bulklink.operations.auditing.rows import ScoredDeal as ScoredDeal
+    from bulklink.operations.auditing.sample import AuditCheck as AuditCheck
     from bulklink.operations.callbacks import ConfirmationRequest as ConfirmationRequest
     from bulklink.operations.callbacks import Metrics as Metrics
     from bulklink.operations.callbacks import ReadProgress as ReadProgress
@@ -99,6 +105,7 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.callbacks import RunProgress as RunProgress
     from bulklink.operations.check import CheckResult as CheckResult
     from bulklink.operations.check import check_run as check_run
+    from bulklink.operations.check_audit import check_audit as check_audit
     from bulklink.operations.explain import Explanation as Explanation
     from bulklink.operations.explain import explain as explain
     from bulklink.operations.export import ExportResult as ExportResult
@@ -124,6 +131,7 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.resume import resume as resume
     from bulklink.operations.resume import retry as retry
     from bulklink.operations.run import run as run
+    from bulklink.operations.sample_audit import sample_audit as sample_audit
     from bulklink.operations.statuses import statuses as statuses
     from bulklink.operations.undo import plan_undo as plan_undo
     from bulklink.operations.undo import undo as undo

@@ -17,22 +17,27 @@ from bulklink.cli.console import (
     print_line,
     wrap_text,
 )
+from bulklink.cli.sample_summary import sample_object
 from bulklink.cli.unread import unread_lines, unresolved_lines
 from bulklink.finding.verdicts import ChangeKind, Tier
 from bulklink.local_time import format_local_time
 from bulklink.operations.auditing.judging import HoldOutResult, TierCheck
 from bulklink.operations.auditing.result import AuditResult
+from bulklink.operations.auditing.sample import AuditCheck
 from bulklink.shell import format_command
 
 _FILES = {"mapping": "Mapping", "audit": "Evidence", "emails": "Emails", "deals": "Deals"}
 
 
-def show_summary(result: AuditResult, output: str, *, as_json: bool) -> None:
+def show_summary(
+    result: AuditResult, output: str, check: AuditCheck | None = None, *, as_json: bool
+) -> None:
     """Show the result of an audit.
 
     Args:
         result: the result.
         output: file of the mapping, as it was named.
+        check: what a sample of it says, for JSON; None if none was drawn or read.
         as_json: whether to print it as JSON.
     """
     for text in unread_lines(result.unread_contacts, result.unread):
@@ -40,7 +45,11 @@ def show_summary(result: AuditResult, output: str, *, as_json: bool) -> None:
     for text in unresolved_lines(result.unresolved):
         note(text)
     if as_json:
-        print_json(msgspec.to_builtins(result))
+        content = msgspec.to_builtins(result)
+        if check is not None:
+            files = result.files | check.files
+            content |= sample_object(check) | {"files": files, "exit_code": result.exit_code}
+        print_json(content)
         return
     lines = _summary_lines(result, output) if result.stopped_by is None else _stopped_lines(result)
     for line in lines:
@@ -112,6 +121,8 @@ def _proposal_lines(result: AuditResult) -> Iterator[Line]:
     yield from format_columns(rows, right_aligned=range(1, len(kinds) + 1))
 
 
+_SAMPLE = 60
+"""Emails of a tier that the summary advises to check: enough to find that it is bad."""
 _TIERS = {
     Tier.SURE: "1 in 200 may be wrong",
     Tier.LIKELY: "about 1 in 20 may be wrong",
@@ -151,6 +162,7 @@ def _next_steps(result: AuditResult, output: str) -> Iterator[Line]:
         )
     steps = {
         "To see what it would change": ("plan", output, "--only", only),
+        "To check a sample of each tier first": ("audit", "--check", str(_SAMPLE), "-o", output),
         "To send it": ("run", output, "--only", only),
         "To see why an email is to change": ("audit", "--explain", "MESSAGE_ID", "-o", output),
     }

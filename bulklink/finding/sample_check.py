@@ -71,6 +71,8 @@ class SampleCheck(msgspec.Struct, frozen=True):
         needed: emails of this kind and tier to check in all, to show that its own proposals keep
             the promise, if no more of them turn out wrong or unsure; None if no number does.
         becomes: tier that the proposals get: a lower one if the promise is rejected at 5 %.
+        to_draw: emails of the tier, of all kinds, to draw to have the needed ones of this kind;
+            None if that is not known.
     """
 
     tier: Tier
@@ -84,6 +86,7 @@ class SampleCheck(msgspec.Struct, frozen=True):
     at_least: float
     needed: int | None
     becomes: Tier
+    to_draw: int | None = None
 
     @property
     def checked(self) -> int:

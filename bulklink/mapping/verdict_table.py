@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,28 @@ def read_verdicts(path: Path, message_id: str) -> list[dict[str, Any]]:
     Raises:
         BadFileError: if it is not such a file.
     """
+    with open_verdicts(path, _REQUIRED) as (database, relation):
+        return _read(database, relation, _column_names(database, relation), message_id)
+
+
+@contextmanager
+def open_verdicts(path: Path, columns: Collection[str]) -> Iterator[tuple[Database, str]]:
+    """Open a file of verdicts; yield the database that reads it, and the SQL of its rows.
+
+    Args:
+        path: file of verdicts that an audit wrote.
+        columns: columns that it must have.
+
+    Raises:
+        BadFileError: if it is not such a file.
+    """
     with tempfile.TemporaryDirectory(prefix="bulklink-") as folder:
         try:
             with open_database(Path(folder, "spill"), memory=_MEMORY) as database:
                 relation = database.files.read_parquet(path)
-                names = _column_names(database, relation)
-                if not _REQUIRED.issubset(names):
+                if not set(columns).issubset(_column_names(database, relation)):
                     raise bad_verdicts_error(path)
-                return _read(database, relation, names, message_id)
+                yield database, relation
         except DamagedTableError:
             raise bad_verdicts_error(path) from None
 

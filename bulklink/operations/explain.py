@@ -10,7 +10,7 @@ import msgspec
 
 from bulklink.errors import UsageError
 from bulklink.mapping.verdict_table import bad_verdicts_error, read_verdicts
-from bulklink.operations.auditing.files import verdicts_path
+from bulklink.operations.auditing.files import find_verdicts
 from bulklink.operations.auditing.rows import ScoredDeal
 
 
@@ -69,13 +69,7 @@ def explain(mapping: str | PathLike[str], message_id: str) -> tuple[Explanation,
         UsageError: if the audit has no such email, or there is no file of verdicts.
         BadFileError: if that file cannot be read.
     """
-    path = verdicts_path(Path(fspath(mapping)))
-    if not path.is_file():
-        raise UsageError(
-            "There is no such file of verdicts: an audit writes it beside its mapping.",
-            where=str(path),
-            advice="Name the mapping as the audit did.",
-        )
+    path = find_verdicts(Path(fspath(mapping)))
     rows = read_verdicts(path, message_id)
     if not rows:
         raise UsageError(

@@ -8,6 +8,7 @@ from typing import assert_type
 
 import bulklink
 from bulklink import (
+    AuditCheck,
     AuditResult,
     BadFileError,
     BulklinkError,
@@ -55,6 +56,7 @@ from bulklink import (
     RunResult,
     RunState,
     RunStoppedError,
+    SampleCheck,
     ScoredDeal,
     SecondsRange,
     SendOptions,
@@ -255,6 +257,10 @@ async def auditing(connection: Connection) -> None:
         assert_type(explanation.candidates, tuple[ScoredDeal, ...])
         assert_type(explanation.candidates[0].evidence, tuple[Evidence, ...])
     assert_type(bulklink.default_weights(), str)
+    assert_type(bulklink.sample_audit("mapping.csv", 60, force=True), AuditCheck)
+    checked = bulklink.check_audit(Path("mapping.csv"), "mapping.check.csv")
+    assert_type(checked, AuditCheck)
+    assert_type(checked.check, tuple[SampleCheck, ...])
 
 
 def stopping() -> None:

@@ -30,7 +30,7 @@ from bulklink.cli.options import (
     sheet_option,
 )
 from bulklink.cli.output_file import output_file_arguments, output_format_options
-from bulklink.cli.param_types import Duration, OneOf
+from bulklink.cli.param_types import Duration, OneOf, WholeNumber
 from bulklink.cli.selection_options import (
     CONTACT_NAMES,
     FILTER_NAMES,
@@ -44,8 +44,10 @@ from bulklink.errors import ConfigError, ExitCode
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
     from bulklink.operations.auditing.result import AuditResult
+    from bulklink.operations.auditing.sample import AuditCheck
     from bulklink.zoho.connection import Connection
 
+_SELECTORS = ("from_mapping", "contacts_of_deals", "deals_where", "contacts_where", "emails_on")
 _JUDGING_NAMES = (
     *("roles", "reading", "weights", "propose_detach", "number_field", "max_age", "read_again"),
 )
@@ -124,6 +126,19 @@ _NAMES = (*CONTACT_NAMES, *FILTER_NAMES, *READING_NAMES, *_JUDGING_NAMES, "fetch
     help="Show the evidence for and against each deal of one email, from the audit that wrote"
     " MAPPING. Opens no connection.",
 )
+@option(
+    "--check",
+    type=WholeNumber(1),
+    metavar="N",
+    help="Draw N emails of each tier at random, beside MAPPING, for you to check. Without CONTACTS:"
+    " of the audit that wrote MAPPING. Opens no connection.",
+)
+@option(
+    "--checked",
+    type=FileName(),
+    metavar="FILE",
+    help="Read your verdicts on such a sample, and demote each tier that breaks its promise.",
+)
 @option("--show-weights", is_flag=True, help="Print the weights of the evidence, as TOML.")
 @combine_options(
     connection_options,
@@ -152,6 +167,8 @@ def audit(ctx: click.Context, /, contacts: tuple[str, ...], **options: Any) -> i
       bulklink audit @contacts.txt --since 2026-01-01 -o mapping.xlsx
       bulklink audit --fetched emails.parquet -o mapping.csv
       bulklink audit --explain 8937fb4a -o mapping.csv
+      bulklink audit --check 60 -o mapping.csv
+      bulklink audit --checked mapping.check.csv -o mapping.csv
       bulklink audit --show-weights
     """
     if options["show_weights"]:
@@ -161,6 +178,8 @@ def audit(ctx: click.Context, /, contacts: tuple[str, ...], **options: Any) -> i
         raise click.MissingParameter(ctx=ctx, param=_output_parameter(ctx))
     if options["explain"] is not None:
         return _explain(output, options["explain"], as_json=options["as_json"])
+    if _is_check_only(contacts, output, options):
+        return _show_check(_check(output, options), output, as_json=options["as_json"])
     return _audit(contacts, output, options)
 
 
@@ -186,7 +205,7 @@ def _audit(contacts: tuple[str, ...], output: str, options: dict[str, Any]) -> i
     # A missing file is reported before a missing profile.
     check_selection_files(
         lists=(*contacts, *options["contacts_of_deals"], *options["emails_on"]),
-        from_mapping=options["from_mapping"],
+        from_mapping=(*options["from_mapping"], *filter(None, [options["checked"]])),
     )
     continues = (
         not options["force"]
@@ -203,8 +222,49 @@ def _audit(contacts: tuple[str, ...], output: str, options: dict[str, Any]) -> i
         **pace_arguments(given_options(options) if continues else options),
     )
     result, reason = run_with_progress(work, options)
+    has_check = result.stopped_by is None and _wants_check(options)
+    if has_check and options["as_json"]:
+        _show_result(result, reason, output, _check(output, options), as_json=True)
+        return result.exit_code
     _show_result(result, reason, output, as_json=options["as_json"])
+    if has_check:
+        _show_check(_check(output, options), output, as_json=False)
     return result.exit_code
+
+
+def _wants_check(options: Mapping[str, Any]) -> bool:
+    return options["check"] is not None or options["checked"] is not None
+
+
+def _is_check_only(contacts: tuple[str, ...], output: str, options: Mapping[str, Any]) -> bool:
+    """Return whether the sample is of an audit that is complete."""
+    if not _wants_check(options):
+        return False
+    from bulklink.operations.auditing.files import (  # noqa: PLC0415 - not for --help
+        has_unfinished_audit,
+    )
+
+    selected = contacts or options["fetched"] or any(options[name] for name in _SELECTORS)
+    return not selected and not has_unfinished_audit(Path(output))
+
+
+def _check(output: str, options: Mapping[str, Any]) -> AuditCheck:
+    """Read verdicts and draw a sample, as far as each was requested."""
+    import msgspec  # noqa: PLC0415 - not for --help
+
+    from bulklink.operations.check_audit import check_audit  # noqa: PLC0415 - not for --help
+    from bulklink.operations.sample_audit import sample_audit  # noqa: PLC0415 - not for --help
+
+    checked, emails = options["checked"], options["check"]
+    result = None if checked is None else check_audit(output, checked)
+    if emails is None and result is not None:
+        return result
+    sample = sample_audit(output, emails, verdicts=checked, force=options["force"])
+    if result is None:
+        return sample
+    return msgspec.structs.replace(
+        sample, files=result.files | sample.files, demoted=result.demoted
+    )
 
 
 def _connection(options: Mapping[str, Any]) -> Connection | None:
@@ -218,13 +278,25 @@ def _connection(options: Mapping[str, Any]) -> Connection | None:
 
 
 def _show_result(
-    result: AuditResult, reason: RunStoppedError | None, output: str, *, as_json: bool
+    result: AuditResult,
+    reason: RunStoppedError | None,
+    output: str,
+    check: AuditCheck | None = None,
+    *,
+    as_json: bool,
 ) -> None:
     from bulklink.cli.audit_summary import show_summary  # noqa: PLC0415 - not for --help
 
     if reason is not None:
         show_error(reason, as_json=False)
-    show_summary(result, output, as_json=as_json)
+    show_summary(result, output, check, as_json=as_json)
+
+
+def _show_check(check: AuditCheck, output: str, *, as_json: bool) -> int:
+    from bulklink.cli.sample_summary import show_check  # noqa: PLC0415 - not for --help
+
+    show_check(check, output, as_json=as_json)
+    return check.exit_code
 
 
 def _explain(output: str, message_id: str, *, as_json: bool) -> int:

@@ -40,9 +40,41 @@ def verdicts_path(path: Path) -> Path:
     return _beside(path, _VERDICTS)
 
 
+def find_verdicts(mapping: Path) -> Path:
+    """Return the file of verdicts that belongs to a mapping.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    path = verdicts_path(mapping)
+    if not path.is_file():
+        raise UsageError(
+            "There is no such file of verdicts: an audit writes it beside its mapping.",
+            where=str(path),
+            advice="Name the mapping as the audit did.",
+        )
+    return path
+
+
+def check_table_path(mapping: Path) -> Path:
+    """Return the table of a sample that belongs to a mapping, in a format for spreadsheets."""
+    return _beside(mapping, ".check.xlsx" if mapping.suffix.lower() == ".xlsx" else ".check.csv")
+
+
 def emails_path(mapping: Path) -> Path:
     """Return the file of emails that an audit fetches for a mapping."""
     return _beside(mapping, ".emails.parquet")
+
+
+def has_unfinished_audit(mapping: Path) -> bool:
+    """Return whether an unfinished audit into a mapping can be continued."""
+    emails = emails_path(mapping)
+    is_fetched = check_folder_file(_selection_path(emails)) and emails.is_file()
+    return is_fetched or has_unfinished_fetch(emails)
+
+
+def _selection_path(emails: Path) -> Path:
+    return Path(f"{emails}.selection")
 
 
 def _beside(mapping: Path, suffix: str) -> Path:
@@ -89,7 +121,7 @@ class AuditFiles(msgspec.Struct, frozen=True):
     @property
     def _selection(self) -> Path:
         """File with the selection whose emails were fetched, until the audit is complete."""
-        return Path(f"{self.emails}.selection")
+        return _selection_path(self.emails)
 
     def check_fetched(self, fetched: Path) -> None:
         """Check that no file of emails would be replaced.
@@ -141,8 +173,7 @@ class AuditFiles(msgspec.Struct, frozen=True):
 
     def is_begun(self) -> bool:
         """Return whether an unfinished audit into these files can be continued."""
-        is_fetched = check_folder_file(self._selection) and self.emails.is_file()
-        return is_fetched or has_unfinished_fetch(self.emails)
+        return has_unfinished_audit(self.mapping)
 
     def record_fetched(self, fetched: AuditFetch) -> None:
         """Record that the emails of a selection were fetched; blocks."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import lru_cache
 from math import floor
+from typing import TypeVar
 
 import msgspec
 
@@ -54,12 +55,14 @@ VERDICT_COLUMNS = (
     TableColumn("confidence", is_decimal=True),
     TableColumn("kind"),
     TableColumn("tier"),
+    TableColumn("judged_tier"),
     TableColumn("deal_id", is_id=True),
     TableColumn("scores"),
 )
 UNCERTAIN_RULE = "uncertain"
 """Cell of the column `rule` if nobody can tell what the rule did."""
-_OPS = {ChangeKind.ATTACH: Op.LINK, ChangeKind.MOVE: Op.RELINK, ChangeKind.DETACH: Op.UNLINK}
+OPS = {ChangeKind.ATTACH: Op.LINK, ChangeKind.MOVE: Op.RELINK, ChangeKind.DETACH: Op.UNLINK}
+"""Operation of each kind of change."""
 _DAY_SECONDS = 86_400
 _FIRST_DAY = date(1970, 1, 1).toordinal()
 _KEPT_DAYS = 10_000
@@ -107,7 +110,7 @@ class ContactRows:
 
     def _mapping_row(self, verdict: EmailVerdict, kind: ChangeKind) -> tuple[Cell, ...]:
         email = verdict.email
-        other = next((one for one in verdict.scores if one.deal_id != verdict.deal_id), None)
+        other = runner_up(verdict.scores, verdict.deal_id)
         return (
             self._contact_id,
             email.owner_id,
@@ -116,12 +119,12 @@ class ContactRows:
             verdict.deal_id,
             self._name(verdict.deal_id),
             None if kind is ChangeKind.ATTACH else email.deal_id,
-            None if verdict.tier is Tier.LOOK else _OPS[kind].value,
+            None if verdict.tier is Tier.LOOK else OPS[kind].value,
             kind.value,
             None if verdict.tier is None else verdict.tier.value,
             confidence_text(verdict.confidence),
             rule_cell(verdict.rule),
-            _reasons(verdict),
+            reasons_text(verdict.scores, verdict.deal_id),
             None if other is None else other.deal_id or NO_DEAL,
             None if other is None else self._name(other.deal_id),
             email.subject,
@@ -155,6 +158,7 @@ class ContactRows:
     ) -> tuple[Cell, ...]:
         email, link, rule = verdict.email, verdict.link, verdict.rule
         uncertainty = link.uncertainty or (None if rule is None else rule.uncertainty)
+        tier = None if verdict.tier is None else verdict.tier.value
         return (
             self._contact_id,
             verdict.conversation,
@@ -171,7 +175,8 @@ class ContactRows:
             None if uncertainty is None else uncertainty.value,
             *best,
             None if verdict.kind is None else verdict.kind.value,
-            None if verdict.tier is None else verdict.tier.value,
+            tier,
+            tier,  # a sample that is checked may demote the first of them
             verdict.deal_id,
             scores,
         )
@@ -206,9 +211,17 @@ def rule_cell(rule: RuleVerdict | None) -> str | None:
     return (rule.deal_id or NO_DEAL) if rule.exact else UNCERTAIN_RULE
 
 
-def _reasons(verdict: EmailVerdict) -> str | None:
+_Candidate = TypeVar("_Candidate", CandidateScore, ScoredDeal)
+
+
+def runner_up(scores: Sequence[_Candidate], deal_id: str | None) -> _Candidate | None:
+    """Return the best candidate other than the proposed deal; None if there is no other."""
+    return next((one for one in scores if one.deal_id != deal_id), None)
+
+
+def reasons_text(scores: Sequence[_Candidate], deal_id: str | None) -> str | None:
     """Return the evidence for the proposed deal, the strongest first."""
-    proposed = next((one for one in verdict.scores if one.deal_id == verdict.deal_id), None)
+    proposed = next((one for one in scores if one.deal_id == deal_id), None)
     if proposed is None:
         return None
     evidence = [one for one in proposed.evidence if one.log_odds > 0]

@@ -1,0 +1,109 @@
+"""Sample of an audit: its table beside the mapping, and what the verdicts in it say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from bulklink.errors import ExitCode
+from bulklink.finding.sample_check import DrawnEmail, SampleCheck, check_sample
+from bulklink.finding.verdicts import ChangeKind, Tier
+from bulklink.mapping.audit_proposals import AuditProposals, open_proposals
+from bulklink.mapping.verdict_table import bad_verdicts_error
+from bulklink.operations.auditing.check_table import CheckTable
+from bulklink.operations.auditing.files import find_verdicts
+
+
+class AuditCheck(msgspec.Struct, frozen=True):
+    """What a sample says about the proposals of an audit.
+
+    Args:
+        check: for each tier and kind that the audit has proposed, what the sample says.
+        proposed: emails to change, by tier and kind, with the tiers that they have now.
+        files: the files by what they hold: check, and mapping and audit if they were written.
+        demoted: proposals whose tier was lowered.
+        exit_code: exit code of the command.
+    """
+
+    check: tuple[SampleCheck, ...]
+    proposed: dict[str, dict[str, int]]
+    files: dict[str, str]
+    demoted: int
+    exit_code: int
+
+
+@contextmanager
+def open_audit(mapping: Path) -> Iterator[AuditProposals]:
+    """Open the proposals of an audit; blocks.
+
+    Args:
+        mapping: mapping that the audit wrote.
+
+    Raises:
+        UsageError: if there is no file of verdicts beside it.
+        BadFileError: if that file cannot be read.
+    """
+    path = find_verdicts(mapping)
+    try:
+        with open_proposals(path) as proposals:
+            yield proposals
+    except (ValueError, RecursionError):
+        raise bad_verdicts_error(path) from None
+
+
+def check_drawn(
+    proposals: AuditProposals, sizes: Mapping[str, int], table: CheckTable
+) -> tuple[SampleCheck, ...]:
+    """Return what the verdicts on a sample say about each tier and kind.
+
+    Args:
+        proposals: the proposals of the audit.
+        sizes: emails of the sample by tier.
+        table: the verdicts.
+    """
+    proposed = {
+        (Tier(tier), ChangeKind(kind)): count for (tier, kind), count in proposals.count().items()
+    }
+    check = check_sample(
+        proposed,
+        (
+            DrawnEmail(Tier(one.tier), ChangeKind(one.kind), table.verdict(one))
+            for one in proposals.draw(sizes)
+        ),
+    )
+    return tuple(
+        msgspec.structs.replace(one, to_draw=proposals.find_number(one.tier, one.kind, one.needed))
+        if one.needed is not None
+        else one
+        for one in check
+    )
+
+
+def make_audit_check(
+    proposals: AuditProposals,
+    check: tuple[SampleCheck, ...],
+    tiers: Mapping[tuple[str, str], str],
+    files: dict[str, str],
+) -> AuditCheck:
+    """Return the result of a command on a sample.
+
+    Args:
+        proposals: the proposals, before the demotion.
+        check: what the sample says.
+        tiers: new tier by the tier that the audit gave, and kind.
+        files: the files by what they hold.
+    """
+    counts = proposals.count_after(tiers)
+    return AuditCheck(
+        check=check,
+        proposed={
+            tier.value: {kind.value: counts.get((tier, kind), 0) for kind in ChangeKind}
+            for tier in Tier
+        },
+        files=files,
+        demoted=proposals.count_demoted(tiers),
+        exit_code=int(ExitCode.ROWS_NOT_DONE if check else ExitCode.OK),
+    )

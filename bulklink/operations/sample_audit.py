@@ -1,0 +1,100 @@
+"""`audit --check`: draw a sample of an audit for a person to check."""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+from pathlib import Path
+
+from bulklink.advice import Advice, Keyword
+from bulklink.errors import BadFileError, UsageError
+from bulklink.finding.verdicts import Tier
+from bulklink.mapping.audit_proposals import AuditProposals
+from bulklink.operations.auditing.check_table import (
+    CHECK_COLUMNS,
+    CheckTable,
+    check_rows,
+    read_check_table,
+)
+from bulklink.operations.auditing.files import check_table_path
+from bulklink.operations.auditing.sample import (
+    AuditCheck,
+    check_drawn,
+    make_audit_check,
+    open_audit,
+)
+from bulklink.tables import TableColumn, TableFile, format_for, write_tables
+
+
+def sample_audit(
+    mapping: str | PathLike[str],
+    emails: int,
+    *,
+    verdicts: str | PathLike[str] | None = None,
+    force: bool = False,
+) -> AuditCheck:
+    """Draw a random sample of each tier of an audit, and write it to a table; blocks.
+
+    The table is beside the mapping, with its stem: `.check.csv`, or `.check.xlsx` if the mapping
+    is a workbook. Fill in its column `verdict` with right, wrong or unsure, in the order of the
+    rows, then call `check_audit`. The same audit draws the same emails, and a larger sample begins
+    with a smaller one: verdicts in an existing table are kept.
+
+    Args:
+        mapping: mapping that the audit wrote.
+        emails: emails of each tier to draw, without replacement; 1 or more.
+        verdicts: another table of a sample of this audit, whose verdicts to take over.
+        force: whether to replace an existing table that is about another audit, or unreadable.
+
+    Returns:
+        The result; its `check` says what the verdicts in an existing table prove.
+
+    Raises:
+        UsageError: if there is no audit, or the number is less than 1.
+        BadFileError: if the files of the audit cannot be read, or an existing table is about
+            another audit.
+        RunDirError: if the table cannot be written.
+    """
+    if emails < 1:
+        raise UsageError(
+            f"A sample cannot have {emails:,} of each tier.",
+            where="emails",
+            advice="Draw 1 or more.",
+        )
+    path = check_table_path(Path(fspath(mapping)))
+    with open_audit(Path(fspath(mapping))) as proposals:
+        earlier = _read_earlier(path, proposals, force=force)
+        if verdicts is not None:
+            earlier = earlier.with_verdicts(read_check_table(Path(fspath(verdicts)), proposals))
+        sizes = {tier.value: max(emails, earlier.filled_sizes[tier]) for tier in Tier}
+        columns = (*CHECK_COLUMNS, *map(TableColumn, earlier.extra_headers))
+        # A spreadsheet will open it, and must neither round its ids nor run its subjects.
+        table_format = format_for(path.name, spreadsheet=path.suffix == ".csv")
+        with write_tables([TableFile(path, table_format, columns)]) as (table,):
+            table.write(check_rows(proposals.draw(sizes), proposals.digest, earlier))
+        check = check_drawn(proposals, sizes, earlier)
+        return make_audit_check(proposals, check, {}, {"check": str(path)})
+
+
+def _read_earlier(path: Path, proposals: AuditProposals, *, force: bool) -> CheckTable:
+    """Return an earlier table of this audit; an empty one if there is none."""
+    if not path.exists():
+        return CheckTable()
+    try:
+        return read_check_table(path, proposals)
+    except BadFileError as error:
+        if force:
+            return CheckTable()
+        raise BadFileError(
+            error.message,
+            where=error.place,
+            advice=Advice.join(
+                " ",
+                [
+                    error.guidance,
+                    Advice(
+                        "Or rename the file to keep it, or drop its verdicts with {}.",
+                        Keyword("force", value=True),
+                    ),
+                ],
+            ),
+        ) from None
