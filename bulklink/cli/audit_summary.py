@@ -76,12 +76,20 @@ def _summary_lines(result: AuditResult, output: str) -> Iterator[Line]:
     }
     yield from count_lines(counts, always=("contacts", "emails"))
     yield from _reading_lines(result)
+    if result.roles is not None:
+        yield f"Contact roles: {_ROLES[result.roles]}."
     yield from _proposal_lines(result)
     yield from _hold_out_lines(result.hold_out)
     yield calls_line(result.calls, result.credits)
     for name, path in result.files.items():
         yield f"{_FILES[name]}: {path}"
     yield from _next_steps(result, output)
+
+
+_ROLES = {
+    True: "the rule considers deals on which a contact only has a role",
+    False: "the rule ignores deals on which a contact only has a role",
+}
 
 
 def _reading_lines(result: AuditResult) -> Iterator[Line]:

@@ -115,13 +115,21 @@ class Command:
         """Run the command in this process; starting another takes most of a second."""
         return self._in_process(arguments, _Stream())
 
+    def run_on_one_stream(self, *arguments: str | Path) -> str:
+        """Run the command in this process; return what it printed on both streams, in order."""
+        stream = _Stream()
+        self._in_process(arguments, stream, out=stream)
+        return stream.written()
+
     def run_at_terminal(self, typed: str, *arguments: str | Path) -> CommandResult:
         """Run the command at a terminal where the user types `typed`; `^C` is Ctrl-C."""
         with mock.patch.object(sys, "stdin", _Keyboard(typed)):
             return self._in_process(arguments, _Screen())
 
-    def _in_process(self, arguments: Sequence[str | Path], err: _Stream) -> CommandResult:
-        out = _Stream()
+    def _in_process(
+        self, arguments: Sequence[str | Path], err: _Stream, out: _Stream | None = None
+    ) -> CommandResult:
+        out = out or _Stream()
         with (
             mock.patch.dict(os.environ, self.environment(), clear=True),
             mock.patch.object(sys, "argv", [PROGRAM, *map(str, arguments)]),

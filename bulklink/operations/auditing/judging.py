@@ -138,6 +138,8 @@ class EmailJudging:
 
     Attributes:
         choice: which reading explains the org's links; set by `learn`.
+        counted_roles: whether the rule considers deals by a contact role; None if that is unknown;
+            set by `learn`.
         hold_out: result of the hold-out; set by `check`.
         tally: counts of the verdicts; filled by `write`.
         done: emails that the current pass has judged.
@@ -150,6 +152,7 @@ class EmailJudging:
     propose_detach: bool
     proposal_filter: ProposalFilter
     choice: ReadingChoice = field(init=False)
+    counted_roles: bool | None = field(init=False, default=None)
     hold_out: HoldOutResult = field(init=False, default_factory=HoldOutResult)
     tally: AuditTally = field(init=False, default_factory=AuditTally)
     done: int = field(init=False, default=0)
@@ -163,6 +166,7 @@ class EmailJudging:
             evidence.add(contact)
         self.choice = evidence.choose_reading()
         org = evidence.org_facts(self.reading)
+        self.counted_roles = org.roles
         self._judge = Judge(self.weights, org, propose_detach=self.propose_detach)
 
     def check(self) -> None:

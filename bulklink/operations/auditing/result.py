@@ -41,6 +41,7 @@ class AuditResult(msgspec.Struct, frozen=True):
         resume_at: when it can continue, RFC 3339; None if time alone does not help.
         exit_code: exit code of the command.
         readings: how many groups of alike emails each reading explains, best first.
+        roles: whether the rule considers deals by a contact role; None if that is unknown.
         hold_out: how many links that people made would have been found.
         filtered_out: emails for which the filters propose no change.
         left_out: rows of the file of emails that name no contact or no email.
@@ -63,6 +64,7 @@ class AuditResult(msgspec.Struct, frozen=True):
     resume_at: str | None
     exit_code: int
     readings: tuple[ReadingScore, ...] = ()
+    roles: bool | None = None
     hold_out: HoldOutResult = HoldOutResult()
     filtered_out: int = 0
     left_out: int = 0
@@ -167,6 +169,7 @@ def _result(
         resume_at=None if judging else _resume_at(stop),
         exit_code=exit_code,
         readings=() if judging is None else judging.choice.scores,
+        roles=None if judging is None else judging.counted_roles,
         hold_out=HoldOutResult() if judging is None else judging.hold_out,
         filtered_out=tally.filtered_out,
         left_out=inputs.emails.refused,
