@@ -72,8 +72,8 @@ def test_no_text_of_the_package_makes_a_plural_by_hand() -> None:
     assert found == {}
 
 
-def test_no_template_of_the_report_makes_a_plural_by_hand() -> None:
-    templates = (PACKAGE / "html_report" / "templates").glob("*.j2")
+def test_no_template_of_a_page_makes_a_plural_by_hand() -> None:
+    templates = list((PACKAGE / "html_pages").rglob("*.j2"))
     found = [_IN_TEMPLATE.findall(path.read_text(encoding="utf-8")) for path in templates]
     assert not any(found), found
 

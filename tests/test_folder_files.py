@@ -199,7 +199,7 @@ ELSEWHERE = {
     "profiles": "profiles and secrets, in the folder of the user's settings",
     "zoho/tokens.py": "tokens, in the folder of the user's state",
     "engine/quota": "credits, in the folder of the user's state",
-    "html_report/render.py": "files of the package",
+    "html_pages/page.py": "files of the package",
     "tables": "tables that the user names, and their temporary files",
     "mapping/input": "mappings that the user names, and temporary files made of them",
     "mapping/contact_selection.py": "the temporary file of an atomic replacement",

@@ -24,7 +24,7 @@ from bulklink.cli.console import (
 from bulklink.counts import count_of
 from bulklink.engine.failure_limit import example_text, explain_code
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.html_report.model import Accounting
+from bulklink.html_pages.report.model import Accounting
 from bulklink.ledger.statistics import FailureCount, ResultCounts, count_results
 from bulklink.local_time import format_local_time
 from bulklink.models import Status

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from bulklink.advice import Keyword, NextCall
 from bulklink.counts import count_of
 from bulklink.engine.metrics import LimitedBy
-from bulklink.html_report.model import Accounting, AccountingLine
+from bulklink.html_pages.report.model import Accounting, AccountingLine
 from bulklink.models import Op, Status
 from bulklink.runs.record import RunRecord
 from bulklink.runs.status import PENDING

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page
 from bulklink.ledger.records import Result
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder
-from tests.html_report.run_folders import (
+from tests.html_pages.report.run_folders import (
     mapping_rows,
     plan_run,
     render_page,

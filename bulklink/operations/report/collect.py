@@ -15,8 +15,8 @@ from typing import Any
 from bulklink.counts import count_of
 from bulklink.errors import StoppedBy
 from bulklink.file_names import file_name_text
-from bulklink.html_report.charts import ChartData, build_chart_data
-from bulklink.html_report.model import (
+from bulklink.html_pages.report.charts import ChartData, build_chart_data
+from bulklink.html_pages.report.model import (
     Accounting,
     AccountingLine,
     CallSummary,
@@ -28,8 +28,8 @@ from bulklink.html_report.model import (
     RunIdentity,
     Setting,
 )
-from bulklink.html_report.rows import MAX_EMBEDDED_BYTES, EmbeddedRows
-from bulklink.html_report.timeline import Measurement
+from bulklink.html_pages.report.rows import MAX_EMBEDDED_BYTES, EmbeddedRows
+from bulklink.html_pages.report.timeline import Measurement
 from bulklink.ledger.records import timestamp
 from bulklink.ledger.replay import replay
 from bulklink.mapping.database import Database

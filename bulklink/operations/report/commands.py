@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulklink.html_report.model import NextCommands
+from bulklink.html_pages.report.model import NextCommands
 from bulklink.models import Status
 from bulklink.operations.wording import can_be_undone, continue_arguments
 from bulklink.runs.record import RunRecord, RunState

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bulklink.duckdb_sql import literal
-from bulklink.html_report.plan_model import (
+from bulklink.html_pages.report.plan_model import (
     DealOrigin,
     DealOrigins,
     MoveCount,

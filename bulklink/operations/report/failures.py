@@ -16,8 +16,8 @@ import msgspec
 from bulklink.duckdb_sql import literal
 from bulklink.engine.failure_limit import failure_advice
 from bulklink.folder_files import line_blocks
-from bulklink.html_report.model import Breakdown, FailureGroup, FailureSummary
-from bulklink.html_report.rows import MAX_ROWS_PER_GROUP, EmbeddedRow, EmbeddedRows
+from bulklink.html_pages.report.model import Breakdown, FailureGroup, FailureSummary
+from bulklink.html_pages.report.rows import MAX_ROWS_PER_GROUP, EmbeddedRow, EmbeddedRows
 from bulklink.mapping import faults
 from bulklink.mapping.database import Database
 from bulklink.mapping.original_rows import UserColumn, stream_refused_rows

@@ -5,7 +5,13 @@ from __future__ import annotations
 
 import msgspec
 
-from bulklink.html_report.plan_model import EmailCount, NamedRecord, OpCount, PlanSummary, SampleRow
+from bulklink.html_pages.report.plan_model import (
+    EmailCount,
+    NamedRecord,
+    OpCount,
+    PlanSummary,
+    SampleRow,
+)
 from bulklink.mapping.database import Database
 from bulklink.models import NO_DEAL
 from bulklink.operations.report.comparison import collect_plan_comparison

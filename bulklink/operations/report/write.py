@@ -10,7 +10,7 @@ import msgspec
 
 from bulklink.atomic_files import atomic_replace
 from bulklink.engine.clock import Clock, real_clock
-from bulklink.html_report.render import render_report
+from bulklink.html_pages.report.render import render_report
 from bulklink.operations.report.collect import collect_report
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.tables.output import check_can_create

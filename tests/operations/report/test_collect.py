@@ -12,13 +12,13 @@ import msgspec
 import pytest
 
 from bulklink.errors import InvalidRowsError, LedgerError, RunDirError
-from bulklink.html_report.model import Breakdown, Report
+from bulklink.html_pages.report.model import Breakdown, Report
 from bulklink.ledger.records import Result, result_line
 from bulklink.models import Op, Status
 from bulklink.operations.job import OnInvalid
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import CanaryRecord, OrgRecord, RunState, UndoneRun
-from tests.html_report.run_folders import (
+from tests.html_pages.report.run_folders import (
     HEADER,
     OWNERS,
     gather_report,

@@ -7,6 +7,7 @@ from datetime import tzinfo
 
 import msgspec
 
+from bulklink.html_pages.page import escape_json
 from bulklink.local_time import format_local_time
 from bulklink.visible_text import escape_controls
 
@@ -128,8 +129,3 @@ def _visible(text: str | None) -> str | None:
 
 def _escaped_json(text: str | None) -> bytes:
     return escape_json(msgspec.json.encode(text))
-
-
-def escape_json(json: bytes) -> bytes:
-    """Escape JSON so that it cannot end the HTML element that contains it."""
-    return json.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026")

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import msgspec
 
-from bulklink.html_report.plot_area import (
+from bulklink.html_pages.report.plot_area import (
     PLOT_WIDTH,
     Step,
     ValueTick,
@@ -19,7 +19,7 @@ from bulklink.html_report.plot_area import (
     fit_scale,
     line_path,
 )
-from bulklink.html_report.time_axis import (
+from bulklink.html_pages.report.time_axis import (
     CollapsedPause,
     TickLabel,
     TimeAxis,
@@ -31,7 +31,7 @@ from bulklink.html_report.time_axis import (
     local_time,
     utc_offset,
 )
-from bulklink.html_report.timeline import Measurement, Span, merge_measurements
+from bulklink.html_pages.report.timeline import Measurement, Span, merge_measurements
 
 _STATUSES = ("done", "unchanged", "failed", "in_doubt")
 _LINE_GAP = 2.0

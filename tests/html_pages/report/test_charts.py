@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.html_report.charts import ChartData, build_chart_data
-from bulklink.html_report.plot_area import PLOT_HEIGHT, PLOT_WIDTH
-from bulklink.html_report.timeline import MAX_SPANS, Measurement
+from bulklink.html_pages.report.charts import ChartData, build_chart_data
+from bulklink.html_pages.report.plot_area import PLOT_HEIGHT, PLOT_WIDTH
+from bulklink.html_pages.report.timeline import MAX_SPANS, Measurement
 from bulklink.models import Status
-from tests.html_report.paths import path_points
-from tests.html_report.run_folders import (
+from tests.html_pages.report.paths import path_points
+from tests.html_pages.report.run_folders import (
     NOON,
     mapping_rows,
     plan_run,

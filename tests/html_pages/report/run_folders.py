@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from bulklink.html_report.model import Report
-from bulklink.html_report.render import render_report
+from bulklink.html_pages.report.model import Report
+from bulklink.html_pages.report.render import render_report
 from bulklink.ledger.records import CallLine, Result, call_line, result_line, timestamp
 from bulklink.models import Op, Status
 from bulklink.operations.job import Job, OnInvalid

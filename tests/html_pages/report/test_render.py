@@ -7,11 +7,17 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
-from bulklink import html_report as room
+from bulklink import html_pages
 from bulklink.models import Status
-from tests.html_report.run_folders import mapping_rows, plan_run, render_page, result, write_results
+from tests.html_pages.report.run_folders import (
+    mapping_rows,
+    plan_run,
+    render_page,
+    result,
+    write_results,
+)
 
-ASSETS = Path(room.__file__).parent / "assets"
+PAGES = Path(html_pages.__file__).parent
 
 
 def csp_hash(text: str) -> str:
@@ -19,12 +25,16 @@ def csp_hash(text: str) -> str:
 
 
 def test_script_and_style_can_be_embedded_in_a_page() -> None:
-    for path in ASSETS.glob("*.js"):
+    scripts, styles = list(PAGES.rglob("*.js")), list(PAGES.rglob("*.css"))
+    assert len(scripts) >= 2
+    assert len(styles) >= 2
+    for path in scripts:
         text = path.read_text("utf-8")
         assert "</script" not in text.lower()
         assert "<!--" not in text
         assert "\r" not in text
-    assert "</style" not in (ASSETS / "page.css").read_text("utf-8").lower()
+    for path in styles:
+        assert "</style" not in path.read_text("utf-8").lower()
 
 
 def test_the_page_may_run_only_its_own_script_and_fetch_nothing(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from collections import Counter
 
 import msgspec
 
-from bulklink.html_report.charts import ChartData
-from bulklink.html_report.plan_model import PlanSummary
+from bulklink.html_pages.report.charts import ChartData
+from bulklink.html_pages.report.plan_model import PlanSummary
 
 
 class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.html_report.timeline import MAX_SPANS, Measurement, merge_measurements
+from bulklink.html_pages.report.timeline import MAX_SPANS, Measurement, merge_measurements
 
 _LINES = st.lists(
     st.tuples(

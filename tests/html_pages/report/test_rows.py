@@ -8,7 +8,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.html_report.rows import EmbeddedRow, EmbeddedRows, escape_json
+from bulklink.html_pages.page import escape_json
+from bulklink.html_pages.report.rows import EmbeddedRow, EmbeddedRows
 from bulklink.visible_text import escape_controls
 
 

@@ -1,0 +1,1 @@
+"""HTML report about a run."""

@@ -1,1 +1,0 @@
-"""HTML report: a pure function of plain values."""

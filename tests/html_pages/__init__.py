@@ -1,0 +1,1 @@
+"""Pages: the report, the review, and what they share."""
