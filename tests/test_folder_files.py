@@ -224,6 +224,7 @@ ELSEWHERE = {
     "operations/auditing/files.py": "tables that the user names; the temporary file of an atomic"
     " replacement",
     "operations/auditing/judging.py": "the tables of an audit",
+    "operations/auditing/review.py": "the temporary file of an atomic replacement",
     "operations/weights.py": "weights that the user names, and those of the package",
     "operations/export.py": "a table that the user names",
     "operations/session.py": "opens credits, not a file",

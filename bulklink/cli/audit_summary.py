@@ -26,7 +26,13 @@ from bulklink.operations.auditing.result import AuditResult
 from bulklink.operations.auditing.sample import AuditCheck
 from bulklink.shell import format_command
 
-_FILES = {"mapping": "Mapping", "audit": "Evidence", "emails": "Emails", "deals": "Deals"}
+_FILES = {
+    "mapping": "Mapping",
+    "review": "Review",
+    "audit": "Evidence",
+    "emails": "Emails",
+    "deals": "Deals",
+}
 
 
 def show_summary(
@@ -142,7 +148,7 @@ def _hold_out_lines(hold_out: HoldOutResult) -> Iterator[Line]:
     for check in hold_out.tiers:
         if check.proposed:
             yield from wrap_text(_describe_check(check, hold_out.conversations))
-        if check.becomes != check.tier:
+        if check.is_demoted:
             yield from wrap_text(
                 f"That is less than {check.tier} promises ({check.promise:.1%}): moves that would"
                 f" be {check.tier} are {check.becomes}."

@@ -4,18 +4,138 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from bulklink.duckdb_sql import identifier, literal
 from bulklink.errors import BadFileError
 from bulklink.mapping.database import DamagedTableError, Database, open_database
+from bulklink.mapping.interrupt import PlanningStop
 
 _MEMORY = "256MB"
 _SCORES = "scores"
 _REQUIRED = frozenset(("contact_id", "conversation", "message_id", "owner_id", _SCORES))
+_SENDER = ("from_address", "from_name")
+_CONVERSATION = itemgetter("contact_id", "conversation")
+_SURE = "tier = 'sure'"
+_PROPOSED = """
+CREATE TABLE proposed AS SELECT contact_id, conversation, bool_and({sure}) AS is_sure
+FROM {relation} WHERE kind IS NOT NULL GROUP BY contact_id, conversation
+"""
+
+
+class VerdictCounts(msgspec.Struct, frozen=True):
+    """Counts of the verdicts of an audit.
+
+    Args:
+        contacts: contacts with emails.
+        emails: their emails.
+        conversations: conversations with an email whose deal is to change.
+        proposed: emails whose deal is to change, by tier and kind.
+    """
+
+    contacts: int
+    emails: int
+    conversations: int
+    proposed: Mapping[tuple[str, str], int]
+
+
+class VerdictTable:
+    """The verdicts of an audit, streamed by conversation.
+
+    Args:
+        database: database that reads the file.
+        path: the file.
+        relation: SQL of its rows.
+    """
+
+    def __init__(self, database: Database, path: Path, relation: str) -> None:
+        self._database = database
+        self._path = path
+        self._relation = relation
+        self._names = _column_names(database, relation)
+        database.execute(_PROPOSED.format(sure=_SURE, relation=relation))
+
+    def counts(self) -> VerdictCounts:
+        """Return what the file holds."""
+        contacts, emails = self._database.fetch_one(
+            f"SELECT count(DISTINCT contact_id), count(*) FROM {self._relation}"
+        )
+        (conversations,) = self._database.fetch_one("SELECT count(*) FROM proposed")
+        by_tier = self._database.rows(
+            f"SELECT tier, kind, count(*) FROM {self._relation} WHERE kind IS NOT NULL GROUP BY ALL"
+        )
+        proposed = {(str(tier), str(kind)): int(number) for tier, kind, number in by_tier}
+        return VerdictCounts(int(contacts), int(emails), int(conversations), proposed)
+
+    def metadata(self, key: str) -> bytes | None:
+        """Return a value of the file's metadata; None if it has none."""
+        relation = self._database.files.parquet_metadata(self._path)
+        found = self._database.rows(
+            f"SELECT value FROM {relation} WHERE key = {literal(key)}::BLOB"
+        )
+        return next((bytes(value) for (value,) in found), None)
+
+    def conversations(self, *, sure: bool) -> Iterator[list[dict[str, Any]]]:
+        """Yield the rows of each conversation with a proposal, in the order of the file.
+
+        Args:
+            sure: whether to yield those of which every proposal is sure; if not, the others.
+        """
+        columns = ", ".join(map(identifier, self._names))
+        rows = self._database.rows(
+            f"SELECT {columns} FROM {self._relation} SEMI JOIN (SELECT contact_id, conversation"
+            f" FROM proposed WHERE is_sure = {sure}) USING (contact_id, conversation)"
+        )
+        named = (dict(zip(self._names, row, strict=True)) for row in rows)
+        for _, members in groupby(named, key=_CONVERSATION):
+            yield list(members)
+
+
+@contextmanager
+def open_verdict_table(path: Path, stop: PlanningStop | None = None) -> Iterator[VerdictTable]:
+    """Open the file of verdicts that an audit wrote, to read whole conversations; blocks.
+
+    Args:
+        path: the file.
+        stop: interrupts the reading.
+
+    Raises:
+        BadFileError: if it is not such a file.
+    """
+    with open_verdicts(path, _REQUIRED.union(_SENDER), stop) as (database, relation):
+        yield VerdictTable(database, path, relation)
+
+
+@contextmanager
+def open_verdicts(
+    path: Path, columns: Collection[str], stop: PlanningStop | None = None
+) -> Iterator[tuple[Database, str]]:
+    """Open a file of verdicts; yield the database that reads it, and the SQL of its rows.
+
+    Args:
+        path: file of verdicts that an audit wrote.
+        columns: columns that it must have.
+        stop: interrupts the reading.
+
+    Raises:
+        BadFileError: if it is not such a file.
+    """
+    with tempfile.TemporaryDirectory(prefix="bulklink-") as folder:
+        try:
+            with open_database(Path(folder, "spill"), memory=_MEMORY, stop=stop) as database:
+                relation = database.files.read_parquet(path)
+                if not set(columns).issubset(_column_names(database, relation)):
+                    raise bad_verdicts_error(path)
+                yield database, relation
+        except DamagedTableError:
+            raise bad_verdicts_error(path) from None
 
 
 def read_verdicts(path: Path, message_id: str) -> list[dict[str, Any]]:
@@ -32,28 +152,6 @@ def read_verdicts(path: Path, message_id: str) -> list[dict[str, Any]]:
     """
     with open_verdicts(path, _REQUIRED) as (database, relation):
         return _read(database, relation, _column_names(database, relation), message_id)
-
-
-@contextmanager
-def open_verdicts(path: Path, columns: Collection[str]) -> Iterator[tuple[Database, str]]:
-    """Open a file of verdicts; yield the database that reads it, and the SQL of its rows.
-
-    Args:
-        path: file of verdicts that an audit wrote.
-        columns: columns that it must have.
-
-    Raises:
-        BadFileError: if it is not such a file.
-    """
-    with tempfile.TemporaryDirectory(prefix="bulklink-") as folder:
-        try:
-            with open_database(Path(folder, "spill"), memory=_MEMORY) as database:
-                relation = database.files.read_parquet(path)
-                if not set(columns).issubset(_column_names(database, relation)):
-                    raise bad_verdicts_error(path)
-                yield database, relation
-        except DamagedTableError:
-            raise bad_verdicts_error(path) from None
 
 
 def bad_verdicts_error(path: Path) -> BadFileError:

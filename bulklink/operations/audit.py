@@ -15,6 +15,7 @@ from bulklink.advice import Advice, Keyword
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import InterruptedPlanningError, RunStoppedError, StoppedBy, UsageError
 from bulklink.finding.prediction_rule import Reading
+from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.schema import HiddenRows
 from bulklink.operations.auditing.files import (
     AuditFetch,
@@ -37,6 +38,7 @@ from bulklink.operations.auditing.result import (
     stopped_in_fetch,
     stopped_in_reading,
 )
+from bulklink.operations.auditing.review import write_review
 from bulklink.operations.callbacks import ReadProgress, RunCallbacks
 from bulklink.operations.cancellation import run_guarded
 from bulklink.operations.environment import Environment, real_environment
@@ -91,8 +93,9 @@ async def audit(
     """Find emails that are on the wrong deal or on none, and propose a mapping that corrects them.
 
     Reads the emails of contacts, their deals, and where it matters the histories of these. Nothing
-    in the CRM is changed. Beside the mapping, with its stem, are `.audit.parquet` with the verdict
-    on every email, `.emails.parquet` with the emails and `.emails.deals.jsonl` with the deals.
+    in the CRM is changed. Beside the mapping, with its stem, are `.review.html` with the page to
+    review it, `.audit.parquet` with the verdict on every email, `.emails.parquet` with the emails
+    and `.emails.deals.jsonl` with the deals.
     If it was stopped, the same call continues.
 
     Args:
@@ -319,6 +322,8 @@ class _Audit:
                 proposal_filter=self.options.proposal_filter,
             )
             await self._judge(judging, callbacks)
+            callbacks.on_phase("Writing the review page")
+            await self._blocking(partial(self._write_review, inputs.planning_stop))
             await self._blocking(self.files.forget_fetched)
             names = self._names(emails, inputs.deals_path, complete=True)
             return complete(inputs, part, judging, names, stop)
@@ -423,11 +428,19 @@ class _Audit:
             async with self.environment.sample_periodically(sample):
                 await self._blocking(work)
 
+    def _write_review(self, stop: PlanningStop) -> None:
+        write_review(self.files, self.environment.clock.wall(), stop)
+
     def _names(self, emails: Path, deals: Path | None, *, complete: bool = False) -> dict[str, str]:
         """Return the files that there are, by what they hold."""
         files: dict[str, Path | None] = {"emails": emails, "deals": deals}
         if complete:
-            files = {"mapping": self.files.mapping, "audit": self.files.verdicts, **files}
+            written = {
+                "mapping": self.files.mapping,
+                "review": self.files.review,
+                "audit": self.files.verdicts,
+            }
+            files = {**written, **files}
         return {name: str(path) for name, path in files.items() if path is not None}
 
     async def _blocking(self, function: Callable[[], Any]) -> Any:

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import duckdb
 
 from bulklink.blocking import blocks
-from bulklink.duckdb_sql import DuckDBFiles, identifier
+from bulklink.duckdb_sql import DuckDBFiles, identifier, literal
 from bulklink.tables.formats import Table, TableColumn
 from bulklink.tables.text import JsonlTable
 
@@ -21,12 +21,15 @@ _ROW_GROUP_ROWS = 16_384
 
 
 @contextmanager
-def parquet_table(path: Path, columns: Sequence[TableColumn]) -> Iterator[Table]:
+def parquet_table(
+    path: Path, columns: Sequence[TableColumn], metadata: Mapping[str, str]
+) -> Iterator[Table]:
     """Write a Parquet file of texts and whole numbers.
 
     Args:
         path: an existing, empty file.
         columns: columns of the table.
+        metadata: texts about the whole table, by name.
     """
     blocks("DuckDB")
     with tempfile.TemporaryDirectory(prefix="bulklink-", dir=path.parent) as folder:
@@ -34,13 +37,18 @@ def parquet_table(path: Path, columns: Sequence[TableColumn]) -> Iterator[Table]
         names = [f"c{index}" for index in range(len(columns))]
         with rows_path.open("wb", buffering=1 << 20) as file:
             yield JsonlTable(file, names)
-        _convert(rows_path, path, columns)
+        _convert(rows_path, path, columns, metadata)
 
 
-def _convert(rows_path: Path, path: Path, columns: Sequence[TableColumn]) -> None:
+def _convert(
+    rows_path: Path, path: Path, columns: Sequence[TableColumn], metadata: Mapping[str, str]
+) -> None:
     types = {f"c{index}": _type(column) for index, column in enumerate(columns)}
     selected = [f"c{index} AS {identifier(column.name)}" for index, column in enumerate(columns)]
-    options = ("FORMAT parquet", f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}")
+    options = ["FORMAT parquet", f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}"]
+    if metadata:
+        values = [f"{identifier(name)}: {literal(text)}" for name, text in metadata.items()]
+        options.append(f"KV_METADATA {{{', '.join(values)}}}")
     with closing(DuckDBFiles()) as files:
         config: dict[str, str | bool | int | float | list[str]] = {
             "threads": 1,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
 from bulklink.atomic_files import atomic_replace, write_error
@@ -42,11 +43,13 @@ class TableFile(NamedTuple):
         path: the file.
         table_format: format of the table.
         columns: columns of the table.
+        metadata: texts about the whole table, by name; only Parquet keeps them.
     """
 
     path: Path
     table_format: TableFormat
     columns: Sequence[TableColumn]
+    metadata: Mapping[str, str] = MappingProxyType({})
 
 
 @contextmanager
@@ -85,29 +88,27 @@ def write_tables(files: Sequence[TableFile]) -> Iterator[Sequence[Table]]:
         temporaries = [appearing.enter_context(atomic_replace(file.path)) for file in files]
         with ExitStack() as writing:
             yield [
-                writing.enter_context(_file_table(temporary, file.table_format, file.columns))
+                writing.enter_context(_file_table(temporary, file))
                 for temporary, file in zip(temporaries, files, strict=True)
             ]
 
 
 @contextmanager
-def _file_table(
-    temporary: Path, table_format: TableFormat, columns: Sequence[TableColumn]
-) -> Iterator[Table]:
-    if table_format.file_type is FileType.XLSX:
+def _file_table(temporary: Path, file: TableFile) -> Iterator[Table]:
+    if file.table_format.file_type is FileType.XLSX:
         from bulklink.tables.xlsx import xlsx_table  # noqa: PLC0415 - heavy, seldom needed
 
-        with xlsx_table(temporary, columns) as table:
+        with xlsx_table(temporary, file.columns) as table:
             yield table
-    elif table_format.file_type is FileType.PARQUET:
+    elif file.table_format.file_type is FileType.PARQUET:
         from bulklink.tables.parquet import parquet_table  # noqa: PLC0415 - heavy, seldom needed
 
-        with parquet_table(temporary, columns) as table:
+        with parquet_table(temporary, file.columns, file.metadata) as table:
             yield table
     else:
         with (
-            temporary.open("wb", buffering=_BUFFER) as file,
-            text_table(file, table_format, columns) as table,
+            temporary.open("wb", buffering=_BUFFER) as stream,
+            text_table(stream, file.table_format, file.columns) as table,
         ):
             yield table
 

@@ -114,6 +114,7 @@ def test_an_audit_proposes_to_move_and_attach_what_belongs_to_another_deal(
     assert counts["credits"] == counts["calls"]["read"] + counts["calls"]["lookup"]
     assert counts["files"] == {
         "mapping": "m.csv",
+        "review": "m.review.html",
         "audit": "m.audit.parquet",
         "emails": "m.emails.parquet",
         "deals": "m.emails.deals.jsonl",

@@ -156,7 +156,9 @@ def audit(ctx: click.Context, /, contacts: tuple[str, ...], **options: Any) -> i
     Use it if emails are missing on deals, and to get a mapping that corrects them. CONTACTS and the
     options that add to them are those of `bulklink fetch`. The audit reads their emails, their
     deals and, where it matters, the history of these. Each row of the mapping has a tier: sure,
-    likely, or look, whose rows have no op and are not sent before you decide. Links that people
+    likely, or look, whose rows have no op and are not sent before you decide. A page for a browser
+    beside the mapping, such as mapping.review.html, shows the reasons and makes a mapping of what
+    you accept. Links that people
     made are never changed. The CRM is not changed either: `bulklink run` sends the mapping. If the
     command is stopped or killed, run it again to continue. Exit code 1: it proposes something, or
     could not read everything.

@@ -31,6 +31,8 @@ from bulklink.tables import (
 from bulklink.tables.output import check_can_create
 
 _VERDICTS = ".audit.parquet"
+NOTES_KEY = "bulklink_audit"
+"""Key of the metadata of the file of verdicts with notes on the audit as a whole."""
 
 
 def verdicts_path(path: Path) -> Path:
@@ -114,6 +116,11 @@ class AuditFiles(msgspec.Struct, frozen=True):
         return _beside(self.mapping, _VERDICTS)
 
     @property
+    def review(self) -> Path:
+        """The review page."""
+        return _beside(self.mapping, ".review.html")
+
+    @property
     def emails(self) -> Path:
         """File of the emails, if they have to be fetched."""
         return emails_path(self.mapping)
@@ -129,7 +136,8 @@ class AuditFiles(msgspec.Struct, frozen=True):
         Raises:
             UsageError: if it would.
         """
-        if fetched.resolve() in (self.mapping.resolve(), self.verdicts.resolve()):
+        replaced = (self.mapping, self.verdicts, self.review)
+        if fetched.resolve() in (path.resolve() for path in replaced):
             raise UsageError(
                 "The audit would replace the file of emails that it reads.",
                 where=str(fetched),
@@ -185,10 +193,19 @@ class AuditFiles(msgspec.Struct, frozen=True):
         self._selection.unlink(missing_ok=True)
 
     @contextmanager
-    def open(self) -> Iterator[Sequence[Table]]:
-        """Open the mapping and the file of verdicts; both appear once both are complete."""
+    def open(self, notes: bytes) -> Iterator[Sequence[Table]]:
+        """Open the mapping and the file of verdicts; both appear once both are complete.
+
+        Args:
+            notes: JSON about the audit as a whole, which the file of verdicts keeps.
+        """
         mapping = TableFile(self.mapping, self.output.table_format, MAPPING_COLUMNS)
-        verdicts = TableFile(self.verdicts, TableFormat(FileType.PARQUET), VERDICT_COLUMNS)
+        verdicts = TableFile(
+            self.verdicts,
+            TableFormat(FileType.PARQUET),
+            VERDICT_COLUMNS,
+            {NOTES_KEY: notes.decode()},
+        )
         with write_tables([mapping, verdicts]) as tables:
             yield tables
 
@@ -216,6 +233,7 @@ def plan_audit_files(
         )
     files = AuditFiles(resolve_output(path, format_, spreadsheet=spreadsheet, force=force), path)
     check_can_create(files.verdicts, force=force)
+    check_can_create(files.review, force=force)
     return files
 
 

@@ -48,6 +48,11 @@ class TierCheck(msgspec.Struct, frozen=True):
     at_least: float
     becomes: Tier
 
+    @property
+    def is_demoted(self) -> bool:
+        """Whether the promise is rejected."""
+        return self.becomes != self.tier
+
 
 class HoldOutResult(msgspec.Struct, frozen=True):
     """Result of the hold-out on links that people made.
@@ -63,7 +68,19 @@ class HoldOutResult(msgspec.Struct, frozen=True):
     @property
     def demotions(self) -> dict[Tier, Tier]:
         """Return the tier that the moves of each demoted tier get."""
-        return {check.tier: check.becomes for check in self.tiers if check.becomes != check.tier}
+        return {check.tier: check.becomes for check in self.tiers if check.is_demoted}
+
+
+class AuditNotes(msgspec.Struct, frozen=True):
+    """What the file of verdicts keeps on the audit as a whole.
+
+    Args:
+        reading: the reading of the rule that was taken.
+        hold_out: result of the hold-out.
+    """
+
+    reading: str
+    hold_out: HoldOutResult
 
 
 def check_tiers(conversations: int, proposed: Counter[Tier], right: Counter[Tier]) -> HoldOutResult:
@@ -183,7 +200,8 @@ class EmailJudging:
 
     def write(self, files: AuditFiles) -> None:
         """Judge all emails, and write mapping and verdicts."""
-        with files.open() as (mapping, verdict_table):
+        notes = AuditNotes((self.reading or self.choice.reading).value, self.hold_out)
+        with files.open(msgspec.json.encode(notes)) as (mapping, verdict_table):
             rows, verdict_rows = _Batch(mapping), _Batch(verdict_table)
             for contact in self._contacts():
                 verdicts = self._filtered(self._demoted(self._judge.judge(contact)))

@@ -36,7 +36,7 @@ class AuditResult(msgspec.Struct, frozen=True):
             set; None if nothing was judged.
         calls: requests by kind: read, lookup, retried.
         credits: credits that this command spent.
-        files: the files by what they hold: mapping, audit, emails, deals.
+        files: the files by what they hold: mapping, review, audit, emails, deals.
         stopped_by: why it stopped; None if complete.
         resume_at: when it can continue, RFC 3339; None if time alone does not help.
         exit_code: exit code of the command.

@@ -45,6 +45,8 @@ VERDICT_COLUMNS = (
     TableColumn("subject"),
     TableColumn("time"),
     TableColumn("direction"),
+    TableColumn("from_address"),
+    TableColumn("from_name"),
     TableColumn("from_deal_id", is_id=True),
     TableColumn("from_deal_name"),
     TableColumn("linked_by"),
@@ -157,6 +159,7 @@ class ContactRows:
         self, verdict: EmailVerdict, best: tuple[Cell, Cell, Cell], scores: str | None
     ) -> tuple[Cell, ...]:
         email, link, rule = verdict.email, verdict.link, verdict.rule
+        sender = email.sender
         uncertainty = link.uncertainty or (None if rule is None else rule.uncertainty)
         tier = None if verdict.tier is None else verdict.tier.value
         return (
@@ -168,6 +171,8 @@ class ContactRows:
             email.subject,
             _time_text(email.time),
             email.direction,
+            None if sender is None else sender.address,
+            None if sender is None else sender.name,
             (email.deal_id or NO_DEAL) if email.link_known else None,
             self._name(email.deal_id),
             link.origin.value,

@@ -9,12 +9,14 @@ from pathlib import Path
 from random import Random
 
 import duckdb
+import msgspec
 
 from bulklink.finding.link_origin import LinkFacts, LinkOrigin
 from bulklink.finding.values import ContactFacts, DealFacts, EmailFacts
 from bulklink.finding.verdicts import CandidateScore, ChangeKind, EmailVerdict, Evidence, Tier
 from bulklink.mapping.user_table import open_user_table
 from bulklink.operations.auditing.files import plan_audit_files
+from bulklink.operations.auditing.judging import AuditNotes, HoldOutResult
 from bulklink.operations.auditing.rows import ContactRows
 
 OWNER = "5843104000000100001"
@@ -24,6 +26,7 @@ SCORES = (
     CandidateScore(CRANES.id, 0.99, (Evidence("named", 4.2, "its name is in the subject"),)),
     CandidateScore(PUMPS.id, 0.01, ()),
 )
+NOTES = msgspec.json.encode(AuditNotes("strict", HoldOutResult()))
 _EMAILS_PER_CONTACT = 7
 
 Groups = Mapping[tuple[Tier, ChangeKind], int]
@@ -48,7 +51,7 @@ def write_audit(
     proposals = [group for group, count in groups.items() for _ in range(count)]
     Random(1).shuffle(proposals)
     files = plan_audit_files(folder / name, None, spreadsheet=spreadsheet, force=True)
-    with files.open() as (mapping, verdict_table):
+    with files.open(NOTES) as (mapping, verdict_table):
         contacts = range(0, len(proposals), _EMAILS_PER_CONTACT)
         for first in reversed(contacts) if last_first else contacts:
             rows = contact_rows(first, proposals[first : first + _EMAILS_PER_CONTACT])

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from bulklink.ledger.records import Result
 from bulklink.models import Status
 from bulklink.runs.folder import RunFolder
+from tests.browser.open_page import OpenPage
 from tests.html_pages.report.run_folders import (
     mapping_rows,
     plan_run,
@@ -27,25 +28,6 @@ from tests.html_pages.report.run_folders import (
 MANY = 1300
 EVIL = "</script><script>document.title = 'run'</script><img src=https://x.example/a>"
 ROWS = [(*cells[:5], EVIL, cells[6]) for cells in mapping_rows(MANY)]
-
-
-class OpenPage:
-    """A page in the browser, with its requests and messages."""
-
-    def __init__(self, tab: Page, path: Path) -> None:
-        self.tab = tab
-        self.requests: list[str] = []
-        self.console_messages: list[str] = []
-        tab.on("request", lambda request: self.requests.append(request.url))
-        tab.on("console", lambda message: self.console_messages.append(message.text))
-        tab.on("pageerror", lambda error: self.console_messages.append(str(error)))
-        tab.goto(path.as_uri())
-
-    def evaluate_all(self, selector: str, script: str = "e => e.outerHTML") -> list[Any]:
-        """Return the results of a function for each element."""
-        values = self.tab.eval_on_selector_all(selector, f"es => es.map({script})")
-        assert isinstance(values, list)
-        return values
 
 
 def result_of_row(row: int) -> Result:

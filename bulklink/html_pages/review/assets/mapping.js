@@ -1,0 +1,65 @@
+// The mapping of what is accepted: the columns of the audit's own mapping, in its order.
+
+const csvCell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+
+const acceptedChanges = () => {
+  const changes = [];
+  review.slots.forEach(({ conversation, email }, slot) => {
+    const candidate = acceptedCandidate(slot);
+    const change = candidate && changeOf(email, candidate);
+    if (change) changes.push({ conversation, email, candidate, change });
+  });
+  return changes;
+};
+
+const mappingRow = ({ conversation, email, candidate, change }) => {
+  const { candidates } = conversation;
+  const other = candidates.find((one) => one !== candidate);
+  const reasons = candidate.evidence.filter(({ weight }) => weight > 0).map(({ text }) => text);
+  return {
+    contact_id: conversation.contact,
+    owner_id: email.owner[0],
+    owner_name: email.owner[1],
+    message_id: email.id,
+    deal_id: candidate.deal?.[0],
+    deal_name: candidate.deal?.[1],
+    from_deal_id: change.from,
+    op: change.op,
+    kind: change.kind,
+    tier: candidate === candidates[0] ? email.tier : null,
+    confidence: candidate.confidence,
+    rule: email.rule,
+    reasons: reasons.join("; "),
+    runner_up_deal_id: other && dealIdOf(other),
+    runner_up_deal_name: other?.deal?.[1],
+    subject: email.subject,
+    time: email.time,
+    accept: "yes",
+  };
+};
+
+const byPlace = (a, b) => {
+  const [one, other] = [a.conversation, b.conversation];
+  if (one.contact !== other.contact) return one.contact < other.contact ? -1 : 1;
+  return one.number - other.number;
+};
+
+const mappingText = (changes) => {
+  const { columns } = review.facts;
+  const lines = [columns];
+  for (const change of [...changes].sort(byPlace)) {
+    const row = mappingRow(change);
+    lines.push(columns.map((column) => csvCell(row[column] ?? "")));
+  }
+  return lines.map((cells) => `${cells.join(",")}\r\n`).join("");
+};
+
+const downloadText = (name, text) => {
+  const link = create("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  link.download = name;
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+};

@@ -1,0 +1,148 @@
+"""Review page of an audit, made from its file of verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from bulklink.atomic_files import atomic_replace
+from bulklink.counts import count_of
+from bulklink.finding.verdicts import ChangeKind, Tier
+from bulklink.html_pages.review.model import (
+    Review,
+    ReviewCandidate,
+    ReviewConversation,
+    ReviewEmail,
+    ReviewEvidence,
+    TierSummary,
+)
+from bulklink.html_pages.review.render import stream_review
+from bulklink.ledger.records import timestamp
+from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.verdict_table import (
+    VerdictCounts,
+    VerdictTable,
+    bad_verdicts_error,
+    open_verdict_table,
+)
+from bulklink.operations.auditing.deals_file import table_stem
+from bulklink.operations.auditing.files import NOTES_KEY, AuditFiles
+from bulklink.operations.auditing.judging import AuditNotes, HoldOutResult, TierCheck
+from bulklink.operations.auditing.rows import MAPPING_COLUMNS, ScoredDeal, confidence_text
+from bulklink.shell import format_command
+
+_BUFFER = 1 << 20
+_PROMISES = {
+    Tier.SURE: "At most 1 in 200.",
+    Tier.LIKELY: "About 1 in 20; of the moves, 3 in 100.",
+    Tier.LOOK: "There is reason to doubt: decide yourself.",
+}
+_decode_scores = msgspec.json.Decoder(tuple[ScoredDeal, ...]).decode
+
+
+def write_review(files: AuditFiles, made_at: float, stop: PlanningStop | None = None) -> None:
+    """Write the review page from the file of verdicts of the audit; blocks.
+
+    The page is readable only by its owner, and replaces an earlier one.
+
+    Args:
+        files: files of the audit.
+        made_at: the time that the page shows, in seconds since 1970.
+        stop: interrupts it.
+
+    Raises:
+        BadFileError: if the file of verdicts cannot be read.
+        RunDirError: if the page cannot be written.
+        InterruptedPlanningError: if it was stopped.
+    """
+    with open_verdict_table(files.verdicts, stop) as table:
+        try:
+            parts = stream_review(_summarize(files, table, made_at), _conversations(table))
+            with (
+                atomic_replace(files.review) as temporary,
+                temporary.open("w", encoding="utf-8", newline="", buffering=_BUFFER) as page,
+            ):
+                page.writelines(parts)
+        except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
+            raise bad_verdicts_error(files.verdicts) from None
+
+
+def _summarize(files: AuditFiles, table: VerdictTable, made_at: float) -> Review:
+    counts = table.counts()
+    encoded = table.metadata(NOTES_KEY)
+    notes = None if encoded is None else msgspec.json.decode(encoded, type=AuditNotes)
+    hold_out = HoldOutResult() if notes is None else notes.hold_out
+    mapping = files.mapping
+    reviewed = f"{table_stem(mapping)}.reviewed.csv"
+    return Review(
+        mapping=mapping.name,
+        reviewed=reviewed,
+        made_at=timestamp(made_at),
+        contacts=counts.contacts,
+        emails=counts.emails,
+        conversations=counts.conversations,
+        reading=None if notes is None else notes.reading,
+        tiers=tuple(_summarize_tier(tier, counts, hold_out) for tier in Tier),
+        columns=tuple(column.name for column in MAPPING_COLUMNS),
+        commands={
+            "plan": format_command("bulklink", "plan", reviewed),
+            "run": format_command("bulklink", "run", reviewed),
+            "sure": format_command("bulklink", "run", mapping, "--only", "tier=sure"),
+            "explain": format_command(
+                "bulklink", "audit", "--explain", "MESSAGE_ID", "-o", mapping
+            ),
+        },
+    )
+
+
+def _summarize_tier(tier: Tier, counts: VerdictCounts, hold_out: HoldOutResult) -> TierSummary:
+    return TierSummary(
+        tier=tier.value,
+        proposed={
+            kind.value: counts.proposed.get((tier.value, kind.value), 0) for kind in ChangeKind
+        },
+        promise=_PROMISES[tier],
+        measured=next((_measured(one) for one in hold_out.tiers if one.tier == tier), ""),
+    )
+
+
+def _measured(check: TierCheck) -> str:
+    """Return what the hold-out says about the moves of a tier; empty if it had none."""
+    if not check.proposed:
+        return ""
+    demoted = f" That is too few, so its moves are {check.becomes}." if check.is_demoted else ""
+    return (
+        f"Of {count_of(check.proposed, 'move')} that people had made themselves, the audit would"
+        f" have found {check.right:,}: at least {check.at_least:.1%} at 95 % confidence.{demoted}"
+    )
+
+
+def _conversations(table: VerdictTable) -> Iterator[ReviewConversation]:
+    """Yield the conversations with proposals, those with one that is not sure first."""
+    for sure in (False, True):
+        for rows in table.conversations(sure=sure):
+            yield _conversation(rows)
+
+
+def _conversation(rows: list[dict[str, Any]]) -> ReviewConversation:
+    scores = next((row["scores"] for row in rows if row["scores"]), "[]")
+    return ReviewConversation(
+        rows[0]["contact_id"],
+        rows[0]["conversation"],
+        tuple(map(_candidate, _decode_scores(scores))),
+        tuple(_email(row) for row in rows),
+    )
+
+
+def _candidate(scored: ScoredDeal) -> ReviewCandidate:
+    evidence = [ReviewEvidence(one.name, one.log_odds, one.text) for one in scored.evidence]
+    evidence.sort(key=lambda one: -one.log_odds)
+    return ReviewCandidate(
+        scored.deal_id, scored.deal_name, confidence_text(scored.probability), tuple(evidence)
+    )
+
+
+def _email(row: dict[str, Any]) -> ReviewEmail:
+    return ReviewEmail(**{name: row[name] for name in ReviewEmail.__struct_fields__})
