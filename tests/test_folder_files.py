@@ -227,6 +227,7 @@ ELSEWHERE = {
     "operations/auditing/review.py": "the temporary file of an atomic replacement",
     "operations/weights.py": "weights that the user names, and those of the package",
     "operations/export.py": "a table that the user names",
+    "operations/sample_audit.py": "the temporary file of an atomic replacement",
     "operations/session.py": "opens credits, not a file",
 }
 """Other modules that open files, and which files these are; none is in a run folder."""

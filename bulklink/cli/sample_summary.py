@@ -58,6 +58,8 @@ def sample_lines(result: AuditCheck, output: str) -> Iterator[Line]:
     if not any(check.checked for check in result.check):
         yield "No email has a verdict yet."
     yield f"Sample: {result.files['check']}"
+    if "check_page" in result.files:
+        yield f"Page: {result.files['check_page']}"
     if result.demoted:
         proposals = count_of(result.demoted, "proposal")
         yield f"{proposals} {inflect(result.demoted, 'has', 'have')} a lower tier now in {output}."

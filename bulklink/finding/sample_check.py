@@ -94,6 +94,23 @@ class SampleCheck(msgspec.Struct, frozen=True):
         return self.right + self.wrong + self.unsure
 
 
+class WrongLimits(msgspec.Struct, frozen=True):
+    """How many proposals of one kind in a tier may be wrong.
+
+    Args:
+        proposed: proposals of this kind in the tier.
+        promise: share of the proposals that the tier promises to be right; None for `look`.
+        proving: most wrong ones with which its own proposals keep the promise; None for `look`.
+        rejecting: most wrong ones with which the promise of this tier, or of a lower one, is not
+            broken, by tier.
+    """
+
+    proposed: int
+    promise: float | None
+    proving: int | None
+    rejecting: dict[Tier, int]
+
+
 def check_sample(
     proposed: Mapping[tuple[Tier, ChangeKind], int], sample: Iterable[DrawnEmail]
 ) -> tuple[SampleCheck, ...]:
@@ -132,14 +149,14 @@ def _check_group(
     drawn: int,
     verdicts: Mapping[tuple[Tier, ChangeKind, SampleVerdict], int],
 ) -> SampleCheck:
-    population = proposed[tier, kind]
+    limits = wrong_limits(proposed, tier, kind)
+    population = limits.proposed
     right, wrong, unsure = (verdicts[tier, kind, verdict] for verdict in SampleVerdict)
     size, not_right = right + wrong + unsure, wrong + unsure
     most_wrong = max_wrong(population, size, not_right)
-    promise = PROMISES[kind].get(tier)
     becomes = tier
-    while becomes is not Tier.LOOK and exceeds(
-        population, size, wrong, _allowed_wrong(proposed, tier, kind, becomes)
+    while becomes in limits.rejecting and exceeds(
+        population, size, wrong, limits.rejecting[becomes]
     ):
         becomes = lower_tier(becomes)
     return SampleCheck(
@@ -150,23 +167,40 @@ def _check_group(
         right=right,
         wrong=wrong,
         unsure=unsure,
-        promise=promise,
+        promise=limits.promise,
         at_least=(population - most_wrong) * _DECIMALS // population / _DECIMALS,
         needed=None
-        if promise is None
-        else least_sample(population, not_right, _share_wrong(promise, population)),
+        if limits.proving is None
+        else least_sample(population, not_right, limits.proving),
         becomes=becomes,
     )
 
 
-def _allowed_wrong(
-    proposed: Mapping[tuple[Tier, ChangeKind], int], tier: Tier, kind: ChangeKind, as_tier: Tier
-) -> int:
-    """Return how many of a tier's own proposals may be wrong if it keeps the promise of a tier."""
+def wrong_limits(
+    proposed: Mapping[tuple[Tier, ChangeKind], int], tier: Tier, kind: ChangeKind
+) -> WrongLimits:
+    """Return how many proposals of one kind in a tier may be wrong.
+
+    Args:
+        proposed: number of proposals by tier and kind.
+        tier: the tier.
+        kind: the kind of change.
+    """
+    population = proposed[tier, kind]
+    promise = PROMISES[kind].get(tier)
     tiers = list(Tier)
-    counted = sum(proposed.get((one, kind), 0) for one in tiers[: tiers.index(as_tier) + 1])
-    most = _share_wrong(PROMISES[kind][as_tier], counted)
-    return min(most, proposed[tier, kind] // 2)
+    rejecting: dict[Tier, int] = {}
+    for place, as_tier in enumerate(tiers):
+        if as_tier in PROMISES[kind] and place >= tiers.index(tier):
+            counted = sum(proposed.get((one, kind), 0) for one in tiers[: place + 1])
+            most = _share_wrong(PROMISES[kind][as_tier], counted)
+            rejecting[as_tier] = min(most, population // 2)
+    return WrongLimits(
+        proposed=population,
+        promise=promise,
+        proving=None if promise is None else _share_wrong(promise, population),
+        rejecting=rejecting,
+    )
 
 
 def _share_wrong(promise: float, proposals: int) -> int:

@@ -23,12 +23,15 @@ from bulklink.models import NO_DEAL
 
 _REQUIRED = (
     *("contact_id", "conversation", "message_id", "owner_id", "owner_name", "subject", "time"),
-    *("from_deal_id", "from_deal_name", "kind", "tier", "judged_tier", "deal_id", "scores"),
+    *("direction", "from_deal_id", "from_deal_name", "kind", "tier", "judged_tier", "deal_id"),
+    *("scores",),
 )
 _DIGEST_PREFIX = "audit-"
 """Keeps a spreadsheet from taking a digest for a number."""
 _DIGEST_CHARACTERS = 16
 _ROW_GROUP_ROWS = 16_384
+_MAX_NEARBY = 20
+"""Emails of a conversation that are shown with a drawn one."""
 _TIERS = ("sure", "likely", "look")
 
 
@@ -49,6 +52,8 @@ class DrawnProposal(msgspec.Struct, frozen=True):
         from_deal_name: name of that deal.
         deal_id: the proposed deal; None for none.
         scores: the candidates of its conversation, as JSON.
+        nearby: the first emails of its conversation, as JSON: objects with `time`, `direction`,
+            `subject` and `deal`.
     """
 
     tier: str
@@ -64,6 +69,7 @@ class DrawnProposal(msgspec.Struct, frozen=True):
     from_deal_name: str | None
     deal_id: str | None
     scores: str | None
+    nearby: str
 
 
 class AuditProposals:
@@ -210,16 +216,29 @@ FROM (
 )
 """
 _DRAWN = f"""
-WITH drawn AS (SELECT * FROM {{ordered}} WHERE {{limits}})
+WITH drawn AS (SELECT * FROM {{ordered}} WHERE {{limits}}),
+emails AS (
+    SELECT * FROM (SELECT row_number() OVER () AS row, * FROM {{verdicts}})
+    SEMI JOIN drawn USING (contact_id, conversation)
+),
+conversations AS (
+    SELECT contact_id, conversation, to_json(list({{{{
+        'time': time, 'direction': direction, 'subject': subject,
+        'deal': coalesce(from_deal_name, nullif(from_deal_id, '{NO_DEAL}'))
+    }}}} ORDER BY row)[:{_MAX_NEARBY}])::VARCHAR AS nearby
+    FROM emails GROUP BY contact_id, conversation
+)
 SELECT drawn.judged_tier, number, drawn.kind, drawn.contact_id, owner_id, owner_name, message_id,
-    subject, time, nullif(from_deal_id, '{NO_DEAL}'), from_deal_name, deal_id, known_scores
+    subject, time, nullif(from_deal_id, '{NO_DEAL}'), from_deal_name, deal_id, known_scores,
+    nearby
 FROM (
     SELECT *, last_value(scores IGNORE NULLS) OVER (
         PARTITION BY contact_id, conversation ORDER BY row ROWS UNBOUNDED PRECEDING
     ) AS known_scores
-    FROM (SELECT row_number() OVER () AS row, * FROM {{verdicts}})
-    SEMI JOIN drawn USING (contact_id, conversation)
-) AS emails
+    FROM emails
+) AS known
 JOIN drawn USING (row)
+JOIN conversations ON conversations.contact_id = drawn.contact_id
+    AND conversations.conversation = drawn.conversation
 ORDER BY list_position(['sure', 'likely', 'look'], drawn.judged_tier), number
 """

@@ -1,4 +1,4 @@
-"""`audit --check`: draw a sample of an audit for a person to check."""
+"""`audit --check`: draw a sample of an audit into a table and a page for a person to check."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from bulklink.advice import Advice, Keyword
+from bulklink.atomic_files import atomic_replace
 from bulklink.errors import BadFileError, UsageError
 from bulklink.finding.verdicts import Tier
+from bulklink.html_pages.sample.render import render_sample
 from bulklink.mapping.audit_proposals import AuditProposals
+from bulklink.operations.auditing.check_page import sampled_audit
 from bulklink.operations.auditing.check_table import (
     CHECK_COLUMNS,
     CheckTable,
     check_rows,
     read_check_table,
 )
-from bulklink.operations.auditing.files import check_table_path
+from bulklink.operations.auditing.files import check_page_path, check_table_path
 from bulklink.operations.auditing.sample import (
     AuditCheck,
     check_drawn,
@@ -32,12 +35,13 @@ def sample_audit(
     verdicts: str | PathLike[str] | None = None,
     force: bool = False,
 ) -> AuditCheck:
-    """Draw a random sample of each tier of an audit, and write it to a table; blocks.
+    """Draw a random sample of each tier of an audit into a table and a page; blocks.
 
     The table is beside the mapping, with its stem: `.check.csv`, or `.check.xlsx` if the mapping
     is a workbook. Fill in its column `verdict` with right, wrong or unsure, in the order of the
-    rows, then call `check_audit`. The same audit draws the same emails, and a larger sample begins
-    with a smaller one: verdicts in an existing table are kept.
+    rows, or answer on the page beside it, `.check.html`. Then call `check_audit`. The same audit
+    draws the same emails, and a larger sample begins with a smaller one: verdicts in an existing
+    table are kept.
 
     Args:
         mapping: mapping that the audit wrote.
@@ -71,8 +75,13 @@ def sample_audit(
         table_format = format_for(path.name, spreadsheet=path.suffix == ".csv")
         with write_tables([TableFile(path, table_format, columns)]) as (table,):
             table.write(check_rows(proposals.draw(sizes), proposals.digest, earlier))
+        page = check_page_path(Path(fspath(mapping)))
+        with atomic_replace(page) as temporary:
+            sample = sampled_audit(Path(fspath(mapping)), proposals, sizes, earlier)
+            temporary.write_text(render_sample(sample), encoding="utf-8")
         check = check_drawn(proposals, sizes, earlier)
-        return make_audit_check(proposals, check, {}, {"check": str(path)})
+        files = {"check": str(path), "check_page": str(page)}
+        return make_audit_check(proposals, check, {}, files)
 
 
 def _read_earlier(path: Path, proposals: AuditProposals, *, force: bool) -> CheckTable:

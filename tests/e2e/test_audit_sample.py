@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.audit import mode
 from tests.e2e.command import Command
 from tests.e2e.mixed_up import all_contacts, mixed_up_world
 from tests.e2e.servers import Emulator
@@ -65,7 +66,8 @@ def test_a_sample_is_drawn_answered_and_demotes_without_a_connection(audited: Co
     assert drawn.code == 1, drawn
     assert list(drawn.object) == KEYS
     assert list(drawn.object["check"][0]) == CHECK_KEYS
-    assert drawn.object["files"] == {"check": "m.check.csv"}
+    assert drawn.object["files"] == {"check": "m.check.csv", "check_page": "m.check.html"}
+    assert mode(audited.folder / "m.check.html") == 0o600
     answer(audited, moves_are_wrong)
     checked = audited("audit", "-o", "m.csv", "--checked", "m.check.csv", "--json")
     assert (checked.code, checked.object["demoted"]) == (1, CONTACTS)
@@ -115,7 +117,9 @@ def test_the_summary_says_what_is_proved_and_what_to_do(audited: Command) -> Non
 def test_an_audit_can_be_followed_by_its_sample_and_by_earlier_verdicts(audited: Command) -> None:
     first = audited("audit", *FETCHED, "-o", "n.csv", "--check", "50", "--json")
     assert first.code == 1, first
-    assert set(first.object["files"]) == {"mapping", "audit", "emails", "deals", "check"}
+    assert set(first.object["files"]) == {
+        *("mapping", "audit", "emails", "deals", "check", "check_page"),
+    }
     assert first.object["contacts"] == len(all_contacts(CONTACTS))
     assert first.object["demoted"] == 0
     answer(audited, moves_are_wrong, "n.check.csv")

@@ -130,8 +130,8 @@ _NAMES = (*CONTACT_NAMES, *FILTER_NAMES, *READING_NAMES, *_JUDGING_NAMES, "fetch
     "--check",
     type=WholeNumber(1),
     metavar="N",
-    help="Draw N emails of each tier at random, beside MAPPING, for you to check. Without CONTACTS:"
-    " of the audit that wrote MAPPING. Opens no connection.",
+    help="Draw N emails of each tier at random, into a page and a table beside MAPPING, for you to"
+    " check. Without CONTACTS: of the audit that wrote MAPPING. Opens no connection.",
 )
 @option(
     "--checked",

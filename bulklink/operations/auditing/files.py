@@ -63,6 +63,16 @@ def check_table_path(mapping: Path) -> Path:
     return _beside(mapping, ".check.xlsx" if mapping.suffix.lower() == ".xlsx" else ".check.csv")
 
 
+def check_page_path(mapping: Path) -> Path:
+    """Return the page of a sample that belongs to a mapping."""
+    return _beside(mapping, ".check.html")
+
+
+def downloaded_verdicts_name(mapping: Path) -> str:
+    """Return the name of the file with the verdicts that are given on the page of a sample."""
+    return _beside(mapping, ".verdicts.csv").name
+
+
 def emails_path(mapping: Path) -> Path:
     """Return the file of emails that an audit fetches for a mapping."""
     return _beside(mapping, ".emails.parquet")

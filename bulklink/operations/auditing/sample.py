@@ -23,7 +23,8 @@ class AuditCheck(msgspec.Struct, frozen=True):
     Args:
         check: for each tier and kind that the audit has proposed, what the sample says.
         proposed: emails to change, by tier and kind, with the tiers that they have now.
-        files: the files by what they hold: check, and mapping and audit if they were written.
+        files: the files by what they hold: check, and of those that were written check_page,
+            mapping and audit.
         demoted: proposals whose tier was lowered.
         exit_code: exit code of the command.
     """

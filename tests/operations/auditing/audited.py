@@ -46,6 +46,7 @@ def write_audit(
     *,
     spreadsheet: bool = False,
     last_first: bool = False,
+    subject: str = "=Cranes",
 ) -> Path:
     """Write mapping and verdicts of an audit whose proposals are mixed; return the mapping."""
     proposals = [group for group, count in groups.items() for _ in range(count)]
@@ -54,20 +55,20 @@ def write_audit(
     with files.open(NOTES) as (mapping, verdict_table):
         contacts = range(0, len(proposals), _EMAILS_PER_CONTACT)
         for first in reversed(contacts) if last_first else contacts:
-            rows = contact_rows(first, proposals[first : first + _EMAILS_PER_CONTACT])
+            rows = contact_rows(first, proposals[first : first + _EMAILS_PER_CONTACT], subject)
             mapping.write(rows.mapping_rows())
             verdict_table.write(rows.verdict_rows())
     return files.mapping
 
 
-def contact_rows(first: int, proposals: list[tuple[Tier, ChangeKind]]) -> ContactRows:
+def contact_rows(first: int, proposals: list[tuple[Tier, ChangeKind]], subject: str) -> ContactRows:
     contact_id = f"58431040000002{first:05}"
     verdicts = [
         EmailVerdict(
             EmailFacts(
                 f"{first + place:04}8937fb4a",
                 OWNER,
-                subject=f"=Cranes {first + place}",
+                subject=f"{subject} {first + place}",
                 time=0.0,
                 owner_name="Pat",
                 deal_id=None if kind is ChangeKind.ATTACH else PUMPS.id,

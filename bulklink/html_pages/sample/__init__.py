@@ -1,0 +1,1 @@
+"""Page with a sample of an audit: each drawn email, and what the verdicts on them prove."""

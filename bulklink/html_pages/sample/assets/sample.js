@@ -1,0 +1,116 @@
+const KEYS = { r: "right", w: "wrong", u: "unsure", c: null };
+const MOVES = { j: 1, k: -1 };
+const LABELS = { right: "Right", wrong: "Wrong", unsure: "Unsure" };
+
+const start = (facts) => {
+  const answers = new Answers(facts);
+  const cards = [...document.querySelectorAll(".email")];
+  const lines = new Map();
+  const state = document.querySelector("#state");
+  const announcement = document.querySelector("#announcement");
+  let current = -1;
+
+  const showGroup = (group) => {
+    const result = checkGroup(group, answers.ofGroup(group));
+    const demotion = describeDemotion(group, result);
+    const text = `${describe(group, result)}${demotion && ` ${demotion}`}`;
+    lines.get(group).textContent = text;
+    lines.get(group).className = demotion ? "bad" : "";
+    return text;
+  };
+
+  const showCard = (place) => {
+    const verdict = answers.get(facts.emails[place]);
+    cards[place].dataset.verdict = verdict ?? "";
+    for (const button of cards[place].querySelectorAll(".answers button"))
+      button.setAttribute("aria-pressed", String(button.value === verdict));
+  };
+
+  const showState = () => {
+    const given = facts.emails.filter((email) => answers.get(email)).length;
+    const kept = answers.kept ? "" : " This browser keeps no verdicts: download them before you leave.";
+    state.textContent = `${whole(given)} of ${whole(facts.emails.length)} answered.${kept}`;
+  };
+
+  const go = (place) => {
+    if (place < 0 || place >= cards.length) return;
+    cards[current]?.removeAttribute("aria-current");
+    current = place;
+    cards[place].setAttribute("aria-current", "true");
+    cards[place].focus({ preventScroll: true });
+    cards[place].scrollIntoView({ block: "nearest" });
+  };
+
+  const answer = (place, verdict) => {
+    const email = facts.emails[place];
+    answers.set(email, verdict);
+    showCard(place);
+    showState();
+    const group = facts.groups.find((one) => one.tier === email.tier && one.kind === email.kind);
+    const name = `${email.tier} ${email.number}: ${verdict ?? "no answer"}.`;
+    announcement.textContent = `${name} ${showGroup(group)}`;
+  };
+
+  const addButtons = (card, place) => {
+    const email = facts.emails[place];
+    const buttons = create("div", null, "answers");
+    buttons.setAttribute("role", "group");
+    buttons.setAttribute("aria-label", `Verdict on ${email.tier} ${email.number}`);
+    for (const verdict of VERDICTS) {
+      const button = create("button", LABELS[verdict]);
+      button.type = "button";
+      button.value = verdict;
+      button.addEventListener("click", () => {
+        go(place);
+        answer(place, answers.get(email) === verdict ? null : verdict);
+      });
+      buttons.append(button);
+    }
+    card.querySelector(".given")?.remove();
+    card.append(buttons);
+    card.addEventListener("focusin", () => {
+      cards[current]?.removeAttribute("aria-current");
+      current = place;
+      card.setAttribute("aria-current", "true");
+    });
+  };
+
+  const download = () => {
+    const link = create("a");
+    link.href = URL.createObjectURL(new Blob([answers.csv()], { type: "text/csv" }));
+    link.download = facts.download;
+    link.click();
+    URL.revokeObjectURL(link.href);
+    answers.saved = true;
+    document.querySelector("#next").hidden = false;
+  };
+
+  for (const group of facts.groups) {
+    lines.set(group, create("li"));
+    document.querySelector(".proof").append(lines.get(group));
+    showGroup(group);
+  }
+  cards.forEach((card, place) => {
+    addButtons(card, place);
+    showCard(place);
+  });
+  showState();
+  document.querySelector("#proof").hidden = false;
+  document.querySelector("#download").addEventListener("click", download);
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key in MOVES) {
+      go(current < 0 ? 0 : current + MOVES[event.key]);
+    } else if (event.key in KEYS && current >= 0) {
+      answer(current, KEYS[event.key]);
+      if (KEYS[event.key]) go(current + 1);
+    } else return;
+    event.preventDefault();
+  });
+  window.addEventListener("beforeunload", (event) => {
+    if (!answers.kept && !answers.saved) event.preventDefault();
+  });
+};
+
+const factsElement = document.querySelector("#facts");
+if (factsElement) start(JSON.parse(factsElement.textContent));
