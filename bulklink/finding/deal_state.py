@@ -8,7 +8,7 @@ certain is a set of possible states, so that callers can tell whether it matters
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import inf
 
@@ -131,22 +131,24 @@ class _Pieces:
     """Collects the states of a deal, oldest first."""
 
     def __init__(self, first: DealState) -> None:
-        self.times: list[float] = []
-        self.states = [first]
+        self._first = first
+        self._later: dict[float, DealState] = {}
+        """The states by the time from which they hold; the last of those of a time counts."""
 
     def add(self, time: float, state: DealState) -> None:
-        """Add the state from a time on; it replaces one that begins at the same time."""
-        if self.times and self.times[-1] >= time:
-            self.states[-1] = state
-        else:
-            self.times.append(time)
-            self.states.append(state)
+        """Add the state from a time on; it replaces one that begins then or later."""
+        last = next(reversed(self._later), time)
+        self._later[max(time, last)] = state
 
-    def follow(self, times: Iterable[float], forecasts: Iterable[int]) -> None:
-        """Add the states after modifications at ascending times."""
+    def follow(self, times: Sequence[float], forecasts: Sequence[int]) -> None:
+        """Add the states after modifications at ascending times, none before those added."""
         for time, bits in zip(times, forecasts, strict=True):
             why = None if bits in _FORECASTS else Uncertainty.STAGE_UNKNOWN
-            self.add(time, DealState(bits, time, time, why))
+            self._later[time] = DealState(bits, time, time, why)
+
+    def of_deal(self, deal_id: str) -> DealStates:
+        """Return the states as those of a deal."""
+        return DealStates(deal_id, tuple(self._later), (self._first, *self._later.values()))
 
 
 class _Tracer:
@@ -174,7 +176,7 @@ class _Tracer:
         if modified is not None:
             time = modified if created is None else max(created, modified)
             pieces.add(time, self._state(self._today, modified, modified))
-        return DealStates(self._deal.id, pieces.times, pieces.states)
+        return pieces.of_deal(self._deal.id)
 
     def from_history(self, history: Sequence[FieldChange]) -> DealStates | None:
         """Return the states by the deal's history; None if it contradicts itself or the deal."""
@@ -186,10 +188,9 @@ class _Tracer:
         if since is not None and since >= modified:
             return self.from_today(Uncertainty.HISTORY_NOT_READ)
         known_from = start if since is None else max(start, since)
-        entries = sorted(
-            (entry for entry in history if entry.time >= known_from - _LOG_DELAY),
-            key=lambda entry: entry.time,
-        )
+        entries = _in_order(history)
+        if entries and entries[0].time < known_from - _LOG_DELAY:
+            entries = [entry for entry in entries if entry.time >= known_from - _LOG_DELAY]
         if since is None and len(entries) < len(history):
             return None  # an entry from before the creation
         if abs((entries[-1].time if entries else known_from) - modified) > _LOG_DELAY:
@@ -202,12 +203,10 @@ class _Tracer:
         if times and not known_from <= times[0] <= times[-1] <= modified:
             times = [min(max(time, known_from), modified) for time in times]
         pieces.follow(times, masks[1:])
-        pieces.follow([modified], masks[-1:])
-        states = DealStates(self._deal.id, pieces.times, pieces.states)
-        holders = zip(times, entries, strict=True)
-        return self._with_contacts(
-            states, [(time, entry) for time, entry in holders if entry.field == _CONTACT]
-        )
+        pieces.add(modified, self._state(masks[-1], modified, modified))
+        states = pieces.of_deal(self._deal.id)
+        places = [place for place, entry in enumerate(entries) if entry.field == _CONTACT]
+        return self._with_contacts(states, [(times[place], entries[place]) for place in places])
 
     def _beginning(self, start: float, known_from: float, mask: int) -> _Pieces:
         """Return the states before the first entry of the history."""
@@ -229,9 +228,10 @@ class _Tracer:
         The display value of a stage may have been changed since: the last stage of the history is
         the present one, whatever it was called.
         """
-        moves = [entry for entry in entries if entry.field == _STAGE]
-        if not moves:
+        places = [place for place, entry in enumerate(entries) if entry.field == _STAGE]
+        if not places:
             return [self._today] * (len(entries) + 1)
+        moves = [entries[place] for place in places]
         renamed = moves[-1].new if moves[-1].new not in self._stages else None
         before = [self._stage_bits(move.old, renamed) for move in moves]
         after = [self._stage_bits(move.new, renamed) for move in moves]
@@ -239,10 +239,11 @@ class _Tracer:
         between = [ended & begun for ended, begun in zip(after, following, strict=True)]
         if not all(between):
             return None
-        forecasts = [before[0]]
-        remaining: Iterator[int] = iter(between)
-        for entry in entries:
-            forecasts.append(next(remaining) if entry.field == _STAGE else forecasts[-1])
+        forecasts = [before[0]] * (places[0] + 1)
+        for (place, next_place), bits in zip(
+            pairwise([*places, len(entries)]), between, strict=True
+        ):
+            forecasts += [bits] * (next_place - place)
         return forecasts
 
     def _with_contacts(
@@ -282,3 +283,11 @@ class _Tracer:
         certain = forecasts in _FORECASTS
         why = None if certain else Uncertainty.STAGE_UNKNOWN
         return DealState(forecasts, modified_from, modified_to, why)
+
+
+def _in_order(history: Sequence[FieldChange]) -> Sequence[FieldChange]:
+    """Return changes, oldest first; nearly all histories are in this order already."""
+    times = [change.time for change in history]
+    if times == sorted(times):
+        return history
+    return sorted(history, key=lambda change: change.time)

@@ -89,7 +89,7 @@ class RuleReplay:
             *_candidates(contact.deals, self.deals, roles=roles),
             *_unlisted(contact),
         ]
-        self._changes = sorted({time for deal in self._candidates for time in deal.times})
+        self._changes = sorted(set().union(*[deal.times for deal in self._candidates]))
         self._periods: list[int | None] = [None] * (len(self._changes) + 1)
         """The situation of each period, once it was looked at."""
         self._situations: dict[Hashable, int] = {}
