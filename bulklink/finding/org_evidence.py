@@ -55,7 +55,7 @@ class OrgEvidence:
         self._links_by_roles = {True: LinkEvidence(), False: LinkEvidence()}
         """What contacts with a role on a deal tell, if roles count and if they do not."""
         self._role_evidence = RoleEvidence()
-        self._shapes: set[str] = set()
+        self._shapes: dict[str, None] = {}
 
     def add(self, contact: ContactFacts) -> None:
         """Add a contact."""
@@ -64,8 +64,21 @@ class OrgEvidence:
         self._add_links(contact)
         for deal in contact.deals:
             number = parse_deal_number(deal.number)
-            if number is not None and len(self._shapes) < _MAX_SHAPES:
-                self._shapes.add(number_shape(number))
+            if number is not None:
+                self._add_shape(number_shape(number))
+
+    def _add_shape(self, shape: str) -> None:
+        if len(self._shapes) < _MAX_SHAPES:
+            self._shapes[shape] = None
+
+    def merge(self, later: OrgEvidence) -> None:
+        """Add what was collected of contacts that follow."""
+        self._links = self._links.merged(later._links)
+        for roles, links in later._links_by_roles.items():
+            self._links_by_roles[roles] = self._links_by_roles[roles].merged(links)
+        self._role_evidence.merge(later._role_evidence)
+        for shape in later._shapes:
+            self._add_shape(shape)
 
     def _add_links(self, contact: ContactFacts) -> None:
         if all(deal.by_role is False for deal in contact.deals):

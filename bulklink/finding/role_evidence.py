@@ -52,6 +52,10 @@ class RoleEvidence:
             (owner_id, int(time // DAY), counts) for (owner_id, _, counts), time in votes.items()
         )
 
+    def merge(self, other: RoleEvidence) -> None:
+        """Add the votes of other contacts."""
+        self._votes.update(other._votes)
+
     def decide(self, connections: Mapping[str, ConnectionSpan]) -> bool | None:
         """Return whether such deals count; None if the links do not tell (sign test).
 

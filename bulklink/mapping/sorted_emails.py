@@ -383,19 +383,27 @@ concat('{{"contact_id":"', contact_id, '","email":', to_json({{
 """
 
 
-def stream_emails(path: Path, stop: PlanningStop) -> Iterator[bytes]:
+def stream_emails(
+    path: Path, stop: PlanningStop, first: str = "", end: str | None = None
+) -> Iterator[bytes]:
     """Yield the emails of a file that `write_sorted_emails` wrote, contact by contact.
 
     Args:
         path: the file.
         stop: interrupts the reading.
+        first: id of the first contact.
+        end: id of the contact before which it ends; None for all from the first one on.
 
     Yields:
         Whole lines of JSON, each an object `contact_id`, `email`: as many as fit into a megabyte,
         because the objects that are made of them take several times as much.
     """
     with open_database(spill_folder(path), memory=_READ_MEMORY, stop=stop) as database:
-        query = f"SELECT line FROM {database.files.read_parquet(path)}"
+        until = "" if end is None else f" AND contact_id < {literal(end)}"
+        query = (
+            f"SELECT line FROM {database.files.read_parquet(path)}"
+            f" WHERE contact_id >= {literal(first)}{until}"
+        )
         for (lines,) in database.column_bytes(query):
             yield from _whole_lines(lines)
 
@@ -409,6 +417,26 @@ def _whole_lines(lines: ctypes.Array[ctypes.c_char]) -> Iterator[bytes]:
             size *= 2
         yield bytes(view[start : start + end])
         start += end
+
+
+def cut_contacts(path: Path, emails: int, stop: PlanningStop) -> list[str]:
+    """Return the contacts at which the emails of a file can be cut into parts of about one size.
+
+    Args:
+        path: file that `write_sorted_emails` wrote.
+        emails: emails of a part; a contact with more is a part of its own.
+        stop: interrupts the reading.
+
+    Returns:
+        Ascending ids: the first contact of each part after the first one.
+    """
+    with open_database(spill_folder(path), memory=_READ_MEMORY, stop=stop) as database:
+        numbered = database.files.read_parquet(path)
+        query = (
+            "SELECT DISTINCT contact_id FROM (SELECT contact_id, row_number() OVER () AS n"
+            f" FROM {numbered}) WHERE n % {emails} = 0 ORDER BY contact_id"
+        )
+        return [row[0] for row in database.rows(query)]
 
 
 def stream_contact_ids(path: Path, stop: PlanningStop) -> Iterator[str]:

@@ -25,6 +25,7 @@ from bulklink.operations.auditing.files import (
 )
 from bulklink.operations.auditing.histories import plan_histories
 from bulklink.operations.auditing.judging import EmailJudging
+from bulklink.operations.auditing.parts import PartProcesses
 from bulklink.operations.auditing.proposal_filter import ProposalFilter, make_proposal_filter
 from bulklink.operations.auditing.reading import (
     MAX_AGE_SECONDS,
@@ -85,6 +86,7 @@ async def audit(
     format_: str | None = None,
     spreadsheet: bool = False,
     force: bool = False,
+    workers: int = 1,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
     environment: Environment | None = None,
@@ -139,6 +141,9 @@ async def audit(
         format_: csv, jsonl, parquet or xlsx, if there is no suffix.
         spreadsheet: whether to write CSV whose ids and formulas a spreadsheet keeps as text.
         force: whether to replace existing files, and to drop an unfinished audit of other contacts.
+        workers: most processes that judge the emails at once. More than 1 start only for tens of
+            thousands of emails, and need a program whose main module can be imported, as
+            `multiprocessing` does: its work is below `if __name__ == "__main__":`.
         callbacks: receives progress and events; None for none.
         stop: stops the audit from outside.
         environment: network, disk and clock; None for this machine's, others for tests.
@@ -201,6 +206,7 @@ async def audit(
             force=force,
         ),
         pace=pace,
+        workers=workers,
         environment=environment or real_environment(),
     )
     verb.check()
@@ -239,6 +245,7 @@ class _Audit:
         connection: endpoint and credentials of the CRM.
         options: the other options.
         pace: limits on calls and their rate.
+        workers: most processes that judge the emails at once.
         environment: network, disk and clock.
     """
 
@@ -249,6 +256,7 @@ class _Audit:
     connection: Connection | None
     options: _AuditOptions
     pace: PaceOptions
+    workers: int
     environment: Environment
 
     def check(self) -> None:
@@ -313,15 +321,17 @@ class _Audit:
             if not inputs.complete:
                 self._restate_credits(stop)
                 return stopped_in_reading(inputs, part, self._names(emails, None), stop)
-            judging = EmailJudging(
-                inputs=inputs,
-                weights=weights,
-                roles=self.options.counted_roles,
-                reading=self.options.reading,
-                propose_detach=self.options.propose_detach,
-                proposal_filter=self.options.proposal_filter,
-            )
-            await self._judge(judging, callbacks)
+            with PartProcesses(self.workers, inputs.planning_stop) as processes:
+                judging = EmailJudging(
+                    inputs=inputs,
+                    weights=weights,
+                    roles=self.options.counted_roles,
+                    reading=self.options.reading,
+                    propose_detach=self.options.propose_detach,
+                    proposal_filter=self.options.proposal_filter,
+                    processes=processes,
+                )
+                await self._judge(judging, callbacks)
             callbacks.on_phase("Writing the review page")
             await self._blocking(partial(self._write_review, inputs.planning_stop))
             await self._blocking(self.files.forget_fetched)

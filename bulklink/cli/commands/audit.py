@@ -199,6 +199,9 @@ def _audit(contacts: tuple[str, ...], output: str, options: dict[str, Any]) -> i
     from bulklink.operations.auditing.files import (  # noqa: PLC0415 - not for --help
         emails_path,
     )
+    from bulklink.operations.auditing.parts import (  # noqa: PLC0415 - not for --help
+        judging_processes,
+    )
     from bulklink.operations.fetching.emails import (  # noqa: PLC0415 - not for --help
         check_selection_files,
         has_unfinished_fetch,
@@ -219,6 +222,7 @@ def _audit(contacts: tuple[str, ...], output: str, options: dict[str, Any]) -> i
         contacts,
         output,
         _connection(options),
+        workers=judging_processes(),
         **{name: options[name] for name in _NAMES},
         **output_file_arguments(options),
         **pace_arguments(given_options(options) if continues else options),

@@ -6,7 +6,7 @@ the order of the ids as texts; a contact with long histories takes several lines
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, groupby
 from operator import attrgetter
@@ -104,6 +104,10 @@ class ContactDeals(msgspec.Struct, frozen=True):
     message: str | None = None
 
 
+class _ContactLine(msgspec.Struct, gc=False):
+    contact_id: str
+
+
 class DealsFile(msgspec.Struct, frozen=True):
     """A file of deals.
 
@@ -137,27 +141,51 @@ class DealsFile(msgspec.Struct, frozen=True):
             )
         return header
 
-    def contacts(self, stop: PlanningStop) -> Iterator[ContactDeals]:
+    def contacts(self, stop: PlanningStop, start: int = 0) -> Iterator[ContactDeals]:
         """Yield the contacts in the order of their ids as texts.
 
         Args:
             stop: interrupts the reading.
+            start: offset of the first line, as `offsets` returns it; 0 for the beginning.
 
         Raises:
             BadFileError: if a line is damaged, too long, or out of order.
         """
-        for _, group in groupby(self._lines(stop), key=attrgetter("contact_id")):
+        for _, group in groupby(self._lines(stop, start), key=attrgetter("contact_id")):
             lines = list(group)
             yield lines[0] if len(lines) == 1 else _joined(lines)
 
-    def _lines(self, stop: PlanningStop) -> Iterator[ContactDeals]:
+    def offsets(self, contact_ids: Sequence[str], stop: PlanningStop) -> list[int]:
+        """Return where the lines of some contacts, or of those that follow in the file, begin.
+
+        Args:
+            contact_ids: ascending ids.
+            stop: interrupts the reading.
+
+        Returns:
+            An offset in bytes for each contact; the size of the file if none follows.
+        """
+        decode = msgspec.json.Decoder(_ContactLine).decode
+        found: list[int] = []
+        offset = 0
+        for block in line_blocks(self.path) if contact_ids else ():
+            stop.check()
+            for line in split_lines(block):
+                if offset and len(found) < len(contact_ids):
+                    contact_id = decode(line).contact_id
+                    while len(found) < len(contact_ids) and contact_ids[len(found)] <= contact_id:
+                        found.append(offset)
+                offset += len(line) + 1
+        return found + [offset] * (len(contact_ids) - len(found))
+
+    def _lines(self, stop: PlanningStop, start: int) -> Iterator[ContactDeals]:
         decode = msgspec.json.Decoder(ContactDeals).decode
         number, last = 0, ""
-        for block in line_blocks(self.path):
+        for block in line_blocks(self.path, start=start):
             stop.check()
             for line in split_lines(block):
                 number += 1
-                if number == 1:
+                if number == 1 and not start:
                     continue
                 try:
                     contact = decode(line)
@@ -165,7 +193,7 @@ class DealsFile(msgspec.Struct, frozen=True):
                 except (ValueError, RecursionError):
                     is_valid = False
                 if not is_valid:
-                    raise self._damaged(number)
+                    raise self._damaged(number, start)
                 last = contact.contact_id
                 yield contact
 
@@ -194,7 +222,13 @@ class DealsFile(msgspec.Struct, frozen=True):
             advice="Remove the file: the deals are then read again.",
         )
 
-    def _damaged(self, number: int) -> BadFileError:
+    def _damaged(self, number: int, start: int = 0) -> BadFileError:
+        """Return the error about a line, counted from an offset on."""
+        before = 0
+        for block in line_blocks(self.path) if start else ():
+            before += block[: max(start, 0)].count(b"\n")
+            start -= len(block)
+        number += before
         return BadFileError(
             "This line does not belong to a file of deals that an audit wrote.",
             where=f"{self.path}:{number}",

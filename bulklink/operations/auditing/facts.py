@@ -21,6 +21,8 @@ def stream_facts(
     deals: Iterator[ContactDeals],
     stop: PlanningStop,
     *,
+    first: str = "",
+    end: str | None = None,
     on_crowded: Callable[[str], None] = lambda contact_id: None,
 ) -> Iterator[ContactFacts]:
     """Yield each contact that has emails and whose deals were read, in the order of the ids.
@@ -31,11 +33,13 @@ def stream_facts(
         emails: file that `write_sorted_emails` wrote.
         deals: the contacts of a file of deals.
         stop: interrupts the reading.
+        first: id of the first contact.
+        end: id of the contact before which it ends; None for all from the first one on.
         on_crowded: called with a contact that has more than 100,000 emails and is left out.
     """
     none = ContactDeals("")
     known = next(deals, none)
-    for contact_id, contact_emails in stream_contact_emails(emails, stop):
+    for contact_id, contact_emails in stream_contact_emails(emails, stop, first, end):
         while known is not none and known.contact_id < contact_id:
             known = next(deals, none)
         if contact_emails is None:
@@ -51,18 +55,20 @@ def _unique(deals: tuple[DealFacts, ...]) -> tuple[DealFacts, ...]:
 
 
 def stream_contact_emails(
-    path: Path, stop: PlanningStop
+    path: Path, stop: PlanningStop, first: str = "", end: str | None = None
 ) -> Iterator[tuple[str, tuple[EmailFacts, ...] | None]]:
     """Yield each contact with its emails, each email once; None in place of too many.
 
     Args:
         path: file that `write_sorted_emails` wrote.
         stop: interrupts the reading.
+        first: id of the first contact.
+        end: id of the contact before which it ends; None for all from the first one on.
     """
     decode_lines = msgspec.json.Decoder(_EmailLine).decode_lines
     contact_id: str | None = None
     emails: dict[tuple[str, str | None], EmailFacts] = {}
-    for lines in stream_emails(path, stop):
+    for lines in stream_emails(path, stop, first, end):
         for line in decode_lines(lines):
             if line.contact_id != contact_id:
                 if contact_id is not None:

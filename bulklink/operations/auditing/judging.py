@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
 from bulklink.finding.demotion import MOVE_PROMISES, is_rejected, least_precision, lower_tier
-from bulklink.finding.judge import Judge
+from bulklink.finding.judge import HoldOut, Judge
 from bulklink.finding.link_evidence import ReadingChoice
 from bulklink.finding.link_origin import LinkOrigin
 from bulklink.finding.org_evidence import OrgEvidence
@@ -17,16 +20,18 @@ from bulklink.finding.prediction_rule import Reading
 from bulklink.finding.values import ContactFacts
 from bulklink.finding.verdicts import ChangeKind, EmailVerdict, Tier
 from bulklink.finding.weights import Weights
+from bulklink.models import ForecastType
 from bulklink.operations.auditing.files import AuditFiles
+from bulklink.operations.auditing.parts import PART_EMAILS, ContactPart, PartProcesses, Work
 from bulklink.operations.auditing.proposal_filter import ProposalFilter
 from bulklink.operations.auditing.reading import AuditInputs
 from bulklink.operations.auditing.rows import ContactRows
-from bulklink.tables import Cell, Table
+from bulklink.tables import Cell
 
 _LEAST_CONVERSATIONS = 100
 """Conversations below which a hold-out demotes nothing."""
 _BY_HAND = (LinkOrigin.HAND, LinkOrigin.SENT)
-_ROWS_AT_ONCE = 1000
+T = TypeVar("T")
 
 
 class TierCheck(msgspec.Struct, frozen=True):
@@ -139,6 +144,15 @@ class AuditTally:
             if verdict.kind is not None and verdict.tier is not None:
                 self.proposed[verdict.tier, verdict.kind] += 1
 
+    def add_tally(self, other: AuditTally) -> None:
+        """Add the counts of other contacts."""
+        self.contacts += other.contacts
+        self.emails += other.emails
+        self.filtered_out += other.filtered_out
+        self.proposed += other.proposed
+        self.by_hand += other.by_hand
+        self.uncertain += other.uncertain
+
 
 @dataclass(slots=True, kw_only=True)
 class EmailJudging:
@@ -152,6 +166,8 @@ class EmailJudging:
         reading: how the rule is read; None for what explains the org's links best.
         propose_detach: whether to propose to unlink emails of no deal.
         proposal_filter: emails for which a change may be proposed.
+        processes: processes that judge.
+        part_emails: emails that a process judges at once.
 
     Attributes:
         choice: which reading explains the org's links; set by `learn`.
@@ -168,19 +184,24 @@ class EmailJudging:
     reading: Reading | None
     propose_detach: bool
     proposal_filter: ProposalFilter
+    processes: PartProcesses
+    part_emails: int = PART_EMAILS
     choice: ReadingChoice = field(init=False)
     counted_roles: bool | None = field(init=False, default=None)
     hold_out: HoldOutResult = field(init=False, default_factory=HoldOutResult)
     tally: AuditTally = field(init=False, default_factory=AuditTally)
     done: int = field(init=False, default=0)
     _judge: Judge = field(init=False)
+    _parts: list[ContactPart] = field(init=False, default_factory=list)
 
     def learn(self) -> None:
         """Learn which reading of the rule the org follows, and when mailboxes were connected."""
+        self._parts = self.inputs.parts(self.part_emails)
         header = self.inputs.header
-        evidence = OrgEvidence({} if header is None else header.stages, roles=self.roles)
-        for contact in self._contacts():
-            evidence.add(contact)
+        stages = {} if header is None else header.stages
+        evidence = OrgEvidence(stages, roles=self.roles)
+        for of_part in self._map(partial(_learn, stages=stages, roles=self.roles)):
+            evidence.merge(of_part)
         self.choice = evidence.choose_reading()
         org = evidence.org_facts(self.reading)
         self.counted_roles = org.roles
@@ -189,75 +210,103 @@ class EmailJudging:
     def check(self) -> None:
         """Hide the links that people made, and count how many of them would be found."""
         conversations, proposed, right = 0, Counter[Tier](), Counter[Tier]()
-        for contact in self._contacts():
-            result = self._judge.hold_out(contact)
-            if result is None:
-                continue
-            conversations += result.conversations
-            proposed.update(result.proposed)
-            right.update(result.right)
+        for of_part in self._map(partial(_hold_out, judge=self._judge)):
+            for result in of_part:
+                conversations += result.conversations
+                proposed.update(result.proposed)
+                right.update(result.right)
         self.hold_out = check_tiers(conversations, proposed, right)
 
     def write(self, files: AuditFiles) -> None:
         """Judge all emails, and write mapping and verdicts."""
+        work = partial(
+            _judge_contacts,
+            judge=self._judge,
+            demotions=self.hold_out.demotions,
+            proposal_filter=self.proposal_filter,
+        )
         notes = AuditNotes((self.reading or self.choice.reading).value, self.hold_out)
         with files.open(msgspec.json.encode(notes)) as (mapping, verdict_table):
-            rows, verdict_rows = _Batch(mapping), _Batch(verdict_table)
-            for contact in self._contacts():
-                verdicts = self._filtered(self._demoted(self._judge.judge(contact)))
-                self.tally.add(verdicts)
-                contact_rows = ContactRows(contact, verdicts)
-                rows.extend(contact_rows.mapping_rows())
-                verdict_rows.extend(contact_rows.verdict_rows())
-            rows.flush()
-            verdict_rows.flush()
+            for judged in self._map(work):
+                self.tally.add_tally(judged.tally)
+                mapping.write(judged.mapping_rows)
+                verdict_table.write(judged.verdict_rows)
 
-    def _contacts(self) -> Iterator[ContactFacts]:
+    def _map(self, work: Work[T]) -> Iterator[T]:
+        """Yield the results of a pass over the parts."""
         self.done = 0
-        for contact in self.inputs.contacts():
-            yield contact
-            self.done += len(contact.emails)
-
-    def _demoted(self, verdicts: list[EmailVerdict]) -> list[EmailVerdict]:
-        """Return the verdicts, with the tiers that the hold-out left."""
-        lower = self.hold_out.demotions
-        if not lower:
-            return verdicts
-        return [
-            msgspec.structs.replace(verdict, tier=lower[verdict.tier])
-            if verdict.kind is ChangeKind.MOVE and verdict.tier in lower
-            else verdict
-            for verdict in verdicts
-        ]
-
-    def _filtered(self, verdicts: list[EmailVerdict]) -> list[EmailVerdict]:
-        """Return the verdicts, without proposals for the emails that the filter leaves out."""
-        if not self.proposal_filter:
-            return verdicts
-        filtered: list[EmailVerdict] = []
-        for verdict in verdicts:
-            if self.proposal_filter.passes(verdict.email):
-                filtered.append(verdict)
-            else:
-                self.tally.filtered_out += 1
-                filtered.append(
-                    msgspec.structs.replace(verdict, kind=None, deal_id=None, tier=None)
-                )
-        return filtered
+        for result in self.processes.map(work, self._parts):
+            yield result.value
+            self.done += result.emails
+            self.inputs.crowded.update(result.crowded)
 
 
-class _Batch:
-    """Rows that are written together."""
+class _Judged(msgspec.Struct, frozen=True):
+    """Verdicts on the emails of some contacts, as rows.
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self._rows: list[tuple[Cell, ...]] = []
+    Args:
+        tally: their counts.
+        mapping_rows: rows of the mapping.
+        verdict_rows: rows of the file of verdicts.
+    """
 
-    def extend(self, rows: Iterable[tuple[Cell, ...]]) -> None:
-        self._rows.extend(rows)
-        if len(self._rows) >= _ROWS_AT_ONCE:
-            self.flush()
+    tally: AuditTally
+    mapping_rows: list[tuple[Cell, ...]]
+    verdict_rows: list[tuple[Cell, ...]]
 
-    def flush(self) -> None:
-        self._table.write(self._rows)
-        self._rows = []
+
+def _learn(
+    contacts: Iterable[ContactFacts], *, stages: Mapping[str, ForecastType], roles: bool | None
+) -> OrgEvidence:
+    evidence = OrgEvidence(stages, roles=roles)
+    for contact in contacts:
+        evidence.add(contact)
+    return evidence
+
+
+def _hold_out(contacts: Iterable[ContactFacts], *, judge: Judge) -> list[HoldOut]:
+    results = map(judge.hold_out, contacts)
+    return [result for result in results if result is not None]
+
+
+def _judge_contacts(
+    contacts: Iterable[ContactFacts],
+    *,
+    judge: Judge,
+    demotions: dict[Tier, Tier],
+    proposal_filter: ProposalFilter,
+) -> _Judged:
+    judged = _Judged(AuditTally(), [], [])
+    for contact in contacts:
+        verdicts = _demoted(judge.judge(contact), demotions)
+        filtered = _filtered(verdicts, proposal_filter)
+        judged.tally.add(filtered)
+        judged.tally.filtered_out += sum(map(operator.is_not, filtered, verdicts))
+        rows = ContactRows(contact, filtered)
+        judged.mapping_rows.extend(rows.mapping_rows())
+        judged.verdict_rows.extend(rows.verdict_rows())
+    return judged
+
+
+def _demoted(verdicts: list[EmailVerdict], lower: dict[Tier, Tier]) -> list[EmailVerdict]:
+    """Return the verdicts, with the tiers that the hold-out left."""
+    if not lower:
+        return verdicts
+    return [
+        msgspec.structs.replace(verdict, tier=lower[verdict.tier])
+        if verdict.kind is ChangeKind.MOVE and verdict.tier in lower
+        else verdict
+        for verdict in verdicts
+    ]
+
+
+def _filtered(verdicts: list[EmailVerdict], proposal_filter: ProposalFilter) -> list[EmailVerdict]:
+    """Return the verdicts, without proposals for the emails that the filter leaves out."""
+    if not proposal_filter:
+        return verdicts
+    return [
+        verdict
+        if proposal_filter.passes(verdict.email)
+        else msgspec.structs.replace(verdict, kind=None, deal_id=None, tier=None)
+        for verdict in verdicts
+    ]

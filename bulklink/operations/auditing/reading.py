@@ -30,7 +30,7 @@ from bulklink.mapping.audit_lists import AuditLists
 from bulklink.mapping.database import PLANNING_MEMORY
 from bulklink.mapping.input.files import check_readable
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.sorted_emails import EmailCounts, write_sorted_emails
+from bulklink.mapping.sorted_emails import EmailCounts, cut_contacts, write_sorted_emails
 from bulklink.operations.auditing.contact_deals import ContactDealsReader
 from bulklink.operations.auditing.context import ReadingContext
 from bulklink.operations.auditing.deals_file import (
@@ -40,10 +40,10 @@ from bulklink.operations.auditing.deals_file import (
     utc_time,
 )
 from bulklink.operations.auditing.earlier_deals import DealsUse, is_covered, seed_log
-from bulklink.operations.auditing.facts import stream_facts
 from bulklink.operations.auditing.folder import AuditFolder, AuditRecord
 from bulklink.operations.auditing.log import AuditProgress
 from bulklink.operations.auditing.logged_deals import logged_contacts
+from bulklink.operations.auditing.parts import PART_EMAILS, ContactPart
 from bulklink.operations.auditing.timelines import HistoryPlanner, TimelineReader
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop, run_planning
@@ -123,10 +123,21 @@ class AuditInputs:
             BadFileError: if the file of deals is damaged.
             InterruptedPlanningError: if the audit was stopped.
         """
-        deals = self.deals_file.contacts(self.planning_stop)
-        yield from stream_facts(
-            self.sorted_emails, deals, self.planning_stop, on_crowded=self.crowded.add
-        )
+        whole = ContactPart(self.sorted_emails, self.deals_file)
+        return whole.contacts(self.planning_stop, self.crowded.add)
+
+    def parts(self, emails: int = PART_EMAILS) -> list[ContactPart]:
+        """Return the contacts in parts, in the order of the ids as texts; blocks.
+
+        Args:
+            emails: emails of a part, unless a contact has more.
+        """
+        cuts = cut_contacts(self.sorted_emails, emails, self.planning_stop)
+        offsets = self.deals_file.offsets(cuts, self.planning_stop)
+        return [
+            ContactPart(self.sorted_emails, self.deals_file, *place)
+            for place in zip(["", *cuts], [*cuts, None], [0, *offsets], strict=True)
+        ]
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
