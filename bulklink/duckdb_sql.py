@@ -31,6 +31,12 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def metadata_option(values: Mapping[str, str]) -> str:
+    """Return the option of COPY that writes texts about the whole table into a Parquet file."""
+    entries = (f"{identifier(name)}: {literal(text)}" for name, text in values.items())
+    return f"KV_METADATA {{{', '.join(entries)}}}"
+
+
 class DuckDBFiles:
     """The files of one database, which DuckDB opens through links in a private folder.
 

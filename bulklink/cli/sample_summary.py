@@ -11,10 +11,8 @@ from bulklink.cli.console import Line, print_json, print_line, wrap_text
 from bulklink.counts import count_of, inflect
 from bulklink.finding.sample_check import SampleCheck
 from bulklink.finding.verdicts import Tier
-from bulklink.operations.auditing.sample import AuditCheck
+from bulklink.operations.auditing.sample import AuditCheck, describe_check
 from bulklink.shell import format_command
-
-_SHARE_DECIMALS = 10_000
 
 
 def show_check(result: AuditCheck, output: str, *, as_json: bool) -> None:
@@ -49,7 +47,7 @@ def sample_lines(result: AuditCheck, output: str) -> Iterator[Line]:
         yield "Nothing is proposed, so there is nothing to check."
         return
     for check in result.check:
-        yield from wrap_text(_describe(check))
+        yield from wrap_text(describe_check(check))
         if check.becomes is not check.tier:
             yield from wrap_text(
                 f"That is less than {check.tier} promises: {_noun(check)} that were {check.tier}"
@@ -64,36 +62,6 @@ def sample_lines(result: AuditCheck, output: str) -> Iterator[Line]:
         proposals = count_of(result.demoted, "proposal")
         yield f"{proposals} {inflect(result.demoted, 'has', 'have')} a lower tier now in {output}."
     yield from _next_steps(result, output)
-
-
-def _describe(check: SampleCheck) -> str:
-    group = f"{check.tier}, {check.kind}"
-    if not check.checked:
-        return f"{group}: {check.drawn:,} of {check.proposed:,} drawn{_proof(check)}."
-    unsure = f", {check.unsure:,} unsure or skipped" if check.unsure else ""
-    return (
-        f"{group}: {check.checked:,} of {check.proposed:,} checked, {check.wrong:,} wrong{unsure}:"
-        f" at least {_format_share(check.at_least)} right at 95 % confidence{_proof(check)}."
-    )
-
-
-def _proof(check: SampleCheck) -> str:
-    """Return what would prove the promise, or that it is proved."""
-    if check.promise is None or check.becomes is not check.tier:
-        return ""
-    promise = f"the promise of {check.promise:.1%}"
-    if check.needed is None:
-        return f"; no sample proves {promise} any more"
-    if check.checked and check.needed <= check.checked:
-        return f", which proves {promise}"
-    further = "a further" if check.wrong or check.unsure else "an"
-    command = "" if check.to_draw is None else f" (--check {check.to_draw})"
-    return f"; {check.needed:,} without {further} error would prove {promise}{command}"
-
-
-def _format_share(share: float) -> str:
-    """Return a share in percent, rounded down: a bound must not be overstated."""
-    return f"{round(share * _SHARE_DECIMALS) // 10 / 10:.1f}%"
 
 
 def _noun(check: SampleCheck) -> str:

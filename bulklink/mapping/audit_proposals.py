@@ -16,9 +16,9 @@ from pathlib import Path
 
 import msgspec
 
-from bulklink.duckdb_sql import literal
+from bulklink.duckdb_sql import literal, metadata_option
 from bulklink.mapping.database import Database
-from bulklink.mapping.verdict_table import open_verdicts
+from bulklink.mapping.verdict_table import open_verdicts, read_metadata
 from bulklink.models import NO_DEAL
 
 _REQUIRED = (
@@ -77,11 +77,13 @@ class AuditProposals:
 
     Args:
         database: reads the file.
+        path: the file.
         relation: SQL of its rows.
     """
 
-    def __init__(self, database: Database, relation: str) -> None:
+    def __init__(self, database: Database, path: Path, relation: str) -> None:
         self._database = database
+        self._path = path
         self._verdicts = relation
 
     @cached_property
@@ -165,7 +167,9 @@ class AuditProposals:
             tiers: new tier by the tier that the audit gave, and kind.
         """
         query = f"SELECT * REPLACE ({demoted_tier_sql(tiers)} AS tier) FROM {self._verdicts}"
-        options = ("FORMAT parquet", f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}")
+        options = ["FORMAT parquet", f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}"]
+        if metadata := read_metadata(self._database, self._path):
+            options.append(metadata_option(metadata))
         self._database.execute(self._database.files.copy(query, target, *options))
 
 
@@ -180,7 +184,7 @@ def open_proposals(path: Path) -> Iterator[AuditProposals]:
         BadFileError: if it is not such a file.
     """
     with open_verdicts(path, _REQUIRED) as (database, relation):
-        yield AuditProposals(database, relation)
+        yield AuditProposals(database, path, relation)
 
 
 def demoted_tier_sql(tiers: Mapping[tuple[str, str], str]) -> str:

@@ -14,7 +14,7 @@ import duckdb
 import msgspec
 
 from bulklink.atomic_files import atomic_replace
-from bulklink.duckdb_sql import identifier, literal
+from bulklink.duckdb_sql import identifier, literal, metadata_option
 from bulklink.errors import RunDirError
 from bulklink.folder_files import check_folder_file
 from bulklink.mapping.database import DamagedTableError
@@ -122,9 +122,9 @@ class PlanLayout(msgspec.Struct, frozen=True):
 
     def metadata_option(self) -> str:
         """Build the option of COPY that writes the layout into the file."""
-        parts = ((key, getattr(self, key)) for key in _METADATA)
-        entries = (f"{key}: {literal(msgspec.json.encode(value).decode())}" for key, value in parts)
-        return f"KV_METADATA {{{', '.join(entries)}}}"
+        return metadata_option(
+            {key: msgspec.json.encode(getattr(self, key)).decode() for key in _METADATA}
+        )
 
 
 def load_layout(database: Database, plan: Path) -> PlanLayout:

@@ -74,13 +74,9 @@ class VerdictTable:
         proposed = {(str(tier), str(kind)): int(number) for tier, kind, number in by_tier}
         return VerdictCounts(int(contacts), int(emails), int(conversations), proposed)
 
-    def metadata(self, key: str) -> bytes | None:
+    def metadata(self, key: str) -> str | None:
         """Return a value of the file's metadata; None if it has none."""
-        relation = self._database.files.parquet_metadata(self._path)
-        found = self._database.rows(
-            f"SELECT value FROM {relation} WHERE key = {literal(key)}::BLOB"
-        )
-        return next((bytes(value) for (value,) in found), None)
+        return read_metadata(self._database, self._path).get(key)
 
     def conversations(self, *, sure: bool) -> Iterator[list[dict[str, Any]]]:
         """Yield the rows of each conversation with a proposal, in the order of the file.
@@ -152,6 +148,12 @@ def read_verdicts(path: Path, message_id: str) -> list[dict[str, Any]]:
     """
     with open_verdicts(path, _REQUIRED) as (database, relation):
         return _read(database, relation, _column_names(database, relation), message_id)
+
+
+def read_metadata(database: Database, path: Path) -> dict[str, str]:
+    """Return the texts about the audit as a whole that a file of verdicts keeps, by name."""
+    found = database.rows(f"SELECT key, value FROM {database.files.parquet_metadata(path)}")
+    return {str(key, "utf-8"): str(value, "utf-8") for key, value in found}
 
 
 def bad_verdicts_error(path: Path) -> BadFileError:

@@ -15,7 +15,6 @@ from bulklink.advice import Advice, Keyword
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import InterruptedPlanningError, RunStoppedError, StoppedBy, UsageError
 from bulklink.finding.prediction_rule import Reading
-from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.schema import HiddenRows
 from bulklink.operations.auditing.files import (
     AuditFetch,
@@ -333,7 +332,9 @@ class _Audit:
                 )
                 await self._judge(judging, callbacks)
             callbacks.on_phase("Writing the review page")
-            await self._blocking(partial(self._write_review, inputs.planning_stop))
+            await self._blocking(
+                partial(write_review, self.files.mapping, stop=inputs.planning_stop)
+            )
             await self._blocking(self.files.forget_fetched)
             names = self._names(emails, inputs.deals_path, complete=True)
             return complete(inputs, part, judging, names, stop)
@@ -437,9 +438,6 @@ class _Audit:
             callbacks.on_phase(phase)
             async with self.environment.sample_periodically(sample):
                 await self._blocking(work)
-
-    def _write_review(self, stop: PlanningStop) -> None:
-        write_review(self.files, self.environment.clock.wall(), stop)
 
     def _names(self, emails: Path, deals: Path | None, *, complete: bool = False) -> dict[str, str]:
         """Return the files that there are, by what they hold."""

@@ -12,7 +12,8 @@ from bulklink.atomic_files import atomic_replace
 from bulklink.mapping.demoted_mapping import open_demoted_mapping
 from bulklink.mapping.schema import normalize_header
 from bulklink.operations.auditing.check_table import read_check_table
-from bulklink.operations.auditing.files import find_verdicts
+from bulklink.operations.auditing.files import find_verdicts, review_path
+from bulklink.operations.auditing.review import write_review
 from bulklink.operations.auditing.rows import MAPPING_COLUMNS, OPS
 from bulklink.operations.auditing.sample import (
     AuditCheck,
@@ -28,7 +29,8 @@ _ID_HEADERS = {normalize_header(column.header) for column in MAPPING_COLUMNS if 
 def check_audit(mapping: str | PathLike[str], verdicts: str | PathLike[str]) -> AuditCheck:
     """Read the verdicts on a sample, and demote tiers whose promise they reject at 5 %; blocks.
 
-    A demotion writes the mapping and the file of verdicts again. Other cells of the mapping stay as
+    The review page then shows what the verdicts prove. A demotion writes the mapping and the file
+    of verdicts again. Other cells of the mapping stay as
     they are, also those that the user filled in. No tier is ever raised, and the same verdicts
     change nothing twice.
 
@@ -52,10 +54,11 @@ def check_audit(mapping: str | PathLike[str], verdicts: str | PathLike[str]) -> 
             if one.becomes is not one.tier
         }
         result = make_audit_check(proposals, check, tiers, {"check": str(table_path)})
-    if not result.demoted:
-        return result
-    _demote(path, tiers)
-    written = {"mapping": str(path), "audit": str(find_verdicts(path))}
+    written = {"review": str(review_path(path))}
+    if result.demoted:
+        _demote(path, tiers)
+        written |= {"mapping": str(path), "audit": str(find_verdicts(path))}
+    write_review(path, check)
     return msgspec.structs.replace(result, files=result.files | written)
 
 

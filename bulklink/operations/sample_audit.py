@@ -5,6 +5,8 @@ from __future__ import annotations
 from os import PathLike, fspath
 from pathlib import Path
 
+import msgspec
+
 from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import BadFileError, UsageError
@@ -18,7 +20,8 @@ from bulklink.operations.auditing.check_table import (
     check_rows,
     read_check_table,
 )
-from bulklink.operations.auditing.files import check_page_path, check_table_path
+from bulklink.operations.auditing.files import check_page_path, check_table_path, review_path
+from bulklink.operations.auditing.review import write_review
 from bulklink.operations.auditing.sample import (
     AuditCheck,
     check_drawn,
@@ -81,7 +84,11 @@ def sample_audit(
             temporary.write_text(render_sample(sample), encoding="utf-8")
         check = check_drawn(proposals, sizes, earlier)
         files = {"check": str(path), "check_page": str(page)}
-        return make_audit_check(proposals, check, {}, files)
+        result = make_audit_check(proposals, check, {}, files)
+    write_review(Path(fspath(mapping)), check)
+    return msgspec.structs.replace(
+        result, files=result.files | {"review": str(review_path(Path(fspath(mapping))))}
+    )
 
 
 def _read_earlier(path: Path, proposals: AuditProposals, *, force: bool) -> CheckTable:

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from bulklink.blocking import blocks
-from bulklink.duckdb_sql import DuckDBFiles, identifier, literal
+from bulklink.duckdb_sql import DuckDBFiles, identifier, metadata_option
 from bulklink.tables.formats import Table, TableColumn
 from bulklink.tables.text import JsonlTable
 
@@ -47,8 +47,7 @@ def _convert(
     selected = [f"c{index} AS {identifier(column.name)}" for index, column in enumerate(columns)]
     options = ["FORMAT parquet", f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}"]
     if metadata:
-        values = [f"{identifier(name)}: {literal(text)}" for name, text in metadata.items()]
-        options.append(f"KV_METADATA {{{', '.join(values)}}}")
+        options.append(metadata_option(metadata))
     with closing(DuckDBFiles()) as files:
         config: dict[str, str | bool | int | float | list[str]] = {
             "threads": 1,

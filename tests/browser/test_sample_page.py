@@ -170,9 +170,9 @@ def test_verdicts_given_by_keys_are_downloaded_and_read(
     assert sum(one.wrong for one in checks) == 1
     nothing = {tier.value: dict[str, int]() for tier in Tier}
     lines = list(sample_lines(AuditCheck(checks, nothing, {"check": ""}, 0, 1), "m.csv"))
-    said = " ".join(" ".join(map(str, lines)).split())
+    shown = " ".join(" ".join(map(str, lines)).split())
     for line in page.proof:
-        assert line.partition(" That is less")[0].partition("; ")[0].rstrip(".") in said
+        assert line.partition(" That is less")[0].partition("; ")[0].rstrip(".") in shown
     assert page.tab.locator("#next code").inner_text() == (
         "bulklink audit --checked m.verdicts.csv -o m.csv"
     )

@@ -66,7 +66,11 @@ def test_a_sample_is_drawn_answered_and_demotes_without_a_connection(audited: Co
     assert drawn.code == 1, drawn
     assert list(drawn.object) == KEYS
     assert list(drawn.object["check"][0]) == CHECK_KEYS
-    assert drawn.object["files"] == {"check": "m.check.csv", "check_page": "m.check.html"}
+    assert drawn.object["files"] == {
+        "review": "m.review.html",
+        "check": "m.check.csv",
+        "check_page": "m.check.html",
+    }
     assert mode(audited.folder / "m.check.html") == 0o600
     answer(audited, moves_are_wrong)
     checked = audited("audit", "-o", "m.csv", "--checked", "m.check.csv", "--json")
@@ -76,6 +80,7 @@ def test_a_sample_is_drawn_answered_and_demotes_without_a_connection(audited: Co
     assert (move["kind"], move["wrong"], move["becomes"]) == ("move", CONTACTS, "look")
     assert checked.object["proposed"]["sure"] == {"attach": CONTACTS, "move": 0, "detach": 0}
     assert checked.object["files"] == {
+        "review": "m.review.html",
         "check": "m.check.csv",
         "mapping": "m.csv",
         "audit": "m.audit.parquet",
@@ -118,7 +123,7 @@ def test_an_audit_can_be_followed_by_its_sample_and_by_earlier_verdicts(audited:
     first = audited("audit", *FETCHED, "-o", "n.csv", "--check", "50", "--json")
     assert first.code == 1, first
     assert set(first.object["files"]) == {
-        *("mapping", "audit", "emails", "deals", "check", "check_page"),
+        *("mapping", "review", "audit", "emails", "deals", "check", "check_page"),
     }
     assert first.object["contacts"] == len(all_contacts(CONTACTS))
     assert first.object["demoted"] == 0

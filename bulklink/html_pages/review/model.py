@@ -97,12 +97,14 @@ class TierSummary(msgspec.Struct, frozen=True, kw_only=True):
         promise: what the tier promises, as a sentence.
         measured: what the audit measured on links that people made, as a sentence; empty if it
             measured nothing.
+        checked: what a sample that a person checked says, one sentence for each kind of change.
     """
 
     tier: str
     proposed: dict[str, int]
     promise: str
     measured: str
+    checked: tuple[str, ...] = ()
 
     @property
     def emails(self) -> int:

@@ -73,6 +73,11 @@ def downloaded_verdicts_name(mapping: Path) -> str:
     return _beside(mapping, ".verdicts.csv").name
 
 
+def review_path(mapping: Path) -> Path:
+    """Return the review page that belongs to a mapping."""
+    return _beside(mapping, ".review.html")
+
+
 def emails_path(mapping: Path) -> Path:
     """Return the file of emails that an audit fetches for a mapping."""
     return _beside(mapping, ".emails.parquet")
@@ -128,7 +133,7 @@ class AuditFiles(msgspec.Struct, frozen=True):
     @property
     def review(self) -> Path:
         """The review page."""
-        return _beside(self.mapping, ".review.html")
+        return review_path(self.mapping)
 
     @property
     def emails(self) -> Path:

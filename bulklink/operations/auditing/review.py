@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from bulklink.atomic_files import atomic_replace
 from bulklink.counts import count_of
+from bulklink.finding.sample_check import SampleCheck
 from bulklink.finding.verdicts import ChangeKind, Tier
 from bulklink.html_pages.review.model import (
     Review,
@@ -28,9 +30,10 @@ from bulklink.mapping.verdict_table import (
     open_verdict_table,
 )
 from bulklink.operations.auditing.deals_file import table_stem
-from bulklink.operations.auditing.files import NOTES_KEY, AuditFiles
+from bulklink.operations.auditing.files import NOTES_KEY, review_path, verdicts_path
 from bulklink.operations.auditing.judging import AuditNotes, HoldOutResult, TierCheck
 from bulklink.operations.auditing.rows import MAPPING_COLUMNS, ScoredDeal, confidence_text
+from bulklink.operations.auditing.sample import describe_check
 from bulklink.shell import format_command
 
 _BUFFER = 1 << 20
@@ -42,14 +45,17 @@ _PROMISES = {
 _decode_scores = msgspec.json.Decoder(tuple[ScoredDeal, ...]).decode
 
 
-def write_review(files: AuditFiles, made_at: float, stop: PlanningStop | None = None) -> None:
+def write_review(
+    mapping: Path, check: Sequence[SampleCheck] = (), stop: PlanningStop | None = None
+) -> None:
     """Write the review page from the file of verdicts of the audit; blocks.
 
-    The page is readable only by its owner, and replaces an earlier one.
+    The page is readable only by its owner, and replaces an earlier one. It shows the time of the
+    file of verdicts.
 
     Args:
-        files: files of the audit.
-        made_at: the time that the page shows, in seconds since 1970.
+        mapping: mapping of the audit.
+        check: what a sample says about each tier and kind, if one was drawn.
         stop: interrupts it.
 
     Raises:
@@ -57,24 +63,28 @@ def write_review(files: AuditFiles, made_at: float, stop: PlanningStop | None = 
         RunDirError: if the page cannot be written.
         InterruptedPlanningError: if it was stopped.
     """
-    with open_verdict_table(files.verdicts, stop) as table:
+    verdicts = verdicts_path(mapping)
+    with open_verdict_table(verdicts, stop) as table:
         try:
-            parts = stream_review(_summarize(files, table, made_at), _conversations(table))
+            made_at = verdicts.stat().st_mtime
+            review = _summarize(mapping, table, made_at, check)
+            parts = stream_review(review, _conversations(table))
             with (
-                atomic_replace(files.review) as temporary,
+                atomic_replace(review_path(mapping)) as temporary,
                 temporary.open("w", encoding="utf-8", newline="", buffering=_BUFFER) as page,
             ):
                 page.writelines(parts)
         except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
-            raise bad_verdicts_error(files.verdicts) from None
+            raise bad_verdicts_error(verdicts) from None
 
 
-def _summarize(files: AuditFiles, table: VerdictTable, made_at: float) -> Review:
+def _summarize(
+    mapping: Path, table: VerdictTable, made_at: float, check: Sequence[SampleCheck]
+) -> Review:
     counts = table.counts()
     encoded = table.metadata(NOTES_KEY)
     notes = None if encoded is None else msgspec.json.decode(encoded, type=AuditNotes)
     hold_out = HoldOutResult() if notes is None else notes.hold_out
-    mapping = files.mapping
     reviewed = f"{table_stem(mapping)}.reviewed.csv"
     return Review(
         mapping=mapping.name,
@@ -84,7 +94,7 @@ def _summarize(files: AuditFiles, table: VerdictTable, made_at: float) -> Review
         emails=counts.emails,
         conversations=counts.conversations,
         reading=None if notes is None else notes.reading,
-        tiers=tuple(_summarize_tier(tier, counts, hold_out) for tier in Tier),
+        tiers=tuple(_summarize_tier(tier, counts, hold_out, check) for tier in Tier),
         columns=tuple(column.name for column in MAPPING_COLUMNS),
         commands={
             "plan": format_command("bulklink", "plan", reviewed),
@@ -97,7 +107,9 @@ def _summarize(files: AuditFiles, table: VerdictTable, made_at: float) -> Review
     )
 
 
-def _summarize_tier(tier: Tier, counts: VerdictCounts, hold_out: HoldOutResult) -> TierSummary:
+def _summarize_tier(
+    tier: Tier, counts: VerdictCounts, hold_out: HoldOutResult, check: Sequence[SampleCheck]
+) -> TierSummary:
     return TierSummary(
         tier=tier.value,
         proposed={
@@ -105,6 +117,7 @@ def _summarize_tier(tier: Tier, counts: VerdictCounts, hold_out: HoldOutResult) 
         },
         promise=_PROMISES[tier],
         measured=next((_measured(one) for one in hold_out.tiers if one.tier == tier), ""),
+        checked=tuple(describe_check(one) for one in check if one.tier is tier),
     )
 
 

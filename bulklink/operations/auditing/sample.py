@@ -16,6 +16,8 @@ from bulklink.mapping.verdict_table import bad_verdicts_error
 from bulklink.operations.auditing.check_table import CheckTable
 from bulklink.operations.auditing.files import find_verdicts
 
+_SHARE_DECIMALS = 10_000
+
 
 class AuditCheck(msgspec.Struct, frozen=True):
     """What a sample says about the proposals of an audit.
@@ -108,3 +110,34 @@ def make_audit_check(
         demoted=proposals.count_demoted(tiers),
         exit_code=int(ExitCode.ROWS_NOT_DONE if check else ExitCode.OK),
     )
+
+
+def describe_check(check: SampleCheck) -> str:
+    """Return what a sample says about a tier and kind, as a sentence: the bound, and the proof."""
+    group = f"{check.tier}, {check.kind}"
+    if not check.checked:
+        return f"{group}: {check.drawn:,} of {check.proposed:,} drawn{_proof(check)}."
+    unsure = f", {check.unsure:,} unsure or skipped" if check.unsure else ""
+    return (
+        f"{group}: {check.checked:,} of {check.proposed:,} checked, {check.wrong:,} wrong{unsure}:"
+        f" at least {_format_share(check.at_least)} right at 95 % confidence{_proof(check)}."
+    )
+
+
+def _proof(check: SampleCheck) -> str:
+    """Return what would prove the promise, or that it is proved."""
+    if check.promise is None or check.becomes is not check.tier:
+        return ""
+    promise = f"the promise of {check.promise:.1%}"
+    if check.needed is None:
+        return f"; no sample proves {promise} any more"
+    if check.checked and check.needed <= check.checked:
+        return f", which proves {promise}"
+    further = "a further" if check.wrong or check.unsure else "an"
+    command = "" if check.to_draw is None else f" (--check {check.to_draw})"
+    return f"; {check.needed:,} without {further} error would prove {promise}{command}"
+
+
+def _format_share(share: float) -> str:
+    """Return a share in percent, rounded down: a bound must not be overstated."""
+    return f"{round(share * _SHARE_DECIMALS) // 10 / 10:.1f}%"

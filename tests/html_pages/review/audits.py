@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,8 @@ def write_audit(
             rows = ContactRows(ContactFacts(contact_of(number), emails, DEALS), verdicts)
             mapping.write(rows.mapping_rows())
             verdict_table.write(rows.verdict_rows())
-    write_review(files, MADE_AT)
+    os.utime(files.verdicts, (MADE_AT, MADE_AT))
+    write_review(files.mapping)
     return files
 
 

@@ -16,7 +16,6 @@ from bulklink.html_pages.review.packing import MAX_DEALS, MAX_OTHER_EMAILS, Conv
 from bulklink.operations.auditing.review import write_review
 from tests.e2e.audit import mode
 from tests.html_pages.review.audits import (
-    MADE_AT,
     contact_of,
     email,
     proposal,
@@ -69,7 +68,7 @@ def test_the_page_is_made_again_from_the_files_of_the_audit(tmp_path: Path) -> N
     files = write_audit(tmp_path, [usual_contact(0, Tier.SURE)])
     before = files.review.read_bytes()
     files.review.unlink()
-    write_review(files, MADE_AT)
+    write_review(files.mapping)
     assert files.review.read_bytes() == before
 
 
@@ -78,7 +77,7 @@ def test_a_file_that_is_no_table_of_verdicts_is_refused(tmp_path: Path) -> None:
     before = files.review.read_bytes()
     files.verdicts.write_bytes(files.verdicts.read_bytes()[:2000])
     with pytest.raises(BadFileError, match="not a file of verdicts"):
-        write_review(files, MADE_AT)
+        write_review(files.mapping)
     assert files.review.read_bytes() == before
 
 

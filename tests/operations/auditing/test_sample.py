@@ -14,7 +14,9 @@ from bulklink.errors import BadFileError, UsageError
 from bulklink.finding.sample_check import SampleCheck
 from bulklink.finding.verdicts import ChangeKind, Tier
 from bulklink.mapping.audit_proposals import DrawnProposal, open_proposals
+from bulklink.mapping.verdict_table import open_verdict_table
 from bulklink.operations.auditing.check_table import CHECK_COLUMNS
+from bulklink.operations.auditing.files import NOTES_KEY, find_verdicts, review_path
 from bulklink.operations.auditing.sample import AuditCheck
 from bulklink.operations.check_audit import check_audit
 from bulklink.operations.sample_audit import sample_audit
@@ -25,6 +27,7 @@ from tests.mapping.input.workbook import Book, Tab
 from tests.operations.auditing.audited import (
     CRANES,
     MIXED,
+    NOTES,
     PUMPS,
     Groups,
     answer,
@@ -294,7 +297,7 @@ def test_without_a_verdict_nothing_is_known_and_nothing_changes(tmp_path: Path) 
     result = check_audit(mapping, sample(mapping, 5))
     assert {one.checked for one in result.check} == {0}
     assert {one.at_least for one in result.check} == {0}
-    assert (result.demoted, list(result.files)) == (0, ["check"])
+    assert (result.demoted, list(result.files)) == (0, ["check", "review"])
 
 
 FORMATS = [
@@ -327,6 +330,21 @@ def test_a_tier_that_breaks_its_promise_is_demoted_in_all_files(
     again = check_audit(mapping, table)
     assert (again.demoted, again.check, again.proposed) == (0, result.check, result.proposed)
     assert mapping.read_bytes() == written
+
+
+def test_the_review_page_says_what_a_sample_proves_and_has_the_tiers_of_a_demotion(
+    tmp_path: Path,
+) -> None:
+    mapping = write_audit(tmp_path, SMALL)
+    page = review_path(mapping)
+    table = answer(sample(mapping), moves_are_wrong)
+    assert "would prove the promise of 99.5%" in page.read_text("utf-8")
+    check_audit(mapping, table)
+    text = page.read_text("utf-8")
+    assert "20 of 20 checked, 20 wrong" in text
+    with open_verdict_table(find_verdicts(mapping)) as verdicts:
+        assert verdicts.metadata(NOTES_KEY) == NOTES.decode()
+        assert verdicts.counts().proposed["look", "move"] == 26
 
 
 def test_a_demoted_csv_differs_only_in_the_cells_of_the_tier(tmp_path: Path) -> None:
