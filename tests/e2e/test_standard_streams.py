@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.audit import audit_run
 from tests.e2e.command import PROGRAM, TIMEOUT, Command, CommandResult, rows, write_mapping
+from tests.e2e.servers import Emulator
 from tests.e2e.world import Contact
 
 CLOSED = ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]
@@ -40,12 +42,18 @@ def run_in_shell(command: Command, redirection: str, *arguments: str) -> Command
     return CommandResult(process.returncode, out, err)
 
 
-@pytest.fixture
-def sent(connected_command: Command, contact: Contact) -> Command:
-    """Return a command whose folder has a finished run."""
-    write_mapping(connected_command.folder / "m.csv", rows(contact.free[:2], contact.a))
-    assert connected_command("link", "m.csv", "--run-dir", "run").code == 0
-    return connected_command
+@pytest.fixture(scope="module")
+def sent(
+    tmp_path_factory: pytest.TempPathFactory, emulator: Emulator, unused_contacts: Iterator[Contact]
+) -> Command:
+    """Return a command whose folder has a finished run, which no test changes."""
+    command, contact = (
+        Command(tmp_path_factory.mktemp("sent"), emulator.env()),
+        next(unused_contacts),
+    )
+    write_mapping(command.folder / "m.csv", rows(contact.free[:2], contact.a))
+    assert command("link", "m.csv", "--run-dir", "run").code == 0
+    return command
 
 
 @pytest.mark.parametrize("closed", CLOSED)
