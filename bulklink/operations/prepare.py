@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
@@ -291,12 +292,18 @@ def new_record(job: Job, ts: str, **fields: Any) -> RunRecord:
         **fields: further fields of the record.
     """
     return RunRecord(
-        version=version("bulklink"),
+        version=_read_version(),
         op=job.op_name,
         asked=serialize_job(job),
         created=ts,
         **fields,
     )
+
+
+@cache
+def _read_version() -> str:
+    """Return the version of bulklink; it is parsed out of the metadata of the package."""
+    return version("bulklink")
 
 
 def serialize_job(job: Job) -> dict[str, object]:
