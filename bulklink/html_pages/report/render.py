@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import tzinfo
+from functools import lru_cache
+
+from jinja2 import Template
 
 from bulklink.html_pages.page import escape_json, load_assets, page_environment
 from bulklink.html_pages.report.model import Report
@@ -21,16 +24,22 @@ def render_report(report: Report, zone: tzinfo | None = None) -> str:
         report: report model.
         zone: time zone of the report; None for this machine's.
     """
-    environment = page_environment(
-        "report", zone, {"duration": humanize_duration, "coordinate": format_coordinate}
-    )
-    environment.globals |= {"plot_width": PLOT_WIDTH, "plot_height": PLOT_HEIGHT}
-    return environment.get_template("page.html.j2").render(
+    return _load_page(zone).render(
         report=report,
         most_rows=MAX_ROWS_PER_GROUP,
         assets=load_assets("report", ["report.js"] if _needs_script(report) else []),
         rows=_script_data(report.embedded_rows),
     )
+
+
+@lru_cache(maxsize=1)
+def _load_page(zone: tzinfo | None) -> Template:
+    """Return the compiled template, which takes longer to compile than to render."""
+    environment = page_environment(
+        "report", zone, {"duration": humanize_duration, "coordinate": format_coordinate}
+    )
+    environment.globals |= {"plot_width": PLOT_WIDTH, "plot_height": PLOT_HEIGHT}
+    return environment.get_template("page.html.j2")
 
 
 def _needs_script(report: Report) -> bool:
