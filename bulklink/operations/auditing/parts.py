@@ -85,8 +85,11 @@ def judging_processes() -> int:
 
     With more, their memory together would be more than that of sorting the emails.
     """
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    return min(cores or 1, _MOST_PROCESSES)
+    if sys.platform == "linux":
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return min(cores, _MOST_PROCESSES)
 
 
 class PartProcesses:
