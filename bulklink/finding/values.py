@@ -93,6 +93,7 @@ class EmailFacts(msgspec.Struct, frozen=True, gc=False):
         cc: further recipients.
         source: where it came from, such as `imap`.
         intent: the intent that Zoho recognised.
+        summary: Zoho's summary of it.
         thread_id: id of its conversation.
         owner_name: name of the user whose mailbox holds it.
     """
@@ -109,6 +110,7 @@ class EmailFacts(msgspec.Struct, frozen=True, gc=False):
     cc: tuple[Person, ...] = ()
     source: str | None = None
     intent: str | None = None
+    summary: str | None = None
     thread_id: str | None = None
     owner_name: str | None = None
 

@@ -52,7 +52,7 @@ REQUIRED_COLUMNS = (
 """Columns without which a file is not one of fetched emails."""
 OPTIONAL_COLUMNS = (
     *("from_address", "from_name", "to_addresses", "cc_addresses", "source", "intent"),
-    *("owner_name", "candidates"),
+    *("summary", "owner_name", "candidates"),
 )
 _READ_MEMORY = "256MB"
 _ROW_GROUP_ROWS = 16_384
@@ -61,6 +61,7 @@ _OPTIONS = MappingOptions(
     op=Op.UNLINK, user_columns=("op",), hidden_rows=HiddenRows.INCLUDE, allow_round_ids=True
 )
 _MAX_SUBJECT_CHARACTERS = 2_000
+_MAX_SUMMARY_CHARACTERS = 1_000
 _MAX_NAME_CHARACTERS = 400
 _MAX_PEOPLE = 100
 """Recipients of an email that are kept of each list."""
@@ -367,6 +368,7 @@ _COLUMNS = (
     f"{_people_sql('cc_addresses')} AS copied",
     f"{_text_sql('source')} AS source",
     f"{_text_sql('intent')} AS intent",
+    f"{_text_sql('summary', _MAX_SUMMARY_CHARACTERS)} AS summary",
     f"{_text_sql('owner_name')} AS owner_name",
     "nullif(candidates, '') AS candidates",
 )
@@ -378,7 +380,8 @@ concat('{{"contact_id":"', contact_id, '","email":', to_json({{
     'deal_id': nullif(deal_id, '{NO_DEAL}'),
     'sender': CASE WHEN from_address IS NOT NULL
         THEN {{'address': from_address, 'name': from_name}} END,
-    'to': recipients, 'cc': copied, 'source': source, 'intent': intent, 'owner_name': owner_name
+    'to': recipients, 'cc': copied, 'source': source, 'intent': intent, 'summary': summary,
+    'owner_name': owner_name
 }}), '}}', chr(10))
 """
 

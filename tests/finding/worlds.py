@@ -126,6 +126,7 @@ def _email(record: Mapping[str, Any], user_names: Mapping[str, str]) -> EmailFac
         sender=_person(record["from"]),
         to=tuple(map(_person, record.get("to") or ())),
         cc=tuple(map(_person, record.get("cc") or ())),
+        summary=record.get("summary"),
         owner_name=user_names[record["owner_id"]],
     )
 

@@ -74,7 +74,7 @@ def load(path: Path, folder: Path) -> tuple[EmailCounts, list[Line]]:
 ROWS = [
     row("b1", OTHER, from_deal_id=DEAL, direction="sent"),
     row("a1"),
-    row("a2", time="2026-01-01T00:00:00Z", cc_addresses="d@x.example", source="imap"),
+    row("a2", time="2026-01-01T00:00:00Z", cc_addresses="d@x.example", summary="Asks."),
     row("a3", from_deal_id=None, time=None, direction=None, owner_id=None),
 ]
 
@@ -120,6 +120,7 @@ def test_every_format_of_fetch_gives_the_same_emails(name: str, tmp_path: Path) 
     )
     assert (lines[3].email.deal_id, lines[3].email.direction) == (DEAL, "sent")
     assert lines[0].email.cc == (Person("d@x.example"),)
+    assert [line.email.summary for line in lines] == ["Asks.", None, None, None]
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
