@@ -1,7 +1,7 @@
 """Conversations: emails of a contact that belong together.
 
-Emails with the same subject are one conversation while none comes later than a week after the one
-before; after a longer gap, it is judged how far a conversation is the continuation of another
+Emails with the same subject are one conversation while none comes later than six days after the
+one before; after a longer gap, it is judged how far a conversation is the continuation of another
 (`related`). A subject that anybody may use ("Documents") holds only a mailbox's own emails
 together, and an email that is no reply begins a new conversation after a few days.
 """
@@ -16,7 +16,7 @@ import msgspec
 from bulklink.finding.subjects import Subject, parse_subject
 from bulklink.finding.values import DAY, EmailFacts
 
-MAX_GAP = 7 * DAY
+MAX_GAP = 6 * DAY
 """Seconds between two emails of one conversation."""
 _MAX_GAP_OF_NEW_SUBJECT = 4 * DAY
 """Seconds after which an email that is no reply begins a new conversation."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum, auto
 from math import inf
 
@@ -19,6 +19,8 @@ from bulklink.finding.values import DAY, DealFacts, EmailFacts
 
 _NEAR = 30 * DAY
 _FAR = 120 * DAY
+_FORTNIGHT = 14 * DAY
+_FRESH = 3 * DAY
 _WORKED_ON = DAY
 _AUTOMATIC_SOURCES = frozenset({"workflow", "crm_api", "scheduler", "blueprint", "automation"})
 """Sources of changes that no person makes by hand."""
@@ -133,6 +135,32 @@ class DealProfile:
         """Return whether a person changed the deal within a day of a span of time."""
         first = bisect_left(self._touches, start - _WORKED_ON)
         return first < len(self._touches) and self._touches[first] <= end + _WORKED_ON
+
+    def edits_after(self, times: Iterable[float]) -> int:
+        """Return after how many of several times a person changed the deal within a day."""
+        touches = self._touches
+        next_touches = [(time, bisect_left(touches, time)) for time in times]
+        return sum(
+            [
+                place < len(touches) and touches[place] <= time + _WORKED_ON
+                for time, place in next_touches
+            ]
+        )
+
+    def is_fresh(self, times: Iterable[float]) -> bool:
+        """Return whether the deal was created within three days of any of several times."""
+        created = self.deal.created
+        return created is not None and any(abs(time - created) < _FRESH for time in times)
+
+    def is_young(self, time: float) -> bool:
+        """Return whether the deal had been created within the two weeks before a time."""
+        created = self.deal.created
+        return created is not None and 0 <= time - created < _FORTNIGHT
+
+    def is_active(self, time: float) -> bool:
+        """Return whether a person changed the deal from a day to two weeks after a time."""
+        place = bisect_left(self._touches, time + _WORKED_ON)
+        return place < len(self._touches) and self._touches[place] - time < _FORTNIGHT
 
     def is_owner(self, email: EmailFacts) -> bool | None:
         """Return whether the mailbox of an email was that of the deal's owner; None if unknown."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from math import inf
+from math import inf, log
 
 from bulklink.finding.conversations import Conversation, ParsedEmail
 from bulklink.finding.deal_profile import (
@@ -17,7 +17,13 @@ from bulklink.finding.deal_profile import (
 )
 from bulklink.finding.deal_state import DealStates
 from bulklink.finding.link_origin import LinkFacts, LinkOrigin
-from bulklink.finding.subjects import Subject, normalize, number_shape, split_words
+from bulklink.finding.subjects import (
+    Subject,
+    normalize,
+    number_shape,
+    parse_subject,
+    split_words,
+)
 from bulklink.finding.values import ContactFacts, EmailFacts
 
 Finding = tuple[str, float, str]
@@ -37,17 +43,24 @@ _LIFE_STAGES: Mapping[LifeStage, Finding] = {
 }
 _PARTLY_ALIVE: Finding = ("partly_alive", 1.0, "open for a part of it")
 _BY_ROLE: Finding = ("by_role", 1.0, "the contact is on it by a contact role")
-_OWNER: Finding = ("owner", 1.0, "in the mailbox of its owner")
+_FRESH: Finding = ("fresh", 1.0, "created within three days of an email")
+_YOUNG: Finding = ("young", 1.0, "created within two weeks before")
+_ACTIVE: Finding = ("active", 1.0, "a person changed it in the two weeks after")
 _NUMBER: Finding = ("number", 1.0, "its number is in the subject")
 _NAMED: Finding = ("named", 1.0, "its name is in the subject")
 _PLAINLY_NAMED: Finding = ("plainly_named", 1.0, "its name is in the subject")
 _SHARED_NAME: Finding = ("shared_name", 1.0, "its name is in the subject, as is that of others")
+_SUMMARY_NAMED: Finding = ("summary_named", 1.0, "its name is in a summary")
+_FULL_NAMES = frozenset({"named", "plainly_named", "shared_name"})
+"""Evidence of a deal's full name."""
 _UNLINKED: Finding = ("unlinked", 1.0, "taken off it by hand")
 _NONE: Finding = ("none", 1.0, "no deal of the contact")
 _AUTOMATIC: Finding = ("automatic", 1.0, "an invitation or an automatic reply")
 _BULK: Finding = ("bulk", 1.0, "from a bulk sender")
 _LONE_RECEIVED: Finding = ("lone_received", 1.0, "received, and nobody answered")
 _LONE_SENT: Finding = ("lone_sent", 1.0, "sent, and nobody answered")
+_DIALOGUE: Finding = ("dialogue", 1.0, "three emails or more")
+_COLLEAGUES: Finding = ("colleagues", 1.0, "in the mailboxes of several users")
 _OTHER_NUMBER: Finding = ("other_number", 1.0, "the number of another deal is in the subject")
 _BULK_SENDERS = (
     *("no-reply", "noreply", "no_reply", "donotreply", "do-not-reply", "newsletter", "news@"),
@@ -56,6 +69,8 @@ _BULK_SENDERS = (
 )
 _KNOWN_SENDERS = 1000
 """Addresses of the last senders, which are not looked at once more."""
+_LEAST_DIALOGUE = 3
+"""Emails of a conversation that is more than a question and its answer."""
 _LEAST_SHAPE = 5
 """Characters from which a number of another deal's shape is taken for a deal's number."""
 _UNLINKED_BY_HAND = "unlinked"
@@ -93,21 +108,24 @@ class ContactEvidence:
         emails = conversation.emails
         links = _link_evidence(emails, self._links)
         names = self._names(conversation.subject)
+        summarized = self._named_in_summaries(emails)
+        times = [email.email.time for email in emails if email.email.time is not None]
         numbers = frozenset(number for email in emails for number in email.subject.numbers)
         found: list[tuple[str | None, list[Finding]]] = []
         for profile, name in zip(self.profiles, names, strict=True):
             deal = profile.deal
-            evidence = [_life(profile, conversation)]
+            evidence = [_life(profile, conversation), *_turns(profile, conversation, times)]
             if deal.by_role:
                 evidence.append(_BY_ROLE)
-            if profile.is_owner(emails[0].email):
-                evidence.append(_OWNER)
+            evidence += _ownership(profile, emails)
             if profile.was_worked_on(conversation.first_time, conversation.last_time):
-                evidence += _work(profile, emails)
+                evidence += _work(profile, times, len(emails))
             if profile.number in numbers:
                 evidence.append(_NUMBER)
             if name is not None:
                 evidence.append(name)
+            if deal.id in summarized and (name is None or name[0] not in _FULL_NAMES):
+                evidence.append(_SUMMARY_NAMED)
             if deal.id in links:
                 evidence += links[deal.id]
             found.append((deal.id, evidence))
@@ -124,6 +142,18 @@ class ContactEvidence:
             self._names_by_words[words] = names
         return names
 
+    def _named_in_summaries(self, emails: Sequence[ParsedEmail]) -> frozenset[str]:
+        """Return the deals whose full names are in summaries of emails."""
+        summaries = {email.email.summary for email in emails} - {None}
+        return frozenset(
+            profile.deal.id
+            for summary in summaries
+            for profile, name in zip(
+                self.profiles, self._names(parse_subject(summary)), strict=True
+            )
+            if name is not None and name[0] in _FULL_NAMES
+        )
+
     def _none(self, emails: Sequence[ParsedEmail], numbers: frozenset[str]) -> list[Finding]:
         """Return what speaks for no deal of the contact."""
         found = [_NONE]
@@ -137,6 +167,10 @@ class ContactEvidence:
                 found.append(_LONE_RECEIVED)
             elif direction == "sent":
                 found.append(_LONE_SENT)
+        elif len(emails) >= _LEAST_DIALOGUE:
+            found.append(_DIALOGUE)
+        if len({email.email.owner_id for email in emails}) > 1:
+            found.append(_COLLEAGUES)
         bystanders = sum([self._is_bystander(email.email) for email in emails])
         if bystanders:
             share = bystanders / len(emails)
@@ -232,11 +266,37 @@ def _life(profile: DealProfile, conversation: Conversation) -> Finding:
     return _LIFE_STAGES[min(first, last)]
 
 
-def _work(profile: DealProfile, emails: Sequence[ParsedEmail]) -> Iterable[Finding]:
-    times = [email.email.time for email in emails if email.email.time is not None]
-    worked = sum(profile.was_worked_on(time, time) for time in times)
+def _turns(
+    profile: DealProfile, conversation: Conversation, times: Sequence[float]
+) -> Iterable[Finding]:
+    """Yield whether a deal began at the time of a conversation, and went on after it."""
+    if profile.is_fresh(times):
+        yield _FRESH
+    if profile.is_young(conversation.first_time):
+        yield _YOUNG
+    if profile.is_active(conversation.last_time):
+        yield _ACTIVE
+
+
+def _ownership(profile: DealProfile, emails: Sequence[ParsedEmail]) -> Iterable[Finding]:
+    """Yield the share of the emails that are in the mailbox of the deal's owner."""
+    owned = sum([profile.is_owner(email.email) is True for email in emails])
+    if owned:
+        text = f"{owned} of {len(emails)} in the mailbox of its owner"
+        yield "owner", owned / len(emails), text
+
+
+def _work(profile: DealProfile, times: Sequence[float], emails: int) -> Iterable[Finding]:
+    """Yield what people did to a deal at the times of emails."""
+    worked = sum([profile.was_worked_on(time, time) for time in times])
     if worked:
-        yield "worked_on", 1.0, f"a person changed it at the time of {worked} of {len(emails)}"
+        yield "worked_on", 1.0, f"a person changed it at the time of {worked} of {emails}"
+    edited = profile.edits_after(times)
+    text = f"a person changed it after {edited} of {emails}"
+    if edited:
+        yield "edited", 1.0, text
+    if edited > 1:
+        yield "edited_again", log(edited), text
 
 
 def _usual_addresses(emails: Iterable[EmailFacts]) -> tuple[str, ...]:

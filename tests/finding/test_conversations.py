@@ -33,8 +33,8 @@ def shared(first: EmailFacts, second: EmailFacts) -> bool:
     ("subject", "days", "together"),
     [
         ("Re: Plan", 0, True),
-        ("Re: Plan", 7, True),
-        ("Re: Plan", 7.01, False),
+        ("Re: Plan", 6, True),
+        ("Re: Plan", 6.01, False),
         ("Plan", 4, True),
         ("Plan", 4.01, False),
         ("Re: Plans", 0, False),

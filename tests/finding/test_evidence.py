@@ -106,6 +106,19 @@ def changed(day: float, source: str | None = "crm_ui") -> World:
     return World((known_deal("d1", history=[change]),), (mail(),))
 
 
+def changed_after(*days: float) -> World:
+    """Return a world of two emails, of days 1000 and 1003, and a deal that people changed."""
+    history = [msgspec.structs.replace(touch(day * DAY), source="crm_ui") for day in days]
+    return World((known_deal("d1", history=history),), (earlier(1000, "plan"), mail(1003)))
+
+
+def summarized(summary: str, *names: str, subject: str = "Re: plan") -> World:
+    """Return a world of deals with names, d1 first, and an email with a summary."""
+    world = named(*names, subject=subject)
+    (message,) = world.emails
+    return World(world.deals, (msgspec.structs.replace(message, summary=summary),))
+
+
 def owned(*history: FieldChange, owner_id: str = "o1", owner_name: str | None = None) -> World:
     message = msgspec.structs.replace(mail(), owner_name=owner_name)
     return World((known_deal("d1", owner_id=owner_id, history=history),), (message,))
@@ -180,7 +193,7 @@ CASES = [
     ),
     Case(
         "owner",
-        "in the mailbox of its owner",
+        "1 of 1 in the mailbox of its owner",
         owned(),
         (
             owned(owner_id="o2"),
@@ -193,6 +206,36 @@ CASES = [
         "a person changed it at the time of 1 of 1",
         changed(1000.9),
         (changed(1001.1), changed(998.9), changed(1000.9, "workflow")),
+    ),
+    Case(
+        "edited",
+        "a person changed it after 1 of 2",
+        changed_after(1000.9),
+        (changed_after(999.9), changed_after(1001.1)),
+    ),
+    Case(
+        "edited_again",
+        "a person changed it after 2 of 2",
+        changed_after(1000.9, 1003.9),
+        (changed_after(1000.9), changed_after(999.9, 1002.9)),
+    ),
+    Case(
+        "active",
+        "a person changed it in the two weeks after",
+        changed(1013.9),
+        (changed(1014.1), changed(1000.9), changed(1013.9, "workflow")),
+    ),
+    Case(
+        "fresh",
+        "created within three days of an email",
+        created(1002.9),
+        (created(1003.1), created(996.9)),
+    ),
+    Case(
+        "young",
+        "created within two weeks before",
+        created(986.1),
+        (created(985.9), created(1001)),
     ),
     Case(
         "number",
@@ -240,6 +283,17 @@ CASES = [
         (
             named("Rollout Berlin", "Service Berlin", subject="Re: Berlin"),
             named("Rollout Berlin", subject="Re: Bern"),
+        ),
+    ),
+    Case(
+        "summary_named",
+        "its name is in a summary",
+        summarized("Asks about Rollout Berlin.", "Rollout Berlin", "Service Bern"),
+        (
+            summarized("Asks about Rollout.", "Rollout Berlin", "Service Bern"),
+            summarized("Asks.", "Rollout Berlin", "Service Bern"),
+            summarized("Asks about Rollout Berlin.", "Rollout", "Rollout Berlin"),
+            summarized("Rollout Berlin", "Rollout Berlin", "Bern", subject="Re: Rollout Berlin"),
         ),
     ),
     Case(
@@ -348,6 +402,20 @@ CASES = [
         None,
     ),
     Case(
+        "dialogue",
+        "three emails or more",
+        one(earlier(998, "Re: plan"), earlier(999, "Re: plan"), mail()),
+        (one(earlier(999, "Re: plan"), mail()),),
+        None,
+    ),
+    Case(
+        "colleagues",
+        "in the mailboxes of several users",
+        one(earlier(999, "Re: plan of Bern", owner_id="o2"), mail(subject="Re: plan of Bern")),
+        (one(earlier(999, "Re: plan of Bern"), mail(subject="Re: plan of Bern")),),
+        None,
+    ),
+    Case(
         "bystander",
         "the contact only had a copy",
         written("bo@acme.test", "al@us.test"),
@@ -411,7 +479,7 @@ def test_evidence_only_speaks_for_the_deal_that_it_is_about() -> None:
     verdict = named("Rollout Berlin", "Service Bern", subject="Re: Rollout Berlin").judge()
     assert "named" in evidence_of(verdict, "d1")
     assert set(evidence_of(verdict, "d2")) == {"alive"}
-    assert probability(verdict, "d1") > 0.9
+    assert probability(verdict, "d1") > 10 * probability(verdict, "d2")
 
 
 def test_a_name_within_a_longer_name_does_not_count() -> None:
@@ -447,6 +515,16 @@ def test_a_share_of_the_emails_counts_in_proportion() -> None:
         if evidence.name == "linked"
     )
     assert linked == pytest.approx(weights().log_odds["linked"] / 2)
+
+
+def test_the_share_in_the_mailbox_of_the_owner_counts() -> None:
+    """A conversation that a colleague began counts half for the deal of the other."""
+    emails = (earlier(999, "Re: plan of Bern", owner_id="o2"), mail(subject="Re: plan of Bern"))
+    verdict = World((known_deal("d1", owner_id="o1"),), emails).judge()
+    assert evidence_of(verdict, "d1")["owner"] == "1 of 2 in the mailbox of its owner"
+    score = next(score for score in verdict.scores if score.deal_id == "d1")
+    (owner,) = (item.log_odds for item in score.evidence if item.name == "owner")
+    assert owner == pytest.approx(weights().log_odds["owner"] / 2)
 
 
 def test_the_owner_is_that_of_the_time_of_the_email() -> None:

@@ -314,7 +314,7 @@ def test_what_was_taken_off_a_deal_is_only_put_back_by_a_person() -> None:
     assert proposals(judge_contact(JUDGE, two_deals(), emails)) == {"a": ("attach", "d1", "look")}
 
 
-@pytest.mark.parametrize(("days", "tier"), [(7, "sure"), (8, "likely"), (20, "likely")])
+@pytest.mark.parametrize(("days", "tier"), [(6, "sure"), (7, "likely"), (20, "likely")])
 def test_what_is_sure_at_once_is_likely_after_a_gap(days: int, tier: str) -> None:
     emails = [
         sent("a", 1000, "d2"),
@@ -324,7 +324,7 @@ def test_what_is_sure_at_once_is_likely_after_a_gap(days: int, tier: str) -> Non
     assert proposals(judge_contact(JUDGE, two_deals(), emails)) == {"b": ("move", "d2", tier)}
 
 
-@pytest.mark.parametrize(("days", "tier"), [(7, "sure"), (8, "likely")])
+@pytest.mark.parametrize(("days", "tier"), [(6, "sure"), (7, "likely")])
 def test_taking_an_email_off_a_deal_is_not_sure_after_a_gap_either(days: int, tier: str) -> None:
     subject = "Re: Accepted: Q-10433 lunch"
     emails = [mail("a", 1000, None, subject), mail("b", 1000 + days, "d1", subject)]
