@@ -10,6 +10,14 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from bulklink.finding.verdicts import EmailVerdict, Tier
+from bulklink.html_pages.review.model import (
+    Review,
+    ReviewCandidate,
+    ReviewConversation,
+    ReviewEmail,
+    TierSummary,
+)
+from bulklink.html_pages.review.render import stream_review
 from bulklink.operations.auditing.files import AuditFiles
 from bulklink.operations.job import Job
 from bulklink.operations.plan import PlanResult, plan
@@ -313,6 +321,42 @@ def test_only_the_conversations_in_view_are_in_the_document(
         "Cranes 599"
     )
     assert tab.locator(".row").count() < 40
+
+
+def test_the_page_says_what_it_leaves_out(open_review: Opener, tmp_path: Path) -> None:
+    summary = Review(
+        mapping="m.csv",
+        reviewed="m.reviewed.csv",
+        made_at="2026-11-22T12:00:00Z",
+        contacts=1,
+        emails=900,
+        conversations=900,
+        reading=None,
+        tiers=(TierSummary(tier="sure", proposed={"move": 900}, promise="", measured=""),),
+        columns=(),
+        commands=dict.fromkeys(("plan", "run", "explain"), "x") | {"sure": "bulklink run m.csv"},
+    )
+    conversations = (
+        ReviewConversation(
+            str(number),
+            0,
+            (ReviewCandidate("1", "Cranes", "0.9900", ()),),
+            (ReviewEmail(message_id=f"m{number}", kind="move", tier="sure"),),
+        )
+        for number in range(900)
+    )
+    page = tmp_path / "large.html"
+    page.write_text("".join(stream_review(summary, conversations, max_bytes=50_000)), "utf-8")
+    tab = open_review(page).tab
+    warning = tab.locator("#left-out")
+    expect(warning).to_contain_text("emails of the tier sure. The mapping has all of them")
+    expect(warning).to_contain_text("bulklink run m.csv")
+    here, left = (
+        int(tab.locator(place).inner_text().split()[word].replace(",", ""))
+        for place, word in (("#shown", 0), ("#left-out strong", 0))
+    )
+    assert here + left == 900
+    assert 0 < here < 900
 
 
 def test_the_proposals_are_printed(open_review: Opener) -> None:

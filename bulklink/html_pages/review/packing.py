@@ -11,7 +11,7 @@ import msgspec
 from bulklink.html_pages.page import escape_json
 from bulklink.html_pages.review.model import ReviewCandidate, ReviewConversation, ReviewEmail
 
-MAX_PACKED_BYTES = 60_000_000
+MAX_PACKED_BYTES = 40_000_000
 """Maximum bytes of all conversations; a browser holds about five times as much of them."""
 MAX_OTHER_EMAILS = 50
 """Emails of a conversation that are shown although nothing is proposed for them."""

@@ -20,25 +20,28 @@ const unlinkCalls = (lengths) => {
   );
 };
 
-const estimateCost = (changes) => {
-  const groups = new Map();
-  const contacts = new Map();
-  for (const { conversation, email, change } of changes) {
+class CostTally {
+  #groups = new Map();
+  #changed = new Map();
+
+  add(conversation, email, { op }) {
     const key = `${conversation.contact} ${email.owner[0]}`;
-    const group = groups.get(key) ?? { links: 0, unlinked: [] };
-    groups.set(key, group);
-    if (change.op !== "unlink") group.links += 1;
-    if (change.op !== "link") {
-      group.unlinked.push(email.id.length);
-      contacts.set(conversation.contact, (contacts.get(conversation.contact) ?? 0) + 1);
+    let group = this.#groups.get(key);
+    if (!group) this.#groups.set(key, (group = { links: 0, unlinked: [] }));
+    if (op !== "unlink") group.links += 1;
+    if (op === "link") return;
+    group.unlinked.push(email.id.length);
+    this.#changed.set(conversation.contact, (this.#changed.get(conversation.contact) ?? 0) + 1);
+  }
+
+  cost() {
+    const cost = { link: 0, unlink: 0, read: 0 };
+    for (const { links, unlinked } of this.#groups.values()) {
+      cost.link += Math.ceil(links / CALL_EMAILS);
+      if (unlinked.length) cost.unlink += unlinkCalls(unlinked);
     }
+    for (const emails of this.#changed.values()) cost.read += Math.ceil(emails / PAGE_EMAILS);
+    cost.credits = cost.link + cost.unlink + cost.read + (this.#groups.size ? LOOKUPS : 0);
+    return cost;
   }
-  const cost = { link: 0, unlink: 0, read: 0 };
-  for (const { links, unlinked } of groups.values()) {
-    cost.link += Math.ceil(links / CALL_EMAILS);
-    if (unlinked.length) cost.unlink += unlinkCalls(unlinked);
-  }
-  for (const emails of contacts.values()) cost.read += Math.ceil(emails / PAGE_EMAILS);
-  cost.credits = cost.link + cost.unlink + cost.read + (changes.length ? LOOKUPS : 0);
-  return cost;
-};
+}

@@ -3,7 +3,7 @@
 
 const NONE = "none";
 const BULK_TIERS = ["sure", "likely"];
-const SLICE_MILLISECONDS = 30;
+const SLICE_MILLISECONDS = 20;
 
 const review = {
   facts: JSON.parse(document.getElementById("facts").textContent),
@@ -103,21 +103,27 @@ const subjectOf = (email) => visible(email.subject || "(no subject)");
 
 const pause = () => new Promise((resume) => setTimeout(resume));
 
-const readChunks = async (onProgress) => {
+// Work on items one by one, with a pause whenever a slice of time is used up; return whether all
+// were worked on, because nothing made the work pointless.
+const inSlices = async (items, work, isWanted = () => true) => {
   let started = performance.now();
-  const rest = async () => {
-    if (performance.now() - started < SLICE_MILLISECONDS) return;
-    onProgress(review.conversations.length);
+  for (const item of items) {
+    work(item);
+    if (performance.now() - started < SLICE_MILLISECONDS) continue;
     await pause();
+    if (!isWanted()) return false;
     started = performance.now();
-  };
+  }
+  return true;
+};
+
+const readChunks = async (onProgress) => {
   for (const element of document.querySelectorAll("script.chunk")) {
     const chunk = JSON.parse(element.textContent);
     element.remove();
     for (const list of ["texts", "deals", "owners", "evidence"]) review[list].push(...chunk[list]);
-    for (const cells of chunk.conversations) {
-      readConversation(cells);
-      await rest();
-    }
+    await inSlices(chunk.conversations, readConversation);
+    onProgress(review.conversations.length);
+    await pause();
   }
 };

@@ -42,18 +42,24 @@ const filterConversations = () => {
   return review.conversations.filter((one) => tests.every((test) => test(one)));
 };
 
-// The open slots that a bulk action would accept: of a tier, among what is shown, and of the kind
-// that is shown. Proposals of the tier `look` are only ever accepted one by one.
-const bulkSlots = (shown, tier) => {
-  if (!BULK_TIERS.includes(tier)) return [];
-  const { kind, tier: shownTier } = filterValues();
-  if (shownTier && shownTier !== tier) return [];
+// What a bulk action accepts: open slots of a tier, of the kind that is shown. Proposals of the tier
+// `look` are only ever accepted one by one.
+const bulkTest = () => {
+  const { kind, tier } = filterValues();
+  const tiers = BULK_TIERS.filter((one) => !tier || one === tier);
+  return (slot) => {
+    const email = emailOf(slot);
+    const matches = tiers.includes(email.tier) && (!kind || email.kind === kind);
+    return matches && decided(slot) === OPEN && isSendable(email);
+  };
+};
+
+const bulkSlots = (tier) => {
+  const isBulk = bulkTest();
   const slots = [];
-  for (const { firstSlot, slots: length } of shown) {
-    for (let slot = firstSlot; slot < firstSlot + length; slot += 1) {
-      const email = emailOf(slot);
-      const matches = email.tier === tier && (!kind || email.kind === kind);
-      if (matches && decided(slot) === OPEN && isSendable(email)) slots.push(slot);
+  for (const conversation of list.shown) {
+    for (const slot of slotsOf(conversation)) {
+      if (emailOf(slot).tier === tier && isBulk(slot)) slots.push(slot);
     }
   }
   return slots;
@@ -70,18 +76,18 @@ const addOptions = (name, options) => {
 
 const MOST_DEALS = 200;
 
-const fillFilters = () => {
+const fillFilters = async () => {
   const reasons = new Map();
   const deals = new Map();
-  for (const { candidates } of review.conversations) {
-    const [{ deal, evidence }] = candidates;
+  await inSlices(review.conversations, ({ candidates: [{ deal, evidence }] }) => {
     if (deal) deals.set(deal[1] ?? deal[0], (deals.get(deal[1] ?? deal[0]) ?? 0) + 1);
     for (const { name, text, weight } of evidence) {
       if (weight > 0 && !reasons.has(name)) reasons.set(name, visible(text));
     }
-  }
+  });
   addOptions("reason", [...reasons].sort(([, a], [, b]) => (a < b ? -1 : 1)));
   const list = document.getElementById("deals");
-  const commonest = [...deals].sort(([, a], [, b]) => b - a).slice(0, MOST_DEALS);
+  const repeated = [...deals].filter(([, conversations]) => conversations > 1);
+  const commonest = repeated.sort(([, a], [, b]) => b - a).slice(0, MOST_DEALS);
   for (const [name] of commonest) list.append(Object.assign(create("option"), { value: name }));
 };

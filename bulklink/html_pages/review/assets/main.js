@@ -14,12 +14,15 @@ const showPart = (part) => {
 let filtering = null;
 const filterSoon = () => {
   clearTimeout(filtering);
-  filtering = setTimeout(() => showConversations(filterConversations()), FILTER_DELAY);
+  filtering = setTimeout(() => {
+    showConversations(filterConversations());
+    drawSoon();
+  }, FILTER_DELAY);
 };
 
 const connect = () => {
   decisions.listeners.push(redrawList, drawDetail, drawSoon);
-  list.listeners.push(drawDetail, drawSoon);
+  list.listeners.push(drawDetail);
   filterForm.addEventListener("input", filterSoon);
   filterForm.addEventListener("submit", (event) => event.preventDefault());
   filterForm.addEventListener("reset", filterSoon);
@@ -55,12 +58,14 @@ const start = async () => {
     loading.textContent = `Reading ${count(conversations)} of ${count(review.facts.conversations)} conversations …`;
   });
   restore();
-  fillFilters();
+  await fillFilters();
   connect();
   tellLeftOut();
   loading.hidden = true;
   app.hidden = false;
+  await pause();
   showConversations(review.conversations);
+  drawSoon();
 };
 
 start();

@@ -2,15 +2,14 @@
 
 const csvCell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
-const acceptedChanges = () => {
-  const changes = [];
-  review.slots.forEach(({ conversation, email }, slot) => {
-    const candidate = acceptedCandidate(slot);
-    const change = candidate && changeOf(email, candidate);
-    if (change) changes.push({ conversation, email, candidate, change });
-  });
-  return changes;
+const acceptedChange = (slot) => {
+  const { conversation, email } = review.slots[slot];
+  const candidate = acceptedCandidate(slot);
+  const change = candidate && changeOf(email, candidate);
+  return change && { conversation, email, candidate, change };
 };
+
+const acceptedChanges = () => [...review.slots.keys()].map(acceptedChange).filter(Boolean);
 
 const mappingRow = ({ conversation, email, candidate, change }) => {
   const { candidates } = conversation;

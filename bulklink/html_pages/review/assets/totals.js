@@ -11,42 +11,62 @@ const announce = (text) => {
   announcer.textContent = text;
 };
 
-const countDecisions = () => {
-  const counts = { open: 0, rejected: 0, accepted: 0 };
-  for (const value of decisions.values) {
-    counts[["open", "rejected", "accepted"][Math.min(value, FIRST_CANDIDATE)]] += 1;
-  }
-  return counts;
-};
-
 const costText = ({ link, unlink, credits }) => {
   const calls = [countOf(link, "link call"), countOf(unlink, "unlink call")];
   return `${calls.join(", ")}; about ${countOf(credits, "credit")} at least`;
 };
 
-const drawTotals = () => {
-  const { open, rejected, accepted } = countDecisions();
+const drawTotals = (counts, cost) => {
+  const [open, rejected, accepted] = counts;
   totals.textContent =
     `${countOf(accepted, "email")} accepted, ${count(rejected)} rejected, ${count(open)} not decided`;
-  costPlace.textContent = accepted ? costText(estimateCost(acceptedChanges())) : "Nothing is accepted yet.";
+  costPlace.textContent = accepted ? costText(cost) : "Nothing is accepted yet.";
   downloadButton.disabled = accepted === 0;
-  document.getElementById("undo").disabled = decisions.undos.length === 0;
-  document.getElementById("not-stored").hidden = decisions.stored;
 };
 
-const drawBulk = () => {
+const drawBulk = (counts) => {
   for (const tier of BULK_TIERS) {
     const button = document.getElementById(`accept-${tier}`);
-    const { length } = bulkSlots(list.shown, tier);
-    button.textContent = `Accept ${count(length)} ${tier}`;
-    button.disabled = length === 0;
+    button.textContent = `Accept ${count(counts[tier])} ${tier}`;
+    button.disabled = counts[tier] === 0;
   }
+};
+
+// Counting goes through all slots: in slices, and anew if something changes in the meantime.
+let countings = 0;
+const recount = async () => {
+  countings += 1;
+  const counting = countings;
+  const isWanted = () => counting === countings;
+  const counts = [0, 0, 0];
+  const tally = new CostTally();
+  const countSlot = (slot) => {
+    counts[Math.min(decided(slot), FIRST_CANDIDATE)] += 1;
+    const accepted = acceptedChange(slot);
+    if (accepted) tally.add(accepted.conversation, accepted.email, accepted.change);
+  };
+  const bulk = Object.fromEntries(BULK_TIERS.map((tier) => [tier, 0]));
+  const isBulk = bulkTest();
+  const countShown = (conversation) => {
+    for (const slot of slotsOf(conversation)) if (isBulk(slot)) bulk[emailOf(slot).tier] += 1;
+  };
+  if (!(await inSlices(review.slots.keys(), countSlot, isWanted))) return;
+  drawTotals(counts, tally.cost());
+  if (await inSlices(list.shown, countShown, isWanted)) drawBulk(bulk);
+};
+
+let recounting = null;
+const drawSoon = () => {
+  document.getElementById("undo").disabled = decisions.undos.length === 0;
+  document.getElementById("not-stored").hidden = decisions.stored;
   document.getElementById("shown").textContent =
     `${countOf(list.shown.length, "conversation")} shown of ${count(review.conversations.length)}`;
+  clearTimeout(recounting);
+  recounting = setTimeout(recount, COUNT_DELAY);
 };
 
 const acceptTier = (tier) => {
-  const slots = bulkSlots(list.shown, tier);
+  const slots = bulkSlots(tier);
   if (!slots.length) return;
   decide(slots, FIRST_CANDIDATE);
   announce(`${countOf(slots.length, "email")} accepted. Undo takes all of them back.`);
@@ -67,15 +87,6 @@ const undo = () => {
   const position = list.shown.indexOf(conversation);
   if (position >= 0) activate(position);
   announce("The last decision is undone.");
-};
-
-let counting = null;
-const drawSoon = () => {
-  clearTimeout(counting);
-  counting = setTimeout(() => {
-    drawTotals();
-    drawBulk();
-  }, COUNT_DELAY);
 };
 
 window.addEventListener("beforeunload", (event) => {
