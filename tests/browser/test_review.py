@@ -269,7 +269,7 @@ def test_everything_is_done_by_keyboard_alone_and_has_a_name(
     chosen = tab.get_by_role("listbox").get_by_role("option", selected=True)
     expect(chosen).to_have_accessible_name(
         "Cranes 1 (not decided) Orchard Pumps, no deal → Harbour Cranes"
-        " likely move · 2 emails · Ann 1"
+        " likely move and attach · 2 emails · Ann 1"
     )
     assert tab.get_by_role("listbox").get_attribute("aria-activedescendant") == "row-1"
     tab.keyboard.press("Enter")

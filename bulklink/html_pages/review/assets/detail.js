@@ -168,6 +168,11 @@ const drawDetail = () => {
   if (focused >= 0) detail.querySelectorAll("button, summary")[focused]?.focus();
 };
 
+const scrollDetailUp = () => {
+  detail.scrollTop = 0;
+  if (isNarrow() && app.dataset.part === "detail") detail.scrollIntoView();
+};
+
 const openSlots = (conversation) =>
   slotsOf(conversation).filter((slot) => isSendable(emailOf(slot)));
 
@@ -179,8 +184,8 @@ const decideActive = (value) => {
   if (!slots.length) return announce("It cannot be accepted: the mailbox is unknown.");
   decide(slots, value);
   announce(`${value === REJECTED ? "Rejected" : "Accepted"}: ${subjectOf(conversation.first)}`);
-  detail.scrollTop = 0;
   activate(list.active + 1);
+  scrollDetailUp();
 };
 
 const choose = (place) => {

@@ -25,6 +25,10 @@ const targetText = (conversation, nameOf) => {
 
 const addText = (place, text, className) => place.append(create("span", text, className));
 
+const proposed = (conversation, name) => [
+  ...new Set(slotsOf(conversation).map((slot) => emailOf(slot)[name])),
+];
+
 const renderRow = (position) => {
   const conversation = list.shown[position];
   const { first } = conversation;
@@ -52,9 +56,10 @@ const renderRow = (position) => {
   addText(way, targetText(conversation, nameOf), "to");
 
   const foot = create("span", null, "row-foot");
-  foot.append(badge(first.tier, first.tier));
-  const facts = [first.kind, countOf(conversation.slots, "email"), sender(first)];
-  addText(foot, ` ${facts.join(" · ")}`);
+  for (const tier of proposed(conversation, "tier")) foot.append(badge(tier, tier), " ");
+  const kinds = proposed(conversation, "kind").join(" and ");
+  const facts = [kinds, countOf(conversation.slots, "email"), sender(first)];
+  addText(foot, facts.join(" · "));
   row.append(head, way, foot);
   return row;
 };

@@ -4,11 +4,19 @@ const app = document.getElementById("app");
 const loading = document.getElementById("loading");
 const FILTER_DELAY = 120;
 
+const isNarrow = () => window.matchMedia("(max-width: 56rem)").matches;
+
 // A narrow screen shows either the list or the conversation.
 const showPart = (part) => {
   app.dataset.part = part;
-  if (part === "list") listbox.focus({ preventScroll: true });
-  else detail.focus({ preventScroll: true });
+  if (part === "list") {
+    listbox.focus({ preventScroll: true });
+    scrollToActive();
+    drawList();
+  } else {
+    detail.focus({ preventScroll: true });
+    scrollDetailUp();
+  }
 };
 
 let filtering = null;
@@ -30,8 +38,8 @@ const connect = () => {
     const row = target.closest(".row");
     if (!row) return;
     activate(Number(row.dataset.position));
-    detail.scrollTop = 0;
-    showPart(window.matchMedia("(max-width: 56rem)").matches ? "detail" : "list");
+    scrollDetailUp();
+    showPart(isNarrow() ? "detail" : "list");
   });
   for (const tier of BULK_TIERS) {
     document.getElementById(`accept-${tier}`).addEventListener("click", () => acceptTier(tier));

@@ -24,7 +24,8 @@ const countOf = (number, singular, plural = `${singular}s`) =>
 
 const percent = (confidence) => {
   const share = 100 * Number(confidence);
-  return share >= 99.95 && share < 100 ? "> 99.9 %" : `${share.toFixed(1)} %`;
+  if (share >= 99.95 && share < 100) return "> 99.9 %";
+  return share < 0.05 ? "< 0.1 %" : `${share.toFixed(1)} %`;
 };
 
 const localTime = (iso) => {
