@@ -130,7 +130,7 @@ def make_page(files: AuditFiles) -> tuple[float, int]:
     started_at = time.perf_counter()
     child = os.fork()
     if child == 0:
-        write_review(files, 1_790_000_000.0)
+        write_review(files.mapping)
         os._exit(0)
     _, status, usage = os.wait4(child, 0)
     if status:
