@@ -21,8 +21,10 @@ _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 _PACKAGES_OF_COMMANDS = ("cli", "emulator")
 _SIGN_IN = ("profiles/profile.py", "profiles/secrets.py")
 """Signing in happens at a terminal, so these texts name options."""
-_WORDS_OF_THE_PAGE = ("operations/report/commands.py", "operations/wording.py")
-"""The report shows commands that are typed at a terminal."""
+_WORDS_OF_THE_PAGE = (
+    *("operations/report/commands.py", "operations/auditing/commands.py", "operations/wording.py"),
+)
+"""Pages show commands that are typed at a terminal."""
 _WORDS_OF_ROWS = ("zoho/error_policy.py", "mapping/faults.py", "mapping/input/csv_reader.py")
 """Reasons of refused rows name options: readers of a ledger or of rejected rows type them."""
 

@@ -30,9 +30,8 @@ def check_audit(mapping: str | PathLike[str], verdicts: str | PathLike[str]) -> 
     """Read the verdicts on a sample, and demote tiers whose promise they reject at 5 %; blocks.
 
     The review page then shows what the verdicts prove. A demotion writes the mapping and the file
-    of verdicts again. Other cells of the mapping stay as
-    they are, also those that the user filled in. No tier is ever raised, and the same verdicts
-    change nothing twice.
+    of verdicts again. Other cells of the mapping stay as they are, also those that the user filled
+    in. No tier is ever raised, and the same verdicts change nothing twice.
 
     Args:
         mapping: mapping that the audit wrote.

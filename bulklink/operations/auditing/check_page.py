@@ -13,9 +13,9 @@ from bulklink.finding.verdicts import ChangeKind, Tier
 from bulklink.html_pages.sample.model import NearbyEmail, SampledAudit, SampleEmail, SampleGroup
 from bulklink.mapping.audit_proposals import AuditProposals, DrawnProposal
 from bulklink.operations.auditing.check_table import CheckTable
+from bulklink.operations.auditing.commands import checked_command
 from bulklink.operations.auditing.files import check_table_path, downloaded_verdicts_name
 from bulklink.operations.auditing.rows import ScoredDeal, reasons_text, runner_up
-from bulklink.shell import format_command
 
 _MAX_EMAILS = 3_000
 """Emails that a page shows; nobody answers more."""
@@ -49,13 +49,9 @@ def sampled_audit(
         groups=tuple(_groups(counts)),
         emails=emails,
         left_out=drawn_emails - len(emails),
-        command=_checked_command(mapping, download),
-        table_command=_checked_command(mapping, table_name),
+        command=checked_command(mapping, download),
+        table_command=checked_command(mapping, table_name),
     )
-
-
-def _checked_command(mapping: Path, table: str) -> str:
-    return format_command("bulklink", "audit", "--checked", table, "-o", mapping.name)
 
 
 def _groups(counts: dict[tuple[str, str], int]) -> Iterator[SampleGroup]:

@@ -29,12 +29,12 @@ from bulklink.mapping.verdict_table import (
     bad_verdicts_error,
     open_verdict_table,
 )
+from bulklink.operations.auditing.commands import review_commands
 from bulklink.operations.auditing.deals_file import table_stem
 from bulklink.operations.auditing.files import NOTES_KEY, review_path, verdicts_path
 from bulklink.operations.auditing.judging import AuditNotes, HoldOutResult, TierCheck
 from bulklink.operations.auditing.rows import MAPPING_COLUMNS, ScoredDeal, confidence_text
 from bulklink.operations.auditing.sample import describe_check
-from bulklink.shell import format_command
 
 _BUFFER = 1 << 20
 _PROMISES = {
@@ -96,14 +96,7 @@ def _summarize(
         reading=None if notes is None else notes.reading,
         tiers=tuple(_summarize_tier(tier, counts, hold_out, check) for tier in Tier),
         columns=tuple(column.name for column in MAPPING_COLUMNS),
-        commands={
-            "plan": format_command("bulklink", "plan", reviewed),
-            "run": format_command("bulklink", "run", reviewed),
-            "sure": format_command("bulklink", "run", mapping, "--only", "tier=sure"),
-            "explain": format_command(
-                "bulklink", "audit", "--explain", "MESSAGE_ID", "-o", mapping
-            ),
-        },
+        commands=review_commands(mapping, reviewed),
     )
 
 

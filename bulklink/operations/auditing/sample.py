@@ -14,6 +14,7 @@ from bulklink.finding.verdicts import ChangeKind, Tier
 from bulklink.mapping.audit_proposals import AuditProposals, open_proposals
 from bulklink.mapping.verdict_table import bad_verdicts_error
 from bulklink.operations.auditing.check_table import CheckTable
+from bulklink.operations.auditing.commands import sample_option
 from bulklink.operations.auditing.files import find_verdicts
 
 _SHARE_DECIMALS = 10_000
@@ -134,7 +135,7 @@ def _proof(check: SampleCheck) -> str:
     if check.checked and check.needed <= check.checked:
         return f", which proves {promise}"
     further = "a further" if check.wrong or check.unsure else "an"
-    command = "" if check.to_draw is None else f" (--check {check.to_draw})"
+    command = "" if check.to_draw is None else f" ({sample_option(check.to_draw)})"
     return f"; {check.needed:,} without {further} error would prove {promise}{command}"
 
 
