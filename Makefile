@@ -33,10 +33,11 @@ format: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.docs.reference
+	$(BIN)/python -m tests.docs.tutorial
 
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/terminal.py
-	$(BIN)/python benchmarks/picture.py
+	$(BIN)/python benchmarks/pictures.py
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/sending.py
