@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from playwright.sync_api import Page
 
 T = TypeVar("T")
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def find_chromium() -> str:
+    """Return the system's browser; without it the test is skipped, and fails on CI."""
+    program = next(filter(None, map(shutil.which, _NAMES)), None)
+    if program is None:
+        reason = "there is no Chromium to look at pages with: install the package chromium"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return program
 
 
 def in_thread(function: Callable[[], T]) -> T:

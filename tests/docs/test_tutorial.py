@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 
+from tests.browser.open_page import find_chromium, in_thread
 from tests.docs.tutorial import PAGE, Follower, mask
 
 
@@ -31,7 +33,30 @@ def answer_the_sample(folder: Path) -> None:
         writer.writerows(rows)
 
 
-ACTIONS: dict[str, Callable[[Path], None]] = {"answer the sample": answer_the_sample}
+def accept_the_sure_proposals(folder: Path) -> None:
+    """Accept the sure proposals on the review page, and download the mapping."""
+    program = find_chromium()
+
+    def accept() -> None:
+        with sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=program)
+            tab = browser.new_page()
+            tab.goto((folder / "mapping.review.html").as_uri())
+            tab.click("#accept-sure")
+            with tab.expect_download() as download:
+                tab.click("#download")
+            name = download.value.suggested_filename
+            assert name == "mapping.reviewed.csv"
+            download.value.save_as(folder / name)
+            browser.close()
+
+    in_thread(accept)
+
+
+ACTIONS: dict[str, Callable[[Path], None]] = {
+    "answer the sample": answer_the_sample,
+    "accept the sure proposals": accept_the_sure_proposals,
+}
 """What the user does outside the terminal."""
 
 
