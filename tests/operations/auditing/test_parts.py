@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable
 from functools import partial
@@ -127,3 +128,18 @@ def test_a_damaged_line_is_named_wherever_the_reading_begins(files: ContactPart)
     with pytest.raises(BadFileError) as caught:
         list(files.deals_file.contacts(PlanningStop(), last))
     assert caught.value.where == f"{path}:{len(lines)}"
+
+
+def test_the_search_for_reference_cycles_is_paused_only_while_a_part_is_worked_on(
+    files: ContactPart,
+) -> None:
+    with PartProcesses(1, PlanningStop()) as processes:
+        (result,) = processes.map(is_searching, [files])
+        assert not result.value
+        with pytest.raises(BadFileError):
+            list(processes.map(refuse, [files]))
+    assert gc.isenabled()
+
+
+def is_searching(contacts: Iterable[ContactFacts]) -> bool:
+    return bool(list(contacts)) and gc.isenabled()
