@@ -210,6 +210,44 @@ def test_decisions_survive_a_reload(open_review: Opener) -> None:
     assert states(opened.tab) == before == ["accepted", "rejected", "open", "partly"]
 
 
+def test_decisions_survive_a_demotion_but_not_another_audit(
+    open_review: Opener, files: AuditFiles
+) -> None:
+    """The page of each is at the same place, and its conversations are in another order."""
+    opened = open_review()
+    press(opened.tab, "arj2")
+    folder = files.mapping.parent
+
+    def states_of(contacts: Sequence[Sequence[EmailVerdict]]) -> dict[str, str]:
+        audit_of(folder, contacts)
+        opened.tab.reload()
+        opened.tab.wait_for_selector("#app:not([hidden])")
+        subjects = opened.tab.locator(".row .subject").all_inner_texts()
+        return dict(zip(subjects, states(opened.tab), strict=True))
+
+    demoted = (Tier.LOOK, Tier.LIKELY, Tier.SURE, Tier.LIKELY)
+    found = states_of([usual_contact(n, tier) for n, tier in enumerate(demoted)])
+    assert list(found) == ["Cranes 0", "Cranes 1", "Cranes 3", "Cranes 2"]
+    assert list(found.values()) == ["accepted", "rejected", "partly", "open"]
+    moves = [[proposal(email(n, 0, PUMPS), Tier.SURE, BUOYS)] for n in range(8)]
+    assert set(states_of(moves).values()) == {"open"}
+
+
+def test_two_tabs_with_one_page_share_their_decisions(
+    open_review: Opener, files: AuditFiles
+) -> None:
+    opened = open_review()
+    other = OpenPage(opened.tab.context.new_page(), files.review)
+    other.tab.wait_for_selector("#app:not([hidden])")
+    press(opened.tab, "a")
+    expect(other.tab.locator(".row.accepted")).to_have_count(1)
+    press(other.tab, "jr")
+    expect(opened.tab.locator(".row.rejected")).to_have_count(1)
+    opened.tab.reload()
+    opened.tab.wait_for_selector("#app:not([hidden])")
+    assert states(opened.tab) == ["accepted", "rejected", "open", "open"]
+
+
 def test_without_storage_the_page_says_how_long_decisions_last(open_review: Opener) -> None:
     tab = open_review(init=NO_STORAGE).tab
     expect(tab.locator("#not-stored")).to_be_visible()

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 import bulklink
 from bulklink.blocking import call_inline
@@ -195,11 +195,24 @@ def test_verdicts_survive_a_reload_and_those_of_the_table_are_shown(
     assert set(SamplePage(context, other).verdicts) == {""}, "verdicts belong to one audit"
 
 
+def test_two_tabs_with_one_page_share_their_verdicts(
+    context: BrowserContext, mapping: Path
+) -> None:
+    page, other = SamplePage(context, mapping), SamplePage(context, mapping)
+    page.press("jr")
+    expect(other.tab.locator(".email[data-verdict=right]")).to_have_count(1)
+    other.press("jjw")
+    expect(page.tab.locator("#state")).to_have_text("2 of 31 answered.")
+    page.tab.reload()
+    assert page.verdicts[:3] == ["right", "wrong", ""]
+
+
 def test_where_storage_is_refused_the_page_says_so_and_works(
     context: BrowserContext, mapping: Path, tmp_path: Path
 ) -> None:
     refuse = "Object.defineProperty(window, 'localStorage', { get() { throw new Error('no'); } });"
     page = SamplePage(context, mapping, refuse)
+    assert "download them before you leave" in page.tab.inner_text("#state")
     page.press("jr")
     assert "download them before you leave" in page.tab.inner_text("#state")
     assert read_verdicts(mapping, page.download(tmp_path)).check[0].checked <= 1

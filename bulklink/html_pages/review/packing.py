@@ -18,6 +18,7 @@ MAX_OTHER_EMAILS = 50
 MAX_DEALS = 9
 """Deals of a conversation that can be chosen, by the keys 1 to 9."""
 _CHUNK_BYTES = 100_000
+_HASHES = 1 << 256
 
 
 class _Interned:
@@ -60,7 +61,7 @@ class ConversationPacker:
 
     def __init__(self, max_bytes: int = MAX_PACKED_BYTES) -> None:
         self._bytes_left = max_bytes
-        self._hash = hashlib.sha256()
+        self._hashes = 0
         self._texts, self._deals = _Interned(), _Interned()
         self._owners, self._evidence = _Interned(), _Interned()
         self.conversations = 0
@@ -68,8 +69,8 @@ class ConversationPacker:
 
     @property
     def digest(self) -> str:
-        """Return a digest of everything that was packed."""
-        return self._hash.hexdigest()
+        """Return a digest of what can be decided, whatever its order and its tiers."""
+        return f"{self._hashes % _HASHES:064x}"
 
     def chunks(self, conversations: Iterable[ReviewConversation]) -> Iterator[str]:
         """Yield the chunks as JSON that may stand in an element of a page.
@@ -101,7 +102,6 @@ class ConversationPacker:
                 "conversations": list(map(msgspec.Raw, conversations)),
             }
         )
-        self._hash.update(chunk)
         escaped = escape_json(chunk)
         self._bytes_left -= len(escaped)
         return escaped.decode()
@@ -110,6 +110,7 @@ class ConversationPacker:
         candidates = _shown_candidates(conversation.candidates)
         emails, left_out = _shown_emails(conversation.emails)
         self.conversations += 1
+        self._hashes += _hash_choices(conversation, candidates)
         return [
             conversation.contact_id,
             conversation.number,
@@ -155,6 +156,21 @@ class ConversationPacker:
 
     def _text(self, text: str | None) -> int | None:
         return None if text is None else self._texts.index(text)
+
+
+def _hash_choices(conversation: ReviewConversation, candidates: Iterable[ReviewCandidate]) -> int:
+    """Hash the proposals of a conversation, and the deals that can be chosen for them."""
+    choices = (
+        conversation.contact_id,
+        conversation.number,
+        [candidate.deal_id for candidate in candidates],
+        [
+            (email.message_id, email.owner_id, email.from_deal_id)
+            for email in conversation.emails
+            if email.kind is not None
+        ],
+    )
+    return int.from_bytes(hashlib.sha256(msgspec.json.encode(choices)).digest())
 
 
 def _shown_candidates(candidates: Iterable[ReviewCandidate]) -> list[ReviewCandidate]:

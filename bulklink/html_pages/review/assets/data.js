@@ -63,6 +63,11 @@ const readConversation = ([contact, number, candidates, emails, leftOut]) => {
   review.conversations.push(conversation);
 };
 
+const byPlace = (one, other) => {
+  if (one.contact !== other.contact) return one.contact < other.contact ? -1 : 1;
+  return one.number - other.number;
+};
+
 const searchWords = ({ contact, candidates, emails }) => {
   const words = new Set([contact]);
   for (const { deal } of candidates.slice(0, 1)) if (deal) words.add(deal[1]).add(deal[0]);

@@ -1,5 +1,6 @@
 // Decisions on slots: open, rejected, or accepted with a candidate. They are kept in the browser's
-// storage under the digest of the page, one character for each slot.
+// storage under the digest of the page, one character for each slot, by contact and conversation:
+// an order that does not depend on tiers.
 
 const OPEN = 0;
 const REJECTED = 1;
@@ -11,6 +12,7 @@ const FIRST_CHARACTER = 0x30;
 
 const decisions = {
   values: new Uint16Array(0),
+  order: [],
   undos: [],
   stored: true,
   downloaded: true,
@@ -52,9 +54,9 @@ const stateOf = (conversation) => {
 const store = () => {
   if (!decisions.stored) return;
   let text = "";
-  for (let n = 0; n < decisions.values.length; n += 4096) {
-    const part = decisions.values.subarray(n, n + 4096);
-    text += String.fromCharCode(...part.map((value) => FIRST_CHARACTER + value));
+  for (let n = 0; n < decisions.order.length; n += 4096) {
+    const part = decisions.order.slice(n, n + 4096);
+    text += String.fromCharCode(...part.map((slot) => FIRST_CHARACTER + decided(slot)));
   }
   try {
     localStorage.setItem(STORE_KEY, text);
@@ -70,8 +72,20 @@ const storeSoon = () => {
   storing = setTimeout(store, STORE_DELAY);
 };
 
+const takeOver = (text) => {
+  if (text?.length !== review.slots.length) return;
+  decisions.order.forEach((slot, place) => {
+    const { conversation, email } = review.slots[slot];
+    const value = text.charCodeAt(place) - FIRST_CHARACTER;
+    const isKnown = value >= 0 && value < FIRST_CANDIDATE + conversation.candidates.length;
+    const isPossible = isKnown && (value < FIRST_CANDIDATE || isSendable(email));
+    decisions.values[slot] = isPossible ? value : OPEN;
+  });
+};
+
 const restore = () => {
   decisions.values = new Uint16Array(review.slots.length);
+  decisions.order = [...review.conversations].sort(byPlace).flatMap(slotsOf);
   let text = null;
   try {
     text = localStorage.getItem(STORE_KEY);
@@ -79,15 +93,19 @@ const restore = () => {
   } catch {
     decisions.stored = false;
   }
-  if (text === null || text.length !== review.slots.length) return;
-  review.slots.forEach(({ conversation, email }, slot) => {
-    const value = text.charCodeAt(slot) - FIRST_CHARACTER;
-    const isKnown = value >= 0 && value < FIRST_CANDIDATE + conversation.candidates.length;
-    if (isKnown && (value < FIRST_CANDIDATE || isSendable(email))) decisions.values[slot] = value;
-  });
+  takeOver(text);
 };
 
 const notify = () => decisions.listeners.forEach((listener) => listener());
+
+// Another tab with this page: its decisions would be lost if this tab stored only its own.
+const followOtherTabs = () => {
+  window.addEventListener("storage", ({ key, newValue }) => {
+    if (key !== STORE_KEY) return;
+    takeOver(newValue);
+    notify();
+  });
+};
 
 // An accepted candidate on which the email is already changes nothing: that is a rejection.
 const valueFor = (slot, value) => {

@@ -66,6 +66,7 @@ const start = async () => {
     loading.textContent = `Reading ${count(conversations)} of ${count(review.facts.conversations)} conversations …`;
   });
   restore();
+  followOtherTabs();
   await fillFilters();
   connect();
   tellLeftOut();

@@ -37,16 +37,10 @@ const mappingRow = ({ conversation, email, candidate, change }) => {
   };
 };
 
-const byPlace = (a, b) => {
-  const [one, other] = [a.conversation, b.conversation];
-  if (one.contact !== other.contact) return one.contact < other.contact ? -1 : 1;
-  return one.number - other.number;
-};
-
 const mappingText = (changes) => {
   const { columns } = review.facts;
   const lines = [columns];
-  for (const change of [...changes].sort(byPlace)) {
+  for (const change of [...changes].sort((a, b) => byPlace(a.conversation, b.conversation))) {
     const row = mappingRow(change);
     lines.push(columns.map((column) => csvCell(row[column] ?? "")));
   }

@@ -10,17 +10,18 @@ class Answers {
   constructor(facts) {
     this.facts = facts;
     this.key = `bulklink-sample ${facts.digest}`;
-    this.given = this.#load();
+    this.given = new Map();
     this.saved = true;
     this.kept = true;
+    this.load();
   }
 
-  #load() {
+  load() {
     try {
       const stored = JSON.parse(localStorage.getItem(this.key) ?? "{}");
-      return new Map(Object.entries(stored));
+      this.given = new Map(Object.entries(stored));
     } catch {
-      return new Map();
+      this.kept = false;
     }
   }
 

@@ -85,16 +85,18 @@ const start = (facts) => {
     document.querySelector("#next").hidden = false;
   };
 
+  const showAll = () => {
+    facts.groups.forEach(showGroup);
+    cards.forEach((_, place) => showCard(place));
+    showState();
+  };
+
   for (const group of facts.groups) {
     lines.set(group, create("li"));
     document.querySelector(".proof").append(lines.get(group));
-    showGroup(group);
   }
-  cards.forEach((card, place) => {
-    addButtons(card, place);
-    showCard(place);
-  });
-  showState();
+  cards.forEach(addButtons);
+  showAll();
   document.querySelector("#proof").hidden = false;
   document.querySelector("#download").addEventListener("click", download);
   document.addEventListener("keydown", (event) => {
@@ -106,6 +108,12 @@ const start = (facts) => {
       if (KEYS[event.key]) go(current + 1);
     } else return;
     event.preventDefault();
+  });
+  // Another tab with this page: its verdicts would be lost if this tab stored only its own.
+  window.addEventListener("storage", ({ key }) => {
+    if (key !== answers.key) return;
+    answers.load();
+    showAll();
   });
   window.addEventListener("beforeunload", (event) => {
     if (!answers.kept && !answers.saved) event.preventDefault();
