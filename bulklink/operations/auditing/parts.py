@@ -11,13 +11,14 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Generic, NamedTuple, Self, TypeVar
 
@@ -132,7 +133,7 @@ class PartProcesses:
             return
         if self._pool is None:
             context = get_context("spawn")  # a copy of a process with threads may hang
-            self._pool = ProcessPoolExecutor(workers, context, _ignore_interrupts)
+            self._pool = ProcessPoolExecutor(workers, context, _depend_on_parent)
         with self._stop.calling(partial(self._pool.shutdown, wait=False, cancel_futures=True)):
             try:
                 yield from self._results(work, parts, self._pool, 2 * workers)
@@ -158,7 +159,8 @@ def _begin(
 ) -> Future[PartResult[T]] | None:
     """Submit a part; return None if the pool takes no more."""
     try:
-        return pool.submit(_work_on, work, part)
+        with _blocked_interrupts():
+            return pool.submit(_work_on, work, part)
     except RuntimeError:  # a process was killed, or the audit is stopped
         return None
 
@@ -196,6 +198,29 @@ def _cyclic_gc_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C, which a terminal sends to all processes, to the one that judges."""
+@contextmanager
+def _blocked_interrupts() -> Iterator[None]:
+    """Let no process that starts in the meantime be interrupted, not even while it imports.
+
+    A terminal sends Ctrl-C to all processes, and the one that judges stops the others.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _depend_on_parent() -> None:
+    """Leave Ctrl-C to the process that judges, and end when that was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -32,6 +37,22 @@ def kill_other_processes(contacts: Iterable[ContactFacts], main: int) -> list[Co
     if os.getpid() != main:
         os._exit(1)
     return list(contacts)
+
+
+def read_blocked_signals(contacts: Iterable[ContactFacts]) -> set[int]:
+    assert sys.platform != "win32"
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+def say_that_it_works(contacts: Iterable[ContactFacts]) -> None:
+    """Print a line, and then work until the process ends."""
+    os.write(1, b"working\n")
+    threading.Event().wait()
+
+
+def map_for_ever(parts: list[ContactPart]) -> None:
+    with PartProcesses(2, PlanningStop()) as processes:
+        list(processes.map(say_that_it_works, parts))
 
 
 def refuse(contacts: Iterable[ContactFacts]) -> None:
@@ -99,6 +120,35 @@ def test_what_a_killed_process_left_is_done_by_this_one(files: ContactPart) -> N
     with PartProcesses(2, PlanningStop()) as processes:
         results = list(processes.map(work, cut(files, 1)))
     assert [contact for result in results for contact in result.value] == whole(files)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal masks")
+def test_a_process_cannot_be_interrupted_from_its_start(files: ContactPart) -> None:
+    """Ctrl-C of a terminal would reach it while it imports, and print a traceback."""
+    assert sys.platform != "win32"
+    with PartProcesses(2, PlanningStop()) as processes:
+        results = list(processes.map(read_blocked_signals, cut(files, 1)))
+    assert all(signal.SIGINT in result.value for result in results)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_no_process_outlives_a_killed_audit(files: ContactPart, tmp_path: Path) -> None:
+    """Each of them holds the pipe of the output, which ends when the last one has."""
+    (tmp_path / "parts").write_bytes(pickle.dumps(cut(files, 1)))
+    program = f"""
+import pickle, sys
+from tests.operations.auditing.test_parts import map_for_ever
+if __name__ == "__main__":
+    with open({str(tmp_path / "parts")!r}, "rb") as file:
+        map_for_ever(pickle.load(file))
+"""
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as audit:
+        assert audit.stdout is not None
+        assert [audit.stdout.readline() for _ in range(2)] == [b"working\n"] * 2
+        audit.kill()
+        assert audit.stdout.read() == b""
 
 
 def test_the_error_of_a_process_is_raised_with_its_place(files: ContactPart) -> None:
