@@ -113,22 +113,26 @@ class UserTable(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def open_user_table(name: str, columns: Sequence[str]) -> Iterator[UserTable]:
+def open_user_table(
+    name: str, columns: Sequence[str], encoding: str | None = None
+) -> Iterator[UserTable]:
     """Open a table of the user; blocks.
 
     Args:
         name: the file.
         columns: headers that it must have; a cell of them that is merged with others, or a formula
             without a value, makes its row unreadable.
+        encoding: encoding of a text file; None is UTF-8.
 
     Raises:
         BadFileError: if it cannot be read, or a column is missing.
     """
     stop = PlanningStop()
+    options = msgspec.structs.replace(_OPTIONS, encoding=encoding)
     source = find_sources([name])[0]
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
         folder = Path(scratch)
-        prepared = prepare_input(source, _OPTIONS, folder, sys.stdin.buffer, stop, _MEMORY)
+        prepared = prepare_input(source, options, folder, sys.stdin.buffer, stop, _MEMORY)
         if not prepared.csv_input.staged:
             prepared = restage(prepared, folder, stop)
         with open_database(folder / "spill", memory=_MEMORY, stop=stop) as database:

@@ -26,7 +26,12 @@ from bulklink.tables import TableColumn, format_for, write_table
 _ID_HEADERS = {normalize_header(column.header) for column in MAPPING_COLUMNS if column.is_id}
 
 
-def check_audit(mapping: str | PathLike[str], verdicts: str | PathLike[str]) -> AuditCheck:
+def check_audit(
+    mapping: str | PathLike[str],
+    verdicts: str | PathLike[str],
+    *,
+    encoding: str | None = None,
+) -> AuditCheck:
     """Read the verdicts on a sample, and demote tiers whose promise they reject at 5 %; blocks.
 
     The review page then shows what the verdicts prove. A demotion writes the mapping and the file
@@ -36,6 +41,7 @@ def check_audit(mapping: str | PathLike[str], verdicts: str | PathLike[str]) -> 
     Args:
         mapping: mapping that the audit wrote.
         verdicts: table of `sample_audit` with verdicts, in any format of a mapping.
+        encoding: encoding of a text file of verdicts; None is UTF-8.
 
     Raises:
         UsageError: if there is no audit.
@@ -45,7 +51,7 @@ def check_audit(mapping: str | PathLike[str], verdicts: str | PathLike[str]) -> 
     """
     path, table_path = Path(fspath(mapping)), Path(fspath(verdicts))
     with open_audit(path) as proposals:
-        table = read_check_table(table_path, proposals)
+        table = read_check_table(table_path, proposals, encoding)
         check = check_drawn(proposals, table.sizes, table)
         tiers = {
             (one.tier.value, one.kind.value): one.becomes.value

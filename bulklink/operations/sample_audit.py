@@ -36,6 +36,7 @@ def sample_audit(
     emails: int,
     *,
     verdicts: str | PathLike[str] | None = None,
+    encoding: str | None = None,
     force: bool = False,
 ) -> AuditCheck:
     """Draw a random sample of each tier of an audit into a table and a page; blocks.
@@ -50,6 +51,7 @@ def sample_audit(
         mapping: mapping that the audit wrote.
         emails: emails of each tier to draw, without replacement; 1 or more.
         verdicts: another table of a sample of this audit, whose verdicts to take over.
+        encoding: encoding of text files with verdicts; None is UTF-8.
         force: whether to replace an existing table that is about another audit, or unreadable.
 
     Returns:
@@ -69,9 +71,11 @@ def sample_audit(
         )
     path = check_table_path(Path(fspath(mapping)))
     with open_audit(Path(fspath(mapping))) as proposals:
-        earlier = _read_earlier(path, proposals, force=force)
+        earlier = _read_earlier(path, proposals, encoding, force=force)
         if verdicts is not None:
-            earlier = earlier.with_verdicts(read_check_table(Path(fspath(verdicts)), proposals))
+            earlier = earlier.with_verdicts(
+                read_check_table(Path(fspath(verdicts)), proposals, encoding)
+            )
         sizes = {tier.value: max(emails, earlier.filled_sizes[tier]) for tier in Tier}
         columns = (*CHECK_COLUMNS, *map(TableColumn, earlier.extra_headers))
         # A spreadsheet will open it, and must neither round its ids nor run its subjects.
@@ -91,12 +95,14 @@ def sample_audit(
     )
 
 
-def _read_earlier(path: Path, proposals: AuditProposals, *, force: bool) -> CheckTable:
+def _read_earlier(
+    path: Path, proposals: AuditProposals, encoding: str | None, *, force: bool
+) -> CheckTable:
     """Return an earlier table of this audit; an empty one if there is none."""
     if not path.exists():
         return CheckTable()
     try:
-        return read_check_table(path, proposals)
+        return read_check_table(path, proposals, encoding)
     except BadFileError as error:
         if force:
             return CheckTable()

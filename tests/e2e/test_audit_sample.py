@@ -171,3 +171,29 @@ def test_verdicts_on_another_audit_change_nothing(audited: Command) -> None:
     replaced = audited("audit", "-o", "m.csv", "--check", "50", "--json")
     assert "--force" in replaced.error["advice"]
     assert (audited.folder / "m.csv").read_bytes() == before
+
+
+def test_options_that_only_an_audit_uses_are_refused(audited: Command) -> None:
+    """They would be ignored: the sample and the explanation are of an audit that is complete."""
+    ignored = ("--reading", "loose", "--since", "2026-01-01", "--spreadsheet")
+    for command in (("--check", "5"), ("--checked", "m.csv"), ("--explain", "x")):
+        refused = audited("audit", "-o", "m.csv", *command, *ignored, "--json")
+        assert (refused.code, refused.error["code"]) == (2, "usage")
+        assert refused.error["where"] == "--since, --reading, --spreadsheet"
+        assert command[0] in refused.error["message"]
+
+
+def test_verdicts_from_a_pipe_are_read_once(audited: Command) -> None:
+    """A larger sample, and the demotion, are made of the same verdicts."""
+    audited("audit", "-o", "m.csv", "--check", "50", "--json")
+    answer(audited, moves_are_wrong)
+    table = audited.folder / "m.check.csv"
+    verdicts = table.read_text("utf-8")
+    table.unlink()
+    result = audited.run_in_subprocess(
+        *("audit", "-o", "m.csv", "--check", "50", "--checked", "-", "--json"), stdin=verdicts
+    )
+    assert result.code == 1, result
+    assert result.object["demoted"] == CONTACTS
+    assert set(result.object["files"]) == {"mapping", "audit", "review", "check", "check_page"}
+    assert "wrong" in table.read_text("utf-8")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from bulklink.cli.completion import FileName
 from bulklink.cli.connection import connection_from_options, connection_options
@@ -39,7 +40,7 @@ from bulklink.cli.selection_options import (
     filter_options,
     spending_option,
 )
-from bulklink.errors import ConfigError, ExitCode
+from bulklink.errors import ConfigError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
@@ -51,6 +52,11 @@ _SELECTORS = ("from_mapping", "contacts_of_deals", "deals_where", "contacts_wher
 _JUDGING_NAMES = (
     *("roles", "reading", "weights", "propose_detach", "number_field", "max_age", "read_again"),
 )
+_UNUSED_WITHOUT_AUDIT = (
+    *(*FILTER_NAMES, *_JUDGING_NAMES, "format_", "spreadsheet"),
+    *(name for name in READING_NAMES if name != "encoding"),
+)
+"""Options of an audit that have no meaning for one that is complete."""
 _NAMES = (*CONTACT_NAMES, *FILTER_NAMES, *READING_NAMES, *_JUDGING_NAMES, "fetched", "yes")
 
 
@@ -179,10 +185,32 @@ def audit(ctx: click.Context, /, contacts: tuple[str, ...], **options: Any) -> i
     if output is None:
         raise click.MissingParameter(ctx=ctx, param=_output_parameter(ctx))
     if options["explain"] is not None:
+        _refuse_unused(ctx, "explain")
         return _explain(output, options["explain"], as_json=options["as_json"])
     if _is_check_only(contacts, output, options):
+        _refuse_unused(ctx, "check" if options["checked"] is None else "checked")
         return _show_check(_check(output, options), output, as_json=options["as_json"])
     return _audit(contacts, output, options)
+
+
+def _refuse_unused(ctx: click.Context, mode: str) -> None:
+    """Refuse options of the command line that only an audit uses.
+
+    Raises:
+        UsageError: if there is one.
+    """
+    unused = [
+        max(param.opts, key=len)
+        for param in ctx.command.params
+        if param.name in _UNUSED_WITHOUT_AUDIT
+        and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+    ]
+    if unused:
+        raise UsageError(
+            f"--{mode} uses the audit that wrote the mapping, which these options cannot change.",
+            where=", ".join(unused),
+            advice="Leave them out, or audit with them: name the contacts, or --fetched FILE.",
+        )
 
 
 def _output_parameter(ctx: click.Context) -> click.Parameter:
@@ -255,22 +283,23 @@ def _is_check_only(contacts: tuple[str, ...], output: str, options: Mapping[str,
 
 
 def _check(output: str, options: Mapping[str, Any]) -> AuditCheck:
-    """Read verdicts and draw a sample, as far as each was requested."""
+    """Draw a sample and read verdicts, as far as each was requested."""
     import msgspec  # noqa: PLC0415 - not for --help
 
     from bulklink.operations.check_audit import check_audit  # noqa: PLC0415 - not for --help
     from bulklink.operations.sample_audit import sample_audit  # noqa: PLC0415 - not for --help
 
-    checked, emails = options["checked"], options["check"]
-    result = None if checked is None else check_audit(output, checked)
-    if emails is None and result is not None:
-        return result
-    sample = sample_audit(output, emails, verdicts=checked, force=options["force"])
-    if result is None:
-        return sample
-    return msgspec.structs.replace(
-        sample, files=result.files | sample.files, demoted=result.demoted
+    checked, emails, encoding = (options[name] for name in ("checked", "check", "encoding"))
+    if emails is None:
+        return check_audit(output, checked, encoding=encoding)
+    sample = sample_audit(
+        output, emails, verdicts=checked, encoding=encoding, force=options["force"]
     )
+    if checked is None:
+        return sample
+    # The table has the verdicts now: the file may be a pipe, which is read only once.
+    result = check_audit(output, sample.files["check"])
+    return msgspec.structs.replace(result, files=result.files | sample.files)
 
 
 def _connection(options: Mapping[str, Any]) -> Connection | None:

@@ -125,17 +125,20 @@ class CheckTable(msgspec.Struct, frozen=True):
         return CheckTable(rows, self.extra_headers)
 
 
-def read_check_table(path: Path, proposals: AuditProposals) -> CheckTable:
+def read_check_table(
+    path: Path, proposals: AuditProposals, encoding: str | None = None
+) -> CheckTable:
     """Read the verdicts on emails of a sample; blocks.
 
     Args:
         path: the table, in any format of a mapping.
         proposals: the proposals of the audit.
+        encoding: encoding of a text file; None is UTF-8.
 
     Raises:
         BadFileError: if it is not such a table, or a row contradicts another or the audit.
     """
-    with open_user_table(str(path), _REQUIRED) as table:
+    with open_user_table(str(path), _REQUIRED, encoding) as table:
         extra = _extra_columns(table)
         rows: dict[tuple[Tier, int], CheckedRow] = {}
         for row in _read_rows(table, proposals.digest, tuple(extra.values())):

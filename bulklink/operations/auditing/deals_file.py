@@ -53,7 +53,7 @@ def table_stem(path: Path) -> str:
 
 def deals_file_path(emails: Path) -> Path:
     """Return the file of deals that belongs to a file of emails: `emails.deals.jsonl`."""
-    return emails.with_name(f"{table_stem(emails)}.deals.jsonl")
+    return emails.parent / f"{table_stem(emails)}.deals.jsonl"
 
 
 class DealsHeader(msgspec.Struct, frozen=True):

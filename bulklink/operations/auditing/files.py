@@ -95,7 +95,7 @@ def _selection_path(emails: Path) -> Path:
 
 
 def _beside(mapping: Path, suffix: str) -> Path:
-    return mapping.with_name(f"{table_stem(mapping)}{suffix}")
+    return mapping.parent / f"{table_stem(mapping)}{suffix}"
 
 
 class AuditFetch(msgspec.Struct, frozen=True):

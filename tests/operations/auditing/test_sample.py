@@ -130,8 +130,9 @@ def test_the_table_of_a_workbook_is_a_workbook(tmp_path: Path) -> None:
 
 
 def test_a_sample_needs_an_audit_and_an_email(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="audit writes it"):
-        sample_audit(tmp_path / "m.csv", 1)
+    for mapping in (tmp_path / "m.csv", Path(), Path("/")):
+        with pytest.raises(UsageError, match="audit writes it"):
+            sample_audit(mapping, 1)
     with pytest.raises(UsageError, match="1 or more"):
         sample_audit(write_audit(tmp_path, {SURE_MOVE: 3}), 0)
 
@@ -532,3 +533,15 @@ def test_the_number_to_draw_has_just_enough_emails_of_a_kind(tmp_path: Path) -> 
             for emails in (one.to_draw, one.to_draw - 1)
         )
         assert (enough, too_few) == (one.needed, one.needed - 1)
+
+
+def test_verdicts_are_read_in_the_encoding_of_a_spreadsheet(tmp_path: Path) -> None:
+    mapping = write_audit(tmp_path, {SURE_MOVE: 3}, subject="Angebot für Müller")
+    table = sample(mapping)
+    answer(table, lambda _: "right")
+    table.write_bytes(table.read_bytes().decode("utf-8-sig").encode("cp1252"))
+    with pytest.raises(BadFileError, match="not UTF-8"):
+        check_audit(mapping, table)
+    assert by_group(check_audit(mapping, table, encoding="cp1252"))[SURE_MOVE].right == 3
+    again = sample_audit(mapping, 3, encoding="cp1252")
+    assert by_group(again)[SURE_MOVE].right == 3
