@@ -14,6 +14,7 @@ from playwright.sync_api import Page
 
 T = TypeVar("T")
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_CONTRAST = Path(__file__).with_name("contrast.js").read_text("utf-8").strip().rstrip(";")
 
 
 def find_chromium() -> str:
@@ -31,6 +32,12 @@ def in_thread(function: Callable[[], T]) -> T:
     """Run a function that blocks: Playwright runs an event loop on the thread of the tests."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(function).result()
+
+
+def weak_texts(tab: Page) -> list[str]:
+    """Return the texts with a contrast below 4.5, by class, each with its contrast."""
+    found: list[str] = tab.evaluate(f"({_CONTRAST.partition(chr(10))[2]})()")
+    return found
 
 
 class OpenPage:

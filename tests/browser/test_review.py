@@ -21,7 +21,7 @@ from bulklink.html_pages.review.render import stream_review
 from bulklink.operations.auditing.files import AuditFiles
 from bulklink.operations.job import Job
 from bulklink.operations.plan import PlanResult, plan
-from tests.browser.open_page import OpenPage, in_thread
+from tests.browser.open_page import OpenPage, in_thread, weak_texts
 from tests.html_pages.review.audits import (
     BUOYS,
     CRANES,
@@ -403,3 +403,14 @@ def test_the_proposals_are_printed(open_review: Opener) -> None:
     tab.emulate_media(media="print")
     expect(tab.locator("#proposals")).to_be_visible()
     expect(tab.locator("#app")).to_be_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_has_enough_contrast(open_review: Opener, scheme: str) -> None:
+    tab = open_review(color_scheme=scheme).tab
+    assert weak_texts(tab) == []
+    press(tab, "arj2jjk")
+    expect(tab.locator("#download")).to_be_enabled()
+    assert weak_texts(tab) == []
+    tab.emulate_media(media="print")
+    assert weak_texts(tab) == []

@@ -19,6 +19,7 @@ from bulklink.finding.verdicts import ChangeKind, Tier
 from bulklink.operations.auditing.sample import AuditCheck
 from bulklink.operations.check_audit import check_audit
 from bulklink.operations.sample_audit import sample_audit
+from tests.browser.open_page import weak_texts
 from tests.operations.auditing.audited import answer, write_audit
 
 ASSETS = Path(bulklink.__file__).parent / "html_pages" / "sample" / "assets"
@@ -250,7 +251,8 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(
         viewport={"width": 390, "height": 800}, color_scheme=scheme
     ) as context:
         page = SamplePage(context, mapping)
-        page.press("jrrw")
+        page.press("jrwuj")
+        assert weak_texts(page.tab) == []
         assert page.tab.evaluate("document.documentElement.scrollWidth") == 390
         heights = page.tab.eval_on_selector_all(
             ".answers button", "buttons => buttons.slice(0, 3).map((b) => b.offsetHeight)"
