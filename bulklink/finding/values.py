@@ -47,7 +47,7 @@ class DealFacts(msgspec.Struct, frozen=True, gc=False):
         closing_date: when it is or was expected to close.
         by_role: whether the contact is on it by a contact role only.
         number: the deal's own number, from the field that the user names.
-        history: its changes, oldest first; None if they were not read or contradict each other.
+        history: its changes, oldest first; None if they were not read.
         history_since: the time from which its history is complete; None for all of it.
     """
 

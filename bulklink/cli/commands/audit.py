@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from bulklink.operations.auditing.sample import AuditCheck
     from bulklink.zoho.connection import Connection
 
-_SELECTORS = ("from_mapping", "contacts_of_deals", "deals_where", "contacts_where", "emails_on")
 _JUDGING_NAMES = (
     *("roles", "reading", "weights", "propose_detach", "number_field", "max_age", "read_again"),
 )
@@ -164,10 +163,9 @@ def audit(ctx: click.Context, /, contacts: tuple[str, ...], **options: Any) -> i
     deals and, where it matters, the history of these. Each row of the mapping has a tier: sure,
     likely, or look, whose rows have no op and are not sent before you decide. A page for a browser
     beside the mapping, such as mapping.review.html, shows the reasons and makes a mapping of what
-    you accept. Links that people
-    made are never changed. The CRM is not changed either: `bulklink run` sends the mapping. If the
-    command is stopped or killed, run it again to continue. Exit code 1: it proposes something, or
-    could not read everything.
+    you accept. Links that people made are never changed. The CRM is not changed either:
+    `bulklink run` sends the mapping. If the command is stopped or killed, run it again to continue.
+    Exit code 1: it proposes something, or could not read everything.
 
     \b
     Examples:
@@ -278,7 +276,11 @@ def _is_check_only(contacts: tuple[str, ...], output: str, options: Mapping[str,
         has_unfinished_audit,
     )
 
-    selected = contacts or options["fetched"] or any(options[name] for name in _SELECTORS)
+    selected = (
+        contacts
+        or options["fetched"]
+        or any(options[name] for name in (*CONTACT_NAMES, "emails_on"))
+    )
     return not selected and not has_unfinished_audit(Path(output))
 
 

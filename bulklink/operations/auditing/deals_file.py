@@ -91,7 +91,7 @@ class ContactDeals(msgspec.Struct, frozen=True):
         contact_id: id of the contact.
         deals: its deals.
         addresses: its email addresses, in lower case; empty if unknown.
-        without_history: why the history of a deal could not be read, or contradicts itself.
+        without_history: why the history of a deal could not be read.
         code: why its deals could not be read; None if they were.
         message: message of the refusal or failure.
     """

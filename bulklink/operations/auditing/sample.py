@@ -27,7 +27,7 @@ class AuditCheck(msgspec.Struct, frozen=True):
         check: for each tier and kind that the audit has proposed, what the sample says.
         proposed: emails to change, by tier and kind, with the tiers that they have now.
         files: the files by what they hold: check, and of those that were written check_page,
-            mapping and audit.
+            review, mapping and audit.
         demoted: proposals whose tier was lowered.
         exit_code: exit code of the command.
     """
