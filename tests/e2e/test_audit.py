@@ -384,6 +384,20 @@ def test_the_file_that_is_read_is_never_replaced(bulklink: Command, audited: Pat
     assert (result.code, result.error["code"]) == (2, "usage")
 
 
+def test_a_mapping_cannot_have_the_name_of_a_file_of_verdicts(
+    bulklink: Command, audited: Path
+) -> None:
+    copy_emails(audited, bulklink.folder)
+    arguments = ("-o", "n.audit.parquet", "--json")
+    result = bulklink("audit", "--fetched", "m.emails.parquet", *arguments)
+    assert (result.code, result.error["where"]) == (2, "n.audit.parquet")
+    assert not (bulklink.folder / "n.audit.parquet").exists()
+    (bulklink.folder / "n.audit.parquet").write_bytes((audited / "m.audit.parquet").read_bytes())
+    result = bulklink("audit", "--check", "5", *arguments)
+    assert (result.code, result.error["where"]) == (2, "n.audit.parquet")
+    assert not list(bulklink.folder.glob("n.audit.check*"))
+
+
 def test_a_fetched_file_takes_no_contacts(bulklink: Command) -> None:
     arguments = (contact_id(0), "--fetched", "f.csv", "--contacts-where", "Email is null")
     result = bulklink("audit", *arguments, "-o", "n.csv", "--json")

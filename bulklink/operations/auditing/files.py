@@ -42,6 +42,20 @@ def verdicts_path(path: Path) -> Path:
     return _beside(path, _VERDICTS)
 
 
+def check_mapping_name(mapping: Path) -> None:
+    """Check that a mapping has not the name of a file of verdicts.
+
+    Raises:
+        UsageError: if it has.
+    """
+    if verdicts_path(mapping) == mapping:
+        raise UsageError(
+            f"This is the name of a file of verdicts: a mapping cannot end in {_VERDICTS}.",
+            where=str(mapping),
+            advice="Name the mapping; the file of verdicts is beside it.",
+        )
+
+
 def find_verdicts(mapping: Path) -> Path:
     """Return the file of verdicts that belongs to a mapping.
 
@@ -76,6 +90,11 @@ def downloaded_verdicts_name(mapping: Path) -> str:
 def review_path(mapping: Path) -> Path:
     """Return the review page that belongs to a mapping."""
     return _beside(mapping, ".review.html")
+
+
+def reviewed_mapping_name(mapping: Path) -> str:
+    """Return the name of the mapping of what is accepted on the review page."""
+    return _beside(mapping, ".reviewed.csv").name
 
 
 def emails_path(mapping: Path) -> Path:
@@ -128,7 +147,7 @@ class AuditFiles(msgspec.Struct, frozen=True):
     @property
     def verdicts(self) -> Path:
         """File of the verdict on every email."""
-        return _beside(self.mapping, _VERDICTS)
+        return verdicts_path(self.mapping)
 
     @property
     def review(self) -> Path:
@@ -237,7 +256,7 @@ def plan_audit_files(
         force: whether to replace existing files.
 
     Raises:
-        UsageError: if one cannot be written, or exists.
+        UsageError: if one cannot be written or exists, or the mapping has the name of another.
     """
     path = Path(fspath(mapping))
     if str(path) == "-":
@@ -246,6 +265,7 @@ def plan_audit_files(
             where="-",
             advice="Name a file.",
         )
+    check_mapping_name(path)
     files = AuditFiles(resolve_output(path, format_, spreadsheet=spreadsheet, force=force), path)
     check_can_create(files.verdicts, force=force)
     check_can_create(files.review, force=force)

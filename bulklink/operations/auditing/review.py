@@ -30,8 +30,12 @@ from bulklink.mapping.verdict_table import (
     open_verdict_table,
 )
 from bulklink.operations.auditing.commands import review_commands
-from bulklink.operations.auditing.deals_file import table_stem
-from bulklink.operations.auditing.files import NOTES_KEY, review_path, verdicts_path
+from bulklink.operations.auditing.files import (
+    NOTES_KEY,
+    review_path,
+    reviewed_mapping_name,
+    verdicts_path,
+)
 from bulklink.operations.auditing.judging import AuditNotes, HoldOutResult, TierCheck
 from bulklink.operations.auditing.rows import MAPPING_COLUMNS, ScoredDeal, confidence_text
 from bulklink.operations.auditing.sample import describe_check
@@ -85,7 +89,7 @@ def _summarize(
     encoded = table.metadata(NOTES_KEY)
     notes = None if encoded is None else msgspec.json.decode(encoded, type=AuditNotes)
     hold_out = HoldOutResult() if notes is None else notes.hold_out
-    reviewed = f"{table_stem(mapping)}.reviewed.csv"
+    reviewed = reviewed_mapping_name(mapping)
     return Review(
         mapping=mapping.name,
         reviewed=reviewed,

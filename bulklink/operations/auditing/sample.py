@@ -15,7 +15,7 @@ from bulklink.mapping.audit_proposals import AuditProposals, open_proposals
 from bulklink.mapping.verdict_table import bad_verdicts_error
 from bulklink.operations.auditing.check_table import CheckTable
 from bulklink.operations.auditing.commands import sample_option
-from bulklink.operations.auditing.files import find_verdicts
+from bulklink.operations.auditing.files import check_mapping_name, find_verdicts
 
 _SHARE_DECIMALS = 10_000
 
@@ -47,9 +47,10 @@ def open_audit(mapping: Path) -> Iterator[AuditProposals]:
         mapping: mapping that the audit wrote.
 
     Raises:
-        UsageError: if there is no file of verdicts beside it.
+        UsageError: if there is no file of verdicts beside it, or it is that file itself.
         BadFileError: if that file cannot be read.
     """
+    check_mapping_name(mapping)
     path = find_verdicts(mapping)
     try:
         with open_proposals(path) as proposals:
