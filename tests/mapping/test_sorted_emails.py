@@ -16,12 +16,8 @@ import pytest
 from bulklink.errors import BadFileError, InterruptedPlanningError
 from bulklink.finding.values import EmailFacts, Person
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.sorted_emails import (
-    EmailCounts,
-    stream_contact_ids,
-    stream_emails,
-    write_sorted_emails,
-)
+from bulklink.mapping.sorted_emails import EmailCounts, write_sorted_emails
+from bulklink.mapping.sorted_emails_reader import stream_contact_ids, stream_emails
 from bulklink.operations.fetching.table import CANDIDATES_COLUMN, FETCH_COLUMNS
 from bulklink.tables import format_for, write_table
 

@@ -13,7 +13,7 @@ from bulklink.errors import BadFileError, UsageError, WrongOrgError
 from bulklink.finding.values import ContactFacts
 from bulklink.folder_files import create_file
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.sorted_emails import stream_contact_ids
+from bulklink.mapping.sorted_emails_reader import stream_contact_ids
 from bulklink.operations.auditing.deals_file import ContactDeals, DealsFile, DealsHeader
 from bulklink.operations.auditing.facts import stream_facts
 from bulklink.operations.auditing.folder import AuditFolder, AuditRecord

@@ -9,7 +9,7 @@ import msgspec
 
 from bulklink.finding.values import ContactFacts, DealFacts, EmailFacts
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.sorted_emails import stream_emails
+from bulklink.mapping.sorted_emails_reader import stream_emails
 from bulklink.operations.auditing.deals_file import ContactDeals
 
 MAX_CONTACT_EMAILS = 100_000

@@ -30,7 +30,8 @@ from bulklink.mapping.audit_lists import AuditLists
 from bulklink.mapping.database import PLANNING_MEMORY
 from bulklink.mapping.input.files import check_readable
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.sorted_emails import EmailCounts, cut_contacts, write_sorted_emails
+from bulklink.mapping.sorted_emails import EmailCounts, write_sorted_emails
+from bulklink.mapping.sorted_emails_reader import cut_contacts
 from bulklink.operations.auditing.contact_deals import ContactDealsReader
 from bulklink.operations.auditing.context import ReadingContext
 from bulklink.operations.auditing.deals_file import (

@@ -18,7 +18,8 @@ import pytest
 from bulklink.errors import BadFileError, InterruptedPlanningError
 from bulklink.finding.values import ContactFacts, DealFacts
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.sorted_emails import cut_contacts, write_sorted_emails
+from bulklink.mapping.sorted_emails import write_sorted_emails
+from bulklink.mapping.sorted_emails_reader import cut_contacts
 from bulklink.operations.auditing.deals_file import ContactDeals, DealsFile, DealsHeader, utc_time
 from bulklink.operations.auditing.parts import ContactPart, PartProcesses
 from bulklink.runs.record import OrgRecord
