@@ -14,7 +14,6 @@ import msgspec
 from bulklink.advice import Advice, Keyword
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import InterruptedPlanningError, RunStoppedError, StoppedBy, UsageError
-from bulklink.finding.prediction_rule import Reading
 from bulklink.mapping.schema import HiddenRows
 from bulklink.operations.auditing.files import (
     AuditFetch,
@@ -24,8 +23,9 @@ from bulklink.operations.auditing.files import (
 )
 from bulklink.operations.auditing.histories import plan_histories
 from bulklink.operations.auditing.judging import EmailJudging
+from bulklink.operations.auditing.options import AuditOptions, parse_max_age, parse_reading
 from bulklink.operations.auditing.parts import PartProcesses
-from bulklink.operations.auditing.proposal_filter import ProposalFilter, make_proposal_filter
+from bulklink.operations.auditing.proposal_filter import make_proposal_filter
 from bulklink.operations.auditing.reading import (
     MAX_AGE_SECONDS,
     AuditReading,
@@ -44,7 +44,7 @@ from bulklink.operations.cancellation import run_guarded
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.fetching.emails import EmailFetch, prepare_fetch
 from bulklink.operations.fetching.selection import Roles, parse_roles
-from bulklink.operations.job import Job, check_ranges, parse_duration
+from bulklink.operations.job import Job
 from bulklink.operations.job_options import PACE_OPTIONS, PaceOptions, with_options
 from bulklink.operations.weights import read_weights
 from bulklink.zoho.connection import Connection
@@ -96,8 +96,7 @@ async def audit(
     Reads the emails of contacts, their deals, and where it matters the histories of these. Nothing
     in the CRM is changed. Beside the mapping, with its stem, are `.review.html` with the page to
     review it, `.audit.parquet` with the verdict on every email, `.emails.parquet` with the emails
-    and `.emails.deals.jsonl` with the deals.
-    If it was stopped, the same call continues.
+    and `.emails.deals.jsonl` with the deals. If it was stopped, the same call continues.
 
     Args:
         contacts: ids, addresses, and names of at least two words; `@FILE` is a file with one a
@@ -192,14 +191,14 @@ async def audit(
         fetched=None if fetched is None else Path(fetched),
         mapping_job=mapping_job,
         connection=connection,
-        options=_AuditOptions(
+        options=AuditOptions(
             roles=counted_roles,
-            reading=_parse_reading(reading),
+            reading=parse_reading(reading),
             weights=None if weights is None else fspath(weights),
             propose_detach=propose_detach,
             proposal_filter=make_proposal_filter(emails_on, since, until, on_no_deal=on_no_deal),
             number_field=number_field,
-            max_age=_parse_max_age(max_age),
+            max_age=parse_max_age(max_age),
             read_again=read_again,
             yes=yes,
             force=force,
@@ -210,26 +209,6 @@ async def audit(
     )
     verb.check()
     return await run_guarded(verb.run, callbacks, stop)
-
-
-class _AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Options of an audit, checked; see `audit`."""
-
-    roles: Roles
-    reading: Reading | None
-    weights: str | None
-    propose_detach: bool
-    proposal_filter: ProposalFilter
-    number_field: str | None
-    max_age: float
-    read_again: bool
-    yes: bool
-    force: bool
-
-    @property
-    def counted_roles(self) -> bool | None:
-        """Whether the rule considers deals by a contact role; None for what the links tell."""
-        return {Roles.YES: True, Roles.NO: False}.get(self.roles)
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -253,7 +232,7 @@ class _Audit:
     fetched: Path | None
     mapping_job: Job
     connection: Connection | None
-    options: _AuditOptions
+    options: AuditOptions
     pace: PaceOptions
     workers: int
     environment: Environment
@@ -441,14 +420,14 @@ class _Audit:
 
     def _names(self, emails: Path, deals: Path | None, *, complete: bool = False) -> dict[str, str]:
         """Return the files that there are, by what they hold."""
-        files: dict[str, Path | None] = {"emails": emails, "deals": deals}
+        files: dict[str, Path | None] = {}
         if complete:
-            written = {
+            files |= {
                 "mapping": self.files.mapping,
                 "review": self.files.review,
                 "audit": self.files.verdicts,
             }
-            files = {**written, **files}
+        files |= {"emails": emails, "deals": deals}
         return {name: str(path) for name, path in files.items() if path is not None}
 
     async def _blocking(self, function: Callable[[], Any]) -> Any:
@@ -457,27 +436,6 @@ class _Audit:
 
 def _setting(name: str) -> Advice:
     return Advice.of("CONTACTS") if name == "contacts" else Advice("{}", Keyword(name))
-
-
-def _parse_reading(text: str | None) -> Reading | None:
-    """Return a reading of the rule.
-
-    Raises:
-        UsageError: if the text is none.
-    """
-    if text is None or text in tuple(Reading):
-        return None if text is None else Reading(text)
-    raise UsageError(
-        f"{text!r} is no reading of the prediction rule.",
-        where=Advice("{}", Keyword("reading")),
-        advice=f"Choose one of {', '.join(Reading)}.",
-    )
-
-
-def _parse_max_age(value: float | str) -> float:
-    seconds = parse_duration(value, "max_age")
-    check_ranges({"max_age": seconds})
-    return seconds
 
 
 def _max_credits_error(limit: int) -> RunStoppedError:
