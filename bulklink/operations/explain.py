@@ -11,7 +11,7 @@ import msgspec
 from bulklink.errors import UsageError
 from bulklink.mapping.verdict_table import bad_verdicts_error, read_verdicts
 from bulklink.operations.auditing.files import find_verdicts
-from bulklink.operations.auditing.rows import ScoredDeal
+from bulklink.operations.auditing.rows import ScoredDeal, decode_scores
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -85,5 +85,4 @@ def explain(mapping: str | PathLike[str], message_id: str) -> tuple[Explanation,
 
 def _explanation(row: dict[str, Any]) -> Explanation:
     scores = row.pop("scores", None)
-    candidates = msgspec.json.decode(scores or "[]", type=tuple[ScoredDeal, ...])
-    return msgspec.convert({**row, "candidates": candidates}, Explanation)
+    return msgspec.convert({**row, "candidates": decode_scores(scores)}, Explanation)

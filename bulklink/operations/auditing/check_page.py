@@ -15,7 +15,7 @@ from bulklink.mapping.audit_proposals import AuditProposals, DrawnProposal
 from bulklink.operations.auditing.check_table import CheckTable
 from bulklink.operations.auditing.commands import checked_command
 from bulklink.operations.auditing.files import check_table_path, downloaded_verdicts_name
-from bulklink.operations.auditing.rows import ScoredDeal, reasons_text, runner_up
+from bulklink.operations.auditing.rows import proposal_reasons
 
 _MAX_EMAILS = 3_000
 """Emails that a page shows; nobody answers more."""
@@ -72,9 +72,8 @@ def _groups(counts: dict[tuple[str, str], int]) -> Iterator[SampleGroup]:
 
 
 def _sample_email(proposal: DrawnProposal, table: CheckTable) -> SampleEmail:
-    scores = msgspec.json.decode(proposal.scores or "[]", type=tuple[ScoredDeal, ...])
-    names = {score.deal_id: score.deal_name for score in scores}
-    other = runner_up(scores, proposal.deal_id)
+    why = proposal_reasons(proposal.scores, proposal.deal_id)
+    other = why.runner_up
     verdict = table.verdict(proposal)
     return SampleEmail(
         tier=proposal.tier,
@@ -87,9 +86,9 @@ def _sample_email(proposal: DrawnProposal, table: CheckTable) -> SampleEmail:
         subject=proposal.subject,
         time=proposal.time,
         present=proposal.from_deal_name or proposal.from_deal_id,
-        proposed=names.get(proposal.deal_id) or proposal.deal_id,
+        proposed=why.deal_name or proposal.deal_id,
         other=None if other is None else other.deal_name or other.deal_id,
-        reasons=reasons_text(scores, proposal.deal_id),
+        reasons=why.reasons,
         verdict=None if verdict is None else verdict.value,
         nearby=msgspec.json.decode(proposal.nearby, type=tuple[NearbyEmail, ...]),
     )

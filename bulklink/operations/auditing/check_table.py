@@ -18,7 +18,7 @@ from bulklink.mapping.id_cells import bare_id
 from bulklink.mapping.ignorable import strip_ignorable
 from bulklink.mapping.user_table import UserTable, open_user_table
 from bulklink.models import NO_DEAL
-from bulklink.operations.auditing.rows import ScoredDeal, reasons_text, runner_up
+from bulklink.operations.auditing.rows import proposal_reasons
 from bulklink.spreadsheet_cells import ESCAPED_HEADER
 from bulklink.tables import Cell, TableColumn
 
@@ -283,9 +283,8 @@ def check_rows(
 
 
 def _proposal_cells(proposal: DrawnProposal, digest: str) -> tuple[Cell, ...]:
-    scores = msgspec.json.decode(proposal.scores or "[]", type=tuple[ScoredDeal, ...])
-    names = {score.deal_id: score.deal_name for score in scores}
-    other = runner_up(scores, proposal.deal_id)
+    why = proposal_reasons(proposal.scores, proposal.deal_id)
+    other = why.runner_up
     return (
         digest,
         proposal.number,
@@ -296,10 +295,10 @@ def _proposal_cells(proposal: DrawnProposal, digest: str) -> tuple[Cell, ...]:
         proposal.owner_name,
         proposal.message_id,
         proposal.deal_id,
-        names.get(proposal.deal_id),
+        why.deal_name,
         proposal.from_deal_id,
         proposal.from_deal_name,
-        reasons_text(scores, proposal.deal_id),
+        why.reasons,
         None if other is None else other.deal_id or NO_DEAL,
         None if other is None else other.deal_name,
         proposal.subject,

@@ -37,7 +37,12 @@ from bulklink.operations.auditing.files import (
     verdicts_path,
 )
 from bulklink.operations.auditing.judging import AuditNotes, HoldOutResult, TierCheck
-from bulklink.operations.auditing.rows import MAPPING_COLUMNS, ScoredDeal, confidence_text
+from bulklink.operations.auditing.rows import (
+    MAPPING_COLUMNS,
+    ScoredDeal,
+    confidence_text,
+    decode_scores,
+)
 from bulklink.operations.auditing.sample import describe_check
 
 _BUFFER = 1 << 20
@@ -46,7 +51,6 @@ _PROMISES = {
     Tier.LIKELY: "About 1 in 20; of the moves, 3 in 100.",
     Tier.LOOK: "There is reason to doubt: decide yourself.",
 }
-_decode_scores = msgspec.json.Decoder(tuple[ScoredDeal, ...]).decode
 
 
 def write_review(
@@ -137,11 +141,11 @@ def _conversations(table: VerdictTable) -> Iterator[ReviewConversation]:
 
 
 def _conversation(rows: list[dict[str, Any]]) -> ReviewConversation:
-    scores = next((row["scores"] for row in rows if row["scores"]), "[]")
+    scores = next((row["scores"] for row in rows if row["scores"]), None)
     return ReviewConversation(
         rows[0]["contact_id"],
         rows[0]["conversation"],
-        tuple(map(_candidate, _decode_scores(scores))),
+        tuple(map(_candidate, decode_scores(scores))),
         tuple(_email(row) for row in rows),
     )
 

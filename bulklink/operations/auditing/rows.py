@@ -91,6 +91,18 @@ class ScoredDeal(msgspec.Struct, frozen=True, gc=False):
     evidence: tuple[Evidence, ...]
 
 
+def decode_scores(scores: str | None) -> tuple[ScoredDeal, ...]:
+    """Return the candidates of a conversation from its cell in the file of verdicts.
+
+    Raises:
+        ValueError: if the cell is damaged; RecursionError if it is too deeply nested.
+    """
+    return _decode(scores or "[]")
+
+
+_decode = msgspec.json.Decoder(tuple[ScoredDeal, ...]).decode
+
+
 class ContactRows:
     """Rows of one contact.
 
@@ -232,6 +244,34 @@ def reasons_text(scores: Sequence[_Candidate], deal_id: str | None) -> str | Non
     evidence = [one for one in proposed.evidence if one.log_odds > 0]
     evidence.sort(key=lambda one: -one.log_odds)
     return "; ".join(one.text for one in evidence) or None
+
+
+class ProposalReasons(msgspec.Struct, frozen=True):
+    """What the file of verdicts says about a proposed deal.
+
+    Args:
+        deal_name: name of the deal; None if it is unknown, or no deal is proposed.
+        reasons: the evidence for it, the strongest first; None for none.
+        runner_up: the best other candidate; None for none.
+    """
+
+    deal_name: str | None
+    reasons: str | None
+    runner_up: ScoredDeal | None
+
+
+def proposal_reasons(scores: str | None, deal_id: str | None) -> ProposalReasons:
+    """Return what the candidates of a conversation say about a proposal.
+
+    Args:
+        scores: the candidates, as in the file of verdicts.
+        deal_id: the proposed deal; None for none.
+    """
+    candidates = decode_scores(scores)
+    names = {candidate.deal_id: candidate.deal_name for candidate in candidates}
+    return ProposalReasons(
+        names.get(deal_id), reasons_text(candidates, deal_id), runner_up(candidates, deal_id)
+    )
 
 
 def _time_text(time: float | None) -> str | None:
