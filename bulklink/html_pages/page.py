@@ -18,6 +18,7 @@ from bulklink.local_time import format_local_time
 from bulklink.visible_text import escape_controls
 
 _PACKAGE = "bulklink.html_pages"
+_SHARED_SCRIPTS = ("dom.js", "counts.js", "download.js")
 
 
 class PageAssets(msgspec.Struct, frozen=True):
@@ -45,10 +46,14 @@ def load_assets(room: str, scripts: Sequence[str] = ()) -> PageAssets:
 
     Args:
         room: subpackage of the page, such as `report`, whose style has its name.
-        scripts: names of its scripts, in their order; they share one scope.
+        scripts: names of its scripts, in their order; all scripts share one scope.
     """
     style = _read("assets/base.css") + _read(f"{room}/assets/{room}.css")
-    sources = [_read("assets/dom.js"), *(_read(f"{room}/assets/{name}") for name in scripts)]
+    names = [
+        *(f"assets/{name}" for name in _SHARED_SCRIPTS),
+        *(f"{room}/assets/{name}" for name in scripts),
+    ]
+    sources = map(_read, names)
     script = '"use strict";\n\n{\n' + "\n".join(sources) + "}\n" if scripts else None
     return PageAssets(style, script)
 

@@ -22,7 +22,8 @@ from bulklink.operations.sample_audit import sample_audit
 from tests.browser.open_page import weak_texts
 from tests.operations.auditing.audited import answer, write_audit
 
-ASSETS = Path(bulklink.__file__).parent / "html_pages" / "sample" / "assets"
+PAGES = Path(bulklink.__file__).parent / "html_pages"
+ASSETS = PAGES / "sample" / "assets"
 GROUPS = {
     (Tier.SURE, ChangeKind.ATTACH): 30,
     (Tier.SURE, ChangeKind.MOVE): 20,
@@ -95,7 +96,8 @@ class SamplePage:
 
 
 def numbers_of_script(tab: Page, cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    sources = "".join((ASSETS / name).read_text("utf-8") for name in ("bounds.js", "summary.js"))
+    scripts = (PAGES / "assets" / "counts.js", ASSETS / "bounds.js", ASSETS / "summary.js")
+    sources = "".join(script.read_text("utf-8") for script in scripts)
     results: list[dict[str, Any]] = tab.evaluate(
         f"""(cases) => {{ {sources}
         return cases.map(({{ group, verdicts }}) => {{

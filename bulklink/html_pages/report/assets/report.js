@@ -40,7 +40,7 @@ const table = (embedded, matching) => {
       const texts = embedded.texts[column];
       const text = texts && value !== null ? texts[value] : value;
       const className = { row: "n", text: "said", message: "long" }[column];
-      const cell = create("td", column === "row" ? value.toLocaleString("en") : text, className);
+      const cell = create("td", column === "row" ? count(value) : text, className);
       if (column === "message" && text) cell.title = text;
       line.append(cell);
     });

@@ -1,7 +1,5 @@
 // The mapping of what is accepted: the columns of the audit's own mapping, in its order.
 
-const csvCell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-
 const acceptedChange = (slot) => {
   const { conversation, email } = review.slots[slot];
   const candidate = acceptedCandidate(slot);
@@ -42,17 +40,7 @@ const mappingText = (changes) => {
   const lines = [columns];
   for (const change of [...changes].sort((a, b) => byPlace(a.conversation, b.conversation))) {
     const row = mappingRow(change);
-    lines.push(columns.map((column) => csvCell(row[column] ?? "")));
+    lines.push(columns.map((column) => row[column]));
   }
-  return lines.map((cells) => `${cells.join(",")}\r\n`).join("");
-};
-
-const downloadText = (name, text) => {
-  const link = create("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-  link.download = name;
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  return lines.map(csvLine).join("");
 };

@@ -18,10 +18,6 @@ const visible = (text) => {
   return short.replace(ACTING, escapeCharacter);
 };
 
-const count = (number) => number.toLocaleString("en");
-const countOf = (number, singular, plural = `${singular}s`) =>
-  `${count(number)} ${number === 1 ? singular : plural}`;
-
 const percent = (confidence) => {
   const share = 100 * Number(confidence);
   if (share >= 99.95 && share < 100) return "> 99.9 %";

@@ -3,7 +3,7 @@
 
 const VERDICTS = ["right", "wrong", "unsure"];
 const COLUMNS = [
-  ...["audit", "number", "tier", "kind", "contact_id", "owner_id", "message_id", "verdict"],
+  "audit", "number", "tier", "kind", "contact_id", "owner_id", "message_id", "verdict",
 ];
 
 class Answers {
@@ -56,8 +56,7 @@ class Answers {
       audit: this.facts.digest,
       verdict: this.get(email),
     }));
-    const quote = (cell) => `"${String(cell ?? "").replaceAll('"', '""')}"`;
-    const lines = rows.map((row) => COLUMNS.map((name) => quote(row[name])).join(","));
-    return [COLUMNS.join(","), ...lines, ""].join("\r\n");
+    const lines = rows.map((row) => csvLine(COLUMNS.map((name) => row[name])));
+    return [csvLine(COLUMNS), ...lines].join("");
   }
 }

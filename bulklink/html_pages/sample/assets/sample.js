@@ -1,3 +1,5 @@
+// The cards of the emails with their buttons, and what the verdicts on them prove.
+
 const KEYS = { r: "right", w: "wrong", u: "unsure", c: null };
 const MOVES = { j: 1, k: -1 };
 const LABELS = { right: "Right", wrong: "Wrong", unsure: "Unsure" };
@@ -29,7 +31,7 @@ const start = (facts) => {
   const showState = () => {
     const given = facts.emails.filter((email) => answers.get(email)).length;
     const kept = answers.kept ? "" : " This browser keeps no verdicts: download them before you leave.";
-    state.textContent = `${whole(given)} of ${whole(facts.emails.length)} answered.${kept}`;
+    state.textContent = `${count(given)} of ${count(facts.emails.length)} answered.${kept}`;
   };
 
   const go = (place) => {
@@ -76,11 +78,7 @@ const start = (facts) => {
   };
 
   const download = () => {
-    const link = create("a");
-    link.href = URL.createObjectURL(new Blob([answers.csv()], { type: "text/csv" }));
-    link.download = facts.download;
-    link.click();
-    URL.revokeObjectURL(link.href);
+    downloadText(facts.download, answers.csv());
     answers.saved = true;
     document.querySelector("#next").hidden = false;
   };

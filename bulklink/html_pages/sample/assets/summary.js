@@ -33,25 +33,23 @@ const checkGroup = (group, verdicts) => {
   };
 };
 
-const whole = (number) => number.toLocaleString("en");
-
 const proof = (group, result) => {
   if (group.promise === null || result.becomes !== group.tier) return "";
   const promise = `the promise of ${group.promise}`;
   if (result.needed === null) return `; no sample proves ${promise} any more`;
   if (result.checked && result.needed <= result.checked) return `, which proves ${promise}`;
   const further = result.wrong || result.unsure ? "a further" : "an";
-  return `; ${whole(result.needed)} without ${further} error would prove ${promise}`;
+  return `; ${count(result.needed)} without ${further} error would prove ${promise}`;
 };
 
 const describe = (group, result) => {
   const name = `${group.tier}, ${group.kind}: `;
-  const of = `of ${whole(group.proposed)}`;
-  if (!result.checked) return `${name}${whole(result.drawn)} ${of} drawn${proof(group, result)}.`;
-  const unsure = result.unsure ? `, ${whole(result.unsure)} unsure or skipped` : "";
+  const of = `of ${count(group.proposed)}`;
+  if (!result.checked) return `${name}${count(result.drawn)} ${of} drawn${proof(group, result)}.`;
+  const unsure = result.unsure ? `, ${count(result.unsure)} unsure or skipped` : "";
   const bound = (Math.floor(result.atLeast / 10) / 10).toFixed(1);
   return (
-    `${name}${whole(result.checked)} ${of} checked, ${whole(result.wrong)} wrong${unsure}:` +
+    `${name}${count(result.checked)} ${of} checked, ${count(result.wrong)} wrong${unsure}:` +
     ` at least ${bound}% right at 95 % confidence${proof(group, result)}.`
   );
 };
