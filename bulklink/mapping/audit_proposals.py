@@ -123,7 +123,14 @@ class AuditProposals:
         limits = " OR ".join(
             f"(judged_tier = {literal(tier)} AND number <= {size})" for tier, size in sizes.items()
         )
-        query = _DRAWN.format(verdicts=self._verdicts, ordered=self._ordered, limits=limits)
+        query = _DRAWN.format(
+            verdicts=self._verdicts,
+            ordered=self._ordered,
+            limits=limits,
+            tiers=", ".join(map(literal, _TIERS)),
+            no_deal=literal(NO_DEAL),
+            max_nearby=_MAX_NEARBY,
+        )
         for row in self._database.rows(query):
             yield DrawnProposal(*row)
 
@@ -219,21 +226,21 @@ FROM (
     ) WHERE kind IS NOT NULL
 )
 """
-_DRAWN = f"""
-WITH drawn AS (SELECT * FROM {{ordered}} WHERE {{limits}}),
+_DRAWN = """
+WITH drawn AS (SELECT * FROM {ordered} WHERE {limits}),
 emails AS (
-    SELECT * FROM (SELECT row_number() OVER () AS row, * FROM {{verdicts}})
+    SELECT * FROM (SELECT row_number() OVER () AS row, * FROM {verdicts})
     SEMI JOIN drawn USING (contact_id, conversation)
 ),
 conversations AS (
-    SELECT contact_id, conversation, to_json(list({{{{
+    SELECT contact_id, conversation, to_json(list({{
         'time': time, 'direction': direction, 'subject': subject,
-        'deal': coalesce(from_deal_name, nullif(from_deal_id, '{NO_DEAL}'))
-    }}}} ORDER BY row)[:{_MAX_NEARBY}])::VARCHAR AS nearby
+        'deal': coalesce(from_deal_name, nullif(from_deal_id, {no_deal}))
+    }} ORDER BY row)[:{max_nearby}])::VARCHAR AS nearby
     FROM emails GROUP BY contact_id, conversation
 )
 SELECT drawn.judged_tier, number, drawn.kind, drawn.contact_id, owner_id, owner_name, message_id,
-    subject, time, nullif(from_deal_id, '{NO_DEAL}'), from_deal_name, deal_id, known_scores,
+    subject, time, nullif(from_deal_id, {no_deal}), from_deal_name, deal_id, known_scores,
     nearby
 FROM (
     SELECT *, last_value(scores IGNORE NULLS) OVER (
@@ -244,5 +251,5 @@ FROM (
 JOIN drawn USING (row)
 JOIN conversations ON conversations.contact_id = drawn.contact_id
     AND conversations.conversation = drawn.conversation
-ORDER BY list_position(['sure', 'likely', 'look'], drawn.judged_tier), number
+ORDER BY list_position([{tiers}], drawn.judged_tier), number
 """

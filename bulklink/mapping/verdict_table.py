@@ -23,9 +23,8 @@ _SCORES = "scores"
 _REQUIRED = frozenset(("contact_id", "conversation", "message_id", "owner_id", _SCORES))
 _SENDER = ("from_address", "from_name")
 _CONVERSATION = itemgetter("contact_id", "conversation")
-_SURE = "tier = 'sure'"
 _PROPOSED = """
-CREATE TABLE proposed AS SELECT contact_id, conversation, bool_and({sure}) AS is_sure
+CREATE TABLE proposed AS SELECT contact_id, conversation, bool_and(tier = 'sure') AS is_sure
 FROM {relation} WHERE kind IS NOT NULL GROUP BY contact_id, conversation
 """
 
@@ -60,7 +59,7 @@ class VerdictTable:
         self._path = path
         self._relation = relation
         self._names = _column_names(database, relation)
-        database.execute(_PROPOSED.format(sure=_SURE, relation=relation))
+        database.execute(_PROPOSED.format(relation=relation))
 
     def counts(self) -> VerdictCounts:
         """Return what the file holds."""
@@ -152,8 +151,8 @@ def read_verdicts(path: Path, message_id: str) -> list[dict[str, Any]]:
 
 def read_metadata(database: Database, path: Path) -> dict[str, str]:
     """Return the texts about the audit as a whole that a file of verdicts keeps, by name."""
-    found = database.rows(f"SELECT key, value FROM {database.files.parquet_metadata(path)}")
-    return {str(key, "utf-8"): str(value, "utf-8") for key, value in found}
+    entries = database.rows(f"SELECT key, value FROM {database.files.parquet_metadata(path)}")
+    return {str(key, "utf-8"): str(value, "utf-8") for key, value in entries}
 
 
 def bad_verdicts_error(path: Path) -> BadFileError:
@@ -174,10 +173,8 @@ def _read(
     database: Database, relation: str, names: Sequence[str], message_id: str
 ) -> list[dict[str, Any]]:
     columns = ", ".join(map(identifier, names))
-    found = database.rows(
-        f"SELECT {columns} FROM {relation} WHERE message_id = {literal(message_id)}"
-    )
-    rows = [dict(zip(names, row, strict=True)) for row in found]
+    query = f"SELECT {columns} FROM {relation} WHERE message_id = {literal(message_id)}"
+    rows = [dict(zip(names, row, strict=True)) for row in database.rows(query)]
     for row in rows:
         row[_SCORES] = row[_SCORES] or _scores_above(database, relation, row)
     return rows
