@@ -6,8 +6,6 @@ from contextlib import ExitStack
 from os import PathLike, fspath
 from pathlib import Path
 
-import msgspec
-
 from bulklink.atomic_files import atomic_replace
 from bulklink.mapping.demoted_mapping import open_demoted_mapping
 from bulklink.mapping.schema import normalize_header
@@ -58,13 +56,14 @@ def check_audit(
             for one in check
             if one.becomes is not one.tier
         }
-        result = make_audit_check(proposals, check, tiers, {"check": str(table_path)})
-    written = {"review": str(review_path(path))}
+        files = {"check": table_path, "review": review_path(path)}
+        if proposals.count_demoted(tiers):
+            files |= {"mapping": path, "audit": find_verdicts(path)}
+        result = make_audit_check(proposals, check, tiers, files)
     if result.demoted:
         _demote(path, tiers)
-        written |= {"mapping": str(path), "audit": str(find_verdicts(path))}
     write_review(path, check)
-    return msgspec.structs.replace(result, files=result.files | written)
+    return result
 
 
 def _demote(mapping: Path, tiers: dict[tuple[str, str], str]) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
-
-import msgspec
 
 from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import atomic_replace
@@ -28,7 +27,7 @@ from bulklink.operations.auditing.sample import (
     make_audit_check,
     open_audit,
 )
-from bulklink.tables import TableColumn, TableFile, format_for, write_tables
+from bulklink.tables import TableColumn, format_for, write_table
 
 
 def sample_audit(
@@ -69,30 +68,35 @@ def sample_audit(
             where="emails",
             advice="Draw 1 or more.",
         )
-    path = check_table_path(Path(fspath(mapping)))
-    with open_audit(Path(fspath(mapping))) as proposals:
+    mapping_path = Path(fspath(mapping))
+    path, page = check_table_path(mapping_path), check_page_path(mapping_path)
+    with open_audit(mapping_path) as proposals:
         earlier = _read_earlier(path, proposals, encoding, force=force)
         if verdicts is not None:
             earlier = earlier.with_verdicts(
                 read_check_table(Path(fspath(verdicts)), proposals, encoding)
             )
         sizes = {tier.value: max(emails, earlier.filled_sizes[tier]) for tier in Tier}
-        columns = (*CHECK_COLUMNS, *map(TableColumn, earlier.extra_headers))
-        # A spreadsheet will open it, and must neither round its ids nor run its subjects.
-        table_format = format_for(path.name, spreadsheet=path.suffix == ".csv")
-        with write_tables([TableFile(path, table_format, columns)]) as (table,):
-            table.write(check_rows(proposals.draw(sizes), proposals.digest, earlier))
-        page = check_page_path(Path(fspath(mapping)))
+        _write_table(path, proposals, sizes, earlier)
         with atomic_replace(page) as temporary:
-            sample = sampled_audit(Path(fspath(mapping)), proposals, sizes, earlier)
+            sample = sampled_audit(mapping_path, proposals, sizes, earlier)
             temporary.write_text(render_sample(sample), encoding="utf-8")
         check = check_drawn(proposals, sizes, earlier)
-        files = {"check": str(path), "check_page": str(page)}
+        files = {"check": path, "check_page": page, "review": review_path(mapping_path)}
         result = make_audit_check(proposals, check, {}, files)
-    write_review(Path(fspath(mapping)), check)
-    return msgspec.structs.replace(
-        result, files=result.files | {"review": str(review_path(Path(fspath(mapping))))}
-    )
+    write_review(mapping_path, check)
+    return result
+
+
+def _write_table(
+    path: Path, proposals: AuditProposals, sizes: Mapping[str, int], earlier: CheckTable
+) -> None:
+    """Write the table of a sample, with what the user wrote into an earlier one."""
+    columns = (*CHECK_COLUMNS, *map(TableColumn, earlier.extra_headers))
+    # A spreadsheet will open it, and must neither round its ids nor run its subjects.
+    table_format = format_for(path.name, spreadsheet=path.suffix == ".csv")
+    with write_table(path, table_format, columns) as table:
+        table.write(check_rows(proposals.draw(sizes), proposals.digest, earlier))
 
 
 def _read_earlier(

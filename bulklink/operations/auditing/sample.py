@@ -91,7 +91,7 @@ def make_audit_check(
     proposals: AuditProposals,
     check: tuple[SampleCheck, ...],
     tiers: Mapping[tuple[str, str], str],
-    files: dict[str, str],
+    files: Mapping[str, Path],
 ) -> AuditCheck:
     """Return the result of a command on a sample.
 
@@ -108,7 +108,7 @@ def make_audit_check(
             tier.value: {kind.value: counts.get((tier, kind), 0) for kind in ChangeKind}
             for tier in Tier
         },
-        files=files,
+        files={name: str(file) for name, file in files.items()},
         demoted=proposals.count_demoted(tiers),
         exit_code=int(ExitCode.ROWS_NOT_DONE if check else ExitCode.OK),
     )
