@@ -22,11 +22,9 @@ def render_sample(sample: SampledAudit, zone: tzinfo | None = None) -> str:
         sample: the sample.
         zone: time zone of the page; None for this machine's.
     """
-    return (
-        page_environment("sample", zone)
-        .get_template("page.html.j2")
-        .render(sample=sample, assets=load_assets("sample", _SCRIPTS), facts=_facts(sample))
-    )
+    assets = load_assets("sample", _SCRIPTS if sample.emails else ())
+    template = page_environment("sample", zone).get_template("page.html.j2")
+    return template.render(sample=sample, assets=assets, facts=_facts(sample))
 
 
 def _facts(sample: SampledAudit) -> str:
