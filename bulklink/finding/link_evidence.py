@@ -98,11 +98,9 @@ class LinkEvidence:
             (owner, _day(time), outcome) for (owner, outcome, _), time in periods.items()
         )
 
-    def merged(self, other: LinkEvidence) -> LinkEvidence:
-        """Return the evidence of both."""
-        both = LinkEvidence()
-        both._counts = self._counts + other._counts
-        return both
+    def merge(self, other: LinkEvidence) -> None:
+        """Add what other contacts tell."""
+        self._counts.update(other._counts)
 
     def connections(self) -> dict[str, ConnectionSpan]:
         """Return when each mailbox was connected, by the id of its owner.

@@ -73,9 +73,9 @@ class OrgEvidence:
 
     def merge(self, later: OrgEvidence) -> None:
         """Add what was collected of contacts that follow."""
-        self._links = self._links.merged(later._links)
+        self._links.merge(later._links)
         for roles, links in later._links_by_roles.items():
-            self._links_by_roles[roles] = self._links_by_roles[roles].merged(links)
+            self._links_by_roles[roles].merge(links)
         self._role_evidence.merge(later._role_evidence)
         for shape in later._shapes:
             self._add_shape(shape)
@@ -110,9 +110,11 @@ class OrgEvidence:
         If it is unknown, contacts with a role are left out.
         """
         roles = self._choose_roles()
-        if roles is None:
-            return None, self._links
-        return roles, self._links.merged(self._links_by_roles[roles])
+        links = LinkEvidence()
+        links.merge(self._links)
+        if roles is not None:
+            links.merge(self._links_by_roles[roles])
+        return roles, links
 
     def org_facts(self, reading: Reading | None = None) -> OrgFacts:
         """Return what is known of the org.

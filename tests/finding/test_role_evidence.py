@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -83,10 +83,26 @@ def test_a_link_is_by_hand_only_if_it_is_so_whether_or_not_roles_count(
 
 def test_an_org_is_judged_by_what_its_links_tell_of_roles() -> None:
     evidence = OrgEvidence(STAGES)
-    for place in range(20):  # two open deals of the contact itself: the mailbox is connected
-        own = [deal("a", modified=DAY), deal("b", modified=2 * DAY)]
-        evidence.add(contact(own, [email(FIRST_DAY + place * DAY, "b")], f"own{place}"))
-    for facts in contacts([None] * 5 + ["role"] * 9):
+    for facts in contacts_of_an_org():
         evidence.add(facts)
     assert evidence.org_facts().roles is True
     assert evidence.org_facts().connections[OWNER].latest < FIRST_DAY + 30 * DAY
+
+
+def test_what_parts_of_the_contacts_tell_adds_up_to_what_all_tell() -> None:
+    whole, first, second = OrgEvidence(STAGES), OrgEvidence(STAGES), OrgEvidence(STAGES)
+    for place, facts in enumerate(contacts_of_an_org()):
+        whole.add(facts)
+        (first if place % 3 else second).add(facts)
+    assert first.org_facts() != whole.org_facts()
+    first.merge(second)
+    assert first.org_facts() == whole.org_facts()
+    assert first.choose_reading() == whole.choose_reading()
+
+
+def contacts_of_an_org() -> Iterator[ContactFacts]:
+    """Yield contacts with two open deals of their own, then contacts with a role on one."""
+    for place in range(20):  # two open deals of the contact itself: the mailbox is connected
+        own = [deal("a", modified=DAY), deal("b", modified=2 * DAY)]
+        yield contact(own, [email(FIRST_DAY + place * DAY, "b")], f"own{place}")
+    yield from contacts([None] * 5 + ["role"] * 9)
