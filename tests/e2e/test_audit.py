@@ -168,6 +168,25 @@ def test_what_was_read_is_audited_again_without_a_call_or_a_connection(
     assert verdicts == (audited / "m.audit.parquet").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("roles", "known", "shown"),
+    [
+        ("yes", True, "Contact roles: the rule considers"),
+        ("no", False, "Contact roles: the rule ignores"),
+        ("named", None, ""),
+    ],
+)
+def test_the_summary_says_whether_the_rule_considers_contact_roles_if_that_is_known(
+    bulklink: Command, audited: Path, roles: str, known: bool | None, shown: str
+) -> None:
+    copy_emails(audited, bulklink.folder)
+    audit = ("audit", "--fetched", "m.emails.parquet", "-o", "n.csv", "--force", "--roles", roles)
+    assert bulklink(*audit, "--json").object["roles"] is known
+    output = bulklink(*audit).out
+    assert shown in output
+    assert ("Contact roles:" in output) is bool(shown)
+
+
 @pytest.mark.parametrize("suffix", ["csv", "xlsx", "parquet", "jsonl.gz"])
 def test_a_fetched_file_of_any_format_gives_the_same_mapping(
     connected: Command, audited: Path, suffix: str
