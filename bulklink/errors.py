@@ -204,6 +204,13 @@ class RunStoppedError(BulklinkError):
         self.resume_at = resume_at
 
 
+class TooLateError(Exception):
+    """Raised when a call of a load test would start after the end of the test.
+
+    It only unwinds a task, and is never raised to the library's caller.
+    """
+
+
 class StoppedError(Exception):
     """Raised when a call would start after the run was stopped.
 

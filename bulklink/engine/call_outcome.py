@@ -20,6 +20,8 @@ class CallOutcome(msgspec.Struct, frozen=True):
         answer_lost: whether an attempt before the last may have been applied without an answer.
         success_text: Zoho's text if the last answer is a success for each message, in order, and
             nothing else; else None.
+        sent_at: monotonic seconds at which the last attempt was sent.
+        ended_at: monotonic seconds at which it was answered, or given up.
     """
 
     call: int
@@ -28,6 +30,8 @@ class CallOutcome(msgspec.Struct, frozen=True):
     response: Answer | NoResponse
     answer_lost: bool
     success_text: str | None = None
+    sent_at: float = 0.0
+    ended_at: float = 0.0
 
 
 def maybe_applied(response: Answer | NoResponse, answer_class: AnswerClass | None) -> bool:

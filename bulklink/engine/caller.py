@@ -23,7 +23,7 @@ from bulklink.engine.outage import OutageGate
 from bulklink.engine.quota.budget import Reservation
 from bulklink.engine.quota.diagnosis import RefusalCause
 from bulklink.engine.quota.gate import Credit, QuotaGate, QuotaShortageError
-from bulklink.engine.ratelimit.attempt import Attempt, QueuedCall
+from bulklink.engine.ratelimit.attempt import AT_ONCE, Attempt, CallTiming, QueuedCall
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.engine.retry import AttemptHistory, RetryAction, decide_retry
 from bulklink.engine.shutdown import StopController
@@ -118,6 +118,8 @@ class Caller:
         completes_relink: bool = False,
         reservation: Reservation | None = None,
         reserve: int = 0,
+        timing: CallTiming = AT_ONCE,
+        only_once: bool = False,
     ) -> CallOutcome:
         """Send a request until it has a final answer or its attempts are used up.
 
@@ -132,15 +134,20 @@ class Caller:
             completes_relink: whether it completes a relink, which a graceful stop allows.
             reservation: credits reserved to complete relinks of its contact.
             reserve: credits to add to `reservation` before it is sent.
+            timing: when it is sent.
+            only_once: whether it is not retried, unless its token is renewed.
 
         Raises:
             StoppedError: if the run was stopped before it was sent.
+            TooLateError: if it was too late to send it.
             QuotaShortageError: if credits are short and its contact has relinks to complete first.
             RunStoppedError: if the token is refused or no server answers.
             LedgerError: if its line cannot be written; the request is then not sent.
         """
-        progress = _CallProgress(reserve)
-        queued_call = self._limiter.new_call(contact_id, completes_relink=completes_relink)
+        progress = _CallProgress(reserve, only_once=only_once)
+        queued_call = self._limiter.new_call(
+            contact_id, completes_relink=completes_relink, timing=timing
+        )
         while True:
             try:
                 if self._outage.is_closed:
@@ -180,6 +187,8 @@ class Caller:
                 response,
                 progress.answer_lost,
                 received.success_text,
+                progress.sent_at,
+                progress.ended_at,
             )
             if received.is_success:
                 self._server_has_answered, self._unanswered_in_row = True, 0
@@ -304,12 +313,13 @@ class Caller:
             if progress.started is None:
                 progress.started = self._clock.monotonic()
                 progress.waited_before = self._quota.waited
-            started_at = self.meter.call_started()
+            progress.sent_at = self.meter.call_started()
             try:
                 call_tag = CallReference(line.call, line.attempt)
                 received = await self._client.send(request, token, call_tag)
             finally:
-                self.meter.call_ended(request.kind, started_at)
+                self.meter.call_ended(request.kind, progress.sent_at)
+            progress.ended_at = self._clock.monotonic()
             await self._report(attempt, credit, received, progress)
         finally:
             slot_passed_on = self._limiter.end(attempt)
@@ -406,6 +416,7 @@ class Caller:
             repeatable=request.kind is not CallKind.UNLINK,
             never_answered=not self._server_has_answered
             and isinstance(received.outcome, NoResponse),
+            only_once=progress.only_once,
         )
 
     def _raise_if_hopeless(
@@ -442,6 +453,9 @@ class _CallProgress:
     token_renewed: bool = False
     answer_lost: bool = False
     is_trial: bool = False
+    only_once: bool = False
+    sent_at: float = 0.0
+    ended_at: float = 0.0
     unanswered: list[int] = field(default_factory=list)
     """Numbers of the streaks that its unanswered attempts belong to."""
 

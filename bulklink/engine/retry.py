@@ -51,6 +51,7 @@ class AttemptHistory(msgspec.Struct, frozen=True):
         token_renewed: whether the token was renewed for the request.
         repeatable: whether it may be retried even if it may have been applied.
         never_answered: whether the server has never answered in this run.
+        only_once: whether it is accepted whatever its response, unless its token is renewed.
     """
 
     count: int
@@ -58,6 +59,7 @@ class AttemptHistory(msgspec.Struct, frozen=True):
     token_renewed: bool = False
     repeatable: bool = True
     never_answered: bool = False
+    only_once: bool = False
 
 
 def back_off(attempts: int, jitter: float) -> float:
@@ -80,6 +82,11 @@ def decide_retry(
         history: attempts of the request so far.
         jitter: a random number from 0 to 1.
     """
+    is_token_refused = (
+        isinstance(response, Answer) and classify_outcome(response) is AnswerClass.TOKEN
+    )
+    if history.only_once and not is_token_refused:
+        return RetryDecision(RetryAction.ACCEPT)
     if isinstance(response, NoResponse):
         may_retry = not response.cure and (not response.sent or history.repeatable)
         return (

@@ -252,6 +252,12 @@ class LedgerState:
             states[row] = DONE_STATE
         self.counts[Status.DONE] += len(rows)
 
+    def record_done_again(self, rows: Sequence[int]) -> None:
+        """Record that rows are done, whatever they were before."""
+        for row in rows:
+            if self.states[row] != DONE_STATE or row in self.open_rows:
+                self.record_result(row, Status.DONE)
+
     def open_row(self, row: int) -> OpenRow:
         """Return the state of a row since its last result, new if there is none."""
         if row not in self.open_rows:

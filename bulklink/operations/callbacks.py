@@ -105,6 +105,32 @@ class ConfirmationRequest(msgspec.Struct, frozen=True):
     messages: int
 
 
+class LoadProgress(msgspec.Struct, frozen=True):
+    """Progress of a load test.
+
+    Args:
+        seconds: seconds since it began, the warm-up included.
+        total: seconds that its schedule takes; None if a number of emails ends it.
+        phase: name of the current phase.
+        asked: calls a second that the schedule asks for now; None in the closed model.
+        calls: calls started.
+        messages: emails that they changed.
+        errors: calls that failed, by code.
+        late: calls that left late.
+        metrics: current metrics.
+    """
+
+    seconds: float
+    total: float | None
+    phase: str
+    asked: float | None
+    calls: int
+    messages: int
+    errors: dict[str, int]
+    late: int
+    metrics: Metrics = Metrics()
+
+
 class RunCallbacks:
     """Callbacks of a run; override the ones you need.
 
@@ -136,6 +162,9 @@ class RunCallbacks:
 
     def on_progress(self, progress: RunProgress) -> None:
         """Called every half second while sending, and once at the end."""
+
+    def on_load(self, progress: LoadProgress) -> None:
+        """Called every half second of a load test, and once at the end."""
 
     def on_cost(
         self, description: str, *, credits_at_least: int, credit_range: CreditRange | None = None
@@ -251,6 +280,16 @@ class ResultCounter:
             RuntimeError: if one of them was settled already, which would be a bug in bulklink.
         """
         self.ledger_state.record_done(rows)
+        self.invocation_counts[Status.DONE] += len(rows)
+
+    def add_again(self, result: Result) -> None:
+        """Count a result of a load test, whose rows get results again and again."""
+        self.ledger_state.record_result(result.row, result.status)
+        self._count(result)
+
+    def add_done_again(self, rows: Sequence[int]) -> None:
+        """Count rows of a load test that one answer settled as done."""
+        self.ledger_state.record_done_again(rows)
         self.invocation_counts[Status.DONE] += len(rows)
 
     def correct(self, result: Result) -> None:

@@ -26,7 +26,7 @@ from bulklink.engine.quota.gate import QuotaGate
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.errors import RunDirError
 from bulklink.models import Status
-from bulklink.operations.callbacks import Metrics, ResultCounter, RunCallbacks
+from bulklink.operations.callbacks import Metrics, ResultCounter
 from bulklink.runs.forecast import CreditRange
 from bulklink.runs.timeline import TimelineInterval, append_interval
 
@@ -312,7 +312,7 @@ class RunMonitor:
         sampler: samples the calls and credits.
         timeline: timeline of the run.
         counter: results of the run.
-        callbacks: called with the progress.
+        on_metrics: called with the current metrics while messages are being sent.
         is_canary_running: returns whether a canary is running.
         sending: whether messages are being sent; False during look-ups.
     """
@@ -320,7 +320,7 @@ class RunMonitor:
     sampler: MetricsSampler
     timeline: TimelineWriter
     counter: ResultCounter
-    callbacks: RunCallbacks
+    on_metrics: Callable[[Metrics], None]
     is_canary_running: Callable[[], bool]
     sending: bool = False
 
@@ -330,7 +330,7 @@ class RunMonitor:
             self.sampler.restart()  # look-ups and a canary say nothing about the rate of the rest
         totals = await self.sampler.sample()
         if self.sending:
-            self.callbacks.on_progress(self.counter.progress(self.sampler.metrics()))
+            self.on_metrics(self.sampler.metrics())
         quota = self.sampler.quota
         await self.timeline.add_sample(
             totals,

@@ -13,7 +13,7 @@ from bulklink.advice import Advice, Keyword
 from bulklink.counts import count_of
 from bulklink.engine.caller import Caller
 from bulklink.engine.lookups import look_up_module_id
-from bulklink.errors import InvalidRowsError, NotConfirmedError, WrongOrgError
+from bulklink.errors import ConfigError, InvalidRowsError, NotConfirmedError, WrongOrgError
 from bulklink.folder_files import check_folder_file
 from bulklink.ledger.records import result_line
 from bulklink.mapping.plan_reader import SealedPlan, UnknownRow
@@ -36,6 +36,7 @@ from bulklink.zoho.connection import Connection, is_loopback
 from bulklink.zoho.lookup_responses import Org
 
 T = TypeVar("T")
+_TEST_ORGS = ("sandbox", "developer")
 _ROWS_AT_ONCE = 2048
 
 
@@ -94,6 +95,22 @@ def check_same_org(origin: RunOrigin, org: Org) -> None:
             f" ({org.id}).",
             where=Advice("BULKLINK_DC, {}", Keyword("profile")),
             advice="Sign in to the org that the run started in.",
+        )
+
+
+def check_is_test_org(org: Org, connection: Connection) -> None:
+    """Refuse a load test of an org that does not say that it is a sandbox or a developer org.
+
+    Raises:
+        ConfigError: if it does not.
+    """
+    if (org.type or "").lower() not in _TEST_ORGS:
+        raise ConfigError(
+            f"The org says that it is {org.type!r}, and load tests need a sandbox."
+            if org.type
+            else "The org does not say what it is, and load tests need a sandbox.",
+            where=org.name or connection.api_url,
+            advice="Connect to a sandbox or a developer org, or measure a server on this machine.",
         )
 
 

@@ -33,7 +33,7 @@ from bulklink.operations.seal import check_seal, has_former_digest, load_job
 from bulklink.operations.send import send
 from bulklink.operations.wording import can_be_undone, continue_call
 from bulklink.runs.folder import RunFolder, folder_of
-from bulklink.runs.record import RunRecord, RunState
+from bulklink.runs.record import RunRecord, RunState, refuse_load_test
 from bulklink.runs.status import PENDING, RunResult, build_run_result, status_counts
 from bulklink.zoho.connection import Connection
 
@@ -339,6 +339,7 @@ def _canary_error(folder: RunFolder, record: RunRecord) -> NotConfirmedError:
 
 def _load_sealed_record(folder: RunFolder) -> RunRecord:
     record = folder.read()
+    refuse_load_test(record, folder.path)
     if any(not entry.complete for entry in record.forgotten):
         raise RunDirError(
             "Forgetting this run was started and not completed.",

@@ -16,13 +16,13 @@ from bulklink.engine.context import RunContext, SendSettings
 from bulklink.engine.lookups import look_up_org
 from bulklink.engine.message_state import MessageState, initial_state, need_one_call
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import BulklinkError, RefusedError, StoppedBy, StoppedError
+from bulklink.errors import BulklinkError, RefusedError, RunStoppedError, StoppedBy, StoppedError
 from bulklink.ledger.done_batch import DoneBatch
 from bulklink.ledger.records import Result, timestamp
 from bulklink.ledger.state import LedgerState
 from bulklink.ledger.statistics import count_results
 from bulklink.models import Message, Status
-from bulklink.operations.callbacks import ResultCounter, RunCallbacks
+from bulklink.operations.callbacks import Metrics, ResultCounter, RunCallbacks
 from bulklink.operations.delivery import Delivery, canary_size
 from bulklink.operations.environment import Environment
 from bulklink.operations.forecast_renewal import RunForecaster
@@ -34,8 +34,10 @@ from bulklink.operations.invocation import (
 )
 from bulklink.operations.invocation_end import InvocationEnd
 from bulklink.operations.job import Job
+from bulklink.operations.load_run import LoadRun
 from bulklink.operations.monitor import RunMonitor, TimelineWriter
 from bulklink.operations.preflight import (
+    check_is_test_org,
     check_same_host,
     check_same_org,
     confirm_changes,
@@ -63,6 +65,7 @@ async def send(
     stop: StopController,
     environment: Environment,
     accept_canary: bool = False,
+    load: LoadRun | None = None,
 ) -> RunResult:
     """Send the rest of the sealed plan in a run folder that this process has locked.
 
@@ -77,6 +80,7 @@ async def send(
         stop: stops the run.
         environment: network, disk and clock.
         accept_canary: whether to continue after a failed canary.
+        load: the load test that the run is; None for any other run.
 
     Raises:
         RefusedError: if the run is refused before the first change.
@@ -103,6 +107,7 @@ async def send(
         stop=stop,
         connection=connection,
         environment=environment,
+        load=load,
     )
     refusal: RefusedError | None = None
     try:
@@ -152,6 +157,7 @@ class _SendRun:
     stop: StopController
     connection: Connection
     environment: Environment
+    load: LoadRun | None
     counter: ResultCounter = field(init=False)
     delivery: Delivery = field(init=False)
     forecaster: RunForecaster = field(init=False)
@@ -189,6 +195,7 @@ class _SendRun:
             on_wait=self._on_wait,
             on_outage=self.callbacks.on_outage,
             calls_left=lambda: _CALLS_PER_MESSAGE * self.counter.pending,
+            adapts=self.load is None or not self.load.options.is_open,
         )
 
     async def execute(self) -> None:
@@ -204,8 +211,9 @@ class _SendRun:
                 self._record_bottleneck()
 
     async def _run_steps(self, monitor: RunMonitor) -> None:
-        await self._prepare_org()
-        deals_module_id = await resolve_module_id(self.record, self.connection, self.session.caller)
+        if self.load is None or not self.connection.loopback:
+            await self._prepare_org()
+        deals_module_id = await self._resolve_module_id()
         self.callbacks.on_phase("Looking up names")
         names_path = await resolve_names(
             self.session,
@@ -219,10 +227,15 @@ class _SendRun:
         self.callbacks.on_phase("Sending")
         plan = self.environment.open_plan(self.folder.plan, self.session.interrupt)
         monitor.sending = True
+        read_plan = partial(plan.chunks, names_path)
+        if self.load is not None:
+            settings = self._make_settings(deals_module_id)
+            await self.load.drive(self.session, settings, self.counter, read_plan, monitor.sample)
+            return
         await monitor.sample()
         await self.delivery.send(
             self._make_context(deals_module_id),
-            partial(plan.chunks, names_path),
+            read_plan,
             workers=self.session.workers,
             get_canary_size=lambda: canary_size(
                 self.record.canary, self.job.canary, self.counter.to_send
@@ -231,6 +244,18 @@ class _SendRun:
         )
         await monitor.sample()
 
+    async def _resolve_module_id(self) -> str:
+        """Return the id of the Deals module; a server that is no CRM has none."""
+        try:
+            return await resolve_module_id(self.record, self.connection, self.session.caller)
+        except RunStoppedError as error:
+            if self.load is None or error.stopped_by is StoppedBy.NO_ANSWER:
+                raise
+            self.callbacks.warn(
+                "The server does not tell the id of the Deals module: its calls name the id 0."
+            )
+            return "0"
+
     async def _prepare_org(self) -> None:
         """Look up the org, check it, count its credits and ask for confirmation."""
         if self.record.org is not None and self.record.org.id is not None:
@@ -238,6 +263,8 @@ class _SendRun:
         self.callbacks.on_phase("Looking up the org")
         org = await look_up_org(self.session.caller)
         check_same_org(self.record, org)
+        if self.load is not None:
+            check_is_test_org(org, self.connection)
         await self.session.use_org(org)
         self._warn_of_uncounted_reserve()
         confirm_changes(org, self.record, self.job, self.connection, self.callbacks)
@@ -303,13 +330,19 @@ class _SendRun:
             sampler=sampler,
             timeline=timeline,
             counter=counter,
-            callbacks=self.callbacks,
+            on_metrics=self._report_progress,
             is_canary_running=lambda: self.delivery.canary_running,
         )
 
-    def _make_context(self, deals_module_id: str) -> RunContext:
+    def _report_progress(self, metrics: Metrics) -> None:
+        if self.load is not None:
+            self.callbacks.on_load(self.load.progress(metrics))
+        else:
+            self.callbacks.on_progress(self.counter.progress(metrics))
+
+    def _make_settings(self, deals_module_id: str) -> SendSettings:
         job = self.job
-        settings = SendSettings(
+        return SendSettings(
             batch_size=job.batch_size,
             by_contact=job.by_contact,
             single_endpoint=job.single_endpoint,
@@ -319,9 +352,11 @@ class _SendRun:
             read_pages=job.read_pages,
             settle_after=job.settle_after,
         )
+
+    def _make_context(self, deals_module_id: str) -> RunContext:
         breaker = CircuitBreaker(self.stop, map(CallKind, self.ledger_state.confirmed_kinds))
         return RunContext(
-            settings=settings,
+            settings=self._make_settings(deals_module_id),
             caller=self.session.caller,
             quota=self.session.quota,
             ledger=self.session.ledger,

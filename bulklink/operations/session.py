@@ -77,6 +77,7 @@ class CrmSession:
             (None).
         on_outage: called when an outage begins, and with None when it ends.
         calls_left: returns the calls that the run may still need; None if unknown.
+        adapts: whether refusals lower the limit of calls in flight and pause the calls.
 
     Attributes:
         recorded_calls: requests that the ledger records, as `Caller` counts them.
@@ -102,6 +103,7 @@ class CrmSession:
     on_wait: Callable[[float | None], None] = lambda until: None
     on_outage: Callable[[Outage | None], None] = lambda outage: None
     calls_left: Callable[[], int] | None = None
+    adapts: bool = True
     recorded_calls: Counter[str] = field(default_factory=Counter, init=False)
     recorded_results: Counter[Status] = field(default_factory=Counter, init=False)
     interrupt: PlanningStop = field(init=False)
@@ -120,6 +122,7 @@ class CrmSession:
             clock=self.clock.monotonic,
             random=self.clock.random,
             notify=self.warn,
+            adapts=self.adapts,
         )
         policy = QuotaPolicy(
             credit_limits(self.job),

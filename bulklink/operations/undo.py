@@ -59,7 +59,13 @@ from bulklink.operations.undo_plan import (
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.forecast import CreditRange, SecondsRange
 from bulklink.runs.hashes import ledger_hash
-from bulklink.runs.record import RunRecord, RunState, UndoneRun, measured_pages_ratio
+from bulklink.runs.record import (
+    RunRecord,
+    RunState,
+    UndoneRun,
+    measured_pages_ratio,
+    refuse_load_test,
+)
 from bulklink.runs.status import PENDING, CallCounts, RunResult, build_run_result
 from bulklink.zoho.connection import Connection
 
@@ -141,6 +147,7 @@ async def _undo(
     include_settled: bool,
 ) -> RunResult | None:
     record = source.read()
+    refuse_load_test(record, source.path)
     check_same_host(record, connection)
     callbacks.on_phase("Reading the ledger")
     with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:

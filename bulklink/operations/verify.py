@@ -34,7 +34,7 @@ from bulklink.operations.verify_run import Verifier, VerifyResult
 from bulklink.operations.wording import describe_undone
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.forecast import CreditRange, SecondsRange
-from bulklink.runs.record import RunRecord, RunState
+from bulklink.runs.record import RunRecord, RunState, refuse_load_test
 from bulklink.zoho.connection import Connection
 
 
@@ -233,6 +233,7 @@ async def _verify(
 
 def _read_sent_record(folder: RunFolder) -> RunRecord:
     record = folder.read()
+    refuse_load_test(record, folder.path)
     if record.state is RunState.REFUSED or not record.invocations:
         raise RunDirError(
             "Nothing of this run was sent, so there is nothing to verify.",

@@ -259,6 +259,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         forgotten: removals of user data, in order.
         undo_of: the run that this one reverses, None if it is not an undo.
         undone_by: undos that reversed changes of this run, in order.
+        load_test: whether it is a load test: its emails may change many times, or never.
     """
 
     version: str
@@ -294,6 +295,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     forgotten: tuple[ForgetResult, ...] = ()
     undo_of: UndoneRun | None = None
     undone_by: tuple[UndoneBy, ...] = ()
+    load_test: bool = False
 
     def replace(self, **changes: Any) -> RunRecord:
         """Return a copy with some fields changed."""
@@ -352,6 +354,21 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         for undo in self.undone_by:
             yield undo.created
             yield undo.at
+
+
+def refuse_load_test(record: RunRecord, folder: Path) -> None:
+    """Refuse a load test where a run is to be continued, compared with its plan or undone.
+
+    Raises:
+        RunDirError: if it is a load test.
+    """
+    if record.load_test:
+        raise RunDirError(
+            "This is the folder of a load test, which links and unlinks emails without regard to"
+            " what is right for them.",
+            where=str(folder),
+            advice="Start another load test, or use the folder of a run.",
+        )
 
 
 def read_record(path: Path) -> RunRecord:

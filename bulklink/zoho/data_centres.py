@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 _ACCOUNTS = {
     "us": "accounts.zoho.com",
     "eu": "accounts.zoho.eu",
@@ -48,6 +50,21 @@ def api_address(data_centre: str, environment: str) -> str:
 def api_addresses(environment: str) -> frozenset[str]:
     """Return the API addresses of an environment in all data centres."""
     return frozenset(api_address(data_centre, environment) for data_centre in _API)
+
+
+def environment_of(address: str) -> str | None:
+    """Return the environment that an address belongs to; None if it is not Zoho's.
+
+    Any host of Zoho's API that is neither a sandbox nor a developer host counts as production.
+    """
+    host = urlsplit(address).hostname or ""
+    for domain in _API.values():
+        if host == domain or host.endswith(f".{domain}"):
+            prefix = host.removesuffix(domain).removesuffix(".")
+            return next(
+                (name for name in ENVIRONMENTS if _PREFIXES[name] == prefix), ENVIRONMENTS[0]
+            )
+    return None
 
 
 def find_api_address(address: str, environment: str) -> str | None:

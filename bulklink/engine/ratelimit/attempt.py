@@ -5,6 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+@dataclass(frozen=True, slots=True)
+class CallTiming:
+    """When a call starts, in monotonic seconds.
+
+    Args:
+        due: when it starts; None for as soon as it can.
+        start_by: from when on it may no longer start; None for no limit.
+    """
+
+    due: float | None = None
+    start_by: float | None = None
+
+
+AT_ONCE = CallTiming()
+
+
 @dataclass(slots=True)
 class QueuedCall:
     """A call in the limiter's queues; all its attempts share it.
@@ -13,11 +29,13 @@ class QueuedCall:
         sequence: a unique number; older calls have lower ones.
         contact_id: the contact it concerns; empty for none.
         completes_relink: whether it completes a relink, which a graceful stop allows.
+        timing: when it starts.
     """
 
     sequence: int
     contact_id: str
     completes_relink: bool
+    timing: CallTiming = AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from anyio.abc import TaskGroup
 
 from bulklink.counts import count_of
 from bulklink.engine.ratelimit import adaptive
-from bulklink.engine.ratelimit.attempt import Attempt, QueuedCall, Slot
+from bulklink.engine.ratelimit.attempt import AT_ONCE, Attempt, CallTiming, QueuedCall, Slot
 from bulklink.engine.ratelimit.fair_queue import FairQueue
 from bulklink.engine.ratelimit.rate import RateLimiter
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import StoppedError
+from bulklink.errors import StoppedError, TooLateError
 from bulklink.task_group import task_group
 from bulklink.zoho.throttling import StatedLimit
 
@@ -105,6 +105,7 @@ class ConcurrencyLimiter:
         clock: returns monotonic seconds.
         random: returns a random number from 0 to 1.
         notify: called with a text, once per episode, when the server accepts fewer calls.
+        adapts: whether refusals lower the limit and pause the calls.
     """
 
     def __init__(
@@ -116,7 +117,9 @@ class ConcurrencyLimiter:
         clock: Callable[[], float],
         random: Callable[[], float] = lambda: 0.5,
         notify: Callable[[str], None] = lambda text: None,
+        adapts: bool = True,
     ) -> None:
+        self._adapts = adapts
         self._adaptive = adaptive.initial_limit(max_in_flight)
         self._rate = RateLimiter(max_per_second, stop) if max_per_second else None
         self._stop = stop
@@ -176,16 +179,21 @@ class ConcurrencyLimiter:
         return not self._waiting and self._room() > 1
 
     def new_call(
-        self, contact_id: str | None = None, *, completes_relink: bool = False
+        self,
+        contact_id: str | None = None,
+        *,
+        completes_relink: bool = False,
+        timing: CallTiming = AT_ONCE,
     ) -> QueuedCall:
         """Return a new call, which is queued behind the earlier ones.
 
         Args:
             contact_id: the contact it concerns.
             completes_relink: whether it completes a relink, which a graceful stop allows.
+            timing: when it starts.
         """
         self._last_sequence += 1
-        return QueuedCall(self._last_sequence, contact_id or "", completes_relink)
+        return QueuedCall(self._last_sequence, contact_id or "", completes_relink, timing)
 
     async def admit(self, queued_call: QueuedCall) -> Attempt:
         """Wait until a call is admitted; `end` must follow, whatever happens.
@@ -236,15 +244,21 @@ class ConcurrencyLimiter:
             attempt.slot = self._grant_slot(queued_call)
 
     async def wait_for_rate(self, queued_call: QueuedCall) -> None:
-        """Wait until the rate limit lets a call start.
+        """Wait until the rate limit lets a call start, and until it is due.
 
         Raises:
             StoppedError: if the run was stopped.
+            TooLateError: if it is too late to start it.
         """
         if self._rate is None:
             self._stop.check(completes_relink=queued_call.completes_relink)
         else:
             await self._rate.acquire(completes_relink=queued_call.completes_relink)
+        timing = queued_call.timing
+        if timing.due is not None and (delay := timing.due - self._clock()) > 0:
+            await self._stop.sleep(delay, completes_relink=queued_call.completes_relink)
+        if timing.start_by is not None and self._clock() >= timing.start_by:
+            raise TooLateError
 
     def may_start(self, attempt: Attempt) -> bool:
         """Return whether an attempt may start: none was refused since it was granted its slot."""
@@ -273,8 +287,9 @@ class ConcurrencyLimiter:
     def explains_refusal(self, attempt: Attempt) -> bool:
         """Return whether too many calls in flight explain the refusal of this attempt."""
         in_flight = max(attempt.peak_in_flight, self._in_flight.total)
-        return attempt.started_at is not None and adaptive.explains_refusal(
-            self._adaptive, attempt.started_at, in_flight
+        return attempt.started_at is not None and (
+            not self._adapts
+            or adaptive.explains_refusal(self._adaptive, attempt.started_at, in_flight)
         )
 
     def report_refused(
@@ -296,6 +311,8 @@ class ConcurrencyLimiter:
         if attempt.started_at is None:
             return
         attempt.outcome_reported = True
+        if not self._adapts:
+            return
         self._refusals += 1
         previous, in_flight = self._adaptive, max(attempt.peak_in_flight, self._in_flight.total)
         now = self._clock()

@@ -1,0 +1,1 @@
+"""Load tests: when calls start, which emails they change, and how long they take."""

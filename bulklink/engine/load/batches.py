@@ -1,0 +1,134 @@
+"""Batches of a load test: each is linked and unlinked in turn, or changed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bulklink.engine.batching import message_batches
+from bulklink.engine.dispatch import contact_windows
+from bulklink.engine.message_state import NextStep
+from bulklink.engine.signal import Signal
+from bulklink.engine.worker_pool import ItemSource
+from bulklink.models import Message, Op
+
+
+class LoadOp(StrEnum):
+    """What a load test does with each email."""
+
+    LINK = "link"
+    UNLINK = "unlink"
+    ALTERNATE = "alternate"
+    """Link and unlink it in turn, for as long as the test lasts."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadBatch:
+    """Messages of one call.
+
+    Args:
+        index: number of the batch in the plan.
+        op: LINK or UNLINK.
+        messages: the messages, with this op.
+    """
+
+    index: int
+    op: Op
+    messages: Sequence[Message]
+
+
+NumberedMessages = tuple[int, list[Message]]
+
+
+def numbered_batches(
+    read_plan: Callable[[], Iterable[Sequence[Message]]], op: LoadOp, batch_size: int
+) -> Iterator[NumberedMessages]:
+    """Yield the messages of each call with its number; for `alternate`, over and over again.
+
+    A batch that is linked and unlinked in turn keeps within the limits of both calls.
+
+    Args:
+        read_plan: returns a stream of the plan's messages, sorted by contact and owner.
+        op: what the load test does.
+        batch_size: maximum messages per call.
+    """
+    step = NextStep.LINK if op is LoadOp.LINK else NextStep.UNLINK
+    while True:
+        index = -1
+        for window in contact_windows(read_plan(), batch_size):
+            for batch in message_batches(window, step, batch_size):
+                index += 1
+                yield index, batch
+        if op is not LoadOp.ALTERNATE or index < 0:
+            return
+
+
+@dataclass(slots=True)
+class BatchCycle:
+    """Source of batches, none of which is in two calls at once.
+
+    Memory: a byte for each batch, in addition to what is read ahead.
+
+    Args:
+        source: yields what `numbered_batches` does.
+        op: what the load test does.
+    """
+
+    source: ItemSource[NumberedMessages]
+    op: LoadOp
+    _linked: bytearray = field(default_factory=bytearray, init=False)
+    _in_flight: set[int] = field(default_factory=set, init=False)
+    _skipped: int = field(default=0, init=False)
+    _freed: Signal = field(default_factory=Signal, init=False)
+
+    async def next(self) -> LoadBatch | None:
+        """Return the next batch that is in no call; None at the end.
+
+        Batches that are in a call lose their turn, unless all are.
+
+        Raises:
+            StoppedError: if a stop has interrupted the reading.
+        """
+        while True:
+            item = self.source.next_ready() or await self.source.next()
+            if item is None:
+                return None
+            index, messages = item
+            while index in self._in_flight and self._skipped >= len(self._in_flight):
+                await self._freed.wait()
+            if index not in self._in_flight:
+                self._skipped = 0
+                return self._take(index, messages)
+            self._skipped += 1
+
+    def end(self, batch: LoadBatch, *, linked: bool | None) -> None:
+        """Record that the call of a batch has ended, or was not made.
+
+        Args:
+            batch: the batch.
+            linked: whether its emails are linked now; None if it was not changed, or is unknown.
+        """
+        if linked is not None:
+            self._linked[batch.index] = linked
+        self._in_flight.discard(batch.index)
+        self._freed.notify()
+
+    def _take(self, index: int, messages: Sequence[Message]) -> LoadBatch:
+        self._in_flight.add(index)
+        if index >= len(self._linked):
+            self._linked.extend(bytes(index + 1 - len(self._linked)))
+        if self.op is LoadOp.LINK or (self.op is LoadOp.ALTERNATE and not self._linked[index]):
+            return LoadBatch(index, Op.LINK, messages)
+        return LoadBatch(index, Op.UNLINK, [_as_unlink(message) for message in messages])
+
+
+def _as_unlink(message: Message) -> Message:
+    return Message(
+        row=message.row,
+        op=Op.UNLINK,
+        contact_id=message.contact_id,
+        owner_id=message.owner_id,
+        message_id=message.message_id,
+        owner_name=message.owner_name,
+    )
