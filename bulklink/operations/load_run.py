@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
 import msgspec
+from anyio.abc import TaskGroup
 
 from bulklink.engine.clock import Clock
 from bulklink.engine.context import SendSettings
-from bulklink.engine.load.batches import BatchCycle, numbered_batches
+from bulklink.engine.load.batches import BatchCycle, LoadOp, NumberedMessages, numbered_batches
 from bulklink.engine.load.client_monitor import ClientMonitor
 from bulklink.engine.load.driver import LoadDriver
+from bulklink.engine.load.preparation import Preparation
 from bulklink.engine.load.sender import LoadSender
 from bulklink.engine.read_ahead import ReadAhead
-from bulklink.ledger.done_batch import DoneBatch
 from bulklink.ledger.writer import LedgerFiles
 from bulklink.models import Message
 from bulklink.operations.callbacks import LoadProgress, Metrics, ResultCounter
 from bulklink.operations.environment import Environment
 from bulklink.operations.load_options import LoadTest
+from bulklink.operations.monitor import RunMonitor
 from bulklink.operations.session import CrmSession
 from bulklink.task_group import task_group
 
@@ -32,6 +34,7 @@ class LoadRun:
 
     Args:
         options: how the calls are driven.
+        must_prepare: whether emails may be in another state than the one that the test begins with.
 
     Attributes:
         driver: what made the calls; None before.
@@ -41,6 +44,7 @@ class LoadRun:
     """
 
     options: LoadTest
+    must_prepare: bool = True
     driver: LoadDriver | None = field(default=None, init=False)
     machine: ClientMonitor = field(init=False)
     flush_seconds: float = field(default=0.0, init=False)
@@ -65,7 +69,8 @@ class LoadRun:
         settings: SendSettings,
         counter: ResultCounter,
         read_plan: Callable[[], Iterable[Sequence[Message]]],
-        sample: Callable[[], Awaitable[object]],
+        monitor: RunMonitor,
+        on_phase: Callable[[str], None],
     ) -> None:
         """Make the calls of the load test.
 
@@ -74,43 +79,49 @@ class LoadRun:
             settings: how batches are sent.
             counter: counts the results.
             read_plan: returns a stream of the plan's messages, sorted by contact and owner.
-            sample: takes a sample of the session, at the start and at the end.
+            monitor: samples the session from the first measured call on.
+            on_phase: called when a phase begins.
         """
+        sender = LoadSender(
+            caller=session.caller,
+            ledger=session.ledger,
+            settings=settings,
+            clock=session.clock,
+            on_result=counter.add_again,
+            on_done_batch=lambda done: counter.add_done_again([m.row for m in done.messages]),
+        )
 
-        def count_done(batch: DoneBatch) -> None:
-            counter.add_done_again([message.row for message in batch.messages])
+        def read_batches(op: LoadOp, group: TaskGroup) -> ReadAhead[NumberedMessages]:
+            batches = numbered_batches(read_plan, op, settings.batch_size)
+            return ReadAhead(batches, session.run_blocking, group, size_of=_size_of)
 
         op = self.options.effective_op
         async with task_group() as group:
-            source = ReadAhead(
-                numbered_batches(read_plan, op, settings.batch_size),
-                session.run_blocking,
-                group,
-                size_of=lambda item: len(item[1]),
-            )
+            if self.must_prepare:
+                on_phase("Preparing the emails")
+                opposite = LoadOp.LINK if op is LoadOp.UNLINK else LoadOp.UNLINK
+                preparation = Preparation(BatchCycle(read_batches(opposite, group), opposite))
+                await preparation.run(sender, session.stop, session.limiter.max_in_flight)
+            batches = BatchCycle(read_batches(op, group), op)
+            await batches.read_first()
             self.driver = LoadDriver(
                 schedule=self.options.schedule(),
-                batches=BatchCycle(source, op),
-                sender=LoadSender(
-                    caller=session.caller,
-                    ledger=session.ledger,
-                    settings=settings,
-                    clock=session.clock,
-                    on_result=counter.add_again,
-                    on_done_batch=count_done,
-                ),
+                batches=batches,
+                sender=sender,
                 stop=session.stop,
                 clock=session.clock,
                 max_in_flight=session.limiter.max_in_flight,
                 max_messages=self.options.messages,
             )
-            await sample()
+            on_phase("Measuring")
+            monitor.sending = True
+            await monitor.sample()
             group.start_soon(self._measure_machine)
             await self.driver.run()
             group.cancel_scope.cancel()
         self.answered_429 = session.quota.refused_429
         with anyio.CancelScope(shield=True):
-            await sample()
+            await monitor.sample()
 
     def progress(self, metrics: Metrics) -> LoadProgress:
         """Return the progress of the load test with current metrics."""
@@ -148,6 +159,10 @@ class LoadRun:
 
     def _time_write(self, seconds: float) -> None:
         self._written_seconds += seconds
+
+
+def _size_of(item: NumberedMessages) -> int:
+    return len(item[1])
 
 
 @dataclass(slots=True)

@@ -43,6 +43,7 @@ async def load_test(
     *,
     target: LoadTarget | None = None,
     seed: int | None = None,
+    must_prepare: bool = True,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
     environment: Environment | None = None,
@@ -60,6 +61,9 @@ async def load_test(
         connection: endpoint and credentials of the server.
         target: what is measured, for the result; None for the address of the server.
         seed: seed of the generated world, for the result.
+        must_prepare: whether the emails are first brought into the state that the test begins with,
+            at the cost of a call for each batch; False if they are in that state already: on no
+            deal, or for `unlink` on one.
         callbacks: callbacks of the run; None reports nothing.
         stop: ends the test early; its result has the figures so far.
         environment: network, disk and clock; None for this machine's, others for tests.
@@ -80,6 +84,7 @@ async def load_test(
         connection=connection,
         target=target or LoadTarget(url=connection.api_url, world_digest=None),
         seed=seed,
+        must_prepare=must_prepare,
         environment=environment or real_environment(),
     )
     return await run_guarded(test.run, callbacks, stop)
@@ -108,6 +113,7 @@ class _LoadTest:
     connection: Connection
     target: LoadTarget
     seed: int | None
+    must_prepare: bool
     environment: Environment
 
     async def run(self, callbacks: RunCallbacks, stop: StopController) -> LoadResult:
@@ -123,7 +129,7 @@ class _LoadTest:
                 environment.run_blocking,
             )
             ledger_state = await environment.run_blocking(partial(replay, folder.ledger))
-            load_run = LoadRun(self.options)
+            load_run = LoadRun(self.options, self.must_prepare)
             end = await send(
                 folder,
                 ledger_state,

@@ -226,12 +226,14 @@ class _SendRun:
         await self._load_failure_codes()
         self.callbacks.on_phase("Sending")
         plan = self.environment.open_plan(self.folder.plan, self.session.interrupt)
-        monitor.sending = True
         read_plan = partial(plan.chunks, names_path)
         if self.load is not None:
-            settings = self._make_settings(deals_module_id)
-            await self.load.drive(self.session, settings, self.counter, read_plan, monitor.sample)
+            settings, on_phase = self._make_settings(deals_module_id), self.callbacks.on_phase
+            await self.load.drive(
+                self.session, settings, self.counter, read_plan, monitor, on_phase
+            )
             return
+        monitor.sending = True
         await monitor.sample()
         await self.delivery.send(
             self._make_context(deals_module_id),

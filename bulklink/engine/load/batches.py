@@ -81,6 +81,15 @@ class BatchCycle:
     _in_flight: set[int] = field(default_factory=set, init=False)
     _skipped: int = field(default=0, init=False)
     _freed: Signal = field(default_factory=Signal, init=False)
+    _first: NumberedMessages | None = field(default=None, init=False)
+
+    async def read_first(self) -> None:
+        """Wait until the first batch has been read, so that the first call need not wait for it.
+
+        Raises:
+            StoppedError: if a stop has interrupted the reading.
+        """
+        self._first = await self.source.next()
 
     async def next(self) -> LoadBatch | None:
         """Return the next batch that is in no call; None at the end.
@@ -91,7 +100,8 @@ class BatchCycle:
             StoppedError: if a stop has interrupted the reading.
         """
         while True:
-            item = self.source.next_ready() or await self.source.next()
+            item, self._first = self._first, None
+            item = item or self.source.next_ready() or await self.source.next()
             if item is None:
                 return None
             index, messages = item

@@ -13,7 +13,7 @@ from bulklink.engine.contact_calls import build_request, parse_write_response
 from bulklink.engine.context import SendSettings
 from bulklink.engine.load.batches import LoadBatch
 from bulklink.engine.message_state import MessageState, NextStep
-from bulklink.engine.ratelimit.attempt import CallTiming
+from bulklink.engine.ratelimit.attempt import AT_ONCE, CallTiming
 from bulklink.engine.retry import is_inconclusive
 from bulklink.engine.transitions import NO_ANSWER
 from bulklink.ledger.done_batch import DoneBatch, done_lines
@@ -50,7 +50,7 @@ class LoadCall:
 class LoadSender:
     """Makes the calls of a load test.
 
-    A call is not retried, and nothing is read back: what its answer leaves open stays in doubt.
+    Nothing is read back: what an answer leaves open stays in doubt.
 
     Args:
         caller: makes the calls.
@@ -68,8 +68,15 @@ class LoadSender:
     on_result: Callable[[Result], None]
     on_done_batch: Callable[[DoneBatch], None]
 
-    async def send(self, batch: LoadBatch, timing: CallTiming) -> LoadCall:
+    async def send(
+        self, batch: LoadBatch, timing: CallTiming = AT_ONCE, *, only_once: bool = True
+    ) -> LoadCall:
         """Make the call of a batch, and record its results.
+
+        Args:
+            batch: the batch.
+            timing: when the call starts.
+            only_once: whether it is not retried.
 
         Raises:
             StoppedError: if the run was stopped before it was sent.
@@ -84,7 +91,7 @@ class LoadSender:
             contact_id=messages[0].contact_id,
             rows=[message.row for message in messages],
             timing=timing,
-            only_once=True,
+            only_once=only_once,
         )
         is_link = batch.op is Op.LINK
         text = call_outcome.success_text
