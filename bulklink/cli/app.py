@@ -14,6 +14,7 @@ from bulklink.cli.commands.fetch import fetch
 from bulklink.cli.commands.forget import forget
 from bulklink.cli.commands.generate import generate
 from bulklink.cli.commands.history import history
+from bulklink.cli.commands.loadtest import loadtest
 from bulklink.cli.commands.plan import plan
 from bulklink.cli.commands.report import report
 from bulklink.cli.commands.resume import apply_plan, resume, retry
@@ -29,6 +30,7 @@ SECTIONS = {
     "Resume, inspect, undo": (resume, retry, status, verify, history, undo),
     "Files": (fetch, export, report, forget),
     "Local CRM": (emulator, generate),
+    "Load tests": (loadtest,),
 }
 """Help headings and their commands, in order."""
 

@@ -27,13 +27,16 @@ _PROFILE = "profile"
 _TABLE_HEADER = re.compile(r"\s*\[")
 
 
-def apply_job_file(path: Path, ctx: click.Context, options: dict[str, Any]) -> tuple[str, ...]:
+def apply_job_file(
+    path: Path, ctx: click.Context, options: dict[str, Any], *, needs_mapping: bool = True
+) -> tuple[str, ...]:
     """Fill options from a job file where neither command line nor environment sets them.
 
     Args:
         path: the job file, TOML; keys are option names with `_`, `op` and `mapping`.
         ctx: click's context of the command, which knows its options and their sources.
         options: the command's options, changed in place.
+        needs_mapping: whether the job file must name a mapping.
 
     Returns:
         The mappings that the job file names, relative to itself.
@@ -48,7 +51,7 @@ def apply_job_file(path: Path, ctx: click.Context, options: dict[str, Any]) -> t
     if isinstance(content.get(_PROFILE), str):
         _apply_job_profile(content[_PROFILE], str(path), ctx, options)
     for key, value in content.items():
-        if key == _OP:
+        if key == _OP and key not in known_params:
             options[_OP] = _parse_op(value, str(path))
         elif key in known_params:
             name = known_params[key].name or ""
@@ -56,6 +59,8 @@ def apply_job_file(path: Path, ctx: click.Context, options: dict[str, Any]) -> t
                 options[name] = convert_value(known_params[key], value, str(path), ctx)
         elif key != _MAPPING:
             raise unknown_key_error(str(path), key, {_OP, _MAPPING, *known_params})
+    if _MAPPING not in content and not needs_mapping:
+        return ()
     return _mapping_paths(content.get(_MAPPING), path)
 
 

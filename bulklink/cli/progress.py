@@ -18,9 +18,10 @@ import click
 from bulklink.cli.callbacks import WarningDisplay
 from bulklink.cli.console import can_ask, confirm, note, redirect_notes, warn
 from bulklink.cli.event_loop import run_in_loop
-from bulklink.cli.progress_view import ProgressView, render_lines, render_one_line
+from bulklink.cli.progress_view import ProgressView, load_figures, render_lines, render_one_line
 from bulklink.cli.signals import run_with_signals
 from bulklink.counts import count_of
+from bulklink.engine.load.schedule import WARM_UP
 from bulklink.engine.outage import Outage
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError
@@ -30,6 +31,7 @@ from bulklink.mapping.interrupt import PlanningStage
 from bulklink.models import Status
 from bulklink.operations.callbacks import (
     ConfirmationRequest,
+    LoadProgress,
     ReadProgress,
     RunCallbacks,
     RunProgress,
@@ -156,6 +158,20 @@ class ProgressDisplay(WarningDisplay):
                 failed=progress.counts[Status.FAILED],
                 in_doubt=progress.counts[Status.IN_DOUBT],
                 codes=progress.failure_codes,
+            )
+        )
+
+    def on_load(self, progress: LoadProgress) -> None:
+        """Show the progress of a load test."""
+        self._update_view(
+            replace(
+                self._view,
+                phase="Warming up" if progress.phase == WARM_UP else "Measuring",
+                fraction=progress.seconds / progress.total if progress.total else None,
+                metrics=progress.metrics,
+                failed=sum(progress.errors.values()),
+                codes=progress.errors,
+                figures=load_figures(progress),
             )
         )
 

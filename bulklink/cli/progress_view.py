@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 
 from bulklink.counts import count_of
-from bulklink.operations.callbacks import Metrics
+from bulklink.operations.callbacks import LoadProgress, Metrics
 from bulklink.visible_text import escape_controls
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class ProgressView:
         codes: counts of both, by code.
         waiting_until: when credits are expected, as text; None if there is no wait for credits.
         outage: text about an outage and the end of the wait; None if there is no outage.
+        figures: further figures, as texts.
     """
 
     phase: str
@@ -58,6 +59,7 @@ class ProgressView:
     codes: Mapping[str, int] = field(default_factory=dict)
     waiting_until: str | None = None
     outage: str | None = None
+    figures: Sequence[str] = ()
 
 
 def render_lines(view: ProgressView, width: int) -> Iterator[Text]:
@@ -71,7 +73,8 @@ def render_lines(view: ProgressView, width: int) -> Iterator[Text]:
     view = replace(view, phase=escape_controls(view.phase))
     yield from _head_lines(view, width)
     if view.metrics is not None:
-        yield from _flow(list(_metric_figures(view.metrics, view.unit, narrow=narrow)), width)
+        figures = [*view.figures, *_metric_figures(view.metrics, view.unit, narrow=narrow)]
+        yield from _flow(figures, width)
     yield from _flow(list(_failure_pieces(view)), width, "red", separator=", ")
     yield from _flow(list(_credits_last_lines(view)), width, "yellow")
     yield from _flow(list(_limit_lines(view)), width, "dim")
@@ -82,7 +85,7 @@ def render_one_line(view: ProgressView) -> str:
     pieces = [] if view.outage is None else [view.outage]
     pieces += [*_count_figures(view), *_time_left_figures(view)]
     if view.metrics is not None:
-        pieces += _metric_figures(view.metrics, view.unit, narrow=False)
+        pieces += [*view.figures, *_metric_figures(view.metrics, view.unit, narrow=False)]
     pieces += [
         *_failure_pieces(view),
         *map(_lower_first, (*_credits_last_lines(view), *_limit_lines(view))),
@@ -183,6 +186,17 @@ def _credit_figures(metrics: Metrics) -> Iterator[str]:
         yield f"{forecast.least:,} to {forecast.most:,} in all"
     if org_credits is not None and org_credits != spendable:
         yield f"the org has {org_credits:,}"
+
+
+def load_figures(progress: LoadProgress) -> list[str]:
+    """Return the time, the calls and the late calls of a load test as texts."""
+    total = "" if progress.total is None else f" of {format_duration(progress.total)}"
+    asked = "" if progress.asked is None else f" ({progress.asked:,.0f}/s asked)"
+    figures = [
+        f"{format_duration(progress.seconds)}{total}",
+        f"{count_of(progress.calls, 'call')}{asked}",
+    ]
+    return [*figures, f"{progress.late:,} late"] if progress.late else figures
 
 
 def _format_rate(rate: float, unit: str) -> str:

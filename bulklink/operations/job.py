@@ -23,6 +23,8 @@ from bulklink.zoho.requests import MAX_MESSAGES_PER_CALL
 _MAX_CREDITS = 10**12
 MAX_OUTAGE = 7 * 86_400.0
 """Maximum seconds to wait during an outage."""
+MAX_LOAD_SECONDS = 7 * 86_400.0
+"""Maximum seconds of a load test."""
 _MAX_AGE = 3650 * 86_400.0
 """Maximum age of deals that were read before, in seconds."""
 MAX_SKIPPED_LINES = 1_000_000
@@ -33,6 +35,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "settle_after": (0, 3600),
     "outage": (0, MAX_OUTAGE),
     "max_age": (0, _MAX_AGE),
+    "duration": (0.001, MAX_LOAD_SECONDS),
+    "warm_up": (0, MAX_LOAD_SECONDS),
     "max_credits": (1, _MAX_CREDITS),
     "credits_per_day": (1, _MAX_CREDITS),
     "reserve_credits": (0, _MAX_CREDITS),

@@ -17,12 +17,11 @@ from bulklink.engine.load.schedule import LoadSchedule, SchedulePhase, with_warm
 from bulklink.errors import UsageError
 from bulklink.load_analysis.thresholds import Threshold, parse_threshold
 from bulklink.models import MAX_ROWS, Op
-from bulklink.operations.job import MAX_RATE, Job, parse_duration
+from bulklink.operations.job import MAX_LOAD_SECONDS, MAX_RATE, Job, check_ranges, parse_duration
 
 DEFAULT_SECONDS = 10.0
 """Duration of a load test that sets neither a duration nor a number of emails."""
 DEFAULT_OPEN_IN_FLIGHT = 200
-_MAX_SECONDS = 7 * 86_400.0
 _MAX_OUTAGE = 10.0
 """Seconds without an answer after which a load test stops."""
 _MIN_RATE = 0.001
@@ -92,12 +91,7 @@ class LoadTest(msgspec.Struct, frozen=True, kw_only=True):
                     msgspec.structs.force_setattr(self, name, converter(value))
                 except (TypeError, ValueError):
                     raise _invalid(name, value, _ADVICE[name]) from None
-        for name, maximum in (("duration", _MAX_SECONDS), ("warm_up", _MAX_SECONDS)):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= maximum:
-                raise _invalid(name, value, "Use a time from 0 to 7 days.")
-        if self.duration == 0:
-            raise _invalid("duration", self.duration, "Use a time above 0.")
+        check_ranges({"duration": self.duration, "warm_up": self.warm_up})
         if self.messages is not None and not 0 < self.messages <= MAX_ROWS:
             raise _invalid("messages", self.messages, f"Use a number from 1 to {MAX_ROWS:,}.")
         self.schedule()
@@ -234,7 +228,7 @@ def _rate(name: str, value: float | str) -> float:
 
 def _seconds(name: str, text: str) -> float:
     seconds = parse_duration(text, name)
-    if not 0 < seconds <= _MAX_SECONDS:
+    if not 0 < seconds <= MAX_LOAD_SECONDS:
         raise _invalid(name, text, "Use a time above 0, up to 7 days.")
     return seconds
 

@@ -1,0 +1,154 @@
+"""Summary of a load test for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bulklink.cli.console import Line, Styled, format_columns, print_line, wrap_text
+from bulklink.cli.progress_view import format_duration
+from bulklink.counts import count_of
+from bulklink.load_analysis.thresholds import LATENCY_FIGURES
+from bulklink.load_results import LatencyFigures, LoadPhase, LoadResult, ThresholdResult
+
+_HEADERS = {"mean": "mean", "p999": "p99.9", "max": "max"}
+_MAX_CODES = 5
+_WORD = {True: ("✓", "green"), False: ("✗", "red")}
+
+
+def show_load_result(result: LoadResult) -> None:
+    """Print the figures of a load test, wrapped to the terminal's width."""
+    for line in _lines(result):
+        print_line(line)
+
+
+def _lines(result: LoadResult) -> Iterator[Line]:
+    colour = "red" if result.exit_code else "green"
+    ended = f"cut short ({result.stopped_by})" if result.cut_short else "finished"
+    yield Styled(f"load test: {ended}", colour)
+    yield from wrap_text(_description(result))
+    yield from _latency_lines(result)
+    for text in (_rate_text(result), _call_text(result), *_error_texts(result)):
+        yield from wrap_text(text)
+    yield from _phase_lines(result)
+    for threshold in result.thresholds:
+        mark, mark_colour = _WORD[threshold.met]
+        yield Styled(f"{mark} {threshold.expression}", mark_colour), f"  {_measured(threshold)}"
+    yield from wrap_text(f"Limited by {result.limited_by}.")
+    yield from wrap_text(_client_text(result))
+    if result.client.bottleneck:
+        yield Styled(
+            "This machine may have limited the figures: use a quieter or faster one.", "yellow"
+        )
+    run_dir = Path(result.run_dir)
+    yield f"Page: {run_dir / 'report.html'}"
+    yield f"Figures: {run_dir / 'loadtest.json'}"
+
+
+def _description(result: LoadResult) -> str:
+    settings = result.settings
+    model = (
+        f"at most {count_of(settings['concurrency'], 'call')} in flight"
+        if result.asked_calls_per_second is not None
+        else f"{count_of(settings['concurrency'], 'call')} in flight"
+    )
+    kind = "open model" if result.asked_calls_per_second is not None else "closed model"
+    return (
+        f"{settings['op']}, {kind}, {model}, {count_of(settings['batch_size'], 'email')} a call,"
+        f" measured for {result.seconds:,.1f} s: {result.target.url}"
+    )
+
+
+def _latency_lines(result: LoadResult) -> Iterator[str]:
+    """Yield the table of both latencies; they are equal in the closed model."""
+    latency = result.latency
+    if latency.service is None:
+        yield "No call was answered."
+        return
+    rows = [["latency", *(_HEADERS.get(name, name) for name in LATENCY_FIGURES)]]
+    if result.asked_calls_per_second is not None and latency.intended is not None:
+        rows.append(["from intended start", *_cells(latency.intended)])
+    rows.append(["service time", *_cells(latency.service)])
+    yield from format_columns(rows, right_aligned=range(1, len(rows[0])))
+
+
+def _cells(figures: LatencyFigures) -> Iterator[str]:
+    return (format_latency(getattr(figures, name)) for name in LATENCY_FIGURES)
+
+
+def format_latency(seconds: float) -> str:
+    """Return a latency with three digits, in ms or s."""
+    if seconds >= 10:
+        return f"{seconds:,.1f} s"
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    milliseconds = 1000 * seconds
+    digits = 0 if milliseconds >= 100 else 1 if milliseconds >= 10 else 2
+    return f"{milliseconds:.{digits}f} ms"
+
+
+def _rate_text(result: LoadResult) -> str:
+    text = f"Rate: {result.calls_per_second:,.1f} calls/s"
+    asked = result.asked_calls_per_second
+    if asked:
+        text += f" of {asked:,.1f} asked ({result.calls_per_second / asked:.1%})"
+    return f"{text}, {result.messages_per_second:,.0f} emails/s"
+
+
+def _call_text(result: LoadResult) -> str:
+    pieces = [count_of(result.calls, "call"), count_of(result.messages, "email")]
+    if result.asked_calls_per_second is not None:
+        pieces += [f"{result.late:,} late", f"{result.dropped:,} never started"]
+    if result.answered_429:
+        pieces.append(f"{result.answered_429:,} answered 429")
+    return f"Calls: {', '.join(pieces)}"
+
+
+def _error_texts(result: LoadResult) -> Iterator[str]:
+    errors = sum(result.errors.values())
+    if not errors:
+        yield "Errors: none"
+        return
+    codes = list(result.errors.items())
+    texts = [f"{count:,} {code}" for code, count in codes[:_MAX_CODES]]
+    if len(codes) > _MAX_CODES:
+        texts.append(f"{sum(count for _, count in codes[_MAX_CODES:]):,} of other codes")
+    yield f"Errors: {count_of(errors, 'call')} ({errors / result.calls:.2%}): {', '.join(texts)}"
+
+
+def _phase_lines(result: LoadResult) -> Iterator[str]:
+    """Yield a line for each step of the schedule, if there are several."""
+    phases = [phase for phase in result.phases if phase.name != "warm-up"]
+    if len(phases) < 2:
+        return
+    rows = [["phase", "asked/s", "calls/s", "p50", "p99", "errors", "late"]]
+    rows += [_phase_cells(phase) for phase in phases]
+    yield from format_columns(rows, right_aligned=range(1, len(rows[0])))
+
+
+def _phase_cells(phase: LoadPhase) -> list[str]:
+    figures = phase.latency.intended
+    first, last = phase.asked_first or 0.0, phase.asked_last or 0.0
+    asked = f"{first:g}" if first == last else f"{first:g} to {last:g}"
+    latencies = ["", ""] if figures is None else map(format_latency, (figures.p50, figures.p99))
+    return [
+        *(phase.name, asked, f"{phase.calls_per_second:,.1f}", *latencies),
+        *(f"{phase.errors:,}", f"{phase.late:,}"),
+    ]
+
+
+def _measured(threshold: ThresholdResult) -> str:
+    if threshold.value is None:
+        return "nothing was measured"
+    is_share = threshold.expression.endswith("%")
+    return f"{threshold.value:.3%}" if is_share else format_latency(threshold.value)
+
+
+def _client_text(result: LoadResult) -> str:
+    client = result.client
+    return (
+        f"This machine: CPU {client.cpu:.0%} of a core, event loop late by"
+        f" {format_latency(client.loop_lag_p99)} (p99), ledger"
+        f" {format_duration(client.flush_seconds)}, garbage collection"
+        f" {format_latency(client.gc_seconds)}"
+    )
