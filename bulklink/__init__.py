@@ -23,6 +23,7 @@ _EXPORTS = {
     "bulklink.finding.sample_check": "SampleCheck",
     "bulklink.finding.verdicts": "Evidence",
     "bulklink.ledger.records": "Result",
+    "bulklink.load_results": "LoadResult LoadTarget",
     "bulklink.mapping.interrupt": "PlanningStage",
     "bulklink.models": "Op Status",
     "bulklink.operations.audit": "audit",
@@ -31,7 +32,7 @@ _EXPORTS = {
     "bulklink.operations.auditing.rows": "ScoredDeal",
     "bulklink.operations.auditing.sample": "AuditCheck",
     "bulklink.operations.callbacks": (
-        "ConfirmationRequest Metrics ReadProgress RunCallbacks RunProgress"
+        "ConfirmationRequest LoadProgress Metrics ReadProgress RunCallbacks RunProgress"
     ),
     "bulklink.operations.check": "CheckResult check_run",
     "bulklink.operations.check_audit": "check_audit",
@@ -42,6 +43,8 @@ _EXPORTS = {
     "bulklink.operations.forget": "forget",
     "bulklink.operations.history": "HistoryEvent history",
     "bulklink.operations.job": "Edition GroupBy Job OnInvalid WhenCreditsOut",
+    "bulklink.operations.load_options": "LoadTest",
+    "bulklink.operations.load_test": "load_test",
     "bulklink.operations.job_options": "LimitOptions PaceOptions SendOptions",
     "bulklink.operations.plan": "PlanResult plan",
     "bulklink.operations.report.write": "ReportResult report",
@@ -89,6 +92,8 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.finding.sample_check import SampleCheck as SampleCheck
     from bulklink.finding.verdicts import Evidence as Evidence
     from bulklink.ledger.records import Result as Result
+    from bulklink.load_results import LoadResult as LoadResult
+    from bulklink.load_results import LoadTarget as LoadTarget
     from bulklink.mapping.interrupt import PlanningStage as PlanningStage
     from bulklink.models import Op as Op
     from bulklink.models import Status as Status
@@ -99,6 +104,7 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.auditing.rows import ScoredDeal as ScoredDeal
     from bulklink.operations.auditing.sample import AuditCheck as AuditCheck
     from bulklink.operations.callbacks import ConfirmationRequest as ConfirmationRequest
+    from bulklink.operations.callbacks import LoadProgress as LoadProgress
     from bulklink.operations.callbacks import Metrics as Metrics
     from bulklink.operations.callbacks import ReadProgress as ReadProgress
     from bulklink.operations.callbacks import RunCallbacks as RunCallbacks
@@ -123,6 +129,8 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.job_options import LimitOptions as LimitOptions
     from bulklink.operations.job_options import PaceOptions as PaceOptions
     from bulklink.operations.job_options import SendOptions as SendOptions
+    from bulklink.operations.load_options import LoadTest as LoadTest
+    from bulklink.operations.load_test import load_test as load_test
     from bulklink.operations.plan import PlanResult as PlanResult
     from bulklink.operations.plan import plan as plan
     from bulklink.operations.report.write import ReportResult as ReportResult

@@ -19,7 +19,7 @@ from tests.virtual import loop_factories
 # Examples may be slow on a busy machine.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
-_VIRTUAL_TIME_FOLDERS = ("engine", "ledger", "ratelimit", "simulation")
+_VIRTUAL_TIME_FOLDERS = ("engine", "ledger", "load", "ratelimit", "simulation")
 
 
 def pytest_configure(config: pytest.Config) -> None:

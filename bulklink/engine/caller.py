@@ -108,6 +108,14 @@ class Caller:
         """Whether calls of further contacts would be prepared without a wait."""
         return self._limiter.has_room
 
+    async def sign_in(self) -> None:
+        """Get an access token now, so that no call has to wait for it.
+
+        Raises:
+            RunStoppedError: if no token is granted.
+        """
+        await self._client.tokens.current()
+
     async def make(
         self,
         request: Request,

@@ -12,6 +12,7 @@ import msgspec
 from bulklink.engine.load.driver import LoadDriver
 from bulklink.engine.load.recorder import IntervalRecord, LoadRecorder, PhaseRecord
 from bulklink.engine.load.schedule import SchedulePhase
+from bulklink.engine.metrics import LimitedBy
 from bulklink.errors import ExitCode
 from bulklink.load_analysis.figures import bins_of_histogram, latency_figures
 from bulklink.load_results import (
@@ -33,7 +34,7 @@ from bulklink.runs.status import RunResult
 
 _PACKAGES = ("bulklink", "aiohttp", "anyio", "aiolimiter", "orjson", "msgspec", "uvloop")
 _REACHED = 0.99
-"""Share of the asked rate from which on the schedule is what limits the rate."""
+"""Share of the asked calls that leave in time where the schedule is what limits the rate."""
 _MAPPING_OPTIONS = frozenset({"mappings", "op", "run_dir", "runs_dir"})
 
 
@@ -97,7 +98,7 @@ def make_load_result(
         answered_429=run.answered_429,
         latency=_both_latencies(whole),
         client=client,
-        limited_by=_limited_by(calls_per_second, asked_rate, client, record),
+        limited_by=_limited_by(whole, asked, client, record),
         thresholds=[],
         cut_short=cut_short,
         stopped_by=end.stopped_by,
@@ -187,13 +188,15 @@ def _series(recorder: LoadRecorder) -> list[LoadInterval]:
 
 
 def _limited_by(
-    calls_per_second: float, asked: float | None, client: ClientLoad, record: RunRecord
+    whole: PhaseRecord, asked: float | None, client: ClientLoad, record: RunRecord
 ) -> str:
     """Return what limited the rate: the schedule, if it was kept, else what limits any run."""
-    if asked is not None and calls_per_second >= _REACHED * asked:
+    if asked is not None and whole.calls - whole.late >= _REACHED * asked:
         return "the schedule"
     if client.bottleneck:
         return "this machine"
+    if asked is not None:
+        return LimitedBy.IN_FLIGHT  # a call leaves late because it waits for a place
     return record.limited.by if record.limited is not None else "nothing for long"
 
 

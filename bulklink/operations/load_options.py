@@ -152,8 +152,7 @@ class LoadTest(msgspec.Struct, frozen=True, kw_only=True):
         highest = max(max(p.first or 0.0, p.last or 0.0) for p in self.schedule().phases)
         if job.rate is not None and highest > job.rate:
             raise UsageError(
-                f"The schedule asks for {highest:g} calls a second, and the rate is limited to"
-                f" {job.rate:g}.",
+                f"The schedule asks for {highest:g}/s, more than the limit of {job.rate:g}/s.",
                 where="rate",
                 advice="Omit the limit: the schedule is one.",
             )

@@ -102,6 +102,7 @@ class LoadRun:
                 opposite = LoadOp.LINK if op is LoadOp.UNLINK else LoadOp.UNLINK
                 preparation = Preparation(BatchCycle(read_batches(opposite, group), opposite))
                 await preparation.run(sender, session.stop, session.limiter.max_in_flight)
+            await session.caller.sign_in()
             batches = BatchCycle(read_batches(op, group), op)
             await batches.read_first()
             self.driver = LoadDriver(

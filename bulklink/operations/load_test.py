@@ -8,7 +8,7 @@ from functools import partial
 
 from bulklink.advice import Advice
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import BulklinkError, ConfigError
+from bulklink.errors import ConfigError, UsageError
 from bulklink.ledger.replay import replay
 from bulklink.load_results import LoadResult, LoadTarget
 from bulklink.mapping.input.files import Source
@@ -141,7 +141,11 @@ class _LoadTest:
                 load=load_run,
             )
             if load_run.driver is None:
-                raise stop.reason or BulklinkError("The load test did not begin.")
+                raise stop.reason or UsageError(
+                    "There are no emails to send.",
+                    where=", ".join(job.mappings),
+                    advice="Use a mapping with at least one row that is accepted.",
+                )
             result = make_load_result(
                 load_run, load_run.driver, job, self.target, self.seed, folder.read(), end
             )

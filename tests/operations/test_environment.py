@@ -176,7 +176,7 @@ def test_the_real_environment_is_created_only_as_the_default_of_an_argument() ->
     assert sorted(public) == sorted(
         [
             *("run", "apply", "resume", "retry", "undo", "verify", "fetch", "audit"),
-            *("plan", "plan_undo", "report", "forget"),
+            *("plan", "plan_undo", "report", "forget", "load_test"),
         ]
     )
     assert set(makers) - set(public) == {"show_status", "sign_out", "login_profile"}

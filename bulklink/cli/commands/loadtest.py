@@ -167,7 +167,7 @@ def loadtest(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> i
     \b
     Examples:
       bulklink loadtest --duration 20s --concurrency 20
-      bulklink loadtest --arrival-rate 200 --duration 60s --threshold "p99 < 400ms"
+      bulklink loadtest --arrival-rate 200 --duration 60s --threshold "p99<400ms"
       bulklink loadtest --steps 100,200,400:30s --emulator "--concurrency 25"
     """
     import msgspec  # noqa: PLC0415 - not for --help

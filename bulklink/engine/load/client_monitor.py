@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,6 +79,6 @@ class ClientMonitor:
     def _on_gc(self, phase: str, info: object) -> None:
         del info
         if phase == "start":
-            self._gc_began = time.perf_counter()
+            self._gc_began = self.monotonic()
         else:
-            self.gc_seconds += time.perf_counter() - self._gc_began
+            self.gc_seconds += self.monotonic() - self._gc_began
