@@ -209,22 +209,36 @@ def line_blocks(
         file = open_to_read(path)
     except FileNotFoundError:
         return
-    lines, rest = 0, b""
+    rest = b""
     with file:
         file.seek(start)
-        while block := _read(file, _BLOCK_BYTES, path):
-            block = rest + block
-            if block.find(b"\n", 0, MAX_LINE_BYTES + 1) < 0 and len(block) > MAX_LINE_BYTES:
+        while part := _read(file, _BLOCK_BYTES, path):
+            end = part.rfind(b"\n") + 1
+            block, rest = (rest + part[:end], part[end:]) if end else (b"", rest + part)
+            first_line_length = block.find(b"\n") if block else len(rest)
+            if first_line_length > MAX_LINE_BYTES:
+                offset = file.tell() - len(block) - len(rest)
                 raise error_class(
                     f"The line is longer than {MAX_LINE_BYTES >> 20} MiB.",
-                    where=f"{path}:{lines + 1}" if not start else str(path),
+                    where=f"{path}:{line_number(path, offset)}",
                     advice="bulklink does not write such lines: restore the file from a backup.",
                 )
-            end = block.rfind(b"\n") + 1
-            block, rest = block[:end], block[end:]
             if block:
-                lines += block.count(b"\n")
                 yield block
+
+
+def line_number(path: Path, offset: int) -> int:
+    """Return the number of the line that begins at an offset, from 1.
+
+    Raises:
+        RunDirError: if the file is not a regular file, or cannot be read.
+    """
+    number = 1
+    with open_to_read(path) as file:
+        while offset > 0 and (part := _read(file, min(offset, _BLOCK_BYTES), path)):
+            number += part.count(b"\n")
+            offset -= len(part)
+    return number
 
 
 def split_lines(block: bytes) -> list[bytes]:

@@ -17,10 +17,10 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from bulklink.folder_files import open_to_read
+from bulklink.folder_files import line_number, open_to_read
 from bulklink.ledger.checkpoint import NO_CHECKPOINT, LedgerCheckpoint
 from bulklink.ledger.line_reader import LineAtReader
-from bulklink.ledger.records import Result, RowNumber, damaged_line_error, line_number
+from bulklink.ledger.records import Result, RowNumber, damaged_line_error
 from bulklink.ledger.replay import LinePositions, replay
 from bulklink.ledger.row_array import RowArray
 from bulklink.ledger.state import DONE_STATE

@@ -226,17 +226,6 @@ def decode_lines(
     digest.end()
 
 
-def line_number(path: Path, offset: int) -> int:
-    """Return the number of the line that begins at an offset, from 1."""
-    number = 1
-    for block in line_blocks(path):
-        number += block.count(b"\n", 0, offset)
-        offset -= len(block)
-        if offset <= 0:
-            break
-    return number
-
-
 def damaged_line_error(path: Path, number: int) -> LedgerError:
     """Return the error about a line that bulklink did not write."""
     return LedgerError(

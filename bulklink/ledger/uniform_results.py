@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 
 import msgspec
 
@@ -51,13 +52,11 @@ def match_uniform_results(
     head, middle, first_id, tail = match.groups()
     tail += b"\n"
     row_texts = [b"%d" % row for row in rows]
-    before, width, after = len(head) + len(middle), len(first_id), len(tail)
-    message_ids, starts, end = [], [], start
-    for text in row_texts:
-        starts.append(end)
-        id_start = end + before + len(text)
-        message_ids.append(block[id_start : id_start + width])
-        end = id_start + width + after
+    id_end, id_start = len(tail), len(tail) + len(first_id)
+    fixed = len(head) + len(middle) + id_start
+    *starts, end = accumulate([fixed + len(text) for text in row_texts], initial=start)
+    line_ends = (*starts[1:], end)
+    message_ids = [block[at - id_start : at - id_end] for at in line_ends]
     varying = map(middle.join, zip(row_texts, message_ids, strict=True))
     lines = b"".join((head, (tail + head).join(varying), tail))
     if block.startswith(lines, start) and b"".join(message_ids).isalnum():
