@@ -234,8 +234,10 @@ class Replay:
                 self._sample(row, message_id.decode())
         positions = self.positions
         if positions is not None and not (positions.omits and positions.omits(raw)):
+            positions.results.reserve(max(rows))
+            numbers = positions.results.numbers
             for row, line_start in zip(rows, results.starts, strict=True):
-                positions.results[row] = start + line_start + 1
+                numbers[row] = start + line_start + 1
         self.number += len(rows) - 1
         return results.end
 

@@ -52,7 +52,7 @@ class UserColumn(msgspec.Struct, frozen=True):
     known: str | None
 
 
-class MappingRow(NamedTuple):
+class MappingRow(msgspec.Struct, frozen=True, gc=False):
     """A row of the mapping.
 
     Args:
@@ -134,11 +134,12 @@ def _stream_planned_rows(
         order = "" if is_in_order else f" ORDER BY {_ROW}"
         query = f"SELECT {selected} FROM {relation}{order}"
         last = 0
-        for row, *cells in database.rows(query):
+        for planned in database.rows(query):
+            row = planned[0]
             if row <= last:
                 raise RuntimeError(f"row {row} came after row {last}")
             last = row
-            yield MappingRow(row, tuple(cells))
+            yield MappingRow(row, planned[1:])
 
 
 def stream_refused_rows(rejects: Path, columns: Sequence[UserColumn]) -> Iterator[MappingRow]:

@@ -89,10 +89,7 @@ class _CsvTable:
 def _plain_csv(rows: Sequence[Sequence[Cell]]) -> str | None:
     """Return rows as `csv.writer` writes them, in a third of the time; None if a cell is quoted."""
     columns = len(rows[0])
-    lines = [
-        ",".join(["" if cell is None else cell if type(cell) is str else str(cell) for cell in row])
-        for row in rows
-    ]
+    lines = [",".join(["" if cell is None else f"{cell}" for cell in row]) for row in rows]
     text = "\r\n".join([*lines, ""])
     needs_quotes = (
         columns < 2  # a row with only an empty cell is quoted
