@@ -88,7 +88,7 @@ def _translate_damage() -> Iterator[None]:
 
 
 #: Maximum bytes of the files that an instance worked on if it is reused: it keeps their memory.
-_MAX_REUSED_BYTES = 2**20
+_MAX_REUSED_BYTES = 2**17
 #: Maximum number of idle instances: planning uses two at once.
 _MAX_IDLE = 2
 #: Idle instances of DuckDB; closed before a fork, as a child that has one hangs at its end.
