@@ -73,8 +73,8 @@ def check_mapping_options(options: MappingOptions) -> None:
     """Raise UsageError for options that name unknown columns or invalid values.
 
     Raises:
-        UsageError: for a column that is unknown or named twice, a default that is not an id, or
-            an invalid delimiter or encoding.
+        UsageError: for a column that is unknown or named twice, a default that no row can have,
+            or an invalid delimiter or encoding.
     """
     parse_encoding(options.encoding)
     if options.preset not in (None, *PRESETS):
@@ -86,7 +86,14 @@ def check_mapping_options(options: MappingOptions) -> None:
     dialect_options(options)
     _check_columns(Keyword("columns"), [column for column, _ in options.columns])
     _check_columns(Keyword("defaults"), [column for column, _ in options.defaults])
+    ops = list(Op) if options.op is None else [options.op]
     for column, value in options.defaults:
+        if column == "op" and value.strip().lower() not in ops:
+            raise UsageError(
+                f"{value!r} is not {'an' if options.op is None else 'the requested'} operation.",
+                where=Advice("{} {}", Keyword("defaults"), column),
+                advice=f"Use {' or '.join(ops)}.",
+            )
         no_guard = column == GUARD and value.strip().lower() == NO_DEAL
         is_id = re.fullmatch(id_pattern(column), value.strip()) is not None
         if column in (*ID_COLUMNS, GUARD) and not (no_guard or is_id):

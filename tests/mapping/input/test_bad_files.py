@@ -174,8 +174,13 @@ if sys.platform != "win32":
         MappingOptions(Op.LINK, defaults=(("note", "x"),)),
         MappingOptions(Op.LINK, defaults=(("owner_id", "4.15E+18"),)),
         MappingOptions(Op.LINK, defaults=(("deal_id", "five"),)),
+        MappingOptions(Op.RELINK, defaults=(("op", "link"),)),
+        MappingOptions(None, defaults=(("op", "attach"),)),
     ],
-    ids=["no-such-column", "twice", "default-of-no-column", "rounded-default", "bad-default"],
+    ids=[
+        *("no-such-column", "twice", "default-of-no-column", "rounded-default", "bad-default"),
+        *("default-of-another-op", "default-of-no-op"),
+    ],
 )
 def test_invalid_column_options_are_a_usage_error(
     planner: MappingPlanner, mapping_options: MappingOptions
