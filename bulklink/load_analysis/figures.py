@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from bulklink.latency_histogram import LatencyHistogram
-from bulklink.load_results import HistogramBins, LatencyFigures
+from bulklink.load_results import BothLatencies, HistogramBins, LatencyFigures
 
+LATENCY_FIGURES = LatencyFigures.__struct_fields__
+"""Figures of latencies: alone from the intended start, after `service.` of the service time."""
+SERVICE = "service."
+LATENCY_NAMES = (*LATENCY_FIGURES, *(f"{SERVICE}{name}" for name in LATENCY_FIGURES))
+_ALIASES = {"p99.9": "p999", "service.p99.9": "service.p999"}
 _SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 
 
@@ -35,3 +40,18 @@ def histogram_of_bins(bins: HistogramBins) -> LatencyHistogram:
     histogram.bins.update(bins.bins)
     histogram.total, histogram.longest = bins.total, bins.longest
     return histogram
+
+
+def figure_name(text: str) -> str:
+    """Return the name of a figure that a user wrote, such as `p999` for `p99.9`."""
+    return _ALIASES.get(text, text)
+
+
+def named_latency(latency: BothLatencies, name: str) -> float | None:
+    """Return a latency in seconds by one of `LATENCY_NAMES`; None without an answered call."""
+    field = name.removeprefix(SERVICE)
+    figures = latency.intended if field == name else latency.service
+    if figures is None:
+        return None
+    value: float = getattr(figures, field)
+    return value

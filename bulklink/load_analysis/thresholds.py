@@ -10,13 +10,16 @@ from decimal import Decimal
 import msgspec
 
 from bulklink.errors import UsageError
-from bulklink.load_results import BothLatencies, LatencyFigures, LoadResult, ThresholdResult
+from bulklink.load_analysis.figures import (
+    LATENCY_FIGURES,
+    LATENCY_NAMES,
+    SERVICE,
+    figure_name,
+    named_latency,
+)
+from bulklink.load_results import LoadResult, ThresholdResult
 from bulklink.suggestions import close_matches, did_you_mean
 
-LATENCY_FIGURES = LatencyFigures.__struct_fields__
-"""Figures of latencies: alone from the intended start, after `service.` of the service time."""
-_SERVICE = "service."
-_LATENCIES = (*LATENCY_FIGURES, *(f"{_SERVICE}{name}" for name in LATENCY_FIGURES))
 _RATE = "rate"
 _SHARES: dict[str, Callable[[LoadResult], tuple[float, float | None]]] = {
     "errors": lambda result: (sum(result.errors.values()), result.calls),
@@ -26,7 +29,6 @@ _SHARES: dict[str, Callable[[LoadResult], tuple[float, float | None]]] = {
     _RATE: lambda result: (result.calls_per_second, result.asked_calls_per_second),
 }
 """Each share: what is counted, and all of what it is a share of."""
-_ALIASES = {"p99.9": "p999", "service.p99.9": "service.p999"}
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -62,12 +64,12 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_latency(self) -> bool:
         """Whether the limit is in seconds, not a share."""
-        return self.figure in _LATENCIES
+        return self.figure in LATENCY_NAMES
 
     def measure(self, result: LoadResult) -> float | None:
         """Return the figure: seconds, or a share of 1; None if nothing was measured."""
         if self.is_latency:
-            return _latency(self.figure, result.latency)
+            return named_latency(result.latency, self.figure)
         count, whole = _SHARES[self.figure](result)
         return count / whole if whole else None
 
@@ -98,8 +100,8 @@ def parse_threshold(text: str, *, open_model: bool = True, setting: str = "thres
             "Write a figure, a comparison, and a number with a unit: `p99 < 400ms` or"
             " `errors < 0.1%`.",
         )
-    figure = _ALIASES.get(match["name"], match["name"])
-    if figure not in _LATENCIES and figure not in _SHARES:
+    figure = figure_name(match["name"])
+    if figure not in LATENCY_NAMES and figure not in _SHARES:
         raise _error(text, f"has no known figure {match['name']!r}", setting, _names_advice(figure))
     if figure == _RATE and not open_model:
         raise _error(
@@ -115,25 +117,16 @@ def parse_threshold(text: str, *, open_model: bool = True, setting: str = "thres
             setting,
             f"Use {_listed(_COMPARISONS, last='or')}.",
         )
-    units = _LATENCY_UNITS if figure in _LATENCIES else _SHARE_UNITS
+    units = _LATENCY_UNITS if figure in LATENCY_NAMES else _SHARE_UNITS
     if match["unit"] not in units:
         raise _unit_error(text, figure, match["unit"], setting)
     limit = float(Decimal(match["number"]).scaleb(units[match["unit"]]))
     return Threshold(expression=text.strip(), figure=figure, sign=match["sign"], limit=limit)
 
 
-def _latency(figure: str, latency: BothLatencies) -> float | None:
-    name = figure.removeprefix(_SERVICE)
-    figures = latency.intended if name == figure else latency.service
-    if figures is None:
-        return None
-    value: float = getattr(figures, name)
-    return value
-
-
 def _unit_error(text: str, figure: str, unit: str, setting: str) -> UsageError:
     problem = f"has an unknown unit {unit!r}" if unit else "has no unit"
-    if figure in _LATENCIES:
+    if figure in LATENCY_NAMES:
         advice = f"{figure} is a time: write it in ms or s, such as `{figure} < 400ms`."
     else:
         advice = f"{figure} is a share: write it in %, such as `{figure} < 1%`."
@@ -141,9 +134,9 @@ def _unit_error(text: str, figure: str, unit: str, setting: str) -> UsageError:
 
 
 def _names_advice(name: str) -> str:
-    matches = close_matches(name, (*_LATENCIES, *_SHARES), key=str.lower)
+    matches = close_matches(name, (*LATENCY_NAMES, *_SHARES), key=str.lower)
     return (
-        f"{did_you_mean(matches)}Latencies are {_listed(LATENCY_FIGURES)}, also as {_SERVICE}p99;"
+        f"{did_you_mean(matches)}Latencies are {_listed(LATENCY_FIGURES)}, also as {SERVICE}p99;"
         f" shares are {_listed(_SHARES)}."
     )
 
