@@ -41,14 +41,16 @@ class PageAssets(msgspec.Struct, frozen=True):
         return "; ".join(["default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"])
 
 
-def load_assets(room: str, scripts: Sequence[str] = ()) -> PageAssets:
+def load_assets(room: str, scripts: Sequence[str] = (), *, has_charts: bool = False) -> PageAssets:
     """Return the assets of a kind of page, after those that all pages share.
 
     Args:
         room: subpackage of the page, such as `report`, whose style has its name.
         scripts: names of its scripts, in their order; all scripts share one scope.
+        has_charts: whether it has charts, whose style is shared.
     """
-    style = _read("assets/base.css") + _read(f"{room}/assets/{room}.css")
+    styles = ["assets/base.css", *(["assets/charts.css"] if has_charts else [])]
+    style = "".join(map(_read, [*styles, f"{room}/assets/{room}.css"]))
     names = [
         *(f"assets/{name}" for name in _SHARED_SCRIPTS),
         *(f"{room}/assets/{name}" for name in scripts),

@@ -11,7 +11,17 @@ from itertools import pairwise
 
 import msgspec
 
-from bulklink.html_pages.report.plot_area import (
+from bulklink.html_pages.chart import (
+    Chart,
+    ChartLayer,
+    ChartPause,
+    ChartTicks,
+    format_rate,
+    format_value,
+    place_on_axis,
+    place_ticks,
+)
+from bulklink.html_pages.plot_area import (
     PLOT_WIDTH,
     Step,
     ValueTick,
@@ -19,19 +29,17 @@ from bulklink.html_pages.report.plot_area import (
     fit_scale,
     line_path,
 )
-from bulklink.html_pages.report.time_axis import (
+from bulklink.html_pages.report.timeline import Measurement, Span, merge_measurements
+from bulklink.html_pages.time_axis import (
     CollapsedPause,
-    TickLabel,
     TimeAxis,
     axis_ticks,
     build_axis,
     covers_several_days,
     format_day,
-    label_ticks,
     local_time,
     utc_offset,
 )
-from bulklink.html_pages.report.timeline import Measurement, Span, merge_measurements
 
 _STATUSES = ("done", "unchanged", "failed", "in_doubt")
 _LINE_GAP = 2.0
@@ -39,64 +47,6 @@ _LINE_GAP = 2.0
 _COARSE_SECONDS = 86_400
 """Length of an axis beyond which bins are minutes long and their times need no seconds."""
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-_ROOMS = {"narrow": 210, "medium": 280, "wide": 400, "full": 700}
-"""Minimum width of the axis in pixels, by the class of the labels that the style sheet picks."""
-
-
-class ChartLayer(msgspec.Struct, frozen=True):
-    """A series of a chart.
-
-    Args:
-        series: name of the series.
-        path: SVG path of its areas, or of its lines.
-        is_line: whether the path is of lines.
-    """
-
-    series: str
-    path: str
-    is_line: bool = False
-
-
-class Chart(msgspec.Struct, frozen=True, kw_only=True):
-    """A chart and its table.
-
-    Args:
-        name: name of the chart.
-        layers: its series, in the order of drawing.
-        ticks: labelled values.
-        rows: time of each bin, and its values as text; None for no value.
-    """
-
-    name: str
-    layers: tuple[ChartLayer, ...]
-    ticks: tuple[ValueTick, ...]
-    rows: tuple[tuple[str | None, ...], ...]
-
-
-class ChartPause(msgspec.Struct, frozen=True):
-    """A pause that the charts collapse.
-
-    Args:
-        x: position of its beginning, from 0 to `PLOT_WIDTH`.
-        width: width of its mark.
-        label: how long the pause was, as text.
-    """
-
-    x: int
-    width: int
-    label: str
-
-
-class ChartTicks(msgspec.Struct, frozen=True):
-    """Labels of the time axis for charts of one width.
-
-    Args:
-        room: class of the width.
-        labels: labels, at positions from 0 to `PLOT_WIDTH`.
-    """
-
-    room: str
-    labels: tuple[TickLabel, ...]
 
 
 class ChartData(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,29 +113,16 @@ def build_chart_data(
         charts=tuple(charts),
         middles=tuple((bin_.x0 + bin_.x1) // 2 for bin_ in bins),
         pauses=tuple(_place_pause(pause, axis) for pause in axis.pauses),
-        ticks=tuple(_place_ticks(axis, zone)),
+        ticks=tuple(place_ticks(axis, axis_ticks(axis, zone))),
         statuses=statuses,
         offsets=tuple(sorted(offsets)),
         answered_429=sum(span.answered_429 for span in spans) if has_metrics else None,
     )
 
 
-def _place(position: float, axis: TimeAxis) -> int:
-    """Return the x coordinate of a position; a thousandth of a chart is less than a pixel."""
-    return round(PLOT_WIDTH * min(1.0, max(0.0, position / axis.end)))
-
-
 def _place_pause(pause: CollapsedPause, axis: TimeAxis) -> ChartPause:
-    x = _place(pause.at, axis)
-    return ChartPause(x, _place(pause.to, axis) - x, pause.label)
-
-
-def _place_ticks(axis: TimeAxis, zone: tzinfo | None) -> Iterable[ChartTicks]:
-    ticks = axis_ticks(axis, zone)
-    for room, width in _ROOMS.items():
-        labels = label_ticks(axis, ticks, width)
-        placed = tuple(TickLabel(_place(label.at, axis), label.lines) for label in labels)
-        yield ChartTicks(room, placed)
+    x = place_on_axis(pause.at, axis)
+    return ChartPause(x, place_on_axis(pause.to, axis) - x, pause.label)
 
 
 def _make_bins(spans: Sequence[Span], axis: TimeAxis, zone: tzinfo | None) -> list[_Bin]:
@@ -214,8 +151,10 @@ def _time_format(
 
 
 def _make_bin(span: Span, axis: TimeAxis, line: int, format_when: Callable[[float], str]) -> _Bin:
-    x0 = min(PLOT_WIDTH - 1, _place(axis.position(span.began), axis))
-    x1 = max(x0 + 1, _place(axis.position(span.ended), axis))  # a second is visible among weeks
+    x0 = min(PLOT_WIDTH - 1, place_on_axis(axis.position(span.began), axis))
+    x1 = max(
+        x0 + 1, place_on_axis(axis.position(span.ended), axis)
+    )  # a second is visible among weeks
     measured = span.measured_seconds
     return _Bin(
         x0=x0,
@@ -245,7 +184,7 @@ def _throughput(bins: Sequence[_Bin], statuses: Sequence[str]) -> Chart:
         [ChartLayer(status, area_path(layer, scale.y)) for status, layer in steps.items()],
         scale.ticks(),
         bins,
-        lambda bin_: [_format_rate(bin_.rates.get(status, 0.0)) for status in statuses],
+        lambda bin_: [format_rate(bin_.rates.get(status, 0.0)) for status in statuses],
     )
 
 
@@ -261,7 +200,7 @@ def _in_flight(bins: Sequence[_Bin]) -> Chart:
         ],
         scale.ticks(),
         bins,
-        lambda bin_: [_format_value(bin_.in_flight, 1), _format_value(bin_.allowed, 1)],
+        lambda bin_: [format_value(bin_.in_flight, 1), format_value(bin_.allowed, 1)],
     )
 
 
@@ -279,7 +218,7 @@ def _latency(bins: Sequence[_Bin]) -> Chart:
         [*layers, ChartLayer(median, line_path(medians, scale.y), is_line=True)],
         scale.ticks(),
         bins,
-        lambda bin_: [_format_value(value, 3) for value in bin_.percentiles.values()],
+        lambda bin_: [format_value(value, 3) for value in bin_.percentiles.values()],
     )
 
 
@@ -294,7 +233,7 @@ def _answered_429(bins: Sequence[_Bin]) -> Chart:
         [ChartLayer("refused", area_path([b.step(b.answered_429) for b in bins], scale.y))],
         scale.ticks(),
         bins,
-        lambda bin_: [_format_value(bin_.answered_429, 0)],
+        lambda bin_: [format_value(bin_.answered_429, 0)],
     )
 
 
@@ -311,16 +250,3 @@ def _chart(
         ticks=tuple(ticks),
         rows=tuple((bin_.when, *values(bin_)) for bin_ in bins),
     )
-
-
-def _format_rate(rate: float) -> str | None:
-    """Format a rate so that a few messages a minute do not become 0."""
-    return _format_value(rate, 1 if abs(rate) >= 1 else 3)
-
-
-def _format_value(value: float | None, digits: int) -> str | None:
-    """Format a number with up to `digits` decimals, without trailing zeros."""
-    if value is None:
-        return None
-    text = f"{value:z,.{digits}f}"
-    return text.rstrip("0").rstrip(".") if digits else text

@@ -8,10 +8,10 @@ from functools import lru_cache
 from jinja2 import Template
 
 from bulklink.html_pages.page import escape_json, load_assets, page_environment
+from bulklink.html_pages.plot_area import PLOT_HEIGHT, PLOT_WIDTH, format_coordinate
 from bulklink.html_pages.report.model import Report
-from bulklink.html_pages.report.plot_area import PLOT_HEIGHT, PLOT_WIDTH, format_coordinate
 from bulklink.html_pages.report.rows import MAX_ROWS_PER_GROUP
-from bulklink.html_pages.report.time_axis import humanize_duration
+from bulklink.html_pages.time_axis import humanize_duration
 
 
 def render_report(report: Report, zone: tzinfo | None = None) -> str:
@@ -27,7 +27,9 @@ def render_report(report: Report, zone: tzinfo | None = None) -> str:
     return _load_page(zone).render(
         report=report,
         most_rows=MAX_ROWS_PER_GROUP,
-        assets=load_assets("report", ["report.js"] if _needs_script(report) else []),
+        assets=load_assets(
+            "report", ["report.js"] if _needs_script(report) else [], has_charts=True
+        ),
         rows=_script_data(report.embedded_rows),
     )
 

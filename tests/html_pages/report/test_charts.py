@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulklink.html_pages.plot_area import PLOT_HEIGHT, PLOT_WIDTH
 from bulklink.html_pages.report.charts import ChartData, build_chart_data
-from bulklink.html_pages.report.plot_area import PLOT_HEIGHT, PLOT_WIDTH
 from bulklink.html_pages.report.timeline import MAX_SPANS, Measurement
 from bulklink.models import Status
-from tests.html_pages.report.paths import path_points
+from tests.html_pages.paths import path_points
 from tests.html_pages.report.run_folders import (
     NOON,
     mapping_rows,

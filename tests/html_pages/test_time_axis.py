@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bulklink.html_pages.report.time_axis import (
+from bulklink.html_pages.time_axis import (
     axis_ticks,
     build_axis,
     humanize_duration,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.html_pages.report.plot_area import (
+from bulklink.html_pages.plot_area import (
     PLOT_HEIGHT,
     PLOT_WIDTH,
     Step,
@@ -17,7 +17,7 @@ from bulklink.html_pages.report.plot_area import (
     format_coordinate,
     line_path,
 )
-from tests.html_pages.report.paths import path_points
+from tests.html_pages.paths import path_points
 
 ANY_NUMBER = st.none() | st.floats() | st.integers(-(2**63), 2**63)
 
