@@ -23,7 +23,7 @@ _EXPORTS = {
     "bulklink.finding.sample_check": "SampleCheck",
     "bulklink.finding.verdicts": "Evidence",
     "bulklink.ledger.records": "Result",
-    "bulklink.load_results": "LoadResult LoadTarget",
+    "bulklink.load_results": "LatencyFigures LoadResult LoadTarget",
     "bulklink.mapping.interrupt": "PlanningStage",
     "bulklink.models": "Op Status",
     "bulklink.operations.audit": "audit",
@@ -92,6 +92,7 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.finding.sample_check import SampleCheck as SampleCheck
     from bulklink.finding.verdicts import Evidence as Evidence
     from bulklink.ledger.records import Result as Result
+    from bulklink.load_results import LatencyFigures as LatencyFigures
     from bulklink.load_results import LoadResult as LoadResult
     from bulklink.load_results import LoadTarget as LoadTarget
     from bulklink.mapping.interrupt import PlanningStage as PlanningStage

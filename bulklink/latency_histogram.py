@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import ceil, exp, log
 
 SHORTEST_LATENCY = 1e-6
 """Seconds; shorter latencies count as this long."""
@@ -36,14 +36,16 @@ class LatencyHistogram:
     _log_factor: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._log_factor = math.log((1 + self.relative_error) / (1 - self.relative_error))
+        self._log_factor = log((1 + self.relative_error) / (1 - self.relative_error))
 
-    def record(self, latency: float) -> None:
-        """Count a latency in seconds."""
-        latency = max(latency, SHORTEST_LATENCY)
-        self.bins[math.ceil(math.log(latency) / self._log_factor)] += 1
-        self.total += latency
-        self.longest = max(self.longest, latency)
+    def record(self, latency: float, count: int = 1) -> None:
+        """Count a latency in seconds, once or several times."""
+        if latency < SHORTEST_LATENCY:
+            latency = SHORTEST_LATENCY
+        self.bins[ceil(log(latency) / self._log_factor)] += count
+        self.total += latency * count
+        if latency > self.longest:
+            self.longest = latency
 
     def add(self, other: LatencyHistogram) -> None:
         """Add the latencies of another histogram.
@@ -82,7 +84,7 @@ class LatencyHistogram:
         ordered, count = iter(sorted(self.bins.items())), self.count
         index, counted = next(ordered)
         for share in shares:
-            rank = max(1, math.ceil(share * count - 1e-9))
+            rank = max(1, ceil(share * count - 1e-9))
             while counted < rank:
                 index, added = next(ordered)
                 counted += added
@@ -90,12 +92,12 @@ class LatencyHistogram:
 
     def latency_of(self, index: int) -> float:
         """Return the latency in seconds within `relative_error` of every latency of a bin."""
-        factor = math.exp(self._log_factor)
+        factor = exp(self._log_factor)
         return factor**index * 2 / (1 + factor)
 
     def highest_of(self, index: int) -> float:
         """Return the highest latency in seconds that a bin counts."""
-        return math.exp(self._log_factor * index)
+        return exp(self._log_factor * index)
 
 
 def histogram_between(earlier: Mapping[int, int], later: LatencyHistogram) -> LatencyHistogram:

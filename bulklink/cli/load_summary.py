@@ -8,7 +8,7 @@ from pathlib import Path
 from bulklink.cli.console import Line, Styled, format_columns, print_line, wrap_text
 from bulklink.cli.progress_view import format_duration
 from bulklink.counts import count_of
-from bulklink.load_analysis.thresholds import LATENCY_FIGURES
+from bulklink.load_analysis.figures import LATENCY_FIGURES
 from bulklink.load_results import LatencyFigures, LoadPhase, LoadResult, ThresholdResult
 
 _HEADERS = {"mean": "mean", "p999": "p99.9", "max": "max"}

@@ -1,22 +1,16 @@
-"""Call counters, latency histogram and the bottleneck of a run."""
+"""Call counters, latencies and the bottleneck of a run."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
 
+from bulklink.latency_histogram import LatencyHistogram
 from bulklink.zoho.http import CallKind
 
-LATENCY_ERROR = 0.02
-"""Relative error of a latency in the histogram, whose buckets grow geometrically as in DDSketch."""
-_BUCKET_FACTOR = (1 + LATENCY_ERROR) / (1 - LATENCY_ERROR)
-_LOG_FACTOR = math.log(_BUCKET_FACTOR)
-_SHORTEST_LATENCY = 0.0001
-_DIGITS = 4
+_LATENCY_DIGITS = 4
 _USED_UP = 0.8
 """A limit is the bottleneck if at least this share of it is in use."""
 _RATE_USED_UP = 0.9
@@ -33,11 +27,11 @@ _MAX_PAUSED = 0.5
 
 
 class CallFigures(msgspec.Struct, frozen=True):
-    """Averages from the first call started to the last response.
+    """Averages over a time without its waits for credits.
 
     Args:
         calls: calls started.
-        seconds: from first to last, without waits for credits.
+        seconds: length of the time, without waits for credits.
         in_flight: mean number of calls in flight.
         most_in_flight: mean of the limit of calls in flight.
         calls_a_second: mean rate.
@@ -71,7 +65,7 @@ class MeterTotals(msgspec.Struct, frozen=True):
         cpu_seconds: seconds of processor time.
         credit_wait: seconds spent waiting for credits.
         paused_seconds: seconds in which no call could start because one was refused.
-        latencies: finished calls by bucket of their latency.
+        latencies: finished calls by bin of their latency, as in `LatencyHistogram`.
     """
 
     at: float
@@ -130,17 +124,13 @@ class CallMeter:
         self._started = 0
         self._in_flight = 0
         self._ended = dict.fromkeys(CallKind, 0)
-        self._latencies: Counter[int] = Counter()
-        self._busy_seconds = self._allowed_seconds = self._allowed_before_first = 0.0
-        self._first_at = self._updated_at = monotonic()
-        self._cpu_at_first = self._cpu_at_last = cpu()
+        self._latencies = LatencyHistogram()
+        self._busy_seconds = self._allowed_seconds = 0.0
+        self._updated_at = monotonic()
 
     def call_started(self) -> float:
         """Record the start of a call; return the time, for `call_ended`."""
         self._update()
-        if not self._started:
-            self._first_at, self._allowed_before_first = self._updated_at, self._allowed_seconds
-            self._cpu_at_first = self._cpu()
         self._started += 1
         self._in_flight += 1
         return self._updated_at
@@ -154,35 +144,8 @@ class CallMeter:
         """
         self._update()
         self._in_flight -= 1
-        if not self._in_flight:
-            self._cpu_at_last = self._cpu()
         self._ended[kind] += 1
-        latency = max(self._updated_at - started_at, _SHORTEST_LATENCY)
-        self._latencies[math.ceil(math.log(latency) / _LOG_FACTOR)] += 1
-
-    def figures(self, rate: float | None, credit_wait: float) -> CallFigures | None:
-        """Return the averages; None if no call was started.
-
-        Args:
-            rate: limit of calls per second; None for no limit.
-            credit_wait: seconds spent waiting for credits.
-        """
-        if not self._started:
-            return None
-        seconds = max(0.001, self._updated_at - self._first_at - credit_wait)
-        return CallFigures(
-            calls=self._started,
-            seconds=round(seconds, 3),
-            in_flight=round(self._busy_seconds / seconds, 2),
-            most_in_flight=round(
-                (self._allowed_seconds - self._allowed_before_first) / (seconds + credit_wait), 2
-            ),
-            calls_a_second=round(self._started / seconds, 2),
-            rate=rate,
-            latency=round(self._busy_seconds / self._started, 4),
-            cpu=round((self._cpu_at_last - self._cpu_at_first) / seconds, 3),
-            waited=round(credit_wait, 1),
-        )
+        self._latencies.record(self._updated_at - started_at)
 
     def totals(
         self, *, answered_429: int, credit_wait: float, paused_seconds: float
@@ -206,7 +169,7 @@ class CallMeter:
             cpu_seconds=self._cpu(),
             credit_wait=credit_wait,
             paused_seconds=paused_seconds,
-            latencies=dict(self._latencies),
+            latencies=dict(self._latencies.bins),
         )
 
     def _update(self) -> None:
@@ -236,18 +199,42 @@ def interval_between(earlier: MeterTotals, later: MeterTotals) -> MeterInterval:
 def latencies_between(earlier: MeterTotals, later: MeterTotals) -> dict[float, int]:
     """Return the calls that ended between two totals, counted by latency in seconds.
 
-    Each key is within 2% of the latencies it counts.
+    Each key is within 0.5% of the latencies it counts.
     """
+    scale = LatencyHistogram()
     return {
-        _bucket_latency(bucket): added
-        for bucket, count in sorted(later.latencies.items())
-        if (added := count - earlier.latencies.get(bucket, 0))
+        float(f"{scale.latency_of(index):.{_LATENCY_DIGITS}g}"): added
+        for index, count in sorted(later.latencies.items())
+        if (added := count - earlier.latencies.get(index, 0))
     }
 
 
-def _bucket_latency(bucket: int) -> float:
-    """Return the latency within 2% of every latency of a bucket, rounded to four digits."""
-    return float(f"{_BUCKET_FACTOR**bucket * 2 / (1 + _BUCKET_FACTOR):.{_DIGITS}g}")
+def figures_between(
+    earlier: MeterTotals, later: MeterTotals, rate: float | None
+) -> CallFigures | None:
+    """Return the averages between two totals; None if no call was started.
+
+    Args:
+        earlier: totals at the beginning.
+        later: totals at the end.
+        rate: limit of calls per second; None for no limit.
+    """
+    window = interval_between(earlier, later)
+    if not window.calls:
+        return None
+    seconds = max(0.001, window.seconds - window.credit_wait)
+    busy_seconds = window.in_flight * window.seconds
+    return CallFigures(
+        calls=window.calls,
+        seconds=round(seconds, 3),
+        in_flight=round(busy_seconds / seconds, 2),
+        most_in_flight=round(window.most_in_flight, 2),
+        calls_a_second=round(window.calls / seconds, 2),
+        rate=rate,
+        latency=round(busy_seconds / window.calls, 4),
+        cpu=round(window.cpu_seconds / seconds, 3),
+        waited=round(window.credit_wait, 1),
+    )
 
 
 class LimitedBy(StrEnum):

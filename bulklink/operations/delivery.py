@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from anyio.abc import TaskGroup
@@ -74,6 +75,7 @@ class Delivery:
         save_canary: saves the state of the canary in `run.json`; returns whether the rest is now
             read before it is sent.
         callbacks: called with failures and phases, and asked after a failed canary.
+        during_question: opened while that question is asked.
         stop: stops the run; requested if too many messages fail.
         run_dir: the run folder, for advice.
     """
@@ -82,6 +84,7 @@ class Delivery:
     max_failures: MaxFailures | None
     save_canary: Callable[[CanaryRecord], bool]
     callbacks: RunCallbacks
+    during_question: Callable[[], AbstractAsyncContextManager[None]]
     stop: StopController
     run_dir: str
     _failures: FailureCounter = field(init=False)
@@ -217,10 +220,13 @@ class Delivery:
     async def _ask_to_continue(self, result: CanaryResult, context: RunContext) -> CanaryState:
         """Ask whether to send the rest after a failed canary; nothing is in flight then."""
         await context.ledger.commit()
-        if self.callbacks.can_ask and self.callbacks.confirm_after_canary(
-            result.summary, self.counter.to_send
-        ):
-            return CanaryState.CONFIRMED
+        if self.callbacks.can_ask:
+            async with self.during_question():
+                confirmed = self.callbacks.confirm_after_canary(
+                    result.summary, self.counter.to_send
+                )
+            if confirmed:
+                return CanaryState.CONFIRMED
         if self.stop.reason is not None:
             return CanaryState.TRYING  # stopped before the question was answered
         self.stop.request(_canary_stop_reason(result, self.counter.to_send, self.run_dir))

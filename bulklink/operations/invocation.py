@@ -9,7 +9,8 @@ import msgspec
 
 from bulklink.counts import count_of
 from bulklink.engine.clock import Clock
-from bulklink.engine.metrics import find_bottleneck
+from bulklink.engine.metrics import CallFigures, find_bottleneck
+from bulklink.engine.quota.gate import QuotaGate
 from bulklink.errors import (
     LedgerError,
     NotConfirmedError,
@@ -22,7 +23,8 @@ from bulklink.ledger.records import parse_time, timestamp
 from bulklink.ledger.state import LedgerState
 from bulklink.models import Status
 from bulklink.operations.callbacks import ResultCounter
-from bulklink.operations.session import CrmSession
+from bulklink.operations.job import Job
+from bulklink.operations.job_options import sending_settings
 from bulklink.runs.record import (
     CanaryRecord,
     CanaryState,
@@ -42,6 +44,7 @@ _OUT_OF_CREDITS = (StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
 def begin_invocation(
     record: RunRecord,
     ledger_state: LedgerState,
+    job: Job,
     connection: Connection,
     clock: Clock,
     machine: str | None,
@@ -51,6 +54,7 @@ def begin_invocation(
     Args:
         record: the previous record.
         ledger_state: state of its ledger.
+        job: options of sending.
         connection: endpoint of the CRM.
         clock: clock of the start time.
         machine: mark of this machine; None if it has none.
@@ -60,6 +64,8 @@ def begin_invocation(
         stopped_by=None,
         reason=None,
         resume_at=None,
+        limited=None,
+        settings=sending_settings(job),
         api_url=connection.api_url,
         data_centre=connection.data_centre,
         invocations=(
@@ -94,15 +100,16 @@ def accepted_canary(record: RunRecord) -> CanaryRecord | None:
     return canary and msgspec.structs.replace(canary, state=CanaryState.CONFIRMED)
 
 
-def limiting_factor(session: CrmSession, reason: RunStoppedError | None) -> LimitingFactor | None:
+def limiting_factor(
+    figures: CallFigures | None, quota: QuotaGate, reason: RunStoppedError | None
+) -> LimitingFactor | None:
     """Return what limited an invocation; None if it made no calls.
 
     Args:
-        session: its session.
+        figures: figures of its calls; None if it made none.
+        quota: its quota gate.
         reason: why it stopped; None if it did not.
     """
-    quota = session.quota
-    figures = session.caller.meter.figures(session.job.rate, quota.waited)
     if figures is None:
         return None
     out_of_credits = reason is not None and reason.stopped_by in _OUT_OF_CREDITS
@@ -129,6 +136,8 @@ def with_end_state(
             stopped_by=previous_record.stopped_by,
             reason=previous_record.reason,
             resume_at=previous_record.resume_at,
+            limited=previous_record.limited,
+            settings=previous_record.settings,
             org=previous_record.org,
             canary=previous_record.canary,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -92,7 +93,9 @@ class InvocationEnd:
         except RunDirError as error:
             if not ledger_broken:
                 raise LedgerError(error.message, where=error.place, advice=error.guidance) from None
-        result = build_run_result(self.folder, self.record, ledger_state)
+        result = await self.environment.run_blocking(
+            partial(build_run_result, self.folder, self.record, ledger_state)
+        )
         if refusal is None and not ledger_broken:
             for text in record_undo(self.folder, self.record, ended):
                 self.callbacks.warn(text)

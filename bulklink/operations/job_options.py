@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 import msgspec
 
 from bulklink.engine.failure_limit import MaxFailures
+from bulklink.file_names import file_name_text
 from bulklink.operations.job import Edition, GroupBy, Job, WhenCreditsOut
 
 
@@ -85,6 +86,13 @@ LIMIT_OPTIONS = frozenset(LimitOptions.__optional_keys__)
 SEND_OPTIONS = frozenset(SendOptions.__optional_keys__)
 PER_CALL_OPTIONS = frozenset({"yes", "max_credits", "run_dir", "runs_dir"})
 """Options that apply to one call only: a resumed run or fetch does not keep them."""
+_SETTINGS = (
+    *("batch_size", "group_by", "single_endpoint", "names", "snapshot", "accept_no_put_back"),
+    *("concurrency", "edition", "rate", "canary", "read_back", "read_pages", "settle_after"),
+    *("outage", "max_failures", "max_credits", "credits_per_day", "reserve_credits"),
+    *("when_credits_out", "sync"),
+)
+"""Options of sending, as results list them."""
 _DEFAULT_JOB = Job(mappings=())
 
 
@@ -104,3 +112,25 @@ def with_options(job: Job | None, options: Mapping[str, Any], allowed: Collectio
     if unknown:
         raise TypeError(f"{', '.join(sorted(unknown))}: no such option here")
     return msgspec.structs.replace(job or _DEFAULT_JOB, **options)
+
+
+def serialize_job(job: Job) -> dict[str, object]:
+    """Return a job's options as stored in `run.json`.
+
+    None is left out, unless it is a value that differs from the default.
+    """
+    mappings = tuple(map(file_name_text, job.mappings))
+    options = msgspec.to_builtins(
+        msgspec.structs.replace(job, mappings=mappings), enc_hook=file_name_text
+    )
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not None or getattr(_DEFAULT_JOB, name) is not None
+    }
+
+
+def sending_settings(job: Job) -> dict[str, object]:
+    """Return the options of sending as stored in `run.json`; None is a default."""
+    options = serialize_job(job)
+    return {name: options.get(name) for name in _SETTINGS}

@@ -26,9 +26,9 @@ from bulklink.load_results import (
     LoadTarget,
 )
 from bulklink.operations.job import Job
+from bulklink.operations.job_options import serialize_job
 from bulklink.operations.load_options import LoadTest
 from bulklink.operations.load_run import LoadRun
-from bulklink.operations.prepare import serialize_job
 from bulklink.runs.record import RunRecord
 from bulklink.runs.status import RunResult
 

@@ -115,8 +115,7 @@ class LoadRun:
                 max_messages=self.options.messages,
             )
             on_phase("Measuring")
-            monitor.sending = True
-            await monitor.sample()
+            await monitor.start_sending()
             group.start_soon(self._measure_machine)
             await self.driver.run()
             group.cancel_scope.cancel()

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
 
 from bulklink.blocking import ThreadRunner
 from bulklink.engine.metrics import (
+    CallFigures,
     LimitedBy,
     MeterInterval,
     MeterTotals,
+    figures_between,
     find_interval_bottleneck,
     interval_between,
     latencies_between,
@@ -188,8 +190,9 @@ _STRETCHES_PER_RUN = 500
 class TimelineWriter:
     """Aggregates samples into stretches and appends them to `timeline.jsonl`.
 
-    A wait for credits is one stretch. If the timeline cannot be written, the run continues without
-    it.
+    A wait for credits is one stretch. A stretch without work is written only while emails are sent,
+    so that these stretches add up to the time of sending. If the timeline cannot be written, the
+    run continues without it.
 
     Args:
         path: path of the timeline.
@@ -212,6 +215,7 @@ class TimelineWriter:
     _last: MeterTotals | None = field(init=False, default=None)
     _last_settled: dict[Status, int] = field(init=False, default_factory=dict)
     _waiting: bool = field(init=False, default=False)
+    _sending: bool = field(init=False, default=False)
 
     async def add_sample(
         self,
@@ -220,6 +224,7 @@ class TimelineWriter:
         credits_left: int | None,
         *,
         waiting: bool,
+        sending: bool,
     ) -> None:
         """Add a sample; write the stretch that it completes.
 
@@ -228,10 +233,12 @@ class TimelineWriter:
             settled: results of this invocation by status.
             credits_left: the org's credits left, as the CRM reported; None if unknown.
             waiting: whether the run waits for credits.
+            sending: whether emails are sent.
         """
         wait_changed, self._waiting = waiting is not self._waiting, waiting
-        if self._is_due(totals, wait_changed=wait_changed):
+        if self._is_due(totals, wait_changed=wait_changed) or sending is not self._sending:
             stretch = self._end_stretch(totals, settled, credits_left)
+            self._sending = sending
             if stretch is not None:
                 with self._disabled_on_error():
                     await self.run_blocking(partial(append_interval, self.path, stretch))
@@ -265,7 +272,8 @@ class TimelineWriter:
         if self._disabled:
             return None
         window = interval_between(last, totals)
-        if _is_idle(window) and settled == settled_before:
+        counts = self._sending and window.seconds > _NEGLIGIBLE
+        if not counts and _is_idle(window) and settled == settled_before:
             return None
         new_results = {
             str(status): n - settled_before.get(status, 0) for status, n in settled.items()
@@ -282,6 +290,7 @@ class TimelineWriter:
             credits_left=credits_left,
             waited=round(window.credit_wait, 3),
             limited_by=find_interval_bottleneck(window, self.rate),
+            sending=self._sending,
         )
 
     @contextmanager
@@ -314,7 +323,6 @@ class RunMonitor:
         counter: results of the run.
         on_metrics: called with the current metrics while messages are being sent.
         is_canary_running: returns whether a canary is running.
-        sending: whether messages are being sent; False during look-ups.
     """
 
     sampler: MetricsSampler
@@ -322,14 +330,41 @@ class RunMonitor:
     counter: ResultCounter
     on_metrics: Callable[[Metrics], None]
     is_canary_running: Callable[[], bool]
-    sending: bool = False
+    _sending: bool = field(init=False, default=False)
+    _began: MeterTotals = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._began = self.sampler.read_totals()
+
+    async def start_sending(self) -> None:
+        """Measure from now on the sending of emails."""
+        self._sending = True
+        await self.sample()
+        self._began = self.sampler.read_totals()
+
+    @asynccontextmanager
+    async def not_sending(self) -> AsyncIterator[None]:
+        """Leave the time of a block out of the measurements of sending, as that of a question."""
+        self._sending = False
+        await self.sample()
+        try:
+            yield
+        finally:
+            await self.start_sending()
+
+    def figures(self) -> CallFigures | None:
+        """Return the averages since sending began, or since the last question; None without calls.
+
+        If no email was sent, they are those of the look-ups.
+        """
+        return figures_between(self._began, self.sampler.read_totals(), self.sampler.rate)
 
     async def sample(self) -> None:
         """Take one sample, report progress and write the timeline."""
-        if not self.sending or self.is_canary_running():
+        if not self._sending or self.is_canary_running():
             self.sampler.restart()  # look-ups and a canary say nothing about the rate of the rest
         totals = await self.sampler.sample()
-        if self.sending:
+        if self._sending:
             self.on_metrics(self.sampler.metrics())
         quota = self.sampler.quota
         await self.timeline.add_sample(
@@ -337,6 +372,7 @@ class RunMonitor:
             self.counter.invocation_counts,
             quota.budget.reported_left,
             waiting=quota.is_waiting,
+            sending=self._sending,
         )
 
     def close(self) -> None:

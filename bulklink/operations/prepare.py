@@ -15,7 +15,6 @@ import msgspec
 from bulklink.advice import Advice, Keyword
 from bulklink.counts import count_of
 from bulklink.errors import BadFileError, InvalidRowsError, LedgerError, UsageError
-from bulklink.file_names import file_name_text
 from bulklink.folder_files import create_file
 from bulklink.ledger.records import Result, result_line, timestamp
 from bulklink.mapping.checked import CheckedMapping, check
@@ -34,6 +33,7 @@ from bulklink.operations.estimate import (
     estimate_run,
 )
 from bulklink.operations.job import Job, OnInvalid
+from bulklink.operations.job_options import serialize_job
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.forecast import CallForecast, PlanSizes
 from bulklink.runs.hashes import ledger_hash, sha256_of
@@ -304,23 +304,6 @@ def new_record(job: Job, ts: str, **fields: Any) -> RunRecord:
 def _read_version() -> str:
     """Return the version of bulklink; it is parsed out of the metadata of the package."""
     return version("bulklink")
-
-
-def serialize_job(job: Job) -> dict[str, object]:
-    """Return a job's options as stored in `run.json`.
-
-    None is left out, unless it is a value that differs from the default.
-    """
-    mappings = tuple(map(file_name_text, job.mappings))
-    options = msgspec.to_builtins(
-        msgspec.structs.replace(job, mappings=mappings), enc_hook=file_name_text
-    )
-    default = Job(mappings=())
-    return {
-        name: value
-        for name, value in options.items()
-        if value is not None or getattr(default, name) is not None
-    }
 
 
 def create_ledger(path: Path, results: Iterable[Result], ts: str) -> None:

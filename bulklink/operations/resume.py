@@ -216,7 +216,9 @@ async def _resume_run(
             partial(_load_ledger_state, folder, record, should_retry, interrupt)
         )
         if _is_done(record, ledger_state):
-            return build_run_result(folder, record, ledger_state)
+            return await environment.run_blocking(
+                partial(build_run_result, folder, record, ledger_state)
+            )
         repair_torn_line(folder.ledger, folder.ledger_torn)
         if has_former_digest(record):
             callbacks.warn(_FORMER_DIGEST)

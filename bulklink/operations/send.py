@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -91,7 +92,7 @@ async def send(
     clock = environment.clock
     started_at = clock.monotonic()
     machine = environment.machine_mark()
-    record = begin_invocation(previous_record, ledger_state, connection, clock, machine)
+    record = begin_invocation(previous_record, ledger_state, job, connection, clock, machine)
     if accept_canary and previous_record.needs_accept_canary:
         record = record.replace(canary=accepted_canary(previous_record))
     folder.write(record)
@@ -162,6 +163,7 @@ class _SendRun:
     delivery: Delivery = field(init=False)
     forecaster: RunForecaster = field(init=False)
     session: CrmSession = field(init=False)
+    monitor: RunMonitor = field(init=False)
 
     def __post_init__(self) -> None:
         self.counter = ResultCounter(self.record.rows, self.ledger_state)
@@ -170,6 +172,7 @@ class _SendRun:
             max_failures=self.job.max_failures,
             save_canary=self._save_canary,
             callbacks=self.callbacks,
+            during_question=self._during_question,
             stop=self.stop,
             run_dir=str(self.folder.path),
         )
@@ -202,15 +205,15 @@ class _SendRun:
         """Send the rest of the plan in a session."""
         self._warn_of_early_resume()
         async with self.session:
-            monitor = self._make_monitor()
+            self.monitor = self._make_monitor()
             try:
-                async with self.environment.sample_periodically(monitor.sample):
-                    await self._run_steps(monitor)
+                async with self.environment.sample_periodically(self.monitor.sample):
+                    await self._run_steps()
             finally:
-                monitor.close()
+                self.monitor.close()
                 self._record_bottleneck()
 
-    async def _run_steps(self, monitor: RunMonitor) -> None:
+    async def _run_steps(self) -> None:
         if self.load is None or not self.connection.loopback:
             await self._prepare_org()
         deals_module_id = await self._resolve_module_id()
@@ -230,11 +233,10 @@ class _SendRun:
         if self.load is not None:
             settings, on_phase = self._make_settings(deals_module_id), self.callbacks.on_phase
             await self.load.drive(
-                self.session, settings, self.counter, read_plan, monitor, on_phase
+                self.session, settings, self.counter, read_plan, self.monitor, on_phase
             )
             return
-        monitor.sending = True
-        await monitor.sample()
+        await self.monitor.start_sending()
         await self.delivery.send(
             self._make_context(deals_module_id),
             read_plan,
@@ -244,7 +246,10 @@ class _SendRun:
             ),
             run_blocking=self.session.run_blocking,
         )
-        await monitor.sample()
+        await self.monitor.sample()
+
+    def _during_question(self) -> AbstractAsyncContextManager[None]:
+        return self.monitor.not_sending()
 
     async def _resolve_module_id(self) -> str:
         """Return the id of the Deals module; a server that is no CRM has none."""
@@ -467,9 +472,8 @@ class _SendRun:
 
     def _record_bottleneck(self) -> None:
         """Record the bottleneck of this invocation; its end writes it."""
-        limited = limiting_factor(self.session, self.stop.reason)
-        if limited is not None:
-            self.record = self.record.replace(limited=limited)
+        limited = limiting_factor(self.monitor.figures(), self.session.quota, self.stop.reason)
+        self.record = self.record.replace(limited=limited)
 
     def make_end(self) -> InvocationEnd:
         """Return what records the end of this invocation."""

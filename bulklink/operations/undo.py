@@ -69,22 +69,20 @@ from bulklink.runs.record import (
 from bulklink.runs.status import PENDING, CallCounts, RunResult, build_run_result
 from bulklink.zoho.connection import Connection
 
-EMPTY_UNDO: dict[str, Any] = {
-    "run_dir": None,
-    "op": MIXED,
-    "state": RunState.FINISHED,
-    "stopped_by": None,
-    "resume_at": None,
-    "rows": 0,
-    "counts": dict.fromkeys([*map(str, Status), PENDING], 0),
-    "calls": dict.fromkeys(CallCounts.__struct_fields__, 0),
-    "credits": 0,
-    "seconds": 0.0,
-    "exit_code": ExitCode.OK,
-    "undo_of": None,
-    "undone": False,
-    "undone_by": [],
-}
+_NO_ROWS = RunResult(
+    run_dir="",
+    op=MIXED,
+    state=RunState.FINISHED,
+    stopped_by=None,
+    resume_at=None,
+    rows=0,
+    counts=dict.fromkeys([*map(str, Status), PENDING], 0),
+    calls=CallCounts(**dict.fromkeys(CallCounts.__struct_fields__, 0)),
+    credits=0,
+    seconds=0.0,
+    exit_code=ExitCode.OK,
+)
+EMPTY_UNDO: dict[str, Any] = msgspec.to_builtins(_NO_ROWS) | {"run_dir": None}
 """JSON output of an undo with nothing to undo: a run with no rows and no folder."""
 
 
@@ -173,7 +171,9 @@ async def _undo(
             )
             ledger_state = await environment.run_blocking(partial(replay, folder.ledger))
             if undo_record.state is RunState.FINISHED:
-                return build_run_result(folder, undo_record, ledger_state)
+                return await environment.run_blocking(
+                    partial(build_run_result, folder, undo_record, ledger_state)
+                )
             return await send(
                 folder,
                 ledger_state,

@@ -238,6 +238,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         renewed: forecast renewed after the canary; None before that, and without a canary.
         snapshot_choice: choice of `--snapshot auto`; None before that, or without it.
         limited: bottleneck of the last invocation.
+        settings: options that the last invocation sent with, by name; None before the first one,
+            and in folders of earlier versions.
         digest: digest of the plan's rows and of the options that belong to it.
         digest_version: version of the digest; 1 in folders that do not record it.
         plan_sha256: SHA-256 of the sealed file, in hex.
@@ -275,6 +277,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     renewed: RenewedForecast | None = None
     snapshot_choice: SnapshotChoice | None = None
     limited: LimitingFactor | None = None
+    settings: dict[str, Any] | None = None
     digest: str | None = None
     digest_version: int = 1
     plan_sha256: str | None = None

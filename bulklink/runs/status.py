@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from os import PathLike
+from typing import Any
 
 import msgspec
 
-from bulklink.errors import ExitCode, StoppedBy
+from bulklink.errors import ExitCode, RunDirError, StoppedBy
 from bulklink.ledger.checkpoint import LedgerCheckpoint
 from bulklink.ledger.replay import replay
 from bulklink.ledger.state import LedgerState, OpenRow
+from bulklink.load_results import LatencyFigures
 from bulklink.models import Op, Status
+from bulklink.runs.figures import read_figures
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.record import RunRecord, RunState, UndoneBy, close_last_invocation
 
@@ -61,6 +65,16 @@ class RunResult(msgspec.Struct, frozen=True):
         undo_of: folder of the run that this run undoes; None if it is not an undo.
         undone: whether an undo reversed all changes of the run.
         undone_by: undos that reversed changes of this run, in order.
+        messages_per_second: emails settled per second of `sending_seconds`; None if nothing was
+            measured, as for the next four.
+        calls_per_second: calls per second of `sending_seconds`.
+        sending_seconds: seconds in which emails were sent, over all invocations; without waits for
+            credits.
+        waited_seconds: seconds spent waiting for credits.
+        latency: mean, percentiles and maximum of the calls made in this time, in seconds, within
+            0.5%.
+        limited_by: bottleneck of the last invocation, a LimitedBy value; None if unknown.
+        settings: options that the last invocation sent with, by name; None before the first one.
     """
 
     run_dir: str
@@ -77,6 +91,13 @@ class RunResult(msgspec.Struct, frozen=True):
     undo_of: str | None = None
     undone: bool = False
     undone_by: tuple[UndoneBy, ...] = ()
+    messages_per_second: float | None = None
+    calls_per_second: float | None = None
+    sending_seconds: float | None = None
+    waited_seconds: float | None = None
+    latency: LatencyFigures | None = None
+    limited_by: str | None = None
+    settings: dict[str, Any] | None = None
 
     @property
     def shown_op(self) -> str:
@@ -112,7 +133,10 @@ def status(run: str | PathLike[str], *, check_ledger: bool = False) -> RunResult
 
 
 def build_run_result(folder: RunFolder, record: RunRecord, ledger_state: LedgerState) -> RunResult:
-    """Return the state of a run from its record and its ledger."""
+    """Return the state of a run from its record, its ledger and its timeline."""
+    figures = None
+    with suppress(RunDirError):  # a run continues without its timeline
+        figures = read_figures(folder.timeline)
     counts = status_counts(record, ledger_state)
     calls = CallCounts(**msgspec.structs.asdict(ledger_state.calls), least=record.least)
     return RunResult(
@@ -130,6 +154,9 @@ def build_run_result(folder: RunFolder, record: RunRecord, ledger_state: LedgerS
         undo_of=record.undo_of.run_dir if record.undo_of else None,
         undone=record.effective_undo is not None,
         undone_by=record.undone_by,
+        limited_by=record.limited.by if record.limited else None,
+        settings=record.settings,
+        **(msgspec.structs.asdict(figures) if figures else {}),
     )
 
 

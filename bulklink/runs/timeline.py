@@ -34,10 +34,12 @@ class TimelineInterval(msgspec.Struct, frozen=True, kw_only=True):
         answered_429: calls that were answered with HTTP 429.
         in_flight: mean number of calls in flight.
         most_in_flight: mean of the limit of calls in flight.
-        latency: number of calls by duration in seconds, within 2%.
+        latency: number of calls by duration in seconds, within 0.5%; 2% in folders of earlier
+            versions.
         credits_left: API credits that the org had left; None if the CRM did not report them.
         waited: seconds spent waiting for credits.
         limited_by: the bottleneck.
+        sending: whether emails were sent; False before that, and while a question was asked.
     """
 
     ts: str
@@ -51,6 +53,7 @@ class TimelineInterval(msgspec.Struct, frozen=True, kw_only=True):
     credits_left: SignedCount | None
     waited: Seconds
     limited_by: str
+    sending: bool = True
 
 
 def append_interval(path: Path, interval: TimelineInterval) -> None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
 from bulklink.engine.metrics import (
-    LATENCY_ERROR,
     CallMeter,
     MeterTotals,
+    figures_between,
     interval_between,
     latencies_between,
 )
 from bulklink.zoho.http import CallKind
 
 
-def test_means_are_over_the_time_from_the_first_call_to_the_last_answer() -> None:
-    """Two overlapping calls of 3 s, a pause of 10 s, and a call of 2 s."""
+def take_totals(meter: CallMeter, waited: float = 0.0) -> MeterTotals:
+    return meter.totals(answered_429=0, credit_wait=waited, paused_seconds=0.0)
+
+
+def test_means_are_over_the_time_without_waits_for_credits() -> None:
+    """A look-up of 5 s before; two overlapping calls of 3 s, a wait of 8 s, and a call of 2 s."""
     now, cpu = [100.0], [7.0]
     meter = CallMeter(lambda: 4, lambda: now[0], lambda: cpu[0])
     in_flight: list[float] = []
@@ -28,31 +33,22 @@ def test_means_are_over_the_time_from_the_first_call_to_the_last_answer() -> Non
     def end() -> None:
         meter.call_ended(CallKind.LINK, in_flight.pop(0))
 
-    for wait, step in (
-        (0, start),
-        (1, start),
-        (2, end),
-        (1, end),
-        (10, start),
-        (2, end),
-    ):
-        now[0], cpu[0] = now[0] + wait, cpu[0] + wait / 4
-        step()
-    figures = meter.figures(rate=None, credit_wait=8.0)
+    def work(*steps: tuple[float, Callable[[], None]]) -> None:
+        for wait, step in steps:
+            now[0], cpu[0] = now[0] + wait, cpu[0] + wait / 4
+            step()
+
+    work((0, start), (5, end))
+    began = take_totals(meter)
+    assert figures_between(began, take_totals(meter), None) is None
+    work((0, start), (1, start), (2, end), (1, end), (10, start), (2, end))
+    figures = figures_between(began, take_totals(meter, waited=8.0), 50.0)
     assert figures is not None
-    assert (figures.calls, figures.seconds, figures.waited) == (3, 8.0, 8.0)
+    assert (figures.calls, figures.seconds, figures.waited, figures.rate) == (3, 8.0, 8.0, 50.0)
     assert (figures.in_flight, figures.most_in_flight) == (1.0, 4.0)
     assert figures.latency == pytest.approx(8 / 3, abs=1e-4)
     assert figures.calls_a_second == 0.38
     assert figures.cpu == 0.5
-
-
-def test_without_calls_there_are_no_figures() -> None:
-    assert CallMeter(lambda: 1, lambda: 0.0, lambda: 0.0).figures(None, 0.0) is None
-
-
-def take_totals(meter: CallMeter, waited: float = 0.0) -> MeterTotals:
-    return meter.totals(answered_429=0, credit_wait=waited, paused_seconds=0.0)
 
 
 def test_an_interval_has_the_calls_since_the_previous_totals() -> None:
@@ -91,7 +87,7 @@ def test_an_interval_has_the_calls_since_the_previous_totals() -> None:
     }
 
 
-def test_the_latencies_of_an_interval_are_within_two_percent() -> None:
+def test_the_latencies_of_an_interval_are_within_half_a_percent() -> None:
     now = [0.0]
     meter = CallMeter(lambda: 1, lambda: now[0], lambda: 0.0)
     rng = random.Random(5)
@@ -111,5 +107,5 @@ def test_the_latencies_of_an_interval_are_within_two_percent() -> None:
     assert len(reported) == len(durations)
     assert reported == sorted(reported)
     for duration, latency in zip(durations, reported, strict=True):
-        assert latency == pytest.approx(max(duration, 0.0001), rel=LATENCY_ERROR + 0.001)
-    assert len(latencies) < 500, "a histogram is small"
+        assert latency == pytest.approx(duration, rel=0.0055)
+    assert len(latencies) < 1000, "a histogram is small"

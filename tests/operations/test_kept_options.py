@@ -24,8 +24,8 @@ from bulklink import (
 )
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.operations.environment import Environment, real_environment
-from bulklink.operations.job_options import PER_CALL_OPTIONS, SEND_OPTIONS
-from bulklink.operations.prepare import new_record, serialize_job
+from bulklink.operations.job_options import PER_CALL_OPTIONS, SEND_OPTIONS, serialize_job
+from bulklink.operations.prepare import new_record
 from bulklink.operations.seal import load_job
 from bulklink.runs.folder import RunFolder
 from tests.guard import off_loop

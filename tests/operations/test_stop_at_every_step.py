@@ -36,13 +36,14 @@ from tests.guard import off_loop
 from tests.operations.local_crm import CONTACT, EMAILS, job, local_crm
 
 T = TypeVar("T")
-_CALLS = 7
+_CALLS = 8
 """Calls to threads of a run: names are found, compared, written and checked, the plan is read in
-two, and the ending. The timeline is not among them, as it depends on how long a run takes."""
+two, and the ledger and the result at the end. Writes of the timeline are not among them, as they
+depend on how long a run takes."""
 _END_OF_PLAN = 6
 """The call that finds that all of the plan was read: there is nothing to interrupt."""
-_ENDING = 1
-"""Passes over the ledger at the end of a run, for its counts and its hash."""
+_ENDING = 2
+"""Calls at the end of a run, for the counts and hash of its ledger, and for its figures."""
 
 
 class StoppingThreads:

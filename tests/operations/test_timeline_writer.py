@@ -50,12 +50,14 @@ class FakeRun:
         self.samples = self.calls = 0
         self.waited = 0.0
 
-    async def advance(self, samples: int, *, waits: bool = False) -> None:
+    async def advance(
+        self, samples: int, *, waits: bool = False, works: bool = True, sending: bool = True
+    ) -> None:
         for _ in range(samples):
             self.samples += 1
-            self.calls += not waits
+            self.calls += works and not waits
             self.waited += 0.5 if waits else 0.0
-            await self.writer.add_sample(*self._sample(), waiting=waits)
+            await self.writer.add_sample(*self._sample(), waiting=waits, sending=sending)
 
     def end(self) -> list[TimelineInterval]:
         self.writer.close(*self._sample())
@@ -103,6 +105,22 @@ async def test_a_wait_for_credits_is_one_stretch(tmp_path: Path) -> None:
     await run.advance(10)
     (wait,) = [stretch for stretch in run.end() if stretch.limited_by == "credits"]
     assert wait.seconds - 0.5 == wait.waited == 2499.5
+
+
+async def test_stretches_without_work_are_written_only_while_emails_are_sent(
+    tmp_path: Path,
+) -> None:
+    """So the stretches of sending add up, and a question to the user is not among them."""
+    run = FakeRun(tmp_path / "timeline.jsonl")
+    for look_ups in (20, 60):
+        await run.advance(look_ups, works=False, sending=False)
+        await run.advance(1, works=False)
+        await run.advance(20)
+        await run.advance(20, works=False)
+        await run.advance(1, works=False, sending=False)
+    stretches = run.end()
+    assert all(stretch.sending for stretch in stretches)
+    assert sum(stretch.seconds for stretch in stretches) == 2 * 41 / 2
 
 
 async def test_a_timeline_that_cannot_be_written_causes_one_warning(tmp_path: Path) -> None:

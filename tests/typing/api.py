@@ -32,6 +32,7 @@ from bulklink import (
     InterruptedPlanningError,
     InvalidRowsError,
     Job,
+    LatencyFigures,
     LedgerError,
     LimitedBy,
     LimitOptions,
@@ -202,6 +203,8 @@ async def sending(job: Job, connection: Connection) -> None:
     assert_type(result.counts["pending"], int)
     assert_type(result.calls, CallCounts)
     assert_type(result.undone_by, tuple[UndoneBy, ...])
+    assert_type(result.messages_per_second, float | None)
+    assert_type(result.latency, LatencyFigures | None)
     assert_type(result.exit_code, int | None)
     limits = LimitOptions(yes=True, max_credits=1000, rate=None, canary=50)
     assert_type(await bulklink.resume("run", connection, **limits), RunResult)

@@ -36,8 +36,12 @@ from bulklink.operations.fetching.selection import (
 )
 from bulklink.operations.fetching.table import FetchTable
 from bulklink.operations.job import Job, parse_memory
-from bulklink.operations.job_options import PACE_OPTIONS, PaceOptions, with_options
-from bulklink.operations.prepare import serialize_job
+from bulklink.operations.job_options import (
+    PACE_OPTIONS,
+    PaceOptions,
+    serialize_job,
+    with_options,
+)
 from bulklink.runs.record import RunState
 from bulklink.runs.status import run_exit_code
 from bulklink.tables import FileType, TableOutput, resolve_output

@@ -1,0 +1,81 @@
+"""Rates and latencies of a run, from its timeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from bulklink.latency_histogram import LatencyHistogram
+from bulklink.load_results import LatencyFigures
+from bulklink.runs.timeline import read_timeline
+
+_SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+_LATENCY_DIGITS = 4
+"""Digits of a latency that is known within 0.5%."""
+_RATE_DECIMALS = 3
+_MIN_SECONDS = 0.001
+
+
+class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Rates and latencies while emails were sent, over all invocations of a run.
+
+    Time before the first email, waits for credits and questions to the user do not count.
+
+    Args:
+        messages_per_second: emails settled, per second.
+        calls_per_second: calls answered or given up, per second.
+        sending_seconds: the time that counts.
+        waited_seconds: seconds spent waiting for credits, which do not count.
+        latency: latencies of these calls; None without one.
+    """
+
+    messages_per_second: float
+    calls_per_second: float
+    sending_seconds: float
+    waited_seconds: float
+    latency: LatencyFigures | None
+
+
+def read_figures(timeline: Path) -> RunFigures | None:
+    """Return the figures of a run; None if nothing was measured.
+
+    Args:
+        timeline: the timeline of its run folder, even while it is written.
+
+    Raises:
+        RunDirError: if it cannot be read, is not a regular file, or has a line that is too long.
+    """
+    messages = calls = 0
+    sending_seconds = waited = 0.0
+    latencies = LatencyHistogram()
+    for interval in read_timeline(timeline):
+        if interval.sending:
+            messages += sum(interval.settled.values())
+            calls += sum(interval.calls.values())
+            sending_seconds += max(0.0, interval.seconds - interval.waited)
+            waited += interval.waited
+            for latency, count in interval.latency.items():
+                latencies.record(latency, count)
+    if not calls and not messages:
+        return None
+    seconds = max(sending_seconds, _MIN_SECONDS)
+    return RunFigures(
+        messages_per_second=round(messages / seconds, _RATE_DECIMALS),
+        calls_per_second=round(calls / seconds, _RATE_DECIMALS),
+        sending_seconds=round(sending_seconds, 3),
+        waited_seconds=round(waited, 3),
+        latency=summarize_latencies(latencies),
+    )
+
+
+def summarize_latencies(latencies: LatencyHistogram) -> LatencyFigures | None:
+    """Return mean, percentiles and maximum, rounded; None without a latency."""
+    mean = latencies.mean
+    if mean is None:
+        return None
+    shares = dict(zip(_SHARES, latencies.quantiles(_SHARES.values()), strict=True))
+    figures = {"mean": mean, **shares, "max": latencies.longest}
+    return LatencyFigures(
+        **{name: float(f"{value:.{_LATENCY_DIGITS}g}") for name, value in figures.items()}
+    )
