@@ -11,6 +11,7 @@ from rich.filesize import decimal
 
 from bulklink.counts import count_of
 from bulklink.operations.callbacks import LoadProgress, Metrics
+from bulklink.operations.wording import format_rate
 from bulklink.visible_text import escape_controls
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def format_duration(seconds: float) -> str:
 
 def _metric_figures(metrics: Metrics, unit: str, *, narrow: bool) -> Iterator[str]:
     if metrics.rate is not None:
-        yield _format_rate(metrics.rate, unit)
+        yield format_rate(metrics.rate, unit)
     if metrics.max_in_flight:
         allowed = min(metrics.allowed_in_flight, metrics.max_in_flight)
         limit_text = (
@@ -197,12 +198,6 @@ def load_figures(progress: LoadProgress) -> list[str]:
         f"{count_of(progress.calls, 'call')}{asked}",
     ]
     return [*figures, f"{progress.late:,} late"] if progress.late else figures
-
-
-def _format_rate(rate: float, unit: str) -> str:
-    if rate >= 10:
-        return f"{rate:,.0f} {unit}/s"
-    return f"{rate:.1f} {unit}/s" if rate >= 1 else f"{rate * _MINUTE:.1f} {unit}/min"
 
 
 def _failure_pieces(view: ProgressView) -> Iterator[str]:

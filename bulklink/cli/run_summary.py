@@ -35,6 +35,7 @@ from bulklink.operations.wording import (
     can_be_undone,
     continue_arguments,
     describe_limit,
+    describe_rate,
     describe_undone,
 )
 from bulklink.runs.folder import RunFolder
@@ -263,6 +264,7 @@ def _summary_lines(
         *_canary_lines(record),
         f"Time: {result.seconds:,.1f} s, {count_of(result.credits, 'credit')}",
         *_time_lines(record),
+        *_rate_lines(result),
         *_limit_lines(record),
         *_resume_lines(result),
     )
@@ -319,6 +321,12 @@ def _limit_lines(record: RunRecord) -> Iterator[str]:
     if excess_calls := beyond_max_credits(record):
         calls = count_of(excess_calls, "call")
         yield f"Beyond --max-credits, to complete relinks already started: {calls}."
+
+
+def _rate_lines(result: RunResult) -> Iterator[str]:
+    """Yield the rate and the latencies of a run, if they were measured."""
+    if sentence := describe_rate(result):
+        yield sentence
 
 
 def _resume_lines(result: RunResult) -> Iterator[str]:

@@ -10,7 +10,7 @@ from bulklink.engine.metrics import LimitedBy
 from bulklink.html_pages.report.model import Accounting, AccountingLine
 from bulklink.models import Op, Status
 from bulklink.runs.record import RunRecord
-from bulklink.runs.status import PENDING
+from bulklink.runs.status import PENDING, RunResult
 
 _PLANNED_STATUSES = (Status.DONE, Status.UNCHANGED, Status.FAILED, Status.IN_DOUBT)
 _NO_OP = "no op"
@@ -75,6 +75,36 @@ def _pending_by_op(
     return None
 
 
+def describe_rate(result: RunResult) -> str:
+    """Describe the rate and the latencies of a run in one line; empty if nothing was measured."""
+    if result.messages_per_second is None:
+        return ""
+    latency, waited = result.latency, result.waited_seconds or 0.0
+    return (
+        f"Rate: {format_rate(result.messages_per_second, 'emails')}"
+        + (f", without {waited:,.0f} s of waiting for credits" if waited >= 1 else "")
+        + (
+            f"; calls: p50 {format_latency(latency.p50)}, p95 {format_latency(latency.p95)},"
+            f" p99 {format_latency(latency.p99)}"
+            if latency
+            else ""
+        )
+    )
+
+
+def format_rate(rate: float, unit: str) -> str:
+    """Return a rate with its unit: per second, or per minute if it is low."""
+    if rate >= 10:
+        return f"{rate:,.0f} {unit}/s"
+    return f"{rate:.1f} {unit}/s" if rate >= 1 else f"{rate * 60:.1f} {unit}/min"
+
+
+def format_latency(seconds: float) -> str:
+    """Return a latency with three significant digits, in milliseconds below a second."""
+    value, unit = (seconds, "s") if seconds >= 0.9995 else (seconds * 1000, "ms")
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+
+
 def describe_limit(record: RunRecord) -> str:
     """Describe the bottleneck of a run's last command, with figures; empty if there was none."""
     if record.limited is None or record.limited.by == LimitedBy.NOTHING:
@@ -86,7 +116,7 @@ def describe_limit(record: RunRecord) -> str:
         f" {figures['in_flight']:.1f} of {calls} in flight,"
         f" {figures['calls_a_second']:,.1f} calls/s"
         + (f" of {figures['rate']:,.0f}" if figures["rate"] else "")
-        + f", {figures['latency']:.2f} s a call, CPU {figures['cpu']:.0%}"
+        + f", CPU {figures['cpu']:.0%}"
         + (f", {waited:,.0f} s waited for credits" if waited else "")
         + "."
     )
