@@ -52,12 +52,18 @@ class ChartPause(msgspec.Struct, frozen=True):
     Args:
         x: position of its beginning, from 0 to `PLOT_WIDTH`.
         width: width of its mark.
-        label: how long the pause was, as text.
+        length: how long the pause was, as text.
+        for_credits: whether it was a wait for credits.
+        began: when it began, as text.
+        ended: when it ended, as text.
     """
 
     x: int
     width: int
-    label: str
+    length: str
+    for_credits: bool
+    began: str
+    ended: str
 
 
 class ChartTicks(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ _MIN_PAUSE = 60.0
 """Seconds without activity before a pause may be collapsed."""
 _MIN_PAUSE_SHARE = 0.05
 """Share of the active time; shorter pauses are drawn to scale."""
-_PAUSE_WIDTH_SHARE = 0.03
+_PAUSE_WIDTH_SHARE = 0.045
 _PAUSES_WIDTH_SHARE = 0.3
 _TARGET_TICKS = 8
 _MAX_TICKS = 40
@@ -49,12 +49,14 @@ class CollapsedPause(msgspec.Struct, frozen=True):
     Args:
         at: position of its beginning on the axis, in seconds.
         to: position of its end.
-        label: length of the pause, as text.
+        began: beginning, in seconds since 1970.
+        ended: end, in seconds since 1970.
     """
 
     at: float
     to: float
-    label: str
+    began: float
+    ended: float
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -129,11 +131,10 @@ def build_axis(spans: Sequence[tuple[float, float]]) -> TimeAxis:
     position = 0.0
     for began, ended in joined:
         if segments:
-            label = humanize_duration(began - segments[-1].ended)
+            start, position = position, position + pause_width
             pauses.append(
-                CollapsedPause(round(position, 3), round(position + pause_width, 3), label)
+                CollapsedPause(round(start, 3), round(position, 3), segments[-1].ended, began)
             )
-            position += pause_width
         segments.append(AxisSegment(began, ended, round(position, 3)))
         position += ended - began
     return TimeAxis(tuple(segments), tuple(pauses), round(position, 3) or 1.0)

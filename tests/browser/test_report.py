@@ -153,7 +153,8 @@ def test_arrow_keys_show_the_values_at_a_time(open_page: OpenPage) -> None:
 
 def test_each_chart_has_its_values_as_a_table(open_page: OpenPage) -> None:
     tables = open_page.evaluate_all(
-        ".values table", "e => [...e.rows].map(r => [...r.cells].map(c => c.textContent.trim()))"
+        ".charts .values table",
+        "e => [...e.rows].map(r => [...r.cells].map(c => c.textContent.trim()))",
     )
     assert [len(rows) for rows in tables] == [51] * 4
     assert [rows[0][1:] for rows in tables] == [

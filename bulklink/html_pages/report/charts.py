@@ -37,6 +37,7 @@ from bulklink.html_pages.time_axis import (
     build_axis,
     covers_several_days,
     format_day,
+    humanize_duration,
     local_time,
     utc_offset,
 )
@@ -104,7 +105,9 @@ def build_chart_data(
     present = {status for span in spans for status, count in span.settled.items() if count}
     statuses = tuple(status for status in _STATUSES if status in present)
     offsets = {utc_offset(moment, zone) for moment in (spans[0].began, spans[-1].ended)}
-    bins = _make_bins(spans, axis, zone)
+    format_when = _time_format(spans, axis, zone)
+    bins = _make_bins(spans, axis, format_when)
+    waits = {span.ended for span in spans if span.before_wait}
     has_metrics = any(span.measured_seconds for span in spans)
     charts = [_throughput(bins, statuses)]
     if has_metrics:
@@ -112,7 +115,10 @@ def build_chart_data(
     return ChartData(
         charts=tuple(charts),
         middles=tuple((bin_.x0 + bin_.x1) // 2 for bin_ in bins),
-        pauses=tuple(_place_pause(pause, axis) for pause in axis.pauses),
+        pauses=tuple(
+            _place_pause(pause, axis, format_when, for_credits=pause.began in waits)
+            for pause in axis.pauses
+        ),
         ticks=tuple(place_ticks(axis, axis_ticks(axis, zone))),
         statuses=statuses,
         offsets=tuple(sorted(offsets)),
@@ -120,13 +126,23 @@ def build_chart_data(
     )
 
 
-def _place_pause(pause: CollapsedPause, axis: TimeAxis) -> ChartPause:
+def _place_pause(
+    pause: CollapsedPause, axis: TimeAxis, format_when: Callable[[float], str], *, for_credits: bool
+) -> ChartPause:
     x = place_on_axis(pause.at, axis)
-    return ChartPause(x, place_on_axis(pause.to, axis) - x, pause.label)
+    return ChartPause(
+        x=x,
+        width=place_on_axis(pause.to, axis) - x,
+        length=humanize_duration(pause.ended - pause.began),
+        for_credits=for_credits,
+        began=format_when(pause.began),
+        ended=format_when(pause.ended),
+    )
 
 
-def _make_bins(spans: Sequence[Span], axis: TimeAxis, zone: tzinfo | None) -> list[_Bin]:
-    format_when = _time_format(spans, axis, zone)
+def _make_bins(
+    spans: Sequence[Span], axis: TimeAxis, format_when: Callable[[float], str]
+) -> list[_Bin]:
     line, bins = 0, [_make_bin(spans[0], axis, 0, format_when)]
     for previous, span in pairwise(spans):
         line += span.began - previous.ended > _LINE_GAP

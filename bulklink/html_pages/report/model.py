@@ -154,6 +154,7 @@ class CallSummary(msgspec.Struct, frozen=True, kw_only=True):
         retried: calls that were retries.
         seconds: time that the run took.
         forecast_seconds: minimum time forecast, in seconds; None without a forecast.
+        rate: sentence about the rate and the latencies; empty if they were not measured.
         limited: sentence about the bottleneck of the run; empty if there was none.
         beyond_max_credits: calls made beyond the limit on credits.
     """
@@ -163,6 +164,7 @@ class CallSummary(msgspec.Struct, frozen=True, kw_only=True):
     retried: int
     seconds: float
     forecast_seconds: float | None
+    rate: str = ""
     limited: str = ""
     beyond_max_credits: int = 0
 
@@ -261,6 +263,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         digest: digest of the plan; None without a plan.
         messages: messages of the plan.
         left_out: rows of the mapping that the user left out.
+        headline: figures at the top of the page.
         identity: folder, org and files; None in a report without ids and names.
         accounting: rows by status and op.
         plan: summary of the plan; None without a plan.
@@ -296,6 +299,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     digest: str | None
     messages: int
     left_out: int
+    headline: tuple[Setting, ...]
     identity: RunIdentity | None
     accounting: Accounting
     plan: PlanSummary | None

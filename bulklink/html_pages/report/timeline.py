@@ -27,6 +27,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         in_flight: mean number of calls in flight; None if not measured.
         allowed: mean limit on calls in flight; None if not measured.
         latency: number of calls by latency, in seconds.
+        before_wait: whether a wait for credits followed.
     """
 
     began: float
@@ -36,6 +37,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: float | None = None
     allowed: float | None = None
     latency: Mapping[float, int] = {}
+    before_wait: bool = False
 
 
 @dataclass(slots=True)
@@ -52,6 +54,7 @@ class Span:
         answered_429: calls answered by 429.
         settled: messages settled, by status.
         latency: number of calls by latency, in seconds.
+        before_wait: whether a wait for credits followed.
     """
 
     began: float
@@ -63,6 +66,7 @@ class Span:
     answered_429: int = 0
     settled: Counter[str] = field(default_factory=Counter)
     latency: Counter[float] = field(default_factory=Counter)
+    before_wait: bool = False
 
     def add(self, measurement: Measurement) -> None:
         """Merge the next measurement into the span."""
@@ -72,6 +76,7 @@ class Span:
         self.answered_429 += measurement.answered_429
         self.settled.update(measurement.settled)
         self.latency.update(measurement.latency)
+        self.before_wait = measurement.before_wait
         if measurement.in_flight is not None:
             self.measured_seconds += seconds
             self.in_flight += measurement.in_flight * seconds
@@ -87,6 +92,7 @@ class Span:
         self.answered_429 += following.answered_429
         self.settled.update(following.settled)
         self.latency.update(following.latency)
+        self.before_wait = following.before_wait
 
     def percentile(self, share: float) -> float | None:
         """Return the latency, in seconds, within which a share of the calls was answered."""

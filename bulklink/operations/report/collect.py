@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
-from itertools import groupby
-from operator import attrgetter
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
 from bulklink.counts import count_of
 from bulklink.errors import StoppedBy
 from bulklink.file_names import file_name_text
-from bulklink.html_pages.report.charts import ChartData, build_chart_data
 from bulklink.html_pages.report.model import (
     Accounting,
     AccountingLine,
@@ -29,7 +25,7 @@ from bulklink.html_pages.report.model import (
     Setting,
 )
 from bulklink.html_pages.report.rows import MAX_EMBEDDED_BYTES, EmbeddedRows
-from bulklink.html_pages.report.timeline import Measurement
+from bulklink.html_pages.time_axis import humanize_duration
 from bulklink.ledger.records import timestamp
 from bulklink.ledger.replay import replay
 from bulklink.mapping.database import Database
@@ -37,6 +33,7 @@ from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import Op, Status
 from bulklink.operations import wording
 from bulklink.operations.job import MIXED
+from bulklink.operations.report.activity import collect_chart_data
 from bulklink.operations.report.commands import next_commands
 from bulklink.operations.report.failures import (
     FailureDescriber,
@@ -46,11 +43,17 @@ from bulklink.operations.report.failures import (
 )
 from bulklink.operations.report.plan import collect_plan_summary
 from bulklink.operations.seal import check_seal
-from bulklink.operations.wording import beyond_max_credits, can_be_undone, describe_limit
+from bulklink.operations.wording import (
+    beyond_max_credits,
+    can_be_undone,
+    describe_limit,
+    describe_rate,
+    format_latency,
+    format_rate,
+)
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunRecord, RunState
 from bulklink.runs.status import RunResult, status
-from bulklink.runs.timeline import TimelineInterval, read_timeline
 
 RUN_PLACEHOLDER = "RUN"
 """Placeholder for the run folder in a report without names."""
@@ -73,43 +76,6 @@ _HASHES = {
 _MEMORY, _RESULTS_MEMORY = "64MB", "256MB"
 _FIELDS = ("code", "deal", "owner")
 _FINDING_STATUSES = (Status.FAILED, Status.IN_DOUBT, Status.REJECTED)
-
-
-def collect_chart_data(
-    folder: RunFolder, results: ResultTables, zone: tzinfo | None
-) -> ChartData | None:
-    """Return chart data from the timeline, or the ledger if there is none; None if empty.
-
-    Args:
-        folder: run folder.
-        results: tables of its ledger.
-        zone: time zone of the charts; None for this machine's.
-
-    Raises:
-        RunDirError: if the timeline cannot be read.
-    """
-    chart_data = build_chart_data(map(_measurement, read_timeline(folder.timeline)), zone)
-    return chart_data or build_chart_data(_measurements_from_ledger(results), zone)
-
-
-def _measurement(interval: TimelineInterval) -> Measurement:
-    ended = datetime.fromisoformat(interval.ts).timestamp()
-    return Measurement(
-        began=ended - interval.seconds,
-        ended=ended,
-        settled=interval.settled,
-        answered_429=interval.answered_429,
-        in_flight=interval.in_flight,
-        allowed=interval.most_in_flight,
-        latency=interval.latency,
-    )
-
-
-def _measurements_from_ledger(results: ResultTables) -> Iterator[Measurement]:
-    """Yield the settled rows per second, the resolution of the ledger."""
-    for second, counts in groupby(results.settled_per_second(), key=attrgetter("second")):
-        settled = {settled_count.status: settled_count.rows for settled_count in counts}
-        yield Measurement(began=second, ended=second + 1, settled=settled)
 
 
 @dataclass(slots=True, frozen=True)
@@ -203,6 +169,7 @@ def _build_report(sources: _Sources, made_at: str, zone: tzinfo | None, max_byte
         digest=record.digest,
         messages=record.messages,
         left_out=record.left_out,
+        headline=headline_figures(summary) if invocations else (),
         identity=run_identity(folder, record) if full else None,
         accounting=_accounting(record, summary, sources.results),
         plan=collect_plan_summary(database, folder, full=full),
@@ -296,9 +263,24 @@ def call_summary(record: RunRecord, summary: RunResult) -> CallSummary:
         retried=made.retried,
         seconds=summary.seconds,
         forecast_seconds=forecast.seconds if forecast else None,
+        rate=describe_rate(summary),
         limited=describe_limit(record),
         beyond_max_credits=beyond_max_credits(record),
     )
+
+
+def headline_figures(summary: RunResult) -> tuple[Setting, ...]:
+    """Return the figures at the top of the page, as far as they were measured."""
+    figures = [Setting("Credits", f"{summary.credits:,}")]
+    if summary.messages_per_second is not None:
+        rate = format_rate(summary.messages_per_second, "emails")
+        figures.insert(0, Setting("Rate", rate))
+    if summary.latency is not None:
+        figures.append(Setting("95 % of calls within", format_latency(summary.latency.p95)))
+    if summary.waited_seconds:
+        waited = humanize_duration(summary.waited_seconds)
+        figures.append(Setting("Waited for credits", waited))
+    return tuple(figures)
 
 
 def _needs_calls(record: RunRecord, op: str) -> bool:

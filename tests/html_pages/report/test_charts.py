@@ -88,7 +88,7 @@ def test_latencies_are_a_line_at_the_median_and_bands_above_it() -> None:
 def test_the_limit_of_calls_in_flight_is_a_line_that_pauses_interrupt() -> None:
     charts = charts_of(measurement(0.0, 50.0), measurement(5_000.0, 50.0))
     (pause,) = charts.pauses
-    assert pause.label == "1 h 22 min"
+    assert pause.length == "1 h 22 min"
     end, begin = pause.x, pause.x + pause.width
     assert layers_of(charts, "in_flight")["allowed"] == f"M0 0H{end:g}M{begin:g} 0H1000"
 
@@ -216,6 +216,10 @@ def test_each_chart_is_sound_xml_with_a_title_and_a_table(
         assert " over time" in (chart[0].text or "")
         assert not [e for e in chart.iter() if e.get("style") or e.get("fill")]
     assert page.count("<summary>Values as a table</summary>") == len(names)
+    has_pause = len(moments) > 2
+    assert page.count("; 1 pause is shortened</title>") == has_pause * len(names)
+    pause_row = "<tr><th>22 Nov 12:00:02</th><td>25 Nov 12:00:00</td><td>3 d</td></tr>"
+    assert (pause_row in page) == has_pause
 
 
 def assert_small(page: str) -> None:

@@ -192,13 +192,22 @@ def test_groups_beyond_the_largest_are_summed(tmp_path: Path) -> None:
 def test_the_timeline_shows_its_pause(full_report: Report) -> None:
     assert full_report.charts is not None
     assert full_report.charts.answered_429 == 30
-    assert [pause.label for pause in full_report.charts.pauses] == ["2 d"]
+    assert [pause.length for pause in full_report.charts.pauses] == ["2 d"]
     throughput, in_flight, latency, answered_429 = full_report.charts.charts
     assert len(full_report.charts.middles) == len(throughput.rows) == 60
     assert throughput.rows[0] == ("22 Nov 12:00:00", "18", "2")
     assert in_flight.rows[0][1:] == ("8", "10")
     assert latency.rows[0][1:] == ("0.25", "0.5", "1.5")
     assert [row[1] for row in answered_429.rows] == ["0"] * 30 + ["1"] * 30
+
+
+def test_the_headline_has_rate_credits_and_latency(full_report: Report) -> None:
+    assert [(figure.name, figure.value) for figure in full_report.headline] == [
+        ("Rate", "20 emails/s"),
+        ("Credits", "1"),
+        ("95 % of calls within", "499 ms"),
+    ]
+    assert full_report.calls.rate == ("Rate: 20 emails/s; calls: p50 250 ms, p95 499 ms, p99 1.5 s")
 
 
 def test_without_a_timeline_throughput_comes_from_the_ledger(tmp_path: Path) -> None:
