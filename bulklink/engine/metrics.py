@@ -113,6 +113,9 @@ class CallMeter:
         limit: returns how many calls may be in flight now.
         monotonic: returns monotonic seconds.
         cpu: returns seconds of processor time of this process.
+
+    Attributes:
+        latencies: latencies of the finished calls.
     """
 
     def __init__(
@@ -124,7 +127,7 @@ class CallMeter:
         self._started = 0
         self._in_flight = 0
         self._ended = dict.fromkeys(CallKind, 0)
-        self._latencies = LatencyHistogram()
+        self.latencies = LatencyHistogram()
         self._busy_seconds = self._allowed_seconds = 0.0
         self._updated_at = monotonic()
 
@@ -145,7 +148,7 @@ class CallMeter:
         self._update()
         self._in_flight -= 1
         self._ended[kind] += 1
-        self._latencies.record(self._updated_at - started_at)
+        self.latencies.record(self._updated_at - started_at)
 
     def totals(
         self, *, answered_429: int, credit_wait: float, paused_seconds: float
@@ -169,7 +172,7 @@ class CallMeter:
             cpu_seconds=self._cpu(),
             credit_wait=credit_wait,
             paused_seconds=paused_seconds,
-            latencies=dict(self._latencies.bins),
+            latencies=dict(self.latencies.bins),
         )
 
     def _update(self) -> None:

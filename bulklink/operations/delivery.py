@@ -75,7 +75,6 @@ class Delivery:
         save_canary: saves the state of the canary in `run.json`; returns whether the rest is now
             read before it is sent.
         callbacks: called with failures and phases, and asked after a failed canary.
-        during_question: opened while that question is asked.
         stop: stops the run; requested if too many messages fail.
         run_dir: the run folder, for advice.
     """
@@ -84,12 +83,12 @@ class Delivery:
     max_failures: MaxFailures | None
     save_canary: Callable[[CanaryRecord], bool]
     callbacks: RunCallbacks
-    during_question: Callable[[], AbstractAsyncContextManager[None]]
     stop: StopController
     run_dir: str
     _failures: FailureCounter = field(init=False)
     _canary: Canary | None = field(init=False, default=None)
     _reads_rest_first: bool = field(init=False, default=False)
+    _during_question: Callable[[], AbstractAsyncContextManager[None]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._failures = FailureCounter(self.max_failures)
@@ -134,6 +133,7 @@ class Delivery:
         workers: int,
         get_canary_size: Callable[[], int],
         run_blocking: ThreadRunner,
+        during_question: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
         """Send the rest of a plan, until the run stops.
 
@@ -144,7 +144,9 @@ class Delivery:
             workers: contacts processed concurrently.
             get_canary_size: returns how many messages to send before the rest.
             run_blocking: reads the plan.
+            during_question: opened while the user is asked.
         """
+        self._during_question = during_question
         context.quota.on_wait(context.breaker.resolve_suspended)
         ledger_state = self.counter.ledger_state
         open_rows = frozenset(ledger_state.open_rows)
@@ -221,7 +223,7 @@ class Delivery:
         """Ask whether to send the rest after a failed canary; nothing is in flight then."""
         await context.ledger.commit()
         if self.callbacks.can_ask:
-            async with self.during_question():
+            async with self._during_question():
                 confirmed = self.callbacks.confirm_after_canary(
                     result.summary, self.counter.to_send
                 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -172,7 +171,6 @@ class _SendRun:
             max_failures=self.job.max_failures,
             save_canary=self._save_canary,
             callbacks=self.callbacks,
-            during_question=self._during_question,
             stop=self.stop,
             run_dir=str(self.folder.path),
         )
@@ -245,11 +243,9 @@ class _SendRun:
                 self.record.canary, self.job.canary, self.counter.to_send
             ),
             run_blocking=self.session.run_blocking,
+            during_question=self.monitor.not_sending,
         )
         await self.monitor.sample()
-
-    def _during_question(self) -> AbstractAsyncContextManager[None]:
-        return self.monitor.not_sending()
 
     async def _resolve_module_id(self) -> str:
         """Return the id of the Deals module; a server that is no CRM has none."""

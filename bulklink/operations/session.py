@@ -35,6 +35,7 @@ from bulklink.errors import (
 from bulklink.folder_files import check_folder_file, line_blocks, split_lines
 from bulklink.ledger.checkpoint import LedgerDigest
 from bulklink.ledger.writer import LedgerWriter
+from bulklink.load_results import LatencyFigures
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import Status
 from bulklink.operations.callbacks import ReadProgress, RunCallbacks
@@ -44,6 +45,7 @@ from bulklink.operations.environment import Environment
 from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.job import Job, WhenCreditsOut
 from bulklink.operations.monitor import MetricsSampler
+from bulklink.runs.figures import summarize_latencies
 from bulklink.runs.forecast import CreditRange
 from bulklink.task_group import task_group
 from bulklink.zoho.client import Client
@@ -206,6 +208,11 @@ class CrmSession:
     def workers(self) -> int:
         """Contacts processed concurrently."""
         return worker_count(self.limiter.max_in_flight)
+
+    @property
+    def latency(self) -> LatencyFigures | None:
+        """Mean, percentiles and maximum of the calls so far; None without one."""
+        return summarize_latencies(self.caller.meter.latencies)
 
     def metrics_sampler(
         self,

@@ -16,6 +16,7 @@ from bulklink.engine.pagination import PageReader
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode
 from bulklink.hypergeometric import CONFIDENCE_PERCENT, max_wrong
+from bulklink.load_results import LatencyFigures
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cost_model import expected_pages
 from bulklink.operations.environment import Environment
@@ -87,6 +88,7 @@ class VerifyResult(msgspec.Struct, frozen=True):
         exit_code: exit code of the command; 1 if anything differs.
         shown: the first findings of each kind.
         undone_by: run that wholly undid this run, so that it differs; None if none did.
+        latency: mean, percentiles and maximum of the calls in seconds; None without a call.
     """
 
     run_dir: str
@@ -104,6 +106,7 @@ class VerifyResult(msgspec.Struct, frozen=True):
     exit_code: int
     shown: tuple[FindingDetail, ...] = ()
     undone_by: str | None = None
+    latency: LatencyFigures | None = None
 
 
 MAX_SHOWN = 20
@@ -136,6 +139,7 @@ class Verifier:
     _other_counts: Counter[VerifyFinding] = field(init=False, default_factory=Counter)
     _details: dict[VerifyFinding, list[FindingDetail]] = field(init=False, default_factory=dict)
     _breaker: ReadBreaker = field(init=False, default_factory=ReadBreaker)
+    _latency: LatencyFigures | None = field(init=False, default=None)
 
     def count_cost(self) -> VerifyCost:
         """Draw the sample and return the minimum cost; passes over all expected links."""
@@ -222,7 +226,7 @@ class Verifier:
                 )
         finally:
             counts = {str(finding): count for finding, count in self._counts.items()}
-            forecast = self._forecaster.latest
+            forecast, self._latency = self._forecaster.latest, session.latency
             ledger.append(verify_end_line(clock.timestamp(), counts, forecast))
 
     async def _wait_for_consistency(self, session: CrmSession) -> None:
@@ -300,6 +304,7 @@ class Verifier:
             others={str(finding): count for finding, count in self._other_counts.items()},
             sample=None if reason else self._sample_bound(),
             calls=calls,
+            latency=self._latency,
             stopped_by=reason.stopped_by if reason else None,
             exit_code=self._exit_code(),
             shown=tuple(

@@ -60,6 +60,7 @@ def test_every_email_is_there_in_the_requested_order(
     counted = {name: shown[name] for name in ("contacts", "read", "unread", "emails", "on_no_deal")}
     assert counted == {"contacts": 3, "read": 3, "unread": 0, "emails": 29, "on_no_deal": 24}
     assert shown["calls"] == {"read": 5, "lookup": 1, "retried": 0}
+    assert 0 < shown["latency"]["p50"] <= shown["latency"]["max"]
     assert "3 contacts: at least 4 credits, one a call." in result.err
     rows = read(bulklink.folder / "f.csv")
     assert [line["message_id"] for line in rows] == messages(two, one)

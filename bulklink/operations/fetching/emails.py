@@ -16,6 +16,7 @@ import msgspec
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, InterruptedPlanningError
 from bulklink.folder_files import check_folder_file
+from bulklink.load_results import LatencyFigures
 from bulklink.mapping.contact_selection import Unresolved
 from bulklink.mapping.database import PLANNING_MEMORY
 from bulklink.mapping.input.files import find_sources
@@ -70,6 +71,7 @@ class FetchResult(msgspec.Struct, frozen=True):
         credits: credits that they cost: a query of 2,000 records takes three.
         stopped_by: why it stopped; None if complete.
         exit_code: exit code of the command.
+        latency: mean, percentiles and maximum of the calls in seconds; None without a call.
     """
 
     format: FileType
@@ -88,6 +90,7 @@ class FetchResult(msgspec.Struct, frozen=True):
     credits: int
     stopped_by: str | None
     exit_code: int
+    latency: LatencyFigures | None = None
 
 
 def prepare_fetch(
@@ -274,6 +277,7 @@ class EmailFetch:
             credits=fetcher.credits,
             stopped_by=reason.stopped_by if reason else None,
             exit_code=int(exit_code),
+            latency=fetcher.latency,
         )
 
 

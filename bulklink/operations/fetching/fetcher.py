@@ -15,6 +15,7 @@ from bulklink.engine.pagination import PageReader
 from bulklink.engine.record_lookups import read_contact_deals, read_stages
 from bulklink.engine.shutdown import StopController
 from bulklink.ledger.writer import LedgerWriter
+from bulklink.load_results import LatencyFigures
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cost_model import sampled_calls
 from bulklink.operations.environment import Environment
@@ -65,6 +66,7 @@ class Fetcher:
     Attributes:
         progress: contacts read so far; None until the contacts are selected.
         credits: credits that this command spent.
+        latency: latencies of its calls; None without one.
     """
 
     folder: FetchFolder
@@ -75,6 +77,7 @@ class Fetcher:
     yes: bool = False
     progress: FetchProgress | None = field(init=False, default=None)
     credits: int = field(init=False, default=0)
+    latency: LatencyFigures | None = field(init=False, default=None)
     _breaker: ReadBreaker = field(init=False, default_factory=ReadBreaker)
     _forecaster: ReadForecaster = field(init=False)
     _calls: list[int] = field(init=False, default_factory=list)
@@ -115,6 +118,7 @@ class Fetcher:
             await self._fetch(session)
         finally:
             self.credits = session.quota.budget.sent
+            self.latency = session.latency
 
     def _announce(self, progress: FetchProgress) -> int:
         """Announce what is left to read; return the number of contacts."""
