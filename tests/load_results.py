@@ -208,9 +208,18 @@ def _series(
     answered = {n: list(group) for n, group in groupby(by_end, lambda call: second_of(call.ended))}
     started = {n: list(group) for n, group in groupby(calls, lambda call: second_of(call.began))}
     return [
-        _interval(n, started.get(n, []), answered.get(n, []), rate)
-        for n in range(math.ceil(seconds))
+        _interval(n, started.get(n, []), answered.get(n, []), rate, in_flight)
+        for n, in_flight in enumerate(_in_flight(calls, math.ceil(seconds)))
     ]
+
+
+def _in_flight(calls: Sequence[SimulatedCall], seconds: int) -> list[float]:
+    """Return the mean number of calls in flight in each second."""
+    means = [0.0] * seconds
+    for call in calls:
+        for second in range(int(call.began), min(int(call.ended), seconds - 1) + 1):
+            means[second] += min(call.ended, second + 1) - max(call.began, second)
+    return means
 
 
 def _interval(
@@ -218,6 +227,7 @@ def _interval(
     started: Sequence[SimulatedCall],
     answered: Sequence[SimulatedCall],
     rate: float | None,
+    in_flight: float,
 ) -> LoadInterval:
     failed = sum(call.failed for call in answered)
     return LoadInterval(
@@ -229,6 +239,6 @@ def _interval(
         messages=MESSAGES_PER_CALL * (len(answered) - failed),
         errors=failed,
         late=sum(call.late for call in started),
-        in_flight=sum(call.ended - call.began for call in started),
+        in_flight=in_flight,
         latency=_Latencies().record(answered).figures(),
     )

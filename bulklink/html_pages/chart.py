@@ -78,6 +78,18 @@ class ChartTicks(msgspec.Struct, frozen=True):
     labels: tuple[TickLabel, ...]
 
 
+class ChartAxis(msgspec.Struct, frozen=True):
+    """Horizontal axis of charts.
+
+    Args:
+        ticks: its labels, by width.
+        pauses: pauses that it collapses.
+    """
+
+    ticks: tuple[ChartTicks, ...]
+    pauses: tuple[ChartPause, ...] = ()
+
+
 def place_on_axis(position: float, axis: TimeAxis) -> int:
     """Return the x coordinate of a position; a thousandth of a chart is less than a pixel."""
     return round(PLOT_WIDTH * min(1.0, max(0.0, position / axis.end)))
@@ -91,12 +103,12 @@ def place_ticks(axis: TimeAxis, ticks: Sequence[Tick]) -> Iterator[ChartTicks]:
         yield ChartTicks(room, placed)
 
 
-def format_rate(rate: float) -> str | None:
+def rate_cell(rate: float) -> str | None:
     """Format a rate so that a few a minute do not become 0."""
-    return format_value(rate, 1 if abs(rate) >= 1 else 3)
+    return value_cell(rate, 1 if abs(rate) >= 1 else 3)
 
 
-def format_value(value: float | None, digits: int) -> str | None:
+def value_cell(value: float | None, digits: int) -> str | None:
     """Format a number with up to `digits` decimals, without trailing zeros."""
     if value is None:
         return None

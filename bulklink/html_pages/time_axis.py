@@ -1,4 +1,4 @@
-"""Time axis of the charts: long pauses collapsed, ticks at round local times. Pure."""
+"""Time axis of the charts: long pauses collapsed, ticks at round times. Pure."""
 
 from __future__ import annotations
 
@@ -177,6 +177,13 @@ def axis_ticks(axis: TimeAxis, zone: tzinfo | None = None) -> list[Tick]:
             placed.append(Tick(position, _format_time(when, step, day), day, opens))
             opens = False
     return placed
+
+
+def elapsed_ticks(axis: TimeAxis) -> list[Tick]:
+    """Return ticks at round times after the beginning of an axis without pauses."""
+    step = next((size for size in _STEPS if axis.end / size <= _TARGET_TICKS), _STEPS[-1])
+    count = min(_MAX_TICKS, int(axis.end / step))
+    return [Tick(n * step, humanize_duration(n * step), "") for n in range(count + 1)]
 
 
 def covers_several_days(axis: TimeAxis, zone: tzinfo | None) -> bool:

@@ -25,7 +25,12 @@ import msgspec
 from bulklink.errors import UsageError
 from bulklink.load_analysis.comparison_warnings import comparison_warnings
 from bulklink.load_analysis.estimates import RatioEstimate, estimate_batches, estimate_rounds
-from bulklink.load_analysis.figures import LATENCY_NAMES, figure_name, named_latency
+from bulklink.load_analysis.figures import (
+    LATENCY_NAMES,
+    figure_label,
+    figure_name,
+    named_latency,
+)
 from bulklink.load_analysis.rounds import LoadPair, b_came_first
 from bulklink.load_results import LoadInterval, LoadResult
 from bulklink.suggestions import close_matches, did_you_mean
@@ -108,22 +113,30 @@ def compare_loads(
 
 
 def describe_comparison(comparison: LoadComparison) -> str:
-    """Return what a comparison says, as a sentence."""
+    """Return the verdict and its reason, as a sentence."""
+    verdict = {
+        LoadVerdict.FASTER: "B is faster",
+        LoadVerdict.SLOWER: "B is slower",
+        LoadVerdict.NO_DIFFERENCE: f"No difference beyond {100 * comparison.margin:.3g}%",
+        LoadVerdict.CANNOT_TELL: "Cannot tell",
+    }
+    return f"{verdict[comparison.verdict]}: {comparison_reason(comparison)}"
+
+
+def comparison_reason(comparison: LoadComparison) -> str:
+    """Return what the verdict rests on, without the verdict."""
+    figure = figure_label(comparison.figure)
     if comparison.ratio is None:
-        return f"Cannot tell: {comparison.figure} was not measured on both sides."
-    figure = f"{comparison.figure} of B is {comparison.ratio:.3f} times that of A"
+        return f"{figure} was not measured on both sides."
+    text = f"{figure} of B is {comparison.ratio:.3f} times that of A"
     if comparison.interval is None or comparison.smallest_visible is None:
-        return f"Cannot tell: {figure}, and there are too few measurements for an interval."
+        return f"{text}, and there are too few measurements for an interval."
     low, high = comparison.interval
-    figure = f"{figure} ({low:.3f} to {high:.3f} with 95% confidence)"
-    match comparison.verdict:
-        case LoadVerdict.FASTER | LoadVerdict.SLOWER:
-            return f"B is {comparison.verdict}: {figure}."
-        case LoadVerdict.NO_DIFFERENCE:
-            return f"No difference beyond {100 * comparison.margin:.3g}%: {figure}."
-        case LoadVerdict.CANNOT_TELL:
-            visible = f"{100 * comparison.smallest_visible:.2g}%"
-            return f"Cannot tell: {figure}; a difference of {visible} or more would probably show."
+    text = f"{text} ({low:.3f} to {high:.3f} with 95% confidence)"
+    if comparison.verdict is LoadVerdict.CANNOT_TELL:
+        visible = f"{100 * comparison.smallest_visible:,.0f}%"
+        return f"{text}; a difference of {visible} or more would probably show."
+    return f"{text}."
 
 
 def _check(pairs: Sequence[LoadPair], margin: float) -> None:

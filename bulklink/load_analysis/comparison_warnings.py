@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bulklink.counts import count_of
+from bulklink.load_analysis.figures import figure_label
 from bulklink.load_analysis.rounds import LoadPair, b_came_first
 from bulklink.load_results import LoadResult
 
@@ -78,7 +79,7 @@ def _figure_warnings(sides: Mapping[str, Sequence[LoadResult]], figure: str) -> 
     fewest = min(result.calls for result in results)
     if share is not None and fewest * share < _FEWEST_CALLS_ABOVE:
         above = count_of(max(1, int(fewest * share)), "call")
-        yield f"The {figure} of a load test rests on its slowest {above}: measure longer."
+        yield f"{figure_label(figure)} of a load test rests on its slowest {above}: measure longer."
 
 
 def _side_warnings(name: str, results: Sequence[LoadResult]) -> Iterator[str]:

@@ -47,6 +47,11 @@ def figure_name(text: str) -> str:
     return _ALIASES.get(text, text)
 
 
+def figure_label(name: str) -> str:
+    """Return the name of a figure as users read it, such as `p99.9` for `p999`."""
+    return name.replace("p999", "p99.9")
+
+
 def named_latency(latency: BothLatencies, name: str) -> float | None:
     """Return a latency in seconds by one of `LATENCY_NAMES`; None without an answered call."""
     field = name.removeprefix(SERVICE)

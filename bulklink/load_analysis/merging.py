@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import combinations
@@ -13,13 +13,13 @@ import msgspec
 from bulklink.errors import ExitCode, UsageError
 from bulklink.latency_histogram import LatencyHistogram
 from bulklink.load_analysis.figures import bins_of_histogram, histogram_of_bins, latency_figures
+from bulklink.load_analysis.series import add_asked, add_intervals, mean_latency
 from bulklink.load_analysis.thresholds import parse_threshold
 from bulklink.load_results import (
     BothHistograms,
     BothLatencies,
     ClientLoad,
     HistogramBins,
-    LatencyFigures,
     LoadInterval,
     LoadPhase,
     LoadResult,
@@ -70,7 +70,7 @@ def merge_results(results: Sequence[LoadResult]) -> LoadResult:
         messages=sum(result.messages for result in results),
         calls=sum(result.calls for result in results),
         retried=sum(result.retried for result in results),
-        asked_calls_per_second=_add_asked(result.asked_calls_per_second for result in results),
+        asked_calls_per_second=add_asked(result.asked_calls_per_second for result in results),
         calls_per_second=sum(result.calls_per_second for result in results),
         messages_per_second=sum(result.messages_per_second for result in results),
         late=sum(result.late for result in results),
@@ -165,16 +165,6 @@ def _add_histograms(parts: Iterable[HistogramBins]) -> LatencyHistogram:
     return first
 
 
-def _add_asked(rates: Iterable[float | None]) -> float | None:
-    """Return the sum of what schedules ask for; None if one of the clients has no schedule."""
-    total = 0.0
-    for rate in rates:
-        if rate is None:
-            return None
-        total += rate
-    return total
-
-
 def _add_errors(results: Iterable[LoadResult]) -> dict[str, int]:
     errors = Counter[str]()
     for result in results:
@@ -210,14 +200,14 @@ def _merge_phases(results: Sequence[LoadResult]) -> list[LoadPhase]:
             name=parts[0].name,
             at=parts[0].at,
             seconds=parts[0].seconds,
-            asked_first=_add_asked(part.asked_first for part in parts),
-            asked_last=_add_asked(part.asked_last for part in parts),
+            asked_first=add_asked(part.asked_first for part in parts),
+            asked_last=add_asked(part.asked_last for part in parts),
             calls=sum(part.calls for part in parts),
             messages=sum(part.messages for part in parts),
             calls_per_second=sum(part.calls_per_second for part in parts),
             errors=sum(part.errors for part in parts),
             late=sum(part.late for part in parts),
-            latency=_mean_latency([(part.latency, part.calls) for part in parts]),
+            latency=mean_latency([(part.latency, part.calls) for part in parts]),
         )
         for parts in zip(*(result.phases for result in results), strict=True)
     ]
@@ -228,48 +218,14 @@ def _start(result: LoadResult) -> float:
 
 
 def _merge_series(results: Sequence[LoadResult]) -> list[LoadInterval]:
-    """Return the intervals of all clients, as long as their longest one."""
-    length = max((each.seconds for result in results for each in result.series), default=0.0)
+    """Return the intervals of all clients on one clock, as long as their longest one."""
     first = min(map(measured_start, results))
-    cells = defaultdict[int, list[LoadInterval]](list)
-    for result in results:
-        offset = measured_start(result) - first
-        for each in result.series:
-            cells[int((offset + each.at + each.seconds / 2) / length)].append(each)
-    return [
-        LoadInterval(
-            at=number * length,
-            seconds=length,
-            asked=_add_asked(part.asked for part in parts),
-            calls=sum(part.calls for part in parts),
-            answered=sum(part.answered for part in parts),
-            messages=sum(part.messages for part in parts),
-            errors=sum(part.errors for part in parts),
-            late=sum(part.late for part in parts),
-            in_flight=sum(part.in_flight * part.seconds for part in parts) / length,
-            latency=_mean_latency([(part.latency, part.answered) for part in parts]),
-        )
-        for number, parts in sorted(cells.items())
+    moved = [
+        msgspec.structs.replace(each, at=measured_start(result) - first + each.at)
+        for result in results
+        for each in result.series
     ]
-
-
-def _mean_latency(parts: Sequence[tuple[BothLatencies, int]]) -> BothLatencies:
-    return BothLatencies(
-        service=_mean_figures([(part.service, calls) for part, calls in parts]),
-        intended=_mean_figures([(part.intended, calls) for part, calls in parts]),
-    )
-
-
-def _mean_figures(parts: Iterable[tuple[LatencyFigures | None, int]]) -> LatencyFigures | None:
-    known = [(figures, max(calls, 1)) for figures, calls in parts if figures is not None]
-    if not known:
-        return None
-    total = sum(calls for _, calls in known)
-    means = {
-        name: sum(getattr(figures, name) * calls for figures, calls in known) / total
-        for name in LatencyFigures.__struct_fields__
-    }
-    return LatencyFigures(**means | {"max": max(figures.max for figures, _ in known)})
+    return add_intervals(moved, max((each.seconds for each in moved), default=1.0))
 
 
 def _clients(settings: Mapping[str, Any]) -> Sequence[Any]:

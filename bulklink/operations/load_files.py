@@ -1,4 +1,4 @@
-"""Files of load tests: `loadtest.json`, and the percentiles for plotters of HdrHistogram."""
+"""Files of load tests: `loadtest.json`, percentiles for plotters of HdrHistogram, and pages."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import msgspec
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import BadFileError
 from bulklink.folder_files import read_small_file
+from bulklink.html_pages.load.render import render_comparison, render_load
+from bulklink.load_analysis.comparison import LoadComparison
 from bulklink.load_analysis.figures import histogram_of_bins
 from bulklink.load_analysis.hgrm import format_hgrm
 from bulklink.load_results import VERSION, HistogramBins, LoadResult
@@ -44,6 +46,34 @@ def write_percentiles(path: Path, result: LoadResult) -> None:
     with atomic_replace(path) as temporary:
         text = format_hgrm(histogram_of_bins(result.histogram.intended))
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_load_page(path: Path, result: LoadResult) -> None:
+    """Replace a file with the page about a load test.
+
+    Raises:
+        RunDirError: if it cannot be written.
+    """
+    with atomic_replace(path) as temporary:
+        temporary.write_text(render_load(result), encoding="utf-8")
+
+
+def write_comparison_page(
+    path: Path, a: LoadResult, b: LoadResult, comparison: LoadComparison
+) -> None:
+    """Replace a file with the page about a comparison.
+
+    Args:
+        path: the file.
+        a: load test A; of several rounds, the one to draw.
+        b: load test B.
+        comparison: what the comparison says about all rounds.
+
+    Raises:
+        RunDirError: if it cannot be written.
+    """
+    with atomic_replace(path) as temporary:
+        temporary.write_text(render_comparison(a, b, comparison), encoding="utf-8")
 
 
 def read_load_result(path: str | PathLike[str]) -> LoadResult:

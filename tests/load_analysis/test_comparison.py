@@ -300,9 +300,9 @@ OTHER = LoadTarget(url="https://b.example", world_digest=None)
         (OPEN, {}, "throughput", "compare a latency"),
         (CLOSED, {"cut_short": True}, "p99", "B was cut short."),
         (CLOSED, {"errors": {"X": 2000}}, "p99", "2.0% of the calls of B failed"),
-        (CLOSED, {"calls": 250}, "p99", "The p99 of a load test rests on its slowest 2 calls"),
+        (CLOSED, {"calls": 250}, "p99", "p99 of a load test rests on its slowest 2 calls"),
         (CLOSED, {"calls": 50}, "p99", "rests on its slowest 1 call:"),
-        (CLOSED, {}, "max", "The max of a load test rests on its slowest 1 call:"),
+        (CLOSED, {}, "max", "max of a load test rests on its slowest 1 call:"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

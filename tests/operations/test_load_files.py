@@ -7,13 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bulklink.errors import BadFileError, RunDirError
+from bulklink.load_analysis.comparison import compare_loads
 from bulklink.load_results import LoadResult
 from bulklink.operations.load_files import (
     RESULT_NAME,
     read_load_result,
+    write_comparison_page,
+    write_load_page,
     write_load_result,
     write_percentiles,
 )
@@ -146,3 +150,12 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, result: LoadResu
     with pytest.raises(RunDirError, match="Cannot write") as caught:
         write_load_result(tmp_path / "none" / RESULT_NAME, result)
     assert caught.value.where == str(tmp_path / "none" / RESULT_NAME)
+
+
+def test_pages_are_written_whole(tmp_path: Path, result: LoadResult) -> None:
+    other = msgspec.structs.replace(result, started="2026-11-22T13:00:00+00:00")
+    write_load_page(tmp_path / "report.html", result)
+    comparison = compare_loads([(result, other)])
+    write_comparison_page(tmp_path / "comparison.html", result, other, comparison)
+    for name in ("report.html", "comparison.html"):
+        assert (tmp_path / name).read_text("utf-8").rstrip().endswith("</html>")

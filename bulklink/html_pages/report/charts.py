@@ -16,10 +16,10 @@ from bulklink.html_pages.chart import (
     ChartLayer,
     ChartPause,
     ChartTicks,
-    format_rate,
-    format_value,
     place_on_axis,
     place_ticks,
+    rate_cell,
+    value_cell,
 )
 from bulklink.html_pages.plot_area import (
     PLOT_WIDTH,
@@ -200,7 +200,7 @@ def _throughput(bins: Sequence[_Bin], statuses: Sequence[str]) -> Chart:
         [ChartLayer(status, area_path(layer, scale.y)) for status, layer in steps.items()],
         scale.ticks(),
         bins,
-        lambda bin_: [format_rate(bin_.rates.get(status, 0.0)) for status in statuses],
+        lambda bin_: [rate_cell(bin_.rates.get(status, 0.0)) for status in statuses],
     )
 
 
@@ -216,7 +216,7 @@ def _in_flight(bins: Sequence[_Bin]) -> Chart:
         ],
         scale.ticks(),
         bins,
-        lambda bin_: [format_value(bin_.in_flight, 1), format_value(bin_.allowed, 1)],
+        lambda bin_: [value_cell(bin_.in_flight, 1), value_cell(bin_.allowed, 1)],
     )
 
 
@@ -234,7 +234,7 @@ def _latency(bins: Sequence[_Bin]) -> Chart:
         [*layers, ChartLayer(median, line_path(medians, scale.y), is_line=True)],
         scale.ticks(),
         bins,
-        lambda bin_: [format_value(value, 3) for value in bin_.percentiles.values()],
+        lambda bin_: [value_cell(value, 3) for value in bin_.percentiles.values()],
     )
 
 
@@ -249,7 +249,7 @@ def _answered_429(bins: Sequence[_Bin]) -> Chart:
         [ChartLayer("refused", area_path([b.step(b.answered_429) for b in bins], scale.y))],
         scale.ticks(),
         bins,
-        lambda bin_: [format_value(bin_.answered_429, 0)],
+        lambda bin_: [value_cell(bin_.answered_429, 0)],
     )
 
 
