@@ -204,7 +204,7 @@ def loadtest(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> i
     if reason is not None and result.cut_short:
         show_error(reason, as_json=False)
     if options["as_json"]:
-        print_json(msgspec.to_builtins(result))
+        print_json(msgspec.to_builtins(result, str_keys=True))
     else:
         show_load_result(result)
     return result.exit_code
