@@ -40,7 +40,8 @@ pictures: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/pictures.py
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/sending.py
+	$(BIN)/python benchmarks/results.py
+	$(BIN)/python benchmarks/loadtest.py --write
 
 lock: $(VENV)/.installed-dev
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-index-url \

@@ -31,11 +31,11 @@ from typing import NamedTuple
 from servers import (
     ACCESS_TOKEN,
     BULKLINK,
-    MODULE,
     PER_CALL,
     OtherDealServer,
     ReadingServer,
     Server,
+    link_body,
     serve,
     serve_forever,
     token_environment,
@@ -91,7 +91,7 @@ async def bare_loop(url: str, mapping: Path) -> None:
         nonlocal succeeded
         while not calls.empty():
             call = calls.get_nowait()
-            body = orjson.dumps({"Emails": [_item(row) for row in call]})
+            body = orjson.dumps(link_body(call))
             target = f"{url}/crm/v8/Contacts/{call[0]['contact_id']}/Emails/actions/link_record"
             async with session.post(target, data=body) as response:
                 answer = orjson.loads(await response.read())
@@ -105,15 +105,6 @@ async def bare_loop(url: str, mapping: Path) -> None:
         await asyncio.gather(*(worker(session) for _ in range(IN_FLIGHT)))
     if succeeded != len(rows):
         raise SystemExit(f"Only {succeeded} of {len(rows)} messages succeeded.")
-
-
-def _item(row: dict[str, str]) -> dict[str, object]:
-    module = {"api_name": "Deals", "id": MODULE}
-    return {
-        "message_id": row["message_id"],
-        "owner": {"id": row["owner_id"]},
-        "linked_record": {"module": module, "id": row["deal_id"]},
-    }
 
 
 def measure_command(command: list[str], env: dict[str, str], folder: Path | None = None) -> Figures:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 BULKLINK = (sys.executable, "-m", "bulklink")
@@ -64,7 +64,7 @@ def emulator_environment(url: str) -> dict[str, str]:
 class Server(asyncio.Protocol):
     """Server that answers every link call at once, with a success for each message."""
 
-    _message = re.compile(rb'"message_id":"(\w+)"')
+    _message = re.compile(rb'"message_id": ?"(\w+)"')
     _entry = (
         b'{"code":"SUCCESS","details":{"message_id":"%s"},'
         b'"message":"email has been linked with the deal successfully","status":"success"}'
@@ -149,6 +149,20 @@ async def serve_forever(protocol: type[Server]) -> None:
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
     print(json.dumps({"url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"}), flush=True)
     await server.serve_forever()
+
+
+def link_body(rows: Sequence[Mapping[str, str]]) -> dict[str, object]:
+    """Return the body of the call that links the emails of a mapping's rows."""
+    module = {"api_name": "Deals", "id": MODULE}
+    emails = [
+        {
+            "message_id": row["message_id"],
+            "owner": {"id": row["owner_id"]},
+            "linked_record": {"module": module, "id": row["deal_id"]},
+        }
+        for row in rows
+    ]
+    return {"Emails": emails}
 
 
 def write_mapping(path: Path, messages: int, *, names: bool = False) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -31,3 +33,20 @@ def test_a_benchmark_shows_its_help_and_writes_nothing(
     assert exiting.value.code == 0
     assert capsys.readouterr().out.lower().startswith("usage:")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it measures what Windows does not report")
+@pytest.mark.timeout(240)
+def test_the_results_compare_all_clients_and_show_the_growth(tmp_path: Path) -> None:
+    script, page_path = str(BENCHMARKS / "results.py"), str(tmp_path / "results.md")
+    options = ["--quick", "--rounds", "1", "--growth", "10000", "20000", "-o", page_path]
+    subprocess.run([sys.executable, script, *options], check=True, stdout=subprocess.DEVNULL)
+    page = (tmp_path / "results.md").read_text("utf-8")
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    clients = [row for row in rows if len(row) == 6]
+    assert len(clients) == 9
+    for cells in clients[2:]:
+        figures = [re.findall(r"[\d.]+", cell.replace(",", "")) for cell in cells[2:]]
+        assert all(float(median) > 0 for median, _, _ in figures), cells
+    assert {row[0].removeprefix("| ") for row in rows if len(row) == 5} >= {"100", "200"}
+    assert "polyline" in (tmp_path / "results.svg").read_text("utf-8")
