@@ -10,7 +10,6 @@ is compared with it in each round. `resume` is measured until its first link cal
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from plots import log_plot
 from servers import BULKLINK, token_environment
 from tables import put_table, table
 
@@ -168,59 +168,19 @@ def table_rows(figures: dict[int, dict[str, list[Figures]]]) -> Iterator[list[st
             ]
 
 
-_WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 760, 440, 60, 20, 200, 40
-
-
 def plot(figures: dict[int, dict[str, list[Figures]]]) -> str:
-    """Return an SVG of the CPU of each command by the number of rows, both logarithmic."""
+    """Return an SVG of the CPU of each command by the number of rows."""
     lines = {
-        label: [(rows, median(run.cpu for run in figures[rows][label])) for rows in figures]
+        label.replace("`", ""): [
+            (rows, median(run.cpu for run in figures[rows][label])) for rows in figures
+        ]
         for label in min(figures.values(), key=len)
     }
-    seconds = [cpu for points in lines.values() for _, cpu in points]
-    first, last = math.log10(min(figures)), math.log10(max(figures))
-    low, high = math.floor(math.log10(min(seconds))), math.ceil(math.log10(max(seconds)))
-
-    def at(rows: float, cpu: float) -> tuple[float, float]:
-        across = (math.log10(rows) - first) / (last - first or 1)
-        up = (math.log10(cpu) - low) / (high - low)
-        return (
-            _LEFT + across * (_WIDTH - _LEFT - _RIGHT),
-            _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM),
-        )
-
-    parts = []
-    for exponent in range(low, high + 1):
-        x, y = at(min(figures), 10.0**exponent)
-        parts.append(f'<path class="grid" d="M{x:.0f} {y:.0f}H{_WIDTH - _RIGHT}"/>')
-        parts.append(
-            f'<text x="{x - 8:.0f}" y="{y + 4:.0f}" class="end">{10.0**exponent:g} s</text>'
-        )
-    for rows in figures:
-        x, y = at(rows, 10.0**low)
-        parts.append(f'<path class="grid" d="M{x:.0f} {y:.0f}V{_TOP}"/>')
-        parts.append(f'<text x="{x:.0f}" y="{y + 20:.0f}" class="middle">{rows:,}</text>')
-    label_y = -math.inf
-    for number, (label, points) in enumerate(
-        sorted(lines.items(), key=lambda line: line[1][-1][1])
-    ):
-        hue = number * 360 // len(lines)
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in points))
-        x, y = at(*points[-1])
-        label_y = min(y, label_y - 14) if number else y
-        parts.append(f'<polyline stroke="hsl({hue} 60% 45%)" points="{path}"/>')
-        parts.append(
-            f'<text x="{x + 8:.0f}" y="{label_y + 4:.0f}" fill="hsl({hue} 60% 35%)">'
-            f"{label.replace('`', '')}</text>"
-        )
-    style = (
-        "text{font:12px sans-serif}.end{text-anchor:end}.middle{text-anchor:middle}"
-        ".grid{stroke:#ccc}polyline{fill:none;stroke-width:2}"
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}">'
-        f'<style>{style}</style><rect width="100%" height="100%" fill="#fff"/>'
-        f"{''.join(parts)}</svg>\n"
+    return log_plot(
+        "CPU seconds of each command by the number of rows",
+        lines,
+        {rows: f"{rows:,}" for rows in figures},
+        lambda seconds: f"{seconds:g} s",
     )
 
 
