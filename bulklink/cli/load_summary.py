@@ -9,7 +9,8 @@ from bulklink.cli.console import Line, Styled, format_columns, print_line, wrap_
 from bulklink.cli.progress_view import format_duration
 from bulklink.counts import count_of
 from bulklink.load_analysis.figures import LATENCY_FIGURES
-from bulklink.load_results import LatencyFigures, LoadPhase, LoadResult, ThresholdResult
+from bulklink.load_analysis.texts import latency_text, threshold_text
+from bulklink.load_results import LatencyFigures, LoadPhase, LoadResult
 
 _HEADERS = {"mean": "mean", "p999": "p99.9", "max": "max"}
 _MAX_CODES = 5
@@ -33,7 +34,10 @@ def _lines(result: LoadResult) -> Iterator[Line]:
     yield from _phase_lines(result)
     for threshold in result.thresholds:
         mark, mark_colour = _WORD[threshold.met]
-        yield Styled(f"{mark} {threshold.expression}", mark_colour), f"  {_measured(threshold)}"
+        yield (
+            Styled(f"{mark} {threshold.expression}", mark_colour),
+            f"  {threshold_text(threshold)}",
+        )
     yield from wrap_text(f"Limited by {result.limited_by}.")
     yield from wrap_text(_client_text(result))
     if result.client.bottleneck:
@@ -73,18 +77,7 @@ def _latency_lines(result: LoadResult) -> Iterator[str]:
 
 
 def _cells(figures: LatencyFigures) -> Iterator[str]:
-    return (format_latency(getattr(figures, name)) for name in LATENCY_FIGURES)
-
-
-def format_latency(seconds: float) -> str:
-    """Return a latency with three digits, in ms or s."""
-    if seconds >= 10:
-        return f"{seconds:,.1f} s"
-    if seconds >= 1:
-        return f"{seconds:.2f} s"
-    milliseconds = 1000 * seconds
-    digits = 0 if milliseconds >= 100 else 1 if milliseconds >= 10 else 2
-    return f"{milliseconds:.{digits}f} ms"
+    return (latency_text(getattr(figures, name)) for name in LATENCY_FIGURES)
 
 
 def _rate_text(result: LoadResult) -> str:
@@ -130,25 +123,18 @@ def _phase_cells(phase: LoadPhase) -> list[str]:
     figures = phase.latency.intended
     first, last = phase.asked_first or 0.0, phase.asked_last or 0.0
     asked = f"{first:g}" if first == last else f"{first:g} to {last:g}"
-    latencies = ["", ""] if figures is None else map(format_latency, (figures.p50, figures.p99))
+    latencies = ["", ""] if figures is None else map(latency_text, (figures.p50, figures.p99))
     return [
         *(phase.name, asked, f"{phase.calls_per_second:,.1f}", *latencies),
         *(f"{phase.errors:,}", f"{phase.late:,}"),
     ]
 
 
-def _measured(threshold: ThresholdResult) -> str:
-    if threshold.value is None:
-        return "nothing was measured"
-    is_share = threshold.expression.endswith("%")
-    return f"{threshold.value:.3%}" if is_share else format_latency(threshold.value)
-
-
 def _client_text(result: LoadResult) -> str:
     client = result.client
     return (
         f"This machine: CPU {client.cpu:.0%} of a core, event loop late by"
-        f" {format_latency(client.loop_lag_p99)} (p99), ledger"
+        f" {latency_text(client.loop_lag_p99)} (p99), ledger"
         f" {format_duration(client.flush_seconds)}, garbage collection"
-        f" {format_latency(client.gc_seconds)}"
+        f" {latency_text(client.gc_seconds)}"
     )

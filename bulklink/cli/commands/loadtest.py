@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from bulklink.cli.options import (
     runs_dir_option,
 )
 from bulklink.cli.param_types import Duration, Number, NumberOrWord, OneOf, WholeNumber
-from bulklink.errors import UsageError
+from bulklink.errors import ConfigError, UsageError
 
 _COUNT = WholeNumber(1, 100_000_000)
 
@@ -94,6 +93,13 @@ _target_options = combine_options(
         metavar="URL",
         help="Measure this server instead: one on this machine, or one with https.",
     ),
+    click.option(
+        "--environment",
+        type=OneOf(["sandbox", "developer", "production"]),
+        help="Measure a sandbox or developer org instead, with the emails of MAPPING; its links are"
+        " put back at the end. Production is refused.",
+    ),
+    option("--yes", is_flag=True, help="Change an org that is not a sandbox without asking."),
     option(
         "--emulator",
         "emulator_options",
@@ -152,10 +158,62 @@ _send_options = combine_options(
 )
 
 
+_comparison_options = combine_options(
+    option("--compare", is_flag=True, help="Compare load tests by their files: A.json B.json."),
+    option(
+        "--against",
+        metavar="OPTIONS",
+        help="Run this load test and one with these options too, in turn, and compare them:"
+        ' --against "--concurrency 40".',
+    ),
+    option(
+        "--rounds",
+        type=WholeNumber(1, 100),
+        default=7,
+        show_default=True,
+        help="Rounds of --against; seven or more show small differences.",
+    ),
+    option(
+        "--figure",
+        metavar="NAME",
+        help="What is compared: p99, service.p50, throughput. Default: p99 in the open model, else"
+        " throughput.",
+    ),
+    option(
+        "--margin",
+        type=Number(0.1, 99),
+        default=5.0,
+        show_default=True,
+        help="Difference in percent that does not matter.",
+    ),
+    option(
+        "--search",
+        metavar="THRESHOLD",
+        help="Find the highest arrival rate at which this is met: --search 'p99 < 400ms'. Starts at"
+        " --arrival-rate, or 50.",
+    ),
+    option(
+        "--merge",
+        is_flag=True,
+        help="Merge the results of several clients of one server: A.json B.json -o C.json.",
+    ),
+    option(
+        "--output",
+        "-o",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Merged result, or page of a comparison.",
+    ),
+    option("--force", is_flag=True, help="Replace an existing --output."),
+)
+_MODES = ("compare", "against", "search", "merge")
+
+
 @click.command("loadtest")
 @click.argument("files", nargs=-1, type=FileName(), metavar="[MAPPING...|JOB.toml]")
-@combine_options(_schedule_options, _target_options, _send_options, mapping_options)
-@combine_options(connection_options, progress_option, quiet_option, common_options)
+@combine_options(_schedule_options, _target_options, _send_options, _comparison_options)
+@combine_options(mapping_options, connection_options, progress_option, quiet_option)
+@common_options
 @click.pass_context
 def loadtest(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> int:
     """Measure a server with a schedule of calls.
@@ -169,45 +227,77 @@ def loadtest(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> i
       bulklink loadtest --duration 20s --concurrency 20
       bulklink loadtest --arrival-rate 200 --duration 60s --threshold "p99<400ms"
       bulklink loadtest --steps 100,200,400:30s --emulator "--concurrency 25"
+      bulklink loadtest --duration 10s --against "--sync off"
     """
+    from bulklink.cli import load_comparisons  # noqa: PLC0415 - not for --help
+    from bulklink.cli.request_log import start_request_log  # noqa: PLC0415 - not for --help
+
+    mode = _mode(options)
+    if mode == "compare":
+        return load_comparisons.compare_files(files, options)
+    if mode == "merge":
+        return load_comparisons.merge_files(files, options)
+    mappings = _read_job(ctx, files, options)
+    _check_target(options)
+    start_request_log(options["log"])
+    if mode == "against":
+        return load_comparisons.compare_sides(ctx, mappings, options)
+    if mode == "search":
+        return load_comparisons.search_capacity(mappings, options)
+    return _measure_once(mappings, options)
+
+
+def _measure_once(mappings: tuple[str, ...], options: dict[str, Any]) -> int:
     import msgspec  # noqa: PLC0415 - not for --help
 
-    from bulklink.cli.arguments import job_from_options  # noqa: PLC0415 - not for --help
-    from bulklink.cli.console import print_json, show_error  # noqa: PLC0415 - not for --help
+    from bulklink.cli.console import print_json  # noqa: PLC0415 - not for --help
+    from bulklink.cli.load_runner import LoadRunner  # noqa: PLC0415 - not for --help
     from bulklink.cli.load_summary import show_load_result  # noqa: PLC0415 - not for --help
-    from bulklink.cli.load_target import own_emulator, server_of_user  # noqa: PLC0415
-    from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
-    from bulklink.cli.request_log import start_request_log  # noqa: PLC0415 - not for --help
-    from bulklink.operations.load_options import LoadTest  # noqa: PLC0415 - not for --help
-    from bulklink.operations.load_test import load_test  # noqa: PLC0415 - not for --help
 
-    mappings = _read_job(ctx, files, options)
-    send_options = options | {"op": None, "snapshot": None, "accept_no_put_back": False}
-    job = job_from_options(mappings, send_options)
-    load = LoadTest(**{name: options[name] for name in LoadTest.__struct_fields__})
-    load.send_job(job)  # a wrong schedule is refused before a world is made
-    start_request_log(options["log"])
-    open_server = (
-        server_of_user(job, options) if options["own_server"] else own_emulator(job, load, options)
-    )
-    with open_server as server:
-        measure = partial(
-            load_test,
-            job_from_options(server.mappings, send_options),
-            load,
-            server.connection,
-            target=server.target,
-            seed=server.seed,
-            must_prepare=server.must_prepare,
-        )
-        result, reason = run_with_progress(measure, options)
-    if reason is not None and result.cut_short:
-        show_error(reason, as_json=False)
+    with LoadRunner(mappings, options) as runner:
+        result = runner.run()
     if options["as_json"]:
         print_json(msgspec.to_builtins(result, str_keys=True))
     else:
         show_load_result(result)
     return result.exit_code
+
+
+def _mode(options: dict[str, Any]) -> str | None:
+    """Return what the command does other than one load test; None for one load test.
+
+    Raises:
+        UsageError: if it is to do several things.
+    """
+    modes = [name for name in _MODES if options[name]]
+    if len(modes) > 1:
+        raise UsageError(
+            "A command does one of them.",
+            where=", ".join(f"--{name}" for name in modes),
+            advice="Omit the others.",
+        )
+    return modes[0] if modes else None
+
+
+def _check_target(options: dict[str, Any]) -> None:
+    """Refuse production, and two servers at once.
+
+    Raises:
+        ConfigError: if the user asks for production.
+        UsageError: if there are two servers.
+    """
+    if options["environment"] == "production":
+        raise ConfigError(
+            "A load test never measures a production org.",
+            where="--environment",
+            advice="Use sandbox or developer, or omit it to measure a local CRM.",
+        )
+    if options["environment"] and options["own_server"]:
+        raise UsageError(
+            "A load test measures one server.",
+            where="--environment, --own-server",
+            advice="Omit one of them.",
+        )
 
 
 def _read_job(

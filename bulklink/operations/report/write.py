@@ -10,7 +10,9 @@ import msgspec
 
 from bulklink.atomic_files import atomic_replace
 from bulklink.engine.clock import Clock, real_clock
+from bulklink.html_pages.load.render import render_load
 from bulklink.html_pages.report.render import render_report
+from bulklink.operations.load_files import RESULT_NAME, read_load_result
 from bulklink.operations.report.collect import collect_report
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.tables.output import check_can_create
@@ -38,7 +40,8 @@ def report(
 ) -> ReportResult:
     """Write the HTML report of a run: one file, readable only by its owner, that needs no network.
 
-    Works at any time, even during the run. Blocks.
+    Works at any time, even during the run. The report of a load test that has ended is about its
+    figures. Blocks.
 
     Args:
         run: run folder.
@@ -70,6 +73,8 @@ def report(
 
 
 def _render_page(folder: RunFolder, now: float, *, counts_only: bool) -> bytes:
+    if folder.read().load_test and (folder.path / RESULT_NAME).is_file():
+        return render_load(read_load_result(folder.path)).encode()
     return render_report(collect_report(folder, now, full=not counts_only)).encode()
 
 
