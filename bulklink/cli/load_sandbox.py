@@ -11,6 +11,7 @@ import msgspec
 
 from bulklink.cli.console import note
 from bulklink.cli.progress import run_with_progress
+from bulklink.engine.load.batches import LoadOp
 from bulklink.errors import BulklinkError, RefusedError, UsageError
 from bulklink.load_results import LoadResult, LoadTarget
 from bulklink.models import Op
@@ -72,7 +73,7 @@ def measure_sandbox(
             load,
             connection,
             target=LoadTarget(url=connection.api_url, world_digest=None),
-            must_prepare=load.effective_op == Op.UNLINK,
+            must_prepare=load.effective_op is LoadOp.UNLINK,
         )
         result, _ = run_with_progress(measure, options)
     finally:
