@@ -225,7 +225,12 @@ def command_words(part: Keyword | NextCall) -> str:
 
 
 _TRUE_VALUES = ("1", "true", "t", "yes", "y", "on")
-_OPTIONS = {"columns": "column", "defaults": "default", "format_": "format"}
+_OPTIONS = {
+    "columns": "column",
+    "defaults": "default",
+    "format_": "format",
+    "thresholds": "threshold",
+}
 """Options whose name differs from the library's keyword."""
 
 

@@ -167,7 +167,7 @@ def _cells(result: LoadResult) -> list[str]:
 
 def search_capacity(mappings: tuple[str, ...], options: dict[str, Any]) -> int:
     """Search for the highest arrival rate at which a load test meets a threshold."""
-    threshold = parse_threshold(options["search"], setting="search")
+    threshold = parse_threshold(options["search"], setting="--search")
     first = options["arrival_rate"] or _FIRST_RATE
     settings = SearchSettings(first=first)
     history: list[RateProbe] = []

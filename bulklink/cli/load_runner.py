@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -13,12 +14,12 @@ import msgspec
 from bulklink.cli.arguments import job_from_options
 from bulklink.cli.console import note, show_error
 from bulklink.cli.load_sandbox import measure_sandbox, sandbox_connection
-from bulklink.cli.load_target import LoadWorld, load_world, measured_server
+from bulklink.cli.load_target import LoadWorld, connection_to, load_world, measured_server
 from bulklink.cli.progress import run_with_progress
 from bulklink.engine.load.batches import LoadOp
 from bulklink.load_results import LoadResult
 from bulklink.operations.load_options import LoadTest
-from bulklink.operations.load_test import load_test
+from bulklink.operations.load_test import load_test, refuse_production
 
 
 class LoadRunner:
@@ -39,6 +40,8 @@ class LoadRunner:
         self.load = LoadTest(**{name: options[name] for name in LoadTest.__struct_fields__})
         self.load.send_job(self.job)  # a wrong schedule is refused before a world is made
         self._connection = sandbox_connection(options) if options["environment"] else None
+        if options["own_server"] is not None:
+            refuse_production(connection_to(options["own_server"], options["profile"], os.environ))
         self._stack = ExitStack()
         self._world: LoadWorld
 

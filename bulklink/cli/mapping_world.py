@@ -10,6 +10,7 @@ import orjson
 
 from bulklink.models import Message
 
+_MODULE_ID = "5843104000000003735"
 _TIME = "2026-01-01T00:00:00+00:00"
 
 
@@ -40,12 +41,13 @@ def write_mapping_world(
                 deal["contact_roles"].append(message.contact_id)
             file.write(separator + orjson.dumps(_email(message, deal_id if linked else None)))
             separator = b","
-        lists = {
+        rest = {
+            "module_id": _MODULE_ID,
             "users": [_user(ident, name) for ident, name in owners.items()],
             "contacts": [_contact(ident) for ident in contacts],
             "deals": list(deals.values()),
         }
-        file.write(b"]," + orjson.dumps(lists)[1:])
+        file.write(b"]," + orjson.dumps(rest)[1:])
 
 
 def _messages(chunks: Iterable[Sequence[Message]]) -> Iterator[Message]:

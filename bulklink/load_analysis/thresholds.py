@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import msgspec
 
+from bulklink.advice import Advice
 from bulklink.errors import UsageError
 from bulklink.load_analysis.figures import (
     LATENCY_FIGURES,
@@ -80,7 +81,9 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
         return ThresholdResult(expression=self.expression, value=value, met=met)
 
 
-def parse_threshold(text: str, *, open_model: bool = True, setting: str = "threshold") -> Threshold:
+def parse_threshold(
+    text: str, *, open_model: bool = True, setting: str | Advice = "threshold"
+) -> Threshold:
     """Return the threshold that a user wrote.
 
     Args:
@@ -124,7 +127,7 @@ def parse_threshold(text: str, *, open_model: bool = True, setting: str = "thres
     return Threshold(expression=text.strip(), figure=figure, sign=match["sign"], limit=limit)
 
 
-def _unit_error(text: str, figure: str, unit: str, setting: str) -> UsageError:
+def _unit_error(text: str, figure: str, unit: str, setting: str | Advice) -> UsageError:
     problem = f"has an unknown unit {unit!r}" if unit else "has no unit"
     if figure in LATENCY_NAMES:
         advice = f"{figure} is a time: write it in ms or s, such as `{figure} < 400ms`."
@@ -146,6 +149,6 @@ def _listed(names: Iterable[str], last: str = "and") -> str:
     return f"{', '.join(first)} {last} {final}"
 
 
-def _error(text: str, problem: str, setting: str, advice: str) -> UsageError:
+def _error(text: str, problem: str, setting: str | Advice, advice: str) -> UsageError:
     shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
     return UsageError(f"{shown!r} {problem}.", where=setting, advice=advice)

@@ -124,7 +124,7 @@ class LoadTest(msgspec.Struct, frozen=True, kw_only=True):
         elif asked > self.duration:
             raise UsageError(
                 f"The schedule takes {asked:g} s, and the duration is {self.duration:g} s.",
-                where="duration",
+                where=_setting("duration"),
                 advice="Omit the duration, or make it as long as the schedule.",
             )
         elif asked < self.duration:
@@ -138,7 +138,10 @@ class LoadTest(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: if one of them cannot be read, or measures a rate that nothing asks for.
         """
-        return [parse_threshold(text, open_model=self.is_open) for text in self.thresholds]
+        return [
+            parse_threshold(text, open_model=self.is_open, setting=_setting("thresholds"))
+            for text in self.thresholds
+        ]
 
     def send_job(self, job: Job) -> Job:
         """Return the job of the load test: nothing stops or delays its calls.
@@ -153,7 +156,7 @@ class LoadTest(msgspec.Struct, frozen=True, kw_only=True):
         if job.rate is not None and highest > job.rate:
             raise UsageError(
                 f"The schedule asks for {highest:g}/s, more than the limit of {job.rate:g}/s.",
-                where="rate",
+                where=_setting("rate"),
                 advice="Omit the limit: the schedule is one.",
             )
         in_flight = DEFAULT_OPEN_IN_FLIGHT if self.is_open else None
@@ -232,5 +235,9 @@ def _seconds(name: str, text: str) -> float:
     return seconds
 
 
+def _setting(name: str) -> Advice:
+    return Advice("{}", Keyword(name))
+
+
 def _invalid(name: str, value: object, advice: str) -> UsageError:
-    return UsageError(f"{value!r} is not a valid value.", where=name, advice=advice)
+    return UsageError(f"{value!r} is not a valid value.", where=_setting(name), advice=advice)

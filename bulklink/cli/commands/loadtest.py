@@ -269,7 +269,7 @@ def _mode(options: dict[str, Any]) -> str | None:
     Raises:
         UsageError: if it is to do several things.
     """
-    modes = [name for name in _MODES if options[name]]
+    modes = [name for name in _MODES if options[name] not in (None, False)]
     if len(modes) > 1:
         raise UsageError(
             "A command does one of them.",

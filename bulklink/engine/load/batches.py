@@ -39,6 +39,8 @@ class LoadBatch:
 
 
 NumberedMessages = tuple[int, list[Message]]
+MAX_MESSAGES_KEPT = 20_000
+"""Messages of a small plan that stay in memory, so that it is read only once."""
 
 
 def numbered_batches(
@@ -46,7 +48,8 @@ def numbered_batches(
 ) -> Iterator[NumberedMessages]:
     """Yield the messages of each call with its number; for `alternate`, over and over again.
 
-    A batch that is linked and unlinked in turn keeps within the limits of both calls.
+    A batch that is linked and unlinked in turn keeps within the limits of both calls. A plan of up
+    to `MAX_MESSAGES_KEPT` messages is read only once: opening it takes longer than its calls.
 
     Args:
         read_plan: returns a stream of the plan's messages, sorted by contact and owner.
@@ -54,14 +57,25 @@ def numbered_batches(
         batch_size: maximum messages per call.
     """
     step = NextStep.LINK if op is LoadOp.LINK else NextStep.UNLINK
-    while True:
-        index = -1
-        for window in contact_windows(read_plan(), batch_size):
-            for batch in message_batches(window, step, batch_size):
-                index += 1
-                yield index, batch
-        if op is not LoadOp.ALTERNATE or index < 0:
-            return
+    kept: list[NumberedMessages] = []
+    messages_kept = 0
+    for number, batch in enumerate(_read_batches(read_plan, step, batch_size)):
+        messages_kept += len(batch)
+        if messages_kept <= MAX_MESSAGES_KEPT:
+            kept.append((number, batch))
+        yield number, batch
+    while op is LoadOp.ALTERNATE and messages_kept:
+        if messages_kept <= MAX_MESSAGES_KEPT:
+            yield from kept
+        else:
+            yield from enumerate(_read_batches(read_plan, step, batch_size))
+
+
+def _read_batches(
+    read_plan: Callable[[], Iterable[Sequence[Message]]], step: NextStep, batch_size: int
+) -> Iterator[list[Message]]:
+    for window in contact_windows(read_plan(), batch_size):
+        yield from message_batches(window, step, batch_size)
 
 
 @dataclass(slots=True)
