@@ -7,41 +7,26 @@ in any format, and its emails are kept sorted, with times as seconds and nothing
 
 from __future__ import annotations
 
-import re
-import sys
 import tempfile
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
 import msgspec
 
 from bulklink.duckdb_sql import literal
 from bulklink.errors import BadFileError
-from bulklink.mapping.database import (
-    PLANNING_MEMORY,
-    DamagedTableError,
-    Database,
-    memory_bytes,
-    open_database,
-    spill_folder,
-)
+from bulklink.mapping.database import PLANNING_MEMORY, Database, open_database, spill_folder
+from bulklink.mapping.email_files import EmailFile, EmailRows
 from bulklink.mapping.headers import find_header, suggest_headers
-from bulklink.mapping.input.content import COPY_BYTES, load_content
-from bulklink.mapping.input.files import InputFormat, find_sources
-from bulklink.mapping.input.parquet_reader import ParquetRows
-from bulklink.mapping.input.prepare import prepare_input, restage
-from bulklink.mapping.input.scan import MAX_RECORD_BYTES
-from bulklink.mapping.load import csv_reader_options, macro_statements, user_cell_sql
+from bulklink.mapping.input.files import find_sources
+from bulklink.mapping.load import macro_statements
 from bulklink.mapping.schema import HiddenRows, MappingOptions, id_pattern, is_id_sql
 from bulklink.models import NO_DEAL, Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from bulklink.mapping.input.files import Source
-    from bulklink.mapping.input.prepare import PreparedInput
+    from bulklink.mapping.input.prepare import FileHeaders
     from bulklink.mapping.interrupt import PlanningStop
 
 SORTING_EMAILS = "Sorting the emails by contact"
@@ -63,8 +48,6 @@ _MAX_SUMMARY_CHARACTERS = 1_000
 _MAX_NAME_CHARACTERS = 400
 _MAX_PEOPLE = 100
 """Recipients of an email that are kept of each list."""
-_MAX_HEADER_BYTES = 64 << 10
-_PLAIN_HEADER = re.compile("[a-z_]+")
 _OFFSET = "(Z|[+-][0-9]{2}:?[0-9]{2})"
 _MAX_SECONDS = 32_503_680_000
 """The year 3000, in seconds since 1970."""
@@ -112,14 +95,14 @@ def write_sorted_emails(
     source = find_sources([name])[0]
     with tempfile.TemporaryDirectory(prefix="bulklink-", dir=path.parent) as scratch:
         folder = Path(scratch)
+        file = EmailFile(source, _OPTIONS, _find_columns, folder, stop, memory)
         with closing(Database(folder / "spill", stop, threads=1, memory=memory)) as database:
             for macro in macro_statements():
                 database.execute(macro)
-            sort = _SORTERS.get(source.format, _sort_text)
-            rows, refused = sort(database, source, path, folder, stop, memory)
+            rows, written = file.read(database, partial(_write, database, path, stop))
     with open_database(spill_folder(path), memory=_READ_MEMORY, stop=stop) as database:
         counts = database.fetch_one(_COUNTS.format(emails=database.files.read_parquet(path)))
-    return EmailCounts(rows, refused, *counts)
+    return EmailCounts(rows, rows - written, *counts)
 
 
 _COUNTS = f"""
@@ -130,161 +113,7 @@ FROM {{emails}}
 """
 
 
-def _sort_parquet(
-    database: Database,
-    source: Source,
-    path: Path,
-    folder: Path,
-    stop: PlanningStop,
-    memory: str,
-) -> tuple[int, int]:
-    """Sort a Parquet file, which DuckDB reads itself; return its rows and those left out."""
-    content = load_content(source, _OPTIONS, folder, sys.stdin.buffer, stop, memory_bytes(memory))
-    if content.format is not InputFormat.PARQUET:
-        return _sort_text(database, source, path, folder, stop, memory)
-    with closing(ParquetRows(content, folder, _READ_MEMORY, stop)) as parquet:
-        columns = parquet.columns
-    places = _find_columns([column.name for column in columns], source.name)
-    cells = {name: columns[place].text_sql() for name, place in places.items()}
-    relation = database.files.read_parquet(content.path)
-    with _damage_of(source.name):
-        rows = int(database.fetch_one(f"SELECT count(*) FROM {relation}")[0])
-        return rows, rows - _write(database, relation, cells, path, stop)
-
-
-def _sort_own_csv(
-    database: Database,
-    source: Source,
-    path: Path,
-    folder: Path,
-    stop: PlanningStop,
-    memory: str,
-) -> tuple[int, int]:
-    """Sort a CSV file with the header that a fetch writes; return its rows and those left out.
-
-    DuckDB reads such a file itself, many times faster than the exact reader. If it refuses the
-    file, or its rows do not add up to the lines of the file, the exact reader reads it.
-    """
-    content = load_content(source, _OPTIONS, folder, sys.stdin.buffer, stop, memory_bytes(memory))
-    with content.path.open("rb") as file:
-        names = file.readline(_MAX_HEADER_BYTES).decode("ascii", "replace").strip().split(",")
-    if content.format is InputFormat.CSV and is_fetch_header(names):
-        relation = database.files.read_csv(content.path, _own_csv_options(names))
-        with suppress(DamagedTableError, duckdb.Error):
-            rows, newlines = database.fetch_one(
-                _OWN_CSV_COUNTS.format(
-                    relation=relation, newlines=" + ".join(map(_newlines_sql, names))
-                )
-            )
-            if rows + newlines + 1 == _count_lines(content.path, stop):
-                cells = {name: name for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)}
-                used = {name: cell for name, cell in cells.items() if name in names}
-                return rows, rows - _write(database, relation, used, path, stop)
-        stop.check()
-    content.discard()
-    return _sort_text(database, source, path, folder, stop, memory)
-
-
-_OWN_CSV_COUNTS = "SELECT count(*), coalesce(sum({newlines}), 0)::BIGINT FROM {relation}"
-
-
-def _newlines_sql(name: str) -> str:
-    """Build the number of newlines in a cell."""
-    count = f"strlen({name}) - strlen(replace({name}, chr(10), ''))"
-    return f"CASE WHEN contains({name}, chr(10)) THEN {count} ELSE 0 END"
-
-
-def _count_lines(path: Path, stop: PlanningStop) -> int:
-    """Return the lines of a file; the last one may lack its newline."""
-    lines, last = 0, b"\n"
-    with path.open("rb") as file:
-        while block := file.read(COPY_BYTES):
-            stop.check()
-            lines += block.count(b"\n")
-            last = block[-1:]
-    return lines + (last != b"\n")
-
-
-def is_fetch_header(names: Sequence[str]) -> bool:
-    """Return whether a CSV file has the plain headers of fetched emails, each once."""
-    return set(REQUIRED_COLUMNS) <= set(names) and all(
-        _PLAIN_HEADER.fullmatch(name) and names.count(name) == 1 for name in names
-    )
-
-
-def _own_csv_options(names: Sequence[str]) -> dict[str, str]:
-    """Return the options to read a CSV file as the standard says, with nothing left to detect."""
-    types = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
-    return {
-        "auto_detect": "false",
-        "header": "true",
-        "delim": "','",
-        "quote": "'\"'",
-        "escape": "'\"'",
-        "comment": "''",
-        "strict_mode": "true",
-        "max_line_size": str(MAX_RECORD_BYTES),
-        "buffer_size": str(4 * MAX_RECORD_BYTES),
-        "columns": f"{{{types}}}",
-    }
-
-
-def _sort_text(
-    database: Database,
-    source: Source,
-    path: Path,
-    folder: Path,
-    stop: PlanningStop,
-    memory: str,
-) -> tuple[int, int]:
-    """Sort a file of any other format; return its rows and those left out."""
-    prepared = prepare_input(source, _OPTIONS, folder, sys.stdin.buffer, stop, memory)
-    places = _find_columns(prepared.headers.headers, prepared.headers.where)
-    records = prepared.input.records
-    if not prepared.csv_input.staged and _count_records(database, prepared) != records:
-        prepared = restage(prepared, folder, stop)
-        records = prepared.input.records
-    staged = prepared.csv_input.staged
-    cells = {name: user_cell_sql(f"f{place}", staged=staged) for name, place in places.items()}
-    relation = _relation(database, prepared)
-    if staged:
-        relation = f"(SELECT * FROM {relation} WHERE reason IS NULL)"
-    return records, records - _write(database, relation, cells, path, stop)
-
-
-def _relation(database: Database, prepared: PreparedInput) -> str:
-    csv_input = prepared.csv_input
-    return database.files.read_csv(csv_input.path, csv_reader_options(csv_input))
-
-
-def _count_records(database: Database, prepared: PreparedInput) -> int | None:
-    """Return the records that DuckDB reads; None if it cannot read the file."""
-    try:
-        return int(database.fetch_one(f"SELECT count(*) FROM {_relation(database, prepared)}")[0])
-    except DamagedTableError:
-        return None
-
-
-_SORTERS: Mapping[InputFormat | None, Callable[..., tuple[int, int]]] = {
-    InputFormat.PARQUET: _sort_parquet,
-    InputFormat.CSV: _sort_own_csv,
-}
-
-
-@contextmanager
-def _damage_of(name: str) -> Iterator[None]:
-    """Translate an error about damaged pages into one about the user's file."""
-    try:
-        yield
-    except (DamagedTableError, duckdb.Error):
-        raise BadFileError(
-            "The Parquet file is cut off or damaged, or compressed in an unsupported way.",
-            where=name,
-            advice="Copy it again, or write the table again, as Parquet or CSV.",
-        ) from None
-
-
-def _find_columns(headers: Sequence[str], where: str) -> dict[str, int]:
+def _find_columns(headers: FileHeaders) -> dict[str, int]:
     """Return the place of each column that the file has.
 
     Raises:
@@ -293,23 +122,22 @@ def _find_columns(headers: Sequence[str], where: str) -> dict[str, int]:
     places = {
         name: place
         for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
-        if (place := find_header(headers, name, where)) is not None
+        if (place := find_header(headers.headers, name, headers.where)) is not None
     }
     for name in REQUIRED_COLUMNS:
         if name not in places:
             raise BadFileError(
                 f"There is no column {name}: fetch did not write this file.",
-                where=where,
-                advice=suggest_headers(name, headers),
+                where=headers.where,
+                advice=suggest_headers(name, headers.headers),
             )
     return places
 
 
-def _write(
-    database: Database, relation: str, cells: Mapping[str, str], path: Path, stop: PlanningStop
-) -> int:
+def _write(database: Database, path: Path, stop: PlanningStop, email_rows: EmailRows) -> int:
     """Write the sorted emails; return their number."""
     stop.begin_stage(SORTING_EMAILS, single_query=True)
+    cells, relation = email_rows.cells, email_rows.relation
     names = ", ".join(f"{cell} AS {name}" for name, cell in cells.items())
     missing = "".join(
         f", NULL::VARCHAR AS {name}" for name in OPTIONAL_COLUMNS if name not in cells
