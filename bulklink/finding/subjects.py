@@ -24,6 +24,8 @@ _PREFIX = re.compile(
 _TAG = re.compile(
     r"[\[(](?:ext|extern|external|externe|externo|esterno|spam|suspected spam|bulk)[\])]:?\s*"
 )
+LEADING_MARKS = f"^(?:{_TAG.pattern}|{_PREFIX.pattern})+"
+"""Pattern of the prefixes and tags that a key lacks, for the regular expressions of databases."""
 _AUTOMATIC = re.compile(
     r"(?:(?:updated |new )?invitation(?: with note)?|(?:tentatively )?accepted|tentative|declined"
     r"|cancell?ed(?: event)?|reminder|automatic reply|auto(?:matic)? ?(?:reply|response)"

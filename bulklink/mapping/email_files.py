@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import msgspec
 
+from bulklink.duckdb_sql import literal
 from bulklink.errors import BadFileError
 from bulklink.mapping.database import DamagedTableError, Database, memory_bytes
 from bulklink.mapping.input.content import COPY_BYTES, load_content
@@ -24,6 +25,7 @@ from bulklink.mapping.input.parquet_reader import ParquetRows
 from bulklink.mapping.input.prepare import FileHeaders, prepare_input, restage
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
 from bulklink.mapping.load import csv_reader_options, user_cell_sql
+from bulklink.mapping.schema import id_pattern, is_id_sql
 from bulklink.spreadsheet_cells import has_escaped_cells
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 _READ_MEMORY = "256MB"
 _MAX_HEADER_BYTES = 64 << 10
 _PLAIN_HEADER = re.compile("[A-Za-z_]+")
+_OFFSET = "(Z|[+-][0-9]{2}:?[0-9]{2})"
+_MAX_SECONDS = 32_503_680_000
+"""The year 3000, in seconds since 1970."""
 
 
 class EmailRows(msgspec.Struct, frozen=True):
@@ -47,11 +52,14 @@ class EmailRows(msgspec.Struct, frozen=True):
         relation: the readable rows, in the order of the file.
         cells: the text of each column that was found, by its name.
         rows: rows of the file, unreadable ones too.
+        unreadable: the places and faults of the rows that cannot be read, as `line` and `message`;
+            None if there are none.
     """
 
     relation: str
     cells: Mapping[str, str]
     rows: int
+    unreadable: str | None = None
 
 
 class EmailFile(msgspec.Struct, frozen=True):
@@ -155,9 +163,30 @@ class EmailFile(msgspec.Struct, frozen=True):
         staged = prepared.csv_input.staged
         cells = {name: user_cell_sql(f"f{place}", staged=staged) for name, place in places.items()}
         relation = _relation(database, prepared)
-        if staged:
-            relation = f"(SELECT * FROM {relation} WHERE reason IS NULL)"
-        return records, use(EmailRows(relation, cells, records))
+        if not staged:
+            return records, use(EmailRows(relation, cells, records))
+        readable = f"(SELECT * FROM {relation} WHERE reason IS NULL)"
+        unreadable = (
+            "(SELECT line::BIGINT AS line, unescaped(message) AS message"
+            f" FROM {relation} WHERE reason IS NOT NULL)"
+        )
+        return records, use(EmailRows(readable, cells, records, unreadable))
+
+
+def id_or_null_sql(column: str, cell: str) -> str:
+    """Build an id without the characters that exports add; NULL for anything else."""
+    pattern = literal(f"^{id_pattern(column)}$")
+    cleaned = f"nullif(regexp_extract(clean_id({cell}), {pattern}), '')"
+    return f"CASE WHEN {is_id_sql(cell, column)} THEN {cell} ELSE {cleaned} END"
+
+
+def zoned_seconds_sql(cell: str) -> str:
+    """Build the seconds since 1970 of a time with an offset; NULL for anything else."""
+    seconds = f"epoch(TRY_CAST({cell} AS TIMESTAMPTZ))"
+    return (
+        f"CASE WHEN regexp_matches({cell}, '{_OFFSET}$') AND"
+        f" {seconds} BETWEEN 0 AND {_MAX_SECONDS} THEN {seconds} END"
+    )
 
 
 def _is_plain_header(names: Sequence[str]) -> bool:

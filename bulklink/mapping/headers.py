@@ -84,8 +84,8 @@ def check_mapping_options(options: MappingOptions) -> None:
             advice=f"Use one of: {', '.join(PRESETS)}.",
         )
     dialect_options(options)
-    _check_columns(Keyword("columns"), [column for column, _ in options.columns])
-    _check_columns(Keyword("defaults"), [column for column, _ in options.defaults])
+    check_column_names(Keyword("columns"), [column for column, _ in options.columns])
+    check_column_names(Keyword("defaults"), [column for column, _ in options.defaults])
     ops = list(Op) if options.op is None else [options.op]
     for column, value in options.defaults:
         if column == "op" and value.strip().lower() not in ops:
@@ -104,15 +104,27 @@ def check_mapping_options(options: MappingOptions) -> None:
             )
 
 
-def _check_columns(option: Keyword, columns: list[str]) -> None:
+def check_column_names(
+    option: Keyword, columns: Sequence[str], known: Sequence[str] = KNOWN_COLUMNS
+) -> None:
+    """Check the columns that an option names.
+
+    Args:
+        option: the option.
+        columns: the columns that it names.
+        known: the columns with a meaning.
+
+    Raises:
+        UsageError: if one is unknown, or named twice.
+    """
     for column, times in Counter(columns).items():
-        if column not in KNOWN_COLUMNS:
-            closest = _closest_names(column, KNOWN_COLUMNS)
+        if column not in known:
+            closest = _closest_names(column, known)
             raise UsageError(
                 f"{column!r} is not a known column.",
                 where=Advice("{}", option),
                 advice=(f"The nearest is {closest[0]}. " if closest else "")
-                + f"The columns are {', '.join(KNOWN_COLUMNS)}.",
+                + f"The columns are {', '.join(known)}.",
             )
         if times > 1:
             raise UsageError(

@@ -15,14 +15,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bulklink.duckdb_sql import literal
 from bulklink.errors import BadFileError
 from bulklink.mapping.database import PLANNING_MEMORY, Database, open_database, spill_folder
-from bulklink.mapping.email_files import EmailFile, EmailRows
+from bulklink.mapping.email_files import (
+    EmailFile,
+    EmailRows,
+    id_or_null_sql,
+    zoned_seconds_sql,
+)
 from bulklink.mapping.headers import find_header, suggest_headers
 from bulklink.mapping.input.files import find_sources
 from bulklink.mapping.load import macro_statements
-from bulklink.mapping.schema import HiddenRows, MappingOptions, id_pattern, is_id_sql
+from bulklink.mapping.schema import HiddenRows, MappingOptions
 from bulklink.models import NO_DEAL, Op
 
 if TYPE_CHECKING:
@@ -48,9 +52,6 @@ _MAX_SUMMARY_CHARACTERS = 1_000
 _MAX_NAME_CHARACTERS = 400
 _MAX_PEOPLE = 100
 """Recipients of an email that are kept of each list."""
-_OFFSET = "(Z|[+-][0-9]{2}:?[0-9]{2})"
-_MAX_SECONDS = 32_503_680_000
-"""The year 3000, in seconds since 1970."""
 
 
 class EmailCounts(msgspec.Struct, frozen=True):
@@ -152,21 +153,6 @@ def _write(database: Database, path: Path, stop: PlanningStop, email_rows: Email
     return database.execute(database.files.copy(query, path, *options))
 
 
-def _id_sql(column: str, name: str) -> str:
-    """Build an id without the characters that exports add; NULL for anything else."""
-    cleaned = f"nullif(regexp_extract(clean_id({name}), {literal(f'^{id_pattern(column)}$')}), '')"
-    return f"CASE WHEN {is_id_sql(name, column)} THEN {name} ELSE {cleaned} END"
-
-
-def _time_sql() -> str:
-    """Build the seconds since 1970 of a time with an offset; NULL for anything else."""
-    seconds = "epoch(TRY_CAST(time AS TIMESTAMPTZ))"
-    return (
-        f"CASE WHEN regexp_matches(time, '{_OFFSET}$') AND {seconds} BETWEEN 0 AND {_MAX_SECONDS}"
-        f" THEN {seconds} END"
-    )
-
-
 def _text_sql(name: str, characters: int = _MAX_NAME_CHARACTERS) -> str:
     return f"nullif(left({name}, {characters}), '')"
 
@@ -180,14 +166,14 @@ def _people_sql(name: str) -> str:
 
 
 _COLUMNS = (
-    f"{_id_sql('contact_id', 'contact_id')} AS contact_id",
-    f"{_id_sql('message_id', 'message_id')} AS message_id",
-    f"{_id_sql('owner_id', 'owner_id')} AS owner_id",
+    f"{id_or_null_sql('contact_id', 'contact_id')} AS contact_id",
+    f"{id_or_null_sql('message_id', 'message_id')} AS message_id",
+    f"{id_or_null_sql('owner_id', 'owner_id')} AS owner_id",
     f"{_text_sql('subject', _MAX_SUBJECT_CHARACTERS)} AS subject",
-    f"{_time_sql()} AS time",
+    f"{zoned_seconds_sql('time')} AS time",
     "CASE WHEN direction IN ('received', 'sent') THEN direction END AS direction",
     f"CASE WHEN from_deal_id = '{NO_DEAL}' THEN from_deal_id"
-    f" ELSE {_id_sql('deal_id', 'from_deal_id')} END AS deal_id",
+    f" ELSE {id_or_null_sql('deal_id', 'from_deal_id')} END AS deal_id",
     f"lower({_text_sql('from_address')}) AS from_address",
     f"{_text_sql('from_name')} AS from_name",
     f"{_people_sql('to_addresses')} AS recipients",

@@ -1,0 +1,414 @@
+"""The lists that are matched: wanted emails, fetched emails and deals, each as one Parquet file.
+
+A user's file is read once, whatever its format. Times become seconds, and addresses become lists.
+`n` is the number of a row in its file, from 1.
+"""
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bulklink.advice import Advice, Keyword
+from bulklink.counts import count_of
+from bulklink.duckdb_sql import literal
+from bulklink.errors import BadFileError, UsageError
+from bulklink.mapping.database import Database
+from bulklink.mapping.email_files import EmailFile, EmailRows, id_or_null_sql, zoned_seconds_sql
+from bulklink.mapping.input.files import find_sources
+from bulklink.mapping.input.staging import NO_LINE
+from bulklink.mapping.load import macro_statements
+from bulklink.mapping.match_columns import (
+    WantedOptions,
+    find_deal_columns,
+    find_fetched_columns,
+    find_wanted_columns,
+    has_compared_columns,
+)
+from bulklink.mapping.schema import HiddenRows, MappingOptions
+from bulklink.mapping.sheet_choice import refuse_hidden_rows
+from bulklink.models import NO_DEAL, Op
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from bulklink.mapping.input.prepare import FileHeaders
+    from bulklink.mapping.interrupt import PlanningStop
+
+READING_WANTED = "Reading the wanted emails"
+READING_FETCHED = "Reading the fetched emails"
+_FETCHED_OPTIONS = MappingOptions(
+    op=Op.UNLINK, user_columns=("op",), hidden_rows=HiddenRows.INCLUDE, allow_round_ids=True
+)
+_ROW_GROUP_ROWS = 65_536
+_MAX_CHARACTERS = 2_000
+"""Characters that are kept of a subject or a name."""
+_DAY_AND_TIME = "[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?"
+_ZONE = " ?(Z|UTC|GMT|[+-][0-9]{2}(:?[0-9]{2})?)"
+_MILLISECONDS = "[0-9]{13}"
+"""Digits of the milliseconds since 1970, from 2001 to 2286."""
+_OFFSET = re.compile("([+-])([0-9]{1,2}):?([0-9]{2})?")
+_ADDRESS = r"""[^\s<>"'(),;:\[\]{}|\\]+@[^\s<>"'(),;:\[\]{}|\\]+"""
+_RECEIVED_WORDS = "('received', 'incoming', 'inbound', 'incoming_email')"
+_SENT_WORDS = "('sent', 'outgoing', 'outbound', 'email')"
+_EMPTY = "NULL::VARCHAR"
+
+
+class WantedCounts(msgspec.Struct, frozen=True):
+    """Counts of the wanted emails.
+
+    Args:
+        rows: rows of the file.
+        emails: rows that name a deal.
+        has_header_ids: whether there is a column of the ids in the headers of the emails.
+        is_comparable: whether there are the columns of people, subject and time.
+    """
+
+    rows: int
+    emails: int
+    has_header_ids: bool
+    is_comparable: bool
+
+
+class FetchedCounts(msgspec.Struct, frozen=True):
+    """Counts of the fetched emails.
+
+    Args:
+        rows: rows of the file.
+        emails: rows that name an email, its contact and its owner.
+        has_header_ids: whether there is a column of the ids in the headers of the emails.
+    """
+
+    rows: int
+    emails: int
+    has_header_ids: bool
+
+
+def write_wanted(
+    name: str, path: Path, options: WantedOptions, *, stop: PlanningStop, memory: str
+) -> WantedCounts:
+    """Write the wanted emails that name a deal; blocks.
+
+    Args:
+        name: the user's file, in any format of a mapping.
+        path: Parquet file to write; its folder holds temporary files.
+        options: how it is read.
+        stop: interrupts the work.
+        memory: DuckDB's memory limit, such as `512MB`.
+
+    Raises:
+        UsageError: if the options name an unknown column or zone.
+        BadFileError: if the file cannot be read, lacks a column, or has a time or a deal that
+            cannot be read.
+        InterruptedPlanningError: if `stop` stopped it.
+    """
+    columns: set[str] = set()
+
+    def find_columns(headers: FileHeaders) -> Mapping[str, int]:
+        refuse_hidden_rows([headers], options.reading)
+        places = find_wanted_columns(headers, options)
+        columns.update(places)
+        return places
+
+    def use(rows: EmailRows) -> int:
+        _refuse_unreadable(database, rows, name)
+        return _copy(database, path, _wanted_sql(rows.cells, options), rows)
+
+    stop.begin_stage(READING_WANTED, single_query=True)
+    with closing(_database(path, stop, memory)) as database:
+        _check_zone(database, options.zone)
+        file = EmailFile(
+            find_sources([name])[0], options.reading, find_columns, path.parent, stop, memory
+        )
+        rows, _ = file.read(database, use)
+        if not rows:
+            raise _no_rows_error(name)
+        relation = database.files.read_parquet(path)
+        _refuse_times(database, relation, name, options.zone)
+        _refuse_deals(database, relation, name)
+        (emails,) = database.fetch_one(f"SELECT count(*) FROM {relation} WHERE {HAS_DEAL}")
+    return WantedCounts(
+        rows, int(emails), "internet_message_id" in columns, has_compared_columns(columns)
+    )
+
+
+HAS_DEAL = "(deal_id IS NOT NULL OR deal_key IS NOT NULL)"
+"""Condition that a wanted email names a deal."""
+
+
+def write_fetched(name: str, path: Path, *, stop: PlanningStop, memory: str) -> FetchedCounts:
+    """Write the fetched emails; arguments and errors as `write_wanted`."""
+    columns: set[str] = set()
+
+    def find_columns(headers: FileHeaders) -> Mapping[str, int]:
+        places = find_fetched_columns(headers)
+        columns.update(places)
+        return places
+
+    def use(rows: EmailRows) -> int:
+        return _copy(database, path, _fetched_sql(rows.cells), rows)
+
+    stop.begin_stage(READING_FETCHED, single_query=True)
+    with closing(_database(path, stop, memory)) as database:
+        file = EmailFile(
+            find_sources([name])[0], _FETCHED_OPTIONS, find_columns, path.parent, stop, memory
+        )
+        rows, emails = file.read(database, use)
+    if not emails:
+        raise _no_rows_error(name)
+    return FetchedCounts(rows, emails, "internet_message_id" in columns)
+
+
+def write_deals(
+    name: str, path: Path, reading: MappingOptions, *, stop: PlanningStop, memory: str
+) -> None:
+    """Write a table of deals with their keys in the other system; blocks.
+
+    Args:
+        name: the user's file, with the columns `deal_key`, `deal_id` and perhaps `deal_name`.
+        path: Parquet file to write; its folder holds temporary files.
+        reading: options for reading it.
+        stop: interrupts the work.
+        memory: DuckDB's memory limit, such as `512MB`.
+
+    Raises:
+        BadFileError: if the file cannot be read, lacks a column, or has a row without key or id.
+    """
+
+    def use(rows: EmailRows) -> int:
+        _refuse_unreadable(database, rows, name)
+        deal_name = _text_sql("deal_name" if "deal_name" in rows.cells else _EMPTY)
+        query = (
+            "SELECT n, nullif(trimmed(deal_key), '') AS deal_key, deal_id AS deal_text,"
+            f" {id_or_null_sql('deal_id', 'deal_id')} AS deal_id, {deal_name} AS deal_name"
+        )
+        return _copy(database, path, query, rows)
+
+    with closing(_database(path, stop, memory)) as database:
+        source = find_sources([name])[0]
+        file = EmailFile(source, reading, find_deal_columns, path.parent, stop, memory)
+        if not file.read(database, use)[1]:
+            raise _no_rows_error(name)
+        faults = (
+            f"SELECT n, deal_key, deal_text FROM {database.files.read_parquet(path)}"
+            " WHERE deal_key IS NULL OR deal_id IS NULL ORDER BY n LIMIT 1"
+        )
+        for number, key, text in database.rows(faults):
+            fault = "There is no key" if key is None else f"{text or ''!r} is not the id of a deal"
+            raise BadFileError(
+                f"{fault}.",
+                where=f"{name}, row {number}",
+                advice="A row has the key of a deal in the other system, and its id in Zoho.",
+            )
+
+
+def write_read_deals(
+    deals: Iterable[tuple[str, str, str | None]], path: Path, *, stop: PlanningStop, memory: str
+) -> None:
+    """Write deals that were read of the CRM as `write_deals` does; blocks.
+
+    Args:
+        deals: key, id and name of each.
+        path: Parquet file to write; its folder holds temporary files.
+        stop: interrupts the work.
+        memory: DuckDB's memory limit, such as `512MB`.
+    """
+    with closing(_database(path, stop, memory)) as database:
+        database.execute("CREATE TABLE deals (deal_key VARCHAR, deal_id VARCHAR, name VARCHAR)")
+        database.insert_all("deals", deals)
+        query = (
+            "SELECT row_number() OVER () AS n, nullif(trimmed(deal_key), '') AS deal_key,"
+            " deal_id AS deal_text, deal_id, name AS deal_name FROM deals"
+        )
+        database.execute(database.files.copy(query, path, "FORMAT parquet"))
+
+
+def _database(path: Path, stop: PlanningStop, memory: str) -> Database:
+    """Open a database that keeps the order of rows, with the macros that clean cells."""
+    spill = path.with_name(f"{path.name}.spill")
+    database = Database(spill, stop, threads=1, memory=memory, adjustable=True)
+    for macro in macro_statements():
+        database.execute(macro)
+    return database
+
+
+def _copy(database: Database, path: Path, query: str, rows: EmailRows) -> int:
+    """Write the cleaned rows of a file; return their number."""
+    cells = ", ".join(f"{cell} AS {name}" for name, cell in rows.cells.items())
+    source = f"(SELECT row_number() OVER () AS n, {cells} FROM {rows.relation})"
+    options = ("FORMAT parquet", f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}", "COMPRESSION snappy")
+    return database.execute(database.files.copy(f"{query} FROM {source}", path, *options))
+
+
+def _wanted_sql(cells: Mapping[str, str], options: WantedOptions) -> str:
+    """Build the columns of the wanted emails."""
+
+    def cell(name: str) -> str:
+        return name if name in cells else _EMPTY
+
+    deal = _EMPTY if options.has_keys else cell("deal_id")
+    key = cell("deal_key") if options.has_keys else _EMPTY
+    zone = options.zone
+    return f"""
+SELECT n, {id_or_null_sql("contact_id", cell("contact_id"))} AS contact_id,
+    {id_or_null_sql("deal_id", deal)} AS deal_id, nullif(trimmed({deal}), '') AS deal_text,
+    nullif(trimmed({key}), '') AS deal_key, {_text_sql(cell("deal_name"))} AS deal_name,
+    {_text_sql(cell("subject"))} AS subject, {_seconds_sql(cell("time"), zone)} AS time,
+    CASE WHEN time IS NULL THEN nullif(trimmed({cell("time")}), '') END AS time_text,
+    {_direction_sql(cell("direction"))} AS direction,
+    {_addresses_sql(cell("from_address"))}[1] AS sender,
+    {_addresses_sql(cell("to_addresses"))} AS recipients,
+    {_addresses_sql(cell("cc_addresses"))} AS copied,
+    {_header_id_sql(cell("internet_message_id"))} AS header_id
+"""
+
+
+def _fetched_sql(cells: Mapping[str, str]) -> str:
+    """Build the columns of the fetched emails."""
+
+    def cell(name: str) -> str:
+        return name if name in cells else _EMPTY
+
+    return f"""
+SELECT n, {id_or_null_sql("contact_id", "contact_id")} AS contact_id,
+    {id_or_null_sql("owner_id", "owner_id")} AS owner_id,
+    {_text_sql(cell("owner_name"))} AS owner_name,
+    {id_or_null_sql("message_id", "message_id")} AS message_id,
+    CASE WHEN from_deal_id = '{NO_DEAL}' THEN from_deal_id
+        ELSE {id_or_null_sql("deal_id", "from_deal_id")} END AS deal_id,
+    {_text_sql(cell("from_deal_name"))} AS deal_name, {_text_sql("subject")} AS subject,
+    floor({zoned_seconds_sql("time")})::BIGINT AS time,
+    CASE WHEN direction IN ('received', 'sent') THEN direction END AS direction,
+    lower(nullif(from_address, '')) AS sender, {_own_addresses_sql("to_addresses")} AS recipients,
+    {_own_addresses_sql(cell("cc_addresses"))} AS copied,
+    {_header_id_sql(cell("internet_message_id"))} AS header_id,
+    nullif({cell("candidates")}, '') AS candidates
+"""
+
+
+def _seconds_sql(cell: str, zone: str | None) -> str:
+    """Build the seconds since 1970 of a time; NULL for anything else."""
+    text = f"trimmed({cell})"
+    moment = f"TRY_CAST({text} AS TIMESTAMP)"
+    cases = [
+        f"WHEN regexp_full_match({text}, '{_MILLISECONDS}') THEN {text}::BIGINT / 1000",
+        f"WHEN regexp_full_match({text}, '{_DAY_AND_TIME}{_ZONE}')"
+        f" THEN epoch(TRY_CAST({text} AS TIMESTAMPTZ))",
+    ]
+    if zone is not None:
+        offset = _OFFSET.fullmatch(zone)
+        local = (
+            f"epoch({moment}) - {_offset_seconds(offset)}"
+            if offset
+            else f"epoch(timezone({literal(zone)}, {moment}))"
+        )
+        cases.append(f"WHEN regexp_full_match({text}, '{_DAY_AND_TIME}') THEN {local}")
+    return f"floor(CASE {' '.join(cases)} END)::BIGINT"
+
+
+def _offset_seconds(offset: re.Match[str]) -> int:
+    sign, hours, minutes = offset.groups()
+    return int(f"{sign}1") * (int(hours) * 3600 + int(minutes or 0) * 60)
+
+
+def _text_sql(cell: str) -> str:
+    return f"nullif(left({cell}, {_MAX_CHARACTERS}), '')"
+
+
+def _direction_sql(cell: str) -> str:
+    word = f"lower(trimmed({cell}))"
+    return (
+        f"CASE WHEN {word} IN {_RECEIVED_WORDS} THEN 'received'"
+        f" WHEN {word} IN {_SENT_WORDS} THEN 'sent' END"
+    )
+
+
+def _addresses_sql(cell: str) -> str:
+    """Build the addresses in a cell, whatever stands around them."""
+    return f"regexp_extract_all(lower({cell}), {literal(_ADDRESS)})"
+
+
+def _own_addresses_sql(cell: str) -> str:
+    """Build the addresses in a cell as fetch writes it."""
+    return f"string_split(lower(nullif({cell}, '')), '; ')"
+
+
+def _header_id_sql(cell: str) -> str:
+    """Build the id in the header of an email, without the brackets around it."""
+    return f"nullif(trim({cell}, ' <>'), '')"
+
+
+def _check_zone(database: Database, zone: str | None) -> None:
+    if zone is None or _OFFSET.fullmatch(zone):
+        return
+    known = f"SELECT {literal(zone)} IN (SELECT name FROM pg_timezone_names())"
+    if not database.fetch_one(known)[0]:
+        raise UsageError(
+            f"{zone!r} is not a time zone.",
+            where=Advice("{}", Keyword("tz")),
+            advice="Use a name such as Europe/Berlin, or an offset such as +02:00.",
+        )
+
+
+def _refuse_unreadable(database: Database, rows: EmailRows, name: str) -> None:
+    if rows.unreadable is None:
+        return
+    for line, message in database.rows(f"SELECT line, message FROM {rows.unreadable} LIMIT 1"):
+        raise BadFileError(
+            f"The row cannot be read: {message}.",
+            where=name if line == NO_LINE else f"{name}, line {line}",
+            advice="Fix it, or export the list again.",
+        )
+
+
+def _refuse_times(database: Database, relation: str, name: str, zone: str | None) -> None:
+    """Refuse times that cannot be read, and those without a zone if there is no default."""
+    without_zone = f"regexp_full_match(time_text, '{_DAY_AND_TIME}')"
+    faults = f"FROM {relation} WHERE time_text IS NOT NULL AND {HAS_DEAL}"
+    for number, text, is_local in database.rows(
+        f"SELECT n, time_text, {without_zone} {faults} ORDER BY n LIMIT 1"
+    ):
+        (others,) = database.fetch_one(f"SELECT count(*) - 1 {faults}")
+        where = f"{name}, row {number}"
+        more = f" So are {count_of(others, 'other')}." if others else ""
+        if is_local and zone is None:
+            raise BadFileError(
+                f"The time {text!r} has no time zone.{more}",
+                where=where,
+                advice=Advice(
+                    "Say in which zone such times are, for example {}.", Keyword("tz", "UTC")
+                ),
+            )
+        raise BadFileError(
+            f"The time {text!r} cannot be read.{more}",
+            where=where,
+            advice="Write times as 2026-01-31T09:00:00+01:00, or as milliseconds since 1970.",
+        )
+
+
+def _refuse_deals(database: Database, relation: str, name: str) -> None:
+    faults = f"SELECT n, deal_text FROM {relation} WHERE deal_id IS NULL AND deal_text IS NOT NULL"
+    for number, text in database.rows(f"{faults} ORDER BY n LIMIT 1"):
+        raise BadFileError(
+            f"{text!r} is not the id of a deal.",
+            where=f"{name}, row {number}",
+            advice=Advice(
+                "If it is the key of the deal in the other system, read the column as deal_key with"
+                " {}, and say which deal each key is with {}.",
+                Keyword("columns"),
+                Keyword("deals"),
+            ),
+        )
+
+
+def _no_rows_error(name: str) -> BadFileError:
+    return BadFileError(
+        "There are no rows.",
+        where=name,
+        advice="Check the export that made it.",
+    )
