@@ -46,6 +46,8 @@ _EXPORTS = {
     "bulklink.operations.load_options": "LoadTest",
     "bulklink.operations.load_test": "load_test",
     "bulklink.operations.job_options": "LimitOptions PaceOptions SendOptions",
+    "bulklink.operations.match": "match",
+    "bulklink.operations.matching.result": "MatchedShift MatchResult",
     "bulklink.operations.plan": "PlanResult plan",
     "bulklink.operations.report.write": "ReportResult report",
     "bulklink.operations.resume": "apply resume retry",
@@ -132,6 +134,9 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.job_options import SendOptions as SendOptions
     from bulklink.operations.load_options import LoadTest as LoadTest
     from bulklink.operations.load_test import load_test as load_test
+    from bulklink.operations.match import match as match
+    from bulklink.operations.matching.result import MatchedShift as MatchedShift
+    from bulklink.operations.matching.result import MatchResult as MatchResult
     from bulklink.operations.plan import PlanResult as PlanResult
     from bulklink.operations.plan import plan as plan
     from bulklink.operations.report.write import ReportResult as ReportResult

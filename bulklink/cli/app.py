@@ -15,6 +15,7 @@ from bulklink.cli.commands.forget import forget
 from bulklink.cli.commands.generate import generate
 from bulklink.cli.commands.history import history
 from bulklink.cli.commands.loadtest import loadtest
+from bulklink.cli.commands.match import match
 from bulklink.cli.commands.plan import plan
 from bulklink.cli.commands.report import report
 from bulklink.cli.commands.resume import apply_plan, resume, retry
@@ -25,7 +26,7 @@ from bulklink.cli.commands.verify import verify
 
 SECTIONS = {
     "Getting started": (demo, auth, completion),
-    "Find wrong links": (audit,),
+    "Find wrong links": (audit, match),
     "Change emails": (plan, link, unlink, relink, run, apply_plan),
     "Resume, inspect, undo": (resume, retry, status, verify, history, undo),
     "Files": (fetch, export, report, forget),

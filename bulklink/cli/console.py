@@ -230,6 +230,7 @@ _OPTIONS = {
     "defaults": "default",
     "format_": "format",
     "thresholds": "threshold",
+    "from_system": "from",
 }
 """Options whose name differs from the library's keyword."""
 

@@ -142,6 +142,12 @@ def _parse_query_page(
 def _refused_query_error(query: Query, verdict: AnswerVerdict) -> UsageError | RunStoppedError:
     """Return the error for a query that the CRM refuses because of its content."""
     reason = " ".join(filter(None, (verdict.code or f"HTTP {verdict.http_status}", verdict.text)))
+    if query.key_field is not None:
+        return UsageError(
+            f"Zoho refuses the field: {reason}. The query is: {query.text}",
+            where=Advice("{} {}", Keyword("deal_key"), query.key_field),
+            advice="Name a field of deals by its API name, as the setup of Zoho shows it.",
+        )
     if not query.by_user:
         return RunStoppedError(
             StoppedBy.FATAL,

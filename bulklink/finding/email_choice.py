@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
+from typing import Protocol
 
 import msgspec
 
@@ -23,28 +24,48 @@ _SHIFT_SHARE = 0.9
 """Share of the emails that differ by a multiple of the step which must agree on it."""
 
 
-class MatchPair(msgspec.Struct, frozen=True, gc=False):
-    """A wanted email and a message that it may be.
+class MatchPair(Protocol):
+    """A wanted email and a message that it may be."""
 
-    Args:
-        wanted: row of the wanted email.
-        deal_id: deal that it is wanted on.
-        message_id: id of the message.
-        owner_id: user whose mailbox holds the message.
-        content: what copies of one email in several mailboxes have in common.
-        is_usual_time: whether their times differ as those of most emails do.
-        subject: how much their subjects agree; more is better.
-        people: how much sender and recipients agree; more is better.
-    """
+    @property
+    def wanted(self) -> int:
+        """Row of the wanted email."""
+        ...
 
-    wanted: int
-    deal_id: str
-    message_id: str
-    owner_id: str | None
-    content: str
-    is_usual_time: bool
-    subject: int
-    people: int
+    @property
+    def deal_id(self) -> str:
+        """Deal that it is wanted on."""
+        ...
+
+    @property
+    def message_id(self) -> str:
+        """Id of the message."""
+        ...
+
+    @property
+    def owner_id(self) -> str | None:
+        """User whose mailbox holds the message."""
+        ...
+
+    @property
+    def content(self) -> str:
+        """What the copies of one email in several mailboxes have in common."""
+        ...
+
+    @property
+    def is_usual_time(self) -> bool:
+        """Whether their times differ as those of most emails do."""
+        ...
+
+    @property
+    def subject(self) -> int:
+        """How much their subjects agree; more is better."""
+        ...
+
+    @property
+    def people(self) -> int:
+        """How much sender and recipients agree; more is better."""
+        ...
 
 
 class Doubt(StrEnum):

@@ -176,14 +176,14 @@ class EmailMatches:
             return
         deals = self.database.files.read_parquet(self.deals)
         used = f"{deals} SEMI JOIN {relation} AS used USING (deal_key)"
-        for key, first, second in self.database.rows(
-            f"SELECT deal_key, min(n), max(n) FROM {used} GROUP BY deal_key"
-            " HAVING count(DISTINCT deal_id) > 1 ORDER BY min(n) LIMIT 1"
+        for key, *ids in self.database.rows(
+            f"SELECT deal_key, min(deal_id), max(deal_id) FROM {used} GROUP BY deal_key"
+            " HAVING min(deal_id) <> max(deal_id) ORDER BY min(n) LIMIT 1"
         ):
             raise BadFileError(
-                f"The key {key!r} stands for two deals, in rows {first} and {second}.",
+                f"The key {key!r} stands for two deals, {' and '.join(ids)}.",
                 where=self.deals_name,
-                advice="Remove the row of the deal that is not meant.",
+                advice="Take it away from the deal that is not meant.",
             )
         self.database.execute(
             "CREATE TABLE deals AS SELECT deal_key, any_value(deal_id) AS deal_id,"
@@ -577,7 +577,7 @@ ORDER BY wanted.n, fetched.time, fetched.message_id, fetched.contact_id, fetched
 _MISSING_ROWS = f"""
 SELECT n, reason, sender, array_to_string(recipients, '; '), array_to_string(copied, '; '),
     subject, NULL, {_time_sql("time")}, CASE WHEN direction IS NOT NULL THEN direction = 'sent'
-    WHEN sender IS NOT NULL THEN hash(sender) IN (SELECT address FROM own) END,
+    WHEN sender IS NOT NULL THEN hash(sender) IN (SELECT address FROM own) END::VARCHAR,
     header_id, contact_id, deal_id, deal_name, deal_key
 FROM wanted JOIN missing USING (n) ORDER BY n
 """

@@ -34,7 +34,7 @@ from bulklink.mapping.sheet_choice import refuse_hidden_rows
 from bulklink.models import NO_DEAL, Op
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from bulklink.mapping.input.prepare import FileHeaders
@@ -207,23 +207,21 @@ def write_deals(
             )
 
 
-def write_read_deals(
-    deals: Iterable[tuple[str, str, str | None]], path: Path, *, stop: PlanningStop, memory: str
-) -> None:
+def write_read_deals(deals: Path, path: Path, *, stop: PlanningStop, memory: str) -> None:
     """Write deals that were read of the CRM as `write_deals` does; blocks.
 
     Args:
-        deals: key, id and name of each.
+        deals: file of the deals, a line of JSON each: `deal_key`, `deal_id` and `deal_name`.
         path: Parquet file to write; its folder holds temporary files.
         stop: interrupts the work.
         memory: DuckDB's memory limit, such as `512MB`.
     """
+    types = dict.fromkeys(("deal_key", "deal_id", "deal_name"), "VARCHAR")
     with closing(_database(path, stop, memory)) as database:
-        database.execute("CREATE TABLE deals (deal_key VARCHAR, deal_id VARCHAR, name VARCHAR)")
-        database.insert_all("deals", deals)
         query = (
             "SELECT row_number() OVER () AS n, nullif(trimmed(deal_key), '') AS deal_key,"
-            " deal_id AS deal_text, deal_id, name AS deal_name FROM deals"
+            " deal_id AS deal_text, deal_id, deal_name"
+            f" FROM {database.files.read_json(deals, types)}"
         )
         database.execute(database.files.copy(query, path, "FORMAT parquet"))
 

@@ -27,6 +27,7 @@ MAX_LOAD_SECONDS = 7 * 86_400.0
 """Maximum seconds of a load test."""
 _MAX_AGE = 3650 * 86_400.0
 """Maximum age of deals that were read before, in seconds."""
+_MAX_WITHIN = 3600.0
 MAX_SKIPPED_LINES = 1_000_000
 _RANGES: Mapping[str, tuple[float, float]] = {
     "batch_size": (1, MAX_MESSAGES_PER_CALL),
@@ -37,6 +38,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "max_age": (0, _MAX_AGE),
     "duration": (0.001, MAX_LOAD_SECONDS),
     "warm_up": (0, MAX_LOAD_SECONDS),
+    "within": (0, _MAX_WITHIN),
     "max_credits": (1, _MAX_CREDITS),
     "credits_per_day": (1, _MAX_CREDITS),
     "reserve_credits": (0, _MAX_CREDITS),

@@ -66,6 +66,7 @@ class Query(msgspec.Struct, frozen=True):
         limit: maximum rows of the page.
         by_user: whether it has a condition that the user wrote.
         number_field: a field that the user named; the query can do without it too.
+        key_field: a field that the user named, without which the query means nothing.
     """
 
     fields: tuple[str, ...]
@@ -73,6 +74,7 @@ class Query(msgspec.Struct, frozen=True):
     limit: int
     by_user: bool = False
     number_field: str | None = None
+    key_field: str | None = None
 
     @property
     def text(self) -> str:
@@ -193,6 +195,23 @@ def select_deals_of_contacts(
     return msgspec.structs.replace(
         query, fields=(*_DEAL_FIELDS, number_field), number_field=number_field
     )
+
+
+def select_deals_with_key(field: str, after: str) -> Query:
+    """Return the query for the next 2,000 deals that have a key of another system.
+
+    Args:
+        field: API name of the field with the key.
+        after: the last id of the previous page; "0" for the first page.
+
+    Raises:
+        ValueError: if it is not the name of a field.
+    """
+    if not is_field_name(field):
+        raise ValueError("a text that is not the name of a field")
+    fields = tuple(dict.fromkeys(("id", "Deal_Name", field)))
+    query = _page("Deals", fields, f"{field} is not null", after, MAX_ROWS)
+    return msgspec.structs.replace(query, key_field=field)
 
 
 def is_field_name(text: str) -> bool:

@@ -19,6 +19,7 @@ import orjson
 from bulklink.atomic_files import atomic_replace
 from bulklink.counts import count_of
 from bulklink.errors import BadFileError
+from bulklink.file_names import table_stem
 from bulklink.finding.values import DealFacts
 from bulklink.folder_files import (
     MAX_LINE_BYTES,
@@ -38,17 +39,6 @@ _VERSION = 1
 _MAX_STAGES = 2_000
 _MAX_DEAL_BYTES = MAX_LINE_BYTES * 3 // 4
 """Maximum size of a deal with its history, and of the deals of one line."""
-_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".xlsx")
-_PACKED = (".gz", ".zst")
-
-
-def table_stem(path: Path) -> str:
-    """Return the name of a file without the suffixes of its format and its compression."""
-    name = path.name
-    for suffixes in (_PACKED, _SUFFIXES):
-        suffix = next((one for one in suffixes if name.lower().endswith(one)), "")
-        name = name[: len(name) - len(suffix)] or name
-    return name
 
 
 def deals_file_path(emails: Path) -> Path:

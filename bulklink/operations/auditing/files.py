@@ -13,9 +13,9 @@ import msgspec
 from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import atomic_replace
 from bulklink.errors import RunDirError, UsageError
+from bulklink.file_names import table_stem
 from bulklink.folder_files import check_folder_file, read_small_file
 from bulklink.mapping.contact_selection import Unresolved
-from bulklink.operations.auditing.deals_file import table_stem
 from bulklink.operations.auditing.rows import MAPPING_COLUMNS, VERDICT_COLUMNS
 from bulklink.operations.fetching.emails import has_unfinished_fetch
 from bulklink.operations.fetching.progress import UnreadContact
