@@ -98,9 +98,15 @@ class DuckDBFiles:
             f"maximum_object_size = {max_line_bytes}, {_NO_PARTITIONS})"
         )
 
-    def read_parquet(self, path: Path) -> str:
-        """Return the SQL relation of a Parquet file."""
-        return f"read_parquet({self._source(path)}, {_NO_PARTITIONS})"
+    def read_parquet(self, path: Path, *, row_numbers: bool = False) -> str:
+        """Return the SQL relation of a Parquet file.
+
+        Args:
+            path: the file.
+            row_numbers: whether to add the column `file_row_number`, from 0.
+        """
+        numbers = ", file_row_number = true" if row_numbers else ""
+        return f"read_parquet({self._source(path)}, {_NO_PARTITIONS}{numbers})"
 
     def parquet_metadata(self, path: Path) -> str:
         """Return the SQL relation of a Parquet file's key-value metadata."""

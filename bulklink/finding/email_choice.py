@@ -68,7 +68,7 @@ class MatchPair(Protocol):
         ...
 
 
-class Doubt(StrEnum):
+class UnclearReason(StrEnum):
     """Why it is not clear which message a wanted email is."""
 
     SEVERAL_EMAILS = "several-emails"
@@ -86,7 +86,7 @@ class MatchChoice(msgspec.Struct, frozen=True):
 
     matched: Mapping[str, int]
     repeated: Collection[int]
-    unclear: Mapping[int, Doubt]
+    unclear: Mapping[int, UnclearReason]
 
 
 _Strength = tuple[bool, int, int]
@@ -211,14 +211,14 @@ class _Choosing:
             ):
                 repeated.add(wanted)
             else:
-                unclear[wanted] = self._doubt(wanted, copies)
+                unclear[wanted] = self._reason(wanted, copies)
         return MatchChoice(matched, repeated, unclear)
 
-    def _doubt(self, wanted: int, copies: Sequence[str]) -> Doubt:
+    def _reason(self, wanted: int, copies: Sequence[str]) -> UnclearReason:
         """Return whether the copy that a wanted email may be is wanted on another deal too."""
         rivals = {self.deals[other] for other, copy in self._all_options if copy in copies}
         is_one_email = len(copies) == 1 and rivals != {self.deals[wanted]}
-        return Doubt.SEVERAL_DEALS if is_one_email else Doubt.SEVERAL_EMAILS
+        return UnclearReason.SEVERAL_DEALS if is_one_email else UnclearReason.SEVERAL_EMAILS
 
 
 def _is_stronger(strength: _Strength, other: _Strength) -> bool:

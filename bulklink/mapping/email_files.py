@@ -54,12 +54,14 @@ class EmailRows(msgspec.Struct, frozen=True):
         rows: rows of the file, unreadable ones too.
         unreadable: the places and faults of the rows that cannot be read, as `line` and `message`;
             None if there are none.
+        parquet: the file, if it is Parquet and can be read again; else None.
     """
 
     relation: str
     cells: Mapping[str, str]
     rows: int
     unreadable: str | None = None
+    parquet: Path | None = None
 
 
 class EmailFile(msgspec.Struct, frozen=True):
@@ -126,7 +128,7 @@ class EmailFile(msgspec.Struct, frozen=True):
         relation = database.files.read_parquet(content.path)
         with _damage_of(self.source.name):
             rows = int(database.fetch_one(f"SELECT count(*) FROM {relation}")[0])
-            return rows, use(EmailRows(relation, cells, rows))
+            return rows, use(EmailRows(relation, cells, rows, parquet=content.path))
 
     def _read_plain_csv(
         self, database: Database, use: Callable[[EmailRows], int]
@@ -252,8 +254,13 @@ def _damage_of(name: str) -> Iterator[None]:
     try:
         yield
     except (DamagedTableError, duckdb.Error):
-        raise BadFileError(
-            "The Parquet file is cut off or damaged, or compressed in an unsupported way.",
-            where=name,
-            advice="Copy it again, or write the table again, as Parquet or CSV.",
-        ) from None
+        raise damaged_parquet_error(name) from None
+
+
+def damaged_parquet_error(name: str) -> BadFileError:
+    """Return the error about a Parquet file of the user that is damaged."""
+    return BadFileError(
+        "The Parquet file is cut off or damaged, or compressed in an unsupported way.",
+        where=name,
+        advice="Copy it again, or write the table again, as Parquet or CSV.",
+    )

@@ -22,8 +22,10 @@ import msgspec
 
 from bulklink.duckdb_sql import literal
 from bulklink.errors import BadFileError
-from bulklink.mapping.database import Database
-from bulklink.mapping.match_lists import HAS_DEAL
+from bulklink.mapping.database import DamagedTableError, Database
+from bulklink.mapping.email_files import damaged_parquet_error
+from bulklink.mapping.load import macro_statements
+from bulklink.mapping.match_lists import HAS_DEAL, FetchedList
 from bulklink.models import NO_DEAL, Op
 
 if TYPE_CHECKING:
@@ -127,7 +129,7 @@ class EmailMatches:
     Args:
         database: holds the tables.
         wanted: file of the wanted emails, as `write_wanted` wrote it.
-        fetched: file of the fetched emails.
+        fetched: the fetched emails.
         deals: file of the deals by their keys; None if the wanted emails name deals by their ids.
         deals_name: where the deals come from, for messages.
         within: greatest difference of times, in seconds.
@@ -137,7 +139,7 @@ class EmailMatches:
 
     database: Database
     wanted: Path
-    fetched: Path
+    fetched: FetchedList
     deals: Path | None
     deals_name: str
     within: int
@@ -156,12 +158,9 @@ class EmailMatches:
             BadFileError: if a key stands for two deals.
         """
         self.stop.begin_stage(COMPARING_EMAILS)
-        for statement in _macros(self.leading_marks):
+        for statement in (*macro_statements(), *_macros(self.leading_marks)):
             self.database.execute(statement)
-        self.database.execute(
-            f"CREATE VIEW fetched AS FROM {self.database.files.read_parquet(self.fetched)}"
-            " WHERE contact_id IS NOT NULL AND message_id IS NOT NULL AND owner_id IS NOT NULL"
-        )
+        self.database.execute(f"CREATE VIEW fetched AS FROM {self.fetched.relation(self.database)}")
         self._load_deals()
         headers = _HEADER_PAIRS if has_header_ids else _NO_HEADER_PAIRS
         for statement in (headers, *_LOAD):
@@ -293,8 +292,17 @@ class EmailMatches:
         rows = self.database.rows(f"{_CONFLICTS} LIMIT {limit}")
         return [DealConflict(int(first), int(second)) for first, second in rows]
 
+    def write_mapping(self, path: Path, file_type: str) -> None:
+        """Write the rows of the mapping.
+
+        Args:
+            path: an existing, empty file.
+            file_type: `csv` or `parquet`.
+        """
+        self.database.execute(self.database.files.copy(_MAPPING_ROWS, path, f"FORMAT {file_type}"))
+
     def mapping_rows(self) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of the mapping, by contact and time."""
+        """Yield the rows of the mapping."""
         return self.database.rows(_MAPPING_ROWS)
 
     def ambiguous_rows(self) -> Iterator[tuple[Any, ...]]:
@@ -308,11 +316,15 @@ class EmailMatches:
 
 def _macros(leading_marks: str) -> Iterable[str]:
     """Build the macros that make subjects comparable."""
-    spaces = r"\s\s|[\t\r\n]"
+    spaces = (
+        "contains(subject, '  ') OR contains(subject, chr(9)) OR contains(subject, chr(10))"
+        " OR starts_with(subject, ' ') OR ends_with(subject, ' ')"
+    )
+    marks = "regexp_matches(subject, '[\u0300-\u036f]')"
     yield (
-        "CREATE MACRO uniform_subject(subject) AS trim(lower(CASE"
-        f" WHEN regexp_matches(subject, {literal(spaces)})"
-        r" THEN regexp_replace(subject, '\s+', ' ', 'g') ELSE nfc_normalize(subject) END))"
+        f"CREATE MACRO uniform_subject(subject) AS lower(CASE WHEN {spaces}"
+        r" THEN trim(regexp_replace(nfc_normalize(subject), '\s+', ' ', 'g'))"
+        f" WHEN {marks} THEN nfc_normalize(subject) ELSE subject END)"
     )
     yield (
         "CREATE MACRO subject_key(uniform) AS CASE WHEN contains(uniform, ':')"
@@ -323,6 +335,7 @@ def _macros(leading_marks: str) -> Iterable[str]:
         "CREATE MACRO people(recipients, copied) AS list_sort(list_distinct(list_concat("
         "coalesce(recipients, []), coalesce(copied, []))))"
     )
+    yield "CREATE MACRO addresses(cell) AS string_split(nullif(lower(cell), ''), '; ')"
 
 
 _HEADER_PAIRS = """
@@ -340,11 +353,11 @@ FROM fetched WHERE direction = 'sent' AND sender IS NOT NULL
 _COMPARED = """
 CREATE TABLE {name}_compared AS SELECT n, {columns}, time,
     CASE direction WHEN 'received' THEN 1 WHEN 'sent' THEN 2 END::UTINYINT AS direction,
-    CASE WHEN subject IS NOT NULL THEN hash(subject_key(uniform_subject(subject))) END AS s,
+    CASE WHEN subject IS NOT NULL THEN hash(lower(subject)) END AS s,
     CASE WHEN NOT is_own THEN hash(sender) END AS sender,
-    CASE WHEN is_own IS NOT false THEN list_transform(recipients, lambda a: hash(a)) END
+    CASE WHEN is_own IS NOT false THEN list_transform({recipients}, lambda a: hash(a)) END
         AS recipients,
-    CASE WHEN is_own IS NOT false THEN list_transform(copied, lambda a: hash(a)) END AS copied
+    CASE WHEN is_own IS NOT false THEN list_transform({copied}, lambda a: hash(a)) END AS copied
 FROM (SELECT *, CASE WHEN sender IS NOT NULL THEN hash(sender) IN (SELECT address FROM own) END
     AS is_own FROM {source})
 """
@@ -370,6 +383,8 @@ def _load_statements() -> Iterator[str]:
     yield _COMPARED.format(
         name="fetched",
         columns="hash(message_id) AS m, hash(contact_id) AS contact",
+        recipients="addresses(recipients)",
+        copied="addresses(copied)",
         source="fetched WHERE time IS NOT NULL"
         " AND hash(message_id) NOT IN (SELECT m FROM header_pairs)",
     )
@@ -377,6 +392,8 @@ def _load_statements() -> Iterator[str]:
         name="wanted",
         columns="NULL::UBIGINT AS m,"
         " CASE WHEN contact_id IS NOT NULL THEN hash(contact_id) END AS contact",
+        recipients="recipients",
+        copied="copied",
         source="wanted WHERE time IS NOT NULL AND deal_id IS NOT NULL"
         " AND n NOT IN (SELECT w FROM header_pairs)",
     )
@@ -423,31 +440,33 @@ _PAIRS = (
     " FROM close WHERE is_same IS NOT true GROUP BY w, f",
     # A subject that one system cut short is the beginning of the other.
     """
-CREATE TABLE fitting AS SELECT w, f, m, seconds, 'cut' AS kind
+CREATE TABLE fitting AS SELECT w, f, m, seconds,
+    CASE WHEN found IS NULL OR sought IS NULL THEN 'no-subject' WHEN found = sought THEN 'key'
+        WHEN length(least(found, sought)) >= {cut}
+            AND (starts_with(found, sought) OR starts_with(sought, found)) THEN 'cut'
+        END AS agreement
 FROM (
     SELECT w, f, m, seconds, subject_key(uniform_subject(fetched.subject)) AS found
     FROM fetched JOIN unlike ON unlike.f = fetched.n
 ) AS half
 JOIN (
-    SELECT n, subject_key(uniform_subject(subject)) AS whole,
-        regexp_replace(whole, '{ellipsis}', '') AS sought
+    SELECT n, regexp_replace(subject_key(uniform_subject(subject)), '{ellipsis}', '') AS sought
     FROM wanted SEMI JOIN unlike ON unlike.w = wanted.n
 ) AS others ON half.w = others.n
-WHERE found IS NULL OR sought IS NULL OR length(least(found, sought)) >= {cut}
-    AND (starts_with(found, sought) OR starts_with(sought, found))
+WHERE agreement IS NOT NULL
 """,
-    "CREATE VIEW pairs AS SELECT w, f, m, seconds, 'subject' AS kind FROM close WHERE is_same"
+    "CREATE VIEW pairs AS SELECT w, f, m, seconds, 'subject' AS agreement FROM close WHERE is_same"
     " UNION ALL FROM fitting"
-    " UNION ALL SELECT w, f, m, 0 AS seconds, 'header' AS kind FROM header_pairs",
+    " UNION ALL SELECT w, f, m, 0 AS seconds, 'header' AS agreement FROM header_pairs",
     "CREATE TABLE crowded_wanted AS SELECT w FROM pairs GROUP BY w HAVING min(m) <> max(m)",
     "CREATE TABLE crowded_messages AS SELECT m FROM pairs GROUP BY m HAVING min(w) <> max(w)",
-    "CREATE TABLE contested AS SELECT DISTINCT w, f, m, seconds, kind FROM pairs"
+    "CREATE TABLE contested AS SELECT DISTINCT w, f, m, seconds, agreement FROM pairs"
     " WHERE w IN (FROM crowded_wanted) OR m IN (FROM crowded_messages)",
     "CREATE VIEW lone AS SELECT * FROM pairs"
     " WHERE w NOT IN (FROM crowded_wanted) AND m NOT IN (FROM crowded_messages)",
 )
 _USUAL = f"""
-SELECT count(*), quantile_disc(seconds, {_USUAL_QUANTILES}) FROM lone WHERE kind = 'subject'
+SELECT count(*), quantile_disc(seconds, {_USUAL_QUANTILES}) FROM lone WHERE agreement = 'subject'
 """
 _DECIDED = "CREATE TABLE decided (f BIGINT, w BIGINT, outcome VARCHAR)"
 _SPREAD_LABELS = (
@@ -472,16 +491,15 @@ JOIN labels USING (w) WHERE label IN (
 _CONTESTED = """
 SELECT label, w, f, wanted.deal_id, fetched.message_id, fetched.owner_id,
     hash(fetched.sender, uniform_subject(fetched.subject),
-        people(fetched.recipients, fetched.copied))::VARCHAR,
-    kind = 'header' OR seconds BETWEEN {earliest} AND {latest},
-    CASE WHEN kind = 'header'
-        OR uniform_subject(wanted.subject) = uniform_subject(fetched.subject) THEN 2
-        WHEN kind = 'subject' THEN 1 ELSE 0 END,
-    CASE WHEN kind = 'header' THEN 3 WHEN (wanted.sender = fetched.sender) IS NOT true THEN 0
+        people(addresses(fetched.recipients), addresses(fetched.copied)))::VARCHAR,
+    agreement = 'header' OR seconds BETWEEN {earliest} AND {latest},
+    CASE agreement WHEN 'header' THEN 3 WHEN 'subject' THEN 3 WHEN 'key' THEN 2 WHEN 'cut' THEN 1
+        ELSE 0 END,
+    CASE WHEN agreement = 'header' THEN 3 WHEN (wanted.sender = fetched.sender) IS NOT true THEN 0
         WHEN people(wanted.recipients, wanted.copied)
-            = people(fetched.recipients, fetched.copied) THEN 3
+            = people(addresses(fetched.recipients), addresses(fetched.copied)) THEN 3
         WHEN list_has_any(people(wanted.recipients, wanted.copied),
-            people(fetched.recipients, fetched.copied)) THEN 2 ELSE 1 END
+            people(addresses(fetched.recipients), addresses(fetched.copied))) THEN 2 ELSE 1 END
 FROM fetched
 JOIN (FROM contested JOIN labels USING (w) WHERE w NOT IN (SELECT w FROM decided)) AS close
     ON close.f = fetched.n
@@ -490,13 +508,14 @@ ORDER BY label, w, f
 """
 _RESULT = (
     "CREATE TABLE matched AS SELECT f, any_value(w) AS w, any_value(seconds) AS seconds,"
-    " any_value(kind) AS kind FROM lone GROUP BY f"
-    " UNION ALL SELECT decided.f, decided.w, any_value(seconds), any_value(kind) FROM decided"
+    " any_value(agreement) AS agreement FROM lone GROUP BY f"
+    " UNION ALL SELECT decided.f, decided.w, any_value(seconds), any_value(agreement) FROM decided"
     " LEFT JOIN contested ON contested.f = decided.f AND contested.w = decided.w"
     " WHERE decided.f IS NOT NULL GROUP BY decided.f, decided.w",
     f"""
-CREATE TABLE result AS SELECT f, w, seconds, kind, fetched.message_id, fetched.contact_id,
-    wanted.deal_id, contains(fetched.candidates, '"id":"' || wanted.deal_id || '"') AS is_candidate,
+CREATE TABLE result AS SELECT f, w, seconds, agreement, hash(fetched.message_id) AS m,
+    wanted.deal_id, wanted.deal_name,
+    contains(fetched.candidates, '"id":"' || wanted.deal_id || '"') AS is_candidate,
     CASE WHEN fetched.deal_id = wanted.deal_id THEN 'already'
         WHEN coalesce(fetched.deal_id, '{NO_DEAL}') = '{NO_DEAL}' THEN 'attach'
         ELSE 'move' END AS change
@@ -504,14 +523,22 @@ FROM fetched JOIN matched ON matched.f = fetched.n JOIN wanted ON wanted.n = mat
 """,
     # Of an email under several contacts, those rows are listed whose contact is on the deal.
     """
-CREATE TABLE shared AS SELECT f, hash(message_id) AS m,
-    is_candidate OR (contact_id, deal_id) IN (SELECT (contact_id, deal_id) FROM fetched) AS is_on_it
-FROM result WHERE hash(message_id) IN (
-    SELECT hash(message_id) FROM result GROUP BY hash(message_id) HAVING count(*) > 1)
+CREATE TABLE shared AS SELECT f, m, is_candidate, deal_id FROM result WHERE m IN (
+    SELECT m FROM result GROUP BY m HAVING min(f) <> max(f))
 """,
     """
-UPDATE result SET change = 'unlisted' WHERE change <> 'already' AND f IN (
-    SELECT f FROM shared WHERE is_on_it IS NOT true AND m IN (SELECT m FROM shared WHERE is_on_it))
+CREATE TABLE contacts AS SELECT f, m, shared.deal_id, is_candidate, contact_id
+FROM fetched JOIN shared ON shared.f = fetched.n
+""",
+    """
+CREATE TABLE on_deal AS SELECT f, m FROM contacts
+WHERE is_candidate OR (contact_id, deal_id) IN (
+    SELECT (contact_id, deal_id) FROM fetched
+    WHERE contact_id IN (SELECT contact_id FROM contacts) AND deal_id IS NOT NULL)
+""",
+    """
+UPDATE result SET change = 'unlisted' WHERE change <> 'already' AND m IN (SELECT m FROM on_deal)
+    AND f NOT IN (SELECT f FROM on_deal)
 """,
     "CREATE TABLE settled AS SELECT w, any_value(outcome) AS outcome FROM (SELECT w,"
     " 'matched' AS outcome FROM matched UNION SELECT w, outcome FROM decided) GROUP BY w",
@@ -544,35 +571,33 @@ def _time_sql(seconds: str) -> str:
 
 
 _CANDIDATE_COLUMNS = f"""
-fetched.contact_id, fetched.owner_id, fetched.owner_name, fetched.message_id, wanted.deal_id,
-wanted.deal_name, CASE WHEN fetched.deal_id <> '{NO_DEAL}' THEN fetched.deal_id END
+fetched.contact_id, fetched.owner_id, fetched.owner_name, fetched.message_id, target.deal_id,
+target.deal_name, CASE WHEN fetched.deal_id <> '{NO_DEAL}' THEN fetched.deal_id END AS from_deal_id
 """
 _REASONS = """
-concat_ws('; ', CASE kind WHEN 'header' THEN 'same id in the header' WHEN 'cut' THEN
-    CASE WHEN wanted.subject IS NULL OR fetched.subject IS NULL THEN 'no subject to compare'
-    ELSE 'subject cut short' END WHEN 'subject' THEN 'same subject' ELSE 'copy of an email' END,
-    CASE WHEN kind <> 'header' THEN CASE WHEN seconds = 0 THEN 'same time'
-    WHEN seconds < 0 THEN concat(-seconds, ' s earlier') ELSE concat(seconds, ' s later') END END)
+concat_ws('; ', CASE agreement WHEN 'header' THEN 'same id in the header'
+    WHEN 'subject' THEN 'same subject' WHEN 'key' THEN 'same subject but for its prefix'
+    WHEN 'cut' THEN 'subject cut short' WHEN 'no-subject' THEN 'no subject to compare'
+    ELSE 'copy of an email' END,
+    CASE WHEN agreement = 'header' THEN NULL WHEN seconds = 0 THEN 'same time'
+    WHEN seconds < 0 THEN concat(-seconds, ' s earlier') ELSE concat(seconds, ' s later') END)
 """
 _MAPPING_ROWS = f"""
 SELECT {_CANDIDATE_COLUMNS},
-    CASE change WHEN 'move' THEN '{Op.RELINK}' ELSE '{Op.LINK}' END, change, {_REASONS},
-    fetched.subject, {_time_sql("fetched.time")}, wanted.n
-FROM fetched
-JOIN (SELECT f, w, seconds, kind, change FROM result WHERE change IN ('attach', 'move')) AS result
-    ON result.f = fetched.n
-JOIN wanted ON wanted.n = result.w
-ORDER BY fetched.contact_id, fetched.time, fetched.message_id, fetched.owner_id
+    CASE change WHEN 'move' THEN '{Op.RELINK}' ELSE '{Op.LINK}' END AS op, change AS kind,
+    {_REASONS} AS reasons, fetched.subject, {_time_sql("fetched.time")} AS time, w AS wanted_row
+FROM fetched JOIN (FROM result WHERE change IN ('attach', 'move')) AS target
+    ON target.f = fetched.n
 """
 _AMBIGUOUS_ROWS = f"""
-SELECT {_CANDIDATE_COLUMNS}, NULL, CASE WHEN fetched.deal_id = wanted.deal_id THEN NULL
+SELECT {_CANDIDATE_COLUMNS}, NULL, CASE WHEN fetched.deal_id = target.deal_id THEN NULL
     WHEN coalesce(fetched.deal_id, '{NO_DEAL}') = '{NO_DEAL}' THEN 'attach' ELSE 'move' END,
-    {_REASONS}, fetched.subject, {_time_sql("fetched.time")}, wanted.n, outcome
+    {_REASONS}, fetched.subject, {_time_sql("fetched.time")}, target.n, outcome
 FROM fetched
 JOIN (FROM contested JOIN decided ON decided.w = contested.w AND outcome LIKE 'several-%') AS close
     ON close.f = fetched.n
-JOIN wanted ON wanted.n = close.w
-ORDER BY wanted.n, fetched.time, fetched.message_id, fetched.contact_id, fetched.owner_id
+JOIN wanted AS target ON target.n = close.w
+ORDER BY target.n, fetched.time, fetched.message_id, fetched.contact_id, fetched.owner_id
 """
 _MISSING_ROWS = f"""
 SELECT n, reason, sender, array_to_string(recipients, '; '), array_to_string(copied, '; '),
@@ -586,7 +611,7 @@ FROM wanted JOIN missing USING (n) ORDER BY n
 @contextmanager
 def open_matches(
     wanted: Path,
-    fetched: Path,
+    fetched: FetchedList,
     deals: Path | None,
     *,
     deals_name: str,
@@ -600,7 +625,7 @@ def open_matches(
     Args:
         wanted: file of the wanted emails, as `write_wanted` wrote it; its folder holds temporary
             files.
-        fetched: file of the fetched emails.
+        fetched: the fetched emails.
         deals: file of the deals by their keys; None if the wanted emails name deals by their ids.
         deals_name: where the deals come from, for messages.
         within: greatest difference of times, in seconds.
@@ -609,14 +634,18 @@ def open_matches(
         memory: DuckDB's memory limit, such as `512MB`; it spills the rest to disk.
     """
     database = Database(wanted.parent / "spill", stop, memory=memory, adjustable=True)
+    matches = EmailMatches(
+        database=database,
+        wanted=wanted,
+        fetched=fetched,
+        deals=deals,
+        deals_name=deals_name,
+        within=within,
+        leading_marks=leading_marks,
+        stop=stop,
+    )
     with closing(database):
-        yield EmailMatches(
-            database=database,
-            wanted=wanted,
-            fetched=fetched,
-            deals=deals,
-            deals_name=deals_name,
-            within=within,
-            leading_marks=leading_marks,
-            stop=stop,
-        )
+        try:
+            yield matches
+        except DamagedTableError:
+            raise damaged_parquet_error(fetched.name) from None

@@ -18,7 +18,7 @@ from bulklink.counts import count_of
 from bulklink.duckdb_sql import literal
 from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping.database import Database
-from bulklink.mapping.email_files import EmailFile, EmailRows, id_or_null_sql, zoned_seconds_sql
+from bulklink.mapping.email_files import EmailFile, EmailRows, id_or_null_sql
 from bulklink.mapping.input.files import find_sources
 from bulklink.mapping.input.staging import NO_LINE
 from bulklink.mapping.load import macro_statements
@@ -54,6 +54,8 @@ _MILLISECONDS = "[0-9]{13}"
 """Digits of the milliseconds since 1970, from 2001 to 2286."""
 _OFFSET = re.compile("([+-])([0-9]{1,2}):?([0-9]{2})?")
 _ADDRESS = r"""[^\s<>"'(),;:\[\]{}|\\]+@[^\s<>"'(),;:\[\]{}|\\]+"""
+_AROUND_ADDRESSES = ' ,;:<"'
+"""Characters of which one is in each cell that has more than an address."""
 _RECEIVED_WORDS = "('received', 'incoming', 'inbound', 'incoming_email')"
 _SENT_WORDS = "('sent', 'outgoing', 'outbound', 'email')"
 _EMPTY = "NULL::VARCHAR"
@@ -75,18 +77,31 @@ class WantedCounts(msgspec.Struct, frozen=True):
     is_comparable: bool
 
 
-class FetchedCounts(msgspec.Struct, frozen=True):
-    """Counts of the fetched emails.
+class FetchedList(msgspec.Struct, frozen=True):
+    """The fetched emails, ready to be read.
 
     Args:
+        name: the file, as the user named it.
+        path: Parquet file with them: the user's own, or a copy.
+        columns: SQL of the columns of the user's own file; None for a copy.
         rows: rows of the file.
         emails: rows that name an email, its contact and its owner.
         has_header_ids: whether there is a column of the ids in the headers of the emails.
     """
 
+    name: str
+    path: Path
+    columns: str | None
     rows: int
     emails: int
     has_header_ids: bool
+
+    def relation(self, database: Database) -> str:
+        """Build the SQL relation of the emails; `n` is the number of a row, from 1."""
+        if self.columns is None:
+            return f"(FROM {database.files.read_parquet(self.path)} WHERE {_IS_EMAIL})"
+        rows = database.files.read_parquet(self.path, row_numbers=True)
+        return f"(FROM ({self.columns} FROM {rows}) WHERE {_IS_EMAIL})"
 
 
 def write_wanted(
@@ -141,27 +156,54 @@ HAS_DEAL = "(deal_id IS NOT NULL OR deal_key IS NOT NULL)"
 """Condition that a wanted email names a deal."""
 
 
-def write_fetched(name: str, path: Path, *, stop: PlanningStop, memory: str) -> FetchedCounts:
-    """Write the fetched emails; arguments and errors as `write_wanted`."""
-    columns: set[str] = set()
+def read_fetched(name: str, path: Path, *, stop: PlanningStop, memory: str) -> FetchedList:
+    """Prepare a file of fetched emails; blocks.
+
+    Parquet is read where it is; another format is copied.
+
+    Args:
+        name: the user's file, in any format that a fetch writes.
+        path: Parquet file for a copy; its folder holds temporary files.
+        stop: interrupts the work.
+        memory: DuckDB's memory limit, such as `512MB`.
+
+    Raises:
+        BadFileError: if the file cannot be read, or does not hold fetched emails.
+        InterruptedPlanningError: if `stop` stopped it.
+    """
+    found: dict[str, int] = {}
+    raw: list[EmailRows] = []
 
     def find_columns(headers: FileHeaders) -> Mapping[str, int]:
-        places = find_fetched_columns(headers)
-        columns.update(places)
-        return places
+        found.clear()
+        found.update(find_fetched_columns(headers))
+        return found
 
     def use(rows: EmailRows) -> int:
-        return _copy(database, path, _fetched_sql(rows.cells), rows)
+        if rows.parquet is not None:
+            raw.append(rows)
+            return 0
+        return _copy(database, path, _fetched_sql(_named(rows.cells)), rows)
 
     stop.begin_stage(READING_FETCHED, single_query=True)
     with closing(_database(path, stop, memory)) as database:
-        file = EmailFile(
-            find_sources([name])[0], _FETCHED_OPTIONS, find_columns, path.parent, stop, memory
-        )
-        rows, emails = file.read(database, use)
+        source = find_sources([name])[0]
+        file = EmailFile(source, _FETCHED_OPTIONS, find_columns, path.parent, stop, memory)
+        rows, _ = file.read(database, use)
+        fetched = FetchedList(name, path, None, rows, 0, "internet_message_id" in found)
+        if raw and raw[0].parquet is not None:
+            fetched = msgspec.structs.replace(
+                fetched,
+                path=raw[0].parquet,
+                columns=_fetched_sql(raw[0].cells, "file_row_number + 1"),
+            )
+        (emails,) = database.fetch_one(f"SELECT count(*) FROM {fetched.relation(database)}")
     if not emails:
         raise _no_rows_error(name)
-    return FetchedCounts(rows, emails, "internet_message_id" in columns)
+    return msgspec.structs.replace(fetched, emails=int(emails))
+
+
+_IS_EMAIL = "contact_id IS NOT NULL AND owner_id IS NOT NULL AND message_id IS NOT NULL"
 
 
 def write_deals(
@@ -259,34 +301,55 @@ SELECT n, {id_or_null_sql("contact_id", cell("contact_id"))} AS contact_id,
     {_text_sql(cell("subject"))} AS subject, {_seconds_sql(cell("time"), zone)} AS time,
     CASE WHEN time IS NULL THEN nullif(trimmed({cell("time")}), '') END AS time_text,
     {_direction_sql(cell("direction"))} AS direction,
-    {_addresses_sql(cell("from_address"))}[1] AS sender,
+    ({_addresses_sql(cell("from_address"))})[1] AS sender,
     {_addresses_sql(cell("to_addresses"))} AS recipients,
     {_addresses_sql(cell("cc_addresses"))} AS copied,
     {_header_id_sql(cell("internet_message_id"))} AS header_id
 """
 
 
-def _fetched_sql(cells: Mapping[str, str]) -> str:
-    """Build the columns of the fetched emails."""
+def _named(cells: Mapping[str, str]) -> dict[str, str]:
+    """Return the cells of rows whose columns have the names of the cells."""
+    return {name: name for name in cells}
+
+
+def _fetched_sql(cells: Mapping[str, str], number: str = "n") -> str:
+    """Build the columns of the fetched emails, from the SQL of their cells and of their number.
+
+    Each is cheap: a query computes them for all emails before it selects some. Ids are checked when
+    the mapping is.
+    """
 
     def cell(name: str) -> str:
-        return name if name in cells else _EMPTY
+        return cells.get(name, _EMPTY)
 
+    time, deal = cell("time"), cell("from_deal_id")
     return f"""
-SELECT n, {id_or_null_sql("contact_id", "contact_id")} AS contact_id,
-    {id_or_null_sql("owner_id", "owner_id")} AS owner_id,
-    {_text_sql(cell("owner_name"))} AS owner_name,
-    {id_or_null_sql("message_id", "message_id")} AS message_id,
-    CASE WHEN from_deal_id = '{NO_DEAL}' THEN from_deal_id
-        ELSE {id_or_null_sql("deal_id", "from_deal_id")} END AS deal_id,
-    {_text_sql(cell("from_deal_name"))} AS deal_name, {_text_sql("subject")} AS subject,
-    floor({zoned_seconds_sql("time")})::BIGINT AS time,
-    CASE WHEN direction IN ('received', 'sent') THEN direction END AS direction,
-    lower(nullif(from_address, '')) AS sender, {_own_addresses_sql("to_addresses")} AS recipients,
-    {_own_addresses_sql(cell("cc_addresses"))} AS copied,
+SELECT {number} AS n, {_plain_id_sql(cell("contact_id"))} AS contact_id,
+    {_plain_id_sql(cell("owner_id"))} AS owner_id, nullif({cell("owner_name")}, '') AS owner_name,
+    nullif({cell("message_id")}, '') AS message_id,
+    CASE WHEN {deal} = '{NO_DEAL}' THEN {deal} ELSE {_plain_id_sql(deal)} END AS deal_id,
+    nullif({cell("from_deal_name")}, '') AS deal_name,
+    {_text_sql(cell("subject"))} AS subject,
+    CASE WHEN ({time})[-1] = 'Z' OR ({time})[-6] IN ('+', '-')
+        THEN floor(epoch(TRY_CAST({time} AS TIMESTAMPTZ)))::BIGINT END AS time,
+    {cell("direction")} AS direction, lower(nullif({cell("from_address")}, '')) AS sender,
+    {cell("to_addresses")} AS recipients, {cell("cc_addresses")} AS copied,
     {_header_id_sql(cell("internet_message_id"))} AS header_id,
-    nullif({cell("candidates")}, '') AS candidates
+    {cell("candidates")} AS candidates
 """
+
+
+def _text_sql(cell: str) -> str:
+    """Build a text without what is beyond the characters that are kept; NULL if it is empty."""
+    shortened = f"left({cell}, {_MAX_CHARACTERS})"
+    is_long = f"strlen({cell}) > {_MAX_CHARACTERS}"
+    return f"nullif(CASE WHEN {is_long} THEN {shortened} ELSE {cell} END, '')"
+
+
+def _plain_id_sql(cell: str) -> str:
+    """Build an id of digits without the characters that exports add."""
+    return f"CASE WHEN number({cell}) IS NOT NULL THEN {cell} ELSE nullif(clean_id({cell}), '') END"
 
 
 def _seconds_sql(cell: str, zone: str | None) -> str:
@@ -294,9 +357,9 @@ def _seconds_sql(cell: str, zone: str | None) -> str:
     text = f"trimmed({cell})"
     moment = f"TRY_CAST({text} AS TIMESTAMP)"
     cases = [
-        f"WHEN regexp_full_match({text}, '{_MILLISECONDS}') THEN {text}::BIGINT / 1000",
         f"WHEN regexp_full_match({text}, '{_DAY_AND_TIME}{_ZONE}')"
         f" THEN epoch(TRY_CAST({text} AS TIMESTAMPTZ))",
+        f"WHEN regexp_full_match({text}, '{_MILLISECONDS}') THEN {text}::BIGINT / 1000",
     ]
     if zone is not None:
         offset = _OFFSET.fullmatch(zone)
@@ -314,10 +377,6 @@ def _offset_seconds(offset: re.Match[str]) -> int:
     return int(f"{sign}1") * (int(hours) * 3600 + int(minutes or 0) * 60)
 
 
-def _text_sql(cell: str) -> str:
-    return f"nullif(left({cell}, {_MAX_CHARACTERS}), '')"
-
-
 def _direction_sql(cell: str) -> str:
     word = f"lower(trimmed({cell}))"
     return (
@@ -328,12 +387,9 @@ def _direction_sql(cell: str) -> str:
 
 def _addresses_sql(cell: str) -> str:
     """Build the addresses in a cell, whatever stands around them."""
-    return f"regexp_extract_all(lower({cell}), {literal(_ADDRESS)})"
-
-
-def _own_addresses_sql(cell: str) -> str:
-    """Build the addresses in a cell as fetch writes it."""
-    return f"string_split(lower(nullif({cell}, '')), '; ')"
+    more = " OR ".join(f"contains({cell}, {literal(sign)})" for sign in _AROUND_ADDRESSES)
+    several = f"regexp_extract_all(lower({cell}), {literal(_ADDRESS)})"
+    return f"CASE WHEN {more} THEN {several} WHEN {cell} <> '' THEN [lower({cell})] END"
 
 
 def _header_id_sql(cell: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike, fspath
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Unpack
 
 from bulklink.advice import Advice, Keyword
-from bulklink.atomic_files import write_error
+from bulklink.atomic_files import atomic_replace, write_error
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import BadFileError, ConfigError, InterruptedPlanningError, UsageError
 from bulklink.finding.email_choice import (
@@ -34,10 +35,10 @@ from bulklink.mapping.email_matches import (
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.match_columns import WantedOptions
 from bulklink.mapping.match_lists import (
-    FetchedCounts,
+    FetchedList,
     WantedCounts,
+    read_fetched,
     write_deals,
-    write_fetched,
     write_read_deals,
     write_wanted,
 )
@@ -231,7 +232,7 @@ class _Match:
             partial(write_wanted, self.wanted, lists.wanted, self.options, memory=self.memory)
         )
         fetched = await plan(
-            partial(write_fetched, str(self.fetched), lists.fetched, memory=self.memory)
+            partial(read_fetched, str(self.fetched), lists.fetched, memory=self.memory)
         )
         self._check_comparable(wanted, fetched)
         read_deals = ReadDeals(NO_CALLS.copy(), 0)
@@ -256,7 +257,7 @@ class _Match:
 
         return await run_planning(planning, callbacks, stop, self.environment.run_blocking)
 
-    def _check_comparable(self, wanted: WantedCounts, fetched: FetchedCounts) -> None:
+    def _check_comparable(self, wanted: WantedCounts, fetched: FetchedList) -> None:
         """Refuse a list that has nothing but ids in headers, if the fetched emails have none."""
         if wanted.is_comparable or fetched.has_header_ids:
             return
@@ -297,7 +298,7 @@ class _Match:
         self,
         lists: _Lists,
         wanted: WantedCounts,
-        fetched: FetchedCounts,
+        fetched: FetchedList,
         stop: PlanningStop,
         warn: Callable[[str | Advice], None],
     ) -> tuple[MatchCounts, TimeShift | None]:
@@ -308,7 +309,7 @@ class _Match:
             )
         with open_matches(
             lists.wanted,
-            lists.fetched,
+            fetched,
             lists.deals if self.options.has_keys else None,
             deals_name=self.deals or f"Deals, field {self.deal_key}",
             within=self.within,
@@ -326,11 +327,22 @@ class _Match:
             matches.find_pairs(shift.seconds if shift is not None and shift.is_clear else 0)
             matches.decide(_decide)
             self._warn_of_conflicts(matches, warn)
-            with write_tables(self.files.tables()) as (mapping, ambiguous, missing):
-                mapping.write(matches.mapping_rows())
-                ambiguous.write(matches.ambiguous_rows())
-                missing.write(matches.missing_rows())
+            self._write(matches)
             return matches.counts(), shift
+
+    def _write(self, matches: EmailMatches) -> None:
+        """Write the files, which appear once all are complete."""
+        tables = self.files.tables()
+        with ExitStack() as appearing:
+            if self.files.is_plain:
+                path = appearing.enter_context(atomic_replace(self.files.mapping))
+                matches.write_mapping(path, self.files.mapping_format.file_type)
+                tables = tables[1:]
+            *mapping, ambiguous, missing = appearing.enter_context(write_tables(tables))
+            for table in mapping:
+                table.write(matches.mapping_rows())
+            ambiguous.write(matches.ambiguous_rows())
+            missing.write(matches.missing_rows())
 
     def _warn_of_conflicts(
         self, matches: EmailMatches, warn: Callable[[str | Advice], None]
@@ -374,7 +386,7 @@ def _decide(pairs: Sequence[ContestedPair]) -> Decision:
     return Decision(
         [(row, wanted) for message, wanted in choice.matched.items() for row in rows[message]],
         list(choice.repeated),
-        {wanted: doubt.value for wanted, doubt in choice.unclear.items()},
+        {wanted: reason.value for wanted, reason in choice.unclear.items()},
     )
 
 

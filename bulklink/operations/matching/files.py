@@ -12,7 +12,14 @@ from bulklink.errors import BadFileError, UsageError
 from bulklink.file_names import table_stem
 from bulklink.mapping.input.files import check_readable
 from bulklink.operations.fetching.emails import has_unfinished_fetch
-from bulklink.tables import TableColumn, TableFile, TableFormat, format_for, resolve_output
+from bulklink.tables import (
+    FileType,
+    TableColumn,
+    TableFile,
+    TableFormat,
+    format_for,
+    resolve_output,
+)
 from bulklink.tables.output import check_can_create
 
 MAPPING_OF_MATCHES = (
@@ -30,7 +37,7 @@ MAPPING_OF_MATCHES = (
     TableColumn("time"),
     TableColumn("wanted_row", is_number=True),
 )
-AMBIGUOUS_COLUMNS = (*MAPPING_OF_MATCHES, TableColumn("doubt"))
+AMBIGUOUS_COLUMNS = (*MAPPING_OF_MATCHES, TableColumn("why"))
 MISSING_COLUMNS = (
     TableColumn("wanted_row", is_number=True),
     TableColumn("reason"),
@@ -67,7 +74,12 @@ class MatchFiles(msgspec.Struct, frozen=True):
     missing: Path
     other_format: TableFormat
 
-    def tables(self) -> tuple[TableFile, TableFile, TableFile]:
+    @property
+    def is_plain(self) -> bool:
+        """Whether the mapping is a file that a database can write itself."""
+        return self.mapping_format in (TableFormat(FileType.CSV), TableFormat(FileType.PARQUET))
+
+    def tables(self) -> tuple[TableFile, ...]:
         """Return the tables, in the order of the files."""
         return (
             TableFile(self.mapping, self.mapping_format, MAPPING_OF_MATCHES),

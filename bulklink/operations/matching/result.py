@@ -9,7 +9,7 @@ from bulklink.errors import ExitCode
 from bulklink.finding.email_choice import TimeShift
 from bulklink.ledger.records import timestamp
 from bulklink.mapping.email_matches import MatchCounts
-from bulklink.mapping.match_lists import FetchedCounts, WantedCounts
+from bulklink.mapping.match_lists import FetchedList, WantedCounts
 from bulklink.operations.matching.deal_keys import ReadDeals
 from bulklink.operations.matching.files import MatchFiles
 from bulklink.operations.session import NO_CALLS
@@ -98,7 +98,7 @@ def stopped_match(wanted: WantedCounts, deals: ReadDeals, stop: StopController) 
 
 def complete_match(
     wanted: WantedCounts,
-    fetched: FetchedCounts,
+    fetched: FetchedList,
     counts: MatchCounts,
     shift: TimeShift | None,
     deals: ReadDeals,
