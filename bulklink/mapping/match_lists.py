@@ -293,13 +293,13 @@ def _wanted_sql(cells: Mapping[str, str], options: WantedOptions) -> str:
 
     deal = _EMPTY if options.has_keys else cell("deal_id")
     key = cell("deal_key") if options.has_keys else _EMPTY
-    zone = options.zone
+    time = _seconds_sql(cell("time"), options.zone)
     return f"""
 SELECT n, {id_or_null_sql("contact_id", cell("contact_id"))} AS contact_id,
     {id_or_null_sql("deal_id", deal)} AS deal_id, nullif(trimmed({deal}), '') AS deal_text,
     nullif(trimmed({key}), '') AS deal_key, {_text_sql(cell("deal_name"))} AS deal_name,
-    {_text_sql(cell("subject"))} AS subject, {_seconds_sql(cell("time"), zone)} AS time,
-    CASE WHEN time IS NULL THEN nullif(trimmed({cell("time")}), '') END AS time_text,
+    {_text_sql(cell("subject"))} AS subject, {time} AS time,
+    CASE WHEN {time} IS NULL THEN nullif(trimmed({cell("time")}), '') END AS time_text,
     {_direction_sql(cell("direction"))} AS direction,
     ({_addresses_sql(cell("from_address"))})[1] AS sender,
     {_addresses_sql(cell("to_addresses"))} AS recipients,
