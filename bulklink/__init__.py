@@ -32,7 +32,8 @@ _EXPORTS = {
     "bulklink.operations.auditing.rows": "ScoredDeal",
     "bulklink.operations.auditing.sample": "AuditCheck",
     "bulklink.operations.callbacks": (
-        "ConfirmationRequest LoadProgress Metrics ReadProgress RunCallbacks RunProgress"
+        "ConfirmationRequest LoadProgress Metrics ProbeConfirmation ReadProgress RunCallbacks"
+        " RunProgress"
     ),
     "bulklink.operations.check": "CheckResult check_run",
     "bulklink.operations.check_audit": "check_audit",
@@ -49,6 +50,8 @@ _EXPORTS = {
     "bulklink.operations.match": "match",
     "bulklink.operations.matching.result": "MatchedShift MatchResult",
     "bulklink.operations.plan": "PlanResult plan",
+    "bulklink.operations.probe": "probe",
+    "bulklink.operations.probing.result": "AnsweredQuestion ProbeResult",
     "bulklink.operations.report.write": "ReportResult report",
     "bulklink.operations.resume": "apply resume retry",
     "bulklink.operations.run": "run",
@@ -109,6 +112,7 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.callbacks import ConfirmationRequest as ConfirmationRequest
     from bulklink.operations.callbacks import LoadProgress as LoadProgress
     from bulklink.operations.callbacks import Metrics as Metrics
+    from bulklink.operations.callbacks import ProbeConfirmation as ProbeConfirmation
     from bulklink.operations.callbacks import ReadProgress as ReadProgress
     from bulklink.operations.callbacks import RunCallbacks as RunCallbacks
     from bulklink.operations.callbacks import RunProgress as RunProgress
@@ -139,6 +143,9 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.matching.result import MatchResult as MatchResult
     from bulklink.operations.plan import PlanResult as PlanResult
     from bulklink.operations.plan import plan as plan
+    from bulklink.operations.probe import probe as probe
+    from bulklink.operations.probing.result import AnsweredQuestion as AnsweredQuestion
+    from bulklink.operations.probing.result import ProbeResult as ProbeResult
     from bulklink.operations.report.write import ReportResult as ReportResult
     from bulklink.operations.report.write import report as report
     from bulklink.operations.resume import apply as apply

@@ -213,6 +213,7 @@ ELSEWHERE = {
     "operations/auditing/deals_file.py": "the temporary file of an atomic replacement",
     "operations/auditing/reading.py": "opens a reading, not a file",
     "operations/fetching/emails.py": "a table that the user names",
+    "operations/probing/result.py": "the temporary file of an atomic replacement",
     "operations/fetching/selection.py": "lists of contacts and deals that the user names",
     "operations/work_folder.py": "the temporary file of an atomic replacement",
     "operations/load_files.py": "the temporary file of an atomic replacement",

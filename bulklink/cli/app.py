@@ -17,6 +17,7 @@ from bulklink.cli.commands.history import history
 from bulklink.cli.commands.loadtest import loadtest
 from bulklink.cli.commands.match import match
 from bulklink.cli.commands.plan import plan
+from bulklink.cli.commands.probe import probe
 from bulklink.cli.commands.report import report
 from bulklink.cli.commands.resume import apply_plan, resume, retry
 from bulklink.cli.commands.send import link, relink, run, unlink
@@ -30,7 +31,7 @@ SECTIONS = {
     "Change emails": (plan, link, unlink, relink, run, apply_plan),
     "Resume, inspect, undo": (resume, retry, status, verify, history, undo),
     "Files": (fetch, export, report, forget),
-    "Local CRM": (emulator, generate),
+    "Local CRM": (emulator, generate, probe),
     "Load tests": (loadtest,),
 }
 """Help headings and their commands, in order."""

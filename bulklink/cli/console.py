@@ -228,6 +228,7 @@ _TRUE_VALUES = ("1", "true", "t", "yes", "y", "on")
 _OPTIONS = {
     "columns": "column",
     "defaults": "default",
+    "emails": "email",
     "format_": "format",
     "thresholds": "threshold",
     "from_system": "from",

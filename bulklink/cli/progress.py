@@ -32,6 +32,7 @@ from bulklink.models import Status
 from bulklink.operations.callbacks import (
     ConfirmationRequest,
     LoadProgress,
+    ProbeConfirmation,
     ReadProgress,
     RunCallbacks,
     RunProgress,
@@ -221,6 +222,26 @@ class ProgressDisplay(WarningDisplay):
         kind = request.org_type or "unknown type"
         emails = count_of(request.messages, "email")
         return self._ask(f"{request.op}: change {emails} of {org} ({kind})?")
+
+    def on_probe(self, request: ProbeConfirmation) -> None:
+        """Show the emails of a probe and its price."""
+        if self._quiet:
+            return
+        note(
+            f"A probe takes at most {count_of(request.credits, 'credit')}. It links and unlinks"
+            f" {count_of(len(request.emails), 'email')}, and puts them back at the end:"
+        )
+        for contact_id, message_id in request.emails:
+            note(f"  contact {contact_id}, email {message_id}")
+
+    def confirm_probe(self, request: ProbeConfirmation) -> bool:
+        """Ask before the first change of a probe."""
+        org = request.org_name or "an org with an unknown name"
+        return self._ask(f"Probe {org} ({request.org_type or 'unknown type'}) with these emails?")
+
+    def confirm_experiment(self, title: str, sends: str) -> bool:
+        """Ask before an experiment of a probe."""
+        return self._ask(f"{title}: {sends} Send it?")
 
     def confirm_cost(self, description: str, credit_range: CreditRange) -> bool:
         """Ask before many credits are spent on reading."""

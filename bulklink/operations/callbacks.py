@@ -131,11 +131,27 @@ class LoadProgress(msgspec.Struct, frozen=True):
     metrics: Metrics = Metrics()
 
 
+class ProbeConfirmation(msgspec.Struct, frozen=True):
+    """What the user is asked to confirm before a probe changes anything.
+
+    Args:
+        org_name: name of the org; None if it is unknown.
+        org_type: type of the org, such as sandbox; None if it is unknown.
+        emails: contact id and message id of the emails that are changed, and put back at the end.
+        credits: most credits that the probe takes.
+    """
+
+    org_name: str | None
+    org_type: str | None
+    emails: tuple[tuple[str, str], ...]
+    credits: int
+
+
 class RunCallbacks:
     """Callbacks of a run; override the ones you need.
 
-    Coroutine functions call them on the event loop, which they must not block, except `confirm`,
-    `confirm_cost` and `confirm_after_canary`: nothing is in flight then. Blocking functions call
+    Coroutine functions call them on the event loop, which they must not block, except those whose
+    names begin with `confirm`: nothing is in flight then. Blocking functions call
     them in the caller's thread. If one raises, the run stops as after `StopController.interrupt`,
     no other is called, and the error is raised to the caller once the run has ended.
     """
@@ -222,6 +238,24 @@ class RunCallbacks:
         """
         del description, credit_range
         return True
+
+    def on_probe(self, request: ProbeConfirmation) -> None:
+        """Called before a probe changes anything, with its emails and its price."""
+
+    def confirm_probe(self, request: ProbeConfirmation) -> bool:
+        """Return whether to probe; may block. Called only if `can_ask`."""
+        del request
+        return False
+
+    def confirm_experiment(self, title: str, sends: str) -> bool:
+        """Return whether to send what an experiment of a probe sends; may block.
+
+        Args:
+            title: what it tries.
+            sends: what it sends, in a sentence.
+        """
+        del title, sends
+        return False
 
     def confirm(self, request: ConfirmationRequest) -> bool:
         """Return whether to change an org that is not on this machine; may block."""

@@ -224,6 +224,16 @@ def select_first_deal() -> Query:
     return _page("Deals", ("id",), None, "0", 1)
 
 
+def select_quoted_text(escaped_quote: str) -> Query:
+    """Return a query for a contact whose name has a quote, to try how quotes are escaped.
+
+    Args:
+        escaped_quote: the quote as it is written within a text.
+    """
+    rest = f"from Contacts where Last_Name = 'bulklink{escaped_quote}s' limit 0, 1"
+    return Query(("id",), rest, 1)
+
+
 def select_contacts(condition: Condition, after: str) -> Query:
     """Return the query for the next 2,000 contacts that fulfil the user's condition."""
     return _page("Contacts", _CONTACT_FIELDS, condition.text, after, MAX_ROWS, by_user=True)

@@ -190,15 +190,17 @@ def parse_email_list(answer: Answer) -> EmailListPage | None:
 
 
 class EmailDetails(msgspec.Struct, frozen=True):
-    """What only the look-up of a single email reports.
+    """What the look-up of a single email reports.
 
     Args:
         message_id: id of the email.
         thread_id: id of its conversation; None if the CRM reports none.
+        deal: its deal, None for no deal, UNSET if the look-up does not report it.
     """
 
     message_id: str
     thread_id: str | None = None
+    deal: LinkedDeal | msgspec.UnsetType | None = msgspec.UNSET
 
 
 def parse_email_details(answer: Answer, message_id: str) -> EmailDetails | None:
@@ -210,7 +212,7 @@ def parse_email_details(answer: Answer, message_id: str) -> EmailDetails | None:
     emails = content.get("Emails") if answer.ok and isinstance(content, dict) else None
     for entry in emails if isinstance(emails, list) else [emails]:
         if isinstance(entry, dict) and parse_id(entry.get("message_id")) == message_id:
-            return EmailDetails(message_id, parse_id(entry.get("thread_id")))
+            return EmailDetails(message_id, parse_id(entry.get("thread_id")), _parse_link(entry))
     return None
 
 

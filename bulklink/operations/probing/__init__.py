@@ -1,0 +1,1 @@
+"""Questions about what Zoho leaves open, and the experiments that answer them."""
