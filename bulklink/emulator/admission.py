@@ -46,7 +46,9 @@ def _current_load(context: CallContext, api_request: ApiRequest) -> Load:
         queries_in_flight=state.queries_in_flight if is_query else 0,
         credits_used=state.credits.used(context.now),
         credit_cost=(
-            query_credits(api_request.raw.body) if is_query else credit_cost(kind, context.settings)
+            query_credits(api_request.raw.body, context.settings.coql_quote)
+            if is_query
+            else credit_cost(kind, context.settings)
         ),
     )
 

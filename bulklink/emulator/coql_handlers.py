@@ -12,6 +12,7 @@ from bulklink.emulator.coql_tokens import QueryError
 from bulklink.emulator.errors import Problem
 from bulklink.emulator.http import NO_CONTENT, json_answer
 from bulklink.emulator.layouts import LAYOUTS
+from bulklink.emulator.settings import QuoteEscape
 from bulklink.zoho.error_codes import Code
 
 _CREDITS_BY_LIMIT = ((200, 1), (1_000, 2))
@@ -20,7 +21,7 @@ _MOST_CREDITS = 3
 
 def handle_query(context: CallContext, api_request: ApiRequest) -> HandlerResult:
     """Answer with the rows of a query."""
-    query = _parse_body(api_request.raw.body)
+    query = _parse_body(api_request.raw.body, context.settings.coql_quote)
     if query.module == LAYOUTS or not context.records.fields(query.module):
         message = "column given seems to be invalid"
         return refuse(Problem(Code.INVALID_QUERY, {"module": query.module}, message))
@@ -34,16 +35,21 @@ def handle_query(context: CallContext, api_request: ApiRequest) -> HandlerResult
     return HandlerResult(json_answer({"data": result.rows, "info": info}))
 
 
-def query_credits(body: bytes) -> int:
-    """Return the credits that a query costs: by its limit, or 1 if it is not valid."""
+def query_credits(body: bytes, quotes: QuoteEscape) -> int:
+    """Return the credits that a query costs: by its limit, or 1 if it is not valid.
+
+    Args:
+        body: body of the call.
+        quotes: how a quote within a text is escaped.
+    """
     try:
-        limit = _parse_body(body).limit
+        limit = _parse_body(body, quotes).limit
     except QueryError:
         return 1
     return next((cost for most, cost in _CREDITS_BY_LIMIT if limit <= most), _MOST_CREDITS)
 
 
-def _parse_body(body: bytes) -> SelectQuery:
+def _parse_body(body: bytes, quotes: QuoteEscape) -> SelectQuery:
     """Return the query in a body.
 
     Raises:
@@ -64,4 +70,4 @@ def _parse_body(body: bytes) -> SelectQuery:
         raise QueryError(Problem(Code.MANDATORY_NOT_FOUND, details))
     if not isinstance(text, str):
         raise QueryError(Problem(Code.INVALID_DATA, details | {"expected_data_type": "text"}))
-    return parse_query(text)
+    return parse_query(text, quotes)

@@ -14,6 +14,7 @@ from bulklink.emulator.coql_tokens import (
     syntax_error,
 )
 from bulklink.emulator.errors import Problem
+from bulklink.emulator.settings import QuoteEscape
 from bulklink.zoho.error_codes import Code
 
 MAX_ROWS = 2_000
@@ -80,21 +81,25 @@ class SelectQuery(msgspec.Struct, frozen=True):
     limit: int
 
 
-def parse_query(text: str) -> SelectQuery:
+def parse_query(text: str, quotes: QuoteEscape = "both") -> SelectQuery:
     """Parse a query.
+
+    Args:
+        text: the query.
+        quotes: how a quote within a text is escaped.
 
     Raises:
         QueryError: if it is not a query of the supported part of COQL, or exceeds a limit.
     """
-    return _Parser(text).parse()
+    return _Parser(text, quotes).parse()
 
 
 class _Parser:
     """Recursive descent parser of one query."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, quotes: QuoteEscape) -> None:
         self._text = text
-        self._tokens = read_tokens(text)
+        self._tokens = read_tokens(text, quotes)
         self._position = 0
         self._criteria = 0
 

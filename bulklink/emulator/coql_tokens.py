@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
 
 from bulklink.emulator.errors import ParameterError, Problem
+from bulklink.emulator.settings import QuoteEscape
 from bulklink.zoho.error_codes import Code
 
-_TOKEN = re.compile(
-    r"""
+_TOKEN_PATTERN = r"""
     \s*(?:
-      (?P<string>'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*")
+      (?P<string>STRINGS)
     | (?P<number>-?\d+(?:\.\d+)?)
     | (?P<word>[^\W\d]\w*(?:\.[^\W\d]\w*)*)
     | (?P<symbol><=|>=|!=|[=<>(),])
     | (?P<end>\Z)
     )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+    """  # noqa: S105 - no secret
+
+
+def _token_pattern(single: str, double: str) -> re.Pattern[str]:
+    """Return the pattern of a token.
+
+    Args:
+        single: pattern of the parts of a text between single quotes.
+        double: the same between double quotes.
+    """
+    strings = f"'(?:{single})*'|\"(?:{double})*\""
+    return re.compile(_TOKEN_PATTERN.replace("STRINGS", strings), re.VERBOSE | re.DOTALL)
+
+
+_TOKENS: Mapping[QuoteEscape, re.Pattern[str]] = {
+    "both": _token_pattern(r"[^'\\]|\\.|''", r'[^"\\]|\\.|""'),
+    "backslash": _token_pattern(r"[^'\\]|\\.", r'[^"\\]|\\.'),
+    "doubled": _token_pattern(r"[^']|''", r'[^"]|""'),
+}
 _ESCAPED = re.compile(r"\\(.)|''|\"\"", re.DOTALL)
 _NEAR_CHARACTERS = 40
 
@@ -62,34 +79,40 @@ class QueryToken(msgspec.Struct, frozen=True):
         return self.kind is TokenKind.SYMBOL and self.text == symbol
 
 
-def read_tokens(query: str) -> list[QueryToken]:
+def read_tokens(query: str, quotes: QuoteEscape = "both") -> list[QueryToken]:
     """Return the tokens of a query; the last one is its end.
+
+    Args:
+        query: the query.
+        quotes: how a quote within a text is escaped.
 
     Raises:
         QueryError: if a character begins no token.
     """
     tokens, position = list[QueryToken](), 0
     while not tokens or tokens[-1].kind is not TokenKind.END:
-        match = _TOKEN.match(query, position)
+        match = _TOKENS[quotes].match(query, position)
         if match is None or match.lastgroup is None:
             raise syntax_error(query, position)
         kind, text = TokenKind(match.lastgroup), match[match.lastgroup]
-        text = _unquote(text) if kind is TokenKind.STRING else text
+        text = _unquote(text, quotes) if kind is TokenKind.STRING else text
         tokens.append(QueryToken(kind, text, match.start(match.lastgroup)))
         position = match.end()
     return tokens
 
 
-def _unquote(text: str) -> str:
-    """Return the content of a string: a quote in it is doubled, or follows a backslash."""
-    quote = text[0]
+def _unquote(text: str, quotes: QuoteEscape) -> str:
+    """Return the content of a string, with the escaped characters as they are."""
+    quote, content = text[0], text[1:-1]
+    if quotes == "doubled":
+        return content.replace(2 * quote, quote)
 
     def unescape(match: re.Match[str]) -> str:
         if match[1] is not None:
             return match[1]
         return quote if match[0] == 2 * quote else match[0]
 
-    return _ESCAPED.sub(unescape, text[1:-1])
+    return _ESCAPED.sub(unescape, content)
 
 
 def syntax_error(query: str, position: int) -> QueryError:

@@ -31,8 +31,9 @@ from bulklink.emulator.fault_effects import (
 from bulklink.emulator.faults import Fault, FaultKind
 from bulklink.emulator.http import Answer, Request
 from bulklink.emulator.limits import org_limits, with_credit_window, with_credits_remaining
+from bulklink.emulator.link_traces import LinkTraces
 from bulklink.emulator.records import Records
-from bulklink.emulator.routing import Endpoint, EndpointKind
+from bulklink.emulator.routing import DEALS_MODULE, Endpoint, EndpointKind
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.state import CrmState, DelayQueue
 from bulklink.emulator.tokens import answer_token
@@ -82,10 +83,11 @@ class Crm:
         clock: TimeFunction = time.time,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self.world = world
         self.settings = settings or Settings()
+        self._traces = LinkTraces(world, self.settings)
+        self.world = self._traces.world
         self.state = CrmState(world, self.settings, faults, clock())
-        self._records = Records(world)
+        self._records = Records(self.world)
         self._limits = org_limits(self.settings, world)
         self._delayed_calls: DelayQueue[ApiRequest] = DelayQueue()
         self._clock = clock
@@ -146,8 +148,14 @@ class Crm:
                 self._apply_concurrent_edit(api_request.call.record_id, fault, context.now)
         result = respond(context, api_request)
         if not any(fault.kind == FaultKind.IGNORED for fault in faults):
-            self.state.apply(result.contact_id, result.changes, context.now)
+            self._apply(result, context.now)
         return result.answer
+
+    def _apply(self, result: HandlerResult, at: float) -> None:
+        """Apply the changes of a call, with the traces that they leave."""
+        changes = self.state.apply(result.contact_id, result.changes, at)
+        if changes and self._traces.leave(changes):
+            self._records.forget_table(DEALS_MODULE)
 
     def _apply_concurrent_edit(self, contact_id: str, fault: Fault, now: float) -> None:
         change_count = self.state.change_count
@@ -160,7 +168,7 @@ class Crm:
         while delayed_call := self._delayed_calls.pop_due(now):
             due, api_request = delayed_call
             result = respond(self._context_at(due), api_request)
-            self.state.apply(result.contact_id, result.changes, due)
+            self._apply(result, due)
         return self._context_at(now)
 
     def _context_at(self, now: float) -> CallContext:

@@ -163,13 +163,14 @@ def _linked_record(deal_id: str | None, world: World) -> dict[str, object] | Non
 
 
 def handle_email(context: CallContext, api_request: ApiRequest) -> HandlerResult:
-    """Answer with one email and its content but no link, as in the published sample."""
+    """Answer with one email and its content, and no link unless the settings say so."""
     view = _contact_view(context, api_request.call.record_id)
     email = view.mailbox.by_id.get(api_request.call.message_id or "")
     if email is None:
         return refuse(path_problem(3))
     entry = email_entry(email, view, context.world)
-    del entry["linked_record"]
+    if context.settings.single_view == "hidden":
+        del entry["linked_record"]
     content = f"<p>{email.subject}</p>"
     entry |= {"content": content, "mail_format": "html", "attachments": [], "reply_to": None}
     if email.known_details.thread_id is not None:

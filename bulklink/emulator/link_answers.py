@@ -37,12 +37,14 @@ def batch_answer(
         return json_answer(
             {"Emails": [_success_entry(outcome, verb, settings) for outcome in outcomes]}
         )
+    status = 400 if refused_count == len(outcomes) else settings.mixed_answer.status
     entries = _mixed_entries(outcomes, verb, settings)
+    if settings.mixed_answer.shape == "call":
+        return json_answer(entries[0], status)
     if settings.mixed_answer.order == "reversed":
         entries.reverse()
     elif settings.mixed_answer.order == "shuffled":
         random.Random(seed).shuffle(entries)  # noqa: S311 - not a secret
-    status = 400 if refused_count == len(outcomes) else settings.mixed_answer.status
     return json_answer({"Emails": entries}, status)
 
 

@@ -17,7 +17,7 @@ from bulklink.emulator.link_body import (
     missing_field,
 )
 from bulklink.emulator.routing import CONTACTS_MODULE, DEALS_MODULE
-from bulklink.emulator.settings import Settings
+from bulklink.emulator.settings import MAX_NAME_CHARACTERS, Settings
 from bulklink.emulator.state import Change, ContactView
 from bulklink.emulator.world import Deal, Email, World
 from bulklink.zoho.error_codes import Code
@@ -111,9 +111,9 @@ def _evaluate_link(
     first_owner: str,
     pending_deals: dict[str, str | None],
 ) -> _LinkEvaluation:
-    missing_problems = _missing_fields(item, index, context)
-    if missing_problems:
-        return missing_problems, None
+    name_problems = _missing_fields(item, index, context) or _refused_names(item, index, context)
+    if name_problems:
+        return name_problems, None
     email = context.view.mailbox.by_id.get(item.message_id or "")
     if email is None:
         return (invalid_field(index, "message_id"),), None
@@ -139,6 +139,15 @@ def _missing_fields(item: LinkItem, index: int, context: RuleContext) -> tuple[P
         fields += ["owner.name"] if not item.owner.name else []
         fields += ["linked_record.name"] if not item.linked_record.name else []
     return tuple(missing_field(index, field) for field in fields)
+
+
+def _refused_names(item: LinkItem, index: int, context: RuleContext) -> tuple[Problem, ...]:
+    fields, deal_name = [], item.linked_record.name or ""
+    if context.settings.names == "refused" and item.owner.name is not None:
+        fields.append("owner.name")
+    if len(deal_name) > MAX_NAME_CHARACTERS and context.settings.long_names == "invalid-data":
+        fields.append("linked_record.name")
+    return tuple(invalid_field(index, field) for field in fields)
 
 
 def _owner_problem(
@@ -167,7 +176,9 @@ def _is_on_deal(deal: Deal, context: RuleContext) -> bool:
     contact_id = context.view.contact_id
     if deal.contact_id == contact_id:
         return True
-    return context.settings.role_links == "allowed" and contact_id in deal.contact_roles
+    if contact_id in deal.contact_roles:
+        return context.settings.role_links == "allowed"
+    return context.settings.foreign_deals == "allowed"
 
 
 def evaluate_unlinks(

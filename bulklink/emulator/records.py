@@ -114,6 +114,10 @@ class Records:
             self.tables[module] = _build_table(self._by_id(module).values())
         return self.tables[module]
 
+    def forget_table(self, module: str) -> None:
+        """Find the records of a module again, because some of them were replaced."""
+        self.tables.pop(module, None)
+
     def entry(self, module: str, record: Any, names: Iterable[str]) -> dict[str, object]:
         """Return the id of a record and those of the named fields that exist."""
         fields = self.fields(module)

@@ -45,6 +45,10 @@ Edition = Literal[
     "crm-plus",
 ]
 PredictionMode = Literal["strict", "loose", "last-modified-first"]
+TracingCalls = Literal["none", "link", "unlink", "both"]
+QuoteEscape = Literal["both", "backslash", "doubled"]
+MAX_NAME_CHARACTERS = 255
+"""Maximum length of `linked_record.name`, according to Zoho's OpenAPI file."""
 
 
 def _option(default: Any, help_text: str) -> Any:
@@ -62,7 +66,8 @@ class MixedAnswer:
         status: the HTTP status if the call has valid and invalid emails; a call without a valid
             email is always answered with 400.
         applied: whether the valid emails of such a call are changed.
-        shape: `nested` gives each email a list of its errors, `flat` a single object.
+        shape: `nested` gives each email a list of its errors, `flat` a single object; `call` is one
+            object, the first error, for all emails.
         named: how an entry identifies its email.
         good: the entry of a valid email: a success, an empty list, or omitted.
         order: order of the entries: as sent, reversed, or shuffled by the seed.
@@ -70,7 +75,7 @@ class MixedAnswer:
 
     status: Literal[200, 207, 400] = 400
     applied: Literal["no", "yes"] = "no"
-    shape: Literal["nested", "flat"] = "nested"
+    shape: Literal["nested", "flat", "call"] = "nested"
     named: Literal["json-path", "message-id", "both", "none"] = "json-path"
     good: Literal["success", "empty", "omitted"] = "empty"
     order: Literal["sent", "reversed", "shuffled"] = "sent"
@@ -82,6 +87,8 @@ class MixedAnswer:
             )
         if self.good == "empty" and self.shape == "flat":
             raise ValueError("good=empty needs shape=nested, as a flat answer has no empty lists")
+        if self.shape == "call" and (self.good != "omitted" or self.applied == "yes"):
+            raise ValueError("shape=call needs good=omitted and applied=no: it refuses the call")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +105,7 @@ class Settings:
     mixed_answer: MixedAnswer = _option(  # noqa: RUF009 - a frozen value
         MixedAnswer(),
         "Answer to a call with valid and invalid emails: a comma-separated list of "
-        "status=400|207|200, applied=no|yes, shape=nested|flat, "
+        "status=400|207|200, applied=no|yes, shape=nested|flat|call, "
         "named=json-path|message-id|both|none, good=empty|success|omitted, "
         "order=sent|reversed|shuffled; the first value of each is its default.",
     )
@@ -114,9 +121,14 @@ class Settings:
     mixed_owners: Literal["accept", "invalid-data"] = _option(
         "accept", "Answer to a link call with emails of several owners."
     )
-    # The pages call both names mandatory; the OpenAPI file does not.
-    names: Literal["required", "optional"] = _option(
-        "required", "Whether owner.name and linked_record.name are required."
+    # The pages call both names mandatory; the OpenAPI file has no owner.name and allows no others.
+    names: Literal["required", "optional", "refused"] = _option(
+        "required",
+        "Whether owner.name and linked_record.name are required, optional, or owner.name refused.",
+    )
+    # The OpenAPI file says so, the pages do not.
+    long_names: Literal["invalid-data", "accept"] = _option(
+        "invalid-data", "Answer to a linked_record.name of more than 255 characters."
     )
     # The page's sample echoes; the OpenAPI file and the announcement show SUCCESS.
     single_answer: Literal["echo", "success"] = _option(
@@ -150,6 +162,27 @@ class Settings:
     )
     role_deals: Literal["listed", "hidden"] = _option(
         "listed", "Whether the deals of a contact include those that have it by role only."
+    )
+    foreign_deals: Literal["refused", "allowed"] = _option(
+        "refused", "Whether an email can be linked to a deal that its contact is not on at all."
+    )
+    shared_emails: Literal["separate", "shared"] = _option(
+        "separate", "Whether contacts that have the same email share its link."
+    )
+    # The page's sample of a single email has no linked_record.
+    single_view: Literal["hidden", "shown"] = _option(
+        "hidden", "Whether the view of a single email shows its deal."
+    )
+    link_touches: TracingCalls = _option(  # noqa: RUF009 - a literal
+        "none", "Calls that change when the deal was modified: link, unlink, both or none."
+    )
+    link_timeline: TracingCalls = _option(  # noqa: RUF009 - a literal
+        "none", "Calls that add an entry to the timeline of the deal: link, unlink, both or none."
+    )
+    link_source: str = _option("crm_api", "Source that these entries name.")
+    # Zoho's pages show both.
+    coql_quote: QuoteEscape = _option(  # noqa: RUF009 - a literal
+        "both", "How a quote within a text of a query is escaped: by a backslash, or doubled."
     )
 
     edition: Edition | None = _option(  # noqa: RUF009 - None

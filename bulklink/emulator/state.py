@@ -135,6 +135,7 @@ class CrmState:
         self.peak_in_flight = 0
         self.answered_429 = 0
         self.tokens = TokenStore(settings)
+        self._shares_links = settings.shared_emails == "shared"
 
     def view(self, contact_id: str) -> ContactView:
         """Return a contact's emails and their current deals."""
@@ -158,19 +159,31 @@ class CrmState:
         changes: Sequence[Change],
         at: float,
         author: Literal["call", "user"] = "call",
-    ) -> None:
-        """Apply the changes of one call."""
+    ) -> list[ChangeRecord]:
+        """Apply the changes of one call, and return them with the previous deals."""
         if not changes:
-            return
+            return []
         by_id = self.view(contact_id).mailbox.by_id
         changed_deals = self._changed_deals.setdefault(contact_id, {})
+        records = []
         for message_id, deal_id in ((change.message_id, change.deal_id) for change in changes):
             previous_deal_id = changed_deals.get(message_id, by_id[message_id].deal_id)
             changed_deals[message_id] = deal_id
-            self.change_log.append(
+            records.append(
                 ChangeRecord(at, contact_id, message_id, previous_deal_id, deal_id, author)
             )
+        self.change_log.extend(records)
         self.change_count += len(changes)
+        if self._shares_links:
+            for change in changes:
+                self._apply_to_other_contacts(contact_id, change)
+        return records
+
+    def _apply_to_other_contacts(self, contact_id: str, change: Change) -> None:
+        """Apply the change of an email to the other contacts that have it."""
+        for other_id, mailbox in self.mailboxes.items():
+            if other_id != contact_id and change.message_id in mailbox.by_id:
+                self._changed_deals.setdefault(other_id, {})[change.message_id] = change.deal_id
 
     def add_email(self, email: Email) -> None:
         """Add a new email to its contact's mailbox."""

@@ -54,19 +54,19 @@ class AnswerShape(msgspec.Struct, frozen=True):
 
     Args:
         status: HTTP status.
-        call_code: code of a single object that refuses the whole call; empty if there is none.
+        call_error: single object that refuses the whole call; None if there is none.
         entries: the entries of the emails, in order; empty if there is no list of emails.
     """
 
     status: int
-    call_code: str = ""
+    call_error: EntryShape | None = None
     entries: tuple[EntryShape, ...] = ()
 
     @property
     def codes(self) -> tuple[str, ...]:
         """The different codes of the answer, in order of appearance."""
-        codes = (self.call_code, *(entry.code for entry in self.entries))
-        return tuple(dict.fromkeys(code for code in codes if code))
+        entries = self.entries if self.call_error is None else (self.call_error,)
+        return tuple(dict.fromkeys(entry.code for entry in entries if entry.code))
 
 
 def parse_shape(answer: Answer) -> AnswerShape:
@@ -75,7 +75,9 @@ def parse_shape(answer: Answer) -> AnswerShape:
     emails = content.get("Emails") if isinstance(content, dict) else None
     if isinstance(emails, list):
         return AnswerShape(answer.status, entries=tuple(map(_entry, emails)))
-    return AnswerShape(answer.status, visible_code(parse_refusal(answer).code))
+    code = visible_code(parse_refusal(answer).code)
+    error = msgspec.structs.replace(_entry(content), code=code, nested=False) if code else None
+    return AnswerShape(answer.status, error)
 
 
 def visible_code(code: str) -> str:

@@ -10,7 +10,9 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
+from click.core import ParameterSource
 
+from bulklink.cli.console import note
 from bulklink.cli.options import common_options
 from bulklink.cli.param_types import Number, OneOf, WholeNumber
 from bulklink.emulator.settings import MixedAnswer, Settings, parse_mixed_answer
@@ -71,6 +73,29 @@ def _parse_settings(options: dict[str, Any]) -> Settings:
         ) from None
 
 
+def _settings_like(path: Path, settings: Settings) -> Settings:
+    """Return the settings of a probed org, except those that the command line sets.
+
+    Raises:
+        BadFileError: if the file cannot be read or is not one of a probe.
+    """
+    from bulklink.emulator.like import LikeError, read_probe_file  # noqa: PLC0415 - only here
+
+    advice = "Name a file that `bulklink probe` wrote; docs/probing.md describes it."
+    source_of = click.get_current_context().get_parameter_source
+    chosen = frozenset(
+        name for name in get_type_hints(Settings) if source_of(name) is not ParameterSource.DEFAULT
+    )
+    with _translate_error(LikeError, BadFileError, str(path), advice):
+        org = read_probe_file(path)
+        settings = org.apply(settings, chosen)
+    if org.unknown:
+        note(f"Unknown in {path}, so the default applies: {', '.join(org.unknown)}.")
+    for answer in org.unsupported:
+        note(f"No option can express this answer, so the default applies: {answer}.")
+    return settings
+
+
 def _parse_mixed_answer(text: str) -> MixedAnswer:
     try:
         return parse_mixed_answer(text)
@@ -106,6 +131,12 @@ def _parse_mixed_answer(text: str) -> MixedAnswer:
     metavar="KIND[,NAME=VALUE…]",
     help="Fault to inject, such as lost-answer,op=link,share=0.05,seed=7. Repeatable.",
 )
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Behave as the org of a file from `bulklink probe`. Other options take precedence.",
+)
 @_setting_options
 @common_options
 def emulator(
@@ -113,6 +144,7 @@ def emulator(
     port: int,
     world_file: Path | None,
     faults: tuple[str, ...],
+    like: Path | None,
     *,
     as_json: bool,
     **options: object,
@@ -124,12 +156,14 @@ def emulator(
     BULKLINK_ACCOUNTS_URL to that address, and client id, client secret and refresh token to
     "demo". Ctrl-C ends it.
 
-    Where Zoho's documentation is silent, an option defaults to the most likely behaviour.
+    Where Zoho's documentation is silent, an option defaults to the most likely behaviour, or to
+    that of an org that was probed.
 
     \b
     Examples:
       bulklink emulator --port 8080
       bulklink emulator --world world.json --latency 0.5 --fault lost-answer,op=link,share=0.05
+      bulklink emulator --like probe.json
     """
     del as_json  # the output is always JSON; errors read the option themselves
     # aiohttp takes a quarter of a second to import: not for --help.
@@ -139,6 +173,8 @@ def emulator(
     from bulklink.emulator.worldfile import WorldError, load_world  # noqa: PLC0415
 
     settings = _parse_settings(options)
+    if like is not None:
+        settings = _settings_like(like, settings)
     with _translate_error(ValueError, UsageError, "--host", "Use 127.0.0.1."):
         check_loopback(host)
     with _translate_error(FaultError, UsageError, "--fault", "docs/emulator.md lists the faults."):

@@ -27,6 +27,7 @@ from bulklink.zoho.requests import (
 )
 
 T = TypeVar("T")
+_MAX_FOREIGN_DEALS = 3
 
 
 class ProbeRequest(msgspec.Struct, frozen=True):
@@ -59,7 +60,7 @@ class ProbeRequest(msgspec.Struct, frozen=True):
                 raise UsageError(
                     f"{text!r} is not an id.",
                     where="CONTACT",
-                    advice="Ids of contacts and deals are digits; those of emails have letters too.",
+                    advice="Ids of contacts and deals are digits; those of emails are longer.",
                 )
 
 
@@ -239,7 +240,7 @@ async def _with_other_contact(
         return materials
     deals = [d for d in await _deals_of(org, other_id) if d.contact_id == other_id and d.name]
     by_id = {deal.id: deal for deal in deals}
-    foreign_deal = await _without_role(org, request.contact_id, deals)
+    foreign_deal = await _first_without_role(org, request.contact_id, deals, materials.role_deal)
     listed = await _list_emails(org, other_id, ())
     twins = usable_emails(other_id, listed.emails, by_id, {})
     pairs = [
@@ -255,15 +256,17 @@ async def _with_other_contact(
     )
 
 
-async def _without_role(
-    org: ProbedOrg, contact_id: str, deals: Sequence[DealRow]
+async def _first_without_role(
+    org: ProbedOrg, contact_id: str, deals: Sequence[DealRow], role_deal: ProbeDeal | None
 ) -> ProbeDeal | None:
-    """Return the first of these deals if the contact has no role on it."""
-    if not deals:
-        return None
-    request = contact_roles_request(deals[0].id, 1)
-    roles = await org.look_up(request, parse_contact_roles, "The contact roles of a deal")
-    return None if contact_id in roles.items else _deal(deals[0])
+    """Return the first of these deals on which the contact has no role; a few are tried."""
+    candidates = [deal for deal in deals if role_deal is None or deal.id != role_deal.id]
+    for deal in candidates[:_MAX_FOREIGN_DEALS]:
+        request = contact_roles_request(deal.id, 1)
+        roles = await org.look_up(request, parse_contact_roles, "The contact roles of a deal")
+        if contact_id not in roles.items:
+            return _deal(deal)
+    return None
 
 
 def _deal(row: DealRow) -> ProbeDeal:

@@ -13,6 +13,7 @@ from bulklink.zoho.link_response import ParsedAnswer
 
 LOST = "An answer was lost on the way: probe again."
 UNREADABLE = "The answer does not say what became of the email."
+_SAME_ENTRIES = "The entries cannot be told apart."
 _WORDINGS = {
     "email has been linked with the deal successfully": "pages",
     "Email linked to the record successfully": "openapi",
@@ -117,9 +118,20 @@ def read_over_max(most: Reply, one_more: Reply) -> ProbeAnswer:
             reason="The documented maximum of 20 emails is refused too.", seen=most.seen
         )
     new_codes = [code for code in shape.codes if code not in expected.codes]
-    if not new_codes and shape.call_code and not expected.call_code:
-        new_codes = [shape.call_code]
-    return ProbeAnswer(_word(new_codes[0]) if new_codes else "accept", seen=one_more.seen)
+    if new_codes:
+        return ProbeAnswer(_word(new_codes[0]), seen=one_more.seen)
+    error, expected_error = shape.call_error, expected.call_error
+    if error is None:
+        return ProbeAnswer("accept", seen=one_more.seen)
+    if expected_error is None or _names_email(error) != _names_email(expected_error):
+        return ProbeAnswer(_word(error.code), seen=one_more.seen)
+    if _names_email(error):
+        return ProbeAnswer("accept", seen=one_more.seen)
+    return ProbeAnswer(reason="20 and 21 emails have the same answer.", seen=one_more.seen)
+
+
+def _names_email(entry: EntryShape) -> bool:
+    return entry.index is not None or entry.message_id is not None
 
 
 def read_single_answer(reply: Reply, message_id: str) -> ProbeAnswer:
@@ -133,7 +145,7 @@ def read_single_answer(reply: Reply, message_id: str) -> ProbeAnswer:
 def read_single_error(reply: Reply) -> ProbeAnswer:
     """Return the shape of the error of a single link."""
     shape = reply.require_shape()
-    if shape.call_code:
+    if shape.call_error is not None:
         return ProbeAnswer("flat", seen=reply.seen)
     if not any(entry.is_error for entry in shape.entries):
         raise ExperimentError("A link to a deal that does not exist is not refused.", reply.seen)
@@ -157,12 +169,16 @@ def read_mixed(
         "mixed-status": ProbeAnswer(str(shape.status), seen=reply.seen),
         "mixed-applied": ProbeAnswer(changed),
     }
+    if shape.call_error is not None:
+        return answers | {
+            "mixed-shape": ProbeAnswer("call"),
+            "mixed-named": ProbeAnswer(_naming([shape.call_error])),
+            "mixed-good": ProbeAnswer("omitted"),
+            "mixed-order": ProbeAnswer(reason=_SAME_ENTRIES),
+        }
     errors = [entry for entry in shape.entries if entry.is_error]
     if not errors:
-        whole = ProbeAnswer("whole-call") if shape.call_code else ProbeAnswer(reason=UNREADABLE)
-        no_entries = ProbeAnswer(reason="The answer has no entry for each email.")
-        unread = dict.fromkeys(("mixed-named", "mixed-good", "mixed-order"), no_entries)
-        return answers | {"mixed-shape": whole} | unread
+        raise ExperimentError("Emails that do not exist are not refused.", reply.seen)
     return answers | {
         "mixed-shape": ProbeAnswer("nested" if errors[0].nested else "flat"),
         "mixed-named": ProbeAnswer(_naming(errors)),
@@ -202,7 +218,7 @@ def _order(
 
     in_order, reversed_order = fits(expected), fits(expected[::-1])
     if in_order and reversed_order:
-        return ProbeAnswer(reason="The entries cannot be told apart.")
+        return ProbeAnswer(reason=_SAME_ENTRIES)
     return ProbeAnswer("sent" if in_order else "reversed" if reversed_order else "shuffled")
 
 
