@@ -20,6 +20,8 @@ from bulklink.errors import (
     ExitCode,
     NotConfirmedError,
     RefusedError,
+    RunStoppedError,
+    StoppedBy,
     StoppedError,
     UsageError,
 )
@@ -49,6 +51,7 @@ from bulklink.runs.status import run_exit_code
 from bulklink.tables.output import check_can_create
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.data_centres import api_addresses
+from bulklink.zoho.error_policy import advice_for_code
 from bulklink.zoho.http import CallKind
 from bulklink.zoho.lookup_responses import Org
 
@@ -265,13 +268,23 @@ class _Probe:
             )
         )
         probed_org.remember(materials.emails)
+        refusal: NoLinkError | None = None
         try:
             await self._experiment(probed_org, materials)
         except StoppedError:
             pass
+        except NoLinkError as error:
+            refusal = error
         except BulklinkError as error:
             self.stop.request(error)
         await self._put_back(probed_org, materials.emails)
+        if refusal is not None:
+            raise RunStoppedError(
+                StoppedBy.FATAL,
+                str(refusal),
+                where=self.connection.api_url,
+                advice=advice_for_code(refusal.code),
+            )
 
     def _probed_org(self, session: CrmSession, module_id: str) -> ProbedOrg:
         return ProbedOrg(session.caller, self.stop, self.job.settle_after, module_id)
@@ -323,15 +336,10 @@ class _Probe:
 
     async def _experiment(self, org: ProbedOrg, materials: Materials) -> None:
         """Run the experiments that the records allow and the user confirms."""
-        for number, experiment in enumerate(EXPERIMENTS):
+        for experiment in EXPERIMENTS:
             self.callbacks.on_phase(f"Trying {experiment.title}")
             self.stop.check()
-            try:
-                self.answers |= await self._answers_of(experiment, org, materials)
-            except NoLinkError as error:
-                for left in EXPERIMENTS[number:]:
-                    self.answers |= left.unknown(error.answer)
-                return
+            self.answers |= await self._answers_of(experiment, org, materials)
         self.answers |= self.observer.answers()
 
     async def _answers_of(
@@ -344,8 +352,6 @@ class _Probe:
             return experiment.unknown(ProbeAnswer(reason="The user did not want to send it."))
         try:
             return await experiment.run(org, materials)
-        except NoLinkError:
-            raise
         except ExperimentError as error:
             return experiment.unknown(error.answer)
 

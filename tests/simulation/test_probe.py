@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
+import random
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import anyio.lowlevel
 import msgspec
 import pytest
 
+from bulklink import Connection
 from bulklink.emulator.crm import Crm
 from bulklink.emulator.faults import Fault
 from bulklink.emulator.http import Request as WireRequest
@@ -21,6 +23,14 @@ from bulklink.emulator.like import read_probe_file
 from bulklink.emulator.settings import Settings
 from bulklink.emulator.worldfile import parse_world
 from bulklink.engine.shutdown import StopController
+from bulklink.errors import (
+    ConfigError,
+    NotConfirmedError,
+    RefusedError,
+    RunDirError,
+    UsageError,
+    WrongOrgError,
+)
 from bulklink.operations.callbacks import ProbeConfirmation, RunCallbacks
 from bulklink.operations.environment import Environment
 from bulklink.operations.probe import probe
@@ -28,8 +38,13 @@ from bulklink.operations.probing.result import ProbeResult
 from bulklink.zoho.http import Answer, NoResponse, Transport
 from tests.probed_world import (
     ANA,
+    FLEET,
     ROLE,
+    SHARED,
     TOM,
+    TOMS,
+    TRAVEL,
+    message,
     mixed_variants,
     setting_variants,
     wanted_answer,
@@ -89,13 +104,20 @@ class _WatchedTransport:
 
 
 class User(RunCallbacks):
-    """A user who confirms everything."""
+    """A user at a terminal.
+
+    Args:
+        probes: whether the user confirms the probe.
+        refuses: titles of the experiments that the user does not want.
+    """
 
     can_ask = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, probes: bool = True, refuses: frozenset[str] = frozenset()) -> None:
         self.warnings: list[str] = []
         self.price = 0
+        self._probes = probes
+        self._refuses = refuses
 
     def on_warning(self, text: str) -> None:
         self.warnings.append(text)
@@ -104,10 +126,10 @@ class User(RunCallbacks):
         self.price = request.credits
 
     def confirm_probe(self, request: ProbeConfirmation) -> bool:
-        return True
+        return self._probes
 
     def confirm_experiment(self, title: str, sends: str) -> bool:
-        return True
+        return title not in self._refuses
 
 
 def make_crm(settings: Settings, *faults: Fault, **world: Any) -> Crm:
@@ -126,23 +148,32 @@ async def run_probe(
     *,
     interrupter: Interrupter | None = None,
     stop: StopController | None = None,
-    put_back: bool = False,
-    callbacks: User | None = None,
+    callbacks: RunCallbacks | None = None,
+    connection: Connection = CONNECTION,
+    contact: str = ANA,
+    **options: Any,
 ) -> ProbeResult:
     """Probe a CRM with all records that it has, into `probe.json` of a folder."""
+    refusal: RefusedError | None = None
     async with simulated_environment(crm) as environment:
-        return await probe(
-            ANA,
-            folder / "probe.json",
-            CONNECTION,
-            other_contact=TOM,
-            role_deal=ROLE,
-            put_back=put_back,
-            force=True,
-            callbacks=callbacks or User(),
-            stop=stop,
-            environment=(interrupter or Interrupter()).wrap(environment),
-        )
+        try:
+            return await probe(
+                contact,
+                folder / "probe.json",
+                connection,
+                **{"other_contact": TOM, "role_deal": ROLE, "force": True, **options},
+                callbacks=callbacks or User(),
+                stop=stop,
+                environment=(interrupter or Interrupter()).wrap(environment),
+            )
+        except RefusedError as error:
+            refusal = error  # a task group would wrap it
+    raise refusal
+
+
+def left_in(folder: Path) -> list[str]:
+    """Return the names of the files in a folder."""
+    return sorted(path.name for path in folder.iterdir())
 
 
 def answers_of(result: ProbeResult) -> dict[str, str | None]:
@@ -180,7 +211,7 @@ async def _stop_at(at: int, folder: Path) -> None:
     result = await run_probe(crm, folder, interrupter=Interrupter(at, stop.interrupt), stop=stop)
     assert await links(crm) == before, at
     assert (result.not_restored, result.exit_code) == (0, 130), at
-    assert os.listdir(folder) == [], at
+    assert left_in(folder) == [], at
 
 
 def test_a_later_command_puts_back_what_a_kill_at_any_request_left(tmp_path: Path) -> None:
@@ -198,7 +229,7 @@ async def _kill_at(at: int, folder: Path) -> bool:
     result = await run_probe(crm, folder, put_back=True)
     assert await links(crm) == before, at
     assert (result.not_restored, result.exit_code) == (0, 0), at
-    assert os.listdir(folder) == [], at
+    assert left_in(folder) == [], at
     return is_changed
 
 
@@ -213,3 +244,234 @@ def _every_request(folder: Path) -> Iterator[int]:
 
 async def _probe_once(folder: Path, interrupter: Interrupter) -> None:
     await run_probe(make_crm(Settings()), folder, interrupter=interrupter)
+
+
+@pytest.mark.parametrize("first_seed", range(0, 40, 20))
+def test_faults_change_no_answer_and_no_link(first_seed: int, tmp_path: Path) -> None:
+    """An answer that a fault spoilt is unknown; all others are those of a calm org."""
+    expected = run_virtual(_calm_answers(tmp_path))
+    known = 0
+    for seed in range(first_seed, first_seed + 20):
+        known += run_virtual(_check_faults(seed, tmp_path, expected))
+    assert known > 20 * len(expected) / 3
+
+
+async def _calm_answers(folder: Path) -> dict[str, str | None]:
+    return answers_of(await run_probe(make_crm(Settings()), folder))
+
+
+async def _check_faults(seed: int, folder: Path, expected: dict[str, str | None]) -> int:
+    """Probe a CRM with random faults; return the number of answers found."""
+    rng = random.Random(seed)
+    kinds = ("lost-answer", "lost-request", "late", "503", "500-applied", "TOO_MANY_REQUESTS")
+    share, op = rng.choice([0.05, 0.15, 0.3]), rng.choice(["link", "unlink", None])
+    crm = make_crm(Settings(), Fault(rng.choice(kinds), op=op, share=share, seed=seed))
+    before = await links(crm)
+    result = await run_probe(crm, folder)
+    await anyio.sleep(100)
+    assert (await links(crm) == before) is (result.not_restored == 0), seed
+    if result.not_restored:
+        crm.state.faults.clear()
+        assert (await run_probe(crm, folder, put_back=True)).exit_code == 0
+        assert await links(crm) == before, seed
+    found = {
+        key: answer
+        for key, answer in answers_of(result).items()
+        if answer is not None and key not in ("too-many-body", "retry-after")
+    }
+    assert found.items() <= expected.items(), seed
+    return len(found)
+
+
+async def test_emails_that_are_all_linked_are_moved_and_put_back(tmp_path: Path) -> None:
+    deals: dict[str, str | None] = dict.fromkeys(map(message, (1, 2, 3)), FLEET)
+    crm = make_crm(Settings(), deals=deals | {SHARED: TRAVEL})
+    before = await links(crm)
+    result = await run_probe(crm, tmp_path)
+    assert await links(crm) == before
+    calm = await run_probe(make_crm(Settings()), tmp_path)
+    assert answers_of(result) == answers_of(calm)
+
+
+async def test_a_linked_email_is_left_if_it_could_not_be_linked_again(tmp_path: Path) -> None:
+    """The fault refuses each link, which an email on no deal need not fear."""
+    deals: dict[str, str | None] = dict.fromkeys((*map(message, (1, 2, 3)), SHARED), FLEET)
+    crm = make_crm(Settings(), Fault("NO_PERMISSION", op="link"), deals=deals)
+    stop = StopController()
+    result = await run_probe(crm, tmp_path, stop=stop)
+    assert (result.exit_code, result.not_restored, result.file) == (3, 0, None)
+    assert crm.state.change_count == 0
+    assert "An email could not be put back on its deal" in str(stop.reason)
+    assert "HTTP 403 NO_PERMISSION" in str(stop.reason)
+    assert left_in(tmp_path) == []
+
+
+async def test_emails_that_cannot_be_put_back_are_named_and_their_deals_kept(
+    tmp_path: Path,
+) -> None:
+    """All emails are linked, and from the tenth link on links are refused."""
+    deals: dict[str, str | None] = dict.fromkeys((*map(message, (1, 2, 3)), SHARED), FLEET)
+    crm, user = make_crm(Settings(), deals=deals), User()
+
+    def refuse_links() -> None:
+        crm.state.faults.add(Fault("NO_PERMISSION", op="link"))
+
+    before = await links(crm)
+    result = await run_probe(
+        crm, tmp_path, callbacks=user, interrupter=Interrupter(40, refuse_links)
+    )
+    assert (result.exit_code, result.file) == (3, None)
+    assert result.not_restored > 0
+    named = [text for text in user.warnings if "is not on deal" in text]
+    assert len(named) == result.not_restored
+    assert left_in(tmp_path) == ["probe.json.probing"]
+    crm.state.faults.clear()
+    result = await run_probe(crm, tmp_path)  # an ordinary probe puts them back first
+    assert (result.exit_code, await links(crm)) == (0, before)
+    assert left_in(tmp_path) == ["probe.json"]
+
+
+async def test_a_refused_experiment_is_not_sent_and_unknown(tmp_path: Path) -> None:
+    crm = make_crm(Settings())
+    user = User(refuses=frozenset({"another owner", "more than 20 emails"}))
+    result = await run_probe(crm, tmp_path, callbacks=user)
+    unknown = {row.key: row.reason for row in result.answers if row.answer is None}
+    refused = "The user did not want to send it."
+    assert (unknown["wrong-owner"], unknown["over-max"]) == (refused, refused)
+    assert answers_of(result)["mixed-owners"] == "accept"
+
+
+async def test_nothing_is_changed_unless_somebody_agrees(tmp_path: Path) -> None:
+    crm = make_crm(Settings())
+    with pytest.raises(NotConfirmedError, match="Not confirmed"):
+        await run_probe(crm, tmp_path, callbacks=User(probes=False))
+    with pytest.raises(NotConfirmedError, match="cannot be asked"):
+        await run_probe(crm, tmp_path, callbacks=RunCallbacks())
+    with pytest.raises(UsageError, match="only emails that are named"):
+        await run_probe(crm, tmp_path, callbacks=RunCallbacks(), yes=True)
+    assert crm.state.calls.keys() <= {"token", "lookup", "read"}
+    assert left_in(tmp_path) == []
+    result = await run_probe(
+        crm, tmp_path, callbacks=RunCallbacks(), yes=True, emails=[message(3), message(1)]
+    )
+    assert (result.restored, answers_of(result)["mixed-owners"]) == (2, "accept")
+
+
+async def test_what_a_429_and_the_credits_show_by_the_way_is_an_answer(tmp_path: Path) -> None:
+    settings = Settings(
+        credits=1000, link_credits=2, read_credits=3, too_many_body="old", retry_after="on"
+    )
+    crm = make_crm(settings)
+    crm.state.credits.spend(600, now())
+    crm.state.faults.add(Fault("TOO_MANY_REQUESTS", op="link", count=1))
+    answers = answers_of(await run_probe(crm, tmp_path))
+    assert (answers["link-credits"], answers["read-credits"]) == ("2", "3")
+    assert answers["too-many-body"] in ("old", "current")
+    assert answers["retry-after"] in ("on", "off")
+
+
+async def test_the_file_identifies_nobody(tmp_path: Path) -> None:
+    crm = make_crm(Settings(link_timeline="both", link_source="crm_ui"))
+    await run_probe(crm, tmp_path)
+    text = (tmp_path / "probe.json").read_text()
+    identifying = re.findall(r"[0-9a-f]{16,}|\d{5,}|[A-Z][a-z]+ [A-Z][a-z]+|@", text)
+    assert identifying == []
+    assert json.loads(text)["version"] == 1
+    assert '"crm_ui"' in text
+
+
+BAD_REQUESTS: list[tuple[dict[str, Any], str]] = [
+    ({"contact": "../Users"}, "is not an id"),
+    ({"emails": ["a,b"]}, "is not an id"),
+    ({"contact": "999"}, "could not be read. HTTP"),
+    ({"emails": [message(1), message(9)]}, f"has no email {message(9)}"),
+    ({"role_deal": TRAVEL}, "is the contact's own"),
+    ({"role_deal": TOMS}, "does not have the contact by a contact role"),
+    ({"role_deal": "77"}, "does not exist"),
+]
+
+
+@pytest.mark.parametrize(("options", "problem"), BAD_REQUESTS)
+async def test_records_that_do_not_fit_are_refused_before_any_change(
+    options: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    crm = make_crm(Settings())
+    with pytest.raises(UsageError, match=problem) as caught:
+        await run_probe(crm, tmp_path, **options)
+    assert caught.value.advice
+    assert crm.state.change_count == 0
+    assert left_in(tmp_path) == []
+
+
+async def test_an_email_on_a_deal_of_somebody_else_is_never_touched(tmp_path: Path) -> None:
+    """It might be refused when it is linked again."""
+    crm = make_crm(Settings(), deals=dict.fromkeys((*map(message, (1, 2, 3)), SHARED), TOMS))
+    with pytest.raises(UsageError, match="no email to probe with"):
+        await run_probe(crm, tmp_path)
+    with pytest.raises(UsageError, match="not the contact's own"):
+        await run_probe(crm, tmp_path, emails=[message(1)])
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        Connection.from_values(dc="eu", access_token="token-for-a-probe"),
+        Connection.from_values(
+            api_url="https://www.zohoapis.eu", environment="sandbox", access_token="a-token"
+        ),
+    ],
+    ids=["environment", "host"],
+)
+async def test_production_is_refused_before_a_token_is_requested(
+    connection: Connection, tmp_path: Path
+) -> None:
+    interrupter = Interrupter()
+    with pytest.raises(ConfigError, match="never runs in production"):
+        await run_probe(
+            make_crm(Settings()), tmp_path, connection=connection, interrupter=interrupter
+        )
+    assert (interrupter.requests, left_in(tmp_path)) == (0, [])
+
+
+@pytest.mark.parametrize(("org_type", "is_refused"), [("Production", True), ("Developer", False)])
+async def test_off_this_machine_the_type_of_the_org_decides(
+    org_type: str, is_refused: bool, tmp_path: Path
+) -> None:
+    world = world_file() | {"org": {"type": org_type}}
+    crm = Crm(parse_world(world), Settings(), clock=now)
+    if is_refused:
+        with pytest.raises(ConfigError, match="of type Production"):
+            await run_probe(crm, tmp_path)
+        assert crm.state.calls.keys() == {"token", "lookup"}
+    else:
+        assert (await run_probe(crm, tmp_path)).exit_code == 0
+
+
+async def test_what_was_left_is_put_back_only_where_it_was_probed(tmp_path: Path) -> None:
+    crm = make_crm(Settings())
+    with anyio.CancelScope() as scope:
+        await run_probe(crm, tmp_path, interrupter=Interrupter(30, scope.cancel))
+    other = Crm(parse_world(world_file() | {"org": {"id": "7"}}), Settings(), clock=now)
+    with pytest.raises(WrongOrgError):
+        await run_probe(other, tmp_path, put_back=True)
+    elsewhere = msgspec.structs.replace(CONNECTION, api_url="http://elsewhere")
+    with pytest.raises(WrongOrgError):
+        await run_probe(crm, tmp_path, put_back=True, connection=elsewhere)
+    assert (await run_probe(crm, tmp_path, put_back=True)).restored == 4
+    nothing = await run_probe(crm, tmp_path, put_back=True)
+    assert (nothing.restored, nothing.exit_code, nothing.calls) == (0, 0, {})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(ANA, "../x"), (message(1), "a,b"), ('"emails"', '"emais"'), ("{", "[")]
+)
+async def test_a_record_that_was_changed_is_refused_and_kept(
+    old: str, new: str, tmp_path: Path
+) -> None:
+    crm, record = make_crm(Settings()), tmp_path / "probe.json.probing" / "before.json"
+    with anyio.CancelScope() as scope:
+        await run_probe(crm, tmp_path, interrupter=Interrupter(30, scope.cancel))
+    record.write_text(record.read_text().replace(old, new))
+    with pytest.raises(RunDirError, match="not the record of a probe"):
+        await run_probe(crm, tmp_path, put_back=True)
+    assert record.exists()

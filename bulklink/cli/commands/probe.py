@@ -22,6 +22,7 @@ from bulklink.cli.options import (
     settle_after_option,
 )
 from bulklink.counts import count_of
+from bulklink.shell import bulklink_command
 
 if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
@@ -127,16 +128,19 @@ def _show_result(
     note(f"{count_of(sum(result.calls.values()), 'call')}, {count_of(result.credits, 'credit')}.")
     if result.not_restored:
         note(
-            f"{count_of(result.not_restored, 'email is', 'emails are')} not as before the probe."
-            f" What they were on is in {result.folder}. Put them back:"
-            f" bulklink probe --put-back -o {output}"
+            f"{count_of(result.not_restored, 'email')} may not be as before the probe. What they"
+            f" were on is in {result.folder}. To put them back:"
+            f" {bulklink_command('probe', '--put-back', '-o', output)}"
         )
     elif result.restored:
         note(f"{count_of(result.restored, 'email is', 'emails are')} as before the probe.")
     else:
         note("Nothing was changed, so there is nothing to put back.")
     if result.file is not None:
-        note(f"Written to {result.file}. To rehearse: bulklink emulator --like {result.file}")
+        note(
+            f"Written to {result.file}. To rehearse:"
+            f" {bulklink_command('emulator', '--like', result.file)}"
+        )
 
 
 def _show_answers(result: ProbeResult) -> None:

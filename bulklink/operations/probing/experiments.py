@@ -52,8 +52,18 @@ _GOOD_POSITIONS = (1, 4)
 """Positions of the valid emails of a mixed call, which differ when counted from its end."""
 
 
-class NoLinkError(ExperimentError):
-    """Raised when the org accepts no link at all, so that nothing else can be found out."""
+class NoLinkError(Exception):
+    """Raised when the org accepts no link, so that nothing can be found out.
+
+    Args:
+        reason: what is refused.
+        reply: the refusal.
+        email: the email.
+    """
+
+    def __init__(self, reason: str, reply: Reply, email: ProbeEmail) -> None:
+        super().__init__(f"{reason}: {reply.seen or 'no answer'}.")
+        self.code = reply.code(email.message_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +107,11 @@ async def _ask_names(org: ProbedOrg, materials: Materials) -> Answers:
     with_names = await org.link([email.message], [deal], include_names=True)
     await org.free(email)
     ids_alone = await org.link([email.message], [deal], include_names=False)
+    with_names.require_shape()
+    ids_alone.require_shape()
     names = read_name_replies(with_names, ids_alone, email.message_id)
     if names.answer is None:
-        raise NoLinkError("The org refuses every link.", with_names.seen)
+        raise NoLinkError("The org refuses links", with_names, email)
     org.include_names = names.answer != "refused"
     return {"names": names, "wording": read_wording([with_names, ids_alone])}
 
@@ -111,12 +123,14 @@ async def _check_that_it_can_be_put_back(
 
     Raises:
         NoLinkError: if that is refused for another reason than the link that there is.
+        ExperimentError: if an answer was lost.
     """
     for include_names in (True, False):
         reply = await org.link([email.message], [deal], include_names=include_names)
+        reply.require_shape()
         if reply.code(email.message_id) in (Code.SUCCESS, Code.ALREADY_LINKED):
             return
-    raise NoLinkError("The email could not be put back on its deal, so it was left.", reply.seen)
+    raise NoLinkError("An email could not be put back on its deal, so it was left", reply, email)
 
 
 async def _ask_same_deal(org: ProbedOrg, materials: Materials) -> Answers:

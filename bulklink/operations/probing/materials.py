@@ -214,12 +214,11 @@ async def _with_role_deal(
         return msgspec.structs.replace(materials, role_deal=_deal(listed[0]), role_deal_listed=True)
     records = await org.look_up(deal_records_request([deal_id]), parse_contact_deals, "A deal")
     deal = records.items.get(deal_id)
-    roles = await org.look_up(
-        contact_roles_request(deal_id, 1), parse_contact_roles, "The contact roles of a deal"
-    )
-    if deal is None or not deal.name or deal.contact_id == contact_id:
-        problem = "is the contact's own" if deal else "does not exist"
-    elif contact_id not in roles.items:
+    if deal is None or not deal.name:
+        problem = "does not exist"
+    elif deal.contact_id == contact_id:
+        problem = "is the contact's own"
+    elif not await _has_role(org, contact_id, deal_id):
         problem = "does not have the contact by a contact role"
     else:
         is_listed = deal_id in {deal.id for deal in deals}
@@ -262,11 +261,15 @@ async def _first_without_role(
     """Return the first of these deals on which the contact has no role; a few are tried."""
     candidates = [deal for deal in deals if role_deal is None or deal.id != role_deal.id]
     for deal in candidates[:_MAX_FOREIGN_DEALS]:
-        request = contact_roles_request(deal.id, 1)
-        roles = await org.look_up(request, parse_contact_roles, "The contact roles of a deal")
-        if contact_id not in roles.items:
+        if not await _has_role(org, contact_id, deal.id):
             return _deal(deal)
     return None
+
+
+async def _has_role(org: ProbedOrg, contact_id: str, deal_id: str) -> bool:
+    request = contact_roles_request(deal_id, 1)
+    roles = await org.look_up(request, parse_contact_roles, "The contact roles of a deal")
+    return contact_id in roles.items
 
 
 def _deal(row: DealRow) -> ProbeDeal:

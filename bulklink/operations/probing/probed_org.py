@@ -103,7 +103,9 @@ class ProbedOrg:
     ) -> Reply:
         outcome = await self._make(request, messages[0].contact_id)
         reply = _reply(outcome, messages, deal_ids[0] if single else None, single=single)
-        self.has_lost_answer |= reply.shape is None
+        if reply.shape is None:
+            self.has_lost_answer = True
+            await self.settle()  # until then the call may still be executed
         is_mixed = len({reply.code(message.message_id) for message in messages}) > 1
         for message, deal_id in zip(messages, deal_ids, strict=True):
             key = (message.contact_id, message.message_id)

@@ -9,7 +9,7 @@ from bulklink.operations.probing.probed_org import ProbedOrg
 from bulklink.operations.probing.values import ProbeEmail
 from bulklink.zoho.email_pages import LinkedDeal
 
-_ROUNDS = 3
+_ROUNDS = 5
 """Rounds of reading; all but the last one also change what is not as it was."""
 
 
