@@ -357,17 +357,29 @@ async def test_nothing_is_changed_unless_somebody_agrees(tmp_path: Path) -> None
     assert (result.restored, answers_of(result)["mixed-owners"]) == (2, "accept")
 
 
-async def test_what_a_429_and_the_credits_show_by_the_way_is_an_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("body", "header", "credits_of_calls"),
+    [("current", "off", (1, 1)), ("old", "on", (2, 3)), ("stated", "off", (0, 1))],
+)
+async def test_what_a_429_and_the_credits_show_by_the_way_is_an_answer(
+    body: Any, header: Any, credits_of_calls: tuple[int, int], tmp_path: Path
+) -> None:
+    """More than half of the credits are used, and other programs are busy for three seconds."""
     settings = Settings(
-        credits=1000, link_credits=2, read_credits=3, too_many_body="old", retry_after="on"
+        credits=1000, concurrency=1, background_plan=("0=1", "3=0"),
+        link_credits=credits_of_calls[0], read_credits=credits_of_calls[1],
+        too_many_body=body,
+        retry_after=header,
     )
     crm = make_crm(settings)
     crm.state.credits.spend(600, now())
-    crm.state.faults.add(Fault("TOO_MANY_REQUESTS", op="link", count=1))
-    answers = answers_of(await run_probe(crm, tmp_path))
-    assert (answers["link-credits"], answers["read-credits"]) == ("2", "3")
-    assert answers["too-many-body"] in ("old", "current")
-    assert answers["retry-after"] in ("on", "off")
+    result = await run_probe(crm, tmp_path)
+    answers = answers_of(result)
+    assert (answers["link-credits"], answers["read-credits"]) == tuple(map(str, credits_of_calls))
+    assert (answers["too-many-body"], answers["retry-after"]) == (body, header)
+    liked = read_probe_file(tmp_path / "probe.json").apply(Settings(), frozenset())
+    assert (liked.link_credits, liked.read_credits) == credits_of_calls
+    assert (liked.too_many_body, liked.retry_after) == (body, header)
 
 
 async def test_the_file_identifies_nobody(tmp_path: Path) -> None:
