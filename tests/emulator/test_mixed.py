@@ -141,6 +141,7 @@ def test_the_option_text_sets_every_field() -> None:
         ("colour=red", "one of status"),
         ("good=success", "is not a success"),
         ("shape=flat", "needs shape=nested"),
+        ("shape=call", "needs good=omitted"),
     ],
 )
 def test_an_invalid_mixed_answer_is_refused(text: str, expected_text: str) -> None:

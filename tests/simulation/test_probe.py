@@ -366,8 +366,11 @@ async def test_what_a_429_and_the_credits_show_by_the_way_is_an_answer(
 ) -> None:
     """More than half of the credits are used, and other programs are busy for three seconds."""
     settings = Settings(
-        credits=1000, concurrency=1, background_plan=("0=1", "3=0"),
-        link_credits=credits_of_calls[0], read_credits=credits_of_calls[1],
+        credits=1000,
+        concurrency=1,
+        background_plan=("0=1", "3=0"),
+        link_credits=credits_of_calls[0],
+        read_credits=credits_of_calls[1],
         too_many_body=body,
         retry_after=header,
     )
