@@ -60,8 +60,11 @@ def world_file(*, deals: dict[str, str | None] | None = None) -> dict[str, Any]:
     }
 
 
-_UNSEEN = {"link_source": {"link_timeline": "both"}}
-"""Settings that show only together with others."""
+_TOGETHER = {
+    "link_source": {"link_timeline": "both"},
+    "link_touches": {"link_timeline": "both"},
+}
+"""Settings that show only together with others, or are harder to tell apart then."""
 _NOT_BY_CHOICE = frozenset({"too_many_body", "retry_after", "link_credits", "read_credits"})
 """Settings that show only if the org refuses calls or reports its credits."""
 _OTHER_VALUES = {"link_source": ("crm_api", "workflow")}
@@ -73,7 +76,7 @@ def setting_variants() -> Iterator[tuple[str, Settings]]:
     for name in sorted(PROBED_SETTINGS - _NOT_BY_CHOICE):
         values = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
         for value in values or _OTHER_VALUES[name]:
-            changes: dict[str, Any] = {**_UNSEEN.get(name, {}), name: value}
+            changes: dict[str, Any] = {**_TOGETHER.get(name, {}), name: value}
             yield name.replace("_", "-"), Settings(**changes)
 
 
@@ -86,6 +89,9 @@ def mixed_variants() -> Iterator[tuple[str, Settings]]:
             if value in ("no", "call"):
                 mixed |= {"applied": "no", "good": "omitted"}
             yield f"mixed-{part.name}", Settings(mixed_answer=MixedAnswer(**mixed))
+            if part.name == "order":  # the position of empty entries is all that shows it
+                mixed |= {"named": "none", "applied": "no", "good": "empty"}
+                yield "mixed-order", Settings(mixed_answer=MixedAnswer(**mixed))
 
 
 def wanted_answer(key: str, settings: Settings) -> str:

@@ -70,7 +70,11 @@ class Interrupter:
     def __init__(self, at: int = 0, action: Callable[[], None] = lambda: None) -> None:
         self.requests = 0
         self._at = at
-        self._action = action
+        self._actions = {at: action}
+
+    def then(self, later: int, action: Callable[[], None]) -> None:
+        """Also call `action` some requests later."""
+        self._actions[self._at + later] = action
 
     def wrap(self, environment: Environment) -> Environment:
         """Return the environment with a transport that is watched."""
@@ -85,8 +89,8 @@ class Interrupter:
     async def count(self) -> None:
         """Count a request that was executed."""
         self.requests += 1
-        if self.requests == self._at:
-            self._action()
+        if self.requests in self._actions:
+            self._actions[self.requests]()
             await anyio.lowlevel.checkpoint()
 
 
@@ -222,6 +226,10 @@ def test_a_later_command_puts_back_what_a_kill_at_any_request_left(tmp_path: Pat
 async def _kill_at(at: int, folder: Path) -> bool:
     """Kill a probe once a request was executed; return whether it left links changed."""
     crm = make_crm(Settings())
+    if at % 2:  # the command that puts the emails back does not know how this org wants links
+        crm = make_crm(
+            Settings(names="refused"), deals=dict.fromkeys(map(message, (1, 2, 3)), FLEET)
+        )
     before = await links(crm)
     with anyio.CancelScope() as scope:
         await run_probe(crm, folder, interrupter=Interrupter(at, scope.cancel))
@@ -231,6 +239,29 @@ async def _kill_at(at: int, folder: Path) -> bool:
     assert (result.not_restored, result.exit_code) == (0, 0), at
     assert left_in(folder) == [], at
     return is_changed
+
+
+@pytest.mark.parametrize("op", ["link", "unlink"])
+def test_a_call_that_lands_after_the_kill_is_waited_for(op: str, tmp_path: Path) -> None:
+    for at in range(8, 24):
+        run_virtual(_kill_before_a_late_call(op, at, tmp_path))
+
+
+async def _kill_before_a_late_call(op: str, at: int, folder: Path) -> None:
+    crm = make_crm(Settings())
+    before = await links(crm)
+
+    def make_late() -> None:
+        crm.state.faults.add(Fault("late", op=op, seconds=5))
+
+    with anyio.CancelScope() as scope:
+        interrupter = Interrupter(at, make_late)
+        interrupter.then(1, scope.cancel)
+        await run_probe(crm, folder, interrupter=interrupter)
+    crm.state.faults.clear()
+    await run_probe(crm, folder, put_back=True)
+    await anyio.sleep(100)
+    assert await links(crm) == before, at
 
 
 def _every_request(folder: Path) -> Iterator[int]:
@@ -246,7 +277,7 @@ async def _probe_once(folder: Path, interrupter: Interrupter) -> None:
     await run_probe(make_crm(Settings()), folder, interrupter=interrupter)
 
 
-@pytest.mark.parametrize("first_seed", range(0, 40, 20))
+@pytest.mark.parametrize("first_seed", range(30, 70, 20))
 def test_faults_change_no_answer_and_no_link(first_seed: int, tmp_path: Path) -> None:
     """An answer that a fault spoilt is unknown; all others are those of a calm org."""
     expected = run_virtual(_calm_answers(tmp_path))
