@@ -152,6 +152,7 @@ class Database:
         threads: threads of a query; at most four if None.
         memory: DuckDB's memory limit, such as `512MB`.
         adjustable: whether the user sets this limit, so that errors advise to raise it.
+        reads_parts: whether it reads a small part of its files, so that it leaves little memory.
 
     Attributes:
         files: the files that its queries read and write.
@@ -165,9 +166,11 @@ class Database:
         threads: int | None = None,
         memory: str = PLANNING_MEMORY,
         adjustable: bool = False,
+        reads_parts: bool = False,
     ) -> None:
         blocks(_DUCKDB)
         self._stop = stop
+        self._reads_parts = reads_parts
         self._spill = spill
         self._translate_errors = partial(
             _translate_errors, spill.absolute().parent, adjustable=adjustable
@@ -295,8 +298,8 @@ class Database:
     def close(self) -> None:
         """Close the database and drop its data."""
         self._stop.remove_connection(self._connection)
-        small = self.files.linked_bytes <= _MAX_REUSED_BYTES and not self._spill.exists()
-        _close_instance(self._connection, reusable=small)
+        small = self._reads_parts or self.files.linked_bytes <= _MAX_REUSED_BYTES
+        _close_instance(self._connection, reusable=small and not self._spill.exists())
         self.files.close()
 
 
@@ -312,6 +315,7 @@ def open_database(
     memory: str = PLANNING_MEMORY,
     adjustable: bool = False,
     stop: PlanningStop | None = None,
+    reads_parts: bool = False,
 ) -> Iterator[Database]:
     """Open a database that reads and writes plans in order, and close it after the block.
 
@@ -322,9 +326,15 @@ def open_database(
         memory: DuckDB's memory limit, such as `512MB`.
         adjustable: whether the user sets this limit.
         stop: interrupts the running query.
+        reads_parts: whether it reads a small part of its files, so that it leaves little memory.
     """
     database = Database(
-        spill, stop or PlanningStop(), threads=1, memory=memory, adjustable=adjustable
+        spill,
+        stop or PlanningStop(),
+        threads=1,
+        memory=memory,
+        adjustable=adjustable,
+        reads_parts=reads_parts,
     )
     with closing(database):
         yield database

@@ -34,7 +34,9 @@ def stream_emails(
         Whole lines of JSON, each an object `contact_id`, `email`: as many as fit into a megabyte,
         because the objects that are made of them take several times as much.
     """
-    with open_database(spill_folder(path), memory=_READ_MEMORY, stop=stop) as database:
+    with open_database(
+        spill_folder(path), memory=_READ_MEMORY, stop=stop, reads_parts=True
+    ) as database:
         until = "" if end is None else f" AND contact_id < {literal(end)}"
         query = (
             f"SELECT line FROM {database.files.read_parquet(path)}"
