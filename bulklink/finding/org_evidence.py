@@ -84,15 +84,15 @@ class OrgEvidence:
         if all(deal.by_role is False for deal in contact.deals):
             self._links.add(RuleReplay(contact, self._stages))
             return
-        replays = {
-            roles: RuleReplay(contact, self._stages, roles=roles)
-            for roles in (True, False)
-            if self._roles in (None, roles)
-        }
-        for roles, replay in replays.items():
-            self._links_by_roles[roles].add(replay)
-        if self._roles is None:
-            self._role_evidence.add(replays[True], replays[False])
+        if self._roles is not None:
+            replay = RuleReplay(contact, self._stages, roles=self._roles)
+            self._links_by_roles[self._roles].add(replay)
+            return
+        with_roles = RuleReplay(contact, self._stages)
+        without_roles = RuleReplay(contact, self._stages, roles=False, deals=with_roles.deals)
+        self._links_by_roles[True].add(with_roles)
+        self._links_by_roles[False].add(without_roles)
+        self._role_evidence.add(with_roles, without_roles)
 
     def choose_reading(self) -> ReadingChoice:
         """Return the reading of the rule that explains the links of the org best."""

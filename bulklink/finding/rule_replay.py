@@ -71,6 +71,7 @@ class RuleReplay:
             unknown.
         margin: seconds by which the time of an email may differ from the moment at which the rule
             was applied.
+        deals: the states of each deal, if another replay of the contact has traced them.
     """
 
     def __init__(
@@ -80,10 +81,13 @@ class RuleReplay:
         *,
         roles: bool | None = True,
         margin: float = DEFAULT_MARGIN,
+        deals: Mapping[str, DealStates] | None = None,
     ) -> None:
         self.contact = contact
         self._margin = margin
-        self.deals = {deal.id: trace_deal(deal, stages, contact.id) for deal in contact.deals}
+        self.deals: Mapping[str, DealStates] = deals or {
+            deal.id: trace_deal(deal, stages, contact.id) for deal in contact.deals
+        }
         """The states of each deal of the contact."""
         self._candidates = [
             *_candidates(contact.deals, self.deals, roles=roles),
