@@ -110,7 +110,7 @@ def convert_value(
         return param.type.convert(str(value), param, ctx)
     except click.BadParameter as error:
         advice = did_you_mean(error.suggestions) if isinstance(error, BadChoice) else ""
-        advice += f"`bulklink run --help` shows the values of --{key.replace('_', '-')}."
+        advice += f"`{ctx.command_path} --help` shows the values of --{key.replace('_', '-')}."
         raise _config_error(path, key, error.message.rstrip("."), advice, table) from None
 
 

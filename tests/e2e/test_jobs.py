@@ -143,6 +143,20 @@ def test_a_wrong_key_or_value_is_named_with_its_line(
 
 
 @pytest.mark.parametrize(
+    ("command", "line"), [("run", "batch_size = 21"), ("loadtest", "arrival_rate = 0")]
+)
+def test_a_wrong_value_names_the_command_that_has_the_option(
+    bulklink: Command, command: str, line: str
+) -> None:
+    (bulklink.folder / "job.toml").write_text(f'op = "link"\nmapping = "m.csv"\n{line}\n', "utf-8")
+    result = bulklink(command, "job.toml", "--json")
+    key = line.partition(" ")[0]
+    assert (result.code, result.error["where"]) == (2, f"job.toml:3, key {key}")
+    option = f"--{key.replace('_', '-')}"
+    assert result.error["advice"] == f"`bulklink {command} --help` shows the values of {option}."
+
+
+@pytest.mark.parametrize(
     ("text", "where"),
     [
         ('# ours\nop = "lnk"\nmapping = "m.csv"\n', "job.toml:2, key op"),
