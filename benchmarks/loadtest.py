@@ -302,7 +302,12 @@ def plot_stall(result: LoadResult) -> str:
         for name, histogram in histograms.items()
     }
     title = f"Latencies by percentile while a server stalls for {_STALL_SECONDS:g} seconds"
-    return log_plot(title, lines, _PERCENT_LABELS, lambda seconds: f"{1000 * seconds:g} ms")
+    return log_plot(title, lines, _PERCENT_LABELS, format_seconds)
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a time in ms or s."""
+    return f"{seconds:g} s" if seconds >= 1 else f"{1000 * seconds:g} ms"
 
 
 PROOFS: dict[str, Callable[[float, Path], Iterator[Proof]]] = {

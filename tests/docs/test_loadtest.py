@@ -1,0 +1,36 @@
+"""The load test of docs/loadtest.md prints what the page shows, apart from its figures."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from tests.docs.reference import ROOT
+from tests.e2e.command import Command
+
+PAGE = (ROOT / "docs" / "loadtest.md").read_text("utf-8")
+SMALL = ("--world-messages", "400", "--world-contacts", "20", "--duration", "1s")
+_BUSY = "This machine may"
+"""Beginning of a line that a busy machine prints."""
+
+
+def kinds_of(printed: str) -> list[str]:
+    """Return what each line is about; a busy machine may miss a threshold."""
+    lines = [line for line in printed.splitlines() if not line.startswith(_BUSY)]
+    return [
+        re.split(r"[:\d]|  +", line.lstrip().replace("✗", "✓"), maxsplit=1)[0] for line in lines
+    ]
+
+
+def test_the_load_test_of_the_page_prints_what_the_page_shows(tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```console\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    shown = re.fullmatch(r"\$ bulklink (.*?)\n(.*)", block, re.DOTALL)
+    assert shown is not None
+    command, printed = shown.groups()
+    result = Command(tmp_path)(*shlex.split(command), *SMALL, "--quiet")
+    assert result.code in (0, 1), result
+    assert kinds_of(result.out) == kinds_of(printed)
+    (figures,) = (tmp_path / "runs").glob("*/loadtest.json")
+    files = set(re.findall(r"^\| `([\w.]+)` \| ", PAGE.partition("## Keep")[2], re.MULTILINE))
+    assert {path.name for path in figures.parent.iterdir()} >= files - {"report.html"}
