@@ -250,7 +250,7 @@ def prove_hey(seconds: float, folder: Path) -> Iterator[Proof]:
         return
     calls = int(_HEY_IN_FLIGHT * seconds / (DelayedServer.fixed + DelayedServer.spread / 2))
     mapping = write_calls(folder / "hey.csv", calls)
-    pairs = []
+    pairs, warnings = [], 0
     with serve_named("delayed") as url:
         for number in range(_HEY_ROUNDS):
             result = load_test(
@@ -260,14 +260,16 @@ def prove_hey(seconds: float, folder: Path) -> Iterator[Proof]:
                 *("--messages", str(calls * PER_CALL), "--concurrency", str(_HEY_IN_FLIGHT)),
             )
             assert result.latency.service is not None
+            warnings += result.client.bottleneck
             theirs = run_hey(program, url, mapping, calls)
             ours = (result.latency.service.p50, result.latency.service.p95)
             pairs.append(list(zip(ours, theirs, strict=True)))
+    warned = f", {warnings} of {_HEY_ROUNDS} with a warning of a busy client" if warnings else ""
     for name, measured in zip(("p50", "p95"), zip(*pairs, strict=True), strict=True):
         ratio = median(ours / theirs for ours, theirs in measured)
         ours, theirs = (median(times) for times in zip(*measured, strict=True))
         yield Proof(
-            f"service {name}: {ours * 1000:.1f} ms, hey {theirs * 1000:.1f} ms",
+            f"service {name}: {ours * 1000:.1f} ms, hey {theirs * 1000:.1f} ms{warned}",
             f"{ratio - 1:+.1%}",
             "within 5 %",
             abs(ratio - 1) <= 0.05,

@@ -36,6 +36,7 @@ from tables import table
 from bulklink.load_results import LoadResult
 from bulklink.operations.load_files import read_load_result
 
+assert sys.platform != "win32", "Windows does not report the CPU time of child processes"
 RESULTS = Path(__file__).with_name("RESULTS.md")
 IN_FLIGHT = sending.IN_FLIGHT
 _QUICK = 100
