@@ -20,7 +20,17 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 
 class LatencyFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Mean and percentiles of latencies, within 0.5%; `mean` and `max` are exact."""
+    """Mean and percentiles of latencies; `mean` and `max` are exact in load tests.
+
+    Args:
+        mean: mean.
+        p50: latency within which half of the calls were answered; within 0.5%, as the next four.
+        p90: the same for 90% of the calls.
+        p95: the same for 95%.
+        p99: the same for 99%.
+        p999: the same for 99.9%.
+        max: longest latency.
+    """
 
     mean: Seconds
     p50: Seconds

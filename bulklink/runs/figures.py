@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -48,24 +49,26 @@ def read_figures(timeline: Path) -> RunFigures | None:
     """
     messages = calls = 0
     sending_seconds = waited = 0.0
-    latencies = LatencyHistogram()
+    latencies: Counter[float] = Counter()
     for interval in read_timeline(timeline):
         if interval.sending:
             messages += sum(interval.settled.values())
             calls += sum(interval.calls.values())
             sending_seconds += max(0.0, interval.seconds - interval.waited)
             waited += interval.waited
-            for latency, count in interval.latency.items():
-                latencies.record(latency, count)
+            latencies.update(interval.latency)
     if not calls and not messages:
         return None
+    histogram = LatencyHistogram()
+    for latency, count in latencies.items():
+        histogram.record(latency, count)
     seconds = max(sending_seconds, _MIN_SECONDS)
     return RunFigures(
         messages_per_second=round(messages / seconds, _RATE_DECIMALS),
         calls_per_second=round(calls / seconds, _RATE_DECIMALS),
         sending_seconds=round(sending_seconds, 3),
         waited_seconds=round(waited, 3),
-        latency=summarize_latencies(latencies),
+        latency=summarize_latencies(histogram),
     )
 
 
