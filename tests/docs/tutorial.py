@@ -27,6 +27,7 @@ _ADDRESS = "http://127.0.0.1:8080"
 _VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d"), "TIME"),
     (re.compile(r"\d{8}T\d{6}Z"), "STAMP"),
+    (re.compile(r"^Rate: .*", re.MULTILINE), "RATE"),
 )
 """What differs between two runs of the same command."""
 _NUMBER = re.compile(r"\d[\d,.]*")

@@ -327,7 +327,7 @@ async def test_an_email_of_several_contacts_is_listed_for_those_on_the_deal(tmp_
 
 
 async def test_copies_in_two_mailboxes_are_both_listed(tmp_path: Path) -> None:
-    both = {"to_addresses": f"{US}; you@our-org.example"}
+    both: dict[str, Any] = {"to_addresses": f"{US}; you@our-org.example"}
     copies = [fetched_row("a", **both), fetched_row("b", 0.1, owner_id=OTHER_OWNER, **both)]
     found = await matched(tmp_path, [wanted_row(**both)], copies)
     assert found.deals == {"a": DEAL, "b": DEAL}
@@ -414,7 +414,11 @@ LISTS_OF_SYSTEMS: dict[str, Row] = {
 
 async def test_headers_of_other_systems_are_known(tmp_path: Path) -> None:
     for system, row in LISTS_OF_SYSTEMS.items():
-        options = {"from_system": system, "columns": (("deal_id", "Deal"),), "tz": "UTC"}
+        options: dict[str, Any] = {
+            "from_system": system,
+            "columns": (("deal_id", "Deal"),),
+            "tz": "UTC",
+        }
         found = await matched(tmp_path, [row], [fetched_row("a")], **options)
         assert found.deals == {"a": DEAL}, system
 
