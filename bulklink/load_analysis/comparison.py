@@ -32,6 +32,7 @@ from bulklink.load_analysis.figures import (
     named_latency,
 )
 from bulklink.load_analysis.rounds import LoadPair, b_came_first
+from bulklink.load_analysis.series import measured_intervals
 from bulklink.load_results import LoadInterval, LoadResult
 from bulklink.suggestions import close_matches, did_you_mean
 
@@ -120,15 +121,15 @@ def describe_comparison(comparison: LoadComparison) -> str:
         LoadVerdict.NO_DIFFERENCE: f"No difference beyond {100 * comparison.margin:.3g}%",
         LoadVerdict.CANNOT_TELL: "Cannot tell",
     }
-    return f"{verdict[comparison.verdict]}: {comparison_reason(comparison)}"
+    return f"{verdict[comparison.verdict]}. {comparison_reason(comparison)}"
 
 
 def comparison_reason(comparison: LoadComparison) -> str:
     """Return what the verdict rests on, without the verdict."""
     figure = figure_label(comparison.figure)
     if comparison.ratio is None:
-        return f"{figure} was not measured on both sides."
-    text = f"{figure} of B is {comparison.ratio:.3f} times that of A"
+        return f"The {figure} was not measured on both sides."
+    text = f"The {figure} of B is {comparison.ratio:.3f} times that of A"
     if comparison.interval is None or comparison.smallest_visible is None:
         return f"{text}, and there are too few measurements for an interval."
     low, high = comparison.interval
@@ -184,7 +185,7 @@ def _estimate(pairs: Sequence[LoadPair], figure: str) -> RatioEstimate | None:
     resolution = _resolution(pairs, figure)
     if len(pairs) > 1:
         return estimate_rounds(logs, list(map(b_came_first, pairs)), resolution)
-    a_batches, b_batches = (_batch_figures(result.series, figure) for result in pairs[0])
+    a_batches, b_batches = (_batch_figures(result, figure) for result in pairs[0])
     return estimate_batches(logs[0], a_batches, b_batches, resolution)
 
 
@@ -202,8 +203,9 @@ def _resolution(pairs: Sequence[LoadPair], figure: str) -> float:
     return math.log((1 + error) / (1 - error))
 
 
-def _batch_figures(series: Sequence[LoadInterval], figure: str) -> list[float]:
+def _batch_figures(result: LoadResult, figure: str) -> list[float]:
     """Return the figure in each batch of intervals; none if it cannot be taken from batches."""
+    series = measured_intervals(result)
     if len(series) < _BATCHES or figure in _FIGURES_OF_THE_LONGEST:
         return []
     edges = [len(series) * n // _BATCHES for n in range(_BATCHES + 1)]

@@ -79,7 +79,10 @@ def _figure_warnings(sides: Mapping[str, Sequence[LoadResult]], figure: str) -> 
     fewest = min(result.calls for result in results)
     if share is not None and fewest * share < _FEWEST_CALLS_ABOVE:
         above = count_of(max(1, int(fewest * share)), "call")
-        yield f"{figure_label(figure)} of a load test rests on its slowest {above}: measure longer."
+        yield (
+            f"The {figure_label(figure)} of a load test rests on its slowest {above}: measure"
+            " longer."
+        )
 
 
 def _side_warnings(name: str, results: Sequence[LoadResult]) -> Iterator[str]:

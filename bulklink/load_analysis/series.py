@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from bulklink.load_results import BothLatencies, LatencyFigures, LoadInterval
+from bulklink.load_results import BothLatencies, LatencyFigures, LoadInterval, LoadResult
 
 SHORTEST_INTERVAL = 0.001
 """Seconds; a file with shorter intervals is damaged, and must not make numbers overflow."""
@@ -25,6 +25,14 @@ def add_intervals(intervals: Iterable[LoadInterval], seconds: float) -> list[Loa
     for each in intervals:
         cells[int((each.at + each.seconds / 2) / seconds)].append(each)
     return [_add(parts, number * seconds, seconds) for number, parts in sorted(cells.items())]
+
+
+def measured_intervals(result: LoadResult) -> list[LoadInterval]:
+    """Return the intervals of the measured time, without those in which it only waits for answers.
+
+    Calls in flight at the end are answered after the measured time, so rates fall there.
+    """
+    return [each for each in result.series if each.at + each.seconds / 2 <= result.seconds]
 
 
 def _add(parts: Sequence[LoadInterval], at: float, seconds: float) -> LoadInterval:

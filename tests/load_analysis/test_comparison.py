@@ -184,7 +184,7 @@ def repetition(rng: random.Random, number: int, speed: float = 1.0) -> LoadResul
         level = 0.6 * level + rng.gauss(0, 0.05)
         series.append(interval(second, round(1000 * speed * math.exp(level)), 0.05 / speed))
     throughput = sum(each.messages for each in series) / 60
-    return measured(number, throughput, 0.05 / speed, series=series)
+    return measured(number, throughput, 0.05 / speed, series=series, seconds=60.0)
 
 
 def interval(second: int, messages: int, latency: float) -> LoadInterval:
@@ -230,6 +230,23 @@ def test_a_short_load_test_or_a_single_longest_call_gives_no_interval() -> None:
         assert comparison.ratio is not None
         assert (comparison.interval, comparison.smallest_visible) == (None, None)
         assert "too few measurements" in describe_comparison(comparison)
+
+
+def test_the_wait_for_the_last_answers_is_not_part_of_the_throughput() -> None:
+    pair = repetition(random.Random(1), 0), repetition(random.Random(2), 1)
+    longer = [
+        msgspec.structs.replace(
+            side,
+            seconds=60.0,
+            series=[*side.series, *(interval(n, 0, 0.05) for n in range(60, 70))],
+        )
+        for side in pair
+    ]
+    without = [msgspec.structs.replace(side, seconds=60.0) for side in pair]
+    assert (
+        compare_loads([(longer[0], longer[1])], "throughput").interval
+        == compare_loads([(without[0], without[1])], "throughput").interval
+    )
 
 
 def test_a_stall_in_a_single_load_test_widens_the_interval() -> None:
@@ -300,9 +317,9 @@ OTHER = LoadTarget(url="https://b.example", world_digest=None)
         (OPEN, {}, "throughput", "compare a latency"),
         (CLOSED, {"cut_short": True}, "p99", "B was cut short."),
         (CLOSED, {"errors": {"X": 2000}}, "p99", "2.0% of the calls of B failed"),
-        (CLOSED, {"calls": 250}, "p99", "p99 of a load test rests on its slowest 2 calls"),
+        (CLOSED, {"calls": 250}, "p99", "The p99 of a load test rests on its slowest 2 calls"),
         (CLOSED, {"calls": 50}, "p99", "rests on its slowest 1 call:"),
-        (CLOSED, {}, "max", "max of a load test rests on its slowest 1 call:"),
+        (CLOSED, {}, "max", "The max of a load test rests on its slowest 1 call:"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -339,10 +356,10 @@ def test_rounds_in_one_order_and_single_pairs_are_warned_of(b_number: int, first
 @pytest.mark.parametrize(
     ("gain", "sentence"),
     [
-        (1.5, "B is faster: p99 of B is 0.66"),
-        (0.6, "B is slower: p99 of B is 1.6"),
-        (1.0, "No difference beyond 5%: p99 of B is 1"),
-        (1.05, "Cannot tell: p99 of B is 0.961 times that of A (0.842 to "),
+        (1.5, "B is faster. The p99 of B is 0.66"),
+        (0.6, "B is slower. The p99 of B is 1.6"),
+        (1.0, "No difference beyond 5%. The p99 of B is 1"),
+        (1.05, "Cannot tell. The p99 of B is 0.961 times that of A (0.842 to "),
     ],
 )
 def test_a_comparison_is_described_in_a_sentence(gain: float, sentence: str) -> None:

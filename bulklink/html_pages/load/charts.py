@@ -31,7 +31,7 @@ from bulklink.html_pages.plot_area import (
 from bulklink.html_pages.time_axis import Tick, TimeAxis, elapsed_ticks, humanize_duration
 from bulklink.latency_histogram import LatencyHistogram
 from bulklink.load_analysis.figures import histogram_of_bins, named_latency
-from bulklink.load_analysis.series import SHORTEST_INTERVAL, add_intervals
+from bulklink.load_analysis.series import SHORTEST_INTERVAL, add_intervals, measured_intervals
 from bulklink.load_results import HistogramBins, LoadInterval, LoadResult
 
 _MAX_INTERVALS = 200
@@ -117,7 +117,9 @@ class ComparisonCharts(msgspec.Struct, frozen=True, kw_only=True):
 
 def build_load_charts(result: LoadResult) -> LoadCharts:
     """Return the charts of a load test."""
-    axis, (series,) = _common_axis([result])
+    axis, length = _common_axis([result])
+    series = add_intervals(result.series, length)
+    measured = add_intervals(measured_intervals(result), length)
     has_schedule = result.asked_calls_per_second is not None
     histograms = {"intended": result.histogram.intended}
     if has_schedule:
@@ -133,19 +135,23 @@ def build_load_charts(result: LoadResult) -> LoadCharts:
         time=_time_axis(axis),
         nines=curves.axis,
         unit=unit,
-        calls=_calls(series, axis),
+        calls=_calls(measured, axis),
         intended=_latency_bands("intended", "", series, axis, unit, scale),
         service=_latency_bands("service", "service.", series, axis, unit, scale),
-        in_flight=_in_flight(series, axis),
-        late=_late(series, axis) if has_schedule else None,
+        in_flight=_in_flight(measured, axis),
+        late=_late(measured, axis) if has_schedule else None,
         percentiles=curves.chart("percentiles", histograms, unit),
     )
 
 
 def build_comparison_charts(a: LoadResult, b: LoadResult) -> ComparisonCharts:
     """Return the charts of two load tests on common scales."""
-    axis, (a_series, b_series) = _common_axis([a, b])
-    sides = {"a": a_series, "b": b_series}
+    axis, length = _common_axis([a, b])
+    results = {"a": a, "b": b}
+    series = {side: add_intervals(one.series, length) for side, one in results.items()}
+    measured = {
+        side: add_intervals(measured_intervals(one), length) for side, one in results.items()
+    }
     intended = {"a": a.histogram.intended, "b": b.histogram.intended}
     service = {"a": a.histogram.service, "b": b.histogram.service}
     curves = _PercentileCurves([*intended.values(), *service.values()])
@@ -154,10 +160,10 @@ def build_comparison_charts(a: LoadResult, b: LoadResult) -> ComparisonCharts:
         time=_time_axis(axis),
         nines=curves.axis,
         unit=unit,
-        messages=_two_lines("messages", sides, axis, _messages, _rate_text),
+        messages=_two_lines("messages", measured, axis, _messages, _rate_text),
         p99=_two_lines(
             "p99",
-            sides,
+            series,
             axis,
             lambda each: unit.scaled(named_latency(each.latency, "p99")),
             unit.text,
@@ -167,14 +173,13 @@ def build_comparison_charts(a: LoadResult, b: LoadResult) -> ComparisonCharts:
     )
 
 
-def _common_axis(results: Sequence[LoadResult]) -> tuple[TimeAxis, list[LoadSeries]]:
-    """Return an axis for all load tests, and intervals of each: of one length, and few enough."""
+def _common_axis(results: Sequence[LoadResult]) -> tuple[TimeAxis, float]:
+    """Return an axis for all load tests, and a length of intervals that are few enough to draw."""
     intervals = [each for result in results for each in result.series]
     end = max((each.at + each.seconds for each in intervals), default=0.0) or 1.0
     longest = max((each.seconds for each in intervals), default=end)
     longest = max(longest, SHORTEST_INTERVAL)
-    seconds = longest * math.ceil(end / longest / _MAX_INTERVALS)
-    return TimeAxis((), (), end), [add_intervals(result.series, seconds) for result in results]
+    return TimeAxis((), (), end), longest * math.ceil(end / longest / _MAX_INTERVALS)
 
 
 def _time_axis(axis: TimeAxis) -> ChartAxis:

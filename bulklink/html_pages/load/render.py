@@ -13,6 +13,7 @@ from bulklink.html_pages.load.side_by_side import (
     dropped_share,
     failed_share,
     figure_groups,
+    has_schedule,
     late_share,
     plot_interval,
 )
@@ -79,6 +80,7 @@ def render_comparison(
             plot=plot_interval(comparison),
             charts=build_comparison_charts(a, b),
             figures=figure_groups(a, b, comparison.figure),
+            has_schedule=has_schedule(a, b),
             settings=value_rows([a.settings, b.settings]),
             machines=value_rows([{**a.machine, **a.versions}, {**b.machine, **b.versions}]),
             assets=load_assets("load", has_charts=True),
@@ -95,7 +97,7 @@ def _environment(zone: tzinfo | None) -> Environment:
         {
             "coordinate": format_coordinate,
             "duration": humanize_duration,
-            "latency": latency_text,
+            "latency": _unbroken_latency,
             "rate": rate_text,
             "share": share_text,
             "measured": threshold_text,
@@ -108,6 +110,11 @@ def _environment(zone: tzinfo | None) -> Environment:
         "client_names": _client_names,
     }
     return environment
+
+
+def _unbroken_latency(seconds: float | None) -> str:
+    """Return a latency that is not separated from its unit."""
+    return latency_text(seconds).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _client_names(rows: Sequence[ValueRow]) -> list[str]:

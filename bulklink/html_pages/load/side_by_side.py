@@ -94,6 +94,11 @@ def dropped_share(result: LoadResult) -> float | None:
     return share_of(result.dropped, result.calls + result.dropped)
 
 
+def has_schedule(*results: LoadResult) -> bool:
+    """Return whether any of the load tests was asked for a rate."""
+    return any(result.asked_calls_per_second is not None for result in results)
+
+
 def figure_groups(a: LoadResult, b: LoadResult, compared: str) -> list[FigureGroup]:
     """Return the figures of two load tests; without a schedule, both latencies are equal.
 
@@ -117,18 +122,17 @@ def figure_groups(a: LoadResult, b: LoadResult, compared: str) -> list[FigureGro
         label = figure_label(name.removeprefix(SERVICE))
         return row(label, lambda one: named_latency(one.latency, name), latency_text, name)
 
-    has_schedule = any(result.asked_calls_per_second is not None for result in (a, b))
-    intended = "Latency from the intended start" if has_schedule else "Latency"
+    is_open = has_schedule(a, b)
+    asked = row("calls a second asked for", lambda one: one.asked_calls_per_second, rate_text)
+    intended = "Latency from the intended start" if is_open else "Latency"
     groups: dict[str, Iterable[FigureRow]] = {
         "Rates": [
             row("emails a second", lambda one: one.messages_per_second, rate_text, THROUGHPUT),
             row("calls a second", lambda one: one.calls_per_second, rate_text),
-            row("calls a second asked for", lambda one: one.asked_calls_per_second, rate_text),
+            *([asked] if is_open else []),
         ],
         intended: map(latency, LATENCY_FIGURES),
-        "Service time": (latency(SERVICE + name) for name in LATENCY_FIGURES)
-        if has_schedule
-        else (),
+        "Service time": (latency(SERVICE + name) for name in LATENCY_FIGURES) if is_open else (),
         "Shares of calls": [
             row("failed", failed_share, share_text),
             row("late", late_share, share_text),

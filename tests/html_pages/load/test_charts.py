@@ -85,7 +85,7 @@ def test_the_percentile_axis_ends_at_the_last_call(stalled: LoadResult) -> None:
 
 def test_a_long_load_test_is_drawn_in_few_intervals(stalled: LoadResult) -> None:
     series = [msgspec.structs.replace(stalled.series[n % 20], at=float(n)) for n in range(3 * 3600)]
-    charts = build_load_charts(msgspec.structs.replace(stalled, series=series))
+    charts = build_load_charts(msgspec.structs.replace(stalled, series=series, seconds=3 * 3600.0))
     assert 150 < len(charts.calls.rows) <= 200
     assert charts.calls.rows[1][0] == "54 s"
     labels = [label.lines[0] for label in charts.time.ticks[-1].labels]
@@ -93,6 +93,18 @@ def test_a_long_load_test_is_drawn_in_few_intervals(stalled: LoadResult) -> None
     assert charts.late is not None
     total = sum(int((row[1] or "0").replace(",", "")) for row in charts.late.rows)
     assert total == sum(each.late for each in series)
+
+
+def test_rates_are_drawn_until_the_last_call_leaves_and_latencies_until_it_is_answered(
+    stalled: LoadResult,
+) -> None:
+    tail = msgspec.structs.replace(stalled.series[0], at=20.0, calls=0, asked=0.0)
+    charts = build_load_charts(msgspec.structs.replace(stalled, series=[*stalled.series, tail]))
+    assert charts.late is not None
+    assert [chart.rows[-1][0] for chart in (charts.calls, charts.in_flight, charts.late)] == [
+        *("19 s", "19 s", "19 s"),
+    ]
+    assert charts.intended.rows[-1][0] == "20 s"
 
 
 def test_two_load_tests_share_their_axes(stalled: LoadResult) -> None:

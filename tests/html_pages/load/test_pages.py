@@ -108,11 +108,12 @@ def test_settings_of_merged_clients_are_side_by_side() -> None:
 def test_a_comparison_shows_its_verdict_warnings_and_figures() -> None:
     a, b, comparison = compared_results()
     text = words(comparison_page(a, b, comparison))
-    assert "B is slower p50 of B is 2.0" in text
+    assert "B is slower The p50 of B is 2.0" in text
     assert "There is one load test of each" in text
     assert "The machines differ: processors 8 and 4." in text
     assert re.search(r"p50 compared [\d.]+ ms [\d.]+ ms 2\.0", text)
-    assert "processors differs 8 4" in text
+    assert "Settings No value differs. 3 equal values" in text
+    assert "processors differs 8 4 6 equal values" in text
     assert text.count("p99.9") == 2  # from the intended start, and service time
     a, b = (msgspec.structs.replace(side, asked_calls_per_second=None) for side in (a, b))
     text = words(comparison_page(a, b, compare_loads([(a, b)])))
