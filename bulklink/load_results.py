@@ -185,7 +185,8 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
         plan_digest: digest of the plan.
         machine: `system`, `machine`, `processors`, `memory` (bytes) and `python`.
         target: what was measured.
-        started: when it began, RFC 3339 in UTC.
+        started: when its first phase began, RFC 3339 in UTC; by it, results of several clients are
+            put on one clock.
         phases: phases of the schedule, the warm-up first.
         series: figures over the measured time.
         seconds: measured time.
