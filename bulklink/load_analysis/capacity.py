@@ -107,7 +107,7 @@ def _candidate(low: float | None, high: float | None, settings: SearchSettings) 
         candidate = low * settings.growth
     else:
         candidate = math.sqrt(low * high) if high > low * (1 + settings.precision) else low
-    rate = min(max(_rounded(candidate), settings.lowest), settings.highest)
+    rate = float(min(max(_rounded(candidate), settings.lowest), settings.highest))
     is_inside = (low is None or low < rate) and (high is None or rate < high)
     return rate if is_inside else None
 

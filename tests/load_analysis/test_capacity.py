@@ -84,6 +84,7 @@ def test_a_server_without_a_limit_in_range_is_called_so() -> None:
         rate=300, low=300, high=None, ended=SearchEnd.NEVER_MISSED, probes=5
     )
     assert [probe.rate for probe in history] == [50, 100, 200, 300, 300]
+    assert all(isinstance(probe.rate, float) for probe in history)
     never_met, history = search(lambda _: False, SearchSettings(first=5, lowest=2))
     assert never_met == Capacity(rate=None, low=None, high=2, ended=SearchEnd.NEVER_MET, probes=4)
     assert [probe.rate for probe in history] == [5, 2.5, 2, 2]
