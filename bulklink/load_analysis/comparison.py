@@ -70,6 +70,7 @@ class LoadComparison(msgspec.Struct, frozen=True, kw_only=True):
         smallest_visible: relative difference that such a comparison finds four times in five; None
             without an interval.
         rounds: number of pairs.
+        ratios: the ratio in each round; none if the figure is missing in one of them.
         warnings: reasons to distrust the comparison, as sentences.
     """
 
@@ -80,6 +81,7 @@ class LoadComparison(msgspec.Struct, frozen=True, kw_only=True):
     margin: float
     smallest_visible: float | None
     rounds: int
+    ratios: list[float]
     warnings: list[str]
 
 
@@ -99,7 +101,8 @@ def compare_loads(
     """
     figure = _default_figure(pairs) if figure is None else _valid_figure(figure)
     _check(pairs, margin)
-    estimate = _estimate(pairs, figure)
+    logs = _log_ratios(pairs, figure)
+    estimate = _estimate(pairs, logs, figure) if logs else None
     beyond = math.log1p(margin) if len(pairs) == 1 else 0.0
     return LoadComparison(
         figure=figure,
@@ -109,6 +112,7 @@ def compare_loads(
         margin=margin,
         smallest_visible=_smallest_visible(estimate, beyond),
         rounds=len(pairs),
+        ratios=list(map(_exp, logs)),
         warnings=comparison_warnings(pairs, figure),
     )
 
@@ -138,6 +142,15 @@ def comparison_reason(comparison: LoadComparison) -> str:
         visible = f"{100 * comparison.smallest_visible:,.0f}%"
         return f"{text}; a difference of {visible} or more would probably show."
     return f"{text}."
+
+
+def typical_pair(pairs: Sequence[LoadPair], comparison: LoadComparison) -> LoadPair:
+    """Return the round to draw: that whose ratio is nearest to the estimate."""
+    ratio = comparison.ratio
+    if ratio is None:
+        return pairs[-1]
+    distances = [abs(math.log(each / ratio)) for each in comparison.ratios]
+    return pairs[distances.index(min(distances))]
 
 
 def _check(pairs: Sequence[LoadPair], margin: float) -> None:
@@ -174,14 +187,18 @@ def _default_figure(pairs: Sequence[LoadPair]) -> str:
     return "p99" if has_schedule else THROUGHPUT
 
 
-def _estimate(pairs: Sequence[LoadPair], figure: str) -> RatioEstimate | None:
-    """Return the estimate of the ratio; None if a figure is missing or 0."""
+def _log_ratios(pairs: Sequence[LoadPair], figure: str) -> list[float]:
+    """Return the log ratio of each round; none if a figure is missing or 0."""
     logs = []
     for pair in pairs:
         a, b = (_figure_of(result, figure) for result in pair)
         if not a or not b:
-            return None
+            return []
         logs.append(math.log(b) - math.log(a))
+    return logs
+
+
+def _estimate(pairs: Sequence[LoadPair], logs: Sequence[float], figure: str) -> RatioEstimate:
     resolution = _resolution(pairs, figure)
     if len(pairs) > 1:
         return estimate_rounds(logs, list(map(b_came_first, pairs)), resolution)

@@ -19,6 +19,7 @@ from bulklink.load_analysis.comparison import (
     LoadVerdict,
     compare_loads,
     describe_comparison,
+    typical_pair,
 )
 from bulklink.load_analysis.rounds import LoadPair
 from bulklink.load_results import (
@@ -31,6 +32,7 @@ from bulklink.load_results import (
 from tests.load_results import load_result
 
 REPETITIONS = 400
+ROUNDS = ((0, 1300.0), (1, 1100.0), (2, 900.0))
 TEMPLATE = load_result(rate=None, places=1, seconds=10)
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 Noise = Callable[[random.Random], float]
@@ -164,6 +166,15 @@ def test_what_changes_steadily_cancels_in_alternating_rounds() -> None:
     few = compare_loads(pairs[:2], "throughput")
     assert few.ratio == pytest.approx(1.1)
     assert few.verdict is LoadVerdict.CANNOT_TELL
+
+
+def test_the_typical_round_is_nearest_to_the_estimate() -> None:
+    pairs = [(measured(2 * n, 1000, 0.05), measured(2 * n + 1, b, 0.05)) for n, b in ROUNDS]
+    comparison = compare_loads(pairs, "throughput")
+    assert comparison.ratios == pytest.approx([1.3, 1.1, 0.9])
+    assert typical_pair(pairs, comparison) == pairs[1]
+    missing = msgspec.structs.replace(comparison, ratio=None, ratios=[])
+    assert typical_pair(pairs, missing) == pairs[2]
 
 
 def test_swapped_sides_give_the_opposite_verdict() -> None:

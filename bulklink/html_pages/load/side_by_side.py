@@ -66,6 +66,7 @@ class IntervalPlot(msgspec.Struct, frozen=True, kw_only=True):
         low: beginning of the interval.
         high: its end.
         ratio: the estimate.
+        ratios: the ratio of each of several rounds.
         margin_low: beginning of what does not matter.
         margin_high: its end.
         ends: ratios at the ends of the axis, as text.
@@ -74,6 +75,7 @@ class IntervalPlot(msgspec.Struct, frozen=True, kw_only=True):
     low: float
     high: float
     ratio: float
+    ratios: tuple[float, ...]
     margin_low: float
     margin_high: float
     ends: tuple[str, str]
@@ -148,7 +150,9 @@ def plot_interval(comparison: LoadComparison) -> IntervalPlot | None:
         return None
     low, high = map(math.log, comparison.interval)
     margin = math.log1p(comparison.margin)
-    end = min(_ROOM * max(abs(low), abs(high), margin, _LEAST_LOG), _MOST_LOG)
+    logs = [math.log(ratio) for ratio in comparison.ratios] if comparison.rounds > 1 else []
+    farthest = max(map(abs, (low, high, margin, _LEAST_LOG, *logs)))
+    end = min(_ROOM * farthest, _MOST_LOG)
 
     def place(log: float) -> float:
         return round(_WIDTH * (log + end) / (2 * end), 2)
@@ -157,6 +161,7 @@ def plot_interval(comparison: LoadComparison) -> IntervalPlot | None:
         low=place(low),
         high=place(high),
         ratio=place(math.log(comparison.ratio)),
+        ratios=tuple(map(place, logs)),
         margin_low=place(-margin),
         margin_high=place(margin),
         ends=(f"{math.exp(-end):.3g}", f"{math.exp(end):.3g}"),

@@ -143,6 +143,11 @@ def test_an_interval_is_drawn_around_equality() -> None:
     assert 0 < plot.low < plot.margin_low < 50 < plot.margin_high < plot.high < 100
     assert plot.low < plot.ratio < plot.margin_low
     assert plot.low == pytest.approx(50 - 50 / 1.15, abs=0.01)
+    assert plot.ratios == ()
+    rounds = msgspec.structs.replace(comparison(0.8, 0.9, 1.1), rounds=2, ratios=[0.5, 1.0])
+    plot = plot_interval(rounds)
+    assert plot is not None
+    assert plot.ratios == pytest.approx((50 - 50 / 1.15, 50), abs=0.01)
     extreme = plot_interval(comparison(1e-304, 1, 1e304))
     assert extreme is not None
     assert (extreme.low, extreme.high) == pytest.approx((0, 100), abs=0.01)
