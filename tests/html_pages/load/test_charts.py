@@ -58,6 +58,14 @@ def test_a_stall_shows_in_latencies_from_the_intended_start(stalled: LoadResult)
 def test_both_latencies_share_a_scale(stalled: LoadResult) -> None:
     charts = build_load_charts(stalled)
     assert charts.intended.ticks == charts.service.ticks
+    assert charts.intended.ticks[-1].label == "2500"
+    intended, service = (
+        next(row[1] for row in chart.rows if row[0] == "12 s")
+        for chart in (charts.intended, charts.service)
+    )
+    assert intended is not None
+    assert service is not None
+    assert 1 < float(service) < 100 < 1000 < float(intended.replace(",", ""))
     slow = msgspec.structs.replace(
         stalled, histogram=load_result(SimulatedServer(median=20)).histogram
     )

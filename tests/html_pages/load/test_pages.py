@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from html import unescape
 from typing import Any
@@ -47,6 +48,8 @@ def test_the_page_begins_with_thresholds_and_headline_figures(stalled: LoadResul
     assert "Load test of an emulator ✗ 2 of 4 thresholds missed." in text
     assert "60.0 of 60.0 calls a second were started for 20 s; 99% were answered within" in text
     assert "✗ missed p99 < 400ms 2.0" in text
+    assert '<td class="good"><strong>✓ met' in load_page(stalled)
+    assert '<td class="bad"><strong>✗ missed' in load_page(stalled)
     assert "✓ met service.p99 < 400ms " in text
     assert "Failed calls" in text
     assert "all were started" in text
@@ -144,6 +147,10 @@ def test_an_interval_is_drawn_around_equality() -> None:
     assert plot.low < plot.ratio < plot.margin_low
     assert plot.low == pytest.approx(50 - 50 / 1.15, abs=0.01)
     assert plot.ratios == ()
+    margin = 50 / 1.15 * math.log(1.05) / math.log(1.25)
+    assert (plot.margin_low, plot.margin_high) == pytest.approx(
+        (50 - margin, 50 + margin), abs=0.01
+    )
     rounds = msgspec.structs.replace(comparison(0.8, 0.9, 1.1), rounds=2, ratios=[0.5, 1.0])
     plot = plot_interval(rounds)
     assert plot is not None
