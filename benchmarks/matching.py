@@ -3,9 +3,10 @@
 Quality: the emulator serves a world of conversations, `fetch` reads it, and the list of another
 system is made of what it shows: with other times (a wrong zone, and up to 90 s of jitter), 5 % of
 the subjects cut, 2 % of the emails twice, and 3 % that Zoho does not have. The deals are those of
-truth.json, under ids that no email is on, so that each matched email is in the mapping. `squeezed`
-worlds have all their emails within days instead of years, so that many have the same people,
-subject and minute.
+truth.json, under ids that no email is on, so that each matched email is in the mapping; a copy in
+another mailbox, which the list does not have, belongs with the email that it is a copy of.
+`squeezed` worlds have all their emails within days instead of years, so that many have the same
+people, subject and minute.
 
 Speed: a fetched world is repeated under other ids and addresses. DuckDB alone joins the same tables
 by contact and hour and writes the rows as CSV, with the same memory and threads; processes take
@@ -45,6 +46,7 @@ FIRST_SEED = 401
 """Seed of the first world; smaller ones were used while `match` was written."""
 JITTER_SECONDS = 90
 CUT_SHARE, TWICE_SHARE, ABSENT_SHARE = 0.05, 0.02, 0.03
+COPY_SECONDS = 60
 SQUEEZE = 500
 OTHER_DEAL = "9"
 """Prefix of the ids of the wanted deals."""
@@ -141,10 +143,36 @@ def squeeze(rows: list[dict[str, str]], factor: int) -> None:
         row["time"] = (first + timedelta(seconds=seconds)).isoformat()
 
 
-def make_lists(world: World, rows: list[dict[str, str]], folder: Path) -> dict[str, str | None]:
+def find_originals(rows: list[dict[str, str]]) -> dict[str, list[str]]:
+    """Return the messages of the same content and nearly the same time as each message."""
+    parts = ("from_address", "to_addresses", "cc_addresses", "subject")
+    alike: dict[tuple[str, ...], dict[str, datetime]] = {}
+    for row in rows:
+        key = tuple(row[part] for part in parts)
+        alike.setdefault(key, {})[row["message_id"]] = datetime.fromisoformat(row["time"])
+    return {
+        message: [
+            other
+            for other, other_time in group.items()
+            if other != message and abs((other_time - moment).total_seconds()) <= COPY_SECONDS
+        ]
+        for group in alike.values()
+        for message, moment in group.items()
+    }
+
+
+def make_lists(
+    world: World, rows: list[dict[str, str]], originals: dict[str, list[str]], folder: Path
+) -> dict[str, str | None]:
     """Write the fetched file and the list of wanted emails; return the deal of each message.
 
     The deal is None for a message that the fetched file does not have.
+
+    Args:
+        world: the world.
+        rows: its emails.
+        originals: the messages that each message may be a copy of.
+        folder: folder of the world and the lists.
     """
     rng = random.Random(f"{world}")
     zone = timezone(timedelta(minutes=rng.choice([-480, -300, 60, 120, 330, 345, 600])))
@@ -163,6 +191,10 @@ def make_lists(world: World, rows: list[dict[str, str]], folder: Path) -> dict[s
         wanted.append(line)
         if rng.random() < TWICE_SHARE:
             wanted.append(_wanted_line(row, OTHER_DEAL + truth[message_id], zone, rng))
+    for message_id in messages.keys() - deals.keys():
+        known = [truth[original] for original in originals[message_id] if truth.get(original)]
+        if known:
+            deals[message_id] = OTHER_DEAL + known[0]
     rng.shuffle(wanted)
     with (folder / "wanted.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([WANTED_HEADER, *wanted])
@@ -192,8 +224,9 @@ def measure_quality(world: World, messages: int) -> Quality:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = fetch_world(world, messages, folder)
+        originals = find_originals(rows)
         squeeze(rows, world.squeeze)
-        deals = make_lists(world, rows, folder)
+        deals = make_lists(world, rows, originals, folder)
         mapping = folder / "mapping.csv"
         match = [*BULKLINK, "match", str(folder / "wanted.csv"), "-o", str(mapping), "--json"]
         result = subprocess.run(
