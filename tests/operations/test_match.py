@@ -327,9 +327,12 @@ async def test_an_email_of_several_contacts_is_listed_for_those_on_the_deal(tmp_
 
 
 async def test_copies_in_two_mailboxes_are_both_listed(tmp_path: Path) -> None:
-    both: dict[str, Any] = {"to_addresses": f"{US}; you@our-org.example"}
-    copies = [fetched_row("a", **both), fetched_row("b", 0.1, owner_id=OTHER_OWNER, **both)]
-    found = await matched(tmp_path, [wanted_row(**both)], copies)
+    both = f"{US}; you@our-org.example"
+    copies = [
+        fetched_row("a", to_addresses=both),
+        fetched_row("b", 0.1, owner_id=OTHER_OWNER, to_addresses=both),
+    ]
+    found = await matched(tmp_path, [wanted_row(to_addresses=both)], copies)
     assert found.deals == {"a": DEAL, "b": DEAL}
 
 
@@ -414,11 +417,7 @@ LISTS_OF_SYSTEMS: dict[str, Row] = {
 
 async def test_headers_of_other_systems_are_known(tmp_path: Path) -> None:
     for system, row in LISTS_OF_SYSTEMS.items():
-        options: dict[str, Any] = {
-            "from_system": system,
-            "columns": (("deal_id", "Deal"),),
-            "tz": "UTC",
-        }
+        options: Row = {"from_system": system, "columns": (("deal_id", "Deal"),), "tz": "UTC"}
         found = await matched(tmp_path, [row], [fetched_row("a")], **options)
         assert found.deals == {"a": DEAL}, system
 
@@ -494,12 +493,32 @@ async def test_a_broken_row_of_the_list_is_named(tmp_path: Path) -> None:
     assert error.value.where == f"{wanted}, line 2"
 
 
+class Interrupting(RunCallbacks):
+    """Callbacks that interrupt a match when it warns, which it does before it writes."""
+
+    def __init__(self, stop: StopController) -> None:
+        self._stop = stop
+
+    def on_warning(self, text: str) -> None:
+        del text
+        self._stop.interrupt()
+
+
 async def test_a_match_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
-    stop = StopController()
-    stop.interrupt()
-    with pytest.raises(InterruptedPlanningError, match="before the mapping was written"):
-        await matched(tmp_path, [wanted_row()], [fetched_row("a")], stop=stop)
-    assert names_in(tmp_path) == {"wanted.csv", "fetched.csv"}
+    contradiction = [wanted_row(), wanted_row(deal_id=PRESENT)]
+    for callbacks in (Interrupting, None):
+        stop = StopController()
+        if callbacks is None:
+            stop.interrupt()
+        with pytest.raises(InterruptedPlanningError, match="before the mapping was written"):
+            await matched(
+                tmp_path,
+                contradiction,
+                [fetched_row("a")],
+                stop=stop,
+                callbacks=callbacks and callbacks(stop),
+            )
+        assert names_in(tmp_path) == {"wanted.csv", "fetched.csv"}
 
 
 def emails() -> st.SearchStrategy[list[Row]]:
@@ -524,7 +543,7 @@ def as_wanted(rows: list[Row]) -> Iterator[Row]:
         yield {name: row[name] for name in names} | {"deal_id": f"{DEAL}{n:02}"}
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(emails(), st.integers(0, 100))
 async def test_a_copy_of_the_fetched_emails_is_found_in_any_order(
     tmp_path: Path, rows: list[Row], seed: int
