@@ -32,7 +32,8 @@ _EXPORTS = {
     "bulklink.operations.auditing.rows": "ScoredDeal",
     "bulklink.operations.auditing.sample": "AuditCheck",
     "bulklink.operations.callbacks": (
-        "ConfirmationRequest LoadProgress Metrics ProbeConfirmation ReadProgress RunCallbacks"
+        "ChosenEmail ConfirmationRequest LoadProgress Metrics ProbeConfirmation ReadProgress"
+        " RunCallbacks"
         " RunProgress"
     ),
     "bulklink.operations.check": "CheckResult check_run",
@@ -109,6 +110,7 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.auditing.result import AuditResult as AuditResult
     from bulklink.operations.auditing.rows import ScoredDeal as ScoredDeal
     from bulklink.operations.auditing.sample import AuditCheck as AuditCheck
+    from bulklink.operations.callbacks import ChosenEmail as ChosenEmail
     from bulklink.operations.callbacks import ConfirmationRequest as ConfirmationRequest
     from bulklink.operations.callbacks import LoadProgress as LoadProgress
     from bulklink.operations.callbacks import Metrics as Metrics

@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from bulklink.emulator.like import PROBED_SETTINGS
 from bulklink.emulator.settings import MixedAnswer, Settings
 
-PATRICIA, JACOB = "5843104000000424672", "5843104000000424673"
+PATRICIA, JACOB, MAX = "5843104000000424672", "5843104000000424673", "5843104000000424674"
 ANA, TOM = "5843104000004382000", "5843104000004382001"
 TRAVEL, FLEET = "5843104000004382122", "5843104000004382123"
 TOMS, ROLE = "5843104000004382132", "5843104000004382133"
-SHARED = f"{77:064x}"
+SHARED, PRIVATE = f"{77:064x}", f"{88:064x}"
 
 
 def message(number: int) -> str:
@@ -29,6 +29,7 @@ def world_file(*, deals: dict[str, str | None] | None = None) -> dict[str, Any]:
     """
     first_deals = {message(2): FLEET} if deals is None else deals
     owners = {message(1): PATRICIA, message(2): PATRICIA, message(3): JACOB, SHARED: PATRICIA}
+    owners[PRIVATE] = MAX
     emails = [
         {
             "contact_id": ANA,
@@ -45,6 +46,7 @@ def world_file(*, deals: dict[str, str | None] | None = None) -> dict[str, Any]:
         "users": [
             {"id": PATRICIA, "full_name": "Patricia Boyle", "email": "p@us.example"},
             {"id": JACOB, "full_name": "Jacob Lindner", "email": "j@us.example"},
+            {"id": MAX, "full_name": "Max Private", "email": "m@us.example"},
         ],
         "contacts": [
             {"id": ANA, "name": "Ana Ferreira", "email": "ana@customer.example"},
@@ -60,9 +62,10 @@ def world_file(*, deals: dict[str, str | None] | None = None) -> dict[str, Any]:
     }
 
 
-_TOGETHER = {
+_TOGETHER: dict[str, dict[str, Any]] = {
     "link_source": {"link_timeline": "both"},
     "link_touches": {"link_timeline": "both"},
+    "private_links": {"private_mailboxes": (MAX,)},
 }
 """Settings that show only together with others, or are harder to tell apart then."""
 _NOT_BY_CHOICE = frozenset({"too_many_body", "retry_after", "link_credits", "read_credits"})

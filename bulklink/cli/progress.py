@@ -229,10 +229,13 @@ class ProgressDisplay(WarningDisplay):
             return
         note(
             f"A probe takes at most {count_of(request.credits, 'credit')}. It links and unlinks"
-            f" {count_of(len(request.emails), 'email')}, and puts them back at the end:"
+            f" {count_of(len(request.emails), 'email')}, and puts them back at the end. What it"
+            " cannot put back is when their deals were modified, if links change that."
         )
-        for contact_id, message_id in request.emails:
-            note(f"  contact {contact_id}, email {message_id}")
+        for email in request.emails:
+            deal = f"on {email.deal_name}" if email.deal_name else "on no deal"
+            note(f"  {email.subject or '(no subject)'} ({deal})")
+            note(f"    contact {email.contact_id}, email {email.message_id}")
 
     def confirm_probe(self, request: ProbeConfirmation) -> bool:
         """Ask before the first change of a probe."""

@@ -24,7 +24,14 @@ PROBED_SETTINGS = frozenset(
     {
         *("over_max", "same_deal", "unlinked", "wrong_owner", "mixed_owners", "names"),
         *("long_names", "single_answer", "single_error", "single_view", "wording", "role_links"),
-        *("role_deals", "foreign_deals", "shared_emails", "link_touches", "link_timeline"),
+        *(
+            "role_deals",
+            "foreign_deals",
+            "private_links",
+            "shared_emails",
+            "link_touches",
+            "link_timeline",
+        ),
         *("link_source", "coql_quote", "link_credits", "read_credits", "too_many_body"),
         "retry_after",
     }

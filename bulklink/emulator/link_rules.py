@@ -23,6 +23,11 @@ from bulklink.emulator.world import Deal, Email, World
 from bulklink.zoho.error_codes import Code
 
 _OTHER_MODULES = ("Leads", "Accounts", CONTACTS_MODULE)
+_PRIVATE_CODES = {
+    "refused": Code.NOT_ALLOWED,
+    "no-permission": Code.NO_PERMISSION,
+    "invalid-data": Code.INVALID_DATA,
+}
 
 
 class EmailOutcome(msgspec.Struct, frozen=True):
@@ -154,6 +159,8 @@ def _owner_problem(
     item: LinkItem, index: int, context: RuleContext, email: Email, first_owner: str
 ) -> Problem | None:
     owner_id, settings = item.owner.id, context.settings
+    if email.owner_id in settings.private_mailboxes and settings.private_links != "allowed":
+        return Problem(_PRIVATE_CODES[settings.private_links], field_details(index, "message_id"))
     if (
         owner_id not in context.world.users
         or (owner_id != email.owner_id and settings.wrong_owner == "invalid-data")

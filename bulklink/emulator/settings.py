@@ -151,6 +151,15 @@ class Settings:
     broken_mailboxes: tuple[str, ...] = _option(
         (), "Ids of users whose mailbox cannot be read, comma-separated."
     )
+    private_mailboxes: tuple[str, ...] = _option(
+        (), "Ids of users whose mailbox is not shared, comma-separated."
+    )
+    # The help speaks of shared mailboxes only.
+    private_links: Literal["refused", "allowed", "no-permission", "invalid-data"] = _option(
+        "refused",
+        "Answer to a link of an email in such a mailbox: NOT_ALLOWED (refused), another code, or"
+        " a success.",
+    )
     prediction: PredictionMode = _option(  # noqa: RUF009 - a literal
         "strict",
         "Deal of received mail: the last modified of those forecast Open (strict), of all that are "

@@ -131,19 +131,35 @@ class LoadProgress(msgspec.Struct, frozen=True):
     metrics: Metrics = Metrics()
 
 
+class ChosenEmail(msgspec.Struct, frozen=True):
+    """An email that a probe links and unlinks.
+
+    Args:
+        contact_id: its contact.
+        message_id: its id.
+        subject: its subject; None if the CRM does not report it.
+        deal_name: name of the deal that it is on; None for no deal.
+    """
+
+    contact_id: str
+    message_id: str
+    subject: str | None
+    deal_name: str | None
+
+
 class ProbeConfirmation(msgspec.Struct, frozen=True):
     """What the user is asked to confirm before a probe changes anything.
 
     Args:
         org_name: name of the org; None if it is unknown.
         org_type: type of the org, such as sandbox; None if it is unknown.
-        emails: contact id and message id of the emails that are changed, and put back at the end.
+        emails: the emails that are changed, and put back at the end.
         credits: most credits that the probe takes.
     """
 
     org_name: str | None
     org_type: str | None
-    emails: tuple[tuple[str, str], ...]
+    emails: tuple[ChosenEmail, ...]
     credits: int
 
 

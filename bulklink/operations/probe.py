@@ -25,7 +25,7 @@ from bulklink.errors import (
     StoppedError,
     UsageError,
 )
-from bulklink.operations.callbacks import ProbeConfirmation, RunCallbacks
+from bulklink.operations.callbacks import ChosenEmail, ProbeConfirmation, RunCallbacks
 from bulklink.operations.cancellation import run_guarded
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.job import Job
@@ -80,6 +80,7 @@ async def probe(
     emails: Collection[str] = (),
     other_contact: str | None = None,
     role_deal: str | None = None,
+    private_email: str | None = None,
     put_back: bool = False,
     yes: bool = False,
     force: bool = False,
@@ -102,6 +103,7 @@ async def probe(
         emails: ids of emails of the contact; if empty, some of its first ones are chosen.
         other_contact: id of another contact, to try its deals and an email that both have.
         role_deal: id of a deal that has the contact by a contact role only.
+        private_email: id of an email of the contact in a mailbox that is not shared.
         put_back: only put back what an earlier probe into this file left.
         yes: whether to change emails without asking; they must then be named.
         force: whether to replace an existing file.
@@ -127,7 +129,7 @@ async def probe(
             raise UsageError(
                 "No contact is named.", where="CONTACT", advice="Name the id of a contact."
             )
-        request = ProbeRequest(contact, tuple(emails), other_contact, role_deal)
+        request = ProbeRequest(contact, tuple(emails), other_contact, role_deal, private_email)
         request.check()
         check_can_create(path, force=force)
     work = _Probe(
@@ -172,6 +174,11 @@ def _check_test_org(org: Org, connection: Connection) -> None:
         where=connection.api_url,
         advice="Sign in to a sandbox; the token needs the scope ZohoCRM.org.READ.",
     )
+
+
+def _chosen(email: ProbeEmail) -> ChosenEmail:
+    deal_name = email.deal.name if email.deal else None
+    return ChosenEmail(email.contact_id, email.message_id, email.subject, deal_name)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -303,7 +310,7 @@ class _Probe:
         request = ProbeConfirmation(
             org.name,
             org.type,
-            tuple((email.contact_id, email.message_id) for email in emails),
+            tuple(map(_chosen, emails)),
             price,
         )
         self.callbacks.on_probe(request)

@@ -14,9 +14,10 @@ from bulklink.emulator.like import PROBED_SETTINGS
 from bulklink.emulator.settings import Settings
 from tests.e2e.command import Command, ensure_terminated, interrupt_and_wait, wait_for_exit
 from tests.e2e.servers import Emulator, serve_world_file
-from tests.probed_world import ANA, ROLE, TOM, world_file
+from tests.probed_world import ANA, MAX, PRIVATE, ROLE, TOM, world_file
 
-RECORDS = ("--other-contact", TOM, "--role-deal", ROLE)
+RECORDS = ("--other-contact", TOM, "--role-deal", ROLE, "--private-email", PRIVATE)
+PRIVATE_MAILBOXES = ("--private-mailboxes", MAX)
 MIXED_ANSWERS = (
     "status=400,applied=no,shape=nested,named=json-path,good=empty,order=sent",
     "status=207,applied=yes,shape=flat,named=message-id,good=success,order=reversed",
@@ -71,7 +72,7 @@ def test_an_emulator_behaves_like_the_org_that_was_probed(
 ) -> None:
     wanted = nth_options(number)
     arguments = [word for name, value in wanted.items() for word in (f"--{name}", value)]
-    with serve_world_file(world, *arguments) as emulator:
+    with serve_world_file(world, *PRIVATE_MAILBOXES, *arguments) as emulator:
         answers = probe(bulklink, emulator, "probe.json")
     for part in wanted.pop("mixed-answer").split(","):
         name, _, value = part.partition("=")
@@ -79,7 +80,8 @@ def test_an_emulator_behaves_like_the_org_that_was_probed(
     different = {key: answers[key] for key, value in wanted.items() if answers[key] != value}
     assert all(answer is None for answer in different.values()), different
     assert different.keys() <= {"link-source", "long-names", "mixed-order"}
-    with serve_world_file(world, "--like", str(bulklink.folder / "probe.json")) as emulator:
+    like = ("--like", str(bulklink.folder / "probe.json"))
+    with serve_world_file(world, *PRIVATE_MAILBOXES, *like) as emulator:
         assert probe(bulklink, emulator, "again.json") == answers
 
 

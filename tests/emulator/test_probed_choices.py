@@ -11,6 +11,7 @@ from bulklink.emulator.settings import MixedAnswer, Settings
 from tests.emulator.client import (
     ANA,
     FLEET,
+    JACOB,
     OTHERS,
     TOM,
     TRAVEL,
@@ -65,6 +66,22 @@ async def test_allowed_foreign_deals_do_not_allow_refused_role_deals() -> None:
     world["deals"][2]["contact_roles"] = [ANA]
     crm = EmulatorClient(Settings(foreign_deals="allowed", role_links="refused"), world)
     assert item_codes(await crm.link(item(1, OTHERS))) == ["NOT_ALLOWED"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("refused", "NOT_ALLOWED"),
+        ("no-permission", "NO_PERMISSION"),
+        ("invalid-data", "INVALID_DATA"),
+        ("allowed", "SUCCESS"),
+    ],
+)
+async def test_an_email_of_a_private_mailbox_is_answered_as_set(answer: Any, code: str) -> None:
+    world = small_world(emails=[email(1), email(2, owner_id=JACOB)])
+    crm = EmulatorClient(Settings(private_mailboxes=(JACOB,), private_links=answer), world)
+    assert item_codes(await crm.link(item(2, owner=JACOB))) == [code]
+    assert item_codes(await crm.link(item(1))) == ["SUCCESS"]
 
 
 async def test_each_contact_of_an_email_has_a_link_of_its_own() -> None:

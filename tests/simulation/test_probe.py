@@ -39,6 +39,7 @@ from bulklink.zoho.http import Answer, NoResponse, Transport
 from tests.probed_world import (
     ANA,
     FLEET,
+    PRIVATE,
     ROLE,
     SHARED,
     TOM,
@@ -57,6 +58,9 @@ from tests.virtual import now, run_virtual
 Variant = tuple[str, Settings]
 VARIANTS = [*setting_variants(), *mixed_variants()]
 KEYS = sorted({key for key, _ in VARIANTS})
+
+
+RECORDS = {"other_contact": TOM, "role_deal": ROLE, "private_email": PRIVATE}
 
 
 class Interrupter:
@@ -165,7 +169,7 @@ async def run_probe(
                 contact,
                 folder / "probe.json",
                 connection,
-                **{"other_contact": TOM, "role_deal": ROLE, "force": True, **options},
+                **{**RECORDS, "force": True, **options},
                 callbacks=callbacks or User(),
                 stop=stop,
                 environment=(interrupter or Interrupter()).wrap(environment),
@@ -198,7 +202,8 @@ async def test_a_probe_finds_each_answer_and_the_emulator_then_gives_it(
         assert result.credits <= user.price, wanted
         org = read_probe_file(tmp_path / "probe.json")
         assert org.unsupported == (), wanted
-        liked = org.apply(Settings(), frozenset())
+        world_settings = Settings(private_mailboxes=settings.private_mailboxes)
+        liked = org.apply(world_settings, frozenset())
         assert wanted_answer(key, liked) == wanted
         again = await run_probe(make_crm(liked), tmp_path)
         assert answers_of(again) == answers_of(result), wanted
@@ -385,7 +390,7 @@ async def test_nothing_is_changed_unless_somebody_agrees(tmp_path: Path) -> None
     result = await run_probe(
         crm, tmp_path, callbacks=RunCallbacks(), yes=True, emails=[message(3), message(1)]
     )
-    assert (result.restored, answers_of(result)["mixed-owners"]) == (2, "accept")
+    assert (result.restored, answers_of(result)["mixed-owners"]) == (3, "accept")
 
 
 @pytest.mark.parametrize(
@@ -456,6 +461,8 @@ async def test_an_email_on_a_deal_of_somebody_else_is_never_touched(tmp_path: Pa
         await run_probe(crm, tmp_path)
     with pytest.raises(UsageError, match="not the contact's own"):
         await run_probe(crm, tmp_path, emails=[message(1)])
+    with pytest.raises(UsageError, match=f"{message(2)} is on a deal"):
+        await run_probe(make_crm(Settings()), tmp_path, private_email=message(2))
 
 
 @pytest.mark.parametrize(
@@ -503,7 +510,7 @@ async def test_what_was_left_is_put_back_only_where_it_was_probed(tmp_path: Path
     elsewhere = msgspec.structs.replace(CONNECTION, api_url="http://elsewhere")
     with pytest.raises(WrongOrgError):
         await run_probe(crm, tmp_path, put_back=True, connection=elsewhere)
-    assert (await run_probe(crm, tmp_path, put_back=True)).restored == 4
+    assert (await run_probe(crm, tmp_path, put_back=True)).restored == 5
     nothing = await run_probe(crm, tmp_path, put_back=True)
     assert (nothing.restored, nothing.exit_code, nothing.calls) == (0, 0, {})
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
     from bulklink.operations.probing.result import ProbeResult
 
-_NAMES = ("emails", "other_contact", "role_deal", "put_back", "yes", "force")
+_NAMES = ("emails", "other_contact", "role_deal", "private_email", "put_back", "yes", "force")
 
 _record_options = combine_options(
     option(
@@ -48,6 +48,11 @@ _record_options = combine_options(
         "--role-deal",
         metavar="DEAL",
         help="Deal of another contact on which CONTACT has a contact role.",
+    ),
+    option(
+        "--private-email",
+        metavar="MESSAGE",
+        help="Email of CONTACT on no deal, from a mailbox that is not shared.",
     ),
 )
 _file_options = combine_options(

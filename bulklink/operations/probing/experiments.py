@@ -237,15 +237,21 @@ async def _ask_role_links(org: ProbedOrg, materials: Materials) -> Answers:
     return {"role-links": await _ask_deal(org, materials.email, materials.role_deal)}
 
 
-async def _ask_deal(org: ProbedOrg, email: ProbeEmail, deal: ProbeDeal | None) -> ProbeAnswer:
+async def _ask_deal(
+    org: ProbedOrg, email: ProbeEmail | None, deal: ProbeDeal | None
+) -> ProbeAnswer:
     """Ask whether an email can be linked to a deal."""
-    if deal is None:
-        raise ExperimentError("There is no such deal.")
+    if email is None or deal is None:
+        raise ExperimentError("There is no such record.")
     await org.free(email)
     reply = await org.link([email.message], [deal])
     return read_verdict(
         reply, email.message_id, {Code.SUCCESS: "allowed", Code.NOT_ALLOWED: "refused"}
     )
+
+
+async def _ask_private_links(org: ProbedOrg, materials: Materials) -> Answers:
+    return {"private-links": await _ask_deal(org, materials.private, materials.deal)}
 
 
 async def _ask_role_deals(org: ProbedOrg, materials: Materials) -> Answers:
@@ -569,6 +575,21 @@ EXPERIMENTS = (
         reads=4,
         run=_ask_shared_emails,
         lacks=_lacks("shared", _SHARED_EMAIL),
+    ),
+    Experiment(
+        title="an email of a private mailbox",
+        sends="Links an email of a mailbox that is not shared.",
+        questions=(
+            Question(
+                "private-links",
+                "Can an email of a private mailbox be linked?",
+                "private-links",
+            ),
+        ),
+        calls=1,
+        reads=1,
+        run=_ask_private_links,
+        lacks=_lacks("private", "an email of a private mailbox, which only you can name"),
     ),
     Experiment(
         title="traces of a link on its deal",

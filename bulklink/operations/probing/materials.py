@@ -38,12 +38,19 @@ class ProbeRequest(msgspec.Struct, frozen=True):
         message_ids: its emails; empty to choose among the first ones of its list.
         other_contact_id: a contact with other deals, perhaps with an email that both have.
         role_deal_id: a deal that has the contact by a contact role only.
+        private_email: an email of the contact in a mailbox that is not shared.
     """
 
     contact_id: str
     message_ids: tuple[str, ...] = ()
     other_contact_id: str | None = None
     role_deal_id: str | None = None
+    private_email: str | None = None
+
+    @property
+    def named_emails(self) -> tuple[str, ...]:
+        """All emails that are named."""
+        return (*self.message_ids, *([self.private_email] if self.private_email else []))
 
     def check(self) -> None:
         """Check the ids, which become parts of addresses.
@@ -54,7 +61,7 @@ class ProbeRequest(msgspec.Struct, frozen=True):
         record_ids = (self.contact_id, self.other_contact_id, self.role_deal_id)
         for text, is_valid in (
             *((text, is_record_id) for text in record_ids if text is not None),
-            *((text, is_message_id) for text in self.message_ids),
+            *((text, is_message_id) for text in self.named_emails),
         ):
             if not is_valid(text):
                 raise UsageError(
@@ -81,7 +88,7 @@ async def gather_materials(org: ProbedOrg, request: ProbeRequest) -> Materials:
     contact_id = request.contact_id
     deals = await _deals_of(org, contact_id)
     users = (await org.look_up(users_request(1), parse_user_names, "Users")).names
-    listed = await _list_emails(org, contact_id, request.message_ids)
+    listed = await _list_emails(org, contact_id, request.named_emails)
     own_deals = {d.id: d for d in deals if d.contact_id == contact_id and d.name}
     if not own_deals:
         raise UsageError(
@@ -89,8 +96,12 @@ async def gather_materials(org: ProbedOrg, request: ProbeRequest) -> Materials:
             where=f"contact {contact_id}",
             advice="Name another contact, or create a deal of this contact first.",
         )
-    emails = usable_emails(contact_id, listed.emails, own_deals, users)
-    _check_emails(request, listed.emails, emails)
+    _check_listed(request, listed.emails)
+    usable = usable_emails(contact_id, listed.emails, own_deals, users)
+    private = _first(email for email in usable if email.message_id == request.private_email)
+    named = set(request.message_ids) or {email.message_id for email in usable}
+    emails = [e for e in usable if e.message_id in named and e is not private]
+    _check_usable(request, listed.emails, emails, private)
     email = emails[0]
     deal = next(iter(own_deals.values()))
     materials = Materials(
@@ -102,6 +113,7 @@ async def gather_materials(org: ProbedOrg, request: ProbeRequest) -> Materials:
         other_owner=_first(
             (user_id, name) for user_id, name in users.items() if name and user_id != email.owner_id
         ),
+        private=private,
         pages=listed.pages,
     )
     materials = await _with_role_deal(org, request, deals, materials)
@@ -132,8 +144,7 @@ async def _list_emails(org: ProbedOrg, contact_id: str, message_ids: Collection[
             where=f"contact {contact_id}",
             advice="Check the id of the contact, and that the token may read its emails.",
         )
-    chosen = [emails[key] for key in message_ids if key in emails] or list(emails.values())
-    return _Listed(tuple(chosen), pages.pages_read)
+    return _Listed(tuple(emails.values()), pages.pages_read)
 
 
 def usable_emails(
@@ -155,31 +166,40 @@ def usable_emails(
     emails = []
     for email in listed:
         owner_name = email.owner_name or users.get(email.owner_id or "")
-        deal = email.deal
-        if not email.owner_id or not owner_name or deal is msgspec.UNSET:
+        if not email.owner_id or not owner_name or isinstance(email.deal, msgspec.UnsetType):
             continue
-        if deal is None:
-            emails.append(ProbeEmail(contact_id, email.message_id, email.owner_id, owner_name))
-        elif deal.id in own_deals:
-            own_deal = _deal(own_deals[deal.id])
+        if email.deal is None or email.deal.id in own_deals:
             emails.append(
-                ProbeEmail(contact_id, email.message_id, email.owner_id, owner_name, own_deal)
+                ProbeEmail(
+                    contact_id,
+                    email.message_id,
+                    email.owner_id,
+                    owner_name,
+                    _deal(own_deals[email.deal.id]) if email.deal else None,
+                    email.subject,
+                )
             )
     return sorted(emails, key=lambda email: email.deal is not None)
 
 
-def _check_emails(
-    request: ProbeRequest, listed: Sequence[ListedEmail], usable: Sequence[ProbeEmail]
-) -> None:
-    where = f"contact {request.contact_id}"
+def _check_listed(request: ProbeRequest, listed: Sequence[ListedEmail]) -> None:
     listed_ids = {email.message_id for email in listed}
-    missing = [key for key in request.message_ids if key not in listed_ids]
+    missing = [key for key in request.named_emails if key not in listed_ids]
     if missing:
         raise UsageError(
             f"The contact has no email {missing[0]} on its first {count_of(MAX_PAGES, 'page')}.",
-            where=where,
+            where=f"contact {request.contact_id}",
             advice="Name an email that the CRM lists under this contact, not too far down.",
         )
+
+
+def _check_usable(
+    request: ProbeRequest,
+    listed: Sequence[ListedEmail],
+    usable: Sequence[ProbeEmail],
+    private: ProbeEmail | None,
+) -> None:
+    where = f"contact {request.contact_id}"
     usable_ids = {email.message_id for email in usable}
     unusable = [key for key in request.message_ids if key not in usable_ids]
     if unusable:
@@ -188,6 +208,13 @@ def _check_emails(
             " who can be named: it might not be possible to put it back.",
             where=where,
             advice="Name an email on no deal, or on a deal of this contact.",
+        )
+    if request.private_email and (private is None or private.deal is not None):
+        raise UsageError(
+            f"The email {request.private_email} is on a deal: it might not be possible to put it"
+            " back.",
+            where=where,
+            advice="Name an email of a private mailbox that is on no deal.",
         )
     if not usable:
         raise UsageError(

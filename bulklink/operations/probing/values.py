@@ -77,6 +77,7 @@ class ProbeEmail(msgspec.Struct, frozen=True):
         owner_id: user who owns it.
         owner_name: name of that user.
         deal: the deal that it was on; None for no deal.
+        subject: its subject, for the user; None if the CRM does not report it.
     """
 
     contact_id: str
@@ -84,6 +85,7 @@ class ProbeEmail(msgspec.Struct, frozen=True):
     owner_id: str
     owner_name: str
     deal: ProbeDeal | None = None
+    subject: str | None = None
 
     @property
     def message(self) -> Message:
@@ -113,6 +115,7 @@ class Materials(msgspec.Struct, frozen=True):
         role_deal: a deal that has the contact by a contact role only; None if there is none.
         role_deal_listed: whether the deals of the contact include such deals; None if unknown.
         foreign_deal: a deal that does not have the contact at all; None if there is none.
+        private: an email of a private mailbox, on no deal; None if there is none.
         pages: pages of a contact's list that must be read to find every email.
     """
 
@@ -127,10 +130,12 @@ class Materials(msgspec.Struct, frozen=True):
     role_deal: ProbeDeal | None = None
     role_deal_listed: bool | None = None
     foreign_deal: ProbeDeal | None = None
+    private: ProbeEmail | None = None
     pages: int = 1
 
     @property
     def emails(self) -> tuple[ProbeEmail, ...]:
         """All emails that can be changed, each once."""
-        named = (self.email, self.second, self.of_other_owner, self.shared, self.shared_with)
+        own = (self.email, self.second, self.of_other_owner, self.shared, self.private)
+        named = (*own, self.shared_with)
         return tuple(dict.fromkeys(email for email in named if email is not None))
