@@ -331,10 +331,11 @@ class RunMonitor:
     on_metrics: Callable[[Metrics], None]
     is_canary_running: Callable[[], bool]
     _sending: bool = field(init=False, default=False)
+    _opened: MeterTotals = field(init=False)
     _began: MeterTotals = field(init=False)
 
     def __post_init__(self) -> None:
-        self._began = self.sampler.read_totals()
+        self._opened = self._began = self.sampler.read_totals()
 
     async def start_sending(self) -> None:
         """Measure from now on the sending of emails."""
@@ -355,9 +356,12 @@ class RunMonitor:
     def figures(self) -> CallFigures | None:
         """Return the averages since sending began, or since the last question; None without calls.
 
-        If no email was sent, they are those of the look-ups.
+        If no call was made since then, they are those of the whole command.
         """
-        return figures_between(self._began, self.sampler.read_totals(), self.sampler.rate)
+        totals, rate = self.sampler.read_totals(), self.sampler.rate
+        return figures_between(self._began, totals, rate) or figures_between(
+            self._opened, totals, rate
+        )
 
     async def sample(self) -> None:
         """Take one sample, report progress and write the timeline."""

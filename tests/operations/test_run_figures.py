@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bulklink import Connection, MaxFailures, RunCallbacks, retry, run, status
+from bulklink import Connection, LimitedBy, MaxFailures, RunCallbacks, retry, run, status
 from bulklink.operations.environment import real_environment
 from bulklink.runs.folder import RunFolder
 from tests.guard import off_loop
@@ -76,6 +76,15 @@ async def test_the_hour_of_a_question_is_no_part_of_the_rate(
     limited = (await off_loop(RunFolder(tmp_path / "run").read)).limited
     assert limited is not None
     assert 0 < (limited.figures["seconds"] or 0) < 600
+
+
+async def test_credits_that_only_last_for_the_look_ups_limit_the_run(
+    tmp_path: Path, connection: Connection
+) -> None:
+    result = await run(job(tmp_path, max_credits=4), connection)
+    assert (result.state, result.credits, result.calls.lookup) == ("stopped", 4, 4)
+    assert result.limited_by == LimitedBy.CREDITS
+    assert (result.messages_per_second, result.latency) == (None, None)
 
 
 async def test_a_folder_of_an_earlier_version_has_no_figures(

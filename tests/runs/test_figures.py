@@ -75,6 +75,13 @@ def test_percentiles_are_those_of_all_calls_within_half_a_percent(tmp_path: Path
     assert figures.latency.mean == pytest.approx(sum(written) / len(written), rel=0.001)
 
 
+def test_a_latency_without_calls_is_none(tmp_path: Path) -> None:
+    """A timeline may have been written by anybody."""
+    figures = read_figures(write(tmp_path / "t", {"latency": {"0.5": 0}}))
+    assert figures is not None
+    assert figures.latency is None
+
+
 @pytest.mark.parametrize("content", ["", "x\n", '{"ts":"2026-11-22T10:15:00.000Z"}\n'])
 def test_nothing_measured_is_no_figure(tmp_path: Path, content: str) -> None:
     (tmp_path / "t").write_text(content, "utf-8")
