@@ -14,7 +14,7 @@ import msgspec
 from bulklink.cli.arguments import job_from_options
 from bulklink.cli.console import note, show_error
 from bulklink.cli.load_sandbox import measure_sandbox, sandbox_connection
-from bulklink.cli.load_target import LoadWorld, connection_to, load_world, measured_server
+from bulklink.cli.load_target import LoadWorld, connection_to, make_load_world, measured_server
 from bulklink.cli.progress import run_with_progress
 from bulklink.engine.load.batches import LoadOp
 from bulklink.load_results import LoadResult
@@ -49,7 +49,9 @@ class LoadRunner:
         if self._connection is not None:
             return self
         linked = self.load.effective_op is LoadOp.UNLINK
-        self._world = self._stack.enter_context(load_world(self.job, self._options, linked=linked))
+        self._world = self._stack.enter_context(
+            make_load_world(self.job, self._options, linked=linked)
+        )
         return self
 
     def __exit__(

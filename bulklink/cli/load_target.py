@@ -62,7 +62,7 @@ class MeasuredServer:
 
 
 @contextmanager
-def load_world(job: Job, options: Mapping[str, Any], *, linked: bool) -> Iterator[LoadWorld]:
+def make_load_world(job: Job, options: Mapping[str, Any], *, linked: bool) -> Iterator[LoadWorld]:
     """Make the world of a load test, with the emails of the job's mapping or generated ones.
 
     Args:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from bulklink.advice import Advice
-from bulklink.atomic_files import atomic_replace
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ConfigError, UsageError
-from bulklink.html_pages.load.render import render_load
 from bulklink.ledger.replay import replay
 from bulklink.load_results import LoadResult, LoadTarget
 from bulklink.mapping.input.files import Source
@@ -23,6 +21,7 @@ from bulklink.operations.load_figures import make_load_result
 from bulklink.operations.load_files import (
     PERCENTILES_NAME,
     RESULT_NAME,
+    write_load_page,
     write_load_result,
     write_percentiles,
 )
@@ -175,7 +174,6 @@ class _LoadTest:
 
 
 def _write_files(folder: RunFolder, result: LoadResult) -> None:
-    with atomic_replace(folder.html_report) as temporary:
-        temporary.write_text(render_load(result), encoding="utf-8")
+    write_load_page(folder.html_report, result)
     write_percentiles(folder.path / PERCENTILES_NAME, result)
     write_load_result(folder.path / RESULT_NAME, result)
