@@ -12,7 +12,6 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from bulklink.atomic_files import atomic_replace
 from bulklink.cli.console import (
     Line,
     Styled,
@@ -25,7 +24,6 @@ from bulklink.cli.load_runner import LoadRunner
 from bulklink.cli.load_summary import show_load_result
 from bulklink.counts import count_of
 from bulklink.errors import ExitCode, UsageError
-from bulklink.html_pages.load.render import render_comparison
 from bulklink.load_analysis.capacity import (
     Capacity,
     RateProbe,
@@ -38,12 +36,17 @@ from bulklink.load_analysis.comparison import (
     LoadVerdict,
     compare_loads,
     describe_comparison,
+    typical_pair,
 )
 from bulklink.load_analysis.merging import merge_results
 from bulklink.load_analysis.texts import latency_text
 from bulklink.load_analysis.thresholds import parse_threshold
 from bulklink.load_results import LoadResult
-from bulklink.operations.load_files import read_load_result, write_load_result
+from bulklink.operations.load_files import (
+    read_load_result,
+    write_comparison_page,
+    write_load_result,
+)
 
 _COLOURS = {LoadVerdict.FASTER: "green", LoadVerdict.SLOWER: "red"}
 _FIGURES = ("p50", "p95", "p99", "max")
@@ -128,9 +131,7 @@ def _show_comparison(pairs: Sequence[Pair], options: Mapping[str, Any]) -> int:
     comparison = compare_loads(pairs, options["figure"], margin=options["margin"] / 100)
     if options["output"] is not None:
         _check_new(options["output"], force=options["force"])
-        with atomic_replace(options["output"]) as temporary:
-            page = render_comparison(*pairs[-1], comparison)
-            temporary.write_text(page, encoding="utf-8")
+        write_comparison_page(options["output"], *typical_pair(pairs, comparison), comparison)
     if options["as_json"]:
         print_json({**msgspec.to_builtins(comparison), "exit_code": 0})
     else:

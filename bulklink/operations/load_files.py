@@ -37,16 +37,6 @@ def write_load_result(path: Path, result: LoadResult) -> None:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
 
 
-def write_load_page(path: Path, result: LoadResult) -> None:
-    """Replace a file with the page about a load test; blocks.
-
-    Raises:
-        RunDirError: if it cannot be written.
-    """
-    with atomic_replace(path) as temporary:
-        temporary.write_text(render_load(result), encoding="utf-8")
-
-
 def write_percentiles(path: Path, result: LoadResult) -> None:
     """Replace a file with the latencies from the intended start, as HdrHistogram prints them.
 
