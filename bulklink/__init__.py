@@ -23,6 +23,8 @@ _EXPORTS = {
     "bulklink.finding.sample_check": "SampleCheck",
     "bulklink.finding.verdicts": "Evidence",
     "bulklink.ledger.records": "Result",
+    "bulklink.load_analysis.comparison": "LoadComparison compare_loads",
+    "bulklink.load_analysis.merging": "merge_results",
     "bulklink.load_results": "LatencyFigures LoadResult LoadTarget",
     "bulklink.mapping.interrupt": "PlanningStage",
     "bulklink.models": "Op Status",
@@ -45,6 +47,7 @@ _EXPORTS = {
     "bulklink.operations.forget": "forget",
     "bulklink.operations.history": "HistoryEvent history",
     "bulklink.operations.job": "Edition GroupBy Job OnInvalid WhenCreditsOut",
+    "bulklink.operations.load_files": "read_load_result",
     "bulklink.operations.load_options": "LoadTest",
     "bulklink.operations.load_test": "load_test",
     "bulklink.operations.job_options": "LimitOptions PaceOptions SendOptions",
@@ -98,6 +101,9 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.finding.sample_check import SampleCheck as SampleCheck
     from bulklink.finding.verdicts import Evidence as Evidence
     from bulklink.ledger.records import Result as Result
+    from bulklink.load_analysis.comparison import LoadComparison as LoadComparison
+    from bulklink.load_analysis.comparison import compare_loads as compare_loads
+    from bulklink.load_analysis.merging import merge_results as merge_results
     from bulklink.load_results import LatencyFigures as LatencyFigures
     from bulklink.load_results import LoadResult as LoadResult
     from bulklink.load_results import LoadTarget as LoadTarget
@@ -138,6 +144,7 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.job_options import LimitOptions as LimitOptions
     from bulklink.operations.job_options import PaceOptions as PaceOptions
     from bulklink.operations.job_options import SendOptions as SendOptions
+    from bulklink.operations.load_files import read_load_result as read_load_result
     from bulklink.operations.load_options import LoadTest as LoadTest
     from bulklink.operations.load_test import load_test as load_test
     from bulklink.operations.match import match as match

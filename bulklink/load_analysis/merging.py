@@ -46,6 +46,9 @@ def merge_results(results: Sequence[LoadResult]) -> LoadResult:
     are added if all clients have the same ones, and listed otherwise. The client's figures are
     those of the busiest machine. Thresholds are evaluated anew.
 
+    Args:
+        results: result of each client.
+
     Raises:
         UsageError: if there is only one, one is given twice, they loaded different servers or did
             not run at the same time, or their histograms have different errors.
