@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 
 from bulklink.latency_histogram import LatencyHistogram
+from bulklink.load_analysis.figures import latency_figures
 from bulklink.load_results import LatencyFigures
 from bulklink.runs.timeline import read_timeline
 
-_SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 _LATENCY_DIGITS = 4
 """Digits of a latency that is known within 0.5%."""
 _RATE_DECIMALS = 3
@@ -74,11 +74,10 @@ def read_figures(timeline: Path) -> RunFigures | None:
 
 def summarize_latencies(latencies: LatencyHistogram) -> LatencyFigures | None:
     """Return mean, percentiles and maximum, rounded; None without a latency."""
-    mean = latencies.mean
-    if mean is None:
+    figures = latency_figures(latencies)
+    if figures is None:
         return None
-    shares = dict(zip(_SHARES, latencies.quantiles(_SHARES.values()), strict=True))
-    figures = {"mean": mean, **shares, "max": latencies.longest}
+    values = msgspec.structs.asdict(figures)
     return LatencyFigures(
-        **{name: float(f"{value:.{_LATENCY_DIGITS}g}") for name, value in figures.items()}
+        **{name: float(f"{value:.{_LATENCY_DIGITS}g}") for name, value in values.items()}
     )

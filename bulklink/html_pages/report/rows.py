@@ -70,10 +70,12 @@ class EmbeddedRows:
     def add(self, rows: Iterable[EmbeddedRow]) -> None:
         """Add rows until the limit is reached; the most important ones come first."""
         for row in rows:
-            cost, cells = self._cells(row)
+            cost, cells, new_texts = self._cells(row)
             if cost > self._bytes_left:
                 return
             self._bytes_left -= cost
+            for name, text in new_texts.items():
+                self._texts[name][text] = len(self._texts[name])
             self._rows[row.row] = cells
             refused = row.status == "rejected"
             for field, key in (("code", row.code), ("deal", row.deal), ("owner", row.owner)):
@@ -98,7 +100,8 @@ class EmbeddedRows:
         texts = {name: list(indexes) for name, indexes in self._texts.items()}
         return msgspec.json.encode({"columns": EMBEDDED_COLUMNS, "texts": texts, "rows": rows})
 
-    def _cells(self, row: EmbeddedRow) -> tuple[int, list[int | str | None]]:
+    def _cells(self, row: EmbeddedRow) -> tuple[int, list[int | str | None], dict[str, str]]:
+        """Return the bytes that a row takes, its cells, and its texts that no row has yet."""
         when = format_local_time(row.ts, self._zone)
         texts = [
             *(("op", row.op), ("contact", row.contact), ("owner", row.owner), ("deal", row.deal)),
@@ -107,6 +110,7 @@ class EmbeddedRows:
         message = _visible(row.message)
         cost = len(_escaped_json(message)) + 12
         indexes: dict[str, int | str | None] = {}
+        new_texts: dict[str, str] = {}
         for name, raw_text in texts:
             text = _visible(raw_text)
             if text is None:
@@ -115,12 +119,12 @@ class EmbeddedRows:
                 continue
             known_texts = self._texts.setdefault(name, {})
             if text not in known_texts:
-                known_texts[text] = len(known_texts)
+                new_texts[name] = text
                 cost += len(_escaped_json(text)) + 1
-            indexes[name] = index = known_texts[text]
+            indexes[name] = index = known_texts.get(text, len(known_texts))
             cost += len(str(index)) + 1
         cells = indexes | {"row": row.row, "message": message}
-        return cost, [cells[column] for column in EMBEDDED_COLUMNS]
+        return cost, [cells[column] for column in EMBEDDED_COLUMNS], new_texts
 
 
 def _visible(text: str | None) -> str | None:
