@@ -59,7 +59,7 @@ def test_rows_are_read_back_unchanged_in_the_order_of_the_mapping(
 
 
 @given(st.integers(0, 5_000), st.text(min_size=1, max_size=40))
-@example(425, "&\x1f" + "\x08" * 8)
+@example(1105, "&" * 40)
 def test_rows_stay_within_the_size_limit(most: int, text: str) -> None:
     kept = EmbeddedRows(most, UTC)
     kept.add(row(n, text=f"{text}{n}", deal=f"{n}", message=text * 3) for n in range(1, 60))
