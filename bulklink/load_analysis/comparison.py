@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import StrEnum
-from itertools import pairwise
+from itertools import chain, combinations, pairwise
 
 import msgspec
 
@@ -97,7 +97,7 @@ def compare_loads(
         margin: relative difference that does not matter, above 0 and below 1.
 
     Raises:
-        UsageError: if the figure or the margin is not valid, or A and B are the same load test.
+        UsageError: if the figure or the margin is not valid, or a load test occurs twice.
     """
     figure = _default_figure(pairs) if figure is None else _valid_figure(figure)
     _check(pairs, margin)
@@ -160,11 +160,11 @@ def _check(pairs: Sequence[LoadPair], margin: float) -> None:
             where="margin",
             advice="Use a share of 1: 0.05 is 5%.",
         )
-    if any(a == b for a, b in pairs):
+    if any(left == right for left, right in combinations(chain.from_iterable(pairs), 2)):
         raise UsageError(
-            "A load test is compared with itself.",
+            "A load test is compared with itself, or counted twice.",
             where="compare",
-            advice="Name two results; two load tests with the same settings show the noise.",
+            advice="Name each result once; two load tests with the same settings show the noise.",
         )
 
 

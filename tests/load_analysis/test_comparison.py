@@ -59,6 +59,12 @@ def measured(number: int, throughput: float, latency: float, **changes: Any) -> 
     )
 
 
+def at(hour: int, result: LoadResult) -> LoadResult:
+    """Return a load test that began at another time."""
+    started = (START + timedelta(hours=hour)).isoformat()
+    return msgspec.structs.replace(result, started=started)
+
+
 def rounds(
     rng: random.Random, count: int, noise: Noise, gain: float = 1.0, drift: float = 0.0
 ) -> list[LoadPair]:
@@ -275,7 +281,9 @@ def test_a_missing_figure_gives_no_ratio() -> None:
     nothing = msgspec.structs.replace(
         TEMPLATE, latency=BothLatencies(service=None, intended=None), messages_per_second=0.0
     )
-    for pairs in ([(TEMPLATE, nothing)], [(nothing, TEMPLATE)] * 3):
+    one_pair = [(TEMPLATE, nothing)]
+    rounds = [(at(n, nothing), at(n + 10, TEMPLATE)) for n in range(3)]
+    for pairs in (one_pair, rounds):
         for figure in ("p99", "throughput"):
             comparison = compare_loads(pairs, figure)
             assert (comparison.verdict, comparison.ratio) == (LoadVerdict.CANNOT_TELL, None)
@@ -289,11 +297,6 @@ def test_absurd_figures_of_a_file_give_finite_numbers() -> None:
         comparison = compare_loads(pairs, figure)
         read = msgspec.json.decode(msgspec.json.encode(comparison), type=LoadComparison)
         assert read == comparison
-
-
-def with_client(result: LoadResult, **changes: Any) -> LoadResult:
-    client = msgspec.structs.replace(result.client, **changes)
-    return msgspec.structs.replace(result, client=client)
 
 
 CLOSED = measured(1, 1000, 0.05, calls=100_000)
@@ -337,18 +340,17 @@ OTHER = LoadTarget(url="https://b.example", world_digest=None)
 def test_what_makes_a_comparison_doubtful_is_said(
     a: LoadResult, b: dict[str, Any], figure: str, expected: str
 ) -> None:
-    later = {"started": (START + timedelta(hours=1)).isoformat()}
-    other = msgspec.structs.replace(a, **later | b)
-    second = msgspec.structs.replace(a, started=(START + timedelta(hours=2)).isoformat())
-    pairs = [(a, other), (second, other)]
+    other = msgspec.structs.replace(a, **b)
+    pairs = [(at(1, a), at(2, other)), (at(4, a), at(3, other))]
     (warning,) = compare_loads(pairs, figure).warnings
     assert expected in warning
 
 
 def test_a_client_that_was_the_bottleneck_is_named() -> None:
-    busy = with_client(CLOSED, bottleneck=True)
-    later = msgspec.structs.replace(CLOSED, started=(START + timedelta(hours=1)).isoformat())
-    warnings = compare_loads([(busy, later), (later, busy)], "p50").warnings
+    client = msgspec.structs.replace(CLOSED.client, bottleneck=True)
+    busy = msgspec.structs.replace(CLOSED, client=client)
+    pairs = [(at(1, busy), at(2, CLOSED)), (at(4, CLOSED), at(3, busy))]
+    warnings = compare_loads(pairs, "p50").warnings
     assert warnings == [
         "The client may have been the bottleneck of A.",
         "The client may have been the bottleneck of B.",
@@ -385,7 +387,7 @@ def test_a_comparison_is_described_in_a_sentence(gain: float, sentence: str) -> 
 
 
 def test_the_figure_is_by_default_what_the_model_leaves_open() -> None:
-    later = msgspec.structs.replace(OPEN, started=(START + timedelta(hours=1)).isoformat())
+    later = at(1, OPEN)
     assert compare_loads([(OPEN, later)]).figure == "p99"
     assert compare_loads([(CLOSED, later)]).figure == "throughput"
     assert compare_loads([(OPEN, later)], "service.p99.9").figure == "service.p999"
@@ -409,6 +411,7 @@ def test_a_wrong_figure_or_margin_is_refused(
     assert advice in caught.value.advice
 
 
-def test_a_load_test_is_not_compared_with_itself() -> None:
-    with pytest.raises(UsageError, match="compared with itself"):
-        compare_loads([(OPEN, OPEN)])
+def test_a_load_test_counts_once() -> None:
+    for pairs in ([(OPEN, OPEN)], [(OPEN, CLOSED), (OPEN, at(1, CLOSED))]):
+        with pytest.raises(UsageError, match="compared with itself, or counted twice"):
+            compare_loads(pairs)
