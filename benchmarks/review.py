@@ -117,7 +117,7 @@ def write_verdicts(proposals: int, folder: Path) -> AuditFiles:
     files = plan_audit_files(folder / "m.csv", None, spreadsheet=False, force=True)
     random = Random(proposals)
     notes = msgspec.json.encode(AuditNotes("strict", HoldOutResult()))
-    with files.open(notes) as (mapping, verdict_table):
+    with files.open(lambda: notes) as (mapping, verdict_table):
         for number in range(proposals // 2):
             rows = ContactRows(*conversation(number, random))
             mapping.write(rows.mapping_rows())

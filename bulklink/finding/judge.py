@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import exp
+from typing import NamedTuple
 
 import msgspec
 
@@ -50,6 +51,20 @@ class HoldOut(msgspec.Struct, frozen=True):
     right: dict[Tier, int]
 
 
+class _Replayed(NamedTuple):
+    """What the rule and people did with the emails of a contact.
+
+    Args:
+        replay: the rule, replayed for the contact.
+        rules: what the rule did with each email; None if it was not received.
+        links: how the link of each email was made.
+    """
+
+    replay: RuleReplay
+    rules: Sequence[RuleVerdict | None]
+    links: Sequence[LinkFacts]
+
+
 class Judge:
     """Judges contacts.
 
@@ -66,16 +81,7 @@ class Judge:
 
     def judge(self, contact: ContactFacts) -> list[EmailVerdict]:
         """Return the verdicts on a contact's emails, in the order of its emails."""
-        replay = RuleReplay(contact, self._org.stages, roles=self._org.roles)
-        rules = [self._rule(replay, email) for email in contact.emails]
-        links = self._links(replay, contact.emails, rules)
-        scores = self._score(contact, replay, links)
-        return [
-            self._verdict(email, link, rule, *email_scores)
-            for email, link, rule, email_scores in zip(
-                contact.emails, links, rules, scores, strict=True
-            )
-        ]
+        return self._judge(contact, self._replay(contact))
 
     def hold_out(self, contact: ContactFacts) -> HoldOut | None:
         """Compare the moves that people made with what would have been proposed without them.
@@ -86,11 +92,34 @@ class Judge:
         Returns:
             The counts; None if people have moved no email of the contact, as far as is certain.
         """
+        return self._hold_out(contact, self._replay(contact))
+
+    def judge_and_hold_out(
+        self, contact: ContactFacts
+    ) -> tuple[list[EmailVerdict], HoldOut | None]:
+        """Return what `judge` and `hold_out` return, which takes less than both."""
+        replayed = self._replay(contact)
+        return self._judge(contact, replayed), self._hold_out(contact, replayed)
+
+    def _replay(self, contact: ContactFacts) -> _Replayed:
         replay = RuleReplay(contact, self._org.stages, roles=self._org.roles)
-        if not any(self._was_moved(replay, email) for email in contact.emails):
-            return None
         rules = [self._rule(replay, email) for email in contact.emails]
-        links = self._links(replay, contact.emails, rules)
+        return _Replayed(replay, rules, self._links(replay, contact.emails, rules))
+
+    def _judge(self, contact: ContactFacts, replayed: _Replayed) -> list[EmailVerdict]:
+        replay, rules, links = replayed
+        scores = self._score(contact, replay, links)
+        return [
+            self._verdict(email, link, rule, *email_scores)
+            for email, link, rule, email_scores in zip(
+                contact.emails, links, rules, scores, strict=True
+            )
+        ]
+
+    def _hold_out(self, contact: ContactFacts, replayed: _Replayed) -> HoldOut | None:
+        replay, rules, links = replayed
+        if not any(map(_was_moved, contact.emails, rules)):
+            return None
         emails, hidden_links = list(contact.emails), list(links)
         moved: dict[int, str] = {}
         for index, (email, link, rule) in enumerate(zip(contact.emails, links, rules, strict=True)):
@@ -115,13 +144,6 @@ class Judge:
                 proposed[verdict.tier] += 1
                 right[verdict.tier] += verdict.deal_id == deal_id
         return HoldOut(len(conversations), proposed, right)
-
-    def _was_moved(self, replay: RuleReplay, email: EmailFacts) -> bool:
-        """Return whether people certainly moved a received email from one deal to another."""
-        if email.direction != "received" or email.deal_id is None or not email.link_known:
-            return False
-        rule = replay.replay(email, self._org.readings, self._connection(email))
-        return rule.deal_id not in (None, email.deal_id)
 
     def _rule(self, replay: RuleReplay, email: EmailFacts) -> RuleVerdict | None:
         """Return what the rule did with an email; None if it was not received."""
@@ -267,6 +289,13 @@ class Judge:
         ):
             return Tier.LIKELY
         return tier
+
+
+def _was_moved(email: EmailFacts, rule: RuleVerdict | None) -> bool:
+    """Return whether people certainly moved a received email from one deal to another."""
+    if rule is None or email.deal_id is None or not email.link_known:
+        return False
+    return rule.deal_id not in (None, email.deal_id)
 
 
 def _probabilities(sums: Sequence[float]) -> list[float]:

@@ -406,7 +406,6 @@ class _Audit:
         total = judging.inputs.emails.emails
         passes: tuple[tuple[str, Callable[[], None]], ...] = (
             ("Learning how the org links emails", judging.learn),
-            ("Checking against links that people made", judging.check),
             ("Judging emails", partial(judging.write, self.files)),
         )
 

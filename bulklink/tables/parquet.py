@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -22,14 +22,16 @@ _ROW_GROUP_ROWS = 16_384
 
 @contextmanager
 def parquet_table(
-    path: Path, columns: Sequence[TableColumn], metadata: Mapping[str, str]
+    path: Path,
+    columns: Sequence[TableColumn],
+    metadata: Callable[[], Mapping[str, str]] | None = None,
 ) -> Iterator[Table]:
     """Write a Parquet file of texts and whole numbers.
 
     Args:
         path: an existing, empty file.
         columns: columns of the table.
-        metadata: texts about the whole table, by name.
+        metadata: called at the end; returns texts about the whole table, by name.
     """
     blocks("DuckDB")
     with tempfile.TemporaryDirectory(prefix="bulklink-", dir=path.parent) as folder:
@@ -37,7 +39,7 @@ def parquet_table(
         names = [f"c{index}" for index in range(len(columns))]
         with rows_path.open("wb", buffering=1 << 20) as file:
             yield JsonlTable(file, names)
-        _convert(rows_path, path, columns, metadata)
+        _convert(rows_path, path, columns, {} if metadata is None else metadata())
 
 
 def _convert(

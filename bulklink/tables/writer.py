@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
 from bulklink.atomic_files import atomic_replace, write_error
@@ -43,13 +42,14 @@ class TableFile(NamedTuple):
         path: the file.
         table_format: format of the table.
         columns: columns of the table.
-        metadata: texts about the whole table, by name; only Parquet keeps them.
+        metadata: called at the end; returns texts about the whole table, by name, which only
+            Parquet keeps. None for no texts.
     """
 
     path: Path
     table_format: TableFormat
     columns: Sequence[TableColumn]
-    metadata: Mapping[str, str] = MappingProxyType({})
+    metadata: Callable[[], Mapping[str, str]] | None = None
 
 
 @contextmanager

@@ -439,6 +439,13 @@ def test_the_hold_out_does_not_see_what_people_unlinked() -> None:
     assert JUDGE.hold_out(left) == JUDGE.hold_out(taken_off)
 
 
+def test_judging_and_the_hold_out_together_give_what_each_gives(judged: Judged) -> None:
+    held_out = [EAGER.hold_out(contact) for contact, _ in judged]
+    assert any(held_out)
+    for (contact, verdicts), counts in zip(judged, held_out, strict=True):
+        assert EAGER.judge_and_hold_out(contact) == (verdicts, counts), contact.id
+
+
 def test_the_hold_out_counts_what_is_found_without_the_links() -> None:
     found = JUDGE.hold_out(people_moved("d2", "Re: Rollout Berlin"))
     assert found is not None

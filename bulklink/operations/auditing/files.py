@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike, fspath
 from pathlib import Path
@@ -227,18 +227,19 @@ class AuditFiles(msgspec.Struct, frozen=True):
         self._selection.unlink(missing_ok=True)
 
     @contextmanager
-    def open(self, notes: bytes) -> Iterator[Sequence[Table]]:
+    def open(self, notes: Callable[[], bytes]) -> Iterator[Sequence[Table]]:
         """Open the mapping and the file of verdicts; both appear once both are complete.
 
         Args:
-            notes: JSON about the audit as a whole, which the file of verdicts keeps.
+            notes: called at the end; returns JSON about the audit as a whole, which the file of
+                verdicts keeps.
         """
         mapping = TableFile(self.mapping, self.output.table_format, MAPPING_COLUMNS)
         verdicts = TableFile(
             self.verdicts,
             TableFormat(FileType.PARQUET),
             VERDICT_COLUMNS,
-            {NOTES_KEY: notes.decode()},
+            lambda: {NOTES_KEY: notes().decode()},
         )
         with write_tables([mapping, verdicts]) as tables:
             yield tables

@@ -1,4 +1,4 @@
-"""Passes over the contacts of an audit: what the org tells, the hold-out, the verdicts."""
+"""Passes over the contacts of an audit: what the org tells; the verdicts and the hold-out."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class EmailJudging:
         choice: which reading explains the org's links; set by `learn`.
         counted_roles: whether the rule considers deals by a contact role; None if that is unknown;
             set by `learn`.
-        hold_out: result of the hold-out; set by `check`.
+        hold_out: result of the hold-out; set by `write`.
         tally: counts of the verdicts; filled by `write`.
         done: emails that the current pass has judged.
     """
@@ -207,30 +207,48 @@ class EmailJudging:
         self.counted_roles = org.roles
         self._judge = Judge(self.weights, org, propose_detach=self.propose_detach)
 
-    def check(self) -> None:
-        """Hide the links that people made, and count how many of them would be found."""
-        conversations, proposed, right = 0, Counter[Tier](), Counter[Tier]()
-        for of_part in self._map(partial(_hold_out, judge=self._judge)):
-            for result in of_part:
-                conversations += result.conversations
-                proposed.update(result.proposed)
-                right.update(result.right)
-        self.hold_out = check_tiers(conversations, proposed, right)
-
     def write(self, files: AuditFiles) -> None:
-        """Judge all emails, and write mapping and verdicts."""
+        """Judge all emails, and write mapping and verdicts.
+
+        In the same pass the links that people made are hidden, and those that would be found are
+        counted. Only if that demotes a tier, all emails are judged once more.
+        """
+        try:
+            self._write(files, {})
+        except _DemotedError:
+            self._write(files, self.hold_out.demotions)
+
+    def _write(self, files: AuditFiles, demotions: Mapping[Tier, Tier]) -> None:
+        """Judge all emails, and write mapping and verdicts.
+
+        Raises:
+            _DemotedError: if the hold-out demotes other tiers; nothing is written then.
+        """
         work = partial(
             _judge_contacts,
             judge=self._judge,
-            demotions=self.hold_out.demotions,
+            demotions=demotions,
             proposal_filter=self.proposal_filter,
         )
-        notes = AuditNotes((self.reading or self.choice.reading).value, self.hold_out)
-        with files.open(msgspec.json.encode(notes)) as (mapping, verdict_table):
+        self.tally = AuditTally()
+        conversations, proposed, right = 0, Counter[Tier](), Counter[Tier]()
+        with files.open(self._notes) as (mapping, verdict_table):
             for judged in self._map(work):
                 self.tally.add_tally(judged.tally)
                 mapping.write(judged.mapping_rows)
                 verdict_table.write(judged.verdict_rows)
+                for result in judged.held_out:
+                    conversations += result.conversations
+                    proposed.update(result.proposed)
+                    right.update(result.right)
+            self.hold_out = check_tiers(conversations, proposed, right)
+            if self.hold_out.demotions != demotions:
+                raise _DemotedError
+
+    def _notes(self) -> bytes:
+        """Return what the file of verdicts keeps on the audit, once it is complete."""
+        reading = (self.reading or self.choice.reading).value
+        return msgspec.json.encode(AuditNotes(reading, self.hold_out))
 
     def _map(self, work: Work[T]) -> Iterator[T]:
         """Yield the results of a pass over the parts."""
@@ -241,6 +259,10 @@ class EmailJudging:
             self.inputs.crowded.update(result.crowded)
 
 
+class _DemotedError(Exception):
+    """Raised when the hold-out demotes a tier of verdicts that were not demoted."""
+
+
 class _Judged(msgspec.Struct, frozen=True):
     """Verdicts on the emails of some contacts, as rows.
 
@@ -248,11 +270,13 @@ class _Judged(msgspec.Struct, frozen=True):
         tally: their counts.
         mapping_rows: rows of the mapping.
         verdict_rows: rows of the file of verdicts.
+        held_out: results of the hold-out on the contacts that have one.
     """
 
     tally: AuditTally
     mapping_rows: list[tuple[Cell, ...]]
     verdict_rows: list[tuple[Cell, ...]]
+    held_out: list[HoldOut]
 
 
 def _learn(
@@ -264,21 +288,19 @@ def _learn(
     return evidence
 
 
-def _hold_out(contacts: Iterable[ContactFacts], *, judge: Judge) -> list[HoldOut]:
-    results = map(judge.hold_out, contacts)
-    return [result for result in results if result is not None]
-
-
 def _judge_contacts(
     contacts: Iterable[ContactFacts],
     *,
     judge: Judge,
-    demotions: dict[Tier, Tier],
+    demotions: Mapping[Tier, Tier],
     proposal_filter: ProposalFilter,
 ) -> _Judged:
-    judged = _Judged(AuditTally(), [], [])
+    judged = _Judged(AuditTally(), [], [], [])
     for contact in contacts:
-        verdicts = _demoted(judge.judge(contact), demotions)
+        as_judged, held_out = judge.judge_and_hold_out(contact)
+        if held_out is not None:
+            judged.held_out.append(held_out)
+        verdicts = _demoted(as_judged, demotions)
         filtered = _filtered(verdicts, proposal_filter)
         judged.tally.add(filtered)
         judged.tally.filtered_out += sum(map(operator.is_not, filtered, verdicts))
@@ -288,13 +310,13 @@ def _judge_contacts(
     return judged
 
 
-def _demoted(verdicts: list[EmailVerdict], lower: dict[Tier, Tier]) -> list[EmailVerdict]:
+def _demoted(verdicts: list[EmailVerdict], lower: Mapping[Tier, Tier]) -> list[EmailVerdict]:
     """Return the verdicts, with the tiers that the hold-out left."""
     if not lower:
         return verdicts
     return [
         msgspec.structs.replace(verdict, tier=lower[verdict.tier])
-        if verdict.kind is ChangeKind.MOVE and verdict.tier in lower
+        if verdict.kind is ChangeKind.MOVE and verdict.tier is not None and verdict.tier in lower
         else verdict
         for verdict in verdicts
     ]

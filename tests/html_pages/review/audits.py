@@ -110,7 +110,7 @@ def write_audit(
     """Write mapping, verdicts and review page of an audit; a contact for each list of verdicts."""
     files = plan_audit_files(folder / name, None, spreadsheet=False, force=True)
     notes = msgspec.json.encode(AuditNotes("strict", HOLD_OUT))
-    with files.open(notes) as (mapping, verdict_table):
+    with files.open(lambda: notes) as (mapping, verdict_table):
         for number, verdicts in enumerate(contacts):
             emails = tuple(verdict.email for verdict in verdicts)
             rows = ContactRows(ContactFacts(contact_of(number), emails, DEALS), verdicts)

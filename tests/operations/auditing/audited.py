@@ -52,7 +52,7 @@ def write_audit(
     proposals = [group for group, count in groups.items() for _ in range(count)]
     Random(1).shuffle(proposals)
     files = plan_audit_files(folder / name, None, spreadsheet=spreadsheet, force=True)
-    with files.open(NOTES) as (mapping, verdict_table):
+    with files.open(lambda: NOTES) as (mapping, verdict_table):
         contacts = range(0, len(proposals), _EMAILS_PER_CONTACT)
         for first in reversed(contacts) if last_first else contacts:
             rows = contact_rows(first, proposals[first : first + _EMAILS_PER_CONTACT], subject)
