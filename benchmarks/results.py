@@ -46,6 +46,8 @@ _MANY = 100_000_000
 """More emails than any mapping has: a load test ends when it has sent all."""
 _MOST_FOR_BARE = 1_000_000
 """The bare loop has all rows in memory."""
+_MOST_FOR_ROUNDS = 100_000
+"""Larger runs take long, and are measured once."""
 
 
 class Client(NamedTuple):
@@ -170,28 +172,41 @@ def emails_of(client: Client, server: str, divisor: int) -> int:
     return max(PER_CALL, emails // divisor)
 
 
-def client_rows(measured: Measurements, divisor: int) -> Iterator[list[str]]:
-    """Yield a row of the table for each client; ratios are taken within each round."""
-    fast, slow = (measured.figures[server] for server in _SERVERS)
+def rate_rows(measured: Measurements, divisor: int) -> Iterator[list[str]]:
+    """Yield a row for each client with its emails a second; ratios are taken within each round."""
+    for client in CLIENTS:
+        cells = []
+        for server, runs in measured.figures.items():
+            rates = {
+                one.name: [emails_of(one, server, divisor) / run.seconds for run in runs[one.name]]
+                for one in (CLIENTS[0], client)
+            }
+            cells += [spread(rates[client.name], ",.0f")]
+            cells += [spread(ratios(rates[client.name], rates[_BARE]), ",.3g")]
+        yield [client.name, str(client.per_call), *cells]
+
+
+def cpu_rows(measured: Measurements, divisor: int) -> Iterator[list[str]]:
+    """Yield a row for each client with its CPU at the server that answers at once."""
+    server = _SERVERS[0]
+    runs = measured.figures[server]
 
     def cpu(client: Client) -> list[float]:
-        emails = emails_of(client, "instant", divisor)
-        return [1e6 * run.cpu / emails for run in fast[client.name]]
+        return [1e6 * run.cpu / emails_of(client, server, divisor) for run in runs[client.name]]
 
-    bare = cpu(CLIENTS[0])
     for client in CLIENTS:
-        rates = [
-            [emails_of(client, server, divisor) / run.seconds for run in runs[client.name]]
-            for server, runs in zip(_SERVERS, (fast, slow), strict=True)
-        ]
-        ratios = [own / other for own, other in zip(cpu(client), bare, strict=True)]
+        per_email = cpu(client)
         yield [
             client.name,
-            str(client.per_call),
-            *(spread(rate, ",.0f") for rate in rates),
-            spread(cpu(client), ",.1f"),
-            spread(ratios, ",.2f"),
+            spread(per_email, ",.1f"),
+            spread(ratios(per_email, cpu(CLIENTS[0])), ",.3g"),
+            spread([client.per_call * one for one in per_email], ",.0f"),
         ]
+
+
+def ratios(values: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Return the ratio of two figures in each round."""
+    return [value / other for value, other in zip(values, others, strict=True)]
 
 
 def spread(values: Sequence[float], form: str) -> str:
@@ -199,32 +214,43 @@ def spread(values: Sequence[float], form: str) -> str:
     return f"{median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
-def measure_growth(sizes: Sequence[int], folder: Path) -> dict[int, dict[str, list[size.Figures]]]:
-    """Return CPU and memory of an ordinary run and of the bare loop, by the number of emails."""
+def measure_growth(
+    sizes: Sequence[int], rounds: int, folder: Path
+) -> dict[int, dict[str, list[size.Figures]]]:
+    """Return CPU and memory of an ordinary run and of the bare loop, by the number of emails.
+
+    Args:
+        sizes: numbers of emails; above 100,000 there is one round.
+        rounds: number of rounds.
+        folder: folder for mapping and run folder.
+    """
     figures: dict[int, dict[str, list[size.Figures]]] = {}
     run_dir = folder / "run"
     with loadtest.serve_named("instant") as url:
         for emails in sizes:
             mapping = folder / "growth.csv"
             write_mapping(mapping, emails)
-            figures[emails] = {}
-            for name, command in ((_BARE, bare_command), (_LINK, link_command)):
-                if name == _BARE and emails > _MOST_FOR_BARE:
-                    continue
-                measured = size.measure(command(url, mapping, run_dir), token_environment(url))
-                figures[emails][name] = [measured]
-                print(f"{emails:,} emails, {name}: {measured}", flush=True)
-                shutil.rmtree(run_dir, ignore_errors=True)
+            clients = {_BARE: bare_command, _LINK: link_command}
+            if emails > _MOST_FOR_BARE:
+                del clients[_BARE]
+            figures[emails] = {name: [] for name in clients}
+            for _ in range(1 if emails > _MOST_FOR_ROUNDS else rounds):
+                for name, command in clients.items():
+                    run = size.measure(command(url, mapping, run_dir), token_environment(url))
+                    figures[emails][name].append(run)
+                    print(f"{emails:,} emails, {name}: {run}", flush=True)
+                    shutil.rmtree(run_dir, ignore_errors=True)
     return figures
 
 
 def growth_rows(figures: dict[int, dict[str, list[size.Figures]]]) -> Iterator[list[str]]:
-    """Yield a row of the table for each number of emails and client."""
+    """Yield a row of the table for each number of emails and client, with medians."""
     for emails, clients in figures.items():
-        for name, (run,) in clients.items():
-            memory = f"{run.memory / 1e6:,.0f} MB"
-            per_email = f"{1e6 * run.cpu / emails:,.1f}"
-            yield [f"{emails:,}", name, f"{run.cpu:,.1f} s", per_email, memory]
+        for name, runs in clients.items():
+            cpu = median(run.cpu for run in runs)
+            memory = median(run.memory for run in runs)
+            per_email = f"{1e6 * cpu / emails:,.1f}"
+            yield [f"{emails:,}", name, f"{cpu:,.1f} s", per_email, f"{memory / 1e6:,.0f} MB"]
 
 
 def plot_growth(figures: dict[int, dict[str, list[size.Figures]]]) -> str:
@@ -232,7 +258,9 @@ def plot_growth(figures: dict[int, dict[str, list[size.Figures]]]) -> str:
     names = dict.fromkeys(name for clients in figures.values() for name in clients)
     lines = {
         name.replace("`", ""): [
-            (emails, clients[name][0].cpu) for emails, clients in figures.items() if name in clients
+            (emails, median(run.cpu for run in clients[name]))
+            for emails, clients in figures.items()
+            if name in clients
         ]
         for name in names
     }
@@ -248,9 +276,8 @@ _PAGE = """# Results
 
 Measured by `make bench` on {date}; [benchmarks/README.md](README.md) has the other benchmarks.
 
-{machine}. {versions}. The machine had a load of {load} when the measurement began, and of \
-{load_after} when it ended: {quiet}. Quote the ratios, which hold on other machines, and not the \
-absolute figures.
+{machine}. {versions}. The load was {load} when the measurement began, and {load_after} when it \
+ended{busy}. Quote the ratios: they hold on other machines, the absolute figures do not.
 
 ## Clients
 
@@ -259,9 +286,14 @@ checks that each was linked. One server answers at once, so the client limits th
 takes 50 ms for each call, so the shape of the client does: how many emails it sends in a call, \
 and how many calls it has in flight. Rates and CPU are those of whole processes, from start to \
 end. Each cell is the median of {rounds} rounds, in which the clients took turns, and in brackets \
-the lowest and the highest: an interval for the median at {confidence:.0%}.
+the lowest and the highest: an interval for the median at {confidence:.0%}. Ratios were taken \
+within each round.
 
-{clients}
+{rates}
+
+The CPU of the clients, at the server that answers at once:
+
+{cpu}
 
 - *bare aiohttp loop*: {in_flight} calls in flight, no checks of the mapping, no ledger, no limits.
 - *one call an email, each with a new connection*: a loop around a POST. It uses the HTTP client \
@@ -279,8 +311,8 @@ alone, without start and plan.
 
 ## Growth
 
-One run of each size, at the server that answers at once. CPU and peak memory are those of the \
-whole process.
+Medians of {rounds} rounds at the server that answers at once; one run each of more than \
+{most_for_rounds:,} emails. CPU and peak memory are those of the whole process.
 
 {growth}
 
@@ -295,7 +327,7 @@ def page(
     load_before: str,
 ) -> str:
     """Return the page of results."""
-    first = measured.results[_SERVERS[0]][0]
+    first, divisor = measured.results[_SERVERS[0]][0], _divisor(arguments)
     machine = first.machine
     memory = "" if machine["memory"] is None else f", {machine['memory'] / 2**30:.0f} GB"
     system, _, _ = machine["system"].partition(" ")
@@ -309,19 +341,25 @@ def page(
         versions=", ".join(f"{name} {version}" for name, version in first.versions.items()),
         load=load_before,
         load_after=load_average(),
-        quiet="other programs ran as well" if float(load_before) > 1 else "it was quiet before",
+        busy="; other programs ran as well, and all rates are lower than on a quiet machine"
+        * (float(load_before) > 1),
         rounds=arguments.rounds,
+        most_for_rounds=_MOST_FOR_ROUNDS,
         confidence=1 - 2 ** (1 - arguments.rounds),
-        clients=table(
+        rates=table(
             (
                 "client",
                 "emails a call",
                 "emails/s, answered at once",
+                "times the bare loop",
                 "emails/s, at 50 ms a call",
-                "CPU µs an email",
                 "times the bare loop",
             ),
-            client_rows(measured, _divisor(arguments)),
+            rate_rows(measured, divisor),
+        ),
+        cpu=table(
+            ("client", "CPU µs an email", "times the bare loop", "CPU µs a call"),
+            cpu_rows(measured, divisor),
         ),
         in_flight=IN_FLIGHT,
         threads=peers.THREADS,
@@ -355,8 +393,10 @@ def main() -> None:
     load_before = load_average()
     with tempfile.TemporaryDirectory() as name:
         folder, divisor = Path(name), _divisor(arguments)
+        sizes = [emails // divisor for emails in arguments.growth]
+        # Before this process grows: the peak memory of a child is at least that of its parent.
+        growth = measure_growth(sizes, arguments.rounds, folder)
         measured = measure_clients(arguments.rounds, divisor, folder)
-        growth = measure_growth([emails // divisor for emails in arguments.growth], folder)
     arguments.output.write_text(page(measured, growth, arguments, load_before), "utf-8")
     arguments.output.with_suffix(".svg").write_text(plot_growth(growth), "utf-8")
 
