@@ -203,7 +203,7 @@ ELSEWHERE = {
     "tables": "tables that the user names, and their temporary files",
     "mapping/input": "mappings that the user names, and temporary files made of them",
     "mapping/contact_selection.py": "the temporary file of an atomic replacement",
-    "mapping/sorted_emails.py": "fetched emails that the user names, or a copy of them",
+    "mapping/email_files.py": "emails that the user names, or a copy of them",
     "mapping/rejects.py": "the temporary file of an atomic replacement; parts of it in scratch",
     "ledger/redact.py": "the temporary file of an atomic replacement",
     "ledger/state.py": "a descriptor from `folder_files`",
@@ -229,6 +229,7 @@ ELSEWHERE = {
     "operations/auditing/review.py": "the temporary file of an atomic replacement",
     "operations/weights.py": "weights that the user names, and those of the package",
     "operations/export.py": "a table that the user names",
+    "operations/matching/deal_keys.py": "a file in a folder of `tempfile`",
     "operations/sample_audit.py": "the temporary file of an atomic replacement",
     "operations/session.py": "opens credits, not a file",
 }

@@ -116,10 +116,9 @@ def match(wanted: str, output: str, *, as_json: bool, **options: Any) -> int:
     \b
     Examples:
       bulklink match emails.csv --fetched zoho.parquet -o mapping.csv
-      bulklink match EmailMessage.csv --from salesforce --deals deals.csv
-        --fetched zoho.parquet -o mapping.csv
-      bulklink match emails.xlsx --column time="Sent at" --tz Europe/Berlin
-        --fetched zoho.parquet -o mapping.csv
+      bulklink match emails.csv --from salesforce --deals deals.csv --fetched zoho.csv -o m.csv
+      bulklink match emails.csv --from pipedrive --tz UTC --deal-key Key --fetched zoho.csv -o m.csv
+      bulklink match emails.xlsx --column time="Sent at" --tz +01:00 --fetched zoho.csv -o m.csv
     """
     from bulklink.cli.arguments import pace_arguments  # noqa: PLC0415 - not for --help
     from bulklink.cli.match_summary import show_match  # noqa: PLC0415 - not for --help
