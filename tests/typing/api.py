@@ -8,12 +8,14 @@ from typing import assert_type
 
 import bulklink
 from bulklink import (
+    AnsweredQuestion,
     AuditCheck,
     AuditResult,
     BadFileError,
     BulklinkError,
     CallCounts,
     CheckResult,
+    ChosenEmail,
     ConfigError,
     ConfirmationRequest,
     Connection,
@@ -46,6 +48,8 @@ from bulklink import (
     PaceOptions,
     PlanningStage,
     PlanResult,
+    ProbeConfirmation,
+    ProbeResult,
     ReadingScore,
     ReadProgress,
     RefusedError,
@@ -264,6 +268,31 @@ async def auditing(connection: Connection) -> None:
     checked = bulklink.check_audit(Path("mapping.csv"), "mapping.check.csv")
     assert_type(checked, AuditCheck)
     assert_type(checked.check, tuple[SampleCheck, ...])
+
+
+class Asker(RunCallbacks):
+    """Confirms a probe that is cheap and changes nothing that is linked."""
+
+    can_ask = True
+
+    def on_probe(self, request: ProbeConfirmation) -> None:
+        assert_type(request.emails, tuple[ChosenEmail, ...])
+
+    def confirm_probe(self, request: ProbeConfirmation) -> bool:
+        linked = any(email.deal_name for email in request.emails)
+        return request.credits < 100 and not linked
+
+    def confirm_experiment(self, title: str, sends: str) -> bool:
+        return "owner" not in title
+
+
+async def probing(connection: Connection) -> None:
+    result = await bulklink.probe(
+        "1", Path("probe.json"), connection, emails=["8937fb4a"], callbacks=Asker(), rate=None
+    )
+    assert_type(result, ProbeResult)
+    assert_type(result.answers, tuple[AnsweredQuestion, ...])
+    assert_type(await bulklink.probe(None, "p.json", connection, put_back=True), ProbeResult)
 
 
 def stopping() -> None:

@@ -89,7 +89,7 @@ _file_options = combine_options(
     common_options,
 )
 def probe(contact: str | None, output: str, *, as_json: bool, **options: Any) -> int:
-    """Find out how a sandbox behaves where Zoho's documentation is silent.
+    """Ask a sandbox what Zoho's documentation leaves open.
 
     A few emails of CONTACT are linked and unlinked, and put back at the end. At a terminal each
     step is asked for first. What the emails were on is stored before the first change: if the
