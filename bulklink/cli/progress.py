@@ -225,20 +225,13 @@ class ProgressDisplay(WarningDisplay):
 
     def on_probe(self, request: ProbeConfirmation) -> None:
         """Show the emails of a probe and its price."""
-        if self._quiet:
-            return
-        note(
-            f"A probe takes at most {count_of(request.credits, 'credit')}. It links and unlinks"
-            f" {count_of(len(request.emails), 'email')}, and puts them back at the end. What it"
-            " cannot put back is when their deals were modified, if links change that."
-        )
-        for email in request.emails:
-            deal = f"on {email.deal_name}" if email.deal_name else "on no deal"
-            note(f"  {email.subject or '(no subject)'} ({deal})")
-            note(f"    contact {email.contact_id}, email {email.message_id}")
+        if not self._quiet:
+            _show_probe(request)
 
     def confirm_probe(self, request: ProbeConfirmation) -> bool:
         """Ask before the first change of a probe."""
+        if self._quiet:
+            _show_probe(request)  # the question is about these emails
         org = request.org_name or "an org with an unknown name"
         return self._ask(f"Probe {org} ({request.org_type or 'unknown type'}) with these emails?")
 
@@ -302,6 +295,18 @@ class ProgressDisplay(WarningDisplay):
             self._next_line = self._clock() + LINE_SECONDS
             if view.waiting_until is None:  # already noted, and may last for hours
                 note(render_one_line(view))
+
+
+def _show_probe(request: ProbeConfirmation) -> None:
+    note(
+        f"A probe takes at most {count_of(request.credits, 'credit')}. It links and unlinks"
+        f" {count_of(len(request.emails), 'email')}, and puts them back at the end. What it cannot"
+        " put back is when their deals were modified, if links change that."
+    )
+    for email in request.emails:
+        deal = f"on {email.deal_name}" if email.deal_name else "on no deal"
+        note(f"  {email.subject or '(no subject)'} ({deal})")
+        note(f"    contact {email.contact_id}, email {email.message_id}")
 
 
 def _format_local(seconds: float) -> str:

@@ -13,7 +13,13 @@ from bulklink.engine.outage import Outage
 from bulklink.engine.shutdown import StopController
 from bulklink.mapping.interrupt import PlanningStage
 from bulklink.models import Status
-from bulklink.operations.callbacks import Metrics, ReadProgress, RunProgress
+from bulklink.operations.callbacks import (
+    ChosenEmail,
+    Metrics,
+    ProbeConfirmation,
+    ReadProgress,
+    RunProgress,
+)
 
 HALF = dict.fromkeys(Status, 0) | {Status.DONE: 50}
 
@@ -99,6 +105,28 @@ def test_an_outage_is_noted_at_its_start_and_end_and_in_every_line(
     assert any("No answer (the connection broke)" in line for line in during)
     assert "The CRM is answering again." in during
     assert "No answer" not in last
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_a_probe_changes_is_shown_before_it_is_asked_for(
+    quiet: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = ProbeConfirmation(
+        "Acme", "Sandbox", (ChosenEmail("7", "a1", "A \x1b[31mred", "Big deal"),), 60
+    )
+    progress_screen = ProgressScreen("lines", quiet=quiet)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\ny\n"))
+    with progress_screen.callbacks as callbacks:
+        callbacks.on_probe(request)
+        assert callbacks.confirm_probe(request)
+        assert callbacks.confirm_experiment("another owner", "Links an email.")
+    captured = capsys.readouterr()
+    shown = captured.out + captured.err
+    assert shown.count("at most 60 credits. It links and unlinks 1 email, and puts") == 1
+    assert "  A \\x1b[31mred (on Big deal)" in shown
+    assert "    contact 7, email a1" in shown
+    assert "Probe Acme (Sandbox) with these emails? [y/N]" in shown
+    assert "another owner: Links an email. Send it? [y/N]" in shown
 
 
 @pytest.mark.parametrize(("style", "quiet"), [("none", False), ("bar", True), ("lines", True)])

@@ -367,6 +367,31 @@ async def test_emails_that_cannot_be_put_back_are_named_and_their_deals_kept(
     assert left_in(tmp_path) == ["probe.json"]
 
 
+async def test_without_an_answer_nothing_is_changed(tmp_path: Path) -> None:
+    crm, stop = make_crm(Settings(), Fault("lost-request")), StopController()
+    result = await run_probe(crm, tmp_path, stop=stop)
+    assert (result.exit_code, result.stopped_by, result.not_restored) == (3, "no-answer", 0)
+    assert "The CRM does not answer" in str(stop.reason)
+    assert left_in(tmp_path) == []
+
+
+async def test_an_outage_leaves_the_rest_to_a_later_command(tmp_path: Path) -> None:
+    crm = make_crm(Settings())
+    before = await links(crm)
+
+    def begin_outage() -> None:
+        crm.state.faults.add(Fault("lost-request"))
+
+    result = await run_probe(crm, tmp_path, interrupter=Interrupter(12, begin_outage))
+    assert (result.exit_code, result.stopped_by) == (3, "no-answer")
+    assert result.not_restored == 5
+    assert result.folder == str(tmp_path / "probe.json.probing")
+    crm.state.faults.clear()
+    assert await links(crm) != before
+    assert (await run_probe(crm, tmp_path, put_back=True)).restored == 5
+    assert await links(crm) == before
+
+
 async def test_a_refused_experiment_is_not_sent_and_unknown(tmp_path: Path) -> None:
     crm = make_crm(Settings())
     user = User(refuses=frozenset({"another owner", "more than 20 emails"}))
