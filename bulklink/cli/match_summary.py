@@ -78,7 +78,7 @@ def _shift_text(shift: MatchedShift) -> str:
     sign = "-" if shift.seconds < 0 else "+"
     return (
         f"Times: the list's are shifted by {sign}{hours}:{minutes:02} h, as those of"
-        f" {shift.emails:,} of {shift.of:,} emails that both have once."
+        f" {shift.emails:,} of {count_of(shift.of, 'email')} that both lists have once."
     )
 
 

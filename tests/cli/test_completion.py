@@ -66,7 +66,7 @@ def complete(folder: Path) -> Offered:
 
 RUNS = ["runs/1-link", "runs/2-undo", "runs/3-bad"]
 CASES = {
-    "command": ("bulklink l", ["plain,link"]),
+    "command": ("bulklink l", ["plain,link", "plain,loadtest"]),
     "sub-command": ("bulklink auth log", ["plain,login", "plain,logout"]),
     "option": ("bulklink link --on-", ["plain,--on-invalid"]),
     "choice": ("bulklink link m.csv --on-invalid s", ["plain,stop", "plain,skip"]),

@@ -124,6 +124,7 @@ def test_functions_with_a_connection_take_an_environment_too() -> None:
     }
     assert contacting == {
         *("plan", "run", "apply", "resume", "retry", "undo", "verify", "fetch", "audit"),
+        *("load_test", "match", "probe"),
     }
     assert contacting == {
         name
@@ -176,7 +177,7 @@ def test_the_real_environment_is_created_only_as_the_default_of_an_argument() ->
     assert sorted(public) == sorted(
         [
             *("run", "apply", "resume", "retry", "undo", "verify", "fetch", "audit"),
-            *("plan", "plan_undo", "report", "forget", "load_test"),
+            *("plan", "plan_undo", "report", "forget", "load_test", "match", "probe"),
         ]
     )
     assert set(makers) - set(public) == {"show_status", "sign_out", "login_profile"}

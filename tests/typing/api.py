@@ -38,7 +38,14 @@ from bulklink import (
     LedgerError,
     LimitedBy,
     LimitOptions,
+    LoadComparison,
+    LoadProgress,
+    LoadResult,
+    LoadTarget,
+    LoadTest,
     LockedError,
+    MatchedShift,
+    MatchResult,
     MaxFailures,
     Metrics,
     NotConfirmedError,
@@ -106,6 +113,9 @@ class Log(RunCallbacks):
         assert_type(metrics.rate, float | None)
         assert_type(metrics.credits_spent, int)
         assert_type(metrics.limited_by, LimitedBy | None)
+
+    def on_load(self, progress: LoadProgress) -> None:
+        assert_type((progress.calls, progress.asked), tuple[int, float | None])
 
     def on_cost(
         self, description: str, *, credits_at_least: int, credit_range: CreditRange | None = None
@@ -268,6 +278,22 @@ async def auditing(connection: Connection) -> None:
     checked = bulklink.check_audit(Path("mapping.csv"), "mapping.check.csv")
     assert_type(checked, AuditCheck)
     assert_type(checked.check, tuple[SampleCheck, ...])
+
+
+async def matching() -> None:
+    result = await bulklink.match("list.csv", Path("emails.csv"), "mapping.csv", tz="UTC")
+    assert_type(result, MatchResult)
+    assert_type(result.shift, MatchedShift | None)
+
+
+async def measuring(job: Job, connection: Connection) -> None:
+    options = LoadTest(arrival_rate=50, duration=20, thresholds=("p99 < 400ms",))
+    target = LoadTarget(url="http://127.0.0.1:8080", world_digest=None)
+    result = await bulklink.load_test(job, options, connection, target=target, callbacks=Log())
+    assert_type(result, LoadResult)
+    assert_type(bulklink.read_load_result("run"), LoadResult)
+    assert_type(bulklink.compare_loads([(result, result)], "p99"), LoadComparison)
+    assert_type(bulklink.merge_results([result, result]), LoadResult)
 
 
 class Asker(RunCallbacks):
