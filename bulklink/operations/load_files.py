@@ -150,11 +150,12 @@ def _check_values(result: LoadResult) -> None:
 
 
 def _is_time(text: str) -> bool:
-    """Return whether a text is a point in time, with its offset."""
+    """Return whether a text is a point in time, with its offset, that any time zone can show."""
     try:
-        return datetime.fromisoformat(text).tzinfo is not None
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return False
+    return moment.tzinfo is not None and datetime.min.year < moment.year < datetime.max.year
 
 
 def _is_possible(bins: HistogramBins) -> bool:

@@ -83,6 +83,11 @@ Change = Callable[[dict[str, Any]], object]
             "Restore it",
         ),
         (
+            lambda content: content.update(started="0001-01-01T00:00:00+00:00"),
+            "started has a wrong",
+            "Restore it",
+        ),
+        (
             lambda content: content["histogram"]["service"].update(bins={"999999999": 1}),
             "histogram.service has a wrong",
             "Restore it",
