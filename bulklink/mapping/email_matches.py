@@ -368,7 +368,7 @@ FROM {name}_compared WHERE sender IS NOT NULL AND {condition}
 _RECIPIENT_KEYS = """
 INSERT INTO {name}_keys SELECT n, m, time, direction, s, address
 FROM (SELECT n, m, time, direction, s, unnest({people}) AS address FROM {name}_compared
-    WHERE {people} IS NOT NULL AND {condition} AND n NOT IN (SELECT n FROM {name}_keys))
+    WHERE {people} IS NOT NULL AND {condition})
 WHERE address NOT IN (SELECT address FROM own)
 """
 #: A wanted email that names its contact is compared with the emails of that contact.
@@ -403,8 +403,10 @@ def _load_statements() -> Iterator[str]:
         ("wanted", "contact IS NULL", "contact IS NOT NULL"),
     ):
         yield _SENDER_KEYS.format(name=name, condition=by_address)
-        for people in ("recipients", "copied"):
-            yield _RECIPIENT_KEYS.format(name=name, people=people, condition=by_address)
+        yield _RECIPIENT_KEYS.format(name=name, people="recipients", condition=by_address)
+        # Copies matter only if all recipients are the org's own.
+        alone = f"{by_address} AND n NOT IN (SELECT n FROM {name}_keys)"
+        yield _RECIPIENT_KEYS.format(name=name, people="copied", condition=alone)
         yield _CONTACT_KEYS.format(name=name, condition=by_contact)
         yield f"DROP TABLE {name}_compared"
 
@@ -507,13 +509,15 @@ JOIN (FROM wanted WHERE n IN (SELECT w FROM contested)) AS wanted ON wanted.n = 
 ORDER BY label, w, f
 """
 _RESULT = (
-    "CREATE TABLE matched AS SELECT f, any_value(w) AS w, any_value(seconds) AS seconds,"
-    " any_value(agreement) AS agreement FROM lone GROUP BY f"
-    " UNION ALL SELECT decided.f, decided.w, any_value(seconds), any_value(agreement) FROM decided"
+    "CREATE TABLE matched AS SELECT f, any_value(w) AS w, any_value(m) AS m,"
+    " any_value(seconds) AS seconds, any_value(agreement) AS agreement FROM lone GROUP BY f"
+    " UNION ALL SELECT decided.f, decided.w, any_value(members.m), any_value(contested.seconds),"
+    " any_value(contested.agreement) FROM decided"
+    " JOIN (SELECT DISTINCT f, m FROM contested) AS members ON members.f = decided.f"
     " LEFT JOIN contested ON contested.f = decided.f AND contested.w = decided.w"
-    " WHERE decided.f IS NOT NULL GROUP BY decided.f, decided.w",
+    " GROUP BY decided.f, decided.w",
     f"""
-CREATE TABLE result AS SELECT f, w, seconds, agreement, hash(fetched.message_id) AS m,
+CREATE TABLE result AS SELECT f, w, seconds, agreement, m,
     wanted.deal_id, wanted.deal_name,
     contains(fetched.candidates, '"id":"' || wanted.deal_id || '"') AS is_candidate,
     CASE WHEN fetched.deal_id = wanted.deal_id THEN 'already'
@@ -567,7 +571,7 @@ GROUP BY m HAVING min(w) <> max(w) ORDER BY min(w), max(w)
 
 
 def _time_sql(seconds: str) -> str:
-    return f"strftime(make_timestamp({seconds} * 1000000), '%Y-%m-%dT%H:%M:%SZ')"
+    return f"replace(make_timestamp({seconds} * 1000000)::VARCHAR, ' ', 'T') || 'Z'"
 
 
 _CANDIDATE_COLUMNS = f"""

@@ -348,8 +348,9 @@ def _text_sql(cell: str) -> str:
 
 
 def _plain_id_sql(cell: str) -> str:
-    """Build an id of digits without the characters that exports add."""
-    return f"CASE WHEN number({cell}) IS NOT NULL THEN {cell} ELSE nullif(clean_id({cell}), '') END"
+    """Build an id of digits without the characters that exports add, which come before it."""
+    is_plain = f"{cell} >= '0' AND {cell} < ':'"  # a comparison of the first characters
+    return f"CASE WHEN {is_plain} THEN {cell} ELSE nullif(clean_id({cell}), '') END"
 
 
 def _seconds_sql(cell: str, zone: str | None) -> str:
