@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import subprocess
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.audit import audit_run
-from tests.e2e.command import Command
+from tests.e2e.command import PROGRAM, Command
 from tests.e2e.servers import Emulator, serve_world_file
 
 QUICK = ("--rate", "off")
@@ -171,20 +172,19 @@ def test_a_fetch_that_is_not_complete_is_no_file_to_match_with(lists: Path) -> N
     assert "The fetch into this file is not complete." in result.err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 def test_a_full_disk_leaves_nothing_half_written(lists: Path) -> None:
-    if sys.platform == "win32":
-        pytest.skip("Windows has no limit on the size of files")
-    import resource  # noqa: PLC0415 - not on Windows
-
     text = (lists / "w.csv").read_text("utf-8").replace("deal_key", "deal_id")
     (lists / "w.csv").write_text(text.replace("K'1", "5400000001").replace("gone", "5"), "utf-8")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
-    try:
-        result = Command(lists).run_in_subprocess(
-            "match", "w.csv", "--fetched", "f.csv", "-o", "m.csv"
-        )
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert result.code == 2, result
+    match = f"{PROGRAM} match w.csv --fetched f.csv -o m.csv"
+    ended = subprocess.run(
+        ["sh", "-c", f"ulimit -f 2; exec {match}"],
+        cwd=lists,
+        env=Command(lists).environment(),
+        capture_output=True,
+        text=True,
+        timeout=45,
+    )
+    assert ended.returncode == 2, ended
+    assert "space" in ended.stderr
     assert {path.name for path in lists.iterdir()} == {"w.csv", "f.csv"}
