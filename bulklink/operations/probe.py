@@ -131,6 +131,12 @@ async def probe(
             )
         request = ProbeRequest(contact, tuple(emails), other_contact, role_deal, private_email)
         request.check()
+        if yes and not emails and not connection.loopback:
+            raise UsageError(
+                "Without a question, a probe changes only emails that are named.",
+                where=Advice("{}", Keyword("yes")),
+                advice=Advice("Name them with {}.", Keyword("emails")),
+            )
         check_can_create(path, force=force)
     work = _Probe(
         request=request,
@@ -301,29 +307,16 @@ class _Probe:
 
         Raises:
             NotConfirmedError: if the answer is no, or the user cannot be asked.
-            UsageError: if emails would be chosen without anybody who could refuse them.
         """
         planned = [experiment for experiment in EXPERIMENTS if not experiment.lacks(materials)]
         emails = materials.emails
         price = sum(experiment.credits(materials) for experiment in planned)
         price += _CALLS_PER_EMAIL_BACK * len(emails) + 2 * _READS_TO_PUT_BACK * materials.pages
-        request = ProbeConfirmation(
-            org.name,
-            org.type,
-            tuple(map(_chosen, emails)),
-            price,
-        )
+        request = ProbeConfirmation(org.name, org.type, tuple(map(_chosen, emails)), price)
         self.callbacks.on_probe(request)
-        if self.connection.loopback:
+        if self.connection.loopback or self.yes:
             return
-        if self.yes:
-            if self.request is not None and not self.request.message_ids:
-                raise UsageError(
-                    "Without a question, a probe changes only emails that are named.",
-                    where=Advice("{}", Keyword("yes")),
-                    advice=Advice("Name them with {}.", Keyword("emails")),
-                )
-        elif not self.callbacks.can_ask:
+        if not self.callbacks.can_ask:
             raise NotConfirmedError(
                 f"This would change {count_of(len(emails), 'email')} of {org.name or 'an org'}, and"
                 " the user cannot be asked.",
@@ -334,7 +327,7 @@ class _Probe:
                     Keyword("emails"),
                 ),
             )
-        elif not self.callbacks.confirm_probe(request):
+        if not self.callbacks.confirm_probe(request):
             raise NotConfirmedError(
                 "Not confirmed; nothing was changed.",
                 where=org.name or self.connection.api_url,
@@ -399,8 +392,8 @@ class _Probe:
         if is_complete:
             write_probe_file(self.path, self.answers)
         exit_code = run_exit_code(RunState.STOPPED, reason.stopped_by, {}) if reason else None
-        if self.not_restored:
-            exit_code = ExitCode.STOPPED
+        if self.not_restored and exit_code is not ExitCode.CREDITS:
+            exit_code = ExitCode.STOPPED  # a person must look, also after Ctrl-C
         return ProbeResult(
             file=str(self.path) if is_complete else None,
             answers=answered_questions(self.answers) if is_complete else (),

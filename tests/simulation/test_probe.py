@@ -392,6 +392,28 @@ async def test_an_outage_leaves_the_rest_to_a_later_command(tmp_path: Path) -> N
     assert await links(crm) == before
 
 
+async def test_a_limit_of_credits_stops_the_probe_but_not_putting_back(tmp_path: Path) -> None:
+    for limit in (15, 16, 17, 30):
+        crm = make_crm(Settings())
+        before = await links(crm)
+        result = await run_probe(crm, tmp_path, max_credits=limit)
+        assert (result.exit_code, result.stopped_by) == (4, "max-credits"), limit
+        assert (result.not_restored, await links(crm)) == (0, before), limit
+        assert left_in(tmp_path) == []
+
+
+async def test_an_org_without_credits_leaves_the_rest_to_a_later_command(tmp_path: Path) -> None:
+    crm = make_crm(Settings(credits=1000, credit_window=3600))
+    before = await links(crm)
+    crm.state.credits.spend(1000 - 12, now())
+    result = await run_probe(crm, tmp_path)
+    assert (result.exit_code, result.stopped_by) == (4, "credits")
+    assert result.folder is not None
+    await anyio.sleep(4000)
+    assert (await run_probe(crm, tmp_path, put_back=True)).exit_code == 0
+    assert await links(crm) == before
+
+
 async def test_a_refused_experiment_is_not_sent_and_unknown(tmp_path: Path) -> None:
     crm = make_crm(Settings())
     user = User(refuses=frozenset({"another owner", "more than 20 emails"}))
