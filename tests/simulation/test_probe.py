@@ -39,6 +39,7 @@ from bulklink.zoho.http import Answer, NoResponse, Transport
 from tests.probed_world import (
     ANA,
     FLEET,
+    JACOB,
     PRIVATE,
     ROLE,
     SHARED,
@@ -337,9 +338,20 @@ async def test_a_linked_email_is_left_if_it_could_not_be_linked_again(tmp_path: 
     result = await run_probe(crm, tmp_path, stop=stop)
     assert (result.exit_code, result.not_restored, result.file) == (3, 0, None)
     assert crm.state.change_count == 0
-    assert "An email could not be put back on its deal" in str(stop.reason)
+    assert "refuses to link an email to the deal it is on" in str(stop.reason)
     assert "HTTP 403 NO_PERMISSION" in str(stop.reason)
     assert left_in(tmp_path) == []
+
+
+async def test_each_linked_email_is_tried_before_it_is_unlinked(tmp_path: Path) -> None:
+    """Links of Jacob's emails are refused, and one of them is linked."""
+    settings = Settings(private_mailboxes=(JACOB,))
+    crm = make_crm(settings, deals={message(3): FLEET})
+    before = await links(crm)
+    result = await run_probe(crm, tmp_path, private_email=None, emails=[message(1), message(3)])
+    assert (result.exit_code, await links(crm)) == (0, before)
+    reasons = {row.key: f"{row.reason} {row.seen}" for row in result.answers}
+    assert reasons["mixed-owners"] == "An email could not be put back. HTTP 400 NOT_ALLOWED"
 
 
 async def test_emails_that_cannot_be_put_back_are_named_and_their_deals_kept(

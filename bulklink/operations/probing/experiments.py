@@ -101,8 +101,9 @@ class Experiment:
 
 async def _ask_names(org: ProbedOrg, materials: Materials) -> Answers:
     email, deal = materials.email, materials.deal
-    if email.deal is not None:
-        await _check_that_it_can_be_put_back(org, email, email.deal)
+    refusal = await org.refusal_to_put_back(email)
+    if refusal is not None:
+        raise NoLinkError("The org refuses to link an email to the deal it is on", refusal, email)
     await org.free(email)
     with_names = await org.link([email.message], [deal], include_names=True)
     await org.free(email)
@@ -114,23 +115,6 @@ async def _ask_names(org: ProbedOrg, materials: Materials) -> Answers:
         raise NoLinkError("The org refuses links", with_names, email)
     org.include_names = names.answer != "refused"
     return {"names": names, "wording": read_wording([with_names, ids_alone])}
-
-
-async def _check_that_it_can_be_put_back(
-    org: ProbedOrg, email: ProbeEmail, deal: ProbeDeal
-) -> None:
-    """Link an email to the deal that it is on, which changes nothing.
-
-    Raises:
-        NoLinkError: if that is refused for another reason than the link that there is.
-        ExperimentError: if an answer was lost.
-    """
-    for include_names in (True, False):
-        reply = await org.link([email.message], [deal], include_names=include_names)
-        reply.require_shape()
-        if reply.code(email.message_id) in (Code.SUCCESS, Code.ALREADY_LINKED):
-            return
-    raise NoLinkError("An email could not be put back on its deal, so it was left", reply, email)
 
 
 async def _ask_same_deal(org: ProbedOrg, materials: Materials) -> Answers:

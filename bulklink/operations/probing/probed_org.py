@@ -19,6 +19,7 @@ from bulklink.operations.probing.values import ExperimentError, ProbeDeal, Probe
 from bulklink.zoho import requests
 from bulklink.zoho.answer_shape import parse_shape, visible_code
 from bulklink.zoho.email_pages import LinkedDeal, LinksPage, parse_links_page
+from bulklink.zoho.error_codes import Code
 from bulklink.zoho.error_policy import AnswerClass, classify_outcome
 from bulklink.zoho.http import Answer, Request
 from bulklink.zoho.link_response import ParsedAnswer, parse_answer, parse_refusal
@@ -57,6 +58,8 @@ class ProbedOrg:
     has_lost_answer: bool = field(default=False, init=False)
     _deals: dict[tuple[str, str], str | None] = field(init=False, default_factory=dict)
     """Deal of each email by contact and message, as far as it is known."""
+    _refusals: dict[tuple[str, str], Reply | None] = field(init=False, default_factory=dict)
+    """Why each email that was on a deal could not be put back; None for one that could be."""
 
     def remember(self, emails: Sequence[ProbeEmail]) -> None:
         """Remember the deals of emails that were just read."""
@@ -115,14 +118,42 @@ class ProbedOrg:
                 self._deals[key] = deal_id
         return reply
 
+    async def refusal_to_put_back(self, email: ProbeEmail) -> Reply | None:
+        """Return why an email could not be put back once it is unlinked; None if it could be.
+
+        It is linked to the deal that it is on, which changes nothing, unless that was done before.
+
+        Raises:
+            ExperimentError: if an answer was lost.
+        """
+        if email.deal is None:
+            return None
+        key = (email.contact_id, email.message_id)
+        if key not in self._refusals:
+            self._refusals[key] = await self._refusal_to_link(email, email.deal)
+        return self._refusals[key]
+
+    async def _refusal_to_link(self, email: ProbeEmail, deal: ProbeDeal) -> Reply | None:
+        replies = []
+        for include_names in (self.include_names, not self.include_names):
+            reply = await self.link([email.message], [deal], include_names=include_names)
+            reply.require_shape()
+            if reply.code(email.message_id) in (Code.SUCCESS, Code.ALREADY_LINKED):
+                return None
+            replies.append(reply)
+        return replies[0]
+
     async def free(self, *emails: ProbeEmail) -> None:
         """Make sure that emails are on no deal.
 
         Raises:
-            ExperimentError: if one cannot be unlinked.
+            ExperimentError: if one cannot be unlinked, or could not be put back.
         """
         for email in emails:
             if await self._known_deal(email) is not None:
+                refusal = await self.refusal_to_put_back(email)
+                if refusal is not None:
+                    raise ExperimentError("An email could not be put back.", refusal.seen)
                 reply = await self.unlink(email)
                 if not reply.accepts(email.message_id):
                     raise ExperimentError("An email could not be unlinked before.", reply.seen)
