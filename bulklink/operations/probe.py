@@ -68,6 +68,7 @@ NOTHING_TO_PUT_BACK = ProbeResult(
 )
 """Result of putting back where no earlier probe left anything."""
 _TEST_ORGS = ("sandbox", "developer")
+_CALLS_TO_TRY_A_LINK = 2
 _CALLS_PER_EMAIL_BACK = 3
 _READS_TO_PUT_BACK = 2
 
@@ -180,6 +181,17 @@ def _check_test_org(org: Org, connection: Connection) -> None:
         where=connection.api_url,
         advice="Sign in to a sandbox; the token needs the scope ZohoCRM.org.READ.",
     )
+
+
+def most_credits(materials: Materials) -> int:
+    """Return the most credits that a probe takes once its records are looked up."""
+    emails, pages = materials.emails, materials.pages
+    planned = [experiment for experiment in EXPERIMENTS if not experiment.lacks(materials)]
+    experiments = sum(experiment.credits(materials) for experiment in planned)
+    trying_links = _CALLS_TO_TRY_A_LINK * sum(email.deal is not None for email in emails)
+    contacts = len({email.contact_id for email in emails})
+    back = _CALLS_PER_EMAIL_BACK * len(emails) + _READS_TO_PUT_BACK * contacts * pages
+    return experiments + trying_links + back
 
 
 def _chosen(email: ProbeEmail) -> ChosenEmail:
@@ -308,11 +320,10 @@ class _Probe:
         Raises:
             NotConfirmedError: if the answer is no, or the user cannot be asked.
         """
-        planned = [experiment for experiment in EXPERIMENTS if not experiment.lacks(materials)]
         emails = materials.emails
-        price = sum(experiment.credits(materials) for experiment in planned)
-        price += _CALLS_PER_EMAIL_BACK * len(emails) + 2 * _READS_TO_PUT_BACK * materials.pages
-        request = ProbeConfirmation(org.name, org.type, tuple(map(_chosen, emails)), price)
+        request = ProbeConfirmation(
+            org.name, org.type, tuple(map(_chosen, emails)), most_credits(materials)
+        )
         self.callbacks.on_probe(request)
         if self.connection.loopback or self.yes:
             return

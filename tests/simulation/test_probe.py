@@ -322,10 +322,11 @@ async def _check_faults(seed: int, folder: Path, expected: dict[str, str | None]
 
 async def test_emails_that_are_all_linked_are_moved_and_put_back(tmp_path: Path) -> None:
     deals: dict[str, str | None] = dict.fromkeys(map(message, (1, 2, 3)), FLEET)
-    crm = make_crm(Settings(), deals=deals | {SHARED: TRAVEL})
+    crm, user = make_crm(Settings(), deals=deals | {SHARED: TRAVEL}), User()
     before = await links(crm)
-    result = await run_probe(crm, tmp_path)
+    result = await run_probe(crm, tmp_path, callbacks=user)
     assert await links(crm) == before
+    assert result.credits <= user.price
     calm = await run_probe(make_crm(Settings()), tmp_path)
     assert answers_of(result) == answers_of(calm)
 

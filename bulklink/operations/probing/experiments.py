@@ -384,7 +384,7 @@ EXPERIMENTS = (
             Question("names", "Must a link have the names of owner and deal?", "names"),
             Question("wording", "Which words does a success have?", "wording"),
         ),
-        calls=6,
+        calls=4,
         run=_ask_names,
     ),
     Experiment(
