@@ -6,10 +6,11 @@ Each proof prints its figure, and whether it holds; the script exits with 1 if o
   in the latency from the intended start, and not in the service time.
 - rate: calls arrive at the asked rate, by the clock of the server.
 - recording: records of calls take at most 1 % of the CPU of the fastest calls.
+- comparison: a server that takes a tenth longer is found to be slower, and the same server is not.
 - hey: the HTTP load generator of that name measures the same service times. It is skipped where
   the program `hey` is missing (a package of Debian).
 
-    python benchmarks/loadtest.py [stall] [rate] [recording] [hey] [--seconds 20] [--write]
+    python benchmarks/loadtest.py [stall] [rate] [recording] [comparison] [hey] [--write]
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ _STALLED_RATE, _STALLED_IN_FLIGHT = 60, 4
 _RATES = (100, 300)
 _HEY_IN_FLIGHT, _HEY_ROUNDS = 20, 3
 _FAST_CALLS, _RECORDED_CALLS = 5_000, 100_000
+_COMPARED_RATE, _COMPARED_SECONDS = 60, 5
 _SPARE_CALLS = 10
 _PERCENT_LABELS = {1.0: "0 %", 10.0: "90 %", 100.0: "99 %", 1000.0: "99.9 %"}
 """Labels of percentiles by 1 / (1 - share): each is one nine more."""
@@ -95,6 +97,12 @@ class SlowServer(DelayedServer):
     spread = 0.0
 
 
+class SlowerServer(SlowServer):
+    """Server that takes a tenth longer than `SlowServer`."""
+
+    fixed = 0.055
+
+
 class QuietServer(DelayedServer):
     """Server that takes 5 ms for each link call."""
 
@@ -117,6 +125,7 @@ class StallingServer(DelayedServer):
 SERVERS: dict[str, type[Server]] = {
     "instant": Server,
     "slow": SlowServer,
+    "slower": SlowerServer,
     "quiet": QuietServer,
     "stalling": StallingServer,
     "delayed": DelayedServer,
@@ -242,6 +251,31 @@ def record_seconds() -> float:
     return (time.process_time() - before) / _RECORDED_CALLS
 
 
+def prove_comparison(_: float, folder: Path) -> Iterator[Proof]:
+    """Yield what comparisons say about the same server, and about one that takes a tenth longer."""
+    mapping = write_calls(folder / "compared.csv", _COMPARED_RATE * _COMPARED_SECONDS)
+    schedule = ("--arrival-rate", str(_COMPARED_RATE), "--duration", f"{_COMPARED_SECONDS}s")
+    with serve_named("slow") as url, serve_named("slower") as slower_url:
+        for what, other_url, wanted in (
+            ("the same server", url, ("no difference", "cannot tell")),
+            ("a server that takes a tenth longer", slower_url, ("slower",)),
+        ):
+            against = ("--against", f"--own-server {other_url}", "--figure", "p50")
+            command = [*BULKLINK, "loadtest", str(mapping), "--own-server", url, "--op", "link"]
+            command += [*schedule, *against, "--no-names", "--quiet", "--json"]
+            env = token_environment(url)
+            ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=env, cwd=folder)
+            comparison = json.loads(ended.stdout)
+            low, high = comparison["interval"]
+            yield Proof(
+                f"comparison with {what}, {comparison['rounds']} rounds: p50 times"
+                f" {comparison['ratio']:.3f} ({low:.3f} to {high:.3f})",
+                comparison["verdict"],
+                " or ".join(wanted),
+                comparison["verdict"] in wanted,
+            )
+
+
 def prove_hey(seconds: float, folder: Path) -> Iterator[Proof]:
     """Yield how closely service times agree with those of `hey`, measured in turn."""
     program = shutil.which("hey")
@@ -316,6 +350,7 @@ PROOFS: dict[str, Callable[[float, Path], Iterator[Proof]]] = {
     "stall": prove_stall,
     "rate": prove_rate,
     "recording": prove_recording,
+    "comparison": prove_comparison,
     "hey": prove_hey,
 }
 
