@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+from bulklink.load_analysis.comparison import LoadVerdict
 from tests.docs.reference import ROOT
 from tests.e2e.command import Command
 
@@ -22,7 +23,7 @@ def first_words(printed: str) -> list[str]:
 
 
 def test_the_load_test_of_the_page_prints_what_the_page_shows(tmp_path: Path) -> None:
-    (block,) = re.findall(r"^```console\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    block, *_ = re.findall(r"^```console\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     shown = re.fullmatch(r"\$ bulklink (.*?)\n(.*)", block, re.DOTALL)
     assert shown is not None
     command, printed = shown.groups()
@@ -32,3 +33,9 @@ def test_the_load_test_of_the_page_prints_what_the_page_shows(tmp_path: Path) ->
     (figures,) = (tmp_path / "runs").glob("*/loadtest.json")
     files = set(re.findall(r"^\| `([\w.]+)` \| ", PAGE.partition("## Keep")[2], re.MULTILINE))
     assert {path.name for path in figures.parent.iterdir()} >= files - {"report.html"}
+
+
+def test_the_page_explains_every_verdict() -> None:
+    table = PAGE.partition("| verdict on B |")[2].partition("\n\n")[0]
+    verdicts = re.findall(r"^\| ([a-z, ]+) \| ", table, re.MULTILINE)
+    assert ", ".join(verdicts).split(", ") == list(LoadVerdict)
