@@ -84,7 +84,7 @@ def make_load_result(
         plan_digest=record.digest or "",
         machine=_machine(),
         target=target,
-        started=record.invocations[-1].started,
+        started=driver.started,
         phases=_phases(driver),
         series=_series(recorder),
         seconds=seconds,

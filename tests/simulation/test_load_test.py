@@ -254,6 +254,16 @@ async def test_emails_are_first_brought_into_the_state_that_the_test_begins_with
         assert (result.errors, result.messages, result.calls) == ({}, 400, 20), op
 
 
+async def test_a_result_starts_with_its_first_phase_not_with_the_preparation(
+    tmp_path: Path,
+) -> None:
+    lab = Lab(tmp_path, contacts=10, linked=True)
+    result = await lab.run(op="link", messages=400, must_prepare=True)
+    calls = [line for line in ledger_lines(result) if line["event"] == "call"]
+    begins = {op: [line["ts"] for line in calls if line["op"] == op] for op in ("unlink", "link")}
+    assert begins["unlink"][-1] < result.started <= begins["link"][0]
+
+
 async def test_a_number_of_emails_ends_the_test(lab: Lab) -> None:
     result = await lab.run(messages=500, concurrency=5)
     assert (result.messages, result.calls) == (500, 25)

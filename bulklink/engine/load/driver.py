@@ -46,6 +46,7 @@ class LoadDriver:
         max_messages: emails to send; None for no limit.
 
     Attributes:
+        started: when the first phase began, RFC 3339 in UTC.
         recorder: records of the calls.
         ended_at: monotonic seconds from which no call starts; earlier than planned after a stop.
         ran_out: whether there were no more emails to send.
@@ -58,6 +59,7 @@ class LoadDriver:
     clock: Clock
     max_in_flight: int
     max_messages: int | None = None
+    started: str = field(init=False)
     recorder: LoadRecorder = field(init=False)
     ended_at: float = field(init=False)
     ran_out: bool = field(default=False, init=False)
@@ -68,6 +70,7 @@ class LoadDriver:
     _turn: anyio.Lock = field(default_factory=anyio.Lock, init=False)
 
     def __post_init__(self) -> None:
+        self.started = self.clock.timestamp()
         self._began_at = self.clock.monotonic()
         self.ended_at = self._began_at + self.schedule.seconds
         self.recorder = LoadRecorder(self.schedule, self._began_at)
