@@ -8,6 +8,7 @@ from pathlib import Path
 from bulklink.cli.console import Line, Styled, format_columns, print_line, wrap_text
 from bulklink.cli.progress_view import format_duration
 from bulklink.counts import count_of
+from bulklink.engine.load.client_monitor import MAX_CPU_SHARE
 from bulklink.load_analysis.figures import LATENCY_FIGURES
 from bulklink.load_analysis.texts import latency_text, threshold_text
 from bulklink.load_results import LatencyFigures, LoadPhase, LoadResult
@@ -41,9 +42,8 @@ def _lines(result: LoadResult) -> Iterator[Line]:
     yield from wrap_text(f"Limited by {result.limited_by}.")
     yield from wrap_text(_client_text(result))
     if result.client.bottleneck:
-        yield Styled(
-            "This machine may have limited the figures: use a quieter or faster one.", "yellow"
-        )
+        for line in wrap_text(_bottleneck_text(result)):
+            yield Styled(line, "yellow")
     run_dir = Path(result.run_dir)
     yield f"Page: {run_dir / 'report.html'}"
     yield f"Figures: {run_dir / 'loadtest.json'}"
@@ -128,6 +128,19 @@ def _phase_cells(phase: LoadPhase) -> list[str]:
         *(phase.name, asked, f"{phase.calls_per_second:,.1f}", *latencies),
         *(f"{phase.errors:,}", f"{phase.late:,}"),
     ]
+
+
+def _bottleneck_text(result: LoadResult) -> str:
+    """Return why this machine may have limited the figures, and what to do."""
+    if result.client.cpu > MAX_CPU_SHARE:
+        reason, cure = (
+            "it had no processor time left",
+            "Use several clients, and merge their results.",
+        )
+    else:
+        reason = "its event loop was late by more than a tenth of the median latency"
+        cure = "Use a quieter machine, or --sync off if the disk is slow."
+    return f"This machine may have limited the figures: {reason}. {cure}"
 
 
 def _client_text(result: LoadResult) -> str:

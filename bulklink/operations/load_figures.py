@@ -28,7 +28,6 @@ from bulklink.load_results import (
     LoadTarget,
 )
 from bulklink.operations.job import Job
-from bulklink.operations.job_options import serialize_job
 from bulklink.operations.load_options import LoadTest
 from bulklink.operations.load_run import LoadRun
 from bulklink.runs.record import RunRecord
@@ -37,7 +36,7 @@ from bulklink.runs.status import RunResult
 _PACKAGES = ("bulklink", "aiohttp", "anyio", "aiolimiter", "orjson", "msgspec", "uvloop")
 _REACHED = 0.99
 """Share of the asked calls that leave in time where the schedule is what limits the rate."""
-_MAPPING_OPTIONS = frozenset({"mappings", "op", "run_dir", "runs_dir"})
+_SEND_OPTIONS = ("batch_size", "rate", "sync", "names")
 
 
 def make_load_result(
@@ -203,16 +202,14 @@ def _limited_by(
 
 
 def _settings(options: LoadTest, job: Job, in_flight: int) -> dict[str, Any]:
-    """Return the options of the load test and of sending, without those of its mapping's folder."""
-    sending = {
-        name: value for name, value in serialize_job(job).items() if name not in _MAPPING_OPTIONS
-    }
+    """Return the options that change what is measured; those of the schedule where they are set."""
     load = {
         name: value
         for name, value in msgspec.to_builtins(options).items()
-        if value not in (None, [], 0.0)
+        if value not in (None, [], (), 0.0)
     }
-    return sending | load | {"op": str(options.effective_op), "concurrency": in_flight}
+    sending = {name: getattr(job, name) for name in _SEND_OPTIONS}
+    return load | sending | {"op": str(options.effective_op), "concurrency": in_flight}
 
 
 def _versions() -> dict[str, str]:

@@ -13,7 +13,8 @@ from bulklink.latency_histogram import LatencyHistogram
 
 _TICK = 0.01
 """Seconds between two looks at the event loop."""
-_MAX_CPU = 0.9
+MAX_CPU_SHARE = 0.9
+"""Share of a processor above which the client may limit what it measures."""
 _MAX_LAG_SHARE = 0.1
 
 
@@ -66,7 +67,7 @@ class ClientMonitor:
         """
         lag = self.loop_lag.quantile(0.99) or 0.0
         is_late = median_latency is not None and lag > _MAX_LAG_SHARE * median_latency
-        return self.cpu_share > _MAX_CPU or is_late
+        return self.cpu_share > MAX_CPU_SHARE or is_late
 
     @contextmanager
     def _watch_gc(self) -> Iterator[None]:
