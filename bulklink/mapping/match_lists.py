@@ -7,7 +7,6 @@ A user's file is read once, whatever its format. Times become seconds, and addre
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,16 @@ from bulklink.mapping.email_files import EmailFile, EmailRows, id_or_null_sql
 from bulklink.mapping.input.files import find_sources
 from bulklink.mapping.input.staging import NO_LINE
 from bulklink.mapping.load import macro_statements
+from bulklink.mapping.match_cells import (
+    LOCAL_TIME,
+    ZONE_OFFSET,
+    addresses_sql,
+    direction_sql,
+    header_id_sql,
+    kept_text_sql,
+    plain_id_sql,
+    seconds_sql,
+)
 from bulklink.mapping.match_columns import (
     WantedOptions,
     find_deal_columns,
@@ -46,18 +55,6 @@ _FETCHED_OPTIONS = MappingOptions(
     op=Op.UNLINK, user_columns=("op",), hidden_rows=HiddenRows.INCLUDE, allow_round_ids=True
 )
 _ROW_GROUP_ROWS = 65_536
-_MAX_CHARACTERS = 2_000
-"""Characters that are kept of a subject or a name."""
-_DAY_AND_TIME = "[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?"
-_ZONE = " ?(Z|UTC|GMT|[+-][0-9]{2}(:?[0-9]{2})?)"
-_MILLISECONDS = "[0-9]{13}"
-"""Digits of the milliseconds since 1970, from 2001 to 2286."""
-_OFFSET = re.compile("([+-])([0-9]{1,2}):?([0-9]{2})?")
-_ADDRESS = r"""[^\s<>"'(),;:\[\]{}|\\]+@[^\s<>"'(),;:\[\]{}|\\]+"""
-_AROUND_ADDRESSES = ' ,;:<"'
-"""Characters of which one is in each cell that has more than an address."""
-_RECEIVED_WORDS = "('received', 'incoming', 'inbound', 'incoming_email')"
-_SENT_WORDS = "('sent', 'outgoing', 'outbound', 'email')"
 _EMPTY = "NULL::VARCHAR"
 
 
@@ -224,7 +221,7 @@ def write_deals(
 
     def use(rows: EmailRows) -> int:
         _refuse_unreadable(database, rows, name)
-        deal_name = _text_sql("deal_name" if "deal_name" in rows.cells else _EMPTY)
+        deal_name = kept_text_sql("deal_name" if "deal_name" in rows.cells else _EMPTY)
         query = (
             "SELECT n, nullif(trimmed(deal_key), '') AS deal_key, deal_id AS deal_text,"
             f" {id_or_null_sql('deal_id', 'deal_id')} AS deal_id, {deal_name} AS deal_name"
@@ -293,18 +290,18 @@ def _wanted_sql(cells: Mapping[str, str], options: WantedOptions) -> str:
 
     deal = _EMPTY if options.has_keys else cell("deal_id")
     key = cell("deal_key") if options.has_keys else _EMPTY
-    time = _seconds_sql(cell("time"), options.zone)
+    time = seconds_sql(cell("time"), options.zone)
     return f"""
 SELECT n, {id_or_null_sql("contact_id", cell("contact_id"))} AS contact_id,
     {id_or_null_sql("deal_id", deal)} AS deal_id, nullif(trimmed({deal}), '') AS deal_text,
-    nullif(trimmed({key}), '') AS deal_key, {_text_sql(cell("deal_name"))} AS deal_name,
-    {_text_sql(cell("subject"))} AS subject, {time} AS time,
+    nullif(trimmed({key}), '') AS deal_key, {kept_text_sql(cell("deal_name"))} AS deal_name,
+    {kept_text_sql(cell("subject"))} AS subject, {time} AS time,
     CASE WHEN {time} IS NULL THEN nullif(trimmed({cell("time")}), '') END AS time_text,
-    {_direction_sql(cell("direction"))} AS direction,
-    ({_addresses_sql(cell("from_address"))})[1] AS sender,
-    {_addresses_sql(cell("to_addresses"))} AS recipients,
-    {_addresses_sql(cell("cc_addresses"))} AS copied,
-    {_header_id_sql(cell("internet_message_id"))} AS header_id
+    {direction_sql(cell("direction"))} AS direction,
+    ({addresses_sql(cell("from_address"))})[1] AS sender,
+    {addresses_sql(cell("to_addresses"))} AS recipients,
+    {addresses_sql(cell("cc_addresses"))} AS copied,
+    {header_id_sql(cell("internet_message_id"))} AS header_id
 """
 
 
@@ -325,81 +322,23 @@ def _fetched_sql(cells: Mapping[str, str], number: str = "n") -> str:
 
     time, deal = cell("time"), cell("from_deal_id")
     return f"""
-SELECT {number} AS n, {_plain_id_sql(cell("contact_id"))} AS contact_id,
-    {_plain_id_sql(cell("owner_id"))} AS owner_id, nullif({cell("owner_name")}, '') AS owner_name,
+SELECT {number} AS n, {plain_id_sql(cell("contact_id"))} AS contact_id,
+    {plain_id_sql(cell("owner_id"))} AS owner_id, nullif({cell("owner_name")}, '') AS owner_name,
     nullif({cell("message_id")}, '') AS message_id,
-    CASE WHEN {deal} = '{NO_DEAL}' THEN {deal} ELSE {_plain_id_sql(deal)} END AS deal_id,
+    CASE WHEN {deal} = '{NO_DEAL}' THEN {deal} ELSE {plain_id_sql(deal)} END AS deal_id,
     nullif({cell("from_deal_name")}, '') AS deal_name,
-    {_text_sql(cell("subject"))} AS subject,
+    {kept_text_sql(cell("subject"))} AS subject,
     CASE WHEN ({time})[-1] = 'Z' OR ({time})[-6] IN ('+', '-')
         THEN floor(epoch(TRY_CAST({time} AS TIMESTAMPTZ)))::BIGINT END AS time,
     {cell("direction")} AS direction, lower(nullif({cell("from_address")}, '')) AS sender,
     {cell("to_addresses")} AS recipients, {cell("cc_addresses")} AS copied,
-    {_header_id_sql(cell("internet_message_id"))} AS header_id,
+    {header_id_sql(cell("internet_message_id"))} AS header_id,
     {cell("candidates")} AS candidates
 """
 
 
-def _text_sql(cell: str) -> str:
-    """Build a text without what is beyond the characters that are kept; NULL if it is empty."""
-    shortened = f"left({cell}, {_MAX_CHARACTERS})"
-    is_long = f"strlen({cell}) > {_MAX_CHARACTERS}"
-    return f"nullif(CASE WHEN {is_long} THEN {shortened} ELSE {cell} END, '')"
-
-
-def _plain_id_sql(cell: str) -> str:
-    """Build an id of digits without the characters that exports add, which come before it."""
-    is_plain = f"{cell} >= '0' AND {cell} < ':'"  # a comparison of the first characters
-    return f"CASE WHEN {is_plain} THEN {cell} ELSE nullif(clean_id({cell}), '') END"
-
-
-def _seconds_sql(cell: str, zone: str | None) -> str:
-    """Build the seconds since 1970 of a time; NULL for anything else."""
-    text = f"trimmed({cell})"
-    moment = f"TRY_CAST({text} AS TIMESTAMP)"
-    cases = [
-        f"WHEN regexp_full_match({text}, '{_DAY_AND_TIME}{_ZONE}')"
-        f" THEN epoch(TRY_CAST({text} AS TIMESTAMPTZ))",
-        f"WHEN regexp_full_match({text}, '{_MILLISECONDS}') THEN {text}::BIGINT / 1000",
-    ]
-    if zone is not None:
-        offset = _OFFSET.fullmatch(zone)
-        local = (
-            f"epoch({moment}) - {_offset_seconds(offset)}"
-            if offset
-            else f"epoch(timezone({literal(zone)}, {moment}))"
-        )
-        cases.append(f"WHEN regexp_full_match({text}, '{_DAY_AND_TIME}') THEN {local}")
-    return f"floor(CASE {' '.join(cases)} END)::BIGINT"
-
-
-def _offset_seconds(offset: re.Match[str]) -> int:
-    sign, hours, minutes = offset.groups()
-    return int(f"{sign}1") * (int(hours) * 3600 + int(minutes or 0) * 60)
-
-
-def _direction_sql(cell: str) -> str:
-    word = f"lower(trimmed({cell}))"
-    return (
-        f"CASE WHEN {word} IN {_RECEIVED_WORDS} THEN 'received'"
-        f" WHEN {word} IN {_SENT_WORDS} THEN 'sent' END"
-    )
-
-
-def _addresses_sql(cell: str) -> str:
-    """Build the addresses in a cell, whatever stands around them."""
-    more = " OR ".join(f"contains({cell}, {literal(sign)})" for sign in _AROUND_ADDRESSES)
-    several = f"regexp_extract_all(lower({cell}), {literal(_ADDRESS)})"
-    return f"CASE WHEN {more} THEN {several} WHEN {cell} <> '' THEN [lower({cell})] END"
-
-
-def _header_id_sql(cell: str) -> str:
-    """Build the id in the header of an email, without the brackets around it."""
-    return f"nullif(trim({cell}, ' <>'), '')"
-
-
 def _check_zone(database: Database, zone: str | None) -> None:
-    if zone is None or _OFFSET.fullmatch(zone):
+    if zone is None or ZONE_OFFSET.fullmatch(zone):
         return
     known = f"SELECT {literal(zone)} IN (SELECT name FROM pg_timezone_names())"
     if not database.fetch_one(known)[0]:
@@ -423,7 +362,7 @@ def _refuse_unreadable(database: Database, rows: EmailRows, name: str) -> None:
 
 def _refuse_times(database: Database, relation: str, name: str, zone: str | None) -> None:
     """Refuse times that cannot be read, and those without a zone if there is no default."""
-    without_zone = f"regexp_full_match(time_text, '{_DAY_AND_TIME}')"
+    without_zone = f"regexp_full_match(time_text, '{LOCAL_TIME}')"
     faults = f"FROM {relation} WHERE time_text IS NOT NULL AND {HAS_DEAL}"
     for number, text, is_local in database.rows(
         f"SELECT n, time_text, {without_zone} {faults} ORDER BY n LIMIT 1"
