@@ -26,6 +26,7 @@ from bulklink.zoho.coql import (
     select_contacts_by_email,
     select_contacts_by_name,
     select_deals,
+    select_deals_with_key,
     select_first_deal,
 )
 from bulklink.zoho.coql_condition import Condition
@@ -258,3 +259,16 @@ def test_no_answer_breaks_the_parsers(content: Any) -> None:
         for parse in (parse_deal_rows, parse_contact_rows):
             page = parse(Answer(200, text))
             assert page is None or all(row.id.isdigit() for row in page.rows)
+
+
+def test_deals_with_a_key_are_selected_without_their_values() -> None:
+    """Whatever a key is, it is no part of a query."""
+    query = select_deals_with_key("Legacy_Id", "17")
+    assert query.text == (
+        "select id, Deal_Name, Legacy_Id from Deals where ((id > '17') and (Legacy_Id is not null))"
+        " order by id asc limit 0, 2000"
+    )
+    assert (query.credits, query.key_field) == (3, "Legacy_Id")
+    assert select_deals_with_key("Deal_Name", "0").fields == ("id", "Deal_Name")
+    with pytest.raises(ValueError, match="field"):
+        select_deals_with_key("Legacy_Id is null) or (id", "0")
