@@ -93,7 +93,8 @@ def measured_server(world: LoadWorld, options: Mapping[str, Any]) -> Iterator[Me
         target = LoadTarget(url=connection.api_url, world_digest=None)
         yield MeasuredServer(connection=connection, target=target, must_prepare=True)
         return
-    emulator_options = ["--latency", str(options["latency"]), *_split(options["emulator_options"])]
+    emulator_options = ["--credits", "0", "--latency", str(options["latency"])]
+    emulator_options += _split(options["emulator_options"])
     with serve_world(world.world, emulator_options) as url:
         yield MeasuredServer(
             connection=Connection.from_environment(demo_variables(url)),

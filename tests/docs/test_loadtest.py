@@ -39,3 +39,9 @@ def test_the_page_explains_every_verdict() -> None:
     table = PAGE.partition("| verdict on B |")[2].partition("\n\n")[0]
     verdicts = re.findall(r"^\| ([a-z, ]+) \| ", table, re.MULTILINE)
     assert ", ".join(verdicts).split(", ") == list(LoadVerdict)
+
+
+def test_the_local_crm_has_credits_for_any_number_of_calls(tmp_path: Path) -> None:
+    costly = ("--emulator", "--link-credits 10000000")
+    result = Command(tmp_path)("loadtest", *SMALL, "--messages", "100", *costly, "--json")
+    assert (result.code, result.object["messages"], result.object["errors"]) == (0, 100, {})
