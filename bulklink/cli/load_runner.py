@@ -17,6 +17,7 @@ from bulklink.cli.load_sandbox import measure_sandbox, sandbox_connection
 from bulklink.cli.load_target import LoadWorld, connection_to, make_load_world, measured_server
 from bulklink.cli.progress import run_with_progress
 from bulklink.engine.load.batches import LoadOp
+from bulklink.errors import RunStoppedError
 from bulklink.load_results import LoadResult
 from bulklink.operations.load_options import LoadTest
 from bulklink.operations.load_test import load_test, refuse_production
@@ -89,5 +90,6 @@ class LoadRunner:
             )
             result, reason = run_with_progress(measure, self._options)
         if reason is not None and result.cut_short:
-            show_error(reason, as_json=False)
+            # Unlike a run, a load test is not resumed: its figures end here.
+            show_error(RunStoppedError(reason.stopped_by, reason.message), as_json=False)
         return result

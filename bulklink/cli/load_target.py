@@ -18,7 +18,7 @@ from bulklink.cli.console import note
 from bulklink.cli.local_crm import demo_variables, serve_world
 from bulklink.cli.mapping_world import write_mapping_world
 from bulklink.counts import count_of
-from bulklink.errors import UsageError
+from bulklink.errors import ConfigError, UsageError
 from bulklink.load_analysis.merging import OWN_EMULATOR
 from bulklink.load_results import LoadTarget
 from bulklink.mapping.plan_reader import SealedPlan
@@ -117,7 +117,14 @@ def connection_to(url: str, profile: str | None, env: Mapping[str, str]) -> Conn
     Raises:
         ConfigError: if the address is not valid, or the profile is for another server.
     """
-    connection = Connection.endpoint_from({"BULKLINK_API_URL": url, "BULKLINK_ACCOUNTS_URL": url})
+    try:
+        connection = Connection.endpoint_from({"BULKLINK_API_URL": url})
+    except ConfigError as error:
+        raise ConfigError(
+            error.message,
+            where="--own-server",
+            advice="Write it like http://127.0.0.1:8080 or https://crm.example.com.",
+        ) from None
     if profile is not None:
         return load_connection(profile, {"BULKLINK_API_URL": url})
     named = env.get("BULKLINK_API_URL", "").strip()

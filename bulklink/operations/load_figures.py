@@ -15,7 +15,7 @@ from bulklink.engine.load.driver import LoadDriver
 from bulklink.engine.load.recorder import IntervalRecord, LoadRecorder, PhaseRecord
 from bulklink.engine.load.schedule import SchedulePhase
 from bulklink.engine.metrics import LimitedBy
-from bulklink.errors import ExitCode
+from bulklink.errors import ExitCode, StoppedBy
 from bulklink.load_analysis.figures import bins_of_histogram, latency_figures
 from bulklink.load_results import (
     VERSION,
@@ -99,7 +99,7 @@ def make_load_result(
         answered_429=run.answered_429,
         latency=_both_latencies(whole),
         client=client,
-        limited_by=_limited_by(whole, asked, client, record),
+        limited_by=_limited_by(whole, asked, client, record, end),
         thresholds=[],
         cut_short=cut_short,
         stopped_by=end.stopped_by,
@@ -189,9 +189,15 @@ def _series(recorder: LoadRecorder) -> list[LoadInterval]:
 
 
 def _limited_by(
-    whole: PhaseRecord, asked: float | None, client: ClientLoad, record: RunRecord
+    whole: PhaseRecord,
+    asked: float | None,
+    client: ClientLoad,
+    record: RunRecord,
+    end: RunResult,
 ) -> str:
     """Return what limited the rate: the schedule, if it was kept, else what limits any run."""
+    if end.stopped_by == StoppedBy.NO_ANSWER:
+        return "the server, which stopped answering"
     if asked is not None and whole.calls - whole.late >= _REACHED * asked:
         return "the schedule"
     if client.bottleneck:

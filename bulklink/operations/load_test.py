@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
+
 from bulklink.advice import Advice
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import ConfigError, UsageError
+from bulklink.errors import ConfigError, ExitCode, RunDirError, UsageError
 from bulklink.ledger.replay import replay
 from bulklink.load_results import LoadResult, LoadTarget
 from bulklink.mapping.input.files import Source
@@ -150,7 +152,12 @@ class _LoadTest:
             result = make_load_result(
                 load_run, load_run.driver, job, self.target, self.seed, folder.read(), end
             )
-            await environment.run_blocking(partial(_write_files, folder, result))
+            try:
+                await environment.run_blocking(partial(_write_files, folder, result))
+            except RunDirError as error:  # the figures are not lost with the disk
+                callbacks.warn(f"The files of the load test are not complete. {error}")
+                exit_code = result.exit_code or int(ExitCode.STOPPED)
+                result = msgspec.structs.replace(result, exit_code=exit_code)
         return result
 
     def _prepare(

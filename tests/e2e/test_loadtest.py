@@ -236,6 +236,11 @@ BAD: dict[str, tuple[list[str], str, str]] = {
         "https://www.zohoapis.eu",
         "production",
     ),
+    "an address of another kind": (
+        ["--own-server", "ftp://crm"],
+        "--own-server",
+        "not an address",
+    ),
     "two servers": (
         ["--environment", "sandbox", "--own-server", "http://127.0.0.1:9"],
         "--environment, --own-server",

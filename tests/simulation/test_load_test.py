@@ -325,6 +325,24 @@ async def test_a_server_that_dies_ends_the_test(tmp_path: Path) -> None:
     assert result.latency.intended is not None
     assert result.latency.intended.max > 5, "the calls that never started count with their wait"
     assert stop.reason is not None
+    assert result.limited_by == "the server, which stopped answering"
+
+
+async def test_figures_are_not_lost_with_the_disk(lab: Lab) -> None:
+    warnings: list[str] = []
+
+    class Warned(RunCallbacks):
+        def on_load(self, progress: Any) -> None:
+            for folder in (lab.folder / "runs").iterdir():
+                (folder / "loadtest.json").mkdir(exist_ok=True)  # nothing can replace it
+
+        def on_warning(self, text: str) -> None:
+            warnings.append(text)
+
+    result = await lab.run(messages=200, callbacks=Warned())
+    assert (result.messages, result.exit_code) == (200, 3)
+    assert "not complete" in warnings[0]
+    assert "loadtest.json" in warnings[0]
 
 
 async def test_the_folder_of_a_load_test_is_not_resumed(lab: Lab) -> None:
