@@ -65,8 +65,12 @@ CREATE TABLE {name}_compared AS SELECT n, {columns}, time,
 FROM (SELECT *, CASE WHEN sender IS NOT NULL THEN hash(sender) IN (SELECT address FROM own) END
     AS is_own FROM {source})
 """
+_KEYS = """
+CREATE TABLE {name}_keys (n BIGINT, m UBIGINT, time BIGINT, direction UTINYINT, s UBIGINT,
+    address UBIGINT)
+"""
 _SENDER_KEYS = """
-CREATE TABLE {name}_keys AS SELECT n, m, time, direction, s, sender AS address
+INSERT INTO {name}_keys SELECT n, m, time, direction, s, sender AS address
 FROM {name}_compared WHERE sender IS NOT NULL AND {condition}
 """
 _RECIPIENT_KEYS = """
@@ -106,11 +110,12 @@ def _load_statements() -> Iterator[str]:
         ("fetched", "true", has_contacts),
         ("wanted", "contact IS NULL", "contact IS NOT NULL"),
     ):
-        yield _SENDER_KEYS.format(name=name, condition=by_address)
+        yield _KEYS.format(name=name)
         yield _RECIPIENT_KEYS.format(name=name, people="recipients", condition=by_address)
         # Copies matter only if all recipients are the org's own.
         alone = f"{by_address} AND n NOT IN (SELECT n FROM {name}_keys)"
         yield _RECIPIENT_KEYS.format(name=name, people="copied", condition=alone)
+        yield _SENDER_KEYS.format(name=name, condition=by_address)
         yield _CONTACT_KEYS.format(name=name, condition=by_contact)
         yield f"DROP TABLE {name}_compared"
 
