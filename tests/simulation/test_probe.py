@@ -514,6 +514,20 @@ async def test_records_that_do_not_fit_are_refused_before_any_change(
     assert left_in(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("missing", "problem"),
+    [("deals", "no deal of its own"), ("emails", "lists no emails")],
+)
+async def test_a_contact_without_deals_or_emails_is_refused(
+    missing: str, problem: str, tmp_path: Path
+) -> None:
+    world = world_file(deals={})
+    world[missing] = [record for record in world[missing] if record["contact_id"] != ANA]
+    crm = Crm(parse_world(world), Settings(), clock=now)
+    with pytest.raises(UsageError, match=problem):
+        await run_probe(crm, tmp_path, private_email=None, role_deal=None)
+
+
 async def test_an_email_on_a_deal_of_somebody_else_is_never_touched(tmp_path: Path) -> None:
     """It might be refused when it is linked again."""
     crm = make_crm(Settings(), deals=dict.fromkeys((*map(message, (1, 2, 3)), SHARED), TOMS))
