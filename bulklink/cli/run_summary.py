@@ -121,6 +121,9 @@ def next_steps(result: RunResult, record: RunRecord) -> Iterator[str]:
 
 def _suggestions(result: RunResult, record: RunRecord) -> Iterator[_Step]:
     run, counts = result.run_dir, result.counts
+    if record.load_test:
+        yield "To see its figures on a web page", ("report", run)
+        return
     if record.effective_undo is not None:
         yield "To verify its undo", ("verify", record.effective_undo.run_dir)
         return

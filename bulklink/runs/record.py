@@ -306,8 +306,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shown_op(self) -> str:
-        """The op for display: `undo` for an undo, whatever the op of its rows."""
-        return "undo" if self.undo_of else self.op
+        """The op for display: `undo` or `load test`, whatever the op of its rows."""
+        return "load test" if self.load_test else "undo" if self.undo_of else self.op
 
     @property
     def last_undo(self) -> UndoneBy | None:

@@ -75,6 +75,7 @@ class RunResult(msgspec.Struct, frozen=True):
             0.5%.
         limited_by: bottleneck of the last invocation, a LimitedBy value; None if unknown.
         settings: options that the last invocation sent with, by name; None before the first one.
+        load_test: whether it is a load test.
     """
 
     run_dir: str
@@ -98,11 +99,12 @@ class RunResult(msgspec.Struct, frozen=True):
     latency: LatencyFigures | None = None
     limited_by: str | None = None
     settings: dict[str, Any] | None = None
+    load_test: bool = False
 
     @property
     def shown_op(self) -> str:
-        """The op for display: `undo` for an undo, whatever the op of its rows."""
-        return "undo" if self.undo_of is not None else self.op
+        """The op for display: `undo` or `load test`, whatever the op of its rows."""
+        return "load test" if self.load_test else "undo" if self.undo_of is not None else self.op
 
 
 def status(run: str | PathLike[str], *, check_ledger: bool = False) -> RunResult:
@@ -154,6 +156,7 @@ def build_run_result(folder: RunFolder, record: RunRecord, ledger_state: LedgerS
         undo_of=record.undo_of.run_dir if record.undo_of else None,
         undone=record.effective_undo is not None,
         undone_by=record.undone_by,
+        load_test=record.load_test,
         limited_by=record.limited.by if record.limited else None,
         settings=record.settings,
         **(msgspec.structs.asdict(figures) if figures else {}),

@@ -20,6 +20,7 @@ RUN_KEYS = {
     "run_dir", "op", "state", "stopped_by", "resume_at", "rows", "counts", "calls", "credits",
     "seconds", "exit_code", "undo_of", "undone", "undone_by", "messages_per_second",
     "calls_per_second", "sending_seconds", "waited_seconds", "latency", "limited_by", "settings",
+    "load_test",
 }  # fmt: skip
 COUNTS = ["done", "unchanged", "failed", "in_doubt", "rejected", "duplicate", "pending"]
 CALLS = {"link", "unlink", "read", "lookup", "retried", "least"}
