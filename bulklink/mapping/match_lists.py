@@ -204,14 +204,14 @@ _IS_EMAIL = "contact_id IS NOT NULL AND owner_id IS NOT NULL AND message_id IS N
 
 
 def write_deals(
-    name: str, path: Path, reading: MappingOptions, *, stop: PlanningStop, memory: str
+    name: str, path: Path, encoding: str | None, *, stop: PlanningStop, memory: str
 ) -> None:
     """Write a table of deals with their keys in the other system; blocks.
 
     Args:
         name: the user's file, with the columns `deal_key`, `deal_id` and perhaps `deal_name`.
         path: Parquet file to write; its folder holds temporary files.
-        reading: options for reading it.
+        encoding: encoding of a text file; None is UTF-8.
         stop: interrupts the work.
         memory: DuckDB's memory limit, such as `512MB`.
 
@@ -230,7 +230,8 @@ def write_deals(
 
     with closing(_database(path, stop, memory)) as database:
         source = find_sources([name])[0]
-        file = EmailFile(source, reading, find_deal_columns, path.parent, stop, memory)
+        options = msgspec.structs.replace(_FETCHED_OPTIONS, encoding=encoding)
+        file = EmailFile(source, options, find_deal_columns, path.parent, stop, memory)
         if not file.read(database, use)[1]:
             raise _no_rows_error(name)
         faults = (

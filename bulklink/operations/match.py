@@ -304,9 +304,8 @@ class _Match:
     ) -> tuple[MatchCounts, TimeShift | None]:
         """Compare the lists, and write the files."""
         if self.deals is not None:
-            write_deals(
-                self.deals, lists.deals, self.options.reading, stop=stop, memory=self.memory
-            )
+            encoding = self.options.reading.encoding
+            write_deals(self.deals, lists.deals, encoding, stop=stop, memory=self.memory)
         with open_matches(
             lists.wanted,
             fetched,
