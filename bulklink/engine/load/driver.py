@@ -101,7 +101,9 @@ class LoadDriver:
             due = self._next_due
             if due is not None and (delay := due - _LEAD_SECONDS - self.clock.monotonic()) > 0:
                 await self.stop.sleep(delay)
-            batch = None if self._is_over() else await self.batches.next()
+            if self._is_over():
+                return None
+            batch = await self.batches.next()
             if batch is None:
                 self.ran_out = True
                 return None
