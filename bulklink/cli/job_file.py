@@ -15,6 +15,7 @@ from bulklink.cli.errors import MIN_SIMILARITY
 from bulklink.cli.options import option_key
 from bulklink.cli.param_types import BadChoice
 from bulklink.errors import ConfigError
+from bulklink.shell import bulklink_command
 from bulklink.suggestions import close_matches, did_you_mean
 from bulklink.toml_text import TomlError, parse_toml
 
@@ -23,6 +24,7 @@ _DEFAULT_SOURCES = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
 _MAPPING = "mapping"
 _OP = "op"
 _OPS = ("link", "relink", "unlink")
+_LOAD_TEST_OP = "alternate"
 _PROFILE = "profile"
 _TABLE_HEADER = re.compile(r"\s*\[")
 
@@ -127,9 +129,10 @@ def _check_file_name(name: str, path: str, key: str, table: str = "") -> None:
 
 def _parse_op(value: object, path: str) -> str:
     if value not in _OPS:
-        raise _config_error(
-            path, _OP, f"{value!r} is not a valid op", f"Use one of: {', '.join(_OPS)}."
-        )
+        advice = f"Use one of: {', '.join(_OPS)}."
+        if value == _LOAD_TEST_OP:
+            advice = f"This is a job of {bulklink_command('loadtest', path)}."
+        raise _config_error(path, _OP, f"{value!r} is not a valid op", advice)
     return str(value)
 
 

@@ -172,6 +172,12 @@ def test_a_wrong_op_or_mapping_is_named_with_its_line(
     assert (result.code, result.error["where"]) == (2, where)
 
 
+def test_a_job_of_a_load_test_names_its_command(bulklink: Command) -> None:
+    (bulklink.folder / "job.toml").write_text('op = "alternate"\n', "utf-8")
+    error = bulklink("run", "job.toml", "--json").error
+    assert error["advice"] == "This is a job of `bulklink loadtest job.toml`."
+
+
 @pytest.mark.parametrize(
     ("line", "where", "says"),
     [
