@@ -50,7 +50,7 @@ from bulklink.runs.record import OrgRecord, RunState
 from bulklink.runs.status import run_exit_code
 from bulklink.tables.output import check_can_create
 from bulklink.zoho.connection import Connection
-from bulklink.zoho.data_centres import api_addresses
+from bulklink.zoho.data_centres import environment_of
 from bulklink.zoho.error_policy import advice_for_code
 from bulklink.zoho.http import CallKind
 from bulklink.zoho.lookup_responses import Org
@@ -159,7 +159,7 @@ def check_not_production(connection: Connection) -> None:
     if connection.loopback:
         return
     is_set = connection.environment == "production" and not connection.api_url_given
-    if is_set or connection.api_url in api_addresses("production"):
+    if is_set or environment_of(connection.api_url) == "production":
         raise ConfigError(
             "A probe changes emails only to see what happens: it never runs in production.",
             where="BULKLINK_ENVIRONMENT, BULKLINK_API_URL",

@@ -57,7 +57,7 @@ def environment_of(address: str) -> str | None:
 
     Any host of Zoho's API that is neither a sandbox nor a developer host counts as production.
     """
-    host = urlsplit(address).hostname or ""
+    host = (urlsplit(address).hostname or "").removesuffix(".")
     for domain in _API.values():
         if host == domain or host.endswith(f".{domain}"):
             prefix = host.removesuffix(domain).removesuffix(".")

@@ -546,8 +546,11 @@ async def test_an_email_on_a_deal_of_somebody_else_is_never_touched(tmp_path: Pa
         Connection.from_values(
             api_url="https://www.zohoapis.eu", environment="sandbox", access_token="a-token"
         ),
+        Connection.from_values(
+            api_url="https://WWW.zohoapis.eu.:443", environment="sandbox", access_token="a-token"
+        ),
     ],
-    ids=["environment", "host"],
+    ids=["environment", "host", "the same host in another spelling"],
 )
 async def test_production_is_refused_before_a_token_is_requested(
     connection: Connection, tmp_path: Path
