@@ -12,7 +12,7 @@ LOCAL_TIME = "[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]
 _ZONE = " ?(Z|UTC|GMT|[+-][0-9]{2}(:?[0-9]{2})?)"
 _MILLISECONDS = "[0-9]{13}"
 """Digits of the milliseconds since 1970, from 2001 to 2286."""
-ZONE_OFFSET = re.compile("([+-])([0-9]{1,2}):?([0-9]{2})?")
+ZONE_OFFSET = re.compile("([+-])(0?[0-9]|1[0-4]):?([0-5][0-9])?")
 _ADDRESS = r"""[^\s<>"'(),;:\[\]{}|\\]+@[^\s<>"'(),;:\[\]{}|\\]+"""
 _AROUND_ADDRESSES = ' ,;:<"'
 """Characters of which one is in each cell that has more than an address."""
@@ -39,7 +39,7 @@ def seconds_sql(cell: str, zone: str | None) -> str:
     moment = f"TRY_CAST({text} AS TIMESTAMP)"
     cases = [
         f"WHEN regexp_full_match({text}, '{LOCAL_TIME}{_ZONE}')"
-        f" THEN epoch(TRY_CAST({text} AS TIMESTAMPTZ))",
+        f" THEN epoch(TRY_CAST(regexp_replace({text}, ' ([+-])', '\\1') AS TIMESTAMPTZ))",
         f"WHEN regexp_full_match({text}, '{_MILLISECONDS}') THEN {text}::BIGINT / 1000",
     ]
     if zone is not None:

@@ -370,17 +370,17 @@ def _refuse_times(database: Database, relation: str, name: str, zone: str | None
     ):
         (others,) = database.fetch_one(f"SELECT count(*) - 1 {faults}")
         where = f"{name}, row {number}"
-        more = f" So are {count_of(others, 'other')}." if others else ""
+        more = f", like {count_of(others, 'other')}" if others else ""
         if is_local and zone is None:
             raise BadFileError(
-                f"The time {text!r} has no time zone.{more}",
+                f"The time {text!r} has no time zone{more}.",
                 where=where,
                 advice=Advice(
                     "Say in which zone such times are, for example {}.", Keyword("tz", "UTC")
                 ),
             )
         raise BadFileError(
-            f"The time {text!r} cannot be read.{more}",
+            f"The time {text!r} cannot be read{more}.",
             where=where,
             advice="Write times as 2026-01-31T09:00:00+01:00, or as milliseconds since 1970.",
         )

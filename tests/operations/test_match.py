@@ -273,6 +273,9 @@ async def test_times_without_a_zone_are_those_of_the_zone_that_is_named(tmp_path
     }.items():
         found = await matched(tmp_path, [wanted_row(time=text)], fetched, tz=zone)
         assert found.deals == {"a": DEAL}, zone
+    for text in ("2026-01-02 10:00:00 +0100", "2026-01-02 14:45 +05:45", "2026-01-02 09:00 UTC"):
+        found = await matched(tmp_path, [wanted_row(time=text)], fetched)
+        assert found.deals == {"a": DEAL}, text
 
 
 async def test_competing_emails_are_listed_with_all_candidates(tmp_path: Path) -> None:
@@ -431,10 +434,10 @@ async def test_what_cannot_be_read_is_refused_with_its_place(tmp_path: Path) -> 
     _, message, advice = await refused(tmp_path, [{"deal_key": "K"}])
     assert "by their keys in the other system" in message
     assert "deals" in advice
-    rows = [wanted_row(), wanted_row(time="2026-01-02 09:00")]
+    rows = [wanted_row(), *[wanted_row(time="2026-01-02 09:00")] * 3]
     where, message, advice = await refused(tmp_path, rows)
     assert where.endswith("wanted.csv, row 2")
-    assert message == "The time '2026-01-02 09:00' has no time zone."
+    assert message == "The time '2026-01-02 09:00' has no time zone, like 2 others."
     assert "tz='UTC'" in advice
     for text in ("02/01/2026 9:00", "2026-01-02", "2026-01-02 09:00 PM", "2026-13-02T09:00:00Z"):
         _, message, _ = await refused(tmp_path, [wanted_row(time=text)], tz="UTC")
@@ -443,8 +446,9 @@ async def test_what_cannot_be_read_is_refused_with_its_place(tmp_path: Path) -> 
     where, message, _ = await refused(tmp_path, rows)
     assert where.endswith("row 2")
     assert message == "'House' is not the id of a deal."
-    _, message, _ = await refused(tmp_path, [wanted_row()], tz="Europe/Berlinn")
-    assert message == "'Europe/Berlinn' is not a time zone."
+    for zone in ("Europe/Berlinn", "+25:00", "-05:75"):
+        _, message, _ = await refused(tmp_path, [wanted_row()], tz=zone)
+        assert message == f"{zone!r} is not a time zone."
     _, message, _ = await refused(tmp_path, [wanted_row()], columns=(("sender", "x"),))
     assert message == "'sender' is not a known column."
     _, message, _ = await refused(tmp_path, [wanted_row()], columns=(("time", "x"),))
