@@ -270,13 +270,20 @@ class TimeShift(msgspec.Struct, frozen=True):
 def find_shift(differences: Mapping[int, int]) -> TimeShift | None:
     """Return the shift that most emails agree on; None if there is none, or it is zero.
 
+    If most emails have none, but many have one, this one is returned; it is not clear.
+
     Args:
         differences: emails that both lists have once, by the multiple of the step that their times
             differ by.
     """
     if not differences:
         return None
-    step = max(differences, key=lambda step: (differences[step], -abs(step), step))
+    emails = sum(differences.values())
+    ranked = sorted(differences, key=lambda step: (-differences[step], abs(step), -step))
+    step = next((step for step in ranked if step), 0)
     if not step:
         return None
-    return TimeShift(step * SHIFT_STEP_SECONDS, differences[step], sum(differences.values()))
+    many = max(MIN_SHIFT_EMAILS, (1 - _SHIFT_SHARE) * emails)
+    if not ranked[0] and differences[step] < many:
+        return None
+    return TimeShift(step * SHIFT_STEP_SECONDS, differences[step], emails)

@@ -395,9 +395,9 @@ def _unclear_shift(shift: TimeShift, warn: Callable[[str | Advice], None]) -> Ti
         return None
     warn(
         Advice(
-            "The times of many emails differ by one amount, but not of all: {} of {} by"
-            " {} seconds. No shift is applied. If the list has local times of a zone with"
-            " daylight saving, remove their offsets and set {}.",
+            "The times of {} of {} emails that both lists have once differ by {} seconds; those of"
+            " the others do not, so no shift is applied. If the list has local times of a zone"
+            " with daylight saving, remove their offsets and set {}.",
             f"{shift.emails:,}",
             f"{shift.of:,}",
             shift.seconds,

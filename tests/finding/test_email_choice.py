@@ -123,3 +123,10 @@ def test_a_shift_is_clear_if_nearly_all_emails_agree_on_it() -> None:
         }.items()
     }
     assert clear == {"all": True, "few": False, "two, of summer and winter": False}
+
+
+def test_a_shift_in_summer_alone_is_found_but_not_clear() -> None:
+    summer = find_shift({0: 60, -4: 40, 7: 2})
+    assert summer == TimeShift(-3600, 40, 102)
+    assert not summer.is_clear
+    assert find_shift({0: 1000, -4: 40, 7: 2}) is None

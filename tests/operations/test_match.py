@@ -263,6 +263,17 @@ async def test_a_shift_of_all_times_is_found_told_and_applied(tmp_path: Path) ->
     assert two.result.matched == 0
 
 
+async def test_times_that_are_shifted_in_summer_alone_are_warned_of(tmp_path: Path) -> None:
+    names = [f"{ANN}.{n}" for n in range(25)]
+    fetched = [fetched_row(f"m{n}", n, from_address=name) for n, name in enumerate(names)]
+    wanted = [wanted_row(n + 60 * (n >= 15), from_address=name) for n, name in enumerate(names)]
+    warnings = KeepingWarnings()
+    found = await matched(tmp_path, wanted, fetched, callbacks=warnings)
+    assert found.result.matched == 15
+    (text,) = warnings.texts
+    assert "The times of 10 of 25 emails that both lists have once differ by -3600 seconds" in text
+
+
 async def test_times_without_a_zone_are_those_of_the_zone_that_is_named(tmp_path: Path) -> None:
     fetched = [fetched_row("a", 0)]
     for zone, text in {
