@@ -59,7 +59,7 @@ class LikedOrg(msgspec.Struct, frozen=True):
 
     Args:
         settings: the settings that it determines.
-        mixed_answer: the parts of the mixed answer that it determines.
+        mixed_answer: the parts of the mixed answer that it determines; they fit together.
         unknown: keys of the answers that the probe could not find out.
         unsupported: answers that no setting can express, as `key: answer`.
     """
@@ -75,16 +75,10 @@ class LikedOrg(msgspec.Struct, frozen=True):
         Args:
             settings: the settings without the file.
             chosen: names of the settings that the user chose.
-
-        Raises:
-            LikeError: if parts of the mixed answer exclude each other.
         """
         changes = dict(self.settings)
         if self.mixed_answer:
-            try:
-                changes["mixed_answer"] = MixedAnswer(**self.mixed_answer)
-            except ValueError as error:
-                raise LikeError(f"the answers about mixed calls contradict: {error}") from None
+            changes["mixed_answer"] = MixedAnswer(**self.mixed_answer)
         return replace(settings, **{k: v for k, v in changes.items() if k not in chosen})
 
 
@@ -108,6 +102,11 @@ def read_probe_file(path: Path) -> LikedOrg:
             _add_value(settings, name, hints[name], answer)
         if answer is not None and part not in mixed_answer and name not in settings:
             unsupported.append(f"{key}: {answer[:100]}")
+    try:
+        MixedAnswer(**mixed_answer)
+    except ValueError:  # parts that the emulator cannot combine
+        unsupported += [f"{_MIXED}{part}: {value}" for part, value in mixed_answer.items()]
+        mixed_answer = {}
     return LikedOrg(settings, mixed_answer, tuple(unknown), tuple(unsupported))
 
 
@@ -139,7 +138,8 @@ def _add_value(values: dict[str, Any], name: str, hint: Any, answer: str) -> Non
         if answer in choices:
             values[name] = choices[answer]
     elif hint is int:
-        if answer.isascii() and answer.isdigit() and int(answer[:10]) <= _MAX_CREDITS:
+        is_short = len(answer) <= len(str(_MAX_CREDITS))
+        if is_short and answer.isascii() and answer.isdigit() and int(answer) <= _MAX_CREDITS:
             values[name] = int(answer)
     elif _SOURCE.fullmatch(answer):
         values[name] = answer
