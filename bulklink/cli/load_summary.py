@@ -10,6 +10,7 @@ from bulklink.cli.progress_view import format_duration
 from bulklink.counts import count_of
 from bulklink.engine.load.client_monitor import MAX_CPU_SHARE
 from bulklink.load_analysis.figures import LATENCY_FIGURES
+from bulklink.load_analysis.merging import CLIENTS
 from bulklink.load_analysis.texts import latency_text, threshold_text
 from bulklink.load_results import LatencyFigures, LoadPhase, LoadResult
 
@@ -44,22 +45,21 @@ def _lines(result: LoadResult) -> Iterator[Line]:
     if result.client.bottleneck:
         for line in wrap_text(_bottleneck_text(result)):
             yield Styled(line, "yellow")
-    run_dir = Path(result.run_dir)
-    yield f"Page: {run_dir / 'report.html'}"
-    yield f"Figures: {run_dir / 'loadtest.json'}"
+    if result.run_dir:  # a merged result has none
+        yield f"Page: {Path(result.run_dir, 'report.html')}"
+        yield f"Figures: {Path(result.run_dir, 'loadtest.json')}"
 
 
 def _description(result: LoadResult) -> str:
-    settings = result.settings
-    model = (
-        f"at most {count_of(settings['concurrency'], 'call')} in flight"
-        if result.asked_calls_per_second is not None
-        else f"{count_of(settings['concurrency'], 'call')} in flight"
-    )
-    kind = "open model" if result.asked_calls_per_second is not None else "closed model"
+    settings, is_open = result.settings, result.asked_calls_per_second is not None
+    model = "open model" if is_open else "closed model"
+    measured = f"measured for {result.seconds:,.1f} s: {result.target.url}"
+    if CLIENTS in settings:
+        return f"{count_of(len(settings[CLIENTS]), 'client')}, {model}, {measured}"
+    in_flight = f"{count_of(settings['concurrency'], 'call')} in flight"
     return (
-        f"{settings['op']}, {kind}, {model}, {count_of(settings['batch_size'], 'email')} a call,"
-        f" measured for {result.seconds:,.1f} s: {result.target.url}"
+        f"{settings['op']}, {model}, {'at most ' if is_open else ''}{in_flight},"
+        f" {count_of(settings['batch_size'], 'email')} a call, {measured}"
     )
 
 

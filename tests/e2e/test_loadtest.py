@@ -194,6 +194,19 @@ def test_results_are_compared_and_merged(bulklink: Command) -> None:
     assert not (bulklink.folder / "c.json").exists()
 
 
+def test_the_merged_result_of_clients_of_one_server_is_shown(bulklink: Command) -> None:
+    with plain_server(delay=0.01) as url:
+        options = ("--own-server", url, "--arrival-rate", "20", "--duration", "0.5s", "--json")
+        first = bulklink("loadtest", *SMALL, *options).object["run_dir"]
+    content = json.loads((bulklink.folder / first / "loadtest.json").read_text())
+    (bulklink.folder / "second.json").write_text(json.dumps(content | {"seed": 2}))
+    merged = bulklink("loadtest", "--merge", first, "second.json", "-o", "merged.json")
+    assert merged.code == 0, merged.output
+    assert "2 clients, open model, measured for 0.5 s" in merged.out
+    assert "Merged result: merged.json" in merged.out
+    assert "report.html" not in merged.out
+
+
 def test_two_sets_of_options_run_in_turn(bulklink: Command) -> None:
     result = bulklink(
         *("loadtest", *SMALL, "--messages", "100", "--rounds", "1", "--figure", "p50"),
