@@ -62,7 +62,7 @@ def make_load_result(
     recorder, schedule = driver.recorder, driver.schedule
     whole = recorder.total()
     begin = schedule.warm_up
-    seconds = _measured_seconds(driver, whole)
+    seconds = max(0.0, driver.seconds - schedule.warm_up)
     asked = schedule.asked_between(begin, begin + seconds) if schedule.is_open else None
     asked_rate = None if asked is None or not seconds else asked / seconds
     service = latency_figures(whole.service)
@@ -122,15 +122,6 @@ def _with_thresholds(result: LoadResult, options: LoadTest, end: RunResult) -> L
     return msgspec.structs.replace(result, thresholds=checked, exit_code=int(exit_code))
 
 
-def _measured_seconds(driver: LoadDriver, whole: PhaseRecord) -> float:
-    """Return the measured time: planned, until a stop, or until there was nothing left to send."""
-    began_at = driver.recorder.began_at + driver.schedule.warm_up
-    planned = max(0.0, driver.ended_at - began_at)
-    ended_by_emails = driver.ran_out or driver.has_sent_all
-    last_end = max(0.0, whole.last_end - driver.schedule.warm_up)
-    return min(planned, last_end) if ended_by_emails else planned
-
-
 def _both_latencies(record: PhaseRecord | IntervalRecord) -> BothLatencies:
     return BothLatencies(
         service=latency_figures(record.service), intended=latency_figures(record.intended)
@@ -139,10 +130,10 @@ def _both_latencies(record: PhaseRecord | IntervalRecord) -> BothLatencies:
 
 def _phases(driver: LoadDriver) -> list[LoadPhase]:
     schedule, recorder = driver.schedule, driver.recorder
-    ended = driver.ended_at - recorder.began_at
+    ended = driver.seconds
     phases = []
     for phase, start, record in zip(schedule.phases, schedule.starts, recorder.phases, strict=True):
-        seconds = max(0.0, min(phase.seconds, min(ended, record.last_end or ended) - start))
+        seconds = max(0.0, min(phase.seconds, ended - start))
         if start < ended or record.calls:
             phases.append(_phase(phase, start, seconds, record))
     return phases

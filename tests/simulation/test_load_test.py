@@ -274,6 +274,54 @@ async def test_a_number_of_emails_ends_the_test(lab: Lab) -> None:
     assert (await off_loop(check_run, result.run_dir)).ok
 
 
+async def test_emails_of_the_warm_up_are_not_among_those_to_send(lab: Lab) -> None:
+    for schedule in ({"concurrency": 4}, {"arrival_rate": 40}):
+        result = await lab.run(op="alternate", messages=400, warm_up="1s", **schedule)
+        assert result.calls == pytest.approx(20, abs=4), schedule
+        assert result.phases[0].calls == pytest.approx(40 if "arrival_rate" in schedule else 80)
+
+
+async def test_a_warm_up_that_uses_up_the_emails_leaves_nothing_to_measure(lab: Lab) -> None:
+    result = await lab.run(op="link", messages=400, warm_up="60s", concurrency=4)
+    assert (result.calls, result.seconds, result.phases[0].calls) == (0, 0, 100)
+
+
+async def test_a_number_of_emails_at_a_kept_rate_is_not_measured_beyond_the_last_call(
+    lab: Lab,
+) -> None:
+    result = await lab.run(arrival_rate=100, messages=400, thresholds=("rate > 99%",))
+    assert (result.calls, result.seconds) == (20, pytest.approx(0.2))
+    assert result.calls_per_second == pytest.approx(result.asked_calls_per_second) == 100
+    assert (result.limited_by, result.exit_code) == ("the schedule", 0)
+
+
+async def test_a_number_of_emails_that_are_sent_late_takes_until_the_last_call(
+    tmp_path: Path,
+) -> None:
+    lab = Lab(tmp_path, stall=(0.1, 2.0))
+    result = await lab.run(arrival_rate=100, messages=800, concurrency=2)
+    assert (result.calls, result.dropped) == (40, 0)
+    assert result.seconds > 2
+    assert result.calls_per_second < 20
+    assert result.limited_by != "the schedule"
+
+
+async def test_calls_never_started_count_also_if_there_are_emails_left_to_send(
+    tmp_path: Path,
+) -> None:
+    lab = Lab(tmp_path, stall=(1.0, 4.0))
+    result = await lab.run(arrival_rate=50, duration="2s", messages=100_000, concurrency=2)
+    assert result.calls + result.dropped == 100
+    assert result.dropped > 20
+    assert result.seconds == 2
+
+
+async def test_a_phase_lasts_as_long_as_its_schedule_not_until_its_last_call(lab: Lab) -> None:
+    result = await lab.run(steps="1,2:4s", warm_up="2s")
+    assert [phase.seconds for phase in result.phases] == [2, 4, 4]
+    assert [phase.calls_per_second for phase in result.phases] == [1, 1, 2]
+
+
 async def test_a_test_without_more_emails_ends_early(lab: Lab) -> None:
     result = await lab.run(op="link", duration="60s", concurrency=10)
     assert (result.messages, result.cut_short) == (2000, False)

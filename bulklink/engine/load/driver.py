@@ -43,7 +43,7 @@ class LoadDriver:
         stop: stops the test.
         clock: clock of the schedule.
         max_in_flight: maximum calls in flight.
-        max_messages: emails to send; None for no limit.
+        max_messages: emails to send in the measured time; None for no limit.
 
     Attributes:
         started: when the first phase began, RFC 3339 in UTC.
@@ -107,9 +107,24 @@ class LoadDriver:
             if batch is None:
                 self.ran_out = True
                 return None
-            self._messages_taken += len(batch.messages)
+            self._count_messages(batch, due)
             self._advance()
         return DueBatch(batch, CallTiming(due, self.ended_at))
+
+    @property
+    def seconds(self) -> float:
+        """Duration of all phases: as planned, until a stop, or until all emails were sent.
+
+        In the open model, all are sent when the next call would be due, or when the last one left
+        if it was later; in the closed model, when the last one was answered.
+        """
+        end = self.ended_at
+        if self.ran_out or self.has_sent_all:
+            last = self.recorder.last_ended_at
+            if self.schedule.is_open:
+                last = max(self.recorder.last_sent_at, self._next_due or self.ended_at)
+            end = min(end, last)
+        return end - self._began_at
 
     @property
     def has_sent_all(self) -> bool:
@@ -124,6 +139,11 @@ class LoadDriver:
             or self.clock.monotonic() >= self.ended_at
             or (self.schedule.is_open and self._next_due is None)
         )
+
+    def _count_messages(self, batch: LoadBatch, due: float | None) -> None:
+        start = self.clock.monotonic() if due is None else due
+        if start >= self.recorder.measured_at:
+            self._messages_taken += len(batch.messages)
 
     def _advance(self) -> None:
         due = next(self._due_times, None)
@@ -148,8 +168,9 @@ class LoadDriver:
 
     def _drop_rest(self) -> None:
         """Record the calls that were due before the end and that no worker took."""
-        limited = self.ran_out or self.max_messages is not None
-        while not limited and self._next_due is not None and self._next_due < self.ended_at:
+        if self.ran_out or self.has_sent_all:
+            return
+        while self._next_due is not None and self._next_due < self.ended_at:
             self._drop(self._next_due)
             self._advance()
 

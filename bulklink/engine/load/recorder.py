@@ -27,7 +27,6 @@ class PhaseRecord:
         errors: calls that failed, by code.
         service: their service times.
         intended: their latencies from the intended start, including those of dropped calls so far.
-        last_end: when the last of them ended, in seconds after the start of the test.
     """
 
     calls: int = 0
@@ -37,7 +36,6 @@ class PhaseRecord:
     errors: Counter[str] = field(default_factory=Counter)
     service: LatencyHistogram = field(default_factory=LatencyHistogram)
     intended: LatencyHistogram = field(default_factory=LatencyHistogram)
-    last_end: float = 0.0
 
     def add(self, other: PhaseRecord) -> None:
         """Add the calls of another phase."""
@@ -48,7 +46,6 @@ class PhaseRecord:
         self.errors.update(other.errors)
         self.service.add(other.service)
         self.intended.add(other.intended)
-        self.last_end = max(self.last_end, other.last_end)
 
 
 @dataclass(slots=True)
@@ -90,6 +87,9 @@ class LoadRecorder:
         phases: records of the phases, in order.
         intervals: records of the measured time, each `interval_seconds` long.
         interval_seconds: length of an interval.
+        measured_at: monotonic seconds at which the measured time began.
+        last_sent_at: monotonic seconds at which the last call was sent.
+        last_ended_at: monotonic seconds at which the last call ended.
     """
 
     schedule: LoadSchedule
@@ -97,13 +97,16 @@ class LoadRecorder:
     phases: list[PhaseRecord] = field(init=False)
     intervals: list[IntervalRecord] = field(default_factory=list, init=False)
     interval_seconds: float = field(default=1.0, init=False)
+    measured_at: float = field(init=False)
+    last_sent_at: float = field(init=False)
+    last_ended_at: float = field(init=False)
     _starts: list[float] = field(init=False)
-    _measured_at: float = field(init=False)
 
     def __post_init__(self) -> None:
         self._starts = self.schedule.starts
         self.phases = [PhaseRecord() for _ in self._starts]
-        self._measured_at = self.began_at + self.schedule.warm_up
+        self.measured_at = self.began_at + self.schedule.warm_up
+        self.last_sent_at = self.last_ended_at = self.began_at
 
     def record(self, call: LoadCall, due: float | None) -> None:
         """Record a call.
@@ -119,12 +122,13 @@ class LoadRecorder:
         phase.calls += 1
         phase.messages += call.done
         phase.late += is_late
-        phase.last_end = max(phase.last_end, call.ended_at - self.began_at)
+        self.last_sent_at = max(self.last_sent_at, call.sent_at)
+        self.last_ended_at = max(self.last_ended_at, call.ended_at)
         if call.error is not None:
             phase.errors[call.error] += 1
         phase.service.record(service)
         phase.intended.record(intended)
-        if intended_start >= self._measured_at:
+        if intended_start >= self.measured_at:
             self._record_interval(call, service, intended, is_late=is_late)
 
     def record_dropped(self, due: float, ended_at: float) -> None:
@@ -157,7 +161,7 @@ class LoadRecorder:
         started = self._interval_at(call.sent_at)
         started.started += 1
         started.late += is_late
-        self._add_busy(call.sent_at - self._measured_at, call.ended_at - self._measured_at)
+        self._add_busy(call.sent_at - self.measured_at, call.ended_at - self.measured_at)
 
     def _add_busy(self, begin: float, end: float) -> None:
         """Add the time that a call was in flight to the intervals that it covers."""
@@ -170,7 +174,7 @@ class LoadRecorder:
 
     def _interval_at(self, at: float) -> IntervalRecord:
         """Return the interval at a time, after making intervals longer if there are too many."""
-        seconds = max(0.0, at - self._measured_at)
+        seconds = max(0.0, at - self.measured_at)
         while int(seconds / self.interval_seconds) >= _MAX_INTERVALS:
             self._merge_pairs()
         index = int(seconds / self.interval_seconds)
