@@ -96,7 +96,7 @@ def make_load_result(
         late=whole.late,
         dropped=whole.dropped,
         errors=dict(whole.errors.most_common()),
-        answered_429=run.answered_429,
+        answered_429=whole.answered_429,
         latency=_both_latencies(whole),
         client=client,
         limited_by=_limited_by(whole, asked, client, record, end),

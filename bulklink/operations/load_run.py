@@ -40,7 +40,6 @@ class LoadRun:
         driver: what made the calls; None before.
         machine: how busy this machine was in the measured time.
         flush_seconds: seconds in which the ledger was written, in the measured time.
-        answered_429: calls that were answered with HTTP 429.
     """
 
     options: LoadTest
@@ -48,7 +47,6 @@ class LoadRun:
     driver: LoadDriver | None = field(default=None, init=False)
     machine: ClientMonitor = field(init=False)
     flush_seconds: float = field(default=0.0, init=False)
-    answered_429: int = field(default=0, init=False)
     _clock: Clock = field(init=False)
     _written_seconds: float = field(default=0.0, init=False)
 
@@ -119,7 +117,6 @@ class LoadRun:
             group.start_soon(self._measure_machine)
             await self.driver.run()
             group.cancel_scope.cancel()
-        self.answered_429 = session.quota.refused_429
         with anyio.CancelScope(shield=True):
             await monitor.sample()
 

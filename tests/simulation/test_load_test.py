@@ -336,6 +336,13 @@ async def test_refusals_are_shares_and_no_call_is_retried(tmp_path: Path) -> Non
     assert (result.retried, result.late) == (0, 0)
 
 
+async def test_refusals_of_the_warm_up_are_not_counted(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, settings=Settings(latency=0.1, concurrency=5))
+    result = await lab.run(arrival_rate=100, duration="1s", warm_up="10s")
+    assert result.calls == pytest.approx(100, abs=2)
+    assert 0 < result.answered_429 == result.errors["TOO_MANY_REQUESTS"] < result.calls
+
+
 async def test_thresholds_decide_the_exit_code(lab: Lab) -> None:
     met = await lab.run(arrival_rate=20, duration="5s", thresholds=("p99 < 100ms", "rate > 99%"))
     assert (met.exit_code, [threshold.met for threshold in met.thresholds]) == (0, [True, True])

@@ -24,6 +24,7 @@ class PhaseRecord:
         messages: emails that they changed.
         late: calls that left late.
         dropped: calls that were due and never started.
+        answered_429: calls that were answered with HTTP 429.
         errors: calls that failed, by code.
         service: their service times.
         intended: their latencies from the intended start, including those of dropped calls so far.
@@ -33,6 +34,7 @@ class PhaseRecord:
     messages: int = 0
     late: int = 0
     dropped: int = 0
+    answered_429: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     service: LatencyHistogram = field(default_factory=LatencyHistogram)
     intended: LatencyHistogram = field(default_factory=LatencyHistogram)
@@ -43,6 +45,7 @@ class PhaseRecord:
         self.messages += other.messages
         self.late += other.late
         self.dropped += other.dropped
+        self.answered_429 += other.answered_429
         self.errors.update(other.errors)
         self.service.add(other.service)
         self.intended.add(other.intended)
@@ -122,6 +125,7 @@ class LoadRecorder:
         phase.calls += 1
         phase.messages += call.done
         phase.late += is_late
+        phase.answered_429 += call.answered_429
         self.last_sent_at = max(self.last_sent_at, call.sent_at)
         self.last_ended_at = max(self.last_ended_at, call.ended_at)
         if call.error is not None:

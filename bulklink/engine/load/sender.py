@@ -37,6 +37,7 @@ class LoadCall:
         done: emails that it changed.
         error: code of its error, for the figures; None if it changed all of its emails.
         linked: whether its emails are linked now; None if unknown, or if it changed nothing.
+        answered_429: whether it was refused with HTTP 429.
     """
 
     sent_at: float
@@ -44,6 +45,7 @@ class LoadCall:
     done: int
     error: str | None
     linked: bool | None
+    answered_429: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,13 +136,16 @@ class LoadSender:
                 self.on_result(state.result)
 
 
+_TOO_MANY_REQUESTS = 429
 _STEPS = {Op.LINK: NextStep.LINK, Op.UNLINK: NextStep.UNLINK}
 
 
 def _load_call(
     call_outcome: CallOutcome, done: int, error: str | None, *, linked: bool | None
 ) -> LoadCall:
-    return LoadCall(call_outcome.sent_at, call_outcome.ended_at, done, error, linked)
+    response = call_outcome.response
+    answered_429 = not isinstance(response, NoResponse) and response.status == _TOO_MANY_REQUESTS
+    return LoadCall(call_outcome.sent_at, call_outcome.ended_at, done, error, linked, answered_429)
 
 
 def _settle(state: MessageState, verdict: AnswerVerdict | None) -> None:
