@@ -195,8 +195,7 @@ class LoadRecorder:
 
     def phase_index(self, at: float) -> int:
         """Return the index of the phase at a time, in monotonic seconds."""
-        seconds = at - self.began_at
         index = len(self._starts) - 1
-        while index and seconds < self._starts[index]:
+        while index and at < self.began_at + self._starts[index]:  # exactly as `due` was added
             index -= 1
         return index

@@ -41,6 +41,17 @@ def test_a_call_belongs_to_the_phase_in_which_it_was_due() -> None:
     assert record.total().calls == 3, "the warm-up is not part of the figures"
 
 
+@pytest.mark.parametrize("began_at", [1000.1, 5968.501421506, 123456.789])
+@pytest.mark.parametrize("warm_up", [0.1, 0.3, 1.1, 5.3])
+def test_the_first_measured_call_is_no_call_of_the_warm_up(began_at: float, warm_up: float) -> None:
+    schedule = with_warm_up([SchedulePhase("constant", 10.0, 10.0, 10.0)], warm_up)
+    record = LoadRecorder(schedule, began_at)
+    due = began_at + warm_up
+    record.record(LoadCall(due, due + 0.1, 20, None, None), due)
+    assert [phase.calls for phase in record.phases] == [0, 1]
+    assert record.intervals[0].started == 1
+
+
 def test_a_dropped_call_counts_with_its_wait_so_far() -> None:
     record = recorder()
     record.record_dropped(BEGAN_AT + 9.0, BEGAN_AT + 10.5)
