@@ -64,7 +64,7 @@ def make_load_result(
     begin = schedule.warm_up
     seconds = max(0.0, driver.seconds - schedule.warm_up)
     asked = schedule.asked_between(begin, begin + seconds) if schedule.is_open else None
-    asked_rate = None if asked is None or not seconds else asked / seconds
+    asked_rate = None if asked is None else asked / seconds if seconds else 0.0
     service = latency_figures(whole.service)
     calls_per_second = whole.calls / seconds if seconds else 0.0
     cut_short = end.stopped_by is not None

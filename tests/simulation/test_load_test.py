@@ -372,6 +372,20 @@ async def test_a_stopped_test_has_the_figures_so_far(lab: Lab) -> None:
     assert (await off_loop(check_run, result.run_dir)).ok
 
 
+async def test_a_test_stopped_in_the_warm_up_still_has_a_schedule(lab: Lab) -> None:
+    stop = StopController()
+
+    class Stops(RunCallbacks):
+        def on_load(self, progress: Any) -> None:
+            stop.interrupt()
+
+    result = await lab.run(
+        arrival_rate=50, duration="9s", warm_up="60s", stop=stop, callbacks=Stops()
+    )
+    assert (result.cut_short, result.calls, result.seconds) == (True, 0, 0)
+    assert result.asked_calls_per_second == 0, "none would be the closed model"
+
+
 async def test_a_server_that_dies_ends_the_test(tmp_path: Path) -> None:
     lab = Lab(tmp_path, dies_at=5.0)
     stop = StopController()
