@@ -144,6 +144,14 @@ def write_wanted(
         _refuse_times(database, relation, name, options.zone)
         _refuse_deals(database, relation, name)
         (emails,) = database.fetch_one(f"SELECT count(*) FROM {relation} WHERE {HAS_DEAL}")
+    if not emails:
+        raise BadFileError(
+            "No row names a deal.",
+            where=name,
+            advice=Advice(
+                "Name the header of the ids or keys of the deals with {}.", Keyword("columns")
+            ),
+        )
     return WantedCounts(
         rows, int(emails), "internet_message_id" in columns, has_compared_columns(columns)
     )

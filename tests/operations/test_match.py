@@ -457,6 +457,8 @@ async def test_what_cannot_be_read_is_refused_with_its_place(tmp_path: Path) -> 
     where, message, _ = await refused(tmp_path, rows)
     assert where.endswith("row 2")
     assert message == "'House' is not the id of a deal."
+    _, message, _ = await refused(tmp_path, [wanted_row(deal_id=None)])
+    assert message == "No row names a deal."
     for zone in ("Europe/Berlinn", "+25:00", "-05:75"):
         _, message, _ = await refused(tmp_path, [wanted_row()], tz=zone)
         assert message == f"{zone!r} is not a time zone."
