@@ -153,7 +153,7 @@ class EmailMatches:
             is_comparable: whether the wanted emails have people, subject and time.
 
         Raises:
-            BadFileError: if a key stands for two deals.
+            BadFileError: if two deals have one key.
         """
         self.stop.begin_stage(COMPARING_EMAILS)
         for statement in (*macro_statements(), *match_queries.subject_macros(self.leading_marks)):
@@ -178,9 +178,9 @@ class EmailMatches:
             " HAVING min(deal_id) <> max(deal_id) ORDER BY min(n) LIMIT 1"
         ):
             raise BadFileError(
-                f"The key {key!r} stands for two deals, {' and '.join(ids)}.",
+                f"Two deals have the key {key!r}: {' and '.join(ids)}.",
                 where=self.deals_name,
-                advice="Take it away from the deal that is not meant.",
+                advice="Remove it from the wrong one.",
             )
         self.database.execute(
             "CREATE TABLE deals AS SELECT deal_key, min(deal_id) AS deal_id,"

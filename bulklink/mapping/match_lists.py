@@ -256,7 +256,7 @@ def write_deals(
 
 
 def write_read_deals(deals: Path, path: Path, *, stop: PlanningStop, memory: str) -> None:
-    """Write deals that were read of the CRM as `write_deals` does; blocks.
+    """Write deals that were read from the CRM as `write_deals` does; blocks.
 
     Args:
         deals: file of the deals, a line of JSON each: `deal_key`, `deal_id` and `deal_name`.
@@ -384,7 +384,7 @@ def _refuse_times(database: Database, relation: str, name: str, zone: str | None
                 f"The time {text!r} has no time zone{more}.",
                 where=where,
                 advice=Advice(
-                    "Say in which zone such times are, for example {}.", Keyword("tz", "UTC")
+                    "Name the zone of such times, for example {}.", Keyword("tz", "UTC")
                 ),
             )
         raise BadFileError(

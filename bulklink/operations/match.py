@@ -131,7 +131,7 @@ async def match(
     Raises:
         UsageError: if the files cannot be written, options do not fit together, or the CRM refuses
             the field.
-        ConfigError: if the keys are to be read of the CRM and there is no connection.
+        ConfigError: if the keys are to be read from the CRM and there is no connection.
         BadFileError: if a list cannot be read, lacks a column, or has a time or deal that cannot
             be read.
         InterruptedPlanningError: if it was stopped before the files were written.

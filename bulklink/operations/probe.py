@@ -404,7 +404,7 @@ class _Probe:
             write_probe_file(self.path, self.answers)
         exit_code = run_exit_code(RunState.STOPPED, reason.stopped_by, {}) if reason else None
         if self.not_restored and exit_code is not ExitCode.CREDITS:
-            exit_code = ExitCode.STOPPED  # a person must look, also after Ctrl-C
+            exit_code = ExitCode.STOPPED  # the user must look, also after Ctrl-C
         return ProbeResult(
             file=str(self.path) if is_complete else None,
             answers=answered_questions(self.answers) if is_complete else (),

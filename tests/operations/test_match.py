@@ -395,7 +395,7 @@ async def test_keys_of_deals_come_from_a_table(tmp_path: Path) -> None:
     assert found.mapping[0]["deal_name"] == "House"
     assert [row["reason"] for row in found.missing] == ["unknown-deal"]
     twice = [wanted_row(deal_key="twice")]
-    with pytest.raises(BadFileError, match=f"'twice' stands for two deals, {DEAL} and {PRESENT}"):
+    with pytest.raises(BadFileError, match=f"Two deals have the key 'twice': {DEAL} and {PRESENT}"):
         await matched(tmp_path, twice, [fetched_row("a")], deals=deals)
     renamed = [{"Opportunity": "K-1"} | wanted_row(deal_id=None)]
     columns = (("deal_key", "Opportunity"),)
@@ -485,7 +485,7 @@ async def test_files_that_are_missing_unfinished_or_read_are_refused(tmp_path: P
         (tmp_path / "none.csv", fetched, "m.csv"): "There is no such file.",
         (empty, fetched, "m.csv"): "The file is empty.",
         (only_header, fetched, "m.csv"): "There are no rows",
-        (wanted, wanted, "m.csv"): "fetch did not write this file",
+        (wanted, wanted, "m.csv"): "`fetch` did not write this file",
         (wanted, fetched, "wanted.csv"): "would replace a file that it reads",
         (wanted, fetched, "-"): "several files",
     }

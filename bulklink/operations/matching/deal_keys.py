@@ -1,4 +1,4 @@
-"""Deals by the keys that they have in another system, read of a field in the CRM."""
+"""Deals by the keys that they have in another system, read from a field in the CRM."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_key_field(field: str) -> None:
 
 
 class ReadDeals(msgspec.Struct, frozen=True):
-    """What was read of the CRM.
+    """What was read from the CRM.
 
     Args:
         calls: requests by kind.

@@ -1,4 +1,4 @@
-"""What the answers of all calls of a probe show by the way: credits, and refusals of too many."""
+"""What all answers of a probe show incidentally: credits, and refusals of too many calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OBSERVED_QUESTIONS = (
     Question("too-many-body", "What is the body of a 429?", "too-many-body"),
     Question("retry-after", "Does a 429 have a Retry-After header?", "retry-after"),
 )
-"""Questions that no experiment asks, as they are answered by the way or not at all."""
+"""Questions that no experiment asks, as they are answered incidentally or not at all."""
 
 
 @dataclass(slots=True)
