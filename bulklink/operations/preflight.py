@@ -36,7 +36,6 @@ from bulklink.zoho.connection import Connection, is_loopback
 from bulklink.zoho.lookup_responses import Org
 
 T = TypeVar("T")
-_TEST_ORGS = ("sandbox", "developer")
 _ROWS_AT_ONCE = 2048
 
 
@@ -104,7 +103,7 @@ def check_is_test_org(org: Org, connection: Connection) -> None:
     Raises:
         ConfigError: if it does not.
     """
-    if (org.type or "").lower() not in _TEST_ORGS:
+    if not org.is_for_tests:
         raise ConfigError(
             f"The org says that it is {org.type!r}, and load tests need a sandbox."
             if org.type

@@ -67,7 +67,6 @@ NOTHING_TO_PUT_BACK = ProbeResult(
     exit_code=int(ExitCode.OK),
 )
 """Result of putting back where no earlier probe left anything."""
-_TEST_ORGS = ("sandbox", "developer")
 _CALLS_TO_TRY_A_LINK = 2
 _CALLS_PER_EMAIL_BACK = 3
 _READS_TO_PUT_BACK = 2
@@ -173,7 +172,7 @@ def _check_test_org(org: Org, connection: Connection) -> None:
     Raises:
         ConfigError: if it does not.
     """
-    if connection.loopback or (org.type or "").lower() in _TEST_ORGS:
+    if connection.loopback or org.is_for_tests:
         return
     raise ConfigError(
         f"The org {org.name or org.id or ''} is of type {org.type or 'unknown'}: a probe needs a"

@@ -35,6 +35,11 @@ class Org(msgspec.Struct, frozen=True):
         """Whether it is known to be a sandbox."""
         return (self.type or "").lower() == "sandbox"
 
+    @property
+    def is_for_tests(self) -> bool:
+        """Whether it is known to be a sandbox or a developer org."""
+        return (self.type or "").lower() in ("sandbox", "developer")
+
 
 class NamesPage(msgspec.Struct, frozen=True):
     """One page of names by id.
