@@ -138,7 +138,10 @@ def find_fetched_columns(headers: FileHeaders) -> dict[str, int]:
         BadFileError: if a column is missing.
     """
     return _find_own(
-        headers, _REQUIRED_FETCHED, _OPTIONAL_FETCHED, "`fetch` did not write this file, or an old version of it did."
+        headers,
+        _REQUIRED_FETCHED,
+        _OPTIONAL_FETCHED,
+        "`fetch` did not write this file, or an old version of it did.",
     )
 
 
