@@ -383,9 +383,7 @@ def _refuse_times(database: Database, relation: str, name: str, zone: str | None
             raise BadFileError(
                 f"The time {text!r} has no time zone{more}.",
                 where=where,
-                advice=Advice(
-                    "Name the zone of such times, for example {}.", Keyword("tz", "UTC")
-                ),
+                advice=Advice("Name the zone of such times, for example {}.", Keyword("tz", "UTC")),
             )
         raise BadFileError(
             f"The time {text!r} cannot be read{more}.",
