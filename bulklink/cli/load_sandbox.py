@@ -128,6 +128,12 @@ class _Sandbox:
             )
 
     def advice(self, before: RunResult) -> str:
-        """Return how to put the links back by hand."""
-        unlink = bulklink_command("unlink", *self._job.mappings, "--no-snapshot")
-        return f"put the links back with {unlink}, then {bulklink_command('undo', before.run_dir)}."
+        """Return how to put the links back by hand, in the same org."""
+        profile = self._options["profile"]
+        same_profile = () if profile is None else ("--profile", profile)
+        unlink = bulklink_command("unlink", *self._job.mappings, "--no-snapshot", *same_profile)
+        undo_command = bulklink_command("undo", before.run_dir, *same_profile)
+        return (
+            f"set BULKLINK_ENVIRONMENT={self._options['environment']}, then put the links back with"
+            f" {unlink}, then {undo_command}."
+        )
