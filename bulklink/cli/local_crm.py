@@ -52,13 +52,15 @@ def serve_world(world: Path, options: Sequence[str] = ()) -> Iterator[str]:
     ) as process:
         try:
             line = process.stdout.readline() if process.stdout else b""
-            if not line:
+            try:
+                url: str = orjson.loads(line)["url"]
+            except orjson.JSONDecodeError:
                 raise BulklinkError(
                     "The local CRM did not start.",
                     where=format_command(*command),
-                    advice="Run that command to see the error.",
-                )
-            yield orjson.loads(line)["url"]
+                    advice="Run that command to see why.",
+                ) from None
+            yield url
         finally:
             process.terminate()
             process.wait(_STOP_SECONDS)
