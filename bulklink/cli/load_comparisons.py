@@ -51,6 +51,11 @@ from bulklink.operations.load_files import (
 _COLOURS = {LoadVerdict.FASTER: "green", LoadVerdict.SLOWER: "red"}
 _FIGURES = ("p50", "p95", "p99", "max")
 _FIRST_RATE = 50.0
+_NOT_OF_B = {
+    *("files", "compare", "against", "rounds", "figure", "margin", "search", "merge", "output"),
+    *("force", "as_json", "quiet", "debug", "progress"),
+}
+"""Parameters that do not change how side B of `--against` measures."""
 Pair = tuple[LoadResult, LoadResult]
 
 
@@ -118,7 +123,7 @@ def with_other_options(ctx: click.Context, options: dict[str, Any], text: str) -
             for name, value in other.params.items()
             if other.get_parameter_source(name) is ParameterSource.COMMANDLINE
         }
-    if not given or "files" in given:
+    if not given or _NOT_OF_B & given.keys():
         raise UsageError(
             "They are not options of this command that change how it measures.",
             where="--against",

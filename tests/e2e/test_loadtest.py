@@ -150,7 +150,7 @@ def test_a_sandbox_gets_its_links_back(connected_command: Command, emulator: Emu
         *("loadtest", str(mapping), "--environment", "sandbox", "--duration", "0.5s", "--quiet")
     )
     assert result.code == 0, result.output
-    assert "put the links back with" in result.err
+    assert "set BULKLINK_ENVIRONMENT=sandbox, then put the links back with" in result.err
     after = emulator.links()
     assert {e["message_id"]: after[e["message_id"]] for e in with_links} == {
         e["message_id"]: before[e["message_id"]] for e in with_links
@@ -264,6 +264,7 @@ BAD: dict[str, tuple[list[str], str, str]] = {
     "a missing file": (["--compare", "a.json", "b.json"], "a.json", "no such file"),
     "no output": (["--merge", "a.json", "b.json"], "--merge", "no file"),
     "no options of B": (["--against", ""], "--against", ""),
+    "an option of the comparison": (["--against", "--rounds 3"], "--against", "not options"),
     "unknown options of B": (["--against", "--nonsense 3"], "", "nonsense"),
 }
 
@@ -276,6 +277,11 @@ def test_bad_input_is_a_sentence_that_says_where(bulklink: Command, case: str) -
     assert where in result.err
     assert message in result.err
     assert not (bulklink.folder / "runs").exists()
+
+
+def test_an_emulator_that_only_shows_its_help_has_not_started(bulklink: Command) -> None:
+    result = bulklink("loadtest", *SMALL, "--messages", "20", "--emulator", "--help")
+    assert "The local CRM did not start." in result.err, result.output
 
 
 def test_a_server_that_is_not_there_is_an_error(bulklink: Command) -> None:
