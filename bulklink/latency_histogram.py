@@ -84,7 +84,7 @@ class LatencyHistogram:
         ordered, count = iter(sorted(self.bins.items())), self.count
         index, counted = next(ordered)
         for share in shares:
-            rank = max(1, ceil(share * count - 1e-9))
+            rank = min(max(1, ceil(share * count - 1e-9)), count)
             while counted < rank:
                 index, added = next(ordered)
                 counted += added

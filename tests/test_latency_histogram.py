@@ -57,3 +57,9 @@ def test_every_latency_of_a_bin_is_below_its_upper_edge() -> None:
 def test_histograms_of_different_errors_are_not_added() -> None:
     with pytest.raises(ValueError, match="different errors"):
         _histogram([1.0]).add(LatencyHistogram(0.02))
+
+
+def test_more_latencies_than_floating_point_numbers_can_count_have_quantiles() -> None:
+    histogram = LatencyHistogram()
+    histogram.record(1.0, count=2**53 + 3)
+    assert list(histogram.quantiles([0.5, 1.0])) == [pytest.approx(1.0, rel=0.005), 1.0]
