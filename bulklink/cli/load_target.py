@@ -23,7 +23,7 @@ from bulklink.load_analysis.merging import OWN_EMULATOR
 from bulklink.load_results import LoadTarget
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Op
-from bulklink.operations.job import Job
+from bulklink.operations.job import Job, OnInvalid
 from bulklink.operations.plan import plan
 from bulklink.profiles.resolve import load_connection
 from bulklink.zoho.connection import Connection
@@ -141,7 +141,8 @@ def _write_world_of(job: Job, path: Path, *, linked: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="bulklink-") as name:
         run_dir = Path(name) / "plan"
         op = Op.UNLINK if linked else Op.LINK
-        plan(msgspec.structs.replace(job, op=op, run_dir=run_dir, snapshot=False))
+        skip = OnInvalid.SKIP  # the load test itself refuses rows, in a folder that stays
+        plan(msgspec.structs.replace(job, op=op, run_dir=run_dir, snapshot=False, on_invalid=skip))
         write_mapping_world(SealedPlan(run_dir / "plan.parquet").chunks(), path, linked=linked)
 
 
