@@ -53,7 +53,7 @@ _FIGURES = ("p50", "p95", "p99", "max")
 _FIRST_RATE = 50.0
 _NOT_OF_B = {
     *("files", "compare", "against", "rounds", "figure", "margin", "search", "merge", "output"),
-    *("force", "as_json", "quiet", "debug", "progress"),
+    *("force", "run_dir", "as_json", "quiet", "debug", "progress"),
 }
 """Parameters that do not change how side B of `--against` measures."""
 Pair = tuple[LoadResult, LoadResult]

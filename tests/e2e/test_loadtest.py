@@ -113,6 +113,18 @@ def test_a_mapping_gets_a_world_of_its_own(bulklink: Command, contacts: list[Con
         assert content["seed"] is None
 
 
+def test_refused_rows_are_where_the_error_says(
+    bulklink: Command, contacts: list[Contact]
+) -> None:
+    mapping = write_mapping(bulklink.folder / "mapping.csv", free_rows(contacts))
+    with mapping.open("a") as file:
+        file.write("not-an-id,,\n")
+    result = bulklink("loadtest", str(mapping), "--duration", "0.5s", "--quiet")
+    assert result.code == 2, result.output
+    (rejects,) = (bulklink.folder / "runs").glob("*/rejects.csv")
+    assert str(rejects.relative_to(bulklink.folder)) in result.err
+
+
 def test_a_server_that_is_no_crm_is_measured_too(bulklink: Command) -> None:
     with plain_server(delay=0.05) as url:
         content = bulklink(
@@ -263,6 +275,18 @@ BAD: dict[str, tuple[list[str], str, str]] = {
     "one file to compare": (["--compare", "a.json"], "--compare", "in pairs"),
     "a missing file": (["--compare", "a.json", "b.json"], "a.json", "no such file"),
     "no output": (["--merge", "a.json", "b.json"], "--merge", "no file"),
+    "an output of one load test": (["-o", "a.json"], "--output", "only used with --compare"),
+    "rounds of one load test": (["--rounds", "3"], "--rounds", "only used with --against"),
+    "a duration of files": (
+        ["--compare", "a.json", "b.json", "--duration", "2s"],
+        "--duration",
+        "measures nothing",
+    ),
+    "one folder of several tests": (
+        ["--search", "p99 < 1s", "--run-dir", "x"],
+        "--run-dir",
+        "folder of its own",
+    ),
     "no options of B": (["--against", ""], "--against", ""),
     "an option of the comparison": (["--against", "--rounds 3"], "--against", "not options"),
     "unknown options of B": (["--against", "--nonsense 3"], "", "nonsense"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from bulklink.cli.completion import FileName
 from bulklink.cli.connection import connection_options
@@ -207,6 +208,16 @@ _comparison_options = combine_options(
     option("--force", is_flag=True, help="Replace an existing --output."),
 )
 _MODES = ("compare", "against", "search", "merge")
+_ONLY_WITH = {
+    "rounds": ("against",),
+    "figure": ("compare", "against"),
+    "margin": ("compare", "against"),
+    "output": ("compare", "against", "merge"),
+    "force": ("compare", "against", "merge"),
+}
+"""Options that only some modes use."""
+_OF_FILES = {"files", "compare", "merge", *_ONLY_WITH, "as_json", "quiet", "debug", "progress"}
+"""Parameters of the modes that measure nothing."""
 
 
 @click.command("loadtest")
@@ -233,12 +244,19 @@ def loadtest(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> i
     from bulklink.cli.request_log import start_request_log  # noqa: PLC0415 - not for --help
 
     mode = _mode(options)
+    _check_options(ctx, mode)
     if mode == "compare":
         return load_comparisons.compare_files(files, options)
     if mode == "merge":
         return load_comparisons.merge_files(files, options)
     mappings = _read_job(ctx, files, options)
     _check_target(options)
+    if mode is not None and options["run_dir"] is not None:
+        raise UsageError(
+            f"--{mode} makes several load tests, each with a folder of its own.",
+            where="--run-dir",
+            advice="Use --runs-dir.",
+        )
     start_request_log(options["log"])
     if mode == "against":
         return load_comparisons.compare_sides(ctx, mappings, options)
@@ -277,6 +295,31 @@ def _mode(options: dict[str, Any]) -> str | None:
             advice="Omit the others.",
         )
     return modes[0] if modes else None
+
+
+def _check_options(ctx: click.Context, mode: str | None) -> None:
+    """Refuse options that would be ignored.
+
+    Raises:
+        UsageError: if there is one.
+    """
+    for param in ctx.command.params:
+        name = param.name or ""
+        if ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        modes = _ONLY_WITH.get(name)
+        if modes is not None and mode not in modes:
+            raise UsageError(
+                f"It is only used with {' or '.join(f'--{each}' for each in modes)}.",
+                where=param.opts[0],
+                advice="Omit it: the figures of a load test are in its run folder.",
+            )
+        if mode in ("compare", "merge") and name not in _OF_FILES:
+            raise UsageError(
+                f"--{mode} measures nothing: it reads the files of load tests.",
+                where=param.opts[0],
+                advice=f"Omit it, or --{mode}.",
+            )
 
 
 def _check_target(options: dict[str, Any]) -> None:
