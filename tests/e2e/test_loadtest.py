@@ -113,9 +113,7 @@ def test_a_mapping_gets_a_world_of_its_own(bulklink: Command, contacts: list[Con
         assert content["seed"] is None
 
 
-def test_refused_rows_are_where_the_error_says(
-    bulklink: Command, contacts: list[Contact]
-) -> None:
+def test_refused_rows_are_where_the_error_says(bulklink: Command, contacts: list[Contact]) -> None:
     mapping = write_mapping(bulklink.folder / "mapping.csv", free_rows(contacts))
     with mapping.open("a") as file:
         file.write("not-an-id,,\n")
