@@ -12,7 +12,7 @@ import msgspec
 from bulklink.cli.console import note
 from bulklink.cli.progress import run_with_progress
 from bulklink.engine.load.batches import LoadOp
-from bulklink.errors import BulklinkError, RefusedError, UsageError
+from bulklink.errors import BulklinkError, RefusedError, RunStoppedError, UsageError
 from bulklink.load_results import LoadResult, LoadTarget
 from bulklink.models import Op
 from bulklink.operations.job import Job
@@ -58,10 +58,11 @@ def measure_sandbox(
             advice="Name a mapping of emails that the org has.",
         )
     sandbox = _Sandbox(job, connection, options)
-    before = sandbox.unlink(snapshot=True)
+    before, stopped = sandbox.unlink(snapshot=True)
     if before.state is not RunState.FINISHED:
+        reason = f"the run is {before.state}." if stopped is None else stopped.message
         raise BulklinkError(
-            f"The emails could not all be unlinked: the run is {before.state}.",
+            f"The emails could not all be unlinked: {reason}",
             where=before.run_dir,
             advice=sandbox.advice(before),
         )
@@ -89,8 +90,12 @@ class _Sandbox:
         self._connection = connection
         self._options = options
 
-    def unlink(self, *, snapshot: bool) -> RunResult:
-        """Unlink all emails of the mapping, with or without a record of their deals."""
+    def unlink(self, *, snapshot: bool) -> tuple[RunResult, RunStoppedError | None]:
+        """Unlink all emails of the mapping, with or without a record of their deals.
+
+        Returns:
+            The result, and why it stopped early; None if it did not.
+        """
         job = msgspec.structs.replace(
             self._job,
             op=Op.UNLINK,
@@ -99,8 +104,7 @@ class _Sandbox:
             canary=0,
             yes=self._job.yes or not snapshot,  # the first run asks for all
         )
-        result, _ = run_with_progress(partial(run, job, self._connection), self._options)
-        return result
+        return run_with_progress(partial(run, job, self._connection), self._options)
 
     def put_back(self, before: RunResult) -> None:
         """Put every email back on the deal that it was on before the load test.

@@ -167,6 +167,18 @@ def test_a_sandbox_gets_its_links_back(connected_command: Command, emulator: Emu
     }
 
 
+def test_a_sandbox_whose_emails_cannot_be_unlinked_says_why(
+    connected_command: Command, contacts: list[Contact]
+) -> None:
+    mapping = write_mapping(connected_command.folder / "mapping.csv", free_rows(contacts))
+    refused = connected_command.with_env(BULKLINK_CLIENT_SECRET="wrong")
+    result = refused(
+        *("loadtest", str(mapping), "--environment", "sandbox", "--duration", "0.5s", "--quiet")
+    )
+    assert result.code == 3, result.output
+    assert "could not all be unlinked: No access token was issued" in result.err
+
+
 def test_ctrl_c_ends_with_the_figures_so_far(bulklink: Command) -> None:
     process = bulklink.start("loadtest", *SMALL[:-1], "--duration", "60s", "--progress", "lines")
     with ensure_terminated(process):
