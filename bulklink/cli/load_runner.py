@@ -90,6 +90,12 @@ class LoadRunner:
             )
             result, reason = run_with_progress(measure, self._options)
         if reason is not None and result.cut_short:
-            # Unlike a run, a load test is not resumed: its figures end here.
-            show_error(RunStoppedError(reason.stopped_by, reason.message), as_json=False)
+            # The advice of `reason` is for runs, which can be resumed.
+            error = RunStoppedError(
+                reason.stopped_by,
+                reason.message,
+                where=reason.where,
+                advice="The figures are those until then; a load test is not resumed.",
+            )
+            show_error(error, as_json=False)
         return result
