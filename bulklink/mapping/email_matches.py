@@ -25,7 +25,7 @@ from bulklink.mapping import match_queries
 from bulklink.mapping.database import DamagedTableError, Database
 from bulklink.mapping.email_files import damaged_parquet_error
 from bulklink.mapping.load import macro_statements
-from bulklink.mapping.match_lists import HAS_DEAL, FetchedList
+from bulklink.mapping.match_lists import HAS_DEAL, IS_EMAIL, FetchedList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,6 +49,7 @@ _MIN_USUAL_PAIRS = 100
 _MAX_GROUP_PAIRS = 200
 """Pairs of a group that is decided; of a larger one, none is clear."""
 _ELLIPSIS = "[. …]+$"
+_DEAL_HASH = "hash(deal_id, deal_name) AS deal"
 
 
 class ContestedPair(NamedTuple):
@@ -158,18 +159,21 @@ class EmailMatches:
         self.stop.begin_stage(COMPARING_EMAILS)
         for statement in (*macro_statements(), *match_queries.subject_macros(self.leading_marks)):
             self.database.execute(statement)
-        self.database.execute(f"CREATE VIEW fetched AS FROM {self.fetched.relation(self.database)}")
+        rows = self.fetched.rows_sql(self.database)
+        self.database.execute(f"CREATE VIEW fetched_rows AS {rows}")
+        self.database.execute(f"CREATE VIEW fetched AS FROM fetched_rows WHERE {IS_EMAIL}")
         self._load_deals()
         headers = match_queries.HEADER_PAIRS if has_header_ids else match_queries.NO_HEADER_PAIRS
-        for statement in (headers, *match_queries.LOAD):
+        statements = match_queries.load_statements(is_comparable=is_comparable)
+        for statement in (headers, *statements):
             self.database.execute(statement)
-        if not is_comparable:
-            self.database.execute("DELETE FROM wanted_keys")
 
     def _load_deals(self) -> None:
         relation = self.database.files.read_parquet(self.wanted)
         if self.deals is None:
-            self.database.execute(f"CREATE VIEW wanted AS FROM {relation} WHERE {HAS_DEAL}")
+            self.database.execute(
+                f"CREATE VIEW wanted AS SELECT *, {_DEAL_HASH} FROM {relation} WHERE {HAS_DEAL}"
+            )
             return
         deals = self.database.files.read_parquet(self.deals)
         used = f"{deals} SEMI JOIN {relation} AS used USING (deal_key)"
@@ -187,9 +191,10 @@ class EmailMatches:
             f" min(deal_name) AS deal_name FROM {deals} GROUP BY deal_key"
         )
         self.database.execute(
-            "CREATE VIEW wanted AS SELECT w.* REPLACE (d.deal_id AS deal_id,"
+            f"CREATE VIEW wanted AS SELECT *, {_DEAL_HASH} FROM ("
+            "SELECT w.* REPLACE (d.deal_id AS deal_id,"
             f" coalesce(d.deal_name, w.deal_name) AS deal_name) FROM {relation} AS w"
-            " LEFT JOIN deals AS d USING (deal_key) WHERE w.deal_key IS NOT NULL"
+            " LEFT JOIN deals AS d USING (deal_key) WHERE w.deal_key IS NOT NULL)"
         )
 
     def shift_counts(self, step: int) -> dict[int, int]:
@@ -233,7 +238,11 @@ class EmailMatches:
         Args:
             decide: called with the pairs of each group, in no particular order.
         """
+        earliest, latest = self._usual
         self.database.execute(match_queries.DECIDED)
+        self.database.execute(match_queries.RATED.format(earliest=earliest, latest=latest))
+        for statement in match_queries.REPEATED:
+            self.database.execute(statement.format(most=_MAX_GROUP_PAIRS))
         self._label_groups()
         self.database.execute(match_queries.CROWDS.format(most=_MAX_GROUP_PAIRS))
         self.database.insert_all("decided", self._decisions(decide))
@@ -242,7 +251,7 @@ class EmailMatches:
 
     def _label_groups(self) -> None:
         """Give connected pairs one label, the lowest of their wanted rows."""
-        self.database.execute("CREATE TABLE labels AS SELECT DISTINCT w, w AS label FROM contested")
+        self.database.execute(match_queries.LABELS)
         changed = 1
         while changed:
             for statement in match_queries.SPREAD_LABELS:
@@ -254,8 +263,7 @@ class EmailMatches:
     def _decisions(
         self, decide: Callable[[Sequence[ContestedPair]], Decision]
     ) -> Iterator[tuple[str | None, str | None, str]]:
-        earliest, latest = self._usual
-        rows = self.database.rows(match_queries.CONTESTED.format(earliest=earliest, latest=latest))
+        rows = self.database.rows(match_queries.CONTESTED)
         for _, members in groupby(rows, key=itemgetter(0)):
             decision = decide([ContestedPair(*row[1:]) for row in members])
             for fetched, wanted in decision.matched:

@@ -93,12 +93,11 @@ class FetchedList(msgspec.Struct, frozen=True):
     emails: int
     has_header_ids: bool
 
-    def relation(self, database: Database) -> str:
-        """Build the SQL relation of the emails; `n` is the number of a row, from 1."""
+    def rows_sql(self, database: Database) -> str:
+        """Build the query of the rows; `n` is the number of a row, from 1."""
         if self.columns is None:
-            return f"(FROM {database.files.read_parquet(self.path)} WHERE {_IS_EMAIL})"
-        rows = database.files.read_parquet(self.path, row_numbers=True)
-        return f"(FROM ({self.columns} FROM {rows}) WHERE {_IS_EMAIL})"
+            return f"FROM {database.files.read_parquet(self.path)}"
+        return f"{self.columns} FROM {database.files.read_parquet(self.path, row_numbers=True)}"
 
 
 def write_wanted(
@@ -200,15 +199,18 @@ def read_fetched(name: str, path: Path, *, stop: PlanningStop, memory: str) -> F
             fetched = msgspec.structs.replace(
                 fetched,
                 path=raw[0].parquet,
-                columns=_fetched_sql(raw[0].cells, "file_row_number + 1"),
+                columns=_fetched_sql(raw[0].cells, "(file_row_number + 1)::UINTEGER"),
             )
-        (emails,) = database.fetch_one(f"SELECT count(*) FROM {fetched.relation(database)}")
+        (emails,) = database.fetch_one(
+            f"SELECT count(*) FROM ({fetched.rows_sql(database)}) WHERE {IS_EMAIL}"
+        )
     if not emails:
         raise _no_rows_error(name)
     return msgspec.structs.replace(fetched, emails=int(emails))
 
 
-_IS_EMAIL = "contact_id IS NOT NULL AND owner_id IS NOT NULL AND message_id IS NOT NULL"
+IS_EMAIL = "contact_id IS NOT NULL AND owner_id IS NOT NULL AND message_id IS NOT NULL"
+"""Condition that a row names an email, its contact and its owner."""
 
 
 def write_deals(
@@ -286,7 +288,7 @@ def _database(path: Path, stop: PlanningStop, memory: str) -> Database:
 def _copy(database: Database, path: Path, query: str, rows: EmailRows) -> int:
     """Write the cleaned rows of a file; return their number."""
     cells = ", ".join(f"{cell} AS {name}" for name, cell in rows.cells.items())
-    source = f"(SELECT row_number() OVER () AS n, {cells} FROM {rows.relation})"
+    source = f"(SELECT row_number() OVER ()::UINTEGER AS n, {cells} FROM {rows.relation})"
     options = ("FORMAT parquet", f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}", "COMPRESSION snappy")
     return database.execute(database.files.copy(f"{query} FROM {source}", path, *options))
 

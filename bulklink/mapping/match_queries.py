@@ -43,84 +43,94 @@ def subject_macros(leading_marks: str) -> Iterator[str]:
 
 
 HEADER_PAIRS = """
-CREATE TABLE header_pairs AS SELECT w.n AS w, f.n AS f, hash(f.message_id) AS m
+CREATE TABLE header_pairs AS SELECT w.n AS w, f.n AS f, hash(f.message_id) AS m, w.deal
 FROM fetched AS f JOIN wanted AS w ON f.header_id = w.header_id AND w.deal_id IS NOT NULL
 """
-NO_HEADER_PAIRS = "CREATE TABLE header_pairs (w BIGINT, f BIGINT, m UBIGINT)"
+NO_HEADER_PAIRS = "CREATE TABLE header_pairs (w UINTEGER, f UINTEGER, m UBIGINT, deal UBIGINT)"
+WANTED_DEALS = """
+CREATE TABLE wanted_deals AS
+SELECT deal, any_value(deal_id) AS deal_id, any_value(deal_name) AS deal_name
+FROM wanted WHERE deal_id IS NOT NULL GROUP BY deal
+"""
 
 
 _OWN = """
 CREATE TABLE own AS SELECT DISTINCT hash(sender) AS address
 FROM fetched WHERE direction = 'sent' AND sender IS NOT NULL
 """
-#: What the emails of a list are compared by. `hash` of NULL is a number like any other.
+#: What the emails of a list are compared by. Nearly all have one key, `address`: their sender, or
+#: their only recipient if the sender is one of the org's own; the others have lists.
+#: `hash` of NULL is a number like any other.
 _COMPARED = """
 CREATE TABLE {name}_compared AS SELECT n, {columns}, time,
     CASE direction WHEN 'received' THEN 1 WHEN 'sent' THEN 2 END::UTINYINT AS direction,
     CASE WHEN subject IS NOT NULL THEN hash(lower(subject)) END AS s,
-    CASE WHEN NOT is_own THEN hash(sender) END AS sender,
-    CASE WHEN is_own IS NOT false THEN list_transform({recipients}, lambda a: hash(a)) END
-        AS recipients,
-    CASE WHEN is_own IS NOT false THEN list_transform({copied}, lambda a: hash(a)) END AS copied
-FROM (SELECT *, CASE WHEN sender IS NOT NULL THEN hash(sender) IN (SELECT address FROM own) END
-    AS is_own FROM {source})
+    CASE WHEN NOT is_own THEN hash(sender) WHEN NOT is_recipient_own THEN recipient END AS address,
+    CASE WHEN is_own IS NOT false THEN {recipients} END AS recipients,
+    CASE WHEN is_own IS NOT false AND is_recipient_own IS NOT false THEN {copied} END AS copied
+FROM (
+    SELECT *, CASE WHEN sender IS NOT NULL THEN hash(sender) IN (FROM own) END AS is_own,
+        {recipient} AS recipient,
+        CASE WHEN recipient IS NOT NULL THEN recipient IN (FROM own) END AS is_recipient_own
+    FROM {source}
+)
 """
-_KEYS = """
-CREATE TABLE {name}_keys (n BIGINT, m UBIGINT, time BIGINT, direction UTINYINT, s UBIGINT,
-    address UBIGINT)
+_SEVERAL_KEYS = """
+CREATE TABLE {name}_several AS SELECT {columns}, address
+FROM (SELECT {columns}, hash(unnest(recipients)) AS address FROM {name}_compared
+    WHERE recipients IS NOT NULL AND {condition})
+WHERE address NOT IN (FROM own)
 """
-_SENDER_KEYS = """
-INSERT INTO {name}_keys SELECT n, m, time, direction, s, sender AS address
-FROM {name}_compared WHERE sender IS NOT NULL AND {condition}
-"""
-_RECIPIENT_KEYS = """
-INSERT INTO {name}_keys SELECT n, m, time, direction, s, address
-FROM (SELECT n, m, time, direction, s, unnest({people}) AS address FROM {name}_compared
-    WHERE {people} IS NOT NULL AND {condition})
-WHERE address NOT IN (SELECT address FROM own)
+#: Copies matter only if all recipients are the org's own.
+_COPIED_KEYS = """
+INSERT INTO {name}_several SELECT {columns}, address
+FROM (SELECT {columns}, hash(unnest(copied)) AS address FROM {name}_compared
+    WHERE copied IS NOT NULL AND {condition} AND n NOT IN (SELECT n FROM {name}_several))
+WHERE address NOT IN (FROM own)
 """
 #: A wanted email that names its contact is compared with the emails of that contact.
-_CONTACT_KEYS = """
-INSERT INTO {name}_keys
-SELECT n, m, time, direction, s, contact AS address FROM {name}_compared WHERE {condition}
+_KEYS = """
+CREATE VIEW {name}_keys AS
+SELECT {columns}, address FROM {name}_compared WHERE address IS NOT NULL AND {condition}
+UNION ALL FROM {name}_several
+UNION ALL SELECT {columns}, contact AS address FROM {name}_compared WHERE contact IS NOT NULL
 """
+_MATCHED_COLUMNS = {"fetched": "n, m, time, direction, s", "wanted": "n, deal, time, direction, s"}
 
 
-def _load_statements() -> Iterator[str]:
+def load_statements(*, is_comparable: bool) -> Iterator[str]:
+    """Build the statements that load what the emails are compared by.
+
+    Args:
+        is_comparable: whether the wanted emails have people, subject and time.
+    """
+    yield WANTED_DEALS
     yield _OWN
     yield _COMPARED.format(
+        name="wanted",
+        columns="deal, CASE WHEN contact_id IS NOT NULL THEN hash(contact_id) END AS contact",
+        recipient="CASE WHEN len(recipients) = 1 THEN hash(recipients[1]) END",
+        recipients="CASE WHEN len(recipients) > 1 THEN recipients END",
+        copied="copied",
+        source="wanted WHERE time IS NOT NULL AND deal_id IS NOT NULL"
+        f" AND n NOT IN (SELECT w FROM header_pairs) AND {is_comparable}",
+    )
+    yield _COMPARED.format(
         name="fetched",
-        columns="hash(message_id) AS m, hash(contact_id) AS contact",
-        recipients="addresses(recipients)",
+        columns="hash(message_id) AS m, CASE WHEN (SELECT count(contact) > 0 FROM wanted_compared)"
+        " THEN hash(contact_id) END AS contact",
+        recipient="CASE WHEN recipients <> '' AND NOT contains(recipients, ';')"
+        " THEN hash(lower(recipients)) END",
+        recipients="CASE WHEN contains(recipients, ';') THEN addresses(recipients) END",
         copied="addresses(copied)",
         source="fetched WHERE time IS NOT NULL"
         " AND hash(message_id) NOT IN (SELECT m FROM header_pairs)",
     )
-    yield _COMPARED.format(
-        name="wanted",
-        columns="NULL::UBIGINT AS m,"
-        " CASE WHEN contact_id IS NOT NULL THEN hash(contact_id) END AS contact",
-        recipients="recipients",
-        copied="copied",
-        source="wanted WHERE time IS NOT NULL AND deal_id IS NOT NULL"
-        " AND n NOT IN (SELECT w FROM header_pairs)",
-    )
-    has_contacts = "(SELECT count(contact) > 0 FROM wanted_compared)"
-    for name, by_address, by_contact in (
-        ("fetched", "true", has_contacts),
-        ("wanted", "contact IS NULL", "contact IS NOT NULL"),
-    ):
-        yield _KEYS.format(name=name)
-        yield _RECIPIENT_KEYS.format(name=name, people="recipients", condition=by_address)
-        # Copies matter only if all recipients are the org's own.
-        alone = f"{by_address} AND n NOT IN (SELECT n FROM {name}_keys)"
-        yield _RECIPIENT_KEYS.format(name=name, people="copied", condition=alone)
-        yield _SENDER_KEYS.format(name=name, condition=by_address)
-        yield _CONTACT_KEYS.format(name=name, condition=by_contact)
-        yield f"DROP TABLE {name}_compared"
+    for name, condition in (("wanted", "contact IS NULL"), ("fetched", "true")):
+        for statement in (_SEVERAL_KEYS, _COPIED_KEYS, _KEYS):
+            yield statement.format(name=name, columns=_MATCHED_COLUMNS[name], condition=condition)
 
 
-LOAD = tuple(_load_statements())
 SHIFT_COUNTS = """
 SELECT step, count(*) FROM (
     SELECT f.time - w.time AS difference, round(difference / {step})::BIGINT AS step
@@ -137,28 +147,32 @@ GROUP BY step
 """
 PAIRS = (
     # A wanted email is in one span of time or two, a fetched one in one.
-    "CREATE TABLE wanted_spans AS SELECT * EXCLUDE (time), time + {shift} AS time,"
-    " unnest(list_distinct([(time + {shift} - {within}) // {span}, (time + {shift} + {within})"
-    " // {span}])) AS span FROM wanted_keys",
-    "CREATE TABLE close AS SELECT w.n AS w, f.n AS f, f.m, (f.time - w.time)::INTEGER AS seconds,"
-    " w.s = f.s AS is_same FROM fetched_keys AS f JOIN wanted_spans AS w"
-    " ON f.address = w.address AND f.time // {span} = w.span"
-    " WHERE f.time - w.time BETWEEN -{within} AND {within}"
-    " AND (w.direction = f.direction) IS NOT false",
-    "DROP TABLE wanted_spans",
-    "DROP TABLE wanted_keys",
-    "CREATE TABLE unlike AS SELECT w, f, any_value(m) AS m, any_value(seconds) AS seconds"
-    " FROM close WHERE is_same IS NOT true GROUP BY w, f",
+    """
+CREATE TABLE close AS SELECT w.n AS w, f.n AS f, f.m, w.deal,
+    (f.time - w.time - {shift})::INTEGER AS seconds, w.s = f.s AS is_same
+FROM fetched_keys AS f JOIN (
+    SELECT *, (time + {shift} - {within}) // {span} AS span FROM wanted_keys
+    UNION ALL SELECT *, (time + {shift} + {within}) // {span} AS span FROM wanted_keys
+    WHERE span <> (time + {shift} - {within}) // {span}
+) AS w ON f.address = w.address AND f.time // {span} = w.span
+WHERE f.time - w.time - {shift} BETWEEN -{within} AND {within}
+    AND (w.direction = f.direction) IS NOT false
+""",
+    "DROP VIEW wanted_keys",
+    "DROP TABLE wanted_compared",
+    "DROP TABLE wanted_several",
+    "CREATE TABLE unlike AS SELECT w, f, any_value(m) AS m, any_value(deal) AS deal,"
+    " any_value(seconds) AS seconds FROM close WHERE is_same IS NOT true GROUP BY w, f",
     # A subject that one system cut short is the beginning of the other.
     """
-CREATE TABLE fitting AS SELECT w, f, m, seconds,
+CREATE TABLE fitting AS SELECT w, f, m, deal, seconds,
     CASE WHEN found IS NULL OR sought IS NULL THEN 'no-subject' WHEN found = sought THEN 'key'
         WHEN length(least(found, sought)) >= {cut}
             AND (starts_with(found, sought) OR starts_with(sought, found)) THEN 'cut'
         END AS agreement
 FROM (
-    SELECT w, f, m, seconds, subject_key(uniform_subject(fetched.subject)) AS found
-    FROM fetched JOIN unlike ON unlike.f = fetched.n
+    SELECT w, f, m, deal, seconds, subject_key(uniform_subject(fetched_rows.subject)) AS found
+    FROM fetched_rows JOIN unlike ON unlike.f = fetched_rows.n
 ) AS half
 JOIN (
     SELECT n, regexp_replace(subject_key(uniform_subject(subject)), '{ellipsis}', '') AS sought
@@ -166,24 +180,70 @@ JOIN (
 ) AS others ON half.w = others.n
 WHERE agreement IS NOT NULL
 """,
-    "CREATE VIEW pairs AS SELECT w, f, m, seconds, 'subject' AS agreement FROM close WHERE is_same"
+    "DROP TABLE unlike",
+    "CREATE VIEW pairs AS"
+    " SELECT w, f, m, deal, seconds, 'subject' AS agreement FROM close WHERE is_same"
     " UNION ALL FROM fitting"
-    " UNION ALL SELECT w, f, m, 0 AS seconds, 'header' AS agreement FROM header_pairs",
+    " UNION ALL SELECT w, f, m, deal, 0 AS seconds, 'header' AS agreement FROM header_pairs",
     "CREATE TABLE crowded_wanted AS SELECT w FROM pairs GROUP BY w HAVING min(m) <> max(m)",
     "CREATE TABLE crowded_messages AS SELECT m FROM pairs GROUP BY m HAVING min(w) <> max(w)",
-    "CREATE TABLE contested AS SELECT DISTINCT w, f, m, seconds, agreement FROM pairs"
+    "CREATE TABLE contested AS SELECT DISTINCT w, f, m, deal, seconds, agreement FROM pairs"
     " WHERE w IN (FROM crowded_wanted) OR m IN (FROM crowded_messages)",
-    "CREATE VIEW lone AS SELECT * FROM pairs"
-    " WHERE w NOT IN (FROM crowded_wanted) AND m NOT IN (FROM crowded_messages)",
+    # Several keys give a pair several times.
+    "CREATE TABLE lone AS SELECT f, any_value(w) AS w, any_value(m) AS m, any_value(deal) AS deal,"
+    " any_value(seconds) AS seconds, any_value(agreement) AS agreement FROM pairs"
+    " WHERE w NOT IN (FROM crowded_wanted) AND m NOT IN (FROM crowded_messages) GROUP BY f",
+    "DROP VIEW pairs",
+    "DROP TABLE close",
+    "DROP TABLE fitting",
+    "DROP TABLE header_pairs",
 )
 USUAL = f"""
 SELECT count(*), quantile_disc(seconds, {_USUAL_QUANTILES}) FROM lone WHERE agreement = 'subject'
 """
-DECIDED = "CREATE TABLE decided (f BIGINT, w BIGINT, outcome VARCHAR)"
+DECIDED = "CREATE TABLE decided (f UINTEGER, w UINTEGER, outcome VARCHAR)"
+#: How much the emails of each contested pair agree; more is better.
+RATED = """
+CREATE TABLE rated AS SELECT w, f, m, deal,
+    agreement = 'header' OR seconds BETWEEN {earliest} AND {latest} AS is_usual,
+    CASE agreement WHEN 'header' THEN 3 WHEN 'subject' THEN 3 WHEN 'key' THEN 2 WHEN 'cut' THEN 1
+        ELSE 0 END AS subjects,
+    CASE WHEN agreement = 'header' THEN 3 WHEN (wanted.sender = fetched.sender) IS NOT true THEN 0
+        -- Nearly all lists are equal as they are.
+        WHEN wanted.recipients = fetched.recipients AND wanted.copied IS NULL
+            AND fetched.copied IS NULL THEN 3
+        WHEN people(wanted.recipients, wanted.copied) = people(fetched.recipients, fetched.copied)
+            THEN 3
+        WHEN list_has_any(people(wanted.recipients, wanted.copied),
+            people(fetched.recipients, fetched.copied)) THEN 2 ELSE 1 END AS people
+FROM (
+    SELECT n, sender, addresses(recipients) AS recipients, addresses(copied) AS copied
+    FROM fetched_rows SEMI JOIN contested ON contested.f = n
+) AS fetched
+JOIN contested ON contested.f = fetched.n
+JOIN (SELECT n, sender, recipients, copied FROM wanted SEMI JOIN contested ON contested.w = n)
+    AS wanted ON wanted.n = contested.w
+"""
+#: Messages of which all wanted emails have one deal, and no other message: the best is it, and the
+#: others repeat it. `choose_messages` would decide so too; there are many of them.
+REPEATED = (
+    """
+CREATE TABLE repeated AS SELECT m, arg_max(w, (is_usual, subjects, people, -w::BIGINT)) AS best
+FROM rated GROUP BY m
+HAVING min(deal) = max(deal) AND count(*) <= {most} AND NOT bool_or(w IN (FROM crowded_wanted))
+""",
+    "INSERT INTO decided SELECT DISTINCT f, best, 'matched' FROM rated JOIN repeated USING (m)",
+    "INSERT INTO decided SELECT DISTINCT NULL::UINTEGER, w, 'repeated' FROM rated"
+    " JOIN repeated USING (m) WHERE w <> best",
+    "CREATE TABLE open AS FROM rated ANTI JOIN repeated USING (m)",
+    "DROP TABLE rated",
+    "DROP TABLE repeated",
+)
+LABELS = "CREATE TABLE labels AS SELECT DISTINCT w, w AS label FROM open"
 SPREAD_LABELS = (
-    "CREATE TABLE message_labels AS SELECT m, min(label) AS label FROM contested"
+    "CREATE TABLE message_labels AS SELECT m, min(label) AS label FROM open"
     " JOIN labels USING (w) GROUP BY m",
-    "CREATE TABLE near_labels AS SELECT w, min(label) AS label FROM contested"
+    "CREATE TABLE near_labels AS SELECT w, min(label) AS label FROM open"
     " JOIN message_labels USING (m) GROUP BY w",
     # The label of the label: a chain of any length takes few rounds.
     "CREATE TABLE new_labels AS SELECT near_labels.w, least(near_labels.label, further.label)"
@@ -195,66 +255,55 @@ CHANGED_LABELS = """
 SELECT count(*) FROM labels JOIN new_labels USING (w) WHERE labels.label <> new_labels.label
 """
 CROWDS = """
-INSERT INTO decided SELECT DISTINCT NULL::BIGINT, w, 'several-emails' FROM contested
+INSERT INTO decided SELECT DISTINCT NULL::UINTEGER, w, 'several-emails' FROM open
 JOIN labels USING (w) WHERE label IN (
-    SELECT label FROM contested JOIN labels USING (w) GROUP BY label HAVING count(*) > {most})
+    SELECT label FROM open JOIN labels USING (w) GROUP BY label HAVING count(*) > {most})
 """
 CONTESTED = """
-SELECT label, w, f, wanted.deal_id, fetched.message_id, fetched.owner_id,
-    hash(fetched.sender, uniform_subject(fetched.subject),
-        people(addresses(fetched.recipients), addresses(fetched.copied)))::VARCHAR,
-    agreement = 'header' OR seconds BETWEEN {earliest} AND {latest},
-    CASE agreement WHEN 'header' THEN 3 WHEN 'subject' THEN 3 WHEN 'key' THEN 2 WHEN 'cut' THEN 1
-        ELSE 0 END,
-    CASE WHEN agreement = 'header' THEN 3 WHEN (wanted.sender = fetched.sender) IS NOT true THEN 0
-        WHEN people(wanted.recipients, wanted.copied)
-            = people(addresses(fetched.recipients), addresses(fetched.copied)) THEN 3
-        WHEN list_has_any(people(wanted.recipients, wanted.copied),
-            people(addresses(fetched.recipients), addresses(fetched.copied))) THEN 2 ELSE 1 END
-FROM fetched
-JOIN (FROM contested JOIN labels USING (w) WHERE w NOT IN (SELECT w FROM decided)) AS close
-    ON close.f = fetched.n
-JOIN (FROM wanted WHERE n IN (SELECT w FROM contested)) AS wanted ON wanted.n = close.w
+SELECT label, w, f, wanted_deals.deal_id, fetched_rows.message_id, fetched_rows.owner_id,
+    hash(fetched_rows.sender, uniform_subject(fetched_rows.subject),
+        people(addresses(fetched_rows.recipients), addresses(fetched_rows.copied)))::VARCHAR,
+    is_usual, subjects, people
+FROM fetched_rows
+JOIN (FROM open JOIN labels USING (w) WHERE w NOT IN (SELECT w FROM decided)) AS close
+    ON close.f = fetched_rows.n
+JOIN wanted_deals USING (deal)
 ORDER BY label, w, f
 """
 RESULT = (
-    "CREATE TABLE matched AS SELECT f, any_value(w) AS w, any_value(m) AS m,"
-    " any_value(seconds) AS seconds, any_value(agreement) AS agreement FROM lone GROUP BY f"
-    " UNION ALL SELECT decided.f, decided.w, any_value(members.m), any_value(contested.seconds),"
-    " any_value(contested.agreement) FROM decided"
+    "CREATE TABLE matched AS FROM lone"
+    " UNION ALL SELECT decided.f, decided.w, any_value(members.m), any_value(targets.deal),"
+    " any_value(contested.seconds), any_value(contested.agreement) FROM decided"
     " JOIN (SELECT DISTINCT f, m FROM contested) AS members ON members.f = decided.f"
+    " JOIN (SELECT DISTINCT w, deal FROM contested) AS targets ON targets.w = decided.w"
     " LEFT JOIN contested ON contested.f = decided.f AND contested.w = decided.w"
     " GROUP BY decided.f, decided.w",
+    "DROP TABLE lone",
     f"""
-CREATE TABLE result AS SELECT f, w, seconds, agreement, m,
-    wanted.deal_id, wanted.deal_name,
-    contains(fetched.candidates, '"id":"' || wanted.deal_id || '"') AS is_candidate,
-    CASE WHEN fetched.deal_id = wanted.deal_id THEN 'already'
-        WHEN coalesce(fetched.deal_id, '{NO_DEAL}') = '{NO_DEAL}' THEN 'attach'
+CREATE TABLE result AS SELECT f, w, seconds, agreement, m, deal,
+    hash(contact_id, wanted_deals.deal_id) AS place,
+    contains(candidates, '"id":"' || wanted_deals.deal_id || '"') AS is_candidate,
+    CASE WHEN fetched_rows.deal_id = wanted_deals.deal_id THEN 'already'
+        WHEN coalesce(fetched_rows.deal_id, '{NO_DEAL}') = '{NO_DEAL}' THEN 'attach'
         ELSE 'move' END AS change
-FROM fetched JOIN matched ON matched.f = fetched.n JOIN wanted ON wanted.n = matched.w
+FROM fetched_rows JOIN matched ON matched.f = n JOIN wanted_deals USING (deal)
 """,
     # Of an email under several contacts, those rows are listed whose contact is on the deal.
     """
-CREATE TABLE shared AS SELECT f, m, is_candidate, deal_id FROM result WHERE m IN (
+CREATE TABLE shared AS SELECT f, m, is_candidate, place FROM result WHERE m IN (
     SELECT m FROM result GROUP BY m HAVING min(f) <> max(f))
 """,
     """
-CREATE TABLE contacts AS SELECT f, m, shared.deal_id, is_candidate, contact_id
-FROM fetched JOIN shared ON shared.f = fetched.n
+CREATE TABLE places AS SELECT DISTINCT hash(contact_id, deal_id) AS place
+FROM fetched WHERE deal_id IS NOT NULL AND place IN (SELECT place FROM shared)
 """,
-    """
-CREATE TABLE on_deal AS SELECT f, m FROM contacts
-WHERE is_candidate OR (contact_id, deal_id) IN (
-    SELECT (contact_id, deal_id) FROM fetched
-    WHERE contact_id IN (SELECT contact_id FROM contacts) AND deal_id IS NOT NULL)
-""",
+    "CREATE TABLE on_deal AS SELECT f, m FROM shared WHERE is_candidate OR place IN (FROM places)",
     """
 UPDATE result SET change = 'unlisted' WHERE change <> 'already' AND m IN (SELECT m FROM on_deal)
     AND f NOT IN (SELECT f FROM on_deal)
 """,
-    "CREATE TABLE settled AS SELECT w, any_value(outcome) AS outcome FROM (SELECT w,"
-    " 'matched' AS outcome FROM matched UNION SELECT w, outcome FROM decided) GROUP BY w",
+    "CREATE TABLE settled AS SELECT DISTINCT w, 'matched' AS outcome FROM matched"
+    " UNION ALL SELECT DISTINCT w, outcome FROM decided WHERE outcome <> 'matched'",
     """
 CREATE TABLE missing AS SELECT n, CASE WHEN deal_id IS NULL THEN 'unknown-deal'
     WHEN time IS NULL AND header_id IS NULL THEN 'no-time'
@@ -269,7 +318,9 @@ UPDATE missing SET reason = 'unknown-address' WHERE reason = 'not-found' AND n N
         FROM wanted SEMI JOIN missing USING (n)
     ) WHERE address IN (SELECT address FROM fetched_keys))
 """,
-    "DROP TABLE fetched_keys",
+    "DROP VIEW fetched_keys",
+    "DROP TABLE fetched_compared",
+    "DROP TABLE fetched_several",
 )
 OUTCOMES = "SELECT outcome, count(*) FROM settled GROUP BY outcome"
 CONFLICTS = """
@@ -284,8 +335,8 @@ def _time_sql(seconds: str) -> str:
 
 
 _CANDIDATE_COLUMNS = f"""
-fetched.contact_id, fetched.owner_id, fetched.owner_name, fetched.message_id, target.deal_id,
-target.deal_name, CASE WHEN fetched.deal_id <> '{NO_DEAL}' THEN fetched.deal_id END AS from_deal_id
+contact_id, owner_id, owner_name, message_id, wanted_deals.deal_id, wanted_deals.deal_name,
+CASE WHEN fetched_rows.deal_id <> '{NO_DEAL}' THEN fetched_rows.deal_id END AS from_deal_id
 """
 _REASONS = """
 concat_ws('; ', CASE agreement WHEN 'header' THEN 'same id in the header'
@@ -298,19 +349,20 @@ concat_ws('; ', CASE agreement WHEN 'header' THEN 'same id in the header'
 MAPPING_ROWS = f"""
 SELECT {_CANDIDATE_COLUMNS},
     CASE change WHEN 'move' THEN '{Op.RELINK}' ELSE '{Op.LINK}' END AS op, change AS kind,
-    {_REASONS} AS reasons, fetched.subject, {_time_sql("fetched.time")} AS time, w AS wanted_row
-FROM fetched JOIN (FROM result WHERE change IN ('attach', 'move')) AS target
-    ON target.f = fetched.n
+    {_REASONS} AS reasons, subject, {_time_sql("time")} AS time, w AS wanted_row
+FROM fetched_rows JOIN (FROM result WHERE change IN ('attach', 'move')) AS target ON target.f = n
+JOIN wanted_deals USING (deal)
 """
 AMBIGUOUS_ROWS = f"""
-SELECT {_CANDIDATE_COLUMNS}, NULL, CASE WHEN fetched.deal_id = target.deal_id THEN NULL
-    WHEN coalesce(fetched.deal_id, '{NO_DEAL}') = '{NO_DEAL}' THEN 'attach' ELSE 'move' END,
-    {_REASONS}, fetched.subject, {_time_sql("fetched.time")}, target.n, outcome
-FROM fetched
+SELECT {_CANDIDATE_COLUMNS}, NULL,
+    CASE WHEN fetched_rows.deal_id = wanted_deals.deal_id THEN NULL
+    WHEN coalesce(fetched_rows.deal_id, '{NO_DEAL}') = '{NO_DEAL}' THEN 'attach' ELSE 'move' END,
+    {_REASONS}, subject, {_time_sql("time")}, close.w, outcome
+FROM fetched_rows
 JOIN (FROM contested JOIN decided ON decided.w = contested.w AND outcome LIKE 'several-%') AS close
-    ON close.f = fetched.n
-JOIN wanted AS target ON target.n = close.w
-ORDER BY target.n, fetched.time, fetched.message_id, fetched.contact_id, fetched.owner_id
+    ON close.f = n
+JOIN wanted_deals USING (deal)
+ORDER BY close.w, time, message_id, contact_id, owner_id
 """
 MISSING_ROWS = f"""
 SELECT n, reason, sender, array_to_string(recipients, '; '), array_to_string(copied, '; '),
