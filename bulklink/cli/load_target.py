@@ -97,7 +97,7 @@ def measured_server(world: LoadWorld, options: Mapping[str, Any]) -> Iterator[Me
     emulator_options += _split(options["emulator_options"])
     with serve_world(world.world, emulator_options) as url:
         yield MeasuredServer(
-            connection=Connection.from_environment(demo_variables(url)),
+            connection=load_connection(None, demo_variables(url)),
             target=LoadTarget(url=OWN_EMULATOR, world_digest=world.digest),
             must_prepare=False,
         )
@@ -132,8 +132,8 @@ def connection_to(url: str, profile: str | None, env: Mapping[str, str]) -> Conn
         named
         and Connection.endpoint_from({"BULKLINK_API_URL": named}).api_url == connection.api_url
     ):
-        return Connection.from_environment(env)
-    return Connection.from_environment({**demo_variables(url), "BULKLINK_ACCESS_TOKEN": "demo"})
+        return load_connection(None, env)
+    return load_connection(None, {**demo_variables(url), "BULKLINK_ACCESS_TOKEN": "demo"})
 
 
 def _write_world_of(job: Job, path: Path, *, linked: bool) -> None:

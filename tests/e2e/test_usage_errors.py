@@ -172,7 +172,9 @@ def no_file_and_no_connection(path: str, command: click.Command, typed: list[str
 
 def no_connection(path: str, command: click.Command, typed: list[str]) -> Made:
     del path
-    if any(param.name == "log" for param in command.params) and "auth" not in typed:
+    local = ("loadtest", "match")  # these open no connection to an org unless they are told to
+    has_log = any(param.name == "log" for param in command.params)
+    if has_log and "auth" not in typed and command.name not in local:
         look_up = (
             ("--look-up-names",) if command.name == "plan" else ()
         )  # otherwise it opens no connection
