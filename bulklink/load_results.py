@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import msgspec
 
 VERSION = 1
+WARM_UP = "warm-up"
+"""Name of the phase before the measured time."""
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1e9)]

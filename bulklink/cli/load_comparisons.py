@@ -174,6 +174,12 @@ def _cells(result: LoadResult) -> list[str]:
 def search_capacity(mappings: tuple[str, ...], options: dict[str, Any]) -> int:
     """Search for the highest arrival rate at which a load test meets a threshold."""
     threshold = parse_threshold(options["search"], setting="--search")
+    if threshold.sign.startswith(">") is not (threshold.figure == "rate"):
+        raise UsageError(
+            f"A higher rate rather meets {threshold.expression!r}: there is no highest one.",
+            where="--search",
+            advice="Use a limit that a higher rate breaks: 'p99 < 400ms', 'errors < 1%'.",
+        )
     first = options["arrival_rate"] or _FIRST_RATE
     settings = SearchSettings(first=first)
     history: list[RateProbe] = []

@@ -60,9 +60,8 @@ def measure_sandbox(
     sandbox = _Sandbox(job, connection, options)
     before, stopped = sandbox.unlink(snapshot=True)
     if before.state is not RunState.FINISHED:
-        reason = f"the run is {before.state}." if stopped is None else stopped.message
         raise BulklinkError(
-            f"The emails could not all be unlinked: {reason}",
+            f"The emails could not all be unlinked: {_reason(stopped, before)}",
             where=before.run_dir,
             advice=sandbox.advice(before),
         )
@@ -114,30 +113,54 @@ class _Sandbox:
         """
         note("Putting the links back.")
         try:
-            self.unlink(snapshot=False)
-            undone, _ = run_with_progress(
+            unlinked, stopped = self.unlink(snapshot=False)
+            if unlinked.state is not RunState.FINISHED:
+                raise self._not_put_back(before, stopped)
+            undone, stopped = run_with_progress(
                 partial(undo, before.run_dir, self._connection, yes=True), self._options
             )
         except RefusedError as error:
-            raise BulklinkError(
-                f"The links are not put back: {error.message}",
-                where=before.run_dir,
-                advice=self.advice(before),
-            ) from None
+            raise self._not_put_back(before, error) from None
         if undone is not None and (undone.state is not RunState.FINISHED or undone.exit_code):
             raise BulklinkError(
-                f"The links are not all put back: the undo is {undone.state}.",
+                f"The links are not all put back: {_reason(stopped, undone)}",
                 where=undone.run_dir,
-                advice=f"See {bulklink_command('status', undone.run_dir)}.",
+                advice=f"Put back the rest: {self._with_org('resume', undone.run_dir)}.",
             )
+
+    def _not_put_back(self, before: RunResult, error: BulklinkError | None) -> BulklinkError:
+        return BulklinkError(
+            f"The links are not put back: {_reason(error, before)}",
+            where=before.run_dir,
+            advice=self.advice(before),
+        )
 
     def advice(self, before: RunResult) -> str:
         """Return how to put the links back by hand, in the same org."""
-        profile = self._options["profile"]
-        same_profile = () if profile is None else ("--profile", profile)
-        unlink = bulklink_command("unlink", *self._job.mappings, "--no-snapshot", *same_profile)
-        undo_command = bulklink_command("undo", before.run_dir, *same_profile)
-        return (
-            f"set BULKLINK_ENVIRONMENT={self._options['environment']}, then put the links back with"
-            f" {unlink}, then {undo_command}."
+        emails = f"{before.run_dir}.csv"
+        export = (
+            "export",
+            before.run_dir,
+            *("--status", "done", "--status", "unchanged"),
+            "-o",
+            emails,
         )
+        commands = (
+            bulklink_command(*export),
+            self._with_org("unlink", emails, "--no-snapshot"),
+            self._with_org("undo", before.run_dir),
+        )
+        environment = self._options["environment"]
+        return (
+            f"set BULKLINK_ENVIRONMENT={environment}, then put the links back with"
+            f" {', '.join(commands)}."
+        )
+
+    def _with_org(self, *words: str) -> str:
+        """Return a command to type, which uses the same profile."""
+        profile = self._options["profile"]
+        return bulklink_command(*words, *(() if profile is None else ("--profile", profile)))
+
+
+def _reason(error: BulklinkError | None, result: RunResult) -> str:
+    return f"the run is {result.state}." if error is None else error.message

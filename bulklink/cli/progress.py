@@ -21,11 +21,11 @@ from bulklink.cli.event_loop import run_in_loop
 from bulklink.cli.progress_view import ProgressView, load_figures, render_lines, render_one_line
 from bulklink.cli.signals import run_with_signals
 from bulklink.counts import count_of
-from bulklink.engine.load.schedule import WARM_UP
 from bulklink.engine.outage import Outage
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError
 from bulklink.ledger.records import Result
+from bulklink.load_results import WARM_UP
 from bulklink.local_time import format_local_time
 from bulklink.mapping.interrupt import PlanningStage
 from bulklink.models import Status

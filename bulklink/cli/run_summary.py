@@ -263,7 +263,7 @@ def _summary_lines(
         f"Calls: {calls.link:,} link, {calls.unlink:,} unlink, {calls.read:,} read,"
         f" {calls.lookup:,} look-up, {calls.retried:,} retried;"
         f" minimum for link + unlink: {calls.least:,}.",
-        *_forecast_lines(record),
+        *(() if record.load_test else _forecast_lines(record)),
         *_canary_lines(record),
         f"Time: {result.seconds:,.1f} s, {count_of(result.credits, 'credit')}",
         *_time_lines(record),

@@ -16,6 +16,7 @@ from bulklink.load_analysis.figures import bins_of_histogram, histogram_of_bins,
 from bulklink.load_analysis.series import add_asked, add_intervals, mean_latency
 from bulklink.load_analysis.thresholds import parse_threshold
 from bulklink.load_results import (
+    WARM_UP,
     BothHistograms,
     BothLatencies,
     ClientLoad,
@@ -29,7 +30,6 @@ CLIENTS = "clients"
 """Key under which a merged result has the settings, and machines that differ, of each client."""
 OWN_EMULATOR = "emulator"
 """Address of a server that the load test started itself."""
-WARM_UP = "warm-up"
 """Name of the phase before the measured time."""
 _LEAST_OVERLAP = 0.8
 """Share of the longest measured time for which all clients have to run."""

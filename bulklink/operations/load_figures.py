@@ -34,6 +34,9 @@ from bulklink.runs.record import RunRecord
 from bulklink.runs.status import RunResult
 
 _PACKAGES = ("bulklink", "aiohttp", "anyio", "aiolimiter", "orjson", "msgspec", "uvloop")
+TOO_FEW_EMAILS = "too few emails for so many calls in flight"
+_MAX_BATCH_WAITS = 0.05
+"""Share of the calls that may wait because all emails are in other calls."""
 _REACHED = 0.99
 """Share of the asked calls that leave in time where the schedule is what limits the rate."""
 _SEND_OPTIONS = ("batch_size", "rate", "sync", "names")
@@ -99,7 +102,7 @@ def make_load_result(
         answered_429=whole.answered_429,
         latency=_both_latencies(whole),
         client=client,
-        limited_by=_limited_by(whole, asked, client, record, end),
+        limited_by=_limited_by(whole, asked, client, record, end, driver.batches.waits),
         thresholds=[],
         cut_short=cut_short,
         stopped_by=end.stopped_by,
@@ -185,10 +188,13 @@ def _limited_by(
     client: ClientLoad,
     record: RunRecord,
     end: RunResult,
+    batch_waits: int,
 ) -> str:
     """Return what limited the rate: the schedule, if it was kept, else what limits any run."""
     if end.stopped_by == StoppedBy.NO_ANSWER:
         return "the server, which stopped answering"
+    if batch_waits > _MAX_BATCH_WAITS * whole.calls:
+        return TOO_FEW_EMAILS
     if asked is not None and whole.calls - whole.late >= _REACHED * asked:
         return "the schedule"
     if client.bottleneck:

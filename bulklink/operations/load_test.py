@@ -19,7 +19,7 @@ from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_guarded, run_planning
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.job import Job
-from bulklink.operations.load_figures import make_load_result
+from bulklink.operations.load_figures import TOO_FEW_EMAILS, make_load_result
 from bulklink.operations.load_files import (
     PERCENTILES_NAME,
     RESULT_NAME,
@@ -152,6 +152,11 @@ class _LoadTest:
             result = make_load_result(
                 load_run, load_run.driver, job, self.target, self.seed, folder.read(), end
             )
+            if result.limited_by == TOO_FEW_EMAILS:
+                callbacks.warn(
+                    "Calls had to wait because all emails were in other calls: use a mapping with"
+                    " more emails, or fewer calls in flight."
+                )
             try:
                 await environment.run_blocking(partial(_write_files, folder, result))
             except RunDirError as error:  # the figures are not lost with the disk

@@ -332,6 +332,19 @@ async def test_a_test_without_more_emails_ends_early(lab: Lab) -> None:
     assert result.seconds < 5
 
 
+async def test_a_mapping_with_fewer_batches_than_places_says_so(tmp_path: Path) -> None:
+    warnings: list[str] = []
+
+    class Warned(RunCallbacks):
+        def on_warning(self, text: str) -> None:
+            warnings.append(text)
+
+    few = await Lab(tmp_path, contacts=2).run(duration="2s", concurrency=10, callbacks=Warned())
+    assert few.limited_by == "too few emails for so many calls in flight"
+    assert any("more emails" in text for text in warnings)
+    assert few.calls_per_second == pytest.approx(4 / FAST, rel=0.1)
+
+
 async def test_refusals_are_shares_and_no_call_is_retried(tmp_path: Path) -> None:
     lab = Lab(tmp_path, settings=Settings(latency=0.1, concurrency=5))
     result = await lab.run(arrival_rate=100, duration="10s")

@@ -87,10 +87,14 @@ class BatchCycle:
     Args:
         source: yields what `numbered_batches` does.
         op: what the load test does.
+
+    Attributes:
+        waits: how often all batches were in a call, so that the next call had to wait for one.
     """
 
     source: ItemSource[NumberedMessages]
     op: LoadOp
+    waits: int = field(default=0, init=False)
     _linked: bytearray = field(default_factory=bytearray, init=False)
     _in_flight: set[int] = field(default_factory=set, init=False)
     _skipped: int = field(default=0, init=False)
@@ -119,8 +123,10 @@ class BatchCycle:
             if item is None:
                 return None
             index, messages = item
-            while index in self._in_flight and self._skipped >= len(self._in_flight):
-                await self._freed.wait()
+            if index in self._in_flight and self._skipped >= len(self._in_flight):
+                self.waits += 1
+                while index in self._in_flight:
+                    await self._freed.wait()
             if index not in self._in_flight:
                 self._skipped = 0
                 return self._take(index, messages)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-WARM_UP = "warm-up"
+from bulklink.load_results import WARM_UP
 
 
 class SchedulePhase(msgspec.Struct, frozen=True):
