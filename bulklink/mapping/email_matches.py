@@ -164,9 +164,11 @@ class EmailMatches:
         self.database.execute(f"CREATE VIEW fetched AS FROM fetched_rows WHERE {IS_EMAIL}")
         self._load_deals()
         headers = match_queries.HEADER_PAIRS if has_header_ids else match_queries.NO_HEADER_PAIRS
-        statements = match_queries.load_statements(is_comparable=is_comparable)
-        for statement in (headers, *statements):
+        for statement in (headers, *match_queries.LOAD):
             self.database.execute(statement)
+        if not is_comparable:
+            self.database.execute("DELETE FROM wanted_compared")
+            self.database.execute("DELETE FROM wanted_several")
 
     def _load_deals(self) -> None:
         relation = self.database.files.read_parquet(self.wanted)

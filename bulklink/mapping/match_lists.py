@@ -128,7 +128,12 @@ def write_wanted(
 
     def use(rows: EmailRows) -> int:
         _refuse_unreadable(database, rows, name)
-        return _copy(database, path, _wanted_sql(rows.cells, options), rows)
+        query = _wanted_sql(rows.cells, options)
+        if "time" in rows.cells:
+            # A cell of its own, as it is read for two columns and takes long.
+            seconds = {"seconds": seconds_sql(rows.cells["time"], options.zone)}
+            rows = msgspec.structs.replace(rows, cells={**rows.cells, **seconds})
+        return _copy(database, path, query, rows)
 
     stop.begin_stage(READING_WANTED, single_query=True)
     with closing(_database(path, stop, memory)) as database:
@@ -301,7 +306,7 @@ def _wanted_sql(cells: Mapping[str, str], options: WantedOptions) -> str:
 
     deal = _EMPTY if options.has_keys else cell("deal_id")
     key = cell("deal_key") if options.has_keys else _EMPTY
-    time = seconds_sql(cell("time"), options.zone)
+    time = "seconds" if "time" in cells else "NULL::BIGINT"
     return f"""
 SELECT n, {id_or_null_sql("contact_id", cell("contact_id"))} AS contact_id,
     {id_or_null_sql("deal_id", deal)} AS deal_id, nullif(trimmed({deal}), '') AS deal_text,

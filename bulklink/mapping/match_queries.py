@@ -59,78 +59,81 @@ CREATE TABLE own AS SELECT DISTINCT hash(sender) AS address
 FROM fetched WHERE direction = 'sent' AND sender IS NOT NULL
 """
 #: What the emails of a list are compared by. Nearly all have one key, `address`: their sender, or
-#: their only recipient if the sender is one of the org's own; the others have lists.
+#: their only recipient if the sender is one of the org's own.
 #: `hash` of NULL is a number like any other.
 _COMPARED = """
-CREATE TABLE {name}_compared AS SELECT n, {columns}, time,
+CREATE TABLE {name}_compared AS SELECT n, {hashed} AS {carried}, time,
     CASE direction WHEN 'received' THEN 1 WHEN 'sent' THEN 2 END::UTINYINT AS direction,
-    CASE WHEN subject IS NOT NULL THEN hash(lower(subject)) END AS s,
-    CASE WHEN NOT is_own THEN hash(sender) WHEN NOT is_recipient_own THEN recipient END AS address,
-    CASE WHEN is_own IS NOT false THEN {recipients} END AS recipients,
-    CASE WHEN is_own IS NOT false AND is_recipient_own IS NOT false THEN {copied} END AS copied
+    CASE WHEN subject IS NOT NULL THEN hash(lower(subject)) END AS s, {contact} AS contact,
+    CASE WHEN NOT is_own THEN hash(sender)
+        WHEN recipient NOT IN (FROM own) THEN recipient END AS address
 FROM (
     SELECT *, CASE WHEN sender IS NOT NULL THEN hash(sender) IN (FROM own) END AS is_own,
-        {recipient} AS recipient,
-        CASE WHEN recipient IS NOT NULL THEN recipient IN (FROM own) END AS is_recipient_own
+        {recipient} AS recipient
     FROM {source}
 )
 """
+#: The other emails have the keys of their recipients that are not the org's own. Copies matter only
+#: if there are none.
 _SEVERAL_KEYS = """
-CREATE TABLE {name}_several AS SELECT {columns}, address
-FROM (SELECT {columns}, hash(unnest(recipients)) AS address FROM {name}_compared
-    WHERE recipients IS NOT NULL AND {condition})
-WHERE address NOT IN (FROM own)
+CREATE TABLE {name}_several AS SELECT * FROM (
+    SELECT n, c.{carried}, c.time, c.direction, c.s, hash(unnest({recipients})) AS address
+    FROM {rows} JOIN (FROM {name}_compared WHERE address IS NULL AND {condition}) AS c USING (n)
+) WHERE address NOT IN (FROM own)
 """
-#: Copies matter only if all recipients are the org's own.
 _COPIED_KEYS = """
-INSERT INTO {name}_several SELECT {columns}, address
-FROM (SELECT {columns}, hash(unnest(copied)) AS address FROM {name}_compared
-    WHERE copied IS NOT NULL AND {condition} AND n NOT IN (SELECT n FROM {name}_several))
-WHERE address NOT IN (FROM own)
+INSERT INTO {name}_several SELECT * FROM (
+    SELECT n, c.{carried}, c.time, c.direction, c.s, hash(unnest({copied})) AS address
+    FROM {rows} JOIN (FROM {name}_compared WHERE address IS NULL AND {condition}
+        AND n NOT IN (SELECT n FROM {name}_several)) AS c USING (n)
+) WHERE address NOT IN (FROM own)
 """
 #: A wanted email that names its contact is compared with the emails of that contact.
 _KEYS = """
 CREATE VIEW {name}_keys AS
-SELECT {columns}, address FROM {name}_compared WHERE address IS NOT NULL AND {condition}
+SELECT n, {carried}, time, direction, s, address FROM {name}_compared
+WHERE address IS NOT NULL AND {condition}
 UNION ALL FROM {name}_several
-UNION ALL SELECT {columns}, contact AS address FROM {name}_compared WHERE contact IS NOT NULL
+UNION ALL SELECT n, {carried}, time, direction, s, contact AS address FROM {name}_compared
+WHERE contact IS NOT NULL
 """
-_MATCHED_COLUMNS = {"fetched": "n, m, time, direction, s", "wanted": "n, deal, time, direction, s"}
-
-
-def load_statements(*, is_comparable: bool) -> Iterator[str]:
-    """Build the statements that load what the emails are compared by.
-
-    Args:
-        is_comparable: whether the wanted emails have people, subject and time.
-    """
-    yield WANTED_DEALS
-    yield _OWN
-    yield _COMPARED.format(
-        name="wanted",
-        columns="deal, CASE WHEN contact_id IS NOT NULL THEN hash(contact_id) END AS contact",
-        recipient="CASE WHEN len(recipients) = 1 THEN hash(recipients[1]) END",
-        recipients="CASE WHEN len(recipients) > 1 THEN recipients END",
-        copied="copied",
-        source="wanted WHERE time IS NOT NULL AND deal_id IS NOT NULL"
-        f" AND n NOT IN (SELECT w FROM header_pairs) AND {is_comparable}",
-    )
-    yield _COMPARED.format(
-        name="fetched",
-        columns="hash(message_id) AS m, CASE WHEN (SELECT count(contact) > 0 FROM wanted_compared)"
-        " THEN hash(contact_id) END AS contact",
-        recipient="CASE WHEN recipients <> '' AND NOT contains(recipients, ';')"
-        " THEN hash(lower(recipients)) END",
-        recipients="CASE WHEN contains(recipients, ';') THEN addresses(recipients) END",
-        copied="addresses(copied)",
-        source="fetched WHERE time IS NOT NULL"
-        " AND hash(message_id) NOT IN (SELECT m FROM header_pairs)",
-    )
-    for name, condition in (("wanted", "contact IS NULL"), ("fetched", "true")):
-        for statement in (_SEVERAL_KEYS, _COPIED_KEYS, _KEYS):
-            yield statement.format(name=name, columns=_MATCHED_COLUMNS[name], condition=condition)
-
-
+_WANTED = {
+    "name": "wanted",
+    "rows": "wanted",
+    "source": "wanted WHERE time IS NOT NULL AND deal_id IS NOT NULL"
+    " AND n NOT IN (SELECT w FROM header_pairs)",
+    "carried": "deal",
+    "hashed": "deal",
+    "contact": "CASE WHEN contact_id IS NOT NULL THEN hash(contact_id) END",
+    "condition": "contact IS NULL",
+    "recipient": "CASE WHEN len(recipients) = 1 THEN hash(recipients[1]) END",
+    "recipients": "recipients",
+    "copied": "copied",
+}
+_FETCHED = {
+    "name": "fetched",
+    "rows": "fetched_rows",
+    "source": "fetched WHERE time IS NOT NULL"
+    " AND hash(message_id) NOT IN (SELECT m FROM header_pairs)",
+    "carried": "m",
+    "hashed": "hash(message_id)",
+    "contact": "CASE WHEN (SELECT count(contact) > 0 FROM wanted_compared)"
+    " THEN hash(contact_id) END",
+    "condition": "true",
+    "recipient": "CASE WHEN recipients <> '' AND NOT contains(recipients, ';')"
+    " THEN hash(lower(recipients)) END",
+    "recipients": "addresses(recipients)",
+    "copied": "addresses(copied)",
+}
+LOAD = (
+    WANTED_DEALS,
+    _OWN,
+    *(
+        statement.format_map(names)
+        for names in (_WANTED, _FETCHED)
+        for statement in (_COMPARED, _SEVERAL_KEYS, _COPIED_KEYS, _KEYS)
+    ),
+)
 SHIFT_COUNTS = """
 SELECT step, count(*) FROM (
     SELECT f.time - w.time AS difference, round(difference / {step})::BIGINT AS step
@@ -197,6 +200,26 @@ WHERE agreement IS NOT NULL
     "DROP TABLE close",
     "DROP TABLE fitting",
     "DROP TABLE header_pairs",
+    """
+CREATE TABLE missing AS SELECT n, CASE WHEN deal_id IS NULL THEN 'unknown-deal'
+    WHEN time IS NULL AND header_id IS NULL THEN 'no-time'
+    WHEN contact_id IS NULL AND sender IS NULL AND header_id IS NULL THEN 'no-address'
+    ELSE 'not-found' END AS reason
+FROM wanted WHERE n NOT IN (SELECT w FROM lone) AND n NOT IN (SELECT w FROM contested)
+""",
+    """
+CREATE TABLE sought AS
+SELECT n, hash(unnest(list_append(people(recipients, copied), sender))) AS address
+FROM wanted SEMI JOIN missing USING (n)
+""",
+    """
+UPDATE missing SET reason = 'unknown-address' WHERE reason = 'not-found' AND n NOT IN (
+    SELECT n FROM sought WHERE address IN (
+        SELECT address FROM fetched_keys WHERE address IN (SELECT address FROM sought)))
+""",
+    "DROP VIEW fetched_keys",
+    "DROP TABLE fetched_compared",
+    "DROP TABLE fetched_several",
 )
 USUAL = f"""
 SELECT count(*), quantile_disc(seconds, {_USUAL_QUANTILES}) FROM lone WHERE agreement = 'subject'
@@ -302,27 +325,11 @@ FROM fetched WHERE deal_id IS NOT NULL AND place IN (SELECT place FROM shared)
 UPDATE result SET change = 'unlisted' WHERE change <> 'already' AND m IN (SELECT m FROM on_deal)
     AND f NOT IN (SELECT f FROM on_deal)
 """,
-    "CREATE TABLE settled AS SELECT DISTINCT w, 'matched' AS outcome FROM matched"
-    " UNION ALL SELECT DISTINCT w, outcome FROM decided WHERE outcome <> 'matched'",
-    """
-CREATE TABLE missing AS SELECT n, CASE WHEN deal_id IS NULL THEN 'unknown-deal'
-    WHEN time IS NULL AND header_id IS NULL THEN 'no-time'
-    WHEN contact_id IS NULL AND sender IS NULL AND header_id IS NULL THEN 'no-address'
-    ELSE 'not-found' END AS reason
-FROM wanted WHERE n NOT IN (SELECT w FROM settled)
-""",
-    """
-UPDATE missing SET reason = 'unknown-address' WHERE reason = 'not-found' AND n NOT IN (
-    SELECT n FROM (
-        SELECT n, hash(unnest(list_append(people(recipients, copied), sender))) AS address
-        FROM wanted SEMI JOIN missing USING (n)
-    ) WHERE address IN (SELECT address FROM fetched_keys))
-""",
-    "DROP VIEW fetched_keys",
-    "DROP TABLE fetched_compared",
-    "DROP TABLE fetched_several",
 )
-OUTCOMES = "SELECT outcome, count(*) FROM settled GROUP BY outcome"
+OUTCOMES = """
+SELECT 'matched', count(DISTINCT w) FROM matched
+UNION ALL SELECT outcome, count(DISTINCT w) FROM decided WHERE outcome <> 'matched' GROUP BY outcome
+"""
 CONFLICTS = """
 SELECT min(w), max(w) FROM contested
 WHERE w IN (SELECT w FROM decided WHERE outcome = 'several-deals')
