@@ -233,8 +233,8 @@ CREATE TABLE rated AS SELECT w, f, m, deal,
         ELSE 0 END AS subjects,
     CASE WHEN agreement = 'header' THEN 3 WHEN (wanted.sender = fetched.sender) IS NOT true THEN 0
         -- Nearly all lists are equal as they are.
-        WHEN wanted.recipients = fetched.recipients AND wanted.copied IS NULL
-            AND fetched.copied IS NULL THEN 3
+        WHEN wanted.recipients = fetched.recipients
+            AND wanted.copied IS NOT DISTINCT FROM fetched.copied THEN 3
         WHEN people(wanted.recipients, wanted.copied) = people(fetched.recipients, fetched.copied)
             THEN 3
         WHEN list_has_any(people(wanted.recipients, wanted.copied),
