@@ -20,6 +20,8 @@ SHIFT_STEP_SECONDS = 900
 """Step of the shifts that are tried: a quarter of an hour, as zones differ."""
 MIN_SHIFT_EMAILS = 10
 """Emails that must agree on a shift."""
+COPY_SECONDS = 10
+"""Seconds between the times of an email in two mailboxes, at most."""
 _SHIFT_SHARE = 0.9
 """Share of the emails that differ by a multiple of the step which must agree on it."""
 
@@ -45,6 +47,11 @@ class MatchPair(Protocol):
     @property
     def owner_id(self) -> str | None:
         """User whose mailbox holds the message."""
+        ...
+
+    @property
+    def time(self) -> int | None:
+        """Time of the message, in seconds since 1970; None if unknown."""
         ...
 
     @property
@@ -118,14 +125,13 @@ def _options(
     pairs: Sequence[MatchPair],
 ) -> tuple[dict[tuple[int, str], _Strength], dict[str, Sequence[str]]]:
     """Return the strength of each wanted email and copy, and the messages of each copy."""
-    owners: dict[str, dict[str, str | None]] = defaultdict(dict)
+    same_content: dict[str, dict[str, MatchPair]] = defaultdict(dict)
     for pair in pairs:
-        owners[pair.content][pair.message_id] = pair.owner_id
+        same_content[pair.content][pair.message_id] = pair
     copies: dict[str, Sequence[str]] = {}
     copy_of: dict[str, str] = {}
-    for messages in owners.values():
-        is_copied = len(set(messages.values())) == len(messages)
-        for copy in [sorted(messages)] if is_copied else [[message] for message in messages]:
+    for messages in same_content.values():
+        for copy in _copies(messages):
             copies[copy[0]] = copy
             copy_of |= dict.fromkeys(copy, copy[0])
     strengths: dict[tuple[int, str], _Strength] = {}
@@ -134,6 +140,27 @@ def _options(
         strength = (pair.is_usual_time, pair.subject, pair.people)
         strengths[key] = max(strength, strengths.get(key, strength))
     return strengths, copies
+
+
+def _copies(messages: Mapping[str, MatchPair]) -> Iterable[list[str]]:
+    """Yield the messages that are copies of one email: of one moment, each in another mailbox.
+
+    Args:
+        messages: a pair of each message; all have the same content.
+    """
+    by_time: list[list[str]] = []
+    previous: int | None = None
+    for message in sorted(messages, key=lambda message: (messages[message].time or 0, message)):
+        time = messages[message].time
+        is_close = previous is not None and time is not None and time - previous <= COPY_SECONDS
+        if is_close:
+            by_time[-1].append(message)
+        else:
+            by_time.append([message])
+        previous = time
+    for copy in by_time:
+        has_own_mailboxes = len({messages[message].owner_id for message in copy}) == len(copy)
+        yield from [sorted(copy)] if has_own_mailboxes else [[message] for message in copy]
 
 
 @dataclass(slots=True)

@@ -44,6 +44,8 @@ _SHIFT_EMAILS = 50_000
 """Wanted emails from which a shift is computed."""
 _LEAST_CUT = 4
 """Characters that must be left of a subject that was cut short."""
+_LEAST_MARGIN_SECONDS = 5
+"""Seconds beyond the usual differences of times that a pair without rivals may have at least."""
 _MIN_USUAL_PAIRS = 100
 """Pairs without rivals that show how times usually differ."""
 _MAX_GROUP_PAIRS = 200
@@ -61,6 +63,7 @@ class ContestedPair(NamedTuple):
         deal_id: deal that the email is wanted on.
         message_id: id of the fetched email.
         owner_id: user whose mailbox holds it.
+        time: time of the fetched email, in seconds since 1970; None if unknown.
         content: what copies of one email in several mailboxes have in common.
         is_usual_time: whether their times differ as those of most emails do.
         subject: how much their subjects agree; more is better.
@@ -72,6 +75,7 @@ class ContestedPair(NamedTuple):
     deal_id: str
     message_id: str
     owner_id: str | None
+    time: int | None
     content: str
     is_usual_time: bool
     subject: int
@@ -145,6 +149,10 @@ class EmailMatches:
     leading_marks: str
     stop: PlanningStop
     _usual: tuple[int, int] = field(init=False, default=(0, 0))
+    _possible: tuple[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._possible = -self.within, self.within
 
     def load(self, *, has_header_ids: bool, is_comparable: bool) -> None:
         """Load what the emails are compared by.
@@ -232,7 +240,11 @@ class EmailMatches:
                 )
             )
         count, quantiles = self.database.fetch_one(match_queries.USUAL)
-        self._usual = tuple(quantiles) if count >= _MIN_USUAL_PAIRS else (0, 0)
+        if count >= _MIN_USUAL_PAIRS:
+            *usual, earliest, latest = quantiles
+            self._usual = usual[0], usual[1]
+            margin = max(_LEAST_MARGIN_SECONDS, latest - earliest)
+            self._possible = earliest - margin, latest + margin
 
     def decide(self, decide: Callable[[Sequence[ContestedPair]], Decision]) -> None:
         """Decide about the pairs that are not alone.
@@ -248,6 +260,9 @@ class EmailMatches:
         self._label_groups()
         self.database.execute(match_queries.CROWDS.format(most=_MAX_GROUP_PAIRS))
         self.database.insert_all("decided", self._decisions(decide))
+        earliest, latest = self._possible
+        for statement in match_queries.UNUSUAL:
+            self.database.execute(statement.format(earliest=earliest, latest=latest))
         for statement in match_queries.RESULT:
             self.database.execute(statement)
 

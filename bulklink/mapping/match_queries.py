@@ -15,7 +15,9 @@ from bulklink.models import NO_DEAL, Op
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_USUAL_QUANTILES = "[0.005, 0.995]"
+_CLEAR = "('matched', 'repeated')"
+_USUAL_QUANTILES = "[0.005, 0.995, 0.03, 0.97]"
+"""Band of nearly all differences of times, and one that a few wrong pairs do not widen."""
 
 
 def subject_macros(leading_marks: str) -> Iterator[str]:
@@ -284,7 +286,7 @@ JOIN labels USING (w) WHERE label IN (
 """
 CONTESTED = """
 SELECT label, w, f, wanted_deals.deal_id, fetched_rows.message_id, fetched_rows.owner_id,
-    hash(fetched_rows.sender, uniform_subject(fetched_rows.subject),
+    fetched_rows.time, hash(fetched_rows.sender, uniform_subject(fetched_rows.subject),
         people(addresses(fetched_rows.recipients), addresses(fetched_rows.copied)))::VARCHAR,
     is_usual, subjects, people
 FROM fetched_rows
@@ -293,6 +295,15 @@ JOIN (FROM open JOIN labels USING (w) WHERE w NOT IN (SELECT w FROM decided)) AS
 JOIN wanted_deals USING (deal)
 ORDER BY label, w, f
 """
+_IS_UNUSUAL = "agreement <> 'header' AND seconds NOT BETWEEN {earliest} AND {latest}"
+#: A lone pair whose times differ as those of no other pair do may be an email that the CRM lacks,
+#: and its neighbour.
+UNUSUAL = (
+    f"INSERT INTO contested SELECT w, f, m, deal, seconds, agreement FROM lone WHERE {_IS_UNUSUAL}",
+    f"INSERT INTO decided SELECT DISTINCT NULL::UINTEGER, w, 'unusual-time' FROM lone"
+    f" WHERE {_IS_UNUSUAL}",
+    f"DELETE FROM lone WHERE {_IS_UNUSUAL}",
+)
 RESULT = (
     "CREATE TABLE matched AS FROM lone"
     " UNION ALL SELECT decided.f, decided.w, any_value(members.m), any_value(targets.deal),"
@@ -366,7 +377,7 @@ SELECT {_CANDIDATE_COLUMNS}, NULL,
     WHEN coalesce(fetched_rows.deal_id, '{NO_DEAL}') = '{NO_DEAL}' THEN 'attach' ELSE 'move' END,
     {_REASONS}, subject, {_time_sql("time")}, close.w, outcome
 FROM fetched_rows
-JOIN (FROM contested JOIN decided ON decided.w = contested.w AND outcome LIKE 'several-%') AS close
+JOIN (FROM contested JOIN decided ON decided.w = contested.w AND outcome NOT IN {_CLEAR}) AS close
     ON close.f = n
 JOIN wanted_deals USING (deal)
 ORDER BY close.w, time, message_id, contact_id, owner_id

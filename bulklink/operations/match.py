@@ -14,6 +14,7 @@ from typing import Unpack
 
 from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import atomic_replace, write_error
+from bulklink.counts import count_of
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import BadFileError, ConfigError, InterruptedPlanningError, UsageError
 from bulklink.finding.email_choice import (
@@ -395,11 +396,11 @@ def _unclear_shift(shift: TimeShift, warn: Callable[[str | Advice], None]) -> Ti
         return None
     warn(
         Advice(
-            "The times of {} of {} emails that both lists have once differ by {} seconds; those of"
-            " the others do not, so no shift is applied. If the list has local times of a zone"
+            "Of {} in both lists, {} differ by {} seconds, and the others do not, so no shift is"
+            " applied. If the list has local times of a zone"
             " with daylight saving, remove their offsets and set {}.",
+            count_of(shift.of, "email"),
             f"{shift.emails:,}",
-            f"{shift.of:,}",
             shift.seconds,
             Keyword("tz", "Europe/Berlin"),
         )

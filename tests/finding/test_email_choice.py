@@ -23,6 +23,7 @@ class Pair(NamedTuple):
     message_id: str
     deal_id: str = "d"
     owner_id: str | None = "o"
+    time: int | None = 0
     content: str = ""
     is_usual_time: bool = True
     subject: int = 3

@@ -271,7 +271,7 @@ async def test_times_that_are_shifted_in_summer_alone_are_warned_of(tmp_path: Pa
     found = await matched(tmp_path, wanted, fetched, callbacks=warnings)
     assert found.result.matched == 15
     (text,) = warnings.texts
-    assert "The times of 10 of 25 emails that both lists have once differ by -3600 seconds" in text
+    assert "Of 25 emails in both lists, 10 differ by -3600 seconds" in text
 
 
 async def test_times_without_a_zone_are_those_of_the_zone_that_is_named(tmp_path: Path) -> None:
@@ -348,6 +348,27 @@ async def test_copies_in_two_mailboxes_are_both_listed(tmp_path: Path) -> None:
     ]
     found = await matched(tmp_path, [wanted_row(to_addresses=both)], copies)
     assert found.deals == {"a": DEAL, "b": DEAL}
+
+
+async def test_alerts_of_other_moments_are_no_copies(tmp_path: Path) -> None:
+    alerts = [fetched_row("a"), fetched_row("b", 1.8, owner_id=OTHER_OWNER)]
+    found = await matched(tmp_path, [wanted_row()], alerts)
+    assert found.deals == {"a": DEAL}
+
+
+async def test_a_pair_whose_times_differ_as_no_others_do_is_ambiguous(tmp_path: Path) -> None:
+    others = range(10, 130)
+    fetched = [fetched_row(f"m{n}", 4 * n, subject=f"Roof {n}") for n in others]
+    wanted = [wanted_row(4 * n, subject=f"Roof {n}") for n in others]
+    neighbour = fetched_row("neighbour", 1.5, subject="Daily report")
+    absent = wanted_row(0, subject="Daily report")
+    found = await matched(tmp_path, [*wanted, absent], [*fetched, neighbour])
+    assert found.result.matched == len(others)
+    (row,) = found.ambiguous
+    assert (row["message_id"], row["why"]) == ("neighbour", "unusual-time")
+    late = fetched_row("neighbour", 4 / 60, subject="Daily report")
+    found = await matched(tmp_path, [*wanted, absent], [*fetched, late])
+    assert found.result.matched == len(others) + 1, "a few seconds are no difference"
 
 
 async def test_missing_emails_have_what_associate_email_wants(tmp_path: Path) -> None:
