@@ -74,11 +74,16 @@ def check_same_host(origin: RunOrigin, connection: Connection) -> None:
         origin_host != current_host and not both_local
     ) or origin.data_centre != connection.data_centre:
         raise WrongOrgError(
-            f"The run started at {origin_host} (data centre {origin.data_centre}); this is"
-            f" {current_host} (data centre {connection.data_centre}).",
+            f"The first command connected to {_host_text(origin_host, origin.data_centre)}, and"
+            f" this one connects to {_host_text(current_host, connection.data_centre)}.",
             where="BULKLINK_DC, BULKLINK_API_URL",
-            advice="Set them to the values at the start of the run.",
+            advice="Set them to the values of the first command.",
         )
+
+
+def _host_text(host: str | None, data_centre: str | None) -> str:
+    centre = "" if data_centre is None else f" (data centre {data_centre})"
+    return f"{host}{centre}"
 
 
 def check_same_org(origin: RunOrigin, org: Org) -> None:
@@ -90,10 +95,10 @@ def check_same_org(origin: RunOrigin, org: Org) -> None:
     origin_org = origin.org
     if origin_org is not None and origin_org.id and org.id and origin_org.id != org.id:
         raise WrongOrgError(
-            f"The run started in the org {origin_org.name} ({origin_org.id}); this is {org.name}"
-            f" ({org.id}).",
+            f"The first command used the org {origin_org.name} ({origin_org.id}), and this one uses"
+            f" {org.name} ({org.id}).",
             where=Advice("BULKLINK_DC, {}", Keyword("profile")),
-            advice="Sign in to the org that the run started in.",
+            advice="Sign in to the org that the first command used.",
         )
 
 

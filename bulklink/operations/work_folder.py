@@ -10,7 +10,7 @@ import msgspec
 
 from bulklink.atomic_files import atomic_replace, write_error
 from bulklink.errors import RunDirError
-from bulklink.folder_files import check_folder_file, create_file
+from bulklink.folder_files import check_folder_file, check_subfolder, create_file
 from bulklink.runs.folder import exclusive_lock
 
 _GITIGNORE = ".gitignore"
@@ -23,7 +23,8 @@ def locked_work_folder(
 ) -> Iterator[None]:
     """Create a working folder and hold its lock.
 
-    Links and files that are not regular are refused before any file is opened.
+    The folder may not be a link either: what is in it is removed at the end. Links and files that
+    are not regular are refused before any file is opened.
 
     Args:
         path: path of the folder.
@@ -36,6 +37,7 @@ def locked_work_folder(
         RunDirError: if the folder cannot be created, or holds a link or another file that is not
             regular.
     """
+    check_subfolder(path)
     lock, gitignore = path / "lock", path / _GITIGNORE
     for file_path in (*files, lock, gitignore):
         check_folder_file(file_path, one_name=True)
