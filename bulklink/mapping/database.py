@@ -31,6 +31,7 @@ PLANNING_MEMORY = "512MB"
 BATCH_ROWS = 2048
 #: Rows of a batch that is read by columns: with more, the values leave the processor's cache.
 COLUMN_ROWS = 512
+_MAX_THREADS = min(4, os.cpu_count() or 1)
 _DUCKDB = "DuckDB"
 #: Errors that DuckDB raises for a Parquet file with damaged pages; `Error` itself is Thrift's.
 _DAMAGE = (duckdb.Error, duckdb.InvalidInputException, duckdb.SerializationException)
@@ -112,8 +113,6 @@ def _open_instance(settings: dict[str, str]) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             **settings,
-            # Row numbers and the order of the sealed plan depend on this.
-            "preserve_insertion_order": True,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             # It would outlive the database whose files it holds.
@@ -178,7 +177,9 @@ class Database:
         self.files = DuckDBFiles()
         self._connection = _open_instance(
             {
-                "threads": str(threads or min(4, os.cpu_count() or 1)),
+                "threads": str(threads or _MAX_THREADS),
+                # Row numbers and the order of the sealed plan depend on this.
+                "preserve_insertion_order": "true",
                 "memory_limit": memory,
                 "temp_directory": self.files.spill_folder(spill),
             }
@@ -207,6 +208,12 @@ class Database:
         """
         self._begin()
         self._connection.execute(f"SET GLOBAL memory_limit = {literal(memory)}")
+
+    def forgo_order(self) -> None:
+        """Use several threads from now on, and do not keep the order of rows."""
+        self._begin()
+        self._connection.execute(f"SET GLOBAL threads = {_MAX_THREADS}")
+        self._connection.execute("SET GLOBAL preserve_insertion_order = false")
 
     def fetch_one(self, sql: str) -> tuple[Any, ...]:
         """Run a query of exactly one row and return the row."""

@@ -165,7 +165,8 @@ class EmailMatches:
             BadFileError: if two deals have one key.
         """
         self.stop.begin_stage(COMPARING_EMAILS)
-        for statement in (*macro_statements(), *match_queries.subject_macros(self.leading_marks)):
+        macros = (*macro_statements(), *match_queries.subject_macros(self.leading_marks))
+        for statement in (*match_queries.TYPES, *macros):
             self.database.execute(statement)
         rows = self.fetched.rows_sql(self.database)
         self.database.execute(f"CREATE VIEW fetched_rows AS {rows}")

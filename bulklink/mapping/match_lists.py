@@ -56,6 +56,7 @@ _FETCHED_OPTIONS = MappingOptions(
 )
 _ROW_GROUP_ROWS = 65_536
 _EMPTY = "NULL::VARCHAR"
+_PARQUET_NUMBER = "file_row_number + 1"
 
 
 class WantedCounts(msgspec.Struct, frozen=True):
@@ -191,6 +192,7 @@ def read_fetched(name: str, path: Path, *, stop: PlanningStop, memory: str) -> F
     def use(rows: EmailRows) -> int:
         if rows.parquet is not None:
             raw.append(rows)
+            database.forgo_order()
             return 0
         return _copy(database, path, _fetched_sql(_named(rows.cells)), rows)
 
@@ -204,7 +206,7 @@ def read_fetched(name: str, path: Path, *, stop: PlanningStop, memory: str) -> F
             fetched = msgspec.structs.replace(
                 fetched,
                 path=raw[0].parquet,
-                columns=_fetched_sql(raw[0].cells, "(file_row_number + 1)::UINTEGER"),
+                columns=_fetched_sql(raw[0].cells, f"({_PARQUET_NUMBER})::UINTEGER"),
             )
         (emails,) = database.fetch_one(
             f"SELECT count(*) FROM ({fetched.rows_sql(database)}) WHERE {IS_EMAIL}"
@@ -293,7 +295,12 @@ def _database(path: Path, stop: PlanningStop, memory: str) -> Database:
 def _copy(database: Database, path: Path, query: str, rows: EmailRows) -> int:
     """Write the cleaned rows of a file; return their number."""
     cells = ", ".join(f"{cell} AS {name}" for name, cell in rows.cells.items())
-    source = f"(SELECT row_number() OVER ()::UINTEGER AS n, {cells} FROM {rows.relation})"
+    number, relation = "row_number() OVER ()", rows.relation
+    if rows.parquet is not None:
+        database.forgo_order()
+        number = _PARQUET_NUMBER
+        relation = database.files.read_parquet(rows.parquet, row_numbers=True)
+    source = f"(SELECT ({number})::UINTEGER AS n, {cells} FROM {relation})"
     options = ("FORMAT parquet", f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}", "COMPRESSION snappy")
     return database.execute(database.files.copy(f"{query} FROM {source}", path, *options))
 

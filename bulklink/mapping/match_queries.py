@@ -44,6 +44,11 @@ def subject_macros(leading_marks: str) -> Iterator[str]:
     yield "CREATE MACRO addresses(cell) AS string_split(nullif(lower(cell), ''), '; ')"
 
 
+#: Texts that tables hold millions of times, as one byte each.
+TYPES = (
+    "CREATE TYPE agreement AS ENUM ('header', 'subject', 'key', 'cut', 'no-subject')",
+    "CREATE TYPE change AS ENUM ('attach', 'move', 'already', 'unlisted')",
+)
 HEADER_PAIRS = """
 CREATE TABLE header_pairs AS SELECT w.n AS w, f.n AS f, hash(f.message_id) AS m, w.deal
 FROM fetched AS f JOIN wanted AS w ON f.header_id = w.header_id AND w.deal_id IS NOT NULL
@@ -58,7 +63,7 @@ FROM wanted WHERE deal_id IS NOT NULL GROUP BY deal
 
 _OWN = """
 CREATE TABLE own AS SELECT DISTINCT hash(sender) AS address
-FROM fetched WHERE direction = 'sent' AND sender IS NOT NULL
+FROM fetched_rows WHERE direction = 'sent' AND sender IS NOT NULL
 """
 #: What the emails of a list are compared by. Nearly all have one key, `address`: their sender, or
 #: their only recipient if the sender is one of the org's own.
@@ -174,7 +179,7 @@ CREATE TABLE fitting AS SELECT w, f, m, deal, seconds,
     CASE WHEN found IS NULL OR sought IS NULL THEN 'no-subject' WHEN found = sought THEN 'key'
         WHEN length(least(found, sought)) >= {cut}
             AND (starts_with(found, sought) OR starts_with(sought, found)) THEN 'cut'
-        END AS agreement
+        END::agreement AS agreement
 FROM (
     SELECT w, f, m, deal, seconds, subject_key(uniform_subject(fetched_rows.subject)) AS found
     FROM fetched_rows JOIN unlike ON unlike.f = fetched_rows.n
@@ -187,9 +192,10 @@ WHERE agreement IS NOT NULL
 """,
     "DROP TABLE unlike",
     "CREATE VIEW pairs AS"
-    " SELECT w, f, m, deal, seconds, 'subject' AS agreement FROM close WHERE is_same"
+    " SELECT w, f, m, deal, seconds, 'subject'::agreement AS agreement FROM close WHERE is_same"
     " UNION ALL FROM fitting"
-    " UNION ALL SELECT w, f, m, deal, 0 AS seconds, 'header' AS agreement FROM header_pairs",
+    " UNION ALL SELECT w, f, m, deal, 0 AS seconds, 'header'::agreement AS agreement"
+    " FROM header_pairs",
     "CREATE TABLE crowded_wanted AS SELECT w FROM pairs GROUP BY w HAVING min(m) <> max(m)",
     "CREATE TABLE crowded_messages AS SELECT m FROM pairs GROUP BY m HAVING min(w) <> max(w)",
     "CREATE TABLE contested AS SELECT DISTINCT w, f, m, deal, seconds, agreement FROM pairs"
@@ -305,21 +311,21 @@ UNUSUAL = (
     f"DELETE FROM lone WHERE {_IS_UNUSUAL}",
 )
 RESULT = (
-    "CREATE TABLE matched AS FROM lone"
-    " UNION ALL SELECT decided.f, decided.w, any_value(members.m), any_value(targets.deal),"
+    "ALTER TABLE lone RENAME TO matched",
+    "INSERT INTO matched"
+    " SELECT decided.f, decided.w, any_value(members.m), any_value(targets.deal),"
     " any_value(contested.seconds), any_value(contested.agreement) FROM decided"
     " JOIN (SELECT DISTINCT f, m FROM contested) AS members ON members.f = decided.f"
     " JOIN (SELECT DISTINCT w, deal FROM contested) AS targets ON targets.w = decided.w"
     " LEFT JOIN contested ON contested.f = decided.f AND contested.w = decided.w"
     " GROUP BY decided.f, decided.w",
-    "DROP TABLE lone",
     f"""
 CREATE TABLE result AS SELECT f, w, seconds, agreement, m, deal,
     hash(contact_id, wanted_deals.deal_id) AS place,
     contains(candidates, '"id":"' || wanted_deals.deal_id || '"') AS is_candidate,
     CASE WHEN fetched_rows.deal_id = wanted_deals.deal_id THEN 'already'
         WHEN coalesce(fetched_rows.deal_id, '{NO_DEAL}') = '{NO_DEAL}' THEN 'attach'
-        ELSE 'move' END AS change
+        ELSE 'move' END::change AS change
 FROM fetched_rows JOIN matched ON matched.f = n JOIN wanted_deals USING (deal)
 """,
     # Of an email under several contacts, those rows are listed whose contact is on the deal.
@@ -329,7 +335,7 @@ CREATE TABLE shared AS SELECT f, m, is_candidate, place FROM result WHERE m IN (
 """,
     """
 CREATE TABLE places AS SELECT DISTINCT hash(contact_id, deal_id) AS place
-FROM fetched WHERE deal_id IS NOT NULL AND place IN (SELECT place FROM shared)
+FROM fetched_rows WHERE deal_id IS NOT NULL AND place IN (SELECT place FROM shared)
 """,
     "CREATE TABLE on_deal AS SELECT f, m FROM shared WHERE is_candidate OR place IN (FROM places)",
     """
@@ -366,7 +372,7 @@ concat_ws('; ', CASE agreement WHEN 'header' THEN 'same id in the header'
 """
 MAPPING_ROWS = f"""
 SELECT {_CANDIDATE_COLUMNS},
-    CASE change WHEN 'move' THEN '{Op.RELINK}' ELSE '{Op.LINK}' END AS op, change AS kind,
+    CASE change WHEN 'move' THEN '{Op.RELINK}' ELSE '{Op.LINK}' END AS op, change::VARCHAR AS kind,
     {_REASONS} AS reasons, subject, {_time_sql("time")} AS time, w AS wanted_row
 FROM fetched_rows JOIN (FROM result WHERE change IN ('attach', 'move')) AS target ON target.f = n
 JOIN wanted_deals USING (deal)
