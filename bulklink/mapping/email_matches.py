@@ -5,8 +5,9 @@ subjects fit. The key is the address of the sender, or those of the recipients i
 of the org's own, together with a span of time: so a wanted email is compared with a handful of
 emails, however many there are. Rows are numbered, and the tables of pairs hold numbers only.
 
-Nearly all pairs are alone: neither email has another. The others are decided by a function, which
-gets them in groups that are connected.
+Nearly all pairs are alone: neither email has another. Of the others, those of one message with
+wanted emails of one deal are decided by a query; the rest by a function, which gets them in groups
+that are connected.
 """
 # ruff: noqa: S608
 

@@ -1,7 +1,11 @@
 """Queries that match wanted and fetched emails.
 
 Tables hold numbers: `n` of a row in its list; `w` of a wanted row and `f` of a fetched one; `m`, a
-hash of the id of a message. A message that is listed under several contacts has several rows.
+hash of the id of a message; `deal`, one of the id and name of a wanted deal. A message that is
+listed under several contacts has several rows.
+
+The view `fetched` has the rows that name an email. That is known of a row whose number is in a
+table, so `fetched_rows` finds it without reading the ids, which are most of a file.
 """
 # ruff: noqa: S608
 

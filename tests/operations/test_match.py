@@ -306,6 +306,10 @@ async def test_an_email_wanted_twice_is_listed_once_or_its_rows_are_named(tmp_pa
     found = await matched(tmp_path, [wanted_row(0.2), wanted_row(0.4)], [fetched_row("a")])
     assert found.deals == {"a": DEAL}
     assert (found.result.matched, found.result.repeated) == (1, 1)
+    alike = [wanted_row(0.2, subject="Re: The roof"), wanted_row(0.4), wanted_row(0.4)]
+    found = await matched(tmp_path, alike, [fetched_row("a")])
+    assert [row["wanted_row"] for row in found.mapping] == ["2"]
+    assert found.result.repeated == 2
     warnings = KeepingWarnings()
     two_deals = [wanted_row(), wanted_row(60), wanted_row(deal_id=PRESENT)]
     found = await matched(tmp_path, two_deals, [fetched_row("a")], callbacks=warnings)
