@@ -11,21 +11,18 @@ turns. Quote the ratios.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from processes import Figures, measure
 from servers import BULKLINK
 from tables import put_table, table
 
@@ -45,7 +42,6 @@ from bulklink.runs.record import OrgRecord
 from bulklink.tables import FileType, TableColumn, TableFormat, write_table
 from tests.finding.worlds import GeneratedWorld
 
-assert sys.platform != "win32", "Windows does not report the memory of child processes"
 BASE_EMAILS = 10_000
 COLUMNS = (
     *("contact_id", "owner_id", "owner_name", "message_id", "from_deal_id", "subject", "time"),
@@ -57,7 +53,6 @@ HEADER = (
 )
 _ID_SPAN = 10**9
 """Distance between the ids of a contact and of its repetitions."""
-_KB = 1 if sys.platform == "darwin" else 1024
 _SORT = """
 import duckdb, sys
 config = {"threads": 1, "memory_limit": "512MB", "temp_directory": sys.argv[2] + ".spill"}
@@ -66,20 +61,6 @@ duckdb.connect(config=config).execute(
     " (FORMAT parquet)"
 )
 """
-
-
-class Figures(NamedTuple):
-    """Figures of one process.
-
-    Args:
-        cpu: CPU seconds.
-        seconds: how long it took.
-        memory: peak resident memory in bytes.
-    """
-
-    cpu: float
-    seconds: float
-    memory: int
 
 
 def write_files(emails: int, folder: Path) -> Path:
@@ -147,18 +128,6 @@ def _people(people: tuple[Person, ...]) -> str | None:
     return "; ".join(person.address for person in people) or None
 
 
-def measure(command: list[str], expected: tuple[int, ...] = (0,)) -> Figures:
-    """Run a command to its end and return its figures."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in expected:
-        raise SystemExit(f"{' '.join(command)} exited with code {process.returncode}.")
-    seconds = time.perf_counter() - started
-    return Figures(usage.ru_utime + usage.ru_stime, seconds, usage.ru_maxrss * _KB)
-
-
 def measure_audit(emails: Path) -> Figures:
     """Audit a file of emails; an audit with proposals for a person exits with 1."""
     output = str(emails.with_name("mapping.csv"))
@@ -175,19 +144,18 @@ def measure_sort(emails: Path) -> Figures:
 def format_row(emails: int, rounds: list[tuple[Figures, Figures]]) -> list[str]:
     """Return the row of a size: medians over the rounds, the ratios within each round."""
     audits, sorts = zip(*rounds, strict=True)
-    cpu, seconds, memory = (median(values) for values in zip(*audits, strict=True))
-    sort_cpu, sort_seconds, _ = (median(values) for values in zip(*sorts, strict=True))
+    cpu = median(audit.cpu for audit in audits)
     cpu_ratio = median(audit.cpu / sort.cpu for audit, sort in rounds)
     time_ratio = median(audit.seconds / sort.seconds for audit, sort in rounds)
     return [
         f"{emails:,}",
         f"{cpu:.1f} s",
-        f"{seconds:.1f} s",
-        f"{memory / 1e6:.0f} MB",
+        f"{median(audit.seconds for audit in audits):.1f} s",
+        f"{median(audit.memory for audit in audits) / 1e6:.0f} MB",
         f"{cpu / emails * 1e6:.0f}",
-        f"{sort_cpu:.2f} s",
+        f"{median(sort.cpu for sort in sorts):.2f} s",
         f"{cpu_ratio:.1f}",
-        f"{sort_seconds:.2f} s",
+        f"{median(sort.seconds for sort in sorts):.2f} s",
         f"{time_ratio:.1f}",
     ]
 

@@ -12,9 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,15 +20,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
+from processes import measure
 from servers import BULKLINK, FIRST_CONTACT, ReadingServer, serve, serve_forever, token_environment
 from tables import put_table, table
 
-assert sys.platform != "win32", "Windows does not report the memory of child processes"
 LATENCY, IN_FLIGHT = 0.05, 20
 EMAILS_PER_CONTACT, PAGES_PER_CONTACT = 20, 2
 _SERVER = (sys.executable, str(Path(__file__)), "--serve")
 _ROWS = 2000
-_KB = 1 if sys.platform == "darwin" else 1024
 
 
 class DelayedServer(ReadingServer):
@@ -78,18 +75,8 @@ def run_fetch(url: str, *arguments: str) -> Run:
         output = ["-o", str(Path(folder, "f.csv"))]
         pace = ["--rate", "off", "--concurrency", str(IN_FLIGHT), "--progress", "none", "--json"]
         command = [*BULKLINK, "fetch", *arguments, *output, *pace]
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            command,
-            env=token_environment(url),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        assert process.stdout is not None
-        result = json.loads(process.stdout.read())
-        _, _, usage = os.wait4(process.pid, 0)
-        process.returncode = 0
-        return Run(time.perf_counter() - started, usage.ru_maxrss * _KB, result["calls"])
+        figures = measure(command, env=token_environment(url))
+        return Run(figures.seconds, figures.memory, json.loads(figures.output)["calls"])
 
 
 def measure_emails(url: str, emails: int) -> Run:

@@ -21,16 +21,12 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import random
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -39,10 +35,10 @@ import duckdb
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from processes import measure
 from servers import BULKLINK, emulator_environment, serve
 from tables import put_table, table
 
-assert sys.platform != "win32", "Windows does not report the memory of child processes"
 KINDS = ("plain", "no-names", "hijacked", "languages", "merged", "shared-mailboxes", "renewals")
 FIRST_SEED = 401
 """Seed of the first world; smaller ones were used while `match` was written."""
@@ -60,7 +56,6 @@ SPEED_HEADER = (
     *("wanted", "fetched", "CPU", "time", "peak memory", "CPU of the join", "times the join"),
     *("time of the join", "times its time"),
 )
-_KB = 1 if sys.platform == "darwin" else 1024
 _JOIN = """
 import duckdb, sys
 fetched, wanted, output = sys.argv[1:]
@@ -279,32 +274,6 @@ def quality_rows(messages: int, seeds: int) -> Iterator[list[str]]:
     yield quality_row(f"squeezed {SQUEEZE} times", squeezed)
 
 
-class Figures(NamedTuple):
-    """Figures of one process.
-
-    Args:
-        cpu: CPU seconds.
-        seconds: how long it took.
-        memory: peak resident memory in bytes.
-    """
-
-    cpu: float
-    seconds: float
-    memory: int
-
-
-def measure(command: list[str]) -> Figures:
-    """Run a command to its end and return its figures; a match may leave emails over."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 1):
-        raise SystemExit(f"{' '.join(command)} exited with code {process.returncode}.")
-    seconds = time.perf_counter() - started
-    return Figures(usage.ru_utime + usage.ru_stime, seconds, usage.ru_maxrss * _KB)
-
-
 def write_large_lists(base: Path, repetitions: int, folder: Path) -> tuple[Path, Path]:
     """Repeat fetched emails under other ids and addresses; 40 % of them are wanted, in one zone."""
     fetched, wanted = folder / "fetched.parquet", folder / "wanted.parquet"
@@ -334,14 +303,12 @@ def write_large_lists(base: Path, repetitions: int, folder: Path) -> tuple[Path,
 
 def speed_row(base: Path, emails: int, rows: int, rounds: int, folder: Path) -> list[str]:
     """Measure one size; return its row: medians over the rounds, ratios within each round."""
-    # In a process of its own: a child's peak memory is at least that of its parent.
-    with ProcessPoolExecutor(1, get_context("spawn")) as process:
-        fetched, wanted = process.submit(write_large_lists, base, emails // rows, folder).result()
+    fetched, wanted = write_large_lists(base, emails // rows, folder)
     output = folder / "mapping.csv"
     match = [*BULKLINK, "match", str(wanted), "--fetched", str(fetched), "-o", str(output)]
     join = [sys.executable, "-c", _JOIN, str(fetched), str(wanted), str(folder / "bare.csv")]
     figures = [
-        (measure([*match, "--force", "--json", "--progress", "none"]), measure(join))
+        (measure([*match, "--force", "--json", "--progress", "none"], (0, 1)), measure(join))
         for _ in range(rounds)
     ]
     matches, joins = zip(*figures, strict=True)

@@ -9,17 +9,15 @@ server that answers at once. Quote the ratios.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from processes import measure
 from servers import BULKLINK, serve, token_environment, write_mapping
 
 assert sys.platform != "win32", "Windows does not report the memory of child processes"
-_KB = 1 if sys.platform == "darwin" else 1024
-"""Bytes per unit in which the system reports resident memory."""
 
 
 def seal(messages: int, folder: Path) -> Path:
@@ -30,16 +28,6 @@ def seal(messages: int, folder: Path) -> Path:
     subprocess.run(plan, check=True, stdout=subprocess.DEVNULL)
     mapping.unlink()
     return run
-
-
-def peak_memory(command: list[str], env: dict[str, str]) -> int:
-    """Run a command to its end and return its peak resident memory, in bytes."""
-    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} exited with code {process.returncode}.")
-    return usage.ru_maxrss * _KB
 
 
 def main() -> None:
@@ -56,7 +44,7 @@ def main() -> None:
         options = ["--rate", "off", "--concurrency", str(IN_FLIGHT), "--progress", "none", "--json"]
         for messages in arguments.messages:
             run = seal(messages, Path(folder))
-            size = peak_memory([*BULKLINK, "apply", str(run), *options], env)
+            size = measure([*BULKLINK, "apply", str(run), *options], env=env).memory
             first = first or size
             print(f"| {messages:,} | {size / 1e6:.0f} MB | {size / first:.2f} |", flush=True)
 

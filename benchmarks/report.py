@@ -9,7 +9,6 @@ a run of some hours with a pause of two days. Chromium is the system's own.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from playwright.sync_api import sync_playwright
+from processes import measure
 from tables import put_table, table
 
 from bulklink.ledger.records import Result, result_line, timestamp
@@ -28,8 +28,6 @@ from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunState
 from bulklink.runs.timeline import TimelineInterval, append_interval
 
-assert sys.platform != "win32", "Windows does not report the memory of child processes"
-_KB = 1 if sys.platform == "darwin" else 1024
 _STARTED_AT = 1_763_800_000.0
 _PER_SECOND = 400
 _DEALS, _OWNERS = 5_000, 500
@@ -105,14 +103,8 @@ def _make_intervals(messages: int) -> Iterator[TimelineInterval]:
 
 def make_report(run: RunFolder) -> tuple[float, int]:
     """Generate the page; return the seconds taken and the peak resident memory in bytes."""
-    started_at = time.perf_counter()
-    command = [sys.executable, "-m", "bulklink", "report", str(run.path)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} exited with code {process.returncode}.")
-    return time.perf_counter() - started_at, usage.ru_maxrss * _KB
+    figures = measure([sys.executable, "-m", "bulklink", "report", str(run.path)])
+    return figures.seconds, figures.memory
 
 
 def load_page(page: Path) -> tuple[float, float]:

@@ -28,8 +28,8 @@ from typing import NamedTuple
 import loadtest
 import peers
 import sending
-import size
 from plots import log_plot
+from processes import Figures, measure
 from servers import BULKLINK, PER_CALL, token_environment, write_mapping
 from tables import table
 
@@ -216,7 +216,7 @@ def spread(values: Sequence[float], form: str) -> str:
 
 def measure_growth(
     sizes: Sequence[int], rounds: int, folder: Path
-) -> dict[int, dict[str, list[size.Figures]]]:
+) -> dict[int, dict[str, list[Figures]]]:
     """Return CPU and memory of an ordinary run and of the bare loop, by the number of emails.
 
     Args:
@@ -224,7 +224,7 @@ def measure_growth(
         rounds: number of rounds.
         folder: folder for mapping and run folder.
     """
-    figures: dict[int, dict[str, list[size.Figures]]] = {}
+    figures: dict[int, dict[str, list[Figures]]] = {}
     run_dir = folder / "run"
     with loadtest.serve_named("instant") as url:
         for emails in sizes:
@@ -236,14 +236,14 @@ def measure_growth(
             figures[emails] = {name: [] for name in clients}
             for _ in range(1 if emails > _MOST_FOR_ROUNDS else rounds):
                 for name, command in clients.items():
-                    run = size.measure(command(url, mapping, run_dir), token_environment(url))
+                    run = measure(command(url, mapping, run_dir), env=token_environment(url))
                     figures[emails][name].append(run)
-                    print(f"{emails:,} emails, {name}: {run}", flush=True)
+                    print(f"{emails:,} emails, {name}: {run.cpu:.1f} s of CPU", flush=True)
                     shutil.rmtree(run_dir, ignore_errors=True)
     return figures
 
 
-def growth_rows(figures: dict[int, dict[str, list[size.Figures]]]) -> Iterator[list[str]]:
+def growth_rows(figures: dict[int, dict[str, list[Figures]]]) -> Iterator[list[str]]:
     """Yield a row of the table for each number of emails and client, with medians."""
     for emails, clients in figures.items():
         for name, runs in clients.items():
@@ -253,7 +253,7 @@ def growth_rows(figures: dict[int, dict[str, list[size.Figures]]]) -> Iterator[l
             yield [f"{emails:,}", name, f"{cpu:,.1f} s", per_email, f"{memory / 1e6:,.0f} MB"]
 
 
-def plot_growth(figures: dict[int, dict[str, list[size.Figures]]]) -> str:
+def plot_growth(figures: dict[int, dict[str, list[Figures]]]) -> str:
     """Return an SVG of CPU by the number of emails."""
     names = dict.fromkeys(name for clients in figures.values() for name in clients)
     lines = {
@@ -322,7 +322,7 @@ Medians of {rounds} rounds at the server that answers at once; one run each of m
 
 def page(
     measured: Measurements,
-    growth: dict[int, dict[str, list[size.Figures]]],
+    growth: dict[int, dict[str, list[Figures]]],
     arguments: argparse.Namespace,
     load_before: str,
 ) -> str:

@@ -20,14 +20,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 
 from plots import log_plot
+from processes import Figures, MeasuredProcess, measure
 from servers import BULKLINK, token_environment
 from tables import put_table, table
 
-assert sys.platform != "win32", "Windows does not report the memory of child processes"
-_KB = 1 if sys.platform == "darwin" else 1024
 _PLOT = Path(__file__).with_name("size.svg")
 _MAKER = Path(__file__).with_name("finished_runs.py")
 _MAX_SHEET_ROWS = 1_048_575
@@ -39,18 +37,6 @@ duckdb.connect(config={"threads": 1}).execute(
 ).fetchall()
 """
 COUNT, RESUME, XLSX = "DuckDB's count", "`resume` until its first call", "`export` .xlsx"
-
-
-class Figures(NamedTuple):
-    """Figures of one process.
-
-    Args:
-        cpu: CPU seconds.
-        memory: peak resident memory in bytes.
-    """
-
-    cpu: float
-    memory: int
 
 
 @contextmanager
@@ -84,17 +70,6 @@ def silent_crm() -> Iterator[tuple[str, threading.Event]]:
         server.server_close()
 
 
-def measure(command: list[str], env: dict[str, str] | None = None) -> Figures:
-    """Run a command to its end and return its figures."""
-    process = subprocess.Popen(
-        command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    figures = _wait(process)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} exited with code {process.returncode}.")
-    return figures
-
-
 def measure_resume(run: Path) -> Figures:
     """Resume a run until its first link call, and return it to its former state."""
     record, ledger = run / "run.json", run / "ledger.jsonl"
@@ -102,24 +77,16 @@ def measure_resume(run: Path) -> Figures:
     with silent_crm() as (url, linked):
         command = [*BULKLINK, "resume", str(run), "--progress", "none", "--yes"]
         env = token_environment(url)
-        process = subprocess.Popen(
-            command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while not linked.wait(0.01) and process.poll() is None:
+        process = MeasuredProcess(command, env)
+        while not linked.wait(0.01) and not process.has_ended():
             pass
         if not linked.is_set():
             raise SystemExit(f"{' '.join(command)} ended without a call.")
         process.kill()
-        figures = _wait(process)
+        figures = process.wait(expected=(-9,))
     record.write_bytes(content)
     os.truncate(ledger, length)
     return figures
-
-
-def _wait(process: subprocess.Popen[bytes]) -> Figures:
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return Figures(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * _KB)
 
 
 def commands(rows: int, folder: Path) -> dict[str, list[str]]:
@@ -148,7 +115,7 @@ def measure_size(rows: int, rounds: int) -> dict[str, list[Figures]]:
         env = token_environment("http://127.0.0.1:9")
         for _ in range(rounds):
             for label, command in commands(rows, folder).items():
-                figures.setdefault(label, []).append(measure(command, env))
+                figures.setdefault(label, []).append(measure(command, env=env))
                 print(f"  {rows:,} {label}: {figures[label][-1].cpu:.2f} s", flush=True)
             figures.setdefault(RESUME, []).append(measure_resume(folder / "stopped"))
     return figures
