@@ -139,7 +139,7 @@ def measure_clients(rounds: int, divisor: int, folder: Path) -> Measurements:
 
     Args:
         rounds: number of rounds.
-        divisor: sends so many times fewer emails.
+        divisor: factor by which all numbers of emails are divided.
         folder: folder for mappings and run folders.
     """
     measured = Measurements(

@@ -44,7 +44,7 @@ def merge_results(results: Sequence[LoadResult]) -> LoadResult:
     histograms: their percentiles are means of those of the clients, by calls, which lie between
     the lowest and the highest client as the exact ones do. Intervals are put on one clock; phases
     are added if all clients have the same ones, and listed otherwise. The client's figures are
-    those of the busiest machine. Thresholds are evaluated anew.
+    those of the busiest machine. Thresholds are evaluated again.
 
     Args:
         results: result of each client.

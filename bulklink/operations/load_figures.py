@@ -34,7 +34,7 @@ from bulklink.runs.record import RunRecord
 from bulklink.runs.status import RunResult
 
 _PACKAGES = ("bulklink", "aiohttp", "anyio", "aiolimiter", "orjson", "msgspec", "uvloop")
-TOO_FEW_EMAILS = "too few emails for so many calls in flight"
+TOO_FEW_EMAILS = "too few emails to fill the calls in flight"
 _MAX_BATCH_WAITS = 0.05
 """Share of the calls that may wait because all emails are in other calls."""
 _REACHED = 0.99

@@ -340,7 +340,7 @@ async def test_a_mapping_with_fewer_batches_than_places_says_so(tmp_path: Path) 
             warnings.append(text)
 
     few = await Lab(tmp_path, contacts=2).run(duration="2s", concurrency=10, callbacks=Warned())
-    assert few.limited_by == "too few emails for so many calls in flight"
+    assert few.limited_by == "too few emails to fill the calls in flight"
     assert any("more emails" in text for text in warnings)
     assert few.calls_per_second == pytest.approx(4 / FAST, rel=0.1)
 

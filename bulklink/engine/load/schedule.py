@@ -30,7 +30,7 @@ class SchedulePhase(msgspec.Struct, frozen=True):
     last: float | None = None
 
     def rate_at(self, seconds: float) -> float | None:
-        """Return the calls a second that are due after so many seconds of the phase."""
+        """Return the rate of due calls, in calls per second, at a time within the phase."""
         if self.first is None or self.last is None or math.isinf(self.seconds):
             return self.first
         share = min(max(0.0, seconds / self.seconds), 1.0)
@@ -44,7 +44,7 @@ class SchedulePhase(msgspec.Struct, frozen=True):
         return first * seconds + (last - first) * seconds**2 / (2 * self.seconds)
 
     def seconds_until(self, calls: float) -> float:
-        """Return after how many seconds of the phase so many calls were due."""
+        """Return the time within the phase, in seconds, at which a number of calls is due."""
         first, last = self.first or 0.0, self.last or 0.0
         if first == last or math.isinf(self.seconds):
             return calls / first if first else math.inf

@@ -331,7 +331,7 @@ async def _read_deal(org: ProbedOrg, deal: ProbeDeal) -> _DealState:
 
 
 def _entries(page: TimelinePage) -> dict[str, str]:
-    """Return the source of each entry, by its id; a source that is no word of Zoho's as `other`."""
+    """Return the source of each entry by its id; a source unknown to Zoho's docs is `other`."""
     return {
         entry.id or entry.audited_time.isoformat(): entry.source
         if entry.source and _SOURCE.fullmatch(entry.source)

@@ -13,7 +13,7 @@ from bulklink.zoho.link_response import ParsedAnswer
 
 LOST = "An answer was lost on the way: probe again."
 UNREADABLE = "The answer does not say what became of the email."
-_SAME_ENTRIES = "The entries cannot be told apart."
+_SAME_ENTRIES = "The entries are indistinguishable."
 _WORDINGS = {
     "email has been linked with the deal successfully": "pages",
     "Email linked to the record successfully": "openapi",
@@ -204,7 +204,7 @@ def _good_entry(entries: Sequence[EntryShape]) -> str:
 def _order(
     entries: Sequence[EntryShape], message_ids: Sequence[str], good: Sequence[int]
 ) -> ProbeAnswer:
-    """Return the order of the entries, as far as they can be told apart."""
+    """Return the order of the entries, as far as they can be distinguished."""
     is_omitted = len(entries) == len(message_ids) - len(good)
     expected = [n for n in range(len(message_ids)) if not (is_omitted and n in good)]
     if len(entries) != len(expected):
