@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from bulklink.cli.calls_line import calls_line
+from bulklink.cli.calls_line import calls_line, unfinished_lines
 from bulklink.cli.console import (
     Line,
     Styled,
@@ -20,7 +20,6 @@ from bulklink.cli.console import (
 from bulklink.cli.sample_summary import sample_object
 from bulklink.cli.unread import unread_lines, unresolved_lines
 from bulklink.finding.verdicts import ChangeKind, Tier
-from bulklink.local_time import format_local_time
 from bulklink.operations.auditing.judging import HoldOutResult, TierCheck
 from bulklink.operations.auditing.result import AuditResult
 from bulklink.operations.auditing.sample import AuditCheck
@@ -63,10 +62,8 @@ def show_summary(
 
 
 def _stopped_lines(result: AuditResult) -> Iterator[Line]:
-    yield calls_line(result.calls, result.credits)
-    if result.resume_at is not None:
-        yield f"Credits are expected at {format_local_time(result.resume_at)}."
-    yield "Not finished: no mapping was written. Run the same command again to continue."
+    advice = "Run the same command again to continue."
+    return unfinished_lines(result.calls, result.credits, result.resume_at, advice)
 
 
 def _summary_lines(result: AuditResult, output: str) -> Iterator[Line]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from bulklink.counts import count_of
+from bulklink.local_time import format_local_time
 
 
 def calls_line(calls: Mapping[str, int], credits_spent: int) -> str:
@@ -21,3 +22,20 @@ def calls_line(calls: Mapping[str, int], credits_spent: int) -> str:
         f"Calls: {calls['read']:,} read, {calls['lookup']:,} look-up,"
         f" {calls['retried']:,} retried{price}."
     )
+
+
+def unfinished_lines(
+    calls: Mapping[str, int], credits_spent: int, resume_at: str | None, advice: str
+) -> Iterator[str]:
+    """Yield what a command did that stopped before it wrote a mapping.
+
+    Args:
+        calls: requests by kind: read, lookup, retried.
+        credits_spent: what they cost.
+        resume_at: when credits are expected, RFC 3339; None if time alone does not help.
+        advice: what to do.
+    """
+    yield calls_line(calls, credits_spent)
+    if resume_at is not None:
+        yield f"Credits are expected at {format_local_time(resume_at)}."
+    yield f"Not finished: no mapping was written. {advice}"

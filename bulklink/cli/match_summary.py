@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from bulklink.cli.calls_line import calls_line
+from bulklink.cli.calls_line import calls_line, unfinished_lines
 from bulklink.cli.console import Line, count_lines, print_json, print_line, wrap_text
 from bulklink.counts import count_of
-from bulklink.local_time import format_local_time
 from bulklink.operations.matching.result import MatchedShift, MatchResult
 from bulklink.shell import format_command
 
@@ -40,10 +39,8 @@ def show_match(result: MatchResult, output: str, *, as_json: bool) -> None:
 
 
 def _stopped_lines(result: MatchResult) -> Iterator[Line]:
-    yield calls_line(result.calls, result.credits)
-    if result.resume_at is not None:
-        yield f"Credits are expected at {format_local_time(result.resume_at)}."
-    yield "Not finished: no mapping was written. Run the same command again."
+    advice = "Run the same command again."
+    return unfinished_lines(result.calls, result.credits, result.resume_at, advice)
 
 
 def _summary_lines(result: MatchResult, output: str) -> Iterator[Line]:
