@@ -53,7 +53,7 @@ _FIGURES = ("p50", "p95", "p99", "max")
 _FIRST_RATE = 50.0
 _NOT_OF_B = {
     *("files", "compare", "against", "rounds", "figure", "margin", "search", "merge", "output"),
-    *("force", "run_dir", "as_json", "quiet", "debug", "progress"),
+    *("force", "run_dir", "thresholds", "as_json", "quiet", "debug", "progress"),
 }
 """Parameters that do not change how side B of `--against` measures."""
 Pair = tuple[LoadResult, LoadResult]
@@ -74,11 +74,10 @@ def compare_files(files: Sequence[str], options: Mapping[str, Any]) -> int:
 def compare_sides(ctx: click.Context, mappings: tuple[str, ...], options: dict[str, Any]) -> int:
     """Run two load tests in turn, A B B A, and compare them."""
     other = with_other_options(ctx, options, options["against"])
+    sides = [LoadRunner(mappings, side_options) for side_options in (options, other)]
     with ExitStack() as stack:
-        sides = [
-            stack.enter_context(LoadRunner(mappings, side_options))
-            for side_options in (options, other)
-        ]
+        for side in sides:
+            stack.enter_context(side)
         pairs: list[Pair] = []
         for number in range(options["rounds"]):
             pair = _run_round(sides, number, options["rounds"])

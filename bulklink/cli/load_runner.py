@@ -14,7 +14,13 @@ import msgspec
 from bulklink.cli.arguments import job_from_options
 from bulklink.cli.console import note, show_error
 from bulklink.cli.load_sandbox import measure_sandbox, sandbox_connection
-from bulklink.cli.load_target import LoadWorld, connection_to, make_load_world, measured_server
+from bulklink.cli.load_target import (
+    LoadWorld,
+    check_target,
+    connection_to,
+    make_load_world,
+    measured_server,
+)
 from bulklink.cli.progress import run_with_progress
 from bulklink.engine.load.batches import LoadOp
 from bulklink.errors import RunStoppedError
@@ -32,9 +38,11 @@ class LoadRunner:
 
     Raises:
         UsageError: if the options are not valid together.
+        ConfigError: if the user asks for production, or there is no connection.
     """
 
     def __init__(self, mappings: tuple[str, ...], options: Mapping[str, Any]) -> None:
+        check_target(options)
         self._options = options
         self._job_options = {**options, "op": None, "snapshot": None, "accept_no_put_back": False}
         self.job = job_from_options(mappings, self._job_options)

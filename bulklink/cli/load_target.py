@@ -61,6 +61,27 @@ class MeasuredServer:
     must_prepare: bool
 
 
+def check_target(options: Mapping[str, Any]) -> None:
+    """Refuse production, and two servers at once.
+
+    Raises:
+        ConfigError: if the user asks for production.
+        UsageError: if there are two servers.
+    """
+    if options["environment"] == "production":
+        raise ConfigError(
+            "A load test never measures a production org.",
+            where="--environment",
+            advice="Use sandbox or developer, or omit it to measure a local CRM.",
+        )
+    if options["environment"] and options["own_server"]:
+        raise UsageError(
+            "A load test measures one server.",
+            where="--environment, --own-server",
+            advice="Omit one of them.",
+        )
+
+
 @contextmanager
 def make_load_world(job: Job, options: Mapping[str, Any], *, linked: bool) -> Iterator[LoadWorld]:
     """Make the world of a load test, with the emails of the job's mapping or generated ones.

@@ -297,6 +297,27 @@ BAD: dict[str, tuple[list[str], str, str]] = {
         "--run-dir",
         "folder of its own",
     ),
+    "a threshold of a comparison": (
+        ["--against", "--sync off", "--threshold", "p99 < 1s"],
+        "--threshold",
+        "for one",
+    ),
+    "a threshold of a search": (
+        ["--search", "p99 < 1s", "--threshold", "errors < 1%"],
+        "--threshold",
+        "for one",
+    ),
+    "a threshold of B": (["--against", "--threshold 'p99 < 1s'"], "--against", "not options"),
+    "production as B": (
+        ["--against", "--environment production"],
+        "--environment",
+        "never measures a production",
+    ),
+    "two servers of B": (
+        ["--own-server", "http://127.0.0.1:9", "--against", "--environment sandbox"],
+        "--environment, --own-server",
+        "one server",
+    ),
     "no options of B": (["--against", ""], "--against", ""),
     "an option of the comparison": (["--against", "--rounds 3"], "--against", "not options"),
     "unknown options of B": (["--against", "--nonsense 3"], "", "nonsense"),

@@ -21,7 +21,7 @@ from bulklink.cli.options import (
     runs_dir_option,
 )
 from bulklink.cli.param_types import Duration, Number, NumberOrWord, OneOf, WholeNumber
-from bulklink.errors import ConfigError, UsageError
+from bulklink.errors import UsageError
 
 _COUNT = WholeNumber(1, 100_000_000)
 
@@ -250,13 +250,8 @@ def loadtest(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> i
     if mode == "merge":
         return load_comparisons.merge_files(files, options)
     mappings = _read_job(ctx, files, options)
-    _check_target(options)
-    if mode is not None and options["run_dir"] is not None:
-        raise UsageError(
-            f"--{mode} makes several load tests, each with a folder of its own.",
-            where="--run-dir",
-            advice="Use --runs-dir.",
-        )
+    if mode is not None:
+        _check_several(mode, options)
     start_request_log(options["log"])
     if mode == "against":
         return load_comparisons.compare_sides(ctx, mappings, options)
@@ -322,24 +317,23 @@ def _check_options(ctx: click.Context, mode: str | None) -> None:
             )
 
 
-def _check_target(options: dict[str, Any]) -> None:
-    """Refuse production, and two servers at once.
+def _check_several(mode: str, options: dict[str, Any]) -> None:
+    """Refuse options that only one load test can have.
 
     Raises:
-        ConfigError: if the user asks for production.
-        UsageError: if there are two servers.
+        UsageError: if there is one.
     """
-    if options["environment"] == "production":
-        raise ConfigError(
-            "A load test never measures a production org.",
-            where="--environment",
-            advice="Use sandbox or developer, or omit it to measure a local CRM.",
-        )
-    if options["environment"] and options["own_server"]:
+    if options["run_dir"] is not None:
         raise UsageError(
-            "A load test measures one server.",
-            where="--environment, --own-server",
-            advice="Omit one of them.",
+            f"--{mode} makes several load tests, each with a folder of its own.",
+            where="--run-dir",
+            advice="Use --runs-dir.",
+        )
+    if options["thresholds"]:
+        raise UsageError(
+            f"--{mode} makes several load tests; a threshold is for one.",
+            where="--threshold",
+            advice=f"Omit it, or --{mode}.",
         )
 
 
