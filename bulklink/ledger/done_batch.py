@@ -8,6 +8,7 @@ from functools import lru_cache
 import msgspec
 import orjson
 
+from bulklink.json_texts import json_texts
 from bulklink.ledger.records import Result
 from bulklink.models import Message, Op, Status
 
@@ -64,12 +65,15 @@ def done_lines(ts: str, batch: DoneBatch) -> bytes:
         f',"status":"done","code":{_json(batch.code)},"http_status":{batch.http_status}'
         f',"message":{_json(batch.text)},"attempts":{batch.attempts},"call":{batch.call}}}\n'
     )
-    lines = [
-        f"{start}{message.row}{middle}{_json(message.owner_id)}"
-        f',"message_id":{orjson.dumps(message.message_id).decode()}'
-        f',"deal_id":{_json(message.deal_id)}{end}'
-        for message in batch.messages
-    ]
+    lines: list[str] = []
+    last, before, after = None, "", ""
+    ids = json_texts([message.message_id for message in batch.messages])
+    for message, message_id in zip(batch.messages, ids, strict=True):
+        if (target := (message.owner_id, message.deal_id)) != last:
+            last = target
+            before = f'{middle}{_json(message.owner_id)},"message_id":'
+            after = f',"deal_id":{_json(message.deal_id)}{end}'
+        lines.append(f"{start}{message.row}{before}{message_id}{after}")
     return "".join(lines).encode()
 
 

@@ -45,7 +45,7 @@ class Request(msgspec.Struct, frozen=True):
     method: str
     target: str
     body: bytes | None = None
-    message_ids: Sequence[bytes] = ()
+    message_ids: Sequence[str] = ()
     credits: int = 1
     scope: str | None = None
 

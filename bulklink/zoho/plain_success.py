@@ -18,7 +18,7 @@ from bulklink.zoho.link_response import MAX_TEXT_LENGTH
 
 PLAIN_STATUS = 200
 """HTTP status of plain success."""
-_PROBES = (b'"a"', b'"b"', b'"c"')
+_PROBES = ('"a"', '"b"', '"c"')
 
 
 class _Details(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,14 +42,14 @@ _decode = msgspec.json.Decoder(_Body).decode
 class _Form(NamedTuple):
     """What is around the message ids in a body, and the text of its entries."""
 
-    head: bytes
-    separator: bytes
-    tail: bytes
+    head: str
+    separator: str
+    tail: str
     text: str
 
-    def body(self, ids: Sequence[bytes]) -> bytes:
+    def body(self, ids: Sequence[str]) -> bytes:
         """Return the body with these ids, given as JSON."""
-        return b"%b%b%b" % (self.head, self.separator.join(ids), self.tail)
+        return f"{self.head}{self.separator.join(ids)}{self.tail}".encode()
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class PlainSuccessParser:
 
     _form: _Form | None = field(default=None, init=False)
 
-    def parse(self, message_ids: Sequence[bytes], answer: Answer) -> str | None:
+    def parse(self, message_ids: Sequence[str], answer: Answer) -> str | None:
         """Return the text of an answer that reports success for each message, in order.
 
         Args:
@@ -81,7 +81,7 @@ class PlainSuccessParser:
         return answer.mask(text[: 2 * MAX_TEXT_LENGTH])[:MAX_TEXT_LENGTH]
 
 
-def _plain_text(message_ids: Sequence[bytes], body: bytes) -> str | None:
+def _plain_text(message_ids: Sequence[str], body: bytes) -> str | None:
     """Return the one text of a body with a success for each message, in order."""
     try:
         entries = _decode(body).entries
@@ -93,15 +93,15 @@ def _plain_text(message_ids: Sequence[bytes], body: bytes) -> str | None:
     return texts.pop() if len(texts) == 1 else None
 
 
-def _texts(ids: Sequence[bytes]) -> list[str]:
+def _texts(ids: Sequence[str]) -> list[str]:
     return [orjson.loads(value) for value in ids]
 
 
-def _find_form(ids: Sequence[bytes], body: bytes, text: str) -> _Form | None:
+def _find_form(ids: Sequence[str], body: bytes, text: str) -> _Form | None:
     """Return the form of a plain body; None if it has too few ids, or each entry another form."""
     if len(ids) == 1:
         return None
-    head, _, rest = body.partition(ids[0])
+    head, _, rest = body.decode().partition(ids[0])
     separator, _, _ = rest.partition(ids[1])
     _, _, tail = rest.rpartition(ids[-1])
     form = _Form(head, separator, tail, text)

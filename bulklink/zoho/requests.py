@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import add
 from urllib.parse import quote
 
 import orjson
 
+from bulklink.json_texts import json_texts
 from bulklink.models import Message
 from bulklink.zoho.error_policy import LAYOUTS_SCOPE, PIPELINE_SCOPE
 from bulklink.zoho.http import CallKind, Request
@@ -42,21 +44,10 @@ def link_request(
         include_names: False to send only ids.
     """
     message_ids = _json_ids(messages)
-    items = [
-        f'{{"message_id":{message_id.decode()},'
-        + _target(
-            message.owner_id,
-            message.owner_name if include_names else None,
-            deal_id,
-            deal_name if include_names else None,
-            module_id,
-        )
-        for message, message_id, (deal_id, deal_name) in zip(
-            messages, message_ids, deals, strict=True
-        )
-    ]
+    targets = _targets(messages, deals, module_id, include_names=include_names)
+    emails = '},{"message_id":'.join(map(add, message_ids, targets))
     path = f"{_emails_path(messages[0])}/actions/link_record"
-    return _post_links(path, items, message_ids)
+    return _post_links(path, f'{{"message_id":{emails}}}', message_ids)
 
 
 def single_link_request(
@@ -70,10 +61,9 @@ def single_link_request(
         module_id: the org's id of the Deals module.
         include_names: False to send only ids.
     """
-    deal_id, deal_name = deal
-    owner_name, deal_name = (message.owner_name, deal_name) if include_names else (None, None)
-    item = "{" + _target(message.owner_id, owner_name, deal_id, deal_name, module_id)
-    return _post_links(f"{_emails_path(message)}/{message.message_id}/actions/link_record", [item])
+    (target,) = _targets([message], [deal], module_id, include_names=include_names)
+    path = f"{_emails_path(message)}/{message.message_id}/actions/link_record"
+    return _post_links(path, f"{{{target.removeprefix(',')}}}")
 
 
 def unlink_request(messages: Sequence[Message]) -> Request:
@@ -218,23 +208,41 @@ def _emails_path(message: Message) -> str:
     return f"{_ROOT}/Contacts/{message.contact_id}/Emails"
 
 
-def _json_ids(messages: Sequence[Message]) -> list[bytes]:
-    return [orjson.dumps(message.message_id) for message in messages]
+def _json_ids(messages: Sequence[Message]) -> list[str]:
+    return json_texts([message.message_id for message in messages])
 
 
-def _post_links(target: str, items: Sequence[str], message_ids: Sequence[bytes] = ()) -> Request:
-    body = f'{{"Emails":[{",".join(items)}]}}'.encode()
+def _post_links(target: str, emails: str, message_ids: Sequence[str] = ()) -> Request:
+    body = f'{{"Emails":[{emails}]}}'.encode()
     return Request(CallKind.LINK, "POST", target, body, message_ids)
+
+
+def _targets(
+    messages: Sequence[Message],
+    deals: Sequence[tuple[str, str | None]],
+    module_id: str,
+    *,
+    include_names: bool,
+) -> list[str]:
+    """Return what follows the id of each message in a body: a comma, its owner and its deal."""
+    targets: list[str] = []
+    last, text = None, ""
+    for message, deal in zip(messages, deals, strict=True):
+        if (target := (message.owner_id, message.owner_name, deal)) != last:
+            last, (deal_id, deal_name) = target, deal
+            owner_name, deal_name = (
+                (message.owner_name, deal_name) if include_names else (None, None)
+            )
+            text = _target(message.owner_id, owner_name, deal_id, deal_name, module_id)
+        targets.append(text)
+    return targets
 
 
 @lru_cache(1024)
 def _target(
     owner_id: str, owner_name: str | None, deal_id: str, deal_name: str | None, module_id: str
 ) -> str:
-    """Return the rest of an item as JSON: an owner and a deal, which many messages share.
-
-    A name of None is left out.
-    """
+    """Return an owner and a deal as JSON, without names that are None."""
     target = {
         "owner": {**_name_field(owner_name), "id": owner_id},
         "linked_record": {
@@ -243,7 +251,7 @@ def _target(
             "id": deal_id,
         },
     }
-    return orjson.dumps(target).decode()[1:]
+    return f",{orjson.dumps(target).decode()[1:-1]}"
 
 
 def _name_field(name: str | None) -> dict[str, str]:

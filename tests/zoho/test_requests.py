@@ -134,7 +134,7 @@ def test_an_unlink_request_has_one_owner_and_unescaped_commas() -> None:
         CallKind.UNLINK,
         "DELETE",
         "/crm/v8/Contacts/11/Emails/actions/link_record?owner_id=22&message_ids=M1,M2,M3",
-        message_ids=[b'"M1"', b'"M2"', b'"M3"'],
+        message_ids=['"M1"', '"M2"', '"M3"'],
     )
 
 
