@@ -97,6 +97,11 @@ class PlanLayout(msgspec.Struct, frozen=True):
             if column.same_as is None and column.rows_before is None
         }
 
+    @property
+    def as_written(self) -> PlanLayout:
+        """The layout whose relation has ids as they are written: as numbers or as texts."""
+        return msgspec.structs.replace(self, numbers=frozenset[str]())
+
     def relation(self, source: str) -> str:
         """Build the SQL relation of a plan: bulklink's columns in order, then the user's.
 
@@ -142,8 +147,7 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
         source = database.files.read_parquet(plan)
         _check_columns(database, layout, layout.relation(source))
         # The check of the rows need not turn numbers into texts.
-        as_written = msgspec.structs.replace(layout, numbers=frozenset[str]())
-        _check_rows(database, as_written.relation(source))
+        _check_rows(database, layout.as_written.relation(source))
     except (duckdb.Error, DamagedTableError, KeyError, ValueError, RecursionError):
         raise RunDirError(  # not Parquet, truncated, or not a plan
             "The file is not a plan that bulklink sealed, or it is damaged.",

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from itertools import compress, groupby, islice, pairwise, repeat
+from itertools import groupby, islice, pairwise, repeat
 from operator import lt
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,12 @@ from bulklink.mapping.plan_layout import (
     plan_relation,
     write_parquet,
 )
-from bulklink.mapping.schema import FETCHED_COLUMNS, NAME_COLUMNS, OWN_PREFIX
+from bulklink.mapping.schema import (
+    FETCHED_COLUMNS,
+    NAME_COLUMNS,
+    NUMERIC_ID_COLUMNS,
+    OWN_PREFIX,
+)
 from bulklink.models import MAX_ROWS, Message, Op
 
 if TYPE_CHECKING:
@@ -99,23 +104,28 @@ class SealedPlan:
                 belongs to another plan.
         """
         with self._open() as database:
-            plan = self._with_names(database, names)
+            plan = self._with_names(database, self._relation(database, as_written=True), names)
             constants = self._constants(names)
-            varying = [name for name in Message.__struct_fields__ if name not in constants]
-            query = f"SELECT {_COLUMNS}, {_own_columns_sql(varying)} FROM {plan}"
+            varying = [name for name in Message.__struct_fields__[1:] if name not in constants]
+            wanted = _IS_SENT
             if rows is not None:
                 position = f"least(bulklink_row, {len(rows) - 1})::INTEGER"
-                query += f" WHERE NOT matches OR get_bit('{rows}'::BIT, {position}) = 1"
+                wanted += f" AND get_bit('{rows}'::BIT, {position}) = 1"
+            query = (
+                f"SELECT {_PLACE}, {', '.join(map(_field_sql, varying))} FROM {plan} "
+                f"WHERE NOT matches OR ({wanted})"
+            )
             order = _OrderCheck()
-            for matches, is_sent, places, numbers, *values in database.columns(query):
-                columns = constants | dict(zip(varying, values, strict=True))
-                groups = zip(numbers, columns["contact_id"], columns["owner_id"], strict=True)
-                order.check(matches, places, groups)
+            for places, *values in database.columns(query):
+                columns = constants | {
+                    name: _as_texts(cells) if name in _SHARED_IDS else cells
+                    for name, cells in zip(varying, values, strict=True)
+                }
+                order.check(places, columns["contact_id"], columns["owner_id"])
+                columns["row"] = [place & _ROW_MASK for place in places]
                 if "op" not in constants:
                     columns["op"] = map(_OPS.__getitem__, columns["op"])
-                fields = (columns[name] for name in Message.__struct_fields__)
-                if messages := list(compress(map(Message, *fields), is_sent)):
-                    yield messages
+                yield list(map(Message, *(columns[name] for name in Message.__struct_fields__)))
 
     def deals_without_name(self) -> Iterator[str]:
         """Stream the distinct deals of links and relinks without a name, sorted."""
@@ -160,23 +170,29 @@ class SealedPlan:
         with self._open() as database:
             order = _OrderCheck()
             query = (
-                f"SELECT {_COLUMNS}, {_own_columns_sql(UnknownRow.__struct_fields__[:-1])}, "
-                f"refused FROM {self._with_names(database, names)} "
+                f"SELECT {_PLACE}, {_own_columns_sql(UnknownRow.__struct_fields__[:-1])}, "
+                f"refused FROM {self._with_names(database, self._relation(database), names)} "
                 "WHERE NOT matches OR refused IS NOT NULL AND bulklink_duplicate_of IS NULL"
             )
-            for matches, _, places, numbers, rows, ops, *others in database.columns(query):
-                order.check(matches, places, zip(numbers, others[0], others[1], strict=True))
+            for places, rows, ops, *others in database.columns(query):
+                order.check(places, others[0], others[1])
                 yield from map(UnknownRow, rows, map(_OPS.__getitem__, ops), *others)
 
     def _open(self, memory: str = _MEMORY) -> AbstractContextManager[Database]:
         return open_database(spill_folder(self.path), memory=memory, stop=self._stop)
 
-    def _relation(self, database: Database) -> str:
-        """Build the SQL relation of the plan, whose layout is read and checked once."""
+    def _relation(self, database: Database, *, as_written: bool = False) -> str:
+        """Build the SQL relation of the plan, whose layout is read and checked once.
+
+        Args:
+            database: reads the plan.
+            as_written: whether ids that are written as numbers are numbers.
+        """
         if self._layout is None:
             self._layout = load_layout(database, self.path)
         check_folder_file(self.path)
-        return self._layout.relation(database.files.read_parquet(self.path))
+        layout = self._layout.as_written if as_written else self._layout
+        return layout.relation(database.files.read_parquet(self.path))
 
     def _stream_unnamed(self, ident: str, name: str) -> Iterator[str]:
         with self._open(_LOOK_UP_MEMORY) as database:
@@ -194,12 +210,12 @@ class SealedPlan:
             if name in Message.__struct_fields__ and (value is not None or name not in unnamed)
         }
 
-    def _with_names(self, database: Database, names: Path | None) -> str:
-        """Build the relation of the plan, joined with the names that were looked up for its rows.
+    @staticmethod
+    def _with_names(database: Database, plan: str, names: Path | None) -> str:
+        """Join the relation of the plan with the names that were looked up for its rows.
 
         A filter must not come before the join, which is by position.
         """
-        plan = self._relation(database)
         if names is None:
             return f"(SELECT *, true AS matches, NULL AS refused FROM {plan})"
         filled = ", ".join(
@@ -214,10 +230,23 @@ class SealedPlan:
 
 
 _IS_SENT = "(bulklink_duplicate_of IS NULL AND refused IS NULL)"
-_ROW_LIMIT = 1 << MAX_ROWS.bit_length()
-_PLACE = f"bulklink_group * {_ROW_LIMIT} + bulklink_row"
-_COLUMNS = f"matches, {_IS_SENT}, {_PLACE}, bulklink_group"
+_ROW_BITS = MAX_ROWS.bit_length()
+_ROW_MASK = (1 << _ROW_BITS) - 1
+#: Place of a row in the plan, group and row in one number; negative if its names are of another.
+_PLACE = f"CASE WHEN matches THEN bulklink_group * {1 << _ROW_BITS} + bulklink_row ELSE -1 END"
 _OPS = {op.value: op for op in Op}
+_SHARED_IDS = frozenset(NUMERIC_ID_COLUMNS)
+"""Ids that many rows share: each becomes a text once for all rows of a chunk."""
+
+
+def _field_sql(name: str) -> str:
+    column = f"bulklink_{name}"
+    return column if name in _SHARED_IDS else f"{column}::VARCHAR"
+
+
+def _as_texts(ids: Sequence[int | str | None]) -> list[str | None]:
+    texts = {value: None if value is None else str(value) for value in set(ids)}
+    return list(map(texts.__getitem__, ids))
 
 
 def _own_columns_sql(names: Iterable[str]) -> str:
@@ -251,22 +280,27 @@ class _OrderCheck:
         self._last_group: _Group = (0, "", "")
 
     def check(
-        self, matches: Iterable[bool], places: Iterable[int], groups: Iterable[_Group]
+        self,
+        places: Sequence[int],
+        contact_ids: Iterable[str],
+        owner_ids: Iterable[str],
     ) -> None:
         """Check the next rows.
 
         Args:
-            matches: for each row, whether its names were looked up for it.
-            places: its place in the plan: group and row in one number.
-            groups: its group.
+            places: place of each row in the plan; negative if its names are of another plan.
+            contact_ids: its contact.
+            owner_ids: its owner.
         """
-        if not all(matches):
+        if -1 in places:
             raise LedgerError(
                 "The names that were looked up do not belong to this plan.",
                 where="names.parquet",
                 advice="Make the plan again in a new run folder.",
             )
-        places, groups = [self._last_place, *places], [self._last_group, *groups]
+        numbers = [place >> _ROW_BITS for place in places]
+        groups = [self._last_group, *zip(numbers, contact_ids, owner_ids, strict=False)]
+        places = [self._last_place, *places]
         if not _are_in_order(places, groups):
             first = next(
                 end
@@ -274,7 +308,7 @@ class _OrderCheck:
                 if not _are_in_order(places[end - 2 : end], groups[end - 2 : end])
             )
             raise LedgerError(
-                f"The sealed plan is out of order at row {places[first - 1] % _ROW_LIMIT}.",
+                f"The sealed plan is out of order at row {places[first - 1] & _ROW_MASK}.",
                 where="plan.parquet",
                 advice="Make the plan again in a new run folder.",
             )
