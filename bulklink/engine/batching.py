@@ -102,18 +102,14 @@ def message_batches(
         batch_size: maximum messages per call.
         by_contact: whether several owners share a link call.
     """
-    if step is NextStep.UNLINK:
-        batching = unlink_batches
-    else:
-        batching = link_batches
-        if by_contact:
-            yield from batching(list(messages), batch_size)
-            return
-    by_owner = sorted(messages, key=_OWNER_ID)
-    if by_owner and by_owner[0].owner_id == by_owner[-1].owner_id:
-        yield from batching(by_owner, batch_size)
+    messages = list(messages)
+    is_unlink = step is NextStep.UNLINK
+    batching = unlink_batches if is_unlink else link_batches
+    owners_share_calls = by_contact and not is_unlink
+    if owners_share_calls or len(set(map(_OWNER_ID, messages))) == 1:
+        yield from batching(messages, batch_size)
         return
-    for _, members in groupby(by_owner, key=_OWNER_ID):
+    for _, members in groupby(sorted(messages, key=_OWNER_ID), key=_OWNER_ID):
         yield from batching(list(members), batch_size)
 
 

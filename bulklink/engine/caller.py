@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import anyio.lowlevel
+import msgspec
 
 from bulklink.engine.breaker import fatal_error
 from bulklink.engine.call_outcome import (
@@ -184,9 +184,9 @@ class Caller:
                 if not self._begins_outage():
                     raise
                 continue
-            response = received.outcome
+            response, succeeded = received.outcome, received.is_success
             progress.sends += 1
-            if not is_answered(response, received.answer_class):
+            if not succeeded and not is_answered(response, received.answer_class):
                 await self._settle_outage(queued_call, reservation, progress)
             progress.last_outcome = call_outcome = CallOutcome(
                 line.call,
@@ -198,7 +198,7 @@ class Caller:
                 progress.sent_at,
                 progress.ended_at,
             )
-            if received.is_success:
+            if succeeded:
                 self._server_has_answered, self._unanswered_in_row = True, 0
                 return call_outcome
             if isinstance(response, NoResponse) or not response.ok:
@@ -274,7 +274,8 @@ class Caller:
 
     def _attempts(self, progress: _CallProgress) -> int:
         """Return the attempts of a call, without those made during an outage."""
-        return progress.sends - sum(map(self._outage.was_outage, progress.unanswered))
+        unanswered = progress.unanswered
+        return progress.sends - (sum(map(self._outage.was_outage, unanswered)) if unanswered else 0)
 
     def _begins_outage(self) -> bool:
         """Hold all calls back because there is no token; return False if they may not wait."""
@@ -372,7 +373,8 @@ class Caller:
         refusal. During an outage, only a trial is sent.
         """
         while True:
-            await self._quota.wait_to_start(credit)
+            if credit.completes_relink or not self._quota.may_start():
+                await self._quota.wait_to_start(credit)
             await self._limiter.acquire_slot(attempt)
             token = await self._client.tokens.current()  # it may have expired meanwhile
             await self._limiter.wait_for_rate(attempt.queued_call)
@@ -410,7 +412,8 @@ class Caller:
 
     def _count_recorded(self, line: CallLine, change: int) -> None:
         self._recorded[line.op] += change
-        self._recorded["retried"] += change * (line.attempt > 1)
+        if line.attempt > 1:
+            self._recorded["retried"] += change
 
     def _attempt_history(
         self, progress: _CallProgress, request: Request, received: ClientResponse
@@ -449,8 +452,7 @@ class Caller:
             raise no_answer_error(response, self._unanswered_in_row)
 
 
-@dataclass(slots=True)
-class _CallProgress:
+class _CallProgress(msgspec.Struct):
     reserve: int = 0
     started: float | None = None
     """Monotonic time of the first attempt, or of the first since an outage."""
@@ -464,7 +466,7 @@ class _CallProgress:
     only_once: bool = False
     sent_at: float = 0.0
     ended_at: float = 0.0
-    unanswered: list[int] = field(default_factory=list)
+    unanswered: list[int] = []
     """Numbers of the streaks that its unanswered attempts belong to."""
 
 

@@ -142,6 +142,8 @@ class ContactSender:
 
         If credits are short, half-done relinks are completed before the contact waits for credits.
         """
+        if not self._states:
+            return []
         states = [state for state in self._states if state.next_step is not NextStep.NOTHING]
         detached = [state for state in states if state.may_be_detached]
         self._reservation.has_detached = bool(detached)

@@ -178,8 +178,11 @@ class MessageState:
 
 def need_one_call(messages: Sequence[Message]) -> bool:
     """Return whether all messages need the same single call, if they are sent unread."""
-    needs = {(message.op, message.from_deal_id) for message in messages}
-    return needs in ({(Op.LINK, None)}, {(Op.UNLINK, None)})
+    op = messages[0].op
+    for message in messages:
+        if message.op is not op or message.from_deal_id is not None:
+            return False
+    return op is not Op.RELINK
 
 
 def initial_state(

@@ -78,7 +78,7 @@ class StopController:
         Args:
             completes_relink: whether the call completes a half-done relink.
         """
-        if self.forbids_start(completes_relink=completes_relink):
+        if self.reason is not None and self.forbids_start(completes_relink=completes_relink):
             raise StoppedError
 
     def forbids_start(self, *, completes_relink: bool = False) -> bool:

@@ -99,16 +99,17 @@ class WorkerPool(Generic[T]):
 
     def _start_worker(self) -> None:
         """Start a worker if a place is free."""
-        if self._group is not None and self._running - self._lent < self._places:
+        if self._group is not None and self._has_place(self._running + 1):
             self._running += 1
             self._group.start_soon(self._work)
 
-    @property
-    def _places(self) -> int:
-        return 2 * self.workers if self.needs_more() else self.workers
+    def _has_place(self, running: int) -> bool:
+        """Return whether as many workers may run, those that lent their places included."""
+        places = running - self._lent
+        return places <= self.workers or (places <= 2 * self.workers and self.needs_more())
 
     async def _work(self) -> None:
-        while self._running - self._lent <= self._places and self.stop.reason is None:
+        while self._has_place(self._running) and self.stop.reason is None:
             item = self.source.next_ready()
             if item is None:
                 item = await self._next()

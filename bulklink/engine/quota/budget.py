@@ -118,11 +118,10 @@ class Budget:
     @property
     def daily_limit(self) -> int | None:
         """Credits that all runs on the org may spend in 24 hours; None for no limit."""
-        unreported_limit = (
-            self.limits.per_day_if_unreported if self.org_call_limit is None else None
-        )
-        limits = [limit for limit in (self.limits.per_day, unreported_limit) if limit is not None]
-        return min(limits, default=None)
+        per_day, if_unreported = self.limits.per_day, self.limits.per_day_if_unreported
+        if if_unreported is None or self.org_call_limit is not None:
+            return per_day
+        return if_unreported if per_day is None else min(per_day, if_unreported)
 
     @property
     def overrun(self) -> int:

@@ -56,7 +56,7 @@ class DailyAllowance:
     @property
     def is_current(self) -> bool:
         """Whether the credits taken count in the current minute."""
-        return self._usage is None or self._minute == minute_of(self._wall())
+        return self._usage is None or self._minute == self._wall() // 60
 
     async def open(self, usage: DailyUsage) -> None:
         """Start counting, including calls made before."""

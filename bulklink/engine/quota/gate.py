@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import anyio
 import msgspec
@@ -53,8 +52,7 @@ class QuotaPolicy(msgspec.Struct, frozen=True):
     exhausted_before: bool = False
 
 
-@dataclass(slots=True)
-class Credit:
+class Credit(msgspec.Struct):
     """The credits of one request.
 
     Args:

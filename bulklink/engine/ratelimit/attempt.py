@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class CallTiming:
+class CallTiming(msgspec.Struct, frozen=True):
     """When a call starts, in monotonic seconds.
 
     Args:
@@ -21,8 +20,7 @@ class CallTiming:
 AT_ONCE = CallTiming()
 
 
-@dataclass(slots=True)
-class QueuedCall:
+class QueuedCall(msgspec.Struct):
     """A call in the limiter's queues; all its attempts share it.
 
     Args:
@@ -38,8 +36,7 @@ class QueuedCall:
     timing: CallTiming = AT_ONCE
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(msgspec.Struct, frozen=True):
     """A place among the calls in flight.
 
     Args:
@@ -52,8 +49,7 @@ class Slot:
     is_probe: bool
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct):
     """One attempt of a call, from its preparation to its answer.
 
     Args:

@@ -234,11 +234,7 @@ class ConcurrencyLimiter:
         """
         queued_call = attempt.queued_call
         self._stop.check(completes_relink=queued_call.completes_relink)
-        contact_in_flight = self._in_flight.by_contact.get(queued_call.contact_id, 0)
-        within_share = contact_in_flight < self._contact_share or self._is_alone(
-            queued_call.contact_id
-        )
-        if self._ready or not within_share or not self._may_grant_slot():
+        if self._ready or not self._is_within_share(queued_call) or not self._may_grant_slot():
             attempt.slot = await self._wait_in(self._ready, queued_call)
         else:
             attempt.slot = self._grant_slot(queued_call)
@@ -402,6 +398,12 @@ class ConcurrencyLimiter:
         """Slots of one contact while others wait: half of them, rounded up."""
         return -(-self.limit // 2)
 
+    def _is_within_share(self, queued_call: QueuedCall) -> bool:
+        """Return whether the contact of a call may have one more slot."""
+        contact_id = queued_call.contact_id
+        in_flight = self._in_flight.by_contact.get(contact_id, 0)
+        return not in_flight or in_flight < self._contact_share or self._is_alone(contact_id)
+
     def _is_alone(self, contact_id: str) -> bool:
         """Return whether no other contact is preparing a call that needs a slot."""
         others = self._admitted.total - self._admitted.by_contact.get(contact_id, 0)
@@ -415,13 +417,13 @@ class ConcurrencyLimiter:
 
     def _room(self) -> int:
         """Return how many more calls may be admitted."""
-        if self._clock() < self._adaptive.paused_until:
+        limit, in_flight = self._adaptive.limit, self._in_flight.total
+        if self.paused:
             return 0
-        preparing = self._admitted.total - self._in_flight.total
-        free_slots = max(0, self.limit - self._in_flight.total)
+        free_slots = max(0, limit - in_flight)
         if self._rate is not None:
             free_slots = min(free_slots, int(self._rate.per_second * _RATE_LOOKAHEAD))
-        ready_ahead = max_admitted(self.limit) - self.limit
+        ready_ahead, preparing = max_admitted(limit) - limit, self._admitted.total - in_flight
         return free_slots + ready_ahead - preparing
 
     def _set_timer(self) -> None:
