@@ -24,6 +24,7 @@ from bulklink.cli.commands.send import link, relink, run, unlink
 from bulklink.cli.commands.status import status
 from bulklink.cli.commands.undo import undo
 from bulklink.cli.commands.verify import verify
+from bulklink.cli.help import Group, write_lists
 
 SECTIONS = {
     "Getting started": (demo, auth, completion),
@@ -37,26 +38,27 @@ SECTIONS = {
 """Help headings and their commands, in order."""
 
 
-class SectionedGroup(click.Group):
+class SectionedGroup(Group):
     """Command group that lists its commands under headings."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write a list for each heading, all with columns of the same width."""
+        """Write a list of commands for each heading."""
         width = max(map(len, self.commands))
-        limit = formatter.width - 6 - width
-        for heading, commands in SECTIONS.items():
-            with formatter.section(heading):
-                formatter.write_dl(
-                    [
-                        (f"{command.name or '':<{width}}", command.get_short_help_str(limit))
-                        for command in commands
-                    ]
-                )
+        limit = formatter.width - 4 - width
+        write_lists(
+            formatter,
+            {
+                heading: [
+                    (command.name or "", command.get_short_help_str(limit)) for command in commands
+                ]
+                for heading, commands in SECTIONS.items()
+            },
+        )
 
 
 @click.group(
     cls=SectionedGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="`bulklink COMMAND --help` shows examples and all options. Options of commands that"
     " send or read can also be set as environment variables: BULKLINK_BATCH_SIZE for"
     " --batch-size.",
@@ -65,15 +67,15 @@ class SectionedGroup(click.Group):
 def cli() -> None:
     """Link and unlink the emails of Zoho CRM contacts to deals, in bulk.
 
-    Start with `bulklink demo`, which links the emails of a sample mapping in a local CRM. Then sign
-    in, plan a mapping of your own, and send it.
-
     \b
     Examples:
       bulklink demo
       bulklink auth login
       bulklink plan --op link mapping.csv
       bulklink link mapping.csv
+
+    Start with `bulklink demo`, which links the emails of a sample mapping in a local CRM. Then sign
+    in, plan a mapping of your own, and send it.
     """
 
 

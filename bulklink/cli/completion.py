@@ -1,4 +1,4 @@
-"""Shell completion for bash, zsh and fish.
+"""Shell completion for bash, zsh, fish and PowerShell.
 
 Completion must be fast, so this module imports none of the modules that read run folders.
 """
@@ -17,6 +17,7 @@ from click.shell_completion import (
     BashComplete,
     CompletionItem,
     FishComplete,
+    PowerShellComplete,
     ShellComplete,
     ZshComplete,
     add_completion_class,
@@ -30,6 +31,8 @@ from bulklink.visible_text import escape_controls
 COMPLETION_VARIABLE = "_BULKLINK_COMPLETE"
 """Environment variable by which a shell requests completion."""
 _MAX_RUNS = 100
+_BACKSLASH = "\ue000"
+"""Stands for a backslash, which is an escape for click but not for PowerShell."""
 _Item = CompletionItem[str]
 
 
@@ -55,14 +58,43 @@ class FishCompleter(FishComplete):
     ).replace("complete --no-files", "complete --keep-order --no-files")
 
 
+class PowerShellCompleter(PowerShellComplete):
+    """PowerShell completion that quotes words where PowerShell needs it."""
+
+    source_template = (
+        PowerShellComplete.source_template.replace(
+            "    $prev_complete =",
+            r"""    $quote = {
+        param($text)
+        if ($text -match '^[\w./:\\~+=-]+$') { $text } else { "'" + $text.Replace("'", "''") + "'" }
+    }
+
+    $prev_complete =""",
+        )
+        .replace("$value, $value, ", "(& $quote $value), $value, ")
+        .replace("$_.FullName, $_.Name, ", "(& $quote $_.FullName), $_.Name, ")
+    )
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Return the previous words and the incomplete one, with the backslashes of paths."""
+        words = os.environ["COMP_WORDS"]
+        os.environ["COMP_WORDS"] = words.replace("\\", _BACKSLASH)
+        args, incomplete = super().get_completion_args()
+        return (
+            [word.replace(_BACKSLASH, "\\") for word in args],
+            incomplete.replace(_BACKSLASH, "\\"),
+        )
+
+
 _SHELLS: dict[str, type[ShellComplete]] = {
     "bash": BashCompleter,
     "zsh": ZshComplete,
     "fish": FishCompleter,
+    "powershell": PowerShellCompleter,
 }
 SHELLS = tuple(_SHELLS)
 """Shells with completion."""
-for _shell in (BashCompleter, FishCompleter):
+for _shell in (BashCompleter, FishCompleter, PowerShellCompleter):
     add_completion_class(_shell)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulklink.cli.completion import ProfileName
+from bulklink.cli.help import DISPLAY
 from bulklink.cli.job_file import convert_value, unknown_key_error
 from bulklink.cli.options import combine_options, option, option_key
 
@@ -38,6 +39,7 @@ profile_option = option(
 
 log_option = option(
     "--log",
+    group=DISPLAY,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Append a JSON line for each request: method, path, status, duration, call, attempt.",

@@ -51,7 +51,7 @@ def print_line(line: Line, *, err: bool = False) -> None:
         line: the line.
         err: print it on standard error.
     """
-    click.echo(_render(line), err=err, color=colour_setting())
+    click.echo(render(line), err=err, color=colour_setting())
 
 
 def print_json(content: Mapping[str, Any]) -> None:
@@ -77,7 +77,7 @@ def _with_encodable_texts(content: Any) -> Any:
             return content
 
 
-def _render(line: Line) -> str:
+def render(line: Line) -> str:
     """Return a line as it is written: escape its texts, add styles."""
     parts = line if isinstance(line, tuple) else (line,)
     return "".join(
@@ -155,7 +155,7 @@ def redirect_notes(write: Callable[[str], object]) -> Iterator[None]:
 def note(line: Line) -> None:
     """Write a note to standard error; if that fails, the command continues."""
     with suppress(OSError):
-        _note_output.write(_render(line))
+        _note_output.write(render(line))
 
 
 def note_lines(text: str) -> None:

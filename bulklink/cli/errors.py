@@ -219,7 +219,7 @@ def _report_error(error: BulklinkError) -> int:
 def _report_missing_command(error: click.exceptions.NoArgsIsHelpError, cli: click.Command) -> int:
     if is_option_set("--json", "BULKLINK_JSON"):
         return _report_error(usage_error(error, cli, sys.argv[1:]))
-    note_lines(error.format_message())
+    note_lines(click.unstyle(error.format_message()))
     return ExitCode.REFUSED
 
 

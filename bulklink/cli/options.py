@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from bulklink.cli.completion import FileName, FolderPath
+from bulklink.cli.help import CALLS, DISPLAY, INPUT, LIMITS, SAFETY, GroupedOption
 from bulklink.cli.param_types import (
     ColumnPair,
     Duration,
@@ -29,7 +30,7 @@ EDITIONS = ("standard", "professional", "enterprise", "zoho-one", "ultimate", "c
 def option(name: str, *other_names: str, **attributes: Any) -> Callable[[F], F]:
     """Return a click option that its own environment variable can set too."""
     variable = "BULKLINK_" + name.lstrip("-").split("/")[0].replace("-", "_").upper()
-    return click.option(name, *other_names, envvar=variable, **attributes)
+    return click.option(name, *other_names, cls=GroupedOption, envvar=variable, **attributes)
 
 
 def option_key(param: click.Option) -> str:
@@ -53,6 +54,7 @@ common_options = combine_options(
     option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else."),
     option(
         "--debug",
+        group=DISPLAY,
         is_flag=True,
         expose_value=False,  # read where errors are shown
         help="Show a traceback with each error, and which event loop is used.",
@@ -62,23 +64,27 @@ common_options = combine_options(
 csv_options = combine_options(
     option(
         "--delimiter",
+        group=INPUT,
         metavar="CHARACTER",
         help="CSV delimiter: ',' ';' tab '|' or another character. Detected by default.",
     ),
     option(
         "--quote",
+        group=INPUT,
         metavar="CHARACTER|none",
         help='CSV quote character; none if quotes are ordinary characters. By default ", or'
         " detected.",
     ),
     option(
         "--escape",
+        group=INPUT,
         metavar="CHARACTER",
         help="CSV escape character before a quote within a cell, such as a backslash. By"
         " default such quotes are doubled.",
     ),
     option(
         "--skip-lines",
+        group=INPUT,
         type=WholeNumber(0, 1_000_000),
         default=0,
         metavar="N",
@@ -87,22 +93,26 @@ csv_options = combine_options(
 )
 encoding_option = option(
     "--encoding",
+    group=INPUT,
     metavar="NAME",
     help="Encoding of the mapping if it is not UTF-8, such as utf-16 or cp1252.",
 )
 sheet_option = option(
     "--sheet",
+    group=INPUT,
     metavar="NAME|N",
     help="Sheet of a workbook, by name or by its number among the visible tabs.",
 )
 hidden_rows_option = option(
     "--hidden-rows",
+    group=INPUT,
     type=OneOf(["include", "skip"]),
     help="Whether to include or skip rows that a sheet hides.",
 )
 column_option = option(
     "--column",
     "columns",
+    group=INPUT,
     type=ColumnPair(),
     multiple=True,
     metavar="COLUMN=HEADER",
@@ -110,11 +120,13 @@ column_option = option(
 )
 preset_option = option(
     "--preset",
+    group=INPUT,
     type=OneOf(["zoho"]),
     help="Also accept the headers of Zoho's own exports, such as 'Contact Name.id'.",
 )
 allow_round_ids_option = option(
     "--allow-round-ids",
+    group=INPUT,
     is_flag=True,
     help="Accept ids that look rounded by a spreadsheet.",
 )
@@ -129,6 +141,7 @@ def memory_option_for(work: str, folder: str) -> Callable[[F], F]:
     """
     return option(
         "--memory",
+        group=INPUT,
         type=MemorySize(),
         default="512MB",
         show_default=True,
@@ -142,6 +155,7 @@ mapping_options = combine_options(
     option(
         "--format",
         "format_",
+        group=INPUT,
         type=OneOf(["csv", "jsonl"]),
         help="Format of a mapping if its name and content do not show it.",
     ),
@@ -154,6 +168,7 @@ mapping_options = combine_options(
     option(
         "--default",
         "defaults",
+        group=INPUT,
         type=ColumnPair(),
         multiple=True,
         metavar="COLUMN=VALUE",
@@ -169,6 +184,7 @@ mapping_options = combine_options(
     ),
     option(
         "--keep",
+        group=INPUT,
         type=LineSeparatedText(),
         multiple=True,
         metavar="HEADER[,HEADER]",
@@ -188,6 +204,7 @@ mapping_options = combine_options(
 plan_options = combine_options(
     option(
         "--batch-size",
+        group=CALLS,
         type=WholeNumber(1, 20),
         default=20,
         show_default=True,
@@ -195,6 +212,7 @@ plan_options = combine_options(
     ),
     option(
         "--group-by",
+        group=CALLS,
         type=OneOf(["contact,owner", "contact"]),
         default="contact,owner",
         show_default=True,
@@ -204,14 +222,21 @@ plan_options = combine_options(
     ),
     option(
         "--single-endpoint",
+        group=CALLS,
         is_flag=True,
         help="Send batches of one email to the single-email endpoint.",
     ),
-    option("--no-names", is_flag=True, help="Send ids only: no names and no look-ups of names."),
+    option(
+        "--no-names",
+        group=CALLS,
+        is_flag=True,
+        help="Send ids only: no names and no look-ups of names.",
+    ),
 )
 
 look_up_names_option = option(
     "--look-up-names",
+    group=CALLS,
     is_flag=True,
     help="Look up missing names of owners and deals, which costs credits, and put them into"
     " the plan: whoever approves it sees them, and the run does not look them up again. A"
@@ -219,6 +244,7 @@ look_up_names_option = option(
 )
 compare_with_option = option(
     "--compare-with",
+    group=CALLS,
     type=FileName(),
     metavar="FILE",
     help="File of emails from `bulklink fetch`, in any format: show what the mapping would"
@@ -230,6 +256,7 @@ page_options = combine_options(look_up_names_option, compare_with_option)
 snapshot_options = combine_options(
     option(
         "--snapshot/--no-snapshot",
+        group=SAFETY,
         default=None,
         help="Read the deal that each email is on before changing it: emails already as wanted"
         " are left alone, and `bulklink undo` can restore the others. On for unlink and"
@@ -238,6 +265,7 @@ snapshot_options = combine_options(
     ),
     option(
         "--accept-no-put-back",
+        group=SAFETY,
         is_flag=True,
         help="Also relink emails that no page of the contact lists, or with --no-snapshot all"
         " emails, although they cannot be put back if their link is refused.",
@@ -247,6 +275,7 @@ snapshot_options = combine_options(
 pace_options = combine_options(
     option(
         "--concurrency",
+        group=LIMITS,
         type=NumberOrWord("auto", whole=True, maximum=1000),
         default="auto",
         show_default=True,
@@ -254,11 +283,13 @@ pace_options = combine_options(
     ),
     option(
         "--edition",
+        group=LIMITS,
         type=OneOf(EDITIONS),
         help="The org's edition, for --concurrency auto.",
     ),
     option(
         "--rate",
+        group=LIMITS,
         type=NumberOrWord("off", whole=False, maximum=100_000),
         default="50",
         show_default=True,
@@ -277,12 +308,14 @@ credit_options = combine_options(
     ),
     option(
         "--credits-per-day",
+        group=LIMITS,
         type=_CREDIT_COUNT,
         metavar="N",
         help="Maximum requests in any 24 hours, over all runs on this org from this machine.",
     ),
     option(
         "--reserve-credits",
+        group=LIMITS,
         type=_CREDIT_COUNT,
         metavar="N",
         help="Number of the org's credits to leave for others.",
@@ -297,6 +330,7 @@ run_dir_option = option(
 )
 runs_dir_option = option(
     "--runs-dir",
+    group=DISPLAY,
     type=FolderPath(),
     metavar="DIR",
     default=Path("runs"),
@@ -306,6 +340,7 @@ runs_dir_option = option(
 
 settle_after_option = option(
     "--settle-after",
+    group=SAFETY,
     type=Number(0, 3600),
     default=10.0,
     show_default=True,
@@ -314,6 +349,7 @@ settle_after_option = option(
 
 outage_option = option(
     "--outage",
+    group=LIMITS,
     type=Duration(),
     metavar="TIME",
     help="How long to wait while no call is answered, such as 30s, 5m (the default) or 1h."
@@ -325,6 +361,7 @@ limit_options = combine_options(
     option("--yes", is_flag=True, help="Change an org that is not a sandbox without asking."),
     option(
         "--read-back",
+        group=SAFETY,
         type=OneOf(["auto", "never"]),
         default="auto",
         show_default=True,
@@ -333,6 +370,7 @@ limit_options = combine_options(
     ),
     option(
         "--read-pages",
+        group=SAFETY,
         type=WholeNumber(1, 100_000),
         default=200,
         show_default=True,
@@ -343,11 +381,13 @@ limit_options = combine_options(
     credit_options,
     option(
         "--when-credits-out",
+        group=LIMITS,
         type=OneOf(["stop", "wait"]),
         help="When credits run out: stop, to be resumed later (the default), or wait.",
     ),
     option(
         "--max-failures",
+        group=SAFETY,
         type=FailureTolerance(),
         metavar="N|N%|off",
         help="Stop if more than N emails, or N % of at least 200, failed or are in doubt,"
@@ -356,6 +396,7 @@ limit_options = combine_options(
     ),
     option(
         "--sync",
+        group=SAFETY,
         type=OneOf(["on", "off"]),
         default="on",
         show_default=True,
@@ -365,6 +406,7 @@ limit_options = combine_options(
 
 progress_option = option(
     "--progress",
+    group=DISPLAY,
     type=OneOf(["auto", "bar", "lines", "none"]),
     default="auto",
     show_default=True,
@@ -375,6 +417,7 @@ quiet_option = option("--quiet", "-q", is_flag=True, help="Show only errors and 
 
 canary_option = option(
     "--canary",
+    group=SAFETY,
     type=WholeNumber(0, 10_000),
     metavar="N",
     help="Send the first N emails, in whole batches, and read them back before the rest. 0:"
@@ -384,7 +427,7 @@ canary_option = option(
 
 display_options = combine_options(
     progress_option,
-    option("--verbose", "-v", is_flag=True, help="Name each email as it fails."),
+    option("--verbose", "-v", group=DISPLAY, is_flag=True, help="Name each email as it fails."),
     quiet_option,
 )
 

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 from bulklink.cli.completion import FileName
 from bulklink.cli.console import stdout_stream
+from bulklink.cli.help import OUTPUT
 from bulklink.cli.options import combine_options, option
 from bulklink.cli.param_types import OneOf
 from bulklink.cli.standard_streams import is_stdout_closed
@@ -16,11 +17,13 @@ output_format_options = combine_options(
     option(
         "--format",
         "format_",
+        group=OUTPUT,
         type=OneOf(["csv", "jsonl", "parquet", "xlsx"]),
         help="Format, if the file name does not show it.",
     ),
     option(
         "--spreadsheet",
+        group=OUTPUT,
         is_flag=True,
         help="Write CSV that is safe to open in a spreadsheet: ids stay text, and no cell runs"
         " as a formula. bulklink can read such a file back unchanged.",
@@ -37,7 +40,7 @@ output_file_options = combine_options(
         " output.",
     ),
     output_format_options,
-    option("--force", is_flag=True, help="Replace an existing file."),
+    option("--force", group=OUTPUT, is_flag=True, help="Replace an existing file."),
 )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bulklink.cli.completion import FileName
+from bulklink.cli.help import SELECTION
 from bulklink.cli.options import F, combine_options, option
 from bulklink.cli.param_types import LineSeparatedText, PointInTime
 
 contact_options = combine_options(
     option(
         "--from-mapping",
+        group=SELECTION,
         type=FileName(),
         multiple=True,
         metavar="FILE",
@@ -18,12 +20,14 @@ contact_options = combine_options(
     ),
     option(
         "--contacts-of-deals",
+        group=SELECTION,
         multiple=True,
         metavar="DEAL|@FILE",
         help="Add the contacts of these deals, and those with a role on them. Repeatable.",
     ),
     option(
         "--deals-where",
+        group=SELECTION,
         type=LineSeparatedText(),
         multiple=True,
         metavar="CONDITION",
@@ -32,6 +36,7 @@ contact_options = combine_options(
     ),
     option(
         "--contacts-where",
+        group=SELECTION,
         type=LineSeparatedText(),
         multiple=True,
         metavar="CONDITION",
@@ -49,23 +54,27 @@ def filter_options(purpose: str) -> Callable[[F], F]:
     return combine_options(
         option(
             "--emails-on",
+            group=SELECTION,
             multiple=True,
             metavar="DEAL|@FILE",
             help=f"Add the contacts of these deals. {purpose} on them. Repeatable.",
         ),
         option(
             "--on-no-deal",
+            group=SELECTION,
             is_flag=True,
             help=f"{purpose} on no deal; with --emails-on, these as well.",
         ),
         option(
             "--since",
+            group=SELECTION,
             type=PointInTime(),
             metavar="TIME",
             help=f"{purpose} from this time on, such as 2026-01-31 or 2026-01-31T09:00+01:00.",
         ),
         option(
             "--until",
+            group=SELECTION,
             type=PointInTime(end_of_day=True),
             metavar="TIME",
             help=f"{purpose} before this time; a date includes its day.",

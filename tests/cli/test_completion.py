@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tree_sitter_powershell
+from click.shell_completion import split_arg_string
+from tree_sitter import Language, Parser
 
 from bulklink.cli.app import cli
 from bulklink.cli.completion import SHELLS, completion_script
@@ -81,7 +85,7 @@ CASES = {
     "mapping": ("bulklink link ma", ["file,ma"]),
     "output": ("bulklink export runs/1-link -o ", ["file,"]),
     "folder": ("bulklink link --run-dir n", ["dir,n"]),
-    "shell": ("bulklink completion ", ["plain,bash", "plain,zsh", "plain,fish"]),
+    "shell": ("bulklink completion ", [f"plain,{shell}" for shell in SHELLS]),
 }
 
 
@@ -125,6 +129,60 @@ def test_a_broken_environment_does_not_break_completion(complete: Offered) -> No
     assert complete("bulklink li", BULKLINK_BATCH_SIZE="many", BULKLINK_PROFILE="?") == [
         "plain,link"
     ]
+
+
+POWERSHELL_CASES = {
+    "run": (
+        "bulklink resume ",
+        [
+            ("plain", "runs/1-link", "link finished"),
+            ("plain", "runs/2-undo", "mixed stopped (credits)"),
+            ("plain", "runs/3-bad", "_"),
+        ],
+    ),
+    "run-whose-path-has-a-space": (
+        "bulklink status --runs-dir 'my runs' 4",
+        [("plain", "my runs/4-link", "link planned")],
+    ),
+    "value-with-a-comma": (
+        "bulklink link --group-by contact,",
+        [("plain", "contact,owner", "_")],
+    ),
+    "path-with-backslashes": (
+        r"bulklink status --runs-dir C:\runs C:\runs\1",
+        [("dir", r"C:\runs\1", "_")],
+    ),
+    "mapping": (r"bulklink link .\ma", [("file", r".\ma", "_")]),
+}
+
+
+@pytest.mark.parametrize("name", POWERSHELL_CASES)
+def test_powershell_is_offered_type_value_and_help_on_three_lines(folder: Path, name: str) -> None:
+    """The variables are set, and the lines read, as the script does."""
+    typed, wanted = POWERSHELL_CASES[name]
+    elements = len(split_arg_string(typed))
+    variables = {
+        "_BULKLINK_COMPLETE": "powershell_complete",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(elements if typed.endswith(" ") else elements - 1),
+    }
+    result = Command(folder, variables)()
+    lines = result.out.removesuffix("\n").split("\n")
+    assert result.err == ""
+    assert list(zip(lines[::3], lines[1::3], lines[2::3], strict=True)) == wanted
+
+
+def test_the_powershell_script_is_valid_and_quotes_every_word_that_it_inserts() -> None:
+    script = completion_script("powershell", cli)
+    tree = Parser(Language(tree_sitter_powershell.language())).parse(script.encode())
+    assert not tree.root_node.has_error
+    inserted = re.findall(r"CompletionResult\]::new\(\s*(.+?), \$\w", script)
+    assert inserted == ["(& $quote $value)", *["(& $quote $_.FullName)"] * 2]
+    (plain_words,) = re.findall(r"-match '(.+?)'", script)
+    for word in ("runs/1-link", r"C:\runs\1-link", "--on-invalid", "test-eu"):
+        assert re.search(plain_words, word), "PowerShell takes it as it is"
+    for word in ("my runs/1", "contact,owner", "@contacts.txt", "$x", "a;b", "it's", "(a)", "`"):
+        assert not re.search(plain_words, word), "it must be quoted"
 
 
 def find_shell(name: str) -> str:

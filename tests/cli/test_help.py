@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
 import subprocess
@@ -14,12 +15,15 @@ import pytest
 
 from bulklink.cli.app import SECTIONS, cli
 from bulklink.cli.errors import examples_of
+from bulklink.cli.help import HelpContext, options_by_group
 from tests.cli.command_tree import ALL, LEAVES, parse_context
+from tests.e2e.command import Command
 
 HEAVY = (
     *("aiohttp", "anyio", "asyncio", "duckdb", "filelock", "keyring", "msgspec", "orjson", "rich"),
     *("jinja2", "ssl", "tomli_w"),
 )
+LONG = [path for path, command in LEAVES.items() if len(command.params) > 15]
 TYPED = ("bulklink link m.csv --on", "bulklink resume ", "bulklink undo run --profile ")
 ASKED = ("--help", "link --help", "auth login --help", "report --help", "--version", "lnk", "")
 _IMPORTED = """
@@ -62,13 +66,16 @@ def test_the_command_list_does_not_truncate_sentences_at_80_columns(path: str) -
     names = cli.commands if path.count(" ") < 2 else ()
     width = 80 - 6 - max([len(path.rsplit(maxsplit=1)[-1]), *map(len, names)])
     assert not command.get_short_help_str(width).endswith("...")
+    assert "..." not in help_of("bulklink", 80).partition("Getting started:")[2]
 
 
 @pytest.mark.parametrize("path", LEAVES)
 def test_every_command_and_option_has_a_help_text(path: str) -> None:
     command = LEAVES[path]
-    description = (command.help or "").partition("\b")[0]
-    assert len(description.split("\n\n")) > 2, "a sentence, and when to use it"
+    sentence, examples, *rest = inspect.cleandoc(command.help or "").split("\n\n")
+    assert sentence.endswith(".")
+    assert examples.startswith("\b\nExample"), "the examples come first"
+    assert rest, "when to use it"
     for param in command.params:
         assert not isinstance(param, click.Option) or param.help, param.name
 
@@ -80,6 +87,59 @@ def test_the_help_lists_all_commands_in_sections() -> None:
     assert headings == sorted(headings)
     listed = {command.name for commands in SECTIONS.values() for command in commands}
     assert listed == set(cli.commands)
+
+
+@pytest.mark.parametrize("path", LONG)
+def test_a_long_help_begins_with_the_common_options_and_has_each_once(path: str) -> None:
+    command = ALL[path]
+    groups = options_by_group(command.params)
+    common, *others = groups
+    assert common == "Common options"
+    assert len(groups[common]) <= 12
+    assert others[-1] == "Show and record"
+    listed = [option for options in groups.values() for option in options]
+    assert sorted(map(str, listed)) == sorted(
+        str(param) for param in command.params if isinstance(param, click.Option)
+    )
+    lines = help_of(path, 80).splitlines()
+    assert [line.removesuffix(":") for line in lines if line.removesuffix(":") in groups] == [
+        *groups
+    ]
+
+
+@pytest.mark.parametrize("path", [path for path in LEAVES if path not in LONG])
+def test_a_short_help_lists_all_options_together(path: str) -> None:
+    assert "\nOptions:\n" in help_of(path, 80)
+    assert "Common options" not in help_of(path, 80)
+
+
+@pytest.mark.parametrize("columns", [40, 50, 80, 120, 200])
+def test_the_help_fills_the_terminal_and_is_no_wider(columns: int) -> None:
+    text, options = help_of("bulklink link", columns).split("Common options:")
+    widths = [len(line) for line in options.splitlines() if "[standard|" not in line]
+    assert columns - 12 < max(widths) <= columns
+    use = text.partition("  Use it for")[2]
+    assert max(map(len, use.splitlines())) <= min(columns, 100)
+
+
+def test_columns_of_all_groups_begin_at_the_same_place() -> None:
+    lines = help_of("bulklink link", 80).partition("Common options:")[2].splitlines()
+    indents = {len(line) - len(line.lstrip()) for line in lines if line.startswith("    ")}
+    assert indents == {30}
+
+
+def test_headings_are_bold_at_a_terminal_only(tmp_path: Path) -> None:
+    assert "\x1b[1mOptions\x1b[0m:" in ALL["bulklink"].get_help(HelpContext(cli))
+    for printed in (Command(tmp_path)("--help").out, Command(tmp_path).run_at_terminal("").err):
+        assert "\nOptions:\n" in printed
+
+
+def help_of(path: str, columns: int) -> str:
+    """Return the help of a command at a terminal of this width."""
+    command = ALL[path]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(columns))
+        return click.unstyle(command.get_help(command.context_class(command, info_name=path)))
 
 
 def test_help_usage_errors_and_completion_import_no_heavy_modules() -> None:

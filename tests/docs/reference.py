@@ -16,6 +16,7 @@ import click
 from bulklink import errors
 from bulklink.cli.app import SECTIONS
 from bulklink.cli.errors import examples_of
+from bulklink.cli.help import options_by_group
 from bulklink.errors import BulklinkError, ExitCode, StoppedBy
 from bulklink.models import Status
 from bulklink.runs.record import RunState
@@ -136,7 +137,6 @@ def _command(command: click.Command, parent: str, level: int = 3) -> Iterator[st
     yield f"{'#' * level} {path}\n"
     yield f"```text\n{usage}\n```\n"
     yield from _help_text(command)
-    yield "```sh\n" + "\n".join(examples_of(command)) + "\n```\n"
     yield from _options(ctx)
     if isinstance(command, click.Group):
         for subcommand in command.commands.values():
@@ -144,12 +144,14 @@ def _command(command: click.Command, parent: str, level: int = 3) -> Iterator[st
 
 
 def _help_text(command: click.Command) -> Iterator[str]:
-    """Yield the text of a help; preformatted lines stay so, and examples are left out."""
+    """Yield the text of a help; examples and other preformatted lines stay so."""
     for part in (command.help or "").split("\n\n"):
         text = inspect.cleandoc(part)
         if not text.startswith("\b"):
             yield _escaped(" ".join(text.split())) + "\n"
-        elif not re.match(r"\x08\nExamples?:", text):
+        elif re.match(r"\x08\nExamples?:", text):
+            yield "```sh\n" + "\n".join(examples_of(command)) + "\n```\n"
+        else:
             yield f"```text\n{text.removeprefix(chr(8)).strip()}\n```\n"
 
 
@@ -161,10 +163,11 @@ def _escaped(text: str) -> str:
 
 
 def _options(ctx: click.Context) -> Iterator[str]:
-    options = [option for option in ctx.command.params if isinstance(option, click.Option)]
-    if options:
-        rows = [_row(option, ctx) for option in options]
-        yield from _table(("option", "default", "variable", "what"), rows)
+    for group, options in options_by_group(ctx.command.params).items():
+        if options:
+            yield f"{group}:\n"
+            rows = [_row(option, ctx) for option in options]
+            yield from _table(("option", "default", "variable", "what"), rows)
 
 
 def _row(option: click.Option, ctx: click.Context) -> tuple[str, str, str, str]:

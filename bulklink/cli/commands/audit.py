@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from bulklink.cli.completion import FileName
 from bulklink.cli.connection import connection_from_options, connection_options
 from bulklink.cli.console import print_json, print_line, show_error
+from bulklink.cli.help import OUTPUT, Command
 from bulklink.cli.options import (
     allow_round_ids_option,
     column_option,
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from bulklink.operations.auditing.sample import AuditCheck
     from bulklink.zoho.connection import Connection
 
+_EVIDENCE = "Weigh the evidence"
+_CHECKS = "Explain and check an audit"
 _JUDGING_NAMES = (
     *("roles", "reading", "weights", "propose_detach", "number_field", "max_age", "read_again"),
 )
@@ -59,7 +62,7 @@ _UNUSED_WITHOUT_AUDIT = (
 _NAMES = (*CONTACT_NAMES, *FILTER_NAMES, *READING_NAMES, *_JUDGING_NAMES, "fetched", "yes")
 
 
-@click.command("audit")
+@click.command("audit", cls=Command)
 @click.argument("contacts", nargs=-1)
 @option(
     "--output",
@@ -81,6 +84,7 @@ _NAMES = (*CONTACT_NAMES, *FILTER_NAMES, *READING_NAMES, *_JUDGING_NAMES, "fetch
 )
 @option(
     "--roles",
+    group=_EVIDENCE,
     type=OneOf(["named", "yes", "no"]),
     help="Whether contact roles count, for the contacts of deals and for the prediction rule. The"
     " roles are read of deals named by their ids (named, the default: the links of the org tell"
@@ -89,50 +93,63 @@ _NAMES = (*CONTACT_NAMES, *FILTER_NAMES, *READING_NAMES, *_JUDGING_NAMES, "fetch
 )
 @option(
     "--reading",
+    group=_EVIDENCE,
     type=OneOf(["strict", "loose", "last-modified-first"]),
     help="How the prediction rule is read. Default: as explains the links of the org best.",
 )
 @option(
     "--number-field",
+    group=_EVIDENCE,
     metavar="FIELD",
     help="API name of the field with the deals' own numbers, such as Deal_Number: a number in a"
     " subject names its deal.",
 )
 @option(
     "--propose-detach",
+    group=_EVIDENCE,
     is_flag=True,
     help="Also propose to unlink emails that belong to no deal of their contact.",
 )
 @option(
     "--weights",
+    group=_EVIDENCE,
     type=FileName(),
     metavar="FILE",
     help="TOML file with weights of the evidence, edited from what --show-weights prints.",
 )
 @option(
     "--max-age",
+    group=_EVIDENCE,
     type=Duration("max_age"),
     default="7d",
     show_default=True,
     metavar="TIME",
     help="Age up to which deals that were read before are used, such as 12h or 30d.",
 )
-@option("--read-again", is_flag=True, help="Read deals again although they were read before.")
+@option(
+    "--read-again",
+    group=_EVIDENCE,
+    is_flag=True,
+    help="Read deals again although they were read before.",
+)
 @combine_options(output_format_options, column_option, preset_option, allow_round_ids_option)
 @option(
     "--force",
+    group=OUTPUT,
     is_flag=True,
     help="Replace existing files, and drop an unfinished audit of other contacts.",
 )
 @combine_options(csv_options, encoding_option, sheet_option, hidden_rows_option)
 @option(
     "--explain",
+    group=_CHECKS,
     metavar="MESSAGE_ID",
     help="Show the evidence for and against each deal of one email, from the audit that wrote"
     " MAPPING. Opens no connection.",
 )
 @option(
     "--check",
+    group=_CHECKS,
     type=WholeNumber(1),
     metavar="N",
     help="Draw N emails of each tier at random, into a page and a table beside MAPPING, for you to"
@@ -140,11 +157,17 @@ _NAMES = (*CONTACT_NAMES, *FILTER_NAMES, *READING_NAMES, *_JUDGING_NAMES, "fetch
 )
 @option(
     "--checked",
+    group=_CHECKS,
     type=FileName(),
     metavar="FILE",
     help="Read your verdicts on such a sample, and demote each tier that breaks its promise.",
 )
-@option("--show-weights", is_flag=True, help="Print the weights of the evidence, as TOML.")
+@option(
+    "--show-weights",
+    group=_EVIDENCE,
+    is_flag=True,
+    help="Print the weights of the evidence, as TOML.",
+)
 @combine_options(
     connection_options,
     pace_options,
@@ -158,15 +181,6 @@ _NAMES = (*CONTACT_NAMES, *FILTER_NAMES, *READING_NAMES, *_JUDGING_NAMES, "fetch
 def audit(ctx: click.Context, /, contacts: tuple[str, ...], **options: Any) -> int:
     """Find emails that are on the wrong deal, or on none.
 
-    Use it if emails are missing on deals, and to get a mapping that corrects them. CONTACTS and the
-    options that add to them are those of `bulklink fetch`. The audit reads their emails, their
-    deals and, where it matters, the history of these. Each row of the mapping has a tier: sure,
-    likely, or look, whose rows have no op and are not sent before you decide. A page for a browser
-    beside the mapping, such as mapping.review.html, shows the reasons and makes a mapping of what
-    you accept. Links that people made are never changed. The CRM is not changed either:
-    `bulklink run` sends the mapping. If the command is stopped or killed, run it again to continue.
-    Exit code 1: it proposes something, or could not read everything.
-
     \b
     Examples:
       bulklink audit --deals-where "Stage = 'Negotiation'" -o mapping.csv
@@ -176,6 +190,15 @@ def audit(ctx: click.Context, /, contacts: tuple[str, ...], **options: Any) -> i
       bulklink audit --check 60 -o mapping.csv
       bulklink audit --checked mapping.check.csv -o mapping.csv
       bulklink audit --show-weights
+
+    Use it if emails are missing on deals, and to get a mapping that corrects them. CONTACTS and the
+    options that add to them are those of `bulklink fetch`. The audit reads their emails, their
+    deals and, where it matters, the history of these. Each row of the mapping has a tier: sure,
+    likely, or look, whose rows have no op and are not sent before you decide. A page for a browser
+    beside the mapping, such as mapping.review.html, shows the reasons and makes a mapping of what
+    you accept. Links that people made are never changed. The CRM is not changed either:
+    `bulklink run` sends the mapping. If the command is stopped or killed, run it again to continue.
+    Exit code 1: it proposes something, or could not read everything.
     """
     if options["show_weights"]:
         return _show_weights(as_json=options["as_json"])

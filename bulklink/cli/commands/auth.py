@@ -9,6 +9,7 @@ import click
 
 from bulklink.cli.completion import ProfileName
 from bulklink.cli.connection import log_option
+from bulklink.cli.help import Command, Group
 from bulklink.cli.options import combine_options, common_options, option
 from bulklink.cli.param_types import OneOf
 from bulklink.zoho.data_centres import DATA_CENTRES, ENVIRONMENTS
@@ -18,21 +19,21 @@ _stored_profile_option = option(
 )
 
 
-@click.group("auth")
+@click.group("auth", cls=Group)
 def auth() -> None:
     """Sign in to Zoho CRM, show stored sign-ins, sign out.
-
-    A sign-in is stored as a profile. Every command that contacts the CRM takes one with --profile.
-    Without --profile or environment variables, they use the profile named default.
 
     \b
     Examples:
       bulklink auth login
       bulklink auth status
+
+    A sign-in is stored as a profile. Every command that contacts the CRM takes one with --profile.
+    Without --profile or environment variables, they use the profile named default.
     """
 
 
-@auth.command("login")
+@auth.command("login", cls=Command)
 @combine_options(
     _stored_profile_option,
     option(
@@ -64,16 +65,16 @@ def auth() -> None:
 def login(**options: Any) -> int:
     """Sign in, and store a profile in the system keyring.
 
-    At a terminal, the command guides you through Zoho's API console, asks for the values shown
-    there, and tests them. Elsewhere, pass client id, client secret and code with --stdin, or as
-    BULKLINK_CLIENT_ID, BULKLINK_CLIENT_SECRET and BULKLINK_GRANT_CODE or BULKLINK_REFRESH_TOKEN.
-    Secrets are never arguments.
-
     \b
     Examples:
       bulklink auth login
       bulklink auth login --profile test --dc eu --environment sandbox
       bulklink auth login --dc eu --stdin < self_client.json
+
+    At a terminal, the command guides you through Zoho's API console, asks for the values shown
+    there, and tests them. Elsewhere, pass client id, client secret and code with --stdin, or as
+    BULKLINK_CLIENT_ID, BULKLINK_CLIENT_SECRET and BULKLINK_GRANT_CODE or BULKLINK_REFRESH_TOKEN.
+    Secrets are never arguments.
     """
     from bulklink.cli.commands.auth_login import login_profile  # noqa: PLC0415 - not for --help
     from bulklink.cli.request_log import start_request_log  # noqa: PLC0415 - not for --help
@@ -82,20 +83,20 @@ def login(**options: Any) -> int:
     return login_profile(**options)
 
 
-@auth.command("status")
+@auth.command("status", cls=Command)
 @option("--profile", type=ProfileName(), metavar="NAME", help="Only this profile. Default: all.")
 @log_option
 @common_options
 def auth_status(profile: str | None, log: Path | None, *, as_json: bool) -> int:
     """Show which profiles are stored, where, and whether they work.
 
-    No secret is shown. Each profile costs one call, and an access token if none is stored. Exit
-    code 0: all profiles shown work; 1: one does not work, or there is none.
-
     \b
     Examples:
       bulklink auth status
       bulklink auth status --profile test --json
+
+    No secret is shown. Each profile costs one call, and an access token if none is stored. Exit
+    code 0: all profiles shown work; 1: one does not work, or there is none.
     """
     from bulklink.cli.commands.auth_status import show_status  # noqa: PLC0415 - not for --help
     from bulklink.cli.request_log import start_request_log  # noqa: PLC0415 - not for --help
@@ -104,7 +105,7 @@ def auth_status(profile: str | None, log: Path | None, *, as_json: bool) -> int:
     return show_status(profile, as_json=as_json)
 
 
-@auth.command("logout")
+@auth.command("logout", cls=Command)
 @_stored_profile_option
 @option("--force", is_flag=True, help="Remove the profile even if Zoho cannot revoke its token.")
 @log_option
@@ -112,12 +113,12 @@ def auth_status(profile: str | None, log: Path | None, *, as_json: bool) -> int:
 def logout(profile: str | None, log: Path | None, *, force: bool, as_json: bool) -> int:
     """Revoke a profile's token at Zoho, and remove the profile.
 
-    Use it on a machine that must no longer contact the org: the secrets are removed too.
-
     \b
     Examples:
       bulklink auth logout
       bulklink auth logout --profile test
+
+    Use it on a machine that must no longer contact the org: the secrets are removed too.
     """
     from bulklink.cli.commands.auth_status import sign_out  # noqa: PLC0415 - not for --help
     from bulklink.cli.request_log import start_request_log  # noqa: PLC0415 - not for --help

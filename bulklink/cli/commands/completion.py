@@ -5,14 +5,20 @@ from __future__ import annotations
 import click
 
 from bulklink.cli.completion import SHELLS, completion_script
+from bulklink.cli.help import Command
 from bulklink.cli.param_types import OneOf
 
 
-@click.command("completion")
+@click.command("completion", cls=Command)
 @click.argument("shell", type=OneOf(SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, /, shell: str) -> None:
     """Print a script that completes bulklink's commands in your shell.
+
+    \b
+    Examples:
+      bulklink completion bash
+      bulklink completion fish > ~/.config/fish/completions/bulklink.fish
 
     The Tab key then completes commands, options and their values, files, profiles, and for RUN the
     run folders below BULKLINK_RUNS_DIR (default: runs), most recently changed first.
@@ -24,10 +30,7 @@ def completion(ctx: click.Context, /, shell: str) -> None:
       source <(bulklink completion zsh)
     fish:
       bulklink completion fish > ~/.config/fish/completions/bulklink.fish
-
-    \b
-    Examples:
-      bulklink completion bash
-      bulklink completion fish > ~/.config/fish/completions/bulklink.fish
+    PowerShell, in the file that $PROFILE names:
+      bulklink completion powershell | Out-String | Invoke-Expression
     """
     click.echo(completion_script(shell, ctx.find_root().command), nl=False)

@@ -9,22 +9,23 @@ from typing import Any
 import click
 
 from bulklink.cli.console import note
+from bulklink.cli.help import Command
 from bulklink.cli.local_crm import demo_variables, serve_world
 from bulklink.cli.options import common_options
 
 
-@click.command("demo")
+@click.command("demo", cls=Command)
 @common_options
 @click.pass_context
 def demo(ctx: click.Context, /, *, as_json: bool) -> int:
     """Link the emails of a sample mapping in a local CRM.
 
-    Start here. The command starts a local CRM and stops it at the end; nothing leaves this
-    machine. The run folder stays below runs for you to inspect.
-
     \b
     Example:
       bulklink demo
+
+    Start here. The command starts a local CRM and stops it at the end; nothing leaves this
+    machine. The run folder stays below runs for you to inspect.
     """
     from bulklink.cli.commands.send import run  # noqa: PLC0415 - not for --help
     from bulklink.cli.run_summary import HIDE_NEXT_STEPS  # noqa: PLC0415 - not for --help

@@ -13,12 +13,22 @@ import click
 from click.core import ParameterSource
 
 from bulklink.cli.console import note
-from bulklink.cli.options import common_options
+from bulklink.cli.help import COMMON, Command, GroupedOption
+from bulklink.cli.options import combine_options, common_options
 from bulklink.cli.param_types import Number, OneOf, WholeNumber
 from bulklink.emulator.settings import MixedAnswer, Settings, parse_mixed_answer
 from bulklink.errors import BadFileError, RefusedError, UsageError
 
 _Command = Callable[..., None]
+_FIRST_SETTINGS = {
+    "max_items": "Answers to calls",
+    "scope_rule": "Scopes, permissions and mailboxes",
+    "prediction": "Deals, roles and links",
+    "edition": "Limits, credits and refusals",
+    "expires_in": "Access tokens",
+    "latency": COMMON,
+}
+"""Groups of the help, by the first setting of each: settings of a group follow each other."""
 
 
 def _param_type(hint: Any) -> click.ParamType[Any]:
@@ -37,18 +47,22 @@ def _param_type(hint: Any) -> click.ParamType[Any]:
 
 def _setting_options(command: _Command) -> _Command:
     """Give a command an option for each setting of the emulator."""
-    hints = get_type_hints(Settings)
-    for setting in reversed(dataclasses.fields(Settings)):
+    hints, group = get_type_hints(Settings), COMMON
+    options = []
+    for setting in dataclasses.fields(Settings):
+        group = _FIRST_SETTINGS.get(setting.name, group)
         has_default = isinstance(setting.default, str | int | float)
         option = click.option(
             "--" + setting.name.replace("_", "-"),
+            cls=GroupedOption,
+            group=group,
             type=_param_type(hints[setting.name]),
             default=setting.default if has_default else None,
             show_default=has_default,
             help=setting.metadata["help"],
         )
-        command = option(command)
-    return command
+        options.append(option)
+    return combine_options(*options)(command)
 
 
 def _parse_settings(options: dict[str, Any]) -> Settings:
@@ -103,7 +117,7 @@ def _parse_mixed_answer(text: str) -> MixedAnswer:
         raise ValueError(f"--mixed-answer: {error}") from None
 
 
-@click.command("emulator")
+@click.command("emulator", cls=Command)
 @click.option(
     "--host",
     metavar="ADDRESS",
@@ -151,6 +165,12 @@ def emulator(
 ) -> None:
     """Serve a local Zoho CRM that behaves as documented.
 
+    \b
+    Examples:
+      bulklink emulator --port 8080
+      bulklink emulator --world world.json --latency 0.5 --fault lost-answer,op=link,share=0.05
+      bulklink emulator --like probe.json
+
     Use it for rehearsals: you need no org, and nothing leaves this machine. The first line on
     standard output is {"url":"http://127.0.0.1:PORT"}. Set BULKLINK_API_URL and
     BULKLINK_ACCOUNTS_URL to that address, and client id, client secret and refresh token to
@@ -158,12 +178,6 @@ def emulator(
 
     Where Zoho's documentation is silent, an option defaults to the most likely behaviour, or to
     that of an org that was probed.
-
-    \b
-    Examples:
-      bulklink emulator --port 8080
-      bulklink emulator --world world.json --latency 0.5 --fault lost-answer,op=link,share=0.05
-      bulklink emulator --like probe.json
     """
     del as_json  # the output is always JSON; errors read the option themselves
     # aiohttp takes a quarter of a second to import: not for --help.

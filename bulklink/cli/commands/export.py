@@ -9,6 +9,7 @@ import click
 
 from bulklink.cli.completion import RunPath
 from bulklink.cli.console import note, print_json, table_lines
+from bulklink.cli.help import Command
 from bulklink.cli.options import common_options, option
 from bulklink.cli.output_file import output_file_arguments, output_file_options, output_target
 from bulklink.cli.param_types import LineSeparatedText, OneOf
@@ -18,7 +19,7 @@ from bulklink.errors import ExitCode
 _STATUSES = ("done", "unchanged", "failed", "in_doubt", "rejected", "duplicate", "pending")
 
 
-@click.command("export")
+@click.command("export", cls=Command)
 @click.argument("run", type=RunPath())
 @output_file_options
 @option(
@@ -40,14 +41,14 @@ _STATUSES = ("done", "unchanged", "failed", "in_doubt", "rejected", "duplicate",
 def export(run: Path, output: str, *, as_json: bool, **options: Any) -> int:
     """Write the results of RUN, joined to your own columns.
 
-    The file has every row of the mapping in its order, with your columns unchanged, followed by
-    bulklink_status, bulklink_code and more. You can export at any time: rows without a result are
-    pending. The file is itself a mapping.
-
     \b
     Examples:
       bulklink export runs/20261122T101500Z-link-3f2a -o results.xlsx
       bulklink export runs/20261122T101500Z-link-3f2a --status failed -o again.csv
+
+    The file has every row of the mapping in its order, with your columns unchanged, followed by
+    bulklink_status, bulklink_code and more. You can export at any time: rows without a result are
+    pending. The file is itself a mapping.
     """
     from bulklink.operations.export import export as write  # noqa: PLC0415 - not for --help
 

@@ -11,6 +11,7 @@ import click
 from bulklink.cli.calls_line import calls_line
 from bulklink.cli.connection import connection_from_options, connection_options
 from bulklink.cli.console import count_lines, note, print_json, show_error
+from bulklink.cli.help import SELECTION, Command
 from bulklink.cli.options import (
     allow_round_ids_option,
     column_option,
@@ -52,18 +53,20 @@ _NAMES = (
 
 _roles_option = option(
     "--roles",
+    group=SELECTION,
     type=OneOf(["named", "yes", "no"]),
     help="Deals whose contact roles are read, one call each: those named by their ids (the"
     " default), those that meet --deals-where too, or none.",
 )
 _candidates_option = option(
     "--candidates",
+    group=SELECTION,
     is_flag=True,
     help="Read the deals of each contact, one call each, and add them as a column.",
 )
 
 
-@click.command("fetch")
+@click.command("fetch", cls=Command)
 @click.argument("contacts", nargs=-1)
 @combine_options(
     contact_options,
@@ -87,14 +90,6 @@ _candidates_option = option(
 def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: Any) -> int:
     """Write the emails of CONTACTS to a file, with their deals.
 
-    Use it to make a mapping, or to record which deals emails are on before you change them.
-    CONTACTS are ids, addresses, or names of at least two words; @FILE is a file with one per line,
-    and - such a list from standard input. Other options select contacts by their deals or by
-    conditions; all of them add up. The file appears once everything is read. If the command is
-    stopped or killed, run it again to continue; options default to those of the first command.
-    With deal_id filled in, the file is a mapping, and from_deal_id guards each row (none: on no
-    deal).
-
     \b
     Examples:
       bulklink fetch 5843104000000424162 5843104000000424163 -o emails.csv
@@ -102,6 +97,14 @@ def fetch(contacts: tuple[str, ...], output: str, *, as_json: bool, **options: A
       bulklink fetch --from-mapping mapping.csv -o emails.parquet
       bulklink fetch ann@example.com --since 2026-01-01 -o emails.csv
       bulklink fetch --deals-where "Stage = 'Negotiation'" --on-no-deal -o emails.csv
+
+    Use it to make a mapping, or to record which deals emails are on before you change them.
+    CONTACTS are ids, addresses, or names of at least two words; @FILE is a file with one per line,
+    and - such a list from standard input. Other options select contacts by their deals or by
+    conditions; all of them add up. The file appears once everything is read. If the command is
+    stopped or killed, run it again to continue; options default to those of the first command.
+    With deal_id filled in, the file is a mapping, and from_deal_id guards each row (none: on no
+    deal).
     """
     from bulklink.cli.arguments import (  # noqa: PLC0415 - not for --help
         given_options,

@@ -8,25 +8,26 @@ import click
 
 from bulklink.cli.completion import RunPath
 from bulklink.cli.console import print_json, print_line
+from bulklink.cli.help import Command
 from bulklink.cli.options import common_options, option
 from bulklink.errors import ExitCode
 
 
-@click.command("forget")
+@click.command("forget", cls=Command)
 @click.argument("run", type=RunPath())
 @option("--force", is_flag=True, help="Forget the run even if it has not finished.")
 @common_options
 def forget(run: Path, *, force: bool, as_json: bool) -> int:
     """Remove your columns, names and answers from RUN, for good.
 
+    \b
+    Example:
+      bulklink forget runs/20261122T101500Z-link-3f2a
+
     Use it to keep a run folder after customer data must be deleted. Ids, statuses, codes, counts
     and times stay, and so do the earlier hashes of plan and ledger. `status --check`, `history`,
     `verify` and `undo` still work; `export` has only ids and results. If the command is
     killed, run it again.
-
-    \b
-    Example:
-      bulklink forget runs/20261122T101500Z-link-3f2a
     """
     import msgspec  # noqa: PLC0415 - not for --help
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -10,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from bulklink.cli.console import print_json, print_line
+from bulklink.cli.help import Command, GroupedOption
 from bulklink.cli.options import common_options
 from bulklink.cli.param_types import Number, OneOf, WholeNumber
 from bulklink.emulator.conversations.knobs import KIND_RANGES, ConversationRecipe
@@ -19,6 +21,9 @@ from bulklink.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from bulklink.emulator.synthetic import Recipe
 
+_option = partial(click.option, cls=GroupedOption)
+_TALK = "Worlds of conversations (--kind conversations)"
+_MAPPING = "Mappings and their worlds (--kind links)"
 _SHARE = Number(0, 1)
 _COUNT = WholeNumber(min=1)
 _LINKS, _CONVERSATIONS = "links", "conversations"
@@ -28,8 +33,8 @@ _OF_BOTH = ("messages", "users", "seed", "out", "force", "as_json", "kind")
 _DEFAULT_USERS = 10
 
 
-@click.command("generate")
-@click.option(
+@click.command("generate", cls=Command)
+@_option(
     "--kind",
     type=OneOf([_LINKS, _CONVERSATIONS]),
     default=_LINKS,
@@ -37,82 +42,124 @@ _DEFAULT_USERS = 10
     help="links: a mapping and the results that it must have. conversations: people who write "
     "about deals, and the right deal of every email.",
 )
-@click.option("--messages", type=_COUNT, required=True, help="Emails in the world.")
-@click.option("--contacts", type=_COUNT, help="Contacts in the world; required for --kind links.")
-@click.option(
+@_option("--messages", type=_COUNT, required=True, help="Emails in the world.")
+@_option(
+    "--contacts",
+    type=_COUNT,
+    help="Contacts in the world; required for --kind links.",
+)
+@_option(
     "--world",
+    group=_TALK,
     type=OneOf(list(KIND_RANGES)),
     default="plain",
     show_default=True,
     help="Kind of world with conversations: docs/worlds.md describes each.",
 )
-@click.option(
+@_option(
     "--prediction",
+    group=_TALK,
     type=OneOf(get_args(PredictionMode)),
     default="strict",
     show_default=True,
     help="How the rule linked the received mail of the conversations, as in bulklink emulator.",
 )
-@click.option(
+@_option(
     "--seed",
     type=WholeNumber(),
     default=1,
     show_default=True,
     help="Random seed; the same seed gives the same bytes.",
 )
-@click.option(
+@_option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     required=True,
     help="Folder for world.json, truth.json, and the mapping or knobs.json.",
 )
-@click.option(
+@_option(
     "--format",
     "mapping_format",
+    group=_MAPPING,
     type=OneOf(["csv", "jsonl"]),
     default="csv",
     show_default=True,
     help="Format of the mapping.",
 )
-@click.option("--force", is_flag=True, help="Replace existing files.")
-@click.option(
+@_option("--force", is_flag=True, help="Replace existing files.")
+@_option(
     "--users",
     type=_COUNT,
     help="Owners of mailboxes. Default: 10; with conversations, drawn by the seed.",
 )
-@click.option(
-    "--deals-per-contact", type=_COUNT, default=2, show_default=True, help="Deals per contact."
+@_option(
+    "--deals-per-contact",
+    group=_MAPPING,
+    type=_COUNT,
+    default=2,
+    show_default=True,
+    help="Deals per contact.",
 )
-@click.option(
+@_option(
     "--owners-per-contact",
+    group=_MAPPING,
     type=_COUNT,
     default=1,
     show_default=True,
     help="Owners of each contact's emails.",
 )
-@click.option(
+@_option(
     "--skew",
+    group=_MAPPING,
     type=Number(0, 20),
     default=0.0,
     show_default=True,
     help="0: all contacts have the same number of emails; higher: some have more.",
 )
-@click.option(
-    "--linked-right", type=_SHARE, default=0.0, help="Share of emails already on the wanted deal."
+@_option(
+    "--linked-right",
+    group=_MAPPING,
+    type=_SHARE,
+    default=0.0,
+    help="Share of emails already on the wanted deal.",
 )
-@click.option("--linked-wrong", type=_SHARE, default=0.0, help="Share of emails on another deal.")
-@click.option("--duplicates", type=_SHARE, default=0.0, help="Share of rows that are duplicated.")
-@click.option(
-    "--conflicts", type=_SHARE, default=0.0, help="Share of emails with two wanted deals."
+@_option(
+    "--linked-wrong",
+    group=_MAPPING,
+    type=_SHARE,
+    default=0.0,
+    help="Share of emails on another deal.",
 )
-@click.option("--invalid", type=Number(0, 10), default=0.0, help="Share of broken rows.")
-@click.option("--names-missing", type=_SHARE, default=0.0, help="Share of rows without names.")
-@click.option(
-    "--id-length", type=WholeNumber(), default=19, show_default=True, help="Digits of an id."
+@_option(
+    "--duplicates",
+    group=_MAPPING,
+    type=_SHARE,
+    default=0.0,
+    help="Share of rows that are duplicated.",
 )
-@click.option(
+@_option(
+    "--conflicts",
+    group=_MAPPING,
+    type=_SHARE,
+    default=0.0,
+    help="Share of emails with two wanted deals.",
+)
+@_option("--invalid", group=_MAPPING, type=Number(0, 10), default=0.0, help="Share of broken rows.")
+@_option(
+    "--names-missing", group=_MAPPING, type=_SHARE, default=0.0, help="Share of rows without names."
+)
+@_option(
+    "--id-length",
+    group=_MAPPING,
+    type=WholeNumber(),
+    default=19,
+    show_default=True,
+    help="Digits of an id.",
+)
+@_option(
     "--message-id-length",
+    group=_MAPPING,
     type=WholeNumber(),
     default=64,
     show_default=True,
@@ -123,16 +170,16 @@ _DEFAULT_USERS = 10
 def generate(ctx: click.Context, /, kind: str, **options: Any) -> int:
     """Write a synthetic CRM world, with a mapping or conversations.
 
-    `bulklink emulator --world` serves the world. Use --kind links for rehearsals of any size: the
-    mapping works with link, relink and unlink, and truth.json holds the correct results of each.
-    Use --kind conversations to judge what finds wrong links: truth.json holds the right deal of
-    each email, and knobs.json says what was drawn for this world.
-
     \b
     Examples:
       bulklink generate --messages 1000 --contacts 50 --out rehearsal
       bulklink generate --messages 1000 --contacts 50 --linked-wrong 0.5 --out rehearsal
       bulklink generate --kind conversations --messages 5000 --world renewals --out talk
+
+    `bulklink emulator --world` serves the world. Use --kind links for rehearsals of any size: the
+    mapping works with link, relink and unlink, and truth.json holds the correct results of each.
+    Use --kind conversations to judge what finds wrong links: truth.json holds the right deal of
+    each email, and knobs.json says what was drawn for this world.
     """
     _check_options(ctx, kind)
     names, write = (_plan_links if kind == _LINKS else _plan_conversations)(options)

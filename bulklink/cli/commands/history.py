@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulklink.cli.console import Styled, note, print_json, print_line
+from bulklink.cli.help import Command
 from bulklink.cli.options import common_options, option, runs_dir_option
 from bulklink.counts import count_of
 from bulklink.errors import ExitCode
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _MAX_TEXT_LENGTH = 200
 
 
-@click.command("history")
+@click.command("history", cls=Command)
 @click.argument("message_id")
 @option("--contact", metavar="CONTACT_ID", help="Only events of this contact.")
 @runs_dir_option
@@ -27,15 +28,15 @@ _MAX_TEXT_LENGTH = 200
 def history(message_id: str, runs_dir: Path, *, contact: str | None, as_json: bool) -> int:
     """Show what happened to one email in all runs.
 
-    Use it to find out why an email is on its deal. Events are in chronological order: when it was
-    planned, every call that carried it, the answers, its previous deal, the results. The command
-    reads the runs below --runs-dir and opens no connection. An email that is in no run is not an
-    error.
-
     \b
     Examples:
       bulklink history 8937fb4a
       bulklink history 8937fb4a --runs-dir runs
+
+    Use it to find out why an email is on its deal. Events are in chronological order: when it was
+    planned, every call that carried it, the answers, its previous deal, the results. The command
+    reads the runs below --runs-dir and opens no connection. An email that is in no run is not an
+    error.
     """
     import msgspec  # noqa: PLC0415 - not for --help
 

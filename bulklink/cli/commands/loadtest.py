@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from bulklink.cli.completion import FileName
 from bulklink.cli.connection import connection_options
+from bulklink.cli.help import CALLS, SAFETY, Command, GroupedOption
 from bulklink.cli.options import (
     combine_options,
     common_options,
@@ -23,6 +24,9 @@ from bulklink.cli.options import (
 from bulklink.cli.param_types import Duration, Number, NumberOrWord, OneOf, WholeNumber
 from bulklink.errors import UsageError
 
+_SCHEDULE = "Schedule"
+_SERVER = "What is measured"
+_COMPARISONS = "Compare, search and merge"
 _COUNT = WholeNumber(1, 100_000_000)
 
 _schedule_options = combine_options(
@@ -36,6 +40,7 @@ _schedule_options = combine_options(
     option("--messages", type=_COUNT, metavar="N", help="Stop once N emails are sent."),
     option(
         "--warm-up",
+        group=_SCHEDULE,
         type=Duration("warm_up"),
         metavar="TIME",
         default="0",
@@ -43,6 +48,7 @@ _schedule_options = combine_options(
     ),
     option(
         "--op",
+        group=_SCHEDULE,
         type=OneOf(["link", "unlink", "alternate"]),
         help="What to do with each email. alternate: link and unlink it in turn, for as long as the"
         " test lasts. Default: alternate, or link if only --messages ends the test.",
@@ -55,11 +61,13 @@ _schedule_options = combine_options(
     ),
     option(
         "--ramp",
+        group=_SCHEDULE,
         metavar="N..N:TIME",
         help="Open model with a rate that changes evenly: 50..400:60s.",
     ),
     option(
         "--steps",
+        group=_SCHEDULE,
         metavar="N,N:TIME",
         help="Open model with several rates, each for a time: 100,200,400:30s.",
     ),
@@ -73,6 +81,7 @@ _schedule_options = combine_options(
     ),
     option(
         "--rate",
+        group=_SCHEDULE,
         type=NumberOrWord("off", whole=False, maximum=100_000),
         default="off",
         show_default=True,
@@ -91,25 +100,35 @@ _schedule_options = combine_options(
 _target_options = combine_options(
     option(
         "--own-server",
+        group=_SERVER,
         metavar="URL",
         help="Measure this server instead: one on this machine, or one with https.",
     ),
     click.option(
         "--environment",
+        cls=GroupedOption,
+        group=_SERVER,
         type=OneOf(["sandbox", "developer", "production"]),
         help="Measure a sandbox or developer org instead, with the emails of MAPPING; its links are"
         " put back at the end. Production is refused.",
     ),
-    option("--yes", is_flag=True, help="Change an org that is not a sandbox without asking."),
+    option(
+        "--yes",
+        group=_SERVER,
+        is_flag=True,
+        help="Change an org that is not a sandbox without asking.",
+    ),
     option(
         "--emulator",
         "emulator_options",
+        group=_SERVER,
         metavar="OPTIONS",
         default="",
         help='Further options of the local CRM: --emulator "--concurrency 25".',
     ),
     option(
         "--latency",
+        group=_SERVER,
         type=Number(0, 60),
         default=0.05,
         show_default=True,
@@ -117,6 +136,7 @@ _target_options = combine_options(
     ),
     option(
         "--world-messages",
+        group=_SERVER,
         type=_COUNT,
         default=200_000,
         show_default=True,
@@ -124,6 +144,7 @@ _target_options = combine_options(
     ),
     option(
         "--world-contacts",
+        group=_SERVER,
         type=_COUNT,
         default=10_000,
         show_default=True,
@@ -131,6 +152,7 @@ _target_options = combine_options(
     ),
     option(
         "--seed",
+        group=_SERVER,
         type=WholeNumber(),
         default=1,
         show_default=True,
@@ -141,14 +163,21 @@ _target_options = combine_options(
 _send_options = combine_options(
     option(
         "--batch-size",
+        group=CALLS,
         type=WholeNumber(1, 20),
         default=20,
         show_default=True,
         help="Maximum emails per call.",
     ),
-    option("--no-names", is_flag=True, help="Send ids only: no names and no look-ups of names."),
+    option(
+        "--no-names",
+        group=CALLS,
+        is_flag=True,
+        help="Send ids only: no names and no look-ups of names.",
+    ),
     option(
         "--sync",
+        group=SAFETY,
         type=OneOf(["on", "off"]),
         default="on",
         show_default=True,
@@ -160,15 +189,22 @@ _send_options = combine_options(
 
 
 _comparison_options = combine_options(
-    option("--compare", is_flag=True, help="Compare load tests by their files: A.json B.json."),
+    option(
+        "--compare",
+        group=_COMPARISONS,
+        is_flag=True,
+        help="Compare load tests by their files: A.json B.json.",
+    ),
     option(
         "--against",
+        group=_COMPARISONS,
         metavar="OPTIONS",
         help="Run this load test and one with these options too, in turn, and compare them:"
         ' --against "--concurrency 40".',
     ),
     option(
         "--rounds",
+        group=_COMPARISONS,
         type=WholeNumber(1, 100),
         default=7,
         show_default=True,
@@ -176,12 +212,14 @@ _comparison_options = combine_options(
     ),
     option(
         "--figure",
+        group=_COMPARISONS,
         metavar="NAME",
         help="What is compared: p99, service.p50, throughput. Default: p99 in the open model, else"
         " throughput.",
     ),
     option(
         "--margin",
+        group=_COMPARISONS,
         type=Number(0.1, 99),
         default=5.0,
         show_default=True,
@@ -189,23 +227,26 @@ _comparison_options = combine_options(
     ),
     option(
         "--search",
+        group=_COMPARISONS,
         metavar="THRESHOLD",
         help="Find the highest arrival rate at which this is met: --search 'p99 < 400ms'. Starts at"
         " --arrival-rate, or 50.",
     ),
     option(
         "--merge",
+        group=_COMPARISONS,
         is_flag=True,
         help="Merge the results of several clients of one server: A.json B.json -o C.json.",
     ),
     option(
         "--output",
         "-o",
+        group=_COMPARISONS,
         type=click.Path(path_type=Path, dir_okay=False),
         metavar="FILE",
         help="Merged result, or page of a comparison.",
     ),
-    option("--force", is_flag=True, help="Replace an existing --output."),
+    option("--force", group=_COMPARISONS, is_flag=True, help="Replace an existing --output."),
 )
 _MODES = ("compare", "against", "search", "merge")
 _ONLY_WITH = {
@@ -220,7 +261,7 @@ _OF_FILES = {"files", "compare", "merge", *_ONLY_WITH, "as_json", "quiet", "debu
 """Parameters of the modes that measure nothing."""
 
 
-@click.command("loadtest")
+@click.command("loadtest", cls=Command)
 @click.argument("files", nargs=-1, type=FileName(), metavar="[MAPPING...|JOB.toml]")
 @combine_options(_schedule_options, _target_options, _send_options, _comparison_options)
 @combine_options(mapping_options, connection_options, progress_option, quiet_option)
@@ -229,16 +270,16 @@ _OF_FILES = {"files", "compare", "merge", *_ONLY_WITH, "as_json", "quiet", "debu
 def loadtest(ctx: click.Context, /, files: tuple[str, ...], **options: Any) -> int:
     """Measure a server with a schedule of calls.
 
-    By default, it measures a local CRM that it starts and stops itself, with a generated world or
-    with the emails of MAPPING. Latencies count from when each call should have left, so a stall
-    shows in full. A production org is never measured.
-
     \b
     Examples:
       bulklink loadtest --duration 20s --concurrency 20
       bulklink loadtest --arrival-rate 200 --duration 60s --threshold "p99<400ms"
       bulklink loadtest --steps 100,200,400:30s --emulator "--concurrency 25"
       bulklink loadtest --duration 10s --against "--sync off"
+
+    By default, it measures a local CRM that it starts and stops itself, with a generated world or
+    with the emails of MAPPING. Latencies count from when each call should have left, so a stall
+    shows in full. A production org is never measured.
     """
     from bulklink.cli import load_comparisons  # noqa: PLC0415 - not for --help
     from bulklink.cli.request_log import start_request_log  # noqa: PLC0415 - not for --help

@@ -10,6 +10,7 @@ import click
 from bulklink.cli.completion import FileName
 from bulklink.cli.connection import connection_from_options, connection_options
 from bulklink.cli.console import show_error
+from bulklink.cli.help import OUTPUT, Command
 from bulklink.cli.options import (
     column_option,
     combine_options,
@@ -34,13 +35,14 @@ if TYPE_CHECKING:
 
     from bulklink.zoho.connection import Connection
 
+_JOIN = "Find deals and emails"
 _NAMES = (
     *("deals", "deal_key", "within", "tz", "from_system", "columns", "delimiter", "quote"),
     *("escape", "skip_lines", "encoding", "sheet", "hidden_rows", "memory"),
 )
 
 
-@click.command("match")
+@click.command("match", cls=Command)
 @click.argument("wanted", type=FileName())
 @option(
     "--fetched",
@@ -66,6 +68,7 @@ _NAMES = (
 )
 @option(
     "--deals",
+    group=_JOIN,
     type=FileName(),
     metavar="FILE",
     help="Table with the columns deal_key and deal_id, if WANTED names deals by their keys in the"
@@ -73,12 +76,14 @@ _NAMES = (
 )
 @option(
     "--deal-key",
+    group=_JOIN,
     metavar="FIELD",
     help="API name of the field of Zoho's deals that holds these keys: the deals are read from"
     " the CRM.",
 )
 @option(
     "--within",
+    group=_JOIN,
     type=Duration("within"),
     default="2m",
     show_default=True,
@@ -87,13 +92,14 @@ _NAMES = (
 )
 @option(
     "--tz",
+    group=_JOIN,
     metavar="ZONE",
     help="Time zone of times without one, such as Europe/Berlin or +02:00.",
 )
 @combine_options(column_option, csv_options, encoding_option, sheet_option, hidden_rows_option)
 @memory_option_for("comparing", "the folder of the mapping")
 @output_format_options
-@option("--force", is_flag=True, help="Replace existing files.")
+@option("--force", group=OUTPUT, is_flag=True, help="Replace existing files.")
 @combine_options(
     connection_options,
     pace_options,
@@ -106,19 +112,19 @@ _NAMES = (
 def match(wanted: str, output: str, *, as_json: bool, **options: Any) -> int:
     """Find the emails of another system's list in Zoho, for a mapping.
 
-    Use it after a migration: the other system knows the deal of each email, but not Zoho's message
-    ids. WANTED is its list, in any format of a mapping, with the columns from_address,
-    to_addresses, subject, time and deal_id. An email is found by who wrote to whom, its subject,
-    and its time. MAPPING has the emails that are not on their deals yet. Beside it are those that
-    may be several emails of Zoho, and those that Zoho does not have. The CRM is not changed:
-    `bulklink run` sends the mapping. Exit code 1: some emails are ambiguous or missing.
-
     \b
     Examples:
       bulklink match emails.csv --fetched zoho.parquet -o mapping.csv
       bulklink match emails.csv --from salesforce --deals deals.csv --fetched zoho.csv -o m.csv
       bulklink match emails.csv --from pipedrive --tz UTC --deal-key Key --fetched zoho.csv -o m.csv
       bulklink match emails.xlsx --column time="Sent at" --tz +01:00 --fetched zoho.csv -o m.csv
+
+    Use it after a migration: the other system knows the deal of each email, but not Zoho's message
+    ids. WANTED is its list, in any format of a mapping, with the columns from_address,
+    to_addresses, subject, time and deal_id. An email is found by who wrote to whom, its subject,
+    and its time. MAPPING has the emails that are not on their deals yet. Beside it are those that
+    may be several emails of Zoho, and those that Zoho does not have. The CRM is not changed:
+    `bulklink run` sends the mapping. Exit code 1: some emails are ambiguous or missing.
     """
     from bulklink.cli.arguments import pace_arguments  # noqa: PLC0415 - not for --help
     from bulklink.cli.match_summary import show_match  # noqa: PLC0415 - not for --help

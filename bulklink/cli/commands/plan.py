@@ -15,6 +15,7 @@ from bulklink.cli.connection import (
     connection_options,
     module_id_is_set,
 )
+from bulklink.cli.help import CALLS, Command
 from bulklink.cli.options import (
     combine_options,
     common_options,
@@ -36,13 +37,14 @@ if TYPE_CHECKING:
     from bulklink.operations.job import Job
 
 
-@click.command("plan")
+@click.command("plan", cls=Command)
 @click.argument("mapping", nargs=-1, required=True, type=FileName())
 @option("--op", type=OneOf(["link", "unlink", "relink"]), help="Operation for every row.")
 @combine_options(mapping_options, plan_options, snapshot_options, pace_options, credit_options)
 @run_dir_option
 @option(
     "--latency",
+    group=CALLS,
     type=Number(0, 60, min_open=True),
     default=0.5,
     show_default=True,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 )
 @option(
     "--users",
+    group=CALLS,
     type=WholeNumber(1, 1_000_000),
     default=1,
     show_default=True,
@@ -66,16 +69,16 @@ if TYPE_CHECKING:
 def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
     """Check MAPPING and show what it will cost; nothing is sent.
 
-    Start every mapping with a plan: it checks every row, and shows calls, credits and time. It
-    opens no connection, except with --look-up-names. With --run-dir the plan is sealed there, so
-    that somebody can approve it and `bulklink apply` can send it. Without --op, the column op
-    decides for each row.
-
     \b
     Examples:
       bulklink plan --op link mapping.csv
       bulklink plan --op link mapping.csv --look-up-names --run-dir approved
       bulklink plan --op relink mapping.csv --compare-with emails.csv
+
+    Start every mapping with a plan: it checks every row, and shows calls, credits and time. It
+    opens no connection, except with --look-up-names. With --run-dir the plan is sealed there, so
+    that somebody can approve it and `bulklink apply` can send it. Without --op, the column op
+    decides for each row.
     """
     from bulklink.cli.arguments import job_from_options  # noqa: PLC0415 - not for --help
 

@@ -10,6 +10,7 @@ import click
 from bulklink.cli.completion import FileName
 from bulklink.cli.connection import connection_from_options, connection_options
 from bulklink.cli.console import format_columns, note, print_json, print_line, show_error
+from bulklink.cli.help import Command
 from bulklink.cli.options import (
     combine_options,
     common_options,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bulklink.errors import RunStoppedError
     from bulklink.operations.probing.result import ProbeResult
 
+_RECORDS = "Further records of the org"
 _NAMES = ("emails", "other_contact", "role_deal", "private_email", "put_back", "yes", "force")
 
 _record_options = combine_options(
@@ -41,16 +43,19 @@ _record_options = combine_options(
     ),
     option(
         "--other-contact",
+        group=_RECORDS,
         metavar="CONTACT",
         help="Another contact, to try a link to one of its deals, and an email that both have.",
     ),
     option(
         "--role-deal",
+        group=_RECORDS,
         metavar="DEAL",
         help="Deal of another contact on which CONTACT has a contact role.",
     ),
     option(
         "--private-email",
+        group=_RECORDS,
         metavar="MESSAGE",
         help="Email of CONTACT on no deal, from a mailbox that is not shared.",
     ),
@@ -69,7 +74,7 @@ _file_options = combine_options(
 )
 
 
-@click.command("probe")
+@click.command("probe", cls=Command)
 @click.argument("contact", required=False)
 @combine_options(_record_options, _file_options)
 @option(
@@ -91,16 +96,16 @@ _file_options = combine_options(
 def probe(contact: str | None, output: str, *, as_json: bool, **options: Any) -> int:
     """Ask a sandbox what Zoho's documentation leaves open.
 
-    A few emails of CONTACT are linked and unlinked, and put back at the end. At a terminal each
-    step is asked for first. What the emails were on is stored before the first change: if the
-    command is killed, run it again, or with --put-back. The answers go to a file that names
-    nobody, and `bulklink emulator --like FILE` behaves as they say. Production is refused.
-
     \b
     Examples:
       bulklink probe 5843104000000424162
       bulklink probe 5843104000000424162 --other-contact 5843104000000424163 -o sandbox.json
       bulklink probe --put-back
+
+    A few emails of CONTACT are linked and unlinked, and put back at the end. At a terminal each
+    step is asked for first. What the emails were on is stored before the first change: if the
+    command is killed, run it again, or with --put-back. The answers go to a file that names
+    nobody, and `bulklink emulator --like FILE` behaves as they say. Production is refused.
     """
     from bulklink.cli.arguments import pace_arguments  # noqa: PLC0415 - not for --help
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help

@@ -8,12 +8,13 @@ import click
 
 from bulklink.cli.completion import FileName, RunPath
 from bulklink.cli.console import note, print_json, print_line
+from bulklink.cli.help import Command
 from bulklink.cli.options import common_options, option
 from bulklink.cli.output_file import output_target
 from bulklink.errors import ExitCode
 
 
-@click.command("report")
+@click.command("report", cls=Command)
 @click.argument("run", type=RunPath())
 @option(
     "--counts-only",
@@ -35,16 +36,16 @@ from bulklink.errors import ExitCode
 def report(run: Path, output: str | None, *, counts_only: bool, force: bool, as_json: bool) -> int:
     """Write an offline web page about a run.
 
+    \b
+    Examples:
+      bulklink report runs/20261122T101500Z-link-3f2a
+      bulklink report runs/20261122T101500Z-link-3f2a --counts-only -o counts.html
+
     The page is RUN/report.html. For a planned run it is for approval: the changes, their cost, the
     digest, and the command that sends exactly this plan. For any other run it has the row counts,
     failures by code, deal and owner with their rows, calls and credits, activity over time,
     settings and hashes. You can write it at any time, even during a run. The page has ids and names
     and is readable only by you (mode 0600); --counts-only leaves them out.
-
-    \b
-    Examples:
-      bulklink report runs/20261122T101500Z-link-3f2a
-      bulklink report runs/20261122T101500Z-link-3f2a --counts-only -o counts.html
     """
     from bulklink.operations.report.write import report as write  # noqa: PLC0415 - not for --help
 

@@ -11,6 +11,7 @@ import click
 
 from bulklink.cli.completion import RunPath
 from bulklink.cli.connection import connection_for_run, connection_options
+from bulklink.cli.help import Command
 from bulklink.cli.options import (
     canary_option,
     combine_options,
@@ -31,7 +32,7 @@ _accept_canary_option = option(
 _run_argument = click.argument("run", type=RunPath())
 
 
-@click.command("apply")
+@click.command("apply", cls=Command)
 @_run_argument
 @option("--expect", metavar="DIGEST", help="Refuse the plan unless it has this digest.")
 @canary_option
@@ -39,15 +40,15 @@ _run_argument = click.argument("run", type=RunPath())
 def apply_plan(run: Path, expect: str | None, **options: Any) -> int:
     """Send exactly the plan that `bulklink plan --run-dir` sealed.
 
-    Use it for changes that somebody approves first. RUN is the folder of the plan; you can send it
-    much later, and on another machine. --expect refuses any plan but the one with the digest that
-    `bulklink plan` printed; the digest is computed from the plan before anything is sent. Options
-    default to those that the plan was sealed with.
-
     \b
     Examples:
       bulklink apply approved
       bulklink apply approved --expect DIGEST
+
+    Use it for changes that somebody approves first. RUN is the folder of the plan; you can send it
+    much later, and on another machine. --expect refuses any plan but the one with the digest that
+    `bulklink plan` printed; the digest is computed from the plan before anything is sent. Options
+    default to those that the plan was sealed with.
     """
     from bulklink.operations.resume import apply as apply_to_run  # noqa: PLC0415 - not for --help
 
@@ -68,28 +69,28 @@ def _profile_defaults(run: Path, options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in limits.items() if name in unset}
 
 
-@click.command("resume")
+@click.command("resume", cls=Command)
 @_run_argument
 @_accept_canary_option
 @_resume_options
 def resume(run: Path, *, accept_canary: bool, **options: Any) -> int:
     """Continue RUN after it stopped, was killed or lost power.
 
+    \b
+    Example:
+      bulklink resume runs/20261122T101500Z-link-3f2a
+
     Finished emails are not sent again, and calls that were in flight are read back first. You need
     neither the mapping nor the same machine. Options default to those of the run; the defaults
     shown below are those of a new run. A finished run is left unchanged. A run that its canary
     stopped continues only with --accept-canary.
-
-    \b
-    Example:
-      bulklink resume runs/20261122T101500Z-link-3f2a
     """
     from bulklink.operations.resume import resume as resume_run  # noqa: PLC0415 - not for --help
 
     return _continue_run(partial(resume_run, accept_canary=accept_canary), run, options)
 
 
-@click.command("retry")
+@click.command("retry", cls=Command)
 @_run_argument
 @option("--code", metavar="CODE", help="Retry only rows with this code.")
 @_accept_canary_option
@@ -97,13 +98,13 @@ def resume(run: Path, *, accept_canary: bool, **options: Any) -> int:
 def retry(run: Path, code: str | None, *, accept_canary: bool, **options: Any) -> int:
     """Retry the emails of RUN that failed or are in doubt.
 
-    Use it once the cause of the failures is fixed, such as a missing permission. Emails not sent
-    yet are sent too. Options default to those of the run.
-
     \b
     Examples:
       bulklink retry runs/20261122T101500Z-link-3f2a
       bulklink retry runs/20261122T101500Z-link-3f2a --code NOT_ALLOWED
+
+    Use it once the cause of the failures is fixed, such as a missing permission. Emails not sent
+    yet are sent too. Options default to those of the run.
     """
     from bulklink.operations.resume import retry as retry_run  # noqa: PLC0415 - not for --help
 

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from bulklink.cli.completion import FileName
 from bulklink.cli.connection import connection_from_options, connection_options
+from bulklink.cli.help import Command
 from bulklink.cli.options import (
     combine_options,
     common_options,
@@ -34,7 +35,7 @@ _all_options = combine_options(
 
 
 def _send_command(op: str, text: str) -> click.Command:
-    @click.command(op, help=text)
+    @click.command(op, help=text, cls=Command)
     @click.argument("mapping", nargs=-1, required=True, type=FileName())
     @_all_options
     def command(mapping: tuple[str, ...], **options: Any) -> int:
@@ -47,62 +48,62 @@ link = _send_command(
     "link",
     """Link the emails of MAPPING, each to its deal.
 
-    Use it for emails that are on no deal. An email on another deal fails: `bulklink relink` moves
-    those. Every row is checked first, and you are asked before a live org is changed. The ledger of
-    the run records the result of every row.
-
     \b
     Examples:
       bulklink link mapping.csv
       bulklink link mapping.csv --only accept=yes --on-invalid skip
+
+    Use it for emails that are on no deal. An email on another deal fails: `bulklink relink` moves
+    those. Every row is checked first, and you are asked before a live org is changed. The ledger of
+    the run records the result of every row.
     """,
 )
 unlink = _send_command(
     "unlink",
     """Unlink the emails of MAPPING from whatever deal each is on.
 
-    Use it for emails that belong to no deal. They stay with their contacts. The deal of each email
-    is recorded before it is changed, so that `bulklink undo` can put it back.
-
     \b
     Examples:
       bulklink unlink mapping.csv --dry-run
       bulklink unlink mapping.csv
+
+    Use it for emails that belong to no deal. They stay with their contacts. The deal of each email
+    is recorded before it is changed, so that `bulklink undo` can put it back.
     """,
 )
 relink = _send_command(
     "relink",
     """Move the emails of MAPPING, each to the wanted deal.
 
-    Use it for emails that are on the wrong deal: each is unlinked from whatever deal it is on and
-    linked to the wanted one. Emails already on the wanted deal are left alone. If the link half is
-    refused, the email is put back on its previous deal.
-
     \b
     Examples:
       bulklink relink mapping.csv --dry-run
       bulklink relink mapping.csv --canary 100 --max-failures 10
+
+    Use it for emails that are on the wrong deal: each is unlinked from whatever deal it is on and
+    linked to the wanted one. Emails already on the wanted deal are left alone. If the link half is
+    refused, the email is put back on its previous deal.
     """,
 )
 
 
-@click.command("run")
+@click.command("run", cls=Command)
 @click.argument("job", nargs=-1, required=True, type=FileName(), metavar="JOB.toml|MAPPING...")
 @_all_options
 @click.pass_context
 def run(ctx: click.Context, /, job: tuple[str, ...], **options: Any) -> int:
     """Run a job file, or mappings with a column op.
 
-    Use job files for jobs that run more than once, or that somebody reviews. Their keys are the
-    names of these options, with _ for -, and op and mapping; the command line and the environment
-    take precedence. In a mapping without a job file, the column op says link, unlink or relink for
-    each row.
-
     \b
     Examples:
       bulklink run job.toml --dry-run
       bulklink run job.toml
       bulklink run mixed.csv
+
+    Use job files for jobs that run more than once, or that somebody reviews. Their keys are the
+    names of these options, with _ for -, and op and mapping; the command line and the environment
+    take precedence. In a mapping without a job file, the column op says link, unlink or relink for
+    each row.
     """
     from bulklink.cli.job_file import apply_job_file  # noqa: PLC0415 - not for --help
 

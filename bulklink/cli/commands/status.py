@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from bulklink.cli.completion import RunPath
+from bulklink.cli.help import Command
 from bulklink.cli.options import common_options, option, runs_dir_option
 from bulklink.errors import ExitCode, LedgerError
 
 
-@click.command("status")
+@click.command("status", cls=Command)
 @click.argument("run", required=False, type=RunPath())
 @option(
     "--check",
@@ -23,15 +24,15 @@ from bulklink.errors import ExitCode, LedgerError
 def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool) -> int:
     """Show the state of RUN, or of all runs.
 
-    The command works while a run is active, after it stopped and after it was killed. --check
-    proves that the plan is unchanged since it was sealed and the ledger since the run last ended,
-    that the results match the rows of the plan and add up, and that the mapping, if it still
-    exists, is the one that was read.
-
     \b
     Examples:
       bulklink status
       bulklink status runs/20261122T101500Z-link-3f2a --check
+
+    The command works while a run is active, after it stopped and after it was killed. --check
+    proves that the plan is unchanged since it was sealed and the ledger since the run last ended,
+    that the results match the rows of the plan and add up, and that the mapping, if it still
+    exists, is the one that was read.
     """
     from bulklink.cli.callbacks import WarningDisplay  # noqa: PLC0415 - not for --help
     from bulklink.cli.run_summary import show_run, show_runs  # noqa: PLC0415 - not for --help

@@ -15,6 +15,7 @@ from bulklink.cli.connection import (
     module_id_is_set,
 )
 from bulklink.cli.console import note, print_json
+from bulklink.cli.help import Command
 from bulklink.cli.options import (
     combine_options,
     common_options,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from bulklink.operations.job_options import SendOptions
 
 
-@click.command("undo")
+@click.command("undo", cls=Command)
 @click.argument("run", type=RunPath())
 @option(
     "--include-settled",
@@ -41,16 +42,16 @@ if TYPE_CHECKING:
 def undo(run: Path, **options: Any) -> int:
     """Restore every email that RUN changed.
 
+    \b
+    Examples:
+      bulklink undo runs/20261122T101500Z-link-3f2a --dry-run
+      bulklink undo runs/20261122T101500Z-link-3f2a
+
     Use it when a run was wrong. The undo is itself a run: linked emails are unlinked, unlinked
     ones are linked again, relinked ones go back. An email is changed only if it is still as RUN
     left it; others are left alone and fail as changed-since. The command first shows what cannot
     be undone, and why. Sending options default to those of RUN. --dry-run only shows this; with
     --run-dir it also seals the plan for `bulklink apply`.
-
-    \b
-    Examples:
-      bulklink undo runs/20261122T101500Z-link-3f2a --dry-run
-      bulklink undo runs/20261122T101500Z-link-3f2a
     """
     from bulklink.cli.arguments import (  # noqa: PLC0415 - not for --help
         given_options,

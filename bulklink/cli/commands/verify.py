@@ -12,6 +12,7 @@ import click
 from bulklink.cli.completion import RunPath
 from bulklink.cli.connection import connection_for_run, connection_options
 from bulklink.cli.console import Line, count_lines, note, print_json, print_line, show_error
+from bulklink.cli.help import SAFETY, Command
 from bulklink.cli.options import (
     combine_options,
     common_options,
@@ -37,7 +38,7 @@ _MAX_PAGES = 10_000_000
 _VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")
 
 
-@click.command("verify")
+@click.command("verify", cls=Command)
 @click.argument("run", type=RunPath())
 @option("--in-doubt", is_flag=True, help="Verify the emails in doubt: which deal are they on now?")
 @option(
@@ -55,6 +56,7 @@ _VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")
 )
 @option(
     "--read-pages",
+    group=SAFETY,
     type=NumberOrWord("all", whole=True, maximum=_MAX_PAGES),
     default="all",
     show_default=True,
@@ -74,16 +76,16 @@ _VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")
 def verify(run: Path, **options: Any) -> int:
     """Read the emails of RUN back, and compare them with its ledger.
 
-    Use it to prove that the CRM matches the ledger: for all emails, a sample, or those in doubt.
-    The command first shows its cost. It changes neither the CRM nor the ledger; every finding is in
-    RUN/verify.jsonl. Later changes by others are differences too. Exit code 1: at least one
-    difference.
-
     \b
     Examples:
       bulklink verify runs/20261122T101500Z-link-3f2a
       bulklink verify runs/20261122T101500Z-link-3f2a --sample 299 --dry-run
       bulklink verify runs/20261122T101500Z-link-3f2a --in-doubt
+
+    Use it to prove that the CRM matches the ledger: for all emails, a sample, or those in doubt.
+    The command first shows its cost. It changes neither the CRM nor the ledger; every finding is in
+    RUN/verify.jsonl. Later changes by others are differences too. Exit code 1: at least one
+    difference.
     """
     from bulklink.cli.arguments import pace_arguments  # noqa: PLC0415 - not for --help
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
