@@ -19,5 +19,8 @@ def run_in_loop(function: Callable[..., Awaitable[T]], *args: Any) -> T:
     """Run a coroutine function in a new event loop; with --debug, say which."""
     is_fast = importlib.util.find_spec(FAST_LOOP) is not None
     if is_option_set("--debug", "BULKLINK_DEBUG"):
-        note(f"Event loop: {FAST_LOOP if is_fast else 'asyncio'}.")
+        advice = (
+            "" if is_fast else f" {FAST_LOOP} is not installed: the extra bulklink[fast] has it."
+        )
+        note(f"Event loop: {FAST_LOOP if is_fast else 'asyncio'}.{advice}")
     return anyio.run(function, *args, backend_options={"use_uvloop": is_fast})

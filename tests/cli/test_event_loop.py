@@ -44,7 +44,7 @@ def test_the_fast_loop_is_used_where_it_is_installed(is_fast: bool) -> None:
 
 @pytest.mark.parametrize("is_fast", [True, False], indirect=True)
 @pytest.mark.parametrize("debug", [True, False])
-def test_debug_says_which_loop_is_used(
+def test_debug_says_which_loop_is_used_and_which_extra_is_missing(
     is_fast: bool,
     debug: bool,
     monkeypatch: pytest.MonkeyPatch,
@@ -52,5 +52,6 @@ def test_debug_says_which_loop_is_used(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["bulklink", "status", *["--debug"] * debug])
     run_in_loop(running_loop, "x")
-    text = f"Event loop: {FAST_LOOP if is_fast else 'asyncio'}.\n"
+    missing = f"asyncio. {FAST_LOOP} is not installed: the extra bulklink[fast] has it."
+    text = f"Event loop: {f'{FAST_LOOP}.' if is_fast else missing}\n"
     assert capsys.readouterr().err == (text if debug else "")

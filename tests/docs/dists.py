@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -33,3 +35,23 @@ def build_dists(folder: Path, source: Path = ROOT) -> Dists:
     assert process.returncode == 0, process.stderr.decode()
     (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
     return Dists(wheel, sdist)
+
+
+def bare_environment(folder: Path) -> dict[str, str]:
+    """Return an environment without the developer's settings."""
+    strange = ("BULKLINK", "COVERAGE", "PIPX", "PYTHON", "VIRTUAL_ENV")
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(strange)
+    }
+    return environment | {
+        "XDG_STATE_HOME": str(folder / "state"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
+    }
+
+
+def copy_checkout(folder: Path) -> Path:
+    """Copy the checkout to a new folder, without what tools have made in it."""
+    made = (".venv", ".git", ".*_cache", "__pycache__", ".hypothesis", "build", "dist")
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*made))
+    return folder

@@ -1,4 +1,4 @@
-"""Release files: the wheel is complete, whether it is built from the checkout or the sdist."""
+"""Release files: complete, and the same bytes wherever and whenever they are built."""
 
 from __future__ import annotations
 
@@ -6,29 +6,46 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.docs.dists import ROOT, build_dists
 
+TOP_FILES = ("LICENSE", "Makefile", "Containerfile", "requirements.lock", "pyproject.toml")
 
-def test_wheels_of_the_checkout_and_of_the_sdist_are_the_same_and_complete(tmp_path: Path) -> None:
+
+SECONDS = 1_790_000_000
+"""A time between the years that a zip file can have, and not that of the build."""
+
+
+def test_files_of_the_checkout_and_of_the_sdist_are_the_same_bytes_and_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(SECONDS))
     dists = build_dists(tmp_path / "dist")
     with tarfile.open(dists.sdist) as archive:
+        assert {member.mtime for member in archive} == {SECONDS}
         archive.extractall(tmp_path, filter="data")
     (source,) = tmp_path.glob("bulklink-*")
-    wheel = _contents(dists.wheel)
-    assert _contents(build_dists(tmp_path / "again", source).wheel) == wheel
+    for path in source.rglob("*"):
+        path.touch()
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    again = build_dists(tmp_path / "again", source)
+    assert again.wheel.read_bytes() == dists.wheel.read_bytes()
+    assert again.sdist.read_bytes() == dists.sdist.read_bytes()
+    wheel = _names(dists.wheel)
     package = {f"bulklink/{name}" for name in _files(ROOT / "bulklink")}
     jobs = {f"bulklink/_jobs/{name}" for name in _files(ROOT / "jobs")}
     assert {name for name in wheel if ".dist-info/" not in name} == package | jobs
-    assert {"bulklink/py.typed", "bulklink/_jobs/demo.toml"} <= set(wheel)
+    assert {"bulklink/py.typed", "bulklink/_jobs/demo.toml"} <= wheel
     for folder in ("bulklink", "jobs", "docs", "tests"):
         assert _files(source / folder) == _files(ROOT / folder), folder
-    for name in ("README.md", "CHANGELOG.md", "LICENSE", "Makefile", "requirements.lock"):
+    for name in (*TOP_FILES, "README.md", "CHANGELOG.md", "SECURITY.md"):
         assert (source / name).read_bytes() == (ROOT / name).read_bytes()
 
 
-def _contents(wheel: Path) -> dict[str, bytes]:
+def _names(wheel: Path) -> set[str]:
     with zipfile.ZipFile(wheel) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+        return set(archive.namelist())
 
 
 def _files(folder: Path) -> set[str]:

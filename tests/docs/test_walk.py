@@ -20,14 +20,14 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.docs.dists import ROOT, UV, build_dists
+from tests.docs.dists import ROOT, UV, bare_environment, build_dists
 from tests.e2e.servers import connection
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 REPLACED = {
-    "pipx install .": "done by uv, as below: an environment for bulklink alone",
-    "uv tool install .": "done by uv, as below: an environment for bulklink alone",
+    "pipx install .": "done by uv, as below; tests/docs/test_install.py runs it",
+    "uv tool install .": "done by uv, as below; tests/docs/test_install.py runs it",
     "python3 -m venv .venv": "`uv venv .venv`, which is faster",
     ".venv/bin/pip install .": "`uv pip install` of the wheel that is built from `.`",
     "make demo": "`bulklink demo`, which the Makefile runs; the README shows its output",
@@ -74,7 +74,7 @@ class Reader:
 
 @pytest.mark.timeout(300)  # uv's cache may be empty
 def test_the_readme_is_followed_from_top_to_bottom(tmp_path: Path) -> None:
-    reader = Reader(tmp_path / "home", _bare_environment(tmp_path))
+    reader = Reader(tmp_path / "home", bare_environment(tmp_path))
     reader.folder.mkdir()
     shipped = _install(reader, build_dists(tmp_path / "dist").wheel)
     world = shipped / "demo" / "world.json"
@@ -196,19 +196,6 @@ def _install(reader: Reader, wheel: Path) -> Path:
     assert Path(file).is_relative_to(reader.folder)
     assert tests == "None", "nothing of the tests is installed"
     return Path(file).parent / "_jobs"
-
-
-def _bare_environment(folder: Path) -> dict[str, str]:
-    """Return an environment without the developer's settings."""
-    strange = ("BULKLINK", "PYTHON", "VIRTUAL_ENV", "COVERAGE")
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(strange)
-    }
-    return environment | {
-        "XDG_STATE_HOME": str(folder / "state"),
-        "XDG_CONFIG_HOME": str(folder / "config"),
-        "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
-    }
 
 
 @contextmanager
