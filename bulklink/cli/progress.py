@@ -91,6 +91,9 @@ class ProgressDisplay(WarningDisplay):
         self._next_line = clock() + LINE_SECONDS
         self._next_redraw = 0.0
         self._view = ProgressView("Starting")
+        self._started_at = clock()
+        self._run_dir: str | None = None
+        self._org: str | None = None
         self._has_progress = False
         self._live: Live | None = None
         self._live_context = ExitStack()
@@ -107,6 +110,15 @@ class ProgressDisplay(WarningDisplay):
         trace: TracebackType | None,
     ) -> None:
         self._stop_live()
+
+    def on_start(self, run_dir: str) -> None:
+        """Show the run folder from now on."""
+        self._run_dir = run_dir
+
+    def on_org(self, org_name: str | None, org_type: str | None) -> None:
+        """Show the org from now on."""
+        kind = f"({org_type})" if org_type else None
+        self._org = " ".join(filter(None, (org_name, kind))) or None
 
     def on_phase(self, text: str) -> None:
         """Show the new phase."""
@@ -285,16 +297,25 @@ class ProgressDisplay(WarningDisplay):
             self._console.print(Text.from_ansi(text), soft_wrap=True)
 
     def _update_view(self, view: ProgressView) -> None:
-        previous, self._view = self._view, view
+        previous, self._view = self._view, self._with_surroundings(view)
         if self._live is not None:
             if _is_new_work(view, previous) or self._clock() >= self._next_redraw:
                 self._next_redraw = self._clock() + REDRAW_SECONDS
                 with suppress(OSError):  # the terminal is gone: the command continues
-                    self._live.update(_RenderedView(view), refresh=True)
+                    self._live.update(_RenderedView(self._view), refresh=True)
         elif self._style == "lines" and self._clock() >= self._next_line:
             self._next_line = self._clock() + LINE_SECONDS
             if view.waiting_until is None:  # already noted, and may last for hours
                 note(render_one_line(view))
+
+    def _with_surroundings(self, view: ProgressView) -> ProgressView:
+        return replace(
+            view,
+            run_dir=self._run_dir,
+            org=self._org,
+            elapsed=self._clock() - self._started_at,
+            is_stopping=self._stop.reason is not None,
+        )
 
 
 def _show_probe(request: ProbeConfirmation) -> None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.filesize import decimal
 
 from bulklink.counts import count_of
+from bulklink.file_names import file_name_text
 from bulklink.operations.callbacks import LoadProgress, Metrics
 from bulklink.operations.wording import format_rate
 from bulklink.visible_text import escape_controls
@@ -22,6 +24,7 @@ _NARROW_WIDTH = 80
 _MIN_BAR_WIDTH, _MAX_BAR_WIDTH = 8, 100
 _MAX_CODES = 5
 _MAX_CODE_LENGTH = 32
+_MAX_ORG_WIDTH = 40
 _SEPARATOR = " · "
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
@@ -46,6 +49,10 @@ class ProgressView:
         waiting_until: when credits are expected, as text; None if there is no wait for credits.
         outage: text about an outage and the end of the wait; None if there is no outage.
         figures: further figures, as texts.
+        run_dir: the run folder; None without one.
+        org: name and type of the org; None if unknown.
+        elapsed: seconds since the command began; None if unknown.
+        is_stopping: whether the command is about to stop.
     """
 
     phase: str
@@ -61,6 +68,10 @@ class ProgressView:
     waiting_until: str | None = None
     outage: str | None = None
     figures: Sequence[str] = ()
+    run_dir: str | None = None
+    org: str | None = None
+    elapsed: float | None = None
+    is_stopping: bool = False
 
 
 def render_lines(view: ProgressView, width: int) -> Iterator[Text]:
@@ -79,6 +90,7 @@ def render_lines(view: ProgressView, width: int) -> Iterator[Text]:
     yield from _flow(list(_failure_pieces(view)), width, "red", separator=", ")
     yield from _flow(list(_credits_last_lines(view)), width, "yellow")
     yield from _flow(list(_limit_lines(view)), width, "dim")
+    yield from _flow(list(_surroundings(view, width)), width, "dim")
 
 
 def render_one_line(view: ProgressView) -> str:
@@ -239,6 +251,27 @@ def _limit_lines(view: ProgressView) -> Iterator[str]:
         yield f"Limited by {view.metrics.limited_by}"
 
 
+def _surroundings(view: ProgressView, width: int) -> Iterator[str]:
+    """Yield where the command works, for how long, and how it is stopped."""
+    if view.run_dir is not None:
+        yield _crop(escape_controls(file_name_text(view.run_dir)), width, keep_end=True)
+    if view.org is not None:
+        yield _crop(escape_controls(view.org), min(width, _MAX_ORG_WIDTH))
+    if view.elapsed is not None:
+        yield f"{format_duration(view.elapsed)} elapsed"
+    yield "finishing the calls in flight" if view.is_stopping else "Ctrl-C stops safely"
+
+
+def _crop(text: str, width: int, *, keep_end: bool = False) -> str:
+    """Return a text of at most `width` columns, with a mark where something was left out."""
+    if cell_len(text) <= width:
+        return text
+    text = text[-width:] if keep_end else text[:width]
+    while cell_len(text) >= width:
+        text = text[1:] if keep_end else text[:-1]
+    return f"…{text}" if keep_end else f"{text}…"
+
+
 def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
 
@@ -249,7 +282,7 @@ def _flow(
     """Yield pieces in as few lines as possible; only a piece wider than a line is broken."""
     line = ""
     for piece in pieces:
-        if line and len(line) + len(separator) + len(piece) <= width:
+        if line and cell_len(line) + len(separator) + cell_len(piece) <= width:
             line += separator + piece
             continue
         if line:

@@ -178,6 +178,14 @@ class RunCallbacks:
     def on_start(self, run_dir: str) -> None:
         """Called with the run folder once the plan is sealed; it can be resumed from then on."""
 
+    def on_org(self, org_name: str | None, org_type: str | None) -> None:
+        """Called with name and type of the org once they are known, before it is changed.
+
+        Args:
+            org_name: name of the org; None if the CRM does not report it.
+            org_type: production, sandbox, ...; None if the CRM does not report it.
+        """
+
     def on_warning(self, text: str) -> None:
         """Called with a warning for the user."""
 

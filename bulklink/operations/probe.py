@@ -258,6 +258,7 @@ class _Probe:
             answers_path=self.folder.answers,
             warn=self.callbacks.warn,
             on_outage=self.callbacks.on_outage,
+            on_org=self.callbacks.on_org,
         )
 
     async def _run_steps(self, session: CrmSession, record: ProbeRecord | None) -> None:

@@ -195,6 +195,7 @@ class _SendRun:
             stopped_for_credits=self.previous_record.stopped_by == StoppedBy.CREDITS,
             on_wait=self._on_wait,
             on_outage=self.callbacks.on_outage,
+            on_org=self.callbacks.on_org,
             calls_left=lambda: _CALLS_PER_MESSAGE * self.counter.pending,
             adapts=self.load is None or not self.load.options.is_open,
         )

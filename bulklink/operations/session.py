@@ -78,6 +78,7 @@ class CrmSession:
         on_wait: called when a wait for credits begins (with its end, seconds since 1970) and ends
             (None).
         on_outage: called when an outage begins, and with None when it ends.
+        on_org: called with name and type of the org once it is looked up.
         calls_left: returns the calls that the run may still need; None if unknown.
         adapts: whether refusals lower the limit of calls in flight and pause the calls.
 
@@ -104,6 +105,7 @@ class CrmSession:
     stopped_for_credits: bool = False
     on_wait: Callable[[float | None], None] = lambda until: None
     on_outage: Callable[[Outage | None], None] = lambda outage: None
+    on_org: Callable[[str | None, str | None], None] = lambda name, kind: None
     calls_left: Callable[[], int] | None = None
     adapts: bool = True
     recorded_calls: Counter[str] = field(default_factory=Counter, init=False)
@@ -246,6 +248,7 @@ class CrmSession:
 
     async def use_org(self, org: Org) -> None:
         """Apply the licence of the org, and count its credits, including those of earlier calls."""
+        self.on_org(org.name, org.type)
         self.limiter.resize(self.job.max_in_flight(org.paid_type))
         limits = credit_limits(self.job, daily_quota(self.job, org))
         if org.id is None:
@@ -327,6 +330,7 @@ async def run_read_session(
         sync=False,  # reads change nothing
         warn=callbacks.warn,
         on_outage=callbacks.on_outage,
+        on_org=callbacks.on_org,
     )
     size = _size_of(ledger_path)
     try:

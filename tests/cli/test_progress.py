@@ -38,8 +38,9 @@ class ProgressScreen:
 
     def __init__(self, style: str, *, quiet: bool = False) -> None:
         self.now = 0.0
+        self.stop = StopController()
         self.callbacks = ProgressDisplay(
-            style, verbose=False, quiet=quiet, stop=StopController(), clock=lambda: self.now
+            style, verbose=False, quiet=quiet, stop=self.stop, clock=lambda: self.now
         )
 
     def advance(self, seconds: int) -> None:
@@ -171,6 +172,41 @@ def test_notes_are_printed_above_the_view_and_never_wrapped(
     assert f"See {path} there\n" in screen.getvalue()
     note("after")
     assert screen.getvalue().endswith("after\n")
+
+
+def test_the_view_shows_run_folder_org_and_time_and_how_to_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    progress_screen = ProgressScreen("bar")
+    with progress_screen.callbacks as callbacks:
+        callbacks.on_start("change")
+        callbacks.on_org("Acme", "production")
+        progress_screen.advance(9)
+        assert "change · Acme (production) · 8s elapsed · Ctrl-C stops safely" in screen.getvalue()
+        progress_screen.stop.interrupt()
+        progress_screen.advance(2)
+        assert "change · Acme (production) · 10s elapsed · finishing the calls" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("org", "expected_text"),
+    [((None, None), "2s"), (("Acme", None), "Acme · 2s"), ((None, "sandbox"), "(sandbox) · 2s")],
+)
+def test_what_is_unknown_of_the_org_is_left_out(
+    org: tuple[str | None, str | None], expected_text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    progress_screen = ProgressScreen("bar")
+    with progress_screen.callbacks as callbacks:
+        callbacks.on_org(*org)
+        progress_screen.advance(2)
+    assert f"m{expected_text} elapsed" in screen.getvalue()
 
 
 def test_a_closed_terminal_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from bulklink.cli.progress_view import ProgressView, format_duration, render_lines, render_one_line
 from bulklink.engine.metrics import LimitedBy
@@ -33,6 +34,9 @@ SENDING = ProgressView(
     failed=12,
     in_doubt=3,
     codes={"INVALID_DATA": 8, "NOT_ALLOWED": 4, "no-answer": 3},
+    run_dir="runs/20261122T101500Z-link-3f2a",
+    org="Acme Ltd (production)",
+    elapsed=80.0,
 )
 
 
@@ -48,6 +52,8 @@ def test_at_60_columns() -> None:
         "12 failed, 3 in doubt: 8 INVALID_DATA, 4 NOT_ALLOWED",
         "3 no-answer",
         "Limited by calls in flight",
+        "runs/20261122T101500Z-link-3f2a · Acme Ltd (production)",
+        "1m 20s elapsed · Ctrl-C stops safely",
     ]
 
 
@@ -60,6 +66,8 @@ def test_at_200_columns() -> None:
         "1,240 emails/s · 18 of 20 calls in flight · 4,100 credits spent, 95,900 left",
         "12 failed, 3 in doubt: 8 INVALID_DATA, 4 NOT_ALLOWED, 3 no-answer",
         "Limited by calls in flight",
+        "runs/20261122T101500Z-link-3f2a · Acme Ltd (production) · 1m 20s elapsed"
+        " · Ctrl-C stops safely",
     ]
 
 
@@ -127,7 +135,30 @@ def test_a_wait_for_credits_replaces_the_time_left_and_the_limit() -> None:
     ],
 )
 def test_each_phase_shows_its_own_figures(view: ProgressView, expected_text: str) -> None:
-    assert plain_lines(view, 46) == [expected_text]
+    assert plain_lines(view, 46) == [expected_text, "Ctrl-C stops safely"]
+
+
+@pytest.mark.parametrize(
+    ("view", "expected_text"),
+    [
+        (ProgressView("Sending", elapsed=5), "5s elapsed · Ctrl-C stops safely"),
+        (ProgressView("Sending", is_stopping=True), "finishing the calls in flight"),
+        (ProgressView("Sending", org="(sandbox)"), "(sandbox) · Ctrl-C stops safely"),
+        (
+            ProgressView("Sending", run_dir="/srv/" + "x" * 99 + "/20261122T101500Z-link-3f2a"),
+            "…" + "x" * 22 + "/20261122T101500Z-link-3f2a",
+        ),
+        (
+            ProgressView("Sending", org="An org with a long name, GmbH & Co. KG (production)"),
+            "An org with a long name, GmbH & Co. KG …",
+        ),
+        (ProgressView("Sending", org="株" * 60), "株" * 19 + "…"),
+    ],
+)
+def test_the_view_ends_with_where_how_long_and_how_to_stop(
+    view: ProgressView, expected_text: str
+) -> None:
+    assert "\n".join(plain_lines(view, 50)[1:]).startswith(expected_text)
 
 
 def test_only_the_commonest_codes_are_shown() -> None:
@@ -147,6 +178,9 @@ VIEWS = st.builds(
     failed=COUNTS,
     in_doubt=COUNTS,
     codes=st.dictionaries(st.sampled_from(["A", "NOT_ALLOWED", "Z" * 60, "no-answer"]), COUNTS),
+    org=st.sampled_from([None, "Acme", "株式会社" * 5]),
+    elapsed=st.none() | st.floats(0, 10**7),
+    is_stopping=st.booleans(),
     metrics=st.builds(
         Metrics,
         rate=st.none() | st.floats(0, 10**6),
@@ -166,7 +200,7 @@ VIEWS = st.builds(
 @given(view=VIEWS, width=st.integers(40, 250))
 def test_lines_fit_any_width_and_keep_all_figures(view: ProgressView, width: int) -> None:
     rendered = plain_lines(view, width)
-    assert max(map(len, rendered)) <= width
+    assert max(map(cell_len, rendered)) <= width
     figures = re.compile(r"\d[\d,.]*")
     assert figures.findall(" ".join(rendered)) == figures.findall(" ".join(plain_lines(view, 250)))
 
@@ -200,6 +234,12 @@ def test_a_duration_is_off_by_at_most_a_twelfth(seconds: float) -> None:
 
 
 def test_control_characters_of_the_server_are_escaped_in_the_view() -> None:
-    view = replace(SENDING, phase=HOSTILE, codes=dict.fromkeys(HOSTILE_TEXTS.values(), 1))
+    view = replace(
+        SENDING,
+        phase=HOSTILE,
+        codes=dict.fromkeys(HOSTILE_TEXTS.values(), 1),
+        org=HOSTILE,
+        run_dir=f"runs/{HOSTILE}\udcff",
+    )
     lines = plain_lines(view, 80)
     assert [find_acting_characters(line, allowed="") for line in lines] == [[]] * len(lines)
