@@ -53,7 +53,8 @@ class ChartPause(msgspec.Struct, frozen=True):
         x: position of its beginning, from 0 to `PLOT_WIDTH`.
         width: width of its mark.
         length: how long the pause was, as text.
-        for_credits: whether it was a wait for credits.
+        cause: `credits` for a wait for credits, `idle` for another time without a call within a
+            command; between two commands, what ended the first: `finished` or a StoppedBy value.
         began: when it began, as text.
         ended: when it ended, as text.
     """
@@ -61,7 +62,7 @@ class ChartPause(msgspec.Struct, frozen=True):
     x: int
     width: int
     length: str
-    for_credits: bool
+    cause: str
     began: str
     ended: str
 

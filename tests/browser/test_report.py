@@ -86,7 +86,7 @@ def test_all_charts_are_drawn(open_page: OpenPage) -> None:
     (clip,) = open_page.evaluate_all(f"{chart('throughput')} rect.fill-failed", cut)
     assert 'd="M0 0H' in clip  # the hatched area is as high as the chart allows
     texts = open_page.evaluate_all(f"{chart('throughput')} text", "e => e.textContent")
-    assert {"0", "20", "12:00:00", "22 Nov", "25 Nov", "paused 3 d"} <= set(texts)
+    assert {"0", "20", "12:00:00", "22 Nov", "25 Nov", "finished 3 d"} <= set(texts)
     pauses = open_page.evaluate_all(f"{chart('throughput')} use", BOX)
     assert 5 < pauses[0][2] < 30
 

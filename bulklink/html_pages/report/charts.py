@@ -5,7 +5,7 @@ Texts are in the templates, colours and widths in the style sheet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import tzinfo
 from itertools import pairwise
 
@@ -89,14 +89,29 @@ class _Bin(msgspec.Struct, frozen=True, kw_only=True):
         return Step(self.x0, self.x1, self.line, upper, lower)
 
 
+class CommandEnd(msgspec.Struct, frozen=True):
+    """End of a command on the run.
+
+    Args:
+        at: when, in seconds since 1970.
+        by: what ended it: `finished`, or a StoppedBy value.
+    """
+
+    at: float
+    by: str
+
+
 def build_chart_data(
-    measurements: Iterable[Measurement], zone: tzinfo | None = None
+    measurements: Iterable[Measurement],
+    zone: tzinfo | None = None,
+    command_ends: Sequence[CommandEnd] = (),
 ) -> ChartData | None:
     """Return the charts; None without measurements.
 
     Args:
         measurements: activity, in chronological order.
         zone: time zone of the charts; None for this machine's.
+        command_ends: ends of the commands on the run, in order; they name the pauses after them.
     """
     spans = merge_measurements(measurements)
     if not spans:
@@ -116,7 +131,7 @@ def build_chart_data(
         charts=tuple(charts),
         middles=tuple((bin_.x0 + bin_.x1) // 2 for bin_ in bins),
         pauses=tuple(
-            _place_pause(pause, axis, format_when, for_credits=pause.began in waits)
+            _place_pause(pause, axis, format_when, _cause_of(pause, waits, command_ends))
             for pause in axis.pauses
         ),
         ticks=tuple(place_ticks(axis, axis_ticks(axis, zone))),
@@ -126,15 +141,24 @@ def build_chart_data(
     )
 
 
+def _cause_of(
+    pause: CollapsedPause, waits: Collection[float], command_ends: Iterable[CommandEnd]
+) -> str:
+    if pause.began in waits:
+        return "credits"
+    ends = (end.by for end in command_ends if pause.began - _LINE_GAP <= end.at < pause.ended)
+    return next(ends, "idle")
+
+
 def _place_pause(
-    pause: CollapsedPause, axis: TimeAxis, format_when: Callable[[float], str], *, for_credits: bool
+    pause: CollapsedPause, axis: TimeAxis, format_when: Callable[[float], str], cause: str
 ) -> ChartPause:
     x = place_on_axis(pause.at, axis)
     return ChartPause(
         x=x,
         width=place_on_axis(pause.to, axis) - x,
         length=humanize_duration(pause.ended - pause.began),
-        for_credits=for_credits,
+        cause=cause,
         began=format_when(pause.began),
         ended=format_when(pause.ended),
     )

@@ -9,10 +9,11 @@ from operator import attrgetter
 
 import msgspec
 
-from bulklink.html_pages.report.charts import ChartData, build_chart_data
+from bulklink.html_pages.report.charts import ChartData, CommandEnd, build_chart_data
 from bulklink.html_pages.report.timeline import Measurement
 from bulklink.operations.report.failures import ResultTables
 from bulklink.runs.folder import RunFolder
+from bulklink.runs.record import Invocation
 from bulklink.runs.timeline import TimelineInterval, read_timeline
 
 _WAIT_SHARE = 0.5
@@ -23,7 +24,10 @@ _MAX_IDLE_SECONDS = 60.0
 
 
 def collect_chart_data(
-    folder: RunFolder, results: ResultTables, zone: tzinfo | None
+    folder: RunFolder,
+    results: ResultTables,
+    zone: tzinfo | None,
+    invocations: Iterable[Invocation],
 ) -> ChartData | None:
     """Return chart data from the timeline, or the ledger if there is none; None if empty.
 
@@ -31,12 +35,18 @@ def collect_chart_data(
         folder: run folder.
         results: tables of its ledger.
         zone: time zone of the charts; None for this machine's.
+        invocations: commands on the run, in order.
 
     Raises:
         RunDirError: if the timeline cannot be read.
     """
-    chart_data = build_chart_data(measurements_of(read_timeline(folder.timeline)), zone)
-    return chart_data or build_chart_data(_measurements_from_ledger(results), zone)
+    ends = [
+        CommandEnd(datetime.fromisoformat(each.ended).timestamp(), each.stopped_by or "finished")
+        for each in invocations
+        if each.ended is not None
+    ]
+    chart_data = build_chart_data(measurements_of(read_timeline(folder.timeline)), zone, ends)
+    return chart_data or build_chart_data(_measurements_from_ledger(results), zone, ends)
 
 
 def measurements_of(intervals: Iterable[TimelineInterval]) -> Iterator[Measurement]:

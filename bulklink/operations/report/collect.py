@@ -176,7 +176,7 @@ def _build_report(sources: _Sources, made_at: str, zone: tzinfo | None, max_byte
         failures=describer.summary(failed_counts),
         refused=describer.summary(refused_counts),
         calls=call_summary(record, summary),
-        charts=collect_chart_data(folder, sources.results, zone),
+        charts=collect_chart_data(folder, sources.results, zone, invocations),
         embedded_rows=embedded_rows.json() if embedded_rows is not None else None,
         settings=shown_settings(record, full=full),
         inputs=input_summaries(record, full=full),

@@ -218,7 +218,9 @@ def test_each_chart_is_sound_xml_with_a_title_and_a_table(
     assert page.count("<summary>Values as a table</summary>") == len(names)
     has_pause = len(moments) > 2
     assert page.count("; 1 pause is shortened</title>") == has_pause * len(names)
-    pause_row = "<tr><th>22 Nov 12:00:02</th><td>25 Nov 12:00:00</td><td>3 d</td></tr>"
+    pause_row = (
+        "<tr><th>22 Nov 12:00:02</th><td>25 Nov 12:00:00</td><td>3 d</td><td>finished</td></tr>"
+    )
     assert (pause_row in page) == has_pause
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC
 
 import msgspec
+import pytest
 
-from bulklink.html_pages.report.charts import ChartData, build_chart_data
+from bulklink.html_pages.report.charts import ChartData, CommandEnd, build_chart_data
 from bulklink.ledger.records import timestamp
 from bulklink.operations.report.activity import measurements_of
 from bulklink.runs.timeline import TimelineInterval
@@ -27,6 +28,8 @@ WORK = TimelineInterval(
     limited_by="calls in flight",
 )
 IDLE = msgspec.structs.replace(WORK, settled={}, calls={}, in_flight=0.0, latency={})
+WORKED = NOON.timestamp() + 300
+"""End of thirty stretches of work."""
 
 
 def timeline(*intervals: TimelineInterval) -> list[TimelineInterval]:
@@ -51,7 +54,7 @@ def test_a_wait_of_days_for_credits_is_a_short_stripe() -> None:
     )
     charts = charts_of(*[WORK] * 60, wait, *[WORK] * 60)
     (pause,) = charts.pauses
-    assert (pause.length, pause.for_credits) == ("3 d", True)
+    assert (pause.length, pause.cause) == ("3 d", "credits")
     assert (pause.began, pause.ended) == ("22 Nov 12:10:01", "25 Nov 12:10:00")
     assert pause.x > 450
     assert pause.width < 50
@@ -70,17 +73,34 @@ def test_calls_in_flight_when_a_wait_began_are_drawn_before_it() -> None:
 
 def test_an_outage_is_a_pause_and_a_slow_rate_is_not() -> None:
     outage = charts_of(*[WORK] * 30, *[IDLE] * 360, *[WORK] * 30)
-    assert [(pause.length, pause.for_credits) for pause in outage.pauses] == [("1 h", False)]
+    assert [(pause.length, pause.cause) for pause in outage.pauses] == [("1 h", "idle")]
     slow = list(measurements_of(timeline(*[WORK, IDLE, IDLE] * 20)))
     assert sum(each.ended - each.began for each in slow) == 580, "idle seconds lower the rate"
 
 
-def test_other_pauses_are_no_waits() -> None:
+@pytest.mark.parametrize(
+    ("ends", "cause"),
+    [
+        pytest.param([], "idle", id="within a command"),
+        pytest.param([CommandEnd(WORKED + 1, "interrupted")], "interrupted", id="stopped"),
+        pytest.param([CommandEnd(WORKED - 1, "killed")], "killed", id="killed, so recorded early"),
+        pytest.param([CommandEnd(WORKED + 300, "no-answer")], "no-answer", id="after an outage"),
+        pytest.param([CommandEnd(WORKED, "finished")], "finished", id="retried later"),
+        pytest.param(
+            [CommandEnd(WORKED, "fatal"), CommandEnd(WORKED + 99, "canary")], "fatal", id="twice"
+        ),
+        pytest.param([CommandEnd(WORKED + 2 * DAYS, "credits")], "idle", id="ended later"),
+        pytest.param([CommandEnd(WORKED - 60, "credits")], "idle", id="ended earlier"),
+    ],
+)
+def test_a_pause_between_commands_is_named_after_the_end_of_the_first(
+    ends: list[CommandEnd], cause: str
+) -> None:
     first, second = timeline(*[WORK] * 30), timeline(*[WORK] * 30)
     later = [
         msgspec.structs.replace(each, ts=timestamp(NOON.timestamp() + DAYS + 10 * number))
         for number, each in enumerate(second, 1)
     ]
-    charts = build_chart_data(measurements_of([*first, *later]), UTC)
+    charts = build_chart_data(measurements_of([*first, *later]), UTC, ends)
     assert charts is not None
-    assert [pause.for_credits for pause in charts.pauses] == [False]
+    assert [pause.cause for pause in charts.pauses] == [cause]
