@@ -2,62 +2,62 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import click
 
-from bulklink.cli.commands.audit import audit
-from bulklink.cli.commands.auth import auth
-from bulklink.cli.commands.completion import completion
-from bulklink.cli.commands.demo import demo
-from bulklink.cli.commands.emulator import emulator
-from bulklink.cli.commands.export import export
-from bulklink.cli.commands.fetch import fetch
-from bulklink.cli.commands.forget import forget
-from bulklink.cli.commands.generate import generate
-from bulklink.cli.commands.history import history
-from bulklink.cli.commands.loadtest import loadtest
-from bulklink.cli.commands.match import match
-from bulklink.cli.commands.plan import plan
-from bulklink.cli.commands.probe import probe
-from bulklink.cli.commands.report import report
-from bulklink.cli.commands.resume import apply_plan, resume, retry
-from bulklink.cli.commands.send import link, relink, run, unlink
-from bulklink.cli.commands.status import status
-from bulklink.cli.commands.undo import undo
-from bulklink.cli.commands.verify import verify
 from bulklink.cli.help import Group, write_lists
 
 SECTIONS = {
-    "Getting started": (demo, auth, completion),
-    "Find wrong links": (audit, match),
-    "Change emails": (plan, link, unlink, relink, run, apply_plan),
-    "Resume, inspect, undo": (resume, retry, status, verify, history, undo),
-    "Files": (fetch, export, report, forget),
-    "Local CRM": (emulator, generate, probe),
-    "Load tests": (loadtest,),
+    "Getting started": ("demo", "auth", "completion"),
+    "Find wrong links": ("audit", "match"),
+    "Change emails": ("plan", "link", "unlink", "relink", "run", "apply"),
+    "Resume, inspect, undo": ("resume", "retry", "status", "verify", "history", "undo"),
+    "Files": ("fetch", "export", "report", "forget"),
+    "Local CRM": ("emulator", "generate", "probe"),
+    "Load tests": ("loadtest",),
 }
 """Help headings and their commands, in order."""
+_MODULES = {
+    **dict.fromkeys(("link", "unlink", "relink", "run"), "send"),
+    **dict.fromkeys(("apply", "retry"), "resume"),
+}
+"""Modules in `commands` of commands that have none of their own name."""
 
 
-class SectionedGroup(Group):
-    """Command group that lists its commands under headings."""
+class CommandTree(Group):
+    """All commands, listed under headings; a command is imported when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the order of the help."""
+        return [name for names in SECTIONS.values() for name in names]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; return None if there is none of this name."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = import_module(f"bulklink.cli.commands.{_MODULES.get(cmd_name, cmd_name)}")
+        commands = [value for value in vars(module).values() if isinstance(value, click.Command)]
+        return next(command for command in commands if command.name == cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a list of commands for each heading."""
-        width = max(map(len, self.commands))
-        limit = formatter.width - 4 - width
+        limit = formatter.width - 4 - max(map(len, self.list_commands(ctx)))
         write_lists(
             formatter,
             {
-                heading: [
-                    (command.name or "", command.get_short_help_str(limit)) for command in commands
-                ]
-                for heading, commands in SECTIONS.items()
+                heading: [(name, self._summary(ctx, name, limit)) for name in names]
+                for heading, names in SECTIONS.items()
             },
         )
 
+    def _summary(self, ctx: click.Context, name: str, limit: int) -> str:
+        command = self.get_command(ctx, name)
+        return command.get_short_help_str(limit) if command else ""
+
 
 @click.group(
-    cls=SectionedGroup,
+    cls=CommandTree,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="`bulklink COMMAND --help` shows examples and all options. Options of commands that"
     " send or read can also be set as environment variables: BULKLINK_BATCH_SIZE for"
@@ -77,8 +77,3 @@ def cli() -> None:
     Start with `bulklink demo`, which links the emails of a sample mapping in a local CRM. Then sign
     in, plan a mapping of your own, and send it.
     """
-
-
-for _commands in SECTIONS.values():
-    for _command in _commands:
-        cli.add_command(_command)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulklink.cli.completion import ProfileName
-from bulklink.cli.help import DISPLAY
+from bulklink.cli.help import DISPLAY, subcommands
 from bulklink.cli.job_file import convert_value, unknown_key_error
 from bulklink.cli.options import combine_options, option, option_key
 
@@ -118,6 +118,6 @@ def _defaults_by_parameter(
 
 def _all_option_keys(root: click.Command) -> set[str]:
     """Return the keys of all commands' options: a profile serves all of them."""
-    commands = root.commands.values() if isinstance(root, click.Group) else (root,)
-    params = (param for command in commands for param in command.params)
+    commands = subcommands(root) or {"": root}
+    params = (param for command in commands.values() for param in command.params)
     return {option_key(p) for p in params if isinstance(p, click.Option)} - {"profile"}

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from bulklink.cli.completion import is_completion_request, run_completion
 from bulklink.cli.console import colour_setting, is_option_set, note_lines, show_error, warn
+from bulklink.cli.help import subcommands
 from bulklink.cli.param_types import BadChoice
 from bulklink.cli.standard_streams import discard_stdout, prepare_streams
 from bulklink.errors import BulklinkError, ExitCode, OutputError, UsageError
@@ -49,11 +50,12 @@ def examples_of(command: click.Command) -> list[str]:
 
 
 def _command_path(cli: click.Command, args: Iterable[str]) -> str:
-    path, command = "bulklink", cli
+    path, command, ctx = "bulklink", cli, click.Context(cli)
     for word in args:
-        if not isinstance(command, click.Group) or word not in command.commands:
+        subcommand = isinstance(command, click.Group) and command.get_command(ctx, word)
+        if not subcommand:
             break
-        path, command = f"{path} {word}", command.commands[word]
+        path, command = f"{path} {word}", subcommand
     return path
 
 
@@ -93,7 +95,8 @@ def _advice(error: click.ClickException, ctx: click.Context | None, command: str
     see_help = f"See `{command} --help`."
     match error:
         case click.NoSuchCommand() if ctx and isinstance(ctx.command, click.Group):
-            matches = close_matches(error.command_name, ctx.command.commands, cutoff=MIN_SIMILARITY)
+            names = ctx.command.list_commands(ctx)
+            matches = close_matches(error.command_name, names, cutoff=MIN_SIMILARITY)
             return did_you_mean(matches) + see_help
         case click.NoSuchOption() if ctx:
             names = [name for param in ctx.command.get_params(ctx) for name in _option_names(param)]
@@ -144,24 +147,23 @@ def misspelling_warnings(names: Iterable[str], cli: click.Command) -> Iterator[s
         names: names of the environment variables.
         cli: the command tree, whose options have variables.
     """
-    suffixes = [name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)]
-    variables = {*CONNECTION_VARIABLES, *_option_variables(cli)} if suffixes else set()
+    names = [name for name in names if name.startswith(_PREFIX)]
+    if set(names).issubset(CONNECTION_VARIABLES):
+        return  # saves the import of all commands
+    variables = {*CONNECTION_VARIABLES, *_option_variables(cli)}
     known_suffixes = {name.removeprefix(_PREFIX) for name in variables}
-    for name in suffixes:
-        if name in known_suffixes:
-            continue
-        for match in close_matches(name, known_suffixes, limit=1, cutoff=MIN_SIMILARITY):
+    for suffix in (name.removeprefix(_PREFIX) for name in names if name not in variables):
+        for match in close_matches(suffix, known_suffixes, limit=1, cutoff=MIN_SIMILARITY):
             suggestion = did_you_mean([_PREFIX + match])
-            yield f"The variable {_PREFIX}{name} is unknown. {suggestion}".rstrip()
+            yield f"The variable {_PREFIX}{suffix} is unknown. {suggestion}".rstrip()
 
 
 def _option_variables(command: click.Command) -> Iterator[str]:
     for param in command.params:
         if isinstance(param.envvar, str):
             yield param.envvar
-    if isinstance(command, click.Group):
-        for subcommand in command.commands.values():
-            yield from _option_variables(subcommand)
+    for subcommand in subcommands(command).values():
+        yield from _option_variables(subcommand)
 
 
 _WRITE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)

@@ -90,6 +90,15 @@ class Group(click.Group):
     context_class = HelpContext
 
 
+def subcommands(command: click.Command) -> dict[str, click.Command]:
+    """Import the commands of a group and return them by name; any other command has none."""
+    if not isinstance(command, click.Group):
+        return {}
+    ctx = click.Context(command)
+    named = {name: command.get_command(ctx, name) for name in command.list_commands(ctx)}
+    return {name: subcommand for name, subcommand in named.items() if subcommand is not None}
+
+
 def write_lists(
     formatter: click.HelpFormatter, lists: Mapping[str, Sequence[tuple[str, str]]]
 ) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 import bulklink
 from bulklink import Edition, MaxFailures, WhenCreditsOut
-from bulklink.cli.app import cli
 from bulklink.cli.arguments import (
     given_options,
     limit_arguments,
@@ -20,7 +19,7 @@ from bulklink.cli.arguments import (
 from bulklink.cli.options import option_key
 from bulklink.operations.job import Job
 from bulklink.operations.job_options import LIMIT_OPTIONS, PACE_OPTIONS, SEND_OPTIONS
-from tests.cli.command_tree import parse_context
+from tests.cli.command_tree import ALL, parse_context
 
 COMMANDS: dict[str, tuple[list[str], Any, frozenset[str]]] = {
     "apply": (["RUN"], limit_arguments, LIMIT_OPTIONS),
@@ -90,7 +89,7 @@ NOT_KEPT_BY_FETCH = ("yes", "memory")
 
 
 def _params(command: str) -> dict[str, click.Option]:
-    options = [p for p in cli.commands[command].params if isinstance(p, click.Option)]
+    options = [p for p in ALL[f"bulklink {command}"].params if isinstance(p, click.Option)]
     return {option_key(param): param for param in options}
 
 

@@ -20,6 +20,7 @@ from bulklink.cli.help import options_by_group
 from bulklink.errors import BulklinkError, ExitCode, StoppedBy
 from bulklink.models import Status
 from bulklink.runs.record import RunState
+from tests.cli.command_tree import ALL
 
 ROOT = Path(__file__).parents[2]
 TARGET = ROOT / "docs" / "reference.md"
@@ -102,9 +103,9 @@ a variable has several values, put one on each line. Every command has `--help` 
 def reference() -> str:
     """Return the whole page."""
     parts = [_HEAD, "## Commands\n", *_contents()]
-    for commands in SECTIONS.values():
-        for command in commands:
-            parts += _command(command, "bulklink")
+    for names in SECTIONS.values():
+        for name in names:
+            parts += _command(ALL[f"bulklink {name}"], "bulklink")
     return "\n".join([*parts, *_vocabulary()]).rstrip("\n") + "\n"
 
 
@@ -124,9 +125,9 @@ def error_codes() -> dict[str, str]:
 
 
 def _contents() -> Iterator[str]:
-    for heading, commands in SECTIONS.items():
-        names = ", ".join(f"[`{command.name}`](#bulklink-{command.name})" for command in commands)
-        yield f"- {heading}: {names}"
+    for heading, names in SECTIONS.items():
+        links = ", ".join(f"[`{name}`](#bulklink-{name})" for name in names)
+        yield f"- {heading}: {links}"
     yield ""
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 
-from bulklink.cli.app import cli
 from tests.cli.command_tree import ALL
 from tests.docs.test_reference import DOCS, GUIDES, options_of
 
 TABLE = DOCS["running.md"].partition("## Options that matter")[2].partition("\n## ")[0]
-OPTIONS = options_of(cli.commands["run"])
+OPTIONS = options_of(ALL["bulklink run"])
 
 
 def test_every_option_of_the_table_exists() -> None:

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from bulklink import Edition, Job, OnInvalid, Op, UsageError
-from bulklink.cli.app import cli
 from bulklink.operations.job import MAX_RATE
 from bulklink.operations.job_options import LIMIT_OPTIONS, PACE_OPTIONS, SEND_OPTIONS
+from tests.cli.command_tree import ALL
 
 
 def test_texts_are_converted_to_enums_and_paths() -> None:
@@ -54,7 +54,7 @@ def test_an_invalid_value_is_refused(options: dict[str, Any], expected_text: str
 
 @pytest.mark.parametrize("name", ["batch_size", "concurrency", "read_pages", "canary", "rate"])
 def test_the_command_line_accepts_the_same_numbers(name: str) -> None:
-    run = cli.commands["run"]
+    run = ALL["bulklink run"]
     (param,) = (p for p in run.params if p.name == name)
     context = click.Context(run)
     for number in (-1, 0, 1, 20, 21, 1000, 1001, 10_000, 10_001, 100_000, 100_001):

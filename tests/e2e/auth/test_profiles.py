@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulklink.cli.app import cli
+from tests.cli.command_tree import LEAVES
 from tests.e2e.auth.sign_in_env import (
     ROOT,
     SIGN_IN_ENV,
@@ -128,7 +128,7 @@ def test_every_command_that_contacts_the_crm_takes_a_profile_and_a_log() -> None
     assert [name for name, text in sources.items() if "from_environment(" in text] == []
     lacking = [
         name
-        for name, command in cli.commands.items()
+        for name, command in LEAVES.items()
         if command.callback is not None
         and "connection_from(" in sources[command.callback.__module__.rpartition(".")[2]]
         and not {"profile", "log"} <= {param.name for param in command.params}
