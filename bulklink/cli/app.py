@@ -9,7 +9,7 @@ import click
 from bulklink.cli.help import Group, write_lists
 
 SECTIONS = {
-    "Getting started": ("demo", "auth", "completion"),
+    "Getting started": ("demo", "ui", "auth", "completion"),
     "Find wrong links": ("audit", "match"),
     "Change emails": ("plan", "link", "unlink", "relink", "run", "apply"),
     "Resume, inspect, undo": ("resume", "retry", "status", "verify", "history", "undo"),

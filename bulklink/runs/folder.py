@@ -296,8 +296,7 @@ def create_run_folder(
     Raises:
         RunDirError: if the folder is in use or cannot be created.
     """
-    moment = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-    path = run_dir if run_dir is not None else runs_dir / f"{moment}-{op}-{tag}"
+    path = run_dir if run_dir is not None else runs_dir / new_run_name(op, now, tag)
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunDirError(
@@ -319,6 +318,18 @@ def create_run_folder(
             ),
         ) from None
     return RunFolder(path)
+
+
+def new_run_name(op: str, now: float, tag: str) -> str:
+    """Return the name of a new run's folder: time, op and tag.
+
+    Args:
+        op: operation of the job.
+        now: seconds since 1970.
+        tag: a few random characters.
+    """
+    moment = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{moment}-{op}-{tag}"
 
 
 def folder_of(run: str | os.PathLike[str]) -> RunFolder:

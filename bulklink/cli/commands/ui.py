@@ -1,0 +1,83 @@
+"""`bulklink ui`: a page on this machine to look at runs, approve, watch and undo them."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bulklink.cli.connection import profile_option
+from bulklink.cli.help import Command
+from bulklink.cli.options import common_options, runs_dir_option
+from bulklink.cli.param_types import WholeNumber
+from bulklink.errors import ExitCode, StoppedBy, UsageError
+
+if TYPE_CHECKING:
+    from bulklink.engine.shutdown import StopController
+    from bulklink.ui.commands import Commands
+
+
+@click.command("ui", cls=Command)
+@runs_dir_option
+@click.option(
+    "--port",
+    type=WholeNumber(0, 65535),
+    default=0,
+    help="Port to serve on. Default: a free one.",
+)
+@click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
+@profile_option
+@common_options
+def ui(runs_dir: Path, port: int, profile: str | None, *, no_browser: bool, as_json: bool) -> int:
+    """Look at runs, approve, watch and undo them in a browser.
+
+    \b
+    Examples:
+      bulklink ui
+      bulklink ui --runs-dir runs --no-browser
+
+    The page is served to this machine alone, at an address with a secret token, which is valid
+    until the command ends. The first line on standard output is {"url":"http://127.0.0.1:PORT/…"}.
+    Ctrl-C ends it; runs that it started are stopped gently first, and can be resumed here or in a
+    terminal.
+    """
+    del as_json  # the output is always JSON; errors read the option themselves
+    from bulklink.cli.event_loop import run_in_loop  # noqa: PLC0415 - not for --help
+    from bulklink.cli.signals import run_with_signals  # noqa: PLC0415 - not for --help
+    from bulklink.engine.shutdown import StopController  # noqa: PLC0415 - not for --help
+    from bulklink.profiles.resolve import load_connection  # noqa: PLC0415 - not for --help
+    from bulklink.ui.commands import Commands  # noqa: PLC0415 - not for --help
+
+    commands, stop = Commands(runs_dir, partial(load_connection, profile)), StopController()
+    work = partial(_serve, commands, port, stop, opens_browser=not no_browser)
+    run_in_loop(run_with_signals, work, stop)
+    return ExitCode.OK
+
+
+async def _serve(
+    commands: Commands, port: int, stop: StopController, *, opens_browser: bool
+) -> None:
+    """Serve the page until the first signal, then stop the runs that it started."""
+    import anyio  # noqa: PLC0415 - not for --help
+
+    from bulklink.cli.browser import open_browser  # noqa: PLC0415 - not for --help
+    from bulklink.cli.console import print_json  # noqa: PLC0415 - not for --help
+    from bulklink.ui.server import serve_page  # noqa: PLC0415 - not for --help
+
+    stopped = anyio.Event()
+    stop.on_stop(stopped.set)
+    try:
+        async with serve_page(commands, port) as url:
+            print_json({"url": url})
+            with open_browser(url) if opens_browser else nullcontext():
+                await stopped.wait()
+            await commands.close(StoppedBy(stop.reason.stopped_by) if stop.reason else None)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot serve the page: {error.strerror or error}.",
+            where=f"127.0.0.1:{port}",
+            advice="Use another --port, or omit it.",
+        ) from None

@@ -1,0 +1,46 @@
+"use strict";
+
+/* Keeps a watched run current: the page is complete without it, and is reloaded where more than
+   figures change. */
+{
+  const RETRY_MS = 2000;
+  const watched = document.querySelector("[data-watch]");
+
+  const valueAt = (values, path) => path.split(".").reduce((value, key) => value?.[key], values);
+
+  const show = (values) => {
+    for (const element of document.querySelectorAll("[data-live]")) {
+      const value = valueAt(values, element.dataset.live);
+      if (element instanceof HTMLProgressElement) {
+        element.value = value ?? element.value;
+      } else {
+        const text = typeof value === "number" ? value.toLocaleString("en") : (value ?? "");
+        if (element.textContent !== text) element.textContent = text;
+      }
+    }
+  };
+
+  const watch = async (url) => {
+    let version = -1;
+    let question = null;
+    for (;;) {
+      try {
+        const response = await fetch(`${url}&after=${version}`, { cache: "no-store" });
+        if (!response.ok) throw new Error(String(response.status));
+        const values = await response.json();
+        const isNew = version >= 0 && (values.question ?? null) !== question;
+        version = values.version;
+        question = values.question ?? null;
+        show(values);
+        if (!values.active || isNew) {
+          location.reload();
+          return;
+        }
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
+  };
+
+  if (watched?.dataset.watch) watch(watched.dataset.watch);
+}

@@ -1,0 +1,45 @@
+"""Rendering the pages of `bulklink ui`, which load their style and script from it."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment
+
+from bulklink.html_pages.page import page_environment
+
+_PACKAGE = "bulklink.html_pages"
+_ASSETS = {
+    "ui.css": ("text/css", ("assets/base.css", "ui/assets/ui.css")),
+    "ui.js": ("text/javascript", ("ui/assets/ui.js",)),
+}
+"""Content type and sources of each asset."""
+
+
+def render_ui(template: str, zone: tzinfo | None = None, **values: Any) -> str:
+    """Return a page as HTML; all texts are escaped, including control characters.
+
+    Args:
+        template: name of its template.
+        zone: time zone of the page; None for this machine's.
+        **values: values of the template; `link` returns the address of a path.
+    """
+    return _environment(zone).get_template(f"{template}.html.j2").render(**values)
+
+
+@lru_cache
+def ui_asset(name: str) -> tuple[str, str] | None:
+    """Return the content type and the content of an asset; None if there is none of this name."""
+    if name not in _ASSETS:
+        return None
+    content_type, sources = _ASSETS[name]
+    texts = (files(_PACKAGE).joinpath(source).read_text(encoding="utf-8") for source in sources)
+    return content_type, "".join(texts)
+
+
+@lru_cache(maxsize=1)
+def _environment(zone: tzinfo | None) -> Environment:
+    return page_environment("ui", zone)

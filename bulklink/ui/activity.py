@@ -1,0 +1,250 @@
+"""A command that the page drives: a thread with an event loop, its progress and its questions."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from bulklink.advice import Keyword, NextCall
+from bulklink.counts import count_of
+from bulklink.engine.outage import Outage
+from bulklink.engine.shutdown import StopController
+from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
+from bulklink.operations.callbacks import (
+    ConfirmationRequest,
+    ReadProgress,
+    RunCallbacks,
+    RunProgress,
+)
+
+_MAX_WARNINGS = 50
+_PRODUCTION = "production"
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A question that a command waits for.
+
+    Args:
+        number: number of the question, which the answer names.
+        text: the question.
+        to_type: text that the user types to confirm; None if a click is enough.
+    """
+
+    number: int
+    text: str
+    to_type: str | None = None
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """What a command shows while it works.
+
+    Args:
+        phase: what it does now.
+        run: progress of a run; None before it is known.
+        reading: progress of reading; None if nothing is read.
+        waiting_until: when the wait for credits ends, in seconds since 1970; None without a wait.
+        outage: the outage; None without one.
+        question: the question that it waits for; None without one.
+        warnings: its last warnings.
+    """
+
+    phase: str = "Starting"
+    run: RunProgress | None = None
+    reading: ReadProgress | None = None
+    waiting_until: float | None = None
+    outage: Outage | None = None
+    question: Question | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Activity:
+    """A command on a run, in a thread of its own, so that a question blocks nothing else.
+
+    Args:
+        verb: what it does: apply, resume, retry, verify or undo.
+        run_dir: folder of the run.
+        work: the command, called with its callbacks and its stop controller.
+
+    Attributes:
+        progress: what it shows now.
+        version: increased by every change.
+        result: what it returned; None before its end, and after an error.
+        error: why it failed or was refused; None without an error.
+    """
+
+    verb: str
+    run_dir: str
+    work: Callable[[RunCallbacks, StopController], Awaitable[Any]]
+    progress: Progress = field(default=Progress(), init=False)
+    version: int = field(default=0, init=False)
+    result: Any = field(default=None, init=False)
+    error: BaseException | None = field(default=None, init=False)
+    _stop: StopController = field(default_factory=StopController, init=False)
+    _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
+    _answered: threading.Event = field(default_factory=threading.Event, init=False)
+    _answer: bool = field(default=False, init=False)
+    _questions: int = field(default=0, init=False)
+    _warnings: deque[str] = field(default_factory=lambda: deque(maxlen=_MAX_WARNINGS), init=False)
+    _portal: BlockingPortal = field(init=False)
+    _portal_context: AbstractContextManager[BlockingPortal] = field(init=False)
+    _has_ended: bool = field(default=False, init=False)
+    _future: Future[Any] = field(init=False)
+
+    def start(self) -> None:
+        """Start the command."""
+        self._portal_context = start_blocking_portal()
+        self._portal = self._portal_context.__enter__()
+        self._future = self._portal.start_task_soon(self._run)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is still working."""
+        return not self._has_ended
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stop.reason is not None
+
+    def stop(self, by: StoppedBy = StoppedBy.INTERRUPTED) -> None:
+        """Stop it gently: what is in flight is finished and recorded."""
+        if self.is_active:
+            self._portal.start_task_soon(self._interrupt, by)
+            self._give_answer(confirmed=False)
+
+    def answer(self, number: int, typed: str, *, confirmed: bool) -> bool:
+        """Answer its question; return whether that was the question, and was typed as asked.
+
+        Args:
+            number: number of the question.
+            typed: what the user typed.
+            confirmed: whether the user agrees.
+        """
+        question = self.progress.question
+        if question is None or question.number != number:
+            return False
+        if confirmed and question.to_type is not None and typed.strip() != question.to_type:
+            return False
+        self._give_answer(confirmed=confirmed)
+        return True
+
+    def close(self) -> None:
+        """Wait for its end, and end its thread."""
+        self._portal_context.__exit__(None, None, None)
+
+    def update(self, **changes: Any) -> None:
+        """Change what it shows."""
+        with self._changed:
+            self.progress = msgspec.structs.replace(self.progress, **changes)
+            self.version += 1
+            self._changed.notify_all()
+
+    def wait_for_change(self, version: int, seconds: float) -> int:
+        """Wait until there is another version or the time is up; return the version. Blocks."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.version != version or self._has_ended, seconds)
+        return self.version
+
+    def warn(self, text: str) -> None:
+        """Show a warning."""
+        self._warnings.append(text)
+        self.update(warnings=tuple(self._warnings))
+
+    def ask(self, text: str, *, to_type: str | None = None) -> bool:
+        """Ask the user, and wait for the answer; blocks the thread of the command."""
+        self._answered.clear()
+        self._questions += 1
+        self.update(question=Question(self._questions, text, to_type))
+        if not self.is_stopping:
+            self._answered.wait()
+        self.update(question=None)
+        return self._answer and not self.is_stopping
+
+    def _give_answer(self, *, confirmed: bool) -> None:
+        self._answer = confirmed
+        self._answered.set()
+
+    async def _interrupt(self, by: StoppedBy) -> None:
+        self._stop.interrupt(by)
+
+    async def _run(self) -> None:
+        try:
+            self.result = await self.work(PageCallbacks(self), self._stop)
+        except (BulklinkError, RunStoppedError) as error:
+            self.error = error
+        except Exception as error:
+            self.error = error
+        finally:
+            self._has_ended = True
+            self.update(phase="Done")
+
+
+class PageCallbacks(RunCallbacks):
+    """Callbacks that show the progress of a command on the page, and ask there.
+
+    Args:
+        activity: the command.
+    """
+
+    can_ask = True
+
+    def __init__(self, activity: Activity) -> None:
+        self._activity = activity
+
+    def word(self, part: Keyword | NextCall) -> str:
+        """Return a setting or a next step by its name, as the page has buttons for them."""
+        return f"“{part.function}”" if isinstance(part, NextCall) else str(part)
+
+    def on_warning(self, text: str) -> None:
+        """Show a warning."""
+        self._activity.warn(text)
+
+    def on_phase(self, text: str) -> None:
+        """Show the phase."""
+        self._activity.update(phase=text)
+
+    def on_progress(self, progress: RunProgress) -> None:
+        """Show the progress of the run."""
+        self._activity.update(run=progress)
+
+    def on_read(self, progress: ReadProgress) -> None:
+        """Show the progress of reading."""
+        self._activity.update(reading=progress)
+
+    def on_wait(self, until: float | None) -> None:
+        """Show until when the run waits for credits."""
+        self._activity.update(waiting_until=until)
+
+    def on_outage(self, outage: Outage | None) -> None:
+        """Show that no call is answered."""
+        self._activity.update(outage=outage)
+
+    def confirm(self, request: ConfirmationRequest) -> bool:
+        """Ask before an org is changed; for a production org, the number of emails is typed."""
+        org = request.org_name or "an org with an unknown name"
+        kind = request.org_type or "unknown type"
+        emails = count_of(request.messages, "email")
+        is_production = kind.lower() == _PRODUCTION or request.org_type is None
+        return self._activity.ask(
+            f"{request.op.capitalize()}: change {emails} of {org} ({kind})?",
+            to_type=str(request.messages) if is_production else None,
+        )
+
+    def confirm_after_canary(self, summary: str, remaining: int) -> bool:
+        """Ask whether to continue after a failed canary."""
+        others = count_of(remaining, "other email")
+        return self._activity.ask(f"{summary} Send the {others} anyway?")
+
+    def confirm_cost(self, description: str, credit_range: Any) -> bool:
+        """Ask before many credits are spent on reading."""
+        price = count_of(credit_range.likely, "credit")
+        return self._activity.ask(f"Read {description} for about {price}?")

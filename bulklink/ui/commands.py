@@ -1,0 +1,192 @@
+"""What the page does: commands on the runs of one folder, one at a time for each run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from bulklink.counts import count_of
+from bulklink.engine.shutdown import StopController
+from bulklink.errors import StoppedBy
+from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.environment import Environment, real_environment
+from bulklink.operations.resume import apply, resume, retry
+from bulklink.operations.undo import plan_undo
+from bulklink.operations.verify import verify
+from bulklink.operations.verify_run import VerifyResult
+from bulklink.runs.folder import RunFolder, list_run_folders, new_run_name
+from bulklink.ui.activity import Activity
+from bulklink.zoho.connection import Connection
+
+_MAX_ACTIVE = 8
+"""Maximum commands at a time."""
+_CONFLICT = 409
+Work = Callable[[RunCallbacks, StopController], Awaitable[Any]]
+_COMMANDS: Mapping[str, Callable[..., Awaitable[Any]]] = {
+    "apply": apply,
+    "resume": resume,
+    "retry": retry,
+    "verify": verify,
+}
+
+
+class PageError(Exception):
+    """Raised when the page cannot do what it was asked for.
+
+    Args:
+        message: why not, for the user.
+        status: HTTP status.
+    """
+
+    def __init__(self, message: str, status: int = _CONFLICT) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+
+
+class Commands:
+    """Commands on the runs of one folder.
+
+    Args:
+        runs_dir: parent of the run folders; it may be missing.
+        connect: returns the connection of a command.
+        environment: network, disk and clock; None for this machine's, others for tests.
+    """
+
+    def __init__(
+        self,
+        runs_dir: Path,
+        connect: Callable[[], Connection],
+        environment: Environment | None = None,
+    ) -> None:
+        self.runs_dir = runs_dir
+        self._connect = connect
+        self._environment = environment or real_environment()
+        self._activities: dict[str, Activity] = {}
+
+    def find(self, name: str) -> RunFolder | None:
+        """Return the run folder of this name; None if the page lists none."""
+        folders = {folder.path.name: folder for folder in list_run_folders(self.runs_dir)}
+        return folders.get(name)
+
+    def activity_of(self, name: str) -> Activity | None:
+        """Return the last command of the page on a run; None if there was none."""
+        return self._activities.get(name)
+
+    def outcome_of(self, name: str) -> str | None:
+        """Return what the last command found, if the run itself does not show it."""
+        activity = self._activities.get(name)
+        result = activity.result if activity is not None else None
+        if not isinstance(result, VerifyResult):
+            return None
+        return _verified(result)
+
+    async def start(
+        self,
+        verb: str,
+        folder: RunFolder,
+        *,
+        digest: str | None = None,
+        accept_canary: bool = False,
+    ) -> None:
+        """Start a command on a run.
+
+        Args:
+            verb: apply, resume, retry or verify.
+            folder: the run folder.
+            digest: digest of the plan that was approved.
+            accept_canary: whether the rest is sent although the canary did not pass.
+
+        Raises:
+            PageError: if a command works on the run already, or nothing was approved.
+            BulklinkError: if there is no connection.
+        """
+        name = folder.path.name
+        active = [activity for activity in self._activities.values() if activity.is_active]
+        if any(activity.run_dir == str(folder.path) for activity in active):
+            raise PageError("A command of this page works on this run already.")
+        if len(active) >= _MAX_ACTIVE:
+            raise PageError(f"{_MAX_ACTIVE} runs are active; wait until one has ended.")
+        if verb == "apply" and not digest:
+            raise PageError("Nothing was approved: the digest of the plan is missing.", 400)
+        connection = await anyio.to_thread.run_sync(self._connect)
+        previous = self._activities.pop(name, None)
+        if previous is not None:
+            await anyio.to_thread.run_sync(previous.close)
+        options: dict[str, Any] = {}
+        if verb == "apply":
+            options["expect"] = digest
+        elif verb != "verify":
+            options["accept_canary"] = accept_canary
+        work = self._work(partial(_COMMANDS[verb], folder.path, connection, **options))
+        activity = Activity(verb=verb, run_dir=str(folder.path), work=work)
+        self._activities[name] = activity
+        activity.start()
+
+    def stop(self, name: str) -> None:
+        """Stop the command of the page on a run gently.
+
+        Raises:
+            PageError: if there is none.
+        """
+        activity = self._activities.get(name)
+        if activity is None or not activity.is_active:
+            raise PageError("No command of this page works on this run.")
+        activity.stop()
+
+    def answer(self, name: str, *, question: str, typed: str, confirmed: bool) -> None:
+        """Answer the question of a command.
+
+        Raises:
+            PageError: if it has another question, or what was typed is something else.
+        """
+        activity = self._activities.get(name)
+        number = int(question) if question.isascii() and question.isdigit() else 0
+        if activity is None or not activity.answer(number, typed, confirmed=confirmed):
+            raise PageError(
+                "Nothing was confirmed: the number that was typed is not that of the emails, or the"
+                " question was answered in another window."
+            )
+
+    async def plan_undo(self, folder: RunFolder) -> str:
+        """Seal the undo of a run as a plan to be approved; return the name of its folder."""
+        now = self._environment.clock.wall()
+        target = self.runs_dir / new_run_name("undo", now, token_hex(2))
+        work = partial(plan_undo, folder.path, clock=self._environment.clock, run_dir=target)
+        result = await anyio.to_thread.run_sync(work)
+        if not result.messages:
+            raise PageError("There is nothing to undo: no email is as this run left it.")
+        return target.name
+
+    async def close(self, by: StoppedBy | None = None) -> None:
+        """Stop all commands gently, and wait for their ends."""
+        for activity in self._activities.values():
+            activity.stop(by or StoppedBy.INTERRUPTED)
+        for activity in self._activities.values():
+            await anyio.to_thread.run_sync(activity.close)
+
+    def _work(self, command: Callable[..., Awaitable[Any]]) -> Work:
+        async def work(callbacks: RunCallbacks, stop: StopController) -> Any:
+            return await command(callbacks=callbacks, stop=stop, environment=self._environment)
+
+        return work
+
+
+def _verified(result: VerifyResult) -> str:
+    """Return what a verification found, in a sentence."""
+    parts = {
+        "as recorded": result.as_recorded,
+        "on another deal": result.different,
+        "not listed by the CRM": result.not_listed,
+        "not read": result.not_read,
+        "in doubt and on the wanted deal": result.as_wanted,
+        "in doubt and not on the wanted deal": result.not_as_wanted,
+    }
+    found = ", ".join(f"{count:,} {text}" for text, count in parts.items() if count)
+    return f"Verified {count_of(result.checked, 'email')}: {found or 'nothing to check'}."

@@ -1,0 +1,308 @@
+"""Server of the page: routes, answers, and the checks and headers of all of them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from secrets import token_hex
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+import anyio.to_thread
+import msgspec
+from aiohttp import web
+
+from bulklink.errors import BulklinkError
+from bulklink.html_pages.ui.render import render_ui, ui_asset
+from bulklink.runs.folder import RunFolder
+from bulklink.ui.access import Access, Refusal, RequestOrigin
+from bulklink.ui.commands import Commands, PageError
+from bulklink.ui.run_view import STATUSES, LiveValues, list_runs, live_values, report_of, view_run
+from bulklink.ui.timeline_follower import TimelineFollower
+
+TOKEN_BYTES = 16
+TOKEN_HEADER = "X-Bulklink-Token"  # noqa: S105 - the name of a header
+_MAX_FORM_BYTES = 64 * 1024
+_LONGEST_POLL_SECONDS = 20.0
+_MAX_WATCHERS = 64
+"""Maximum windows that wait for changes at a time; each occupies a thread."""
+_FOLLOW_SECONDS = 1.0
+"""Pause between two readings of the files of a run that another process works on."""
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self';"
+    " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+_REPORT_POLICY = "frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
+"""A report allows its own style and script by their hashes, and nothing else."""
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_ACTIONS = ("apply", "resume", "retry", "verify")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class PageServer:
+    """The page of one folder of runs.
+
+    Args:
+        commands: what the page does.
+        access: who may use it.
+    """
+
+    def __init__(self, commands: Commands, access: Access) -> None:
+        self._commands = commands
+        self._access = access
+        self._followers: dict[str, TimelineFollower] = {}
+        self._watchers = anyio.CapacityLimiter(_MAX_WATCHERS)
+
+    def create_app(self) -> web.Application:
+        """Create the web application."""
+        app = web.Application(client_max_size=_MAX_FORM_BYTES, middlewares=[self._guard])
+        app.router.add_get("/", self._show_runs)
+        app.router.add_get("/assets/{name}", self._send_asset)
+        app.router.add_get("/runs/{run}", self._show_run)
+        app.router.add_get("/runs/{run}/state", self._send_state)
+        app.router.add_get("/runs/{run}/report", self._send_report)
+        app.router.add_post("/runs/{run}/stop", self._stop)
+        app.router.add_post("/runs/{run}/answer", self._answer)
+        app.router.add_post("/runs/{run}/undo", self._plan_undo)
+        app.router.add_post("/runs/{run}/{action}", self._start)
+        app.on_response_prepare.append(_add_headers)
+        return app
+
+    def link(self, path: str) -> str:
+        """Return the address of a path, with the token."""
+        return f"{quote(path)}?token={self._access.token}"
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Check who asks, and show errors as pages."""
+        origin = RequestOrigin(
+            method=request.method,
+            hosts=tuple(request.headers.getall("Host", ())),
+            origin=request.headers.get("Origin"),
+            site=request.headers.get("Sec-Fetch-Site"),
+            mode=request.headers.get("Sec-Fetch-Mode"),
+        )
+        refusal = self._access.refuse_origin(origin)
+        if refusal is None:
+            token = await _token_of(request)
+            refusal = self._access.refuse_token(
+                RequestOrigin(origin.method, origin.hosts, token=token)
+            )
+        if refusal is not None:
+            return _plain(refusal)
+        try:
+            return await handler(request)
+        except PageError as error:
+            return self._message(
+                error.status, "This cannot be done", error.message, request=request
+            )
+        except BulklinkError as error:
+            return self._message(
+                409, "This cannot be done", error.message, error.advice, request=request
+            )
+        except web.HTTPRedirection:
+            raise
+        except web.HTTPException as error:
+            return self._message(error.status, error.reason, "There is no such page.")
+
+    async def _show_runs(self, request: web.Request) -> web.Response:
+        runs = await anyio.to_thread.run_sync(list_runs, self._commands.runs_dir)
+        return self._page("runs", section="runs", runs=runs)
+
+    async def _send_asset(self, request: web.Request) -> web.Response:
+        asset = ui_asset(request.match_info["name"])
+        if asset is None:
+            raise web.HTTPNotFound
+        content_type, text = asset
+        return web.Response(text=text, content_type=content_type, charset="utf-8")
+
+    async def _show_run(self, request: web.Request) -> web.Response:
+        folder = await self._folder(request)
+        name = folder.path.name
+        activity = self._commands.activity_of(name)
+        run = await anyio.to_thread.run_sync(view_run, folder)
+        live = await self._live(folder)
+        ended = activity is not None and not activity.is_active
+        return self._page(
+            "run",
+            section="run",
+            run=run,
+            live=live,
+            own=activity is not None and activity.is_active,
+            question=activity.progress.question if activity else None,
+            error=activity.error if activity and ended else None,
+            outcome=self._commands.outcome_of(name) if ended else None,
+            statuses=STATUSES,
+            path=lambda action: quote(f"/runs/{name}/{action}"),
+        )
+
+    async def _send_state(self, request: web.Request) -> web.Response:
+        """Send what changed since the version that the page has, once something did."""
+        folder = await self._folder(request)
+        activity = self._commands.activity_of(folder.path.name)
+        after = request.query.get("after", "")
+        known = int(after) if after.isascii() and after.isdigit() and len(after) < 10 else -1
+        if activity is None:
+            await anyio.sleep(_FOLLOW_SECONDS if known >= 0 else 0)
+            version = 0
+        else:
+            version = await anyio.to_thread.run_sync(
+                activity.wait_for_change,
+                known,
+                _LONGEST_POLL_SECONDS,
+                abandon_on_cancel=True,
+                limiter=self._watchers,
+            )
+        values = msgspec.to_builtins(await self._live(folder))
+        body = msgspec.json.encode({**values, "version": version})
+        return web.Response(body=body, content_type="application/json")
+
+    async def _send_report(self, request: web.Request) -> web.Response:
+        folder = await self._folder(request)
+        body = await anyio.to_thread.run_sync(report_of, folder)
+        response = web.Response(body=body, content_type="text/html", charset="utf-8")
+        response.headers["Content-Security-Policy"] = _REPORT_POLICY
+        return response
+
+    async def _start(self, request: web.Request) -> web.Response:
+        action = request.match_info["action"]
+        if action not in _ACTIONS:
+            raise web.HTTPNotFound
+        folder, form = await self._folder(request), await request.post()
+        digest = form.get("digest")
+        await self._commands.start(
+            action,
+            folder,
+            digest=digest if isinstance(digest, str) else None,
+            accept_canary=form.get("accept_canary") == "yes",
+        )
+        raise self._to_run(folder.path.name)
+
+    async def _stop(self, request: web.Request) -> web.Response:
+        folder = await self._folder(request)
+        self._commands.stop(folder.path.name)
+        raise self._to_run(folder.path.name)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        folder, form = await self._folder(request), await request.post()
+        self._commands.answer(
+            folder.path.name,
+            question=str(form.get("question", "")),
+            typed=str(form.get("typed", "")),
+            confirmed=form.get("confirmed") == "yes",
+        )
+        raise self._to_run(folder.path.name)
+
+    async def _plan_undo(self, request: web.Request) -> web.Response:
+        folder = await self._folder(request)
+        raise self._to_run(await self._commands.plan_undo(folder))
+
+    async def _live(self, folder: RunFolder) -> LiveValues:
+        name = folder.path.name
+        follower = self._followers.setdefault(name, TimelineFollower())
+        activity = self._commands.activity_of(name)
+        values = await anyio.to_thread.run_sync(live_values, folder, activity, follower)
+        if not values.active:
+            self._followers.pop(name, None)
+        return values
+
+    async def _folder(self, request: web.Request) -> RunFolder:
+        """Return the run that a request names, which is one of those that the page lists.
+
+        Raises:
+            HTTPNotFound: if there is none.
+        """
+        name = request.match_info["run"]
+        folder = await anyio.to_thread.run_sync(self._commands.find, name)
+        if folder is None:
+            raise web.HTTPNotFound
+        return folder
+
+    def _to_run(self, name: str) -> web.HTTPSeeOther:
+        return web.HTTPSeeOther(self.link(f"/runs/{name}"))
+
+    def _page(self, template: str, *, status: int = 200, **values: Any) -> web.Response:
+        text = render_ui(
+            template,
+            link=self.link,
+            token=self._access.token,
+            place=str(self._commands.runs_dir),
+            **values,
+        )
+        return web.Response(text=text, status=status, content_type="text/html", charset="utf-8")
+
+    def _message(
+        self,
+        status: int,
+        title: str,
+        message: str,
+        advice: str = "",
+        *,
+        request: web.Request | None = None,
+    ) -> web.Response:
+        run = request.match_info.get("run") if request is not None else None
+        return self._page(
+            "message",
+            status=status,
+            section="",
+            title=title,
+            message=message,
+            advice=advice,
+            where="",
+            back=f"/runs/{run}" if run else "/",
+        )
+
+
+@asynccontextmanager
+async def serve_page(commands: Commands, port: int = 0) -> AsyncIterator[str]:
+    """Serve the page at a loopback address while the block runs, and yield its address.
+
+    Args:
+        commands: what the page does.
+        port: the port; 0 for a free one.
+
+    Raises:
+        OSError: if the port is taken.
+    """
+    listener = socket.create_server(("127.0.0.1", port))
+    access = Access(listener.getsockname()[1], token_hex(TOKEN_BYTES))
+    server = PageServer(commands, access)
+    runner = web.AppRunner(server.create_app(), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        yield f"http://127.0.0.1:{access.port}{server.link('/')}"
+    finally:
+        with anyio.CancelScope(shield=True):
+            await runner.cleanup()
+
+
+async def _token_of(request: web.Request) -> str | None:
+    """Return the token of a request; that of a POST is in its header or its form."""
+    if (token := request.headers.get(TOKEN_HEADER)) is not None:
+        return token
+    if request.method == "GET":
+        return request.query.get("token")
+    value = (await request.post()).get("token")
+    return value if isinstance(value, str) else None
+
+
+def _plain(refusal: Refusal) -> web.Response:
+    return web.Response(text=f"{refusal.reason}\n", status=refusal.status)
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    del request
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.pop("Server", None)
