@@ -50,14 +50,18 @@ lock: $(VENV)/.installed-dev
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-index-url \
 		--no-header --output-file requirements.lock pyproject.toml
 
+define write_sbom
+rm -rf build/sbom
+$(BIN)/uv build --quiet --offline --no-build-isolation --wheel --python $(BIN)/python --out-dir build/sbom .
+$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/sbom/venv
+$(BIN)/uv pip install --quiet --python build/sbom/venv -c requirements.lock build/sbom/*.whl
+mkdir -p dist
+$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+	--output-file dist/bulklink-$(VERSION).cdx.json build/sbom/venv
+endef
+
 sbom: $(VENV)/.installed-dev
-	rm -rf build/sbom
-	$(BIN)/uv build --quiet --offline --no-build-isolation --wheel --python $(BIN)/python --out-dir build/sbom .
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/sbom/venv
-	$(BIN)/uv pip install --quiet --python build/sbom/venv -c requirements.lock build/sbom/*.whl
-	mkdir -p dist
-	$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
-		--output-file dist/bulklink-$(VERSION).cdx.json build/sbom/venv
+	$(write_sbom)
 
 # The times in the files are those of the commit, so that anybody can build the same bytes.
 release: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
@@ -66,7 +70,7 @@ release: $(VENV)/.installed-dev
 	@grep -q "^## $(VERSION) (" CHANGELOG.md || { echo "CHANGELOG.md has no section for $(VERSION): see docs/releasing.md."; exit 1; }
 	rm -rf dist
 	$(BIN)/uv build --quiet --offline --no-build-isolation --sdist --wheel --python $(BIN)/python --out-dir dist .
-	$(MAKE) sbom
+	$(write_sbom)
 	cd dist && sha256sum bulklink-* > SHA256SUMS
 
 clean:

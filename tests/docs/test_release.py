@@ -45,7 +45,7 @@ def test_the_version_stands_in_one_place() -> None:
 def make(folder: Path, *targets: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
     """Run make with the tools that run this test; return its exit code and what it printed."""
     process = subprocess.run(
-        ["make", *targets, f"VENV={VENV}", f"--assume-old={VENV}/.installed-dev"],
+        ["make", *targets, f"VENV={VENV}", f"--assume-old={VENV}/.installed-dev", "PIP=false"],
         cwd=folder,
         env={**ENVIRONMENT, **(env or {})},
         stdout=subprocess.PIPE,
