@@ -29,7 +29,7 @@ _MAX_WARNINGS = 50
 _PRODUCTION = "production"
 
 
-class Question(msgspec.Struct, frozen=True):
+class PageQuestion(msgspec.Struct, frozen=True):
     """A question that a command waits for.
 
     Args:
@@ -61,7 +61,7 @@ class Progress(msgspec.Struct, frozen=True):
     reading: ReadProgress | None = None
     waiting_until: float | None = None
     outage: Outage | None = None
-    question: Question | None = None
+    question: PageQuestion | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -163,7 +163,7 @@ class Activity:
         """Ask the user, and wait for the answer; blocks the thread of the command."""
         self._answered.clear()
         self._questions += 1
-        self.update(question=Question(self._questions, text, to_type))
+        self.update(question=PageQuestion(self._questions, text, to_type))
         if not self.is_stopping:
             self._answered.wait()
         self.update(question=None)

@@ -8,9 +8,6 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-import anyio
-import anyio.to_thread
-
 from bulklink.counts import count_of
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import StoppedBy
@@ -57,6 +54,9 @@ class Commands:
         runs_dir: parent of the run folders; it may be missing.
         connect: returns the connection of a command.
         environment: network, disk and clock; None for this machine's, others for tests.
+
+    Attributes:
+        run_blocking: runs blocking functions in threads.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Commands:
         self._connect = connect
         self._environment = environment or real_environment()
         self._activities: dict[str, Activity] = {}
+        self.run_blocking = self._environment.run_blocking
 
     def find(self, name: str) -> RunFolder | None:
         """Return the run folder of this name; None if the page lists none."""
@@ -115,10 +116,10 @@ class Commands:
             raise PageError(f"{_MAX_ACTIVE} runs are active; wait until one has ended.")
         if verb == "apply" and not digest:
             raise PageError("Nothing was approved: the digest of the plan is missing.", 400)
-        connection = await anyio.to_thread.run_sync(self._connect)
+        connection = await self.run_blocking(self._connect)
         previous = self._activities.pop(name, None)
         if previous is not None:
-            await anyio.to_thread.run_sync(previous.close)
+            await self.run_blocking(previous.close)
         options: dict[str, Any] = {}
         if verb == "apply":
             options["expect"] = digest
@@ -159,7 +160,7 @@ class Commands:
         now = self._environment.clock.wall()
         target = self.runs_dir / new_run_name("undo", now, token_hex(2))
         work = partial(plan_undo, folder.path, clock=self._environment.clock, run_dir=target)
-        result = await anyio.to_thread.run_sync(work)
+        result = await self.run_blocking(work)
         if not result.messages:
             raise PageError("There is nothing to undo: no email is as this run left it.")
         return target.name
@@ -169,7 +170,7 @@ class Commands:
         for activity in self._activities.values():
             activity.stop(by or StoppedBy.INTERRUPTED)
         for activity in self._activities.values():
-            await anyio.to_thread.run_sync(activity.close)
+            await self.run_blocking(activity.close)
 
     def _work(self, command: Callable[..., Awaitable[Any]]) -> Work:
         async def work(callbacks: RunCallbacks, stop: StopController) -> Any:

@@ -271,7 +271,7 @@ def _active_values(activity: Activity) -> LiveValues:
     codes = sorted(run.failure_codes.items(), key=lambda item: -item[1])[:_SHOWN_CODES]
     values = msgspec.structs.replace(
         values,
-        rate="" if metrics.rate is None else f"{metrics.rate:,.1f} emails a second",
+        rate="" if metrics.rate is None else f"{metrics.rate:,.1f} a second",
         left="" if metrics.seconds_left is None else _time_left(metrics.seconds_left),
         limit=_limit(metrics.limited_by),
         codes=", ".join(f"{count:,} {code}" for code, count in codes),

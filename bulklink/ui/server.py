@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from secrets import token_hex
 from typing import Any
 from urllib.parse import quote
@@ -116,7 +117,7 @@ class PageServer:
             return self._message(error.status, error.reason, "There is no such page.")
 
     async def _show_runs(self, request: web.Request) -> web.Response:
-        runs = await anyio.to_thread.run_sync(list_runs, self._commands.runs_dir)
+        runs = await self._commands.run_blocking(partial(list_runs, self._commands.runs_dir))
         return self._page("runs", section="runs", runs=runs)
 
     async def _send_asset(self, request: web.Request) -> web.Response:
@@ -130,7 +131,7 @@ class PageServer:
         folder = await self._folder(request)
         name = folder.path.name
         activity = self._commands.activity_of(name)
-        run = await anyio.to_thread.run_sync(view_run, folder)
+        run = await self._commands.run_blocking(partial(view_run, folder))
         live = await self._live(folder)
         ended = activity is not None and not activity.is_active
         return self._page(
@@ -169,7 +170,7 @@ class PageServer:
 
     async def _send_report(self, request: web.Request) -> web.Response:
         folder = await self._folder(request)
-        body = await anyio.to_thread.run_sync(report_of, folder)
+        body = await self._commands.run_blocking(partial(report_of, folder))
         response = web.Response(body=body, content_type="text/html", charset="utf-8")
         response.headers["Content-Security-Policy"] = _REPORT_POLICY
         return response
@@ -211,7 +212,7 @@ class PageServer:
         name = folder.path.name
         follower = self._followers.setdefault(name, TimelineFollower())
         activity = self._commands.activity_of(name)
-        values = await anyio.to_thread.run_sync(live_values, folder, activity, follower)
+        values = await self._commands.run_blocking(partial(live_values, folder, activity, follower))
         if not values.active:
             self._followers.pop(name, None)
         return values
@@ -223,7 +224,7 @@ class PageServer:
             HTTPNotFound: if there is none.
         """
         name = request.match_info["run"]
-        folder = await anyio.to_thread.run_sync(self._commands.find, name)
+        folder = await self._commands.run_blocking(partial(self._commands.find, name))
         if folder is None:
             raise web.HTTPNotFound
         return folder
