@@ -168,7 +168,7 @@ def find_inputs(job: Job, compare_with: str | None = None) -> tuple[Source, ...]
         UsageError: if the format is unknown, or standard input is named twice.
         BadFileError: if a file is missing, empty, or not a file.
     """
-    inputs = find_sources(job.mappings, job.format)
+    inputs = find_sources(job.inputs, job.format)
     if compare_with is not None:
         check_readable(Path(compare_with))
     return inputs
