@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from bulklink.mapping.headers import MappingColumn
     from bulklink.mapping.input.frames import Frame
     from bulklink.mapping.input.prepare import CsvInput
+    from bulklink.mapping.input.typed_columns import TypedColumn
     from bulklink.mapping.schema import MappingOptions
 
     RecordCount = AbstractContextManager[Callable[[], int | None]]
@@ -286,12 +287,13 @@ class StagedTable:
         columns = {
             place: column for column in self.columns if (place := column.places[number]) is not None
         }
-        rows = 0
-        for relation, typed in frame.relations(self.database, columns.keys()):
+
+        def insert(relation: str, typed_columns: list[TypedColumn]) -> int:
             for place, column in columns.items():
-                frame.check_id_type(typed[place], column.known)
-            rows += self.database.execute(self._insert_sql(relation, number, staged=True))
-        return rows
+                frame.check_id_type(typed_columns[place], column.known)
+            return self.database.execute(self._insert_sql(relation, number, staged=True))
+
+        return frame.load(self.database, columns.keys(), insert)
 
     def load_file(self, csv_input: CsvInput, number: int, counting: RecordCount) -> bool:
         """Append the records of one file.

@@ -60,6 +60,10 @@ class PlannedMapping:
         return list(self._checked.duplicate_rows())
 
     @cached_property
+    def digest(self) -> str:
+        return self._checked.hash_plan().digest({})
+
+    @cached_property
     def shape(self) -> PlanStats:
         return self._checked.plan_stats()
 

@@ -29,10 +29,12 @@ from bulklink.mapping.input.typed_columns import TypedColumn
 from bulklink.mapping.schema import GUARD, ID_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from bulklink.mapping.database import Database
     from bulklink.mapping.input.rows import Rows
+
+    Insert = Callable[[str, list["TypedColumn"]], int]
 
 #: Rows of a pandas frame whose objects are held as texts at once.
 _CHUNK_ROWS = 200_000
@@ -116,21 +118,19 @@ class Frame:
             )
         return capsule, columns
 
-    def relations(
-        self, database: Database, used: Collection[int]
-    ) -> Iterator[tuple[str, list[TypedColumn]]]:
-        """Yield the rows, part by part, as SQL of the columns of a staging file.
+    def load(self, database: Database, used: Collection[int], insert: Insert) -> int:
+        """Read the rows, part by part, and return the sum of what `insert` returns.
 
         Args:
-            database: reads them; use each relation once, before the next is requested.
+            database: reads them.
             used: places of the columns that are used; the others are not read.
-
-        Yields:
-            The relation, and its columns.
+            insert: called with SQL of the columns of a staging file, which one query may read, and
+                with the columns of the frame; returns a number of rows.
 
         Raises:
             BadFileError: if they cannot be read.
         """
+        rows = 0
         chunks = self._pandas_chunks(used) if self._is_pandas else iter([FrameChunk(self._data)])
         for chunk in chunks:
             try:
@@ -139,13 +139,14 @@ class Frame:
                         TypedColumn(header, alias, kind)
                         for header, (alias, kind) in zip(self.headers, described, strict=True)
                     ]
-                    yield _staged_sql(columns, used, chunk.staged), columns
+                    rows += insert(_staged_sql(columns, used, chunk.staged), columns)
             except DamagedTableError as error:
                 raise self._unreadable(str(error.__context__)) from None
             except duckdb.NotImplementedException as error:
                 raise self._unknown_type_error(str(error)) from None
             except duckdb.Error as error:
                 raise self._unreadable(str(error)) from None
+        return rows
 
     def check_id_type(self, column: TypedColumn, known: str | None) -> None:
         """Refuse a column of ids whose type may change their digits, or holds no ids.
