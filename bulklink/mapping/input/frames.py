@@ -180,14 +180,14 @@ class Frame:
             staged: set[int] = set()
             for place, header in enumerate(self.headers):
                 series = part.iloc[:, place]
-                values = series.array  # without the index of the frame
+                values, dtype = series.array, series.dtype  # without the index of the frame
                 if place not in used:
-                    values = [None] * len(part)
+                    values, dtype = [None] * len(part), object
                 elif not _is_read_as_is(series, pandas):
                     staged.add(place)
-                    values = self._staged_cells(values, header, start)
-                columns[f"f{place}"] = values
-            yield FrameChunk(pandas.DataFrame(columns, dtype=None), frozenset(staged))
+                    values, dtype = self._staged_cells(values, header, start), object
+                columns[f"f{place}"] = pandas.Series(values, dtype=dtype)
+            yield FrameChunk(pandas.DataFrame(columns), frozenset(staged))
 
     def _staged_cells(self, values: Any, header: str, start: int) -> list[str | None]:
         cells = []

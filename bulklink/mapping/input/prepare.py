@@ -184,9 +184,9 @@ def prepare_input(
     Raises:
         BadFileError: if the input cannot be read as a whole.
     """
+    if source.rows is not None:
+        return _prepare_rows(source.rows, folder, stop)
     try:
-        if source.rows is not None:
-            return _prepare_rows(source.rows, folder, stop)
         content = load_content(source, options, folder, standard_input, stop, memory_bytes(memory))
         if content.format is InputFormat.CSV:
             return _prepare_csv(content, options, folder, stop)
@@ -209,7 +209,12 @@ def _prepare_rows(rows: Rows, folder: Path, stop: PlanningStop) -> PreparedInput
             table=frame,
         )
     target = temporary_path(folder)
-    staged = stage_dicts(rows, target, stop)
+    try:
+        staged = stage_dicts(rows, target, stop)
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise write_error(folder, error) from None
+        raise  # it is the iterable's own
     return PreparedInput(
         content=None,
         input=_rows_input(rows, staged.records),

@@ -112,7 +112,7 @@ def to_mappings(value: object) -> tuple[str | Rows, ...]:
         return (Rows(value, kind),)
     if not isinstance(value, Iterable):
         raise _unusable(value, _AS_ROWS)
-    if value == () or (isinstance(value, tuple | list) and value and _is_mapping(value[0])):
+    if isinstance(value, tuple | list) and all(map(_is_mapping, value[:1])) and value != []:
         return tuple(_to_mapping(item, number) for number, item in enumerate(value, 1))
     return (Rows(value, RowsKind.DICTS),)
 
@@ -162,6 +162,7 @@ _ADVICE_BY_NAME = {
     "SeriesGroupBy": "Pass the frame itself, or one of the groups.",
     "Series": "A series is one column: pass the frame that has all columns of the mapping.",
     "Index": "An index is one column: pass the frame, after frame.reset_index().",
+    "RangeIndex": "An index is one column: pass the frame, after frame.reset_index().",
     "ChunkedArray": "This is one column: pass the table that has all columns of the mapping.",
     "ndarray": "An array names no columns: pass pandas.DataFrame(array, columns=[…]).",
     "Dataset": "Read it first: dataset.to_table(), or dataset.scanner().to_reader().",
@@ -192,7 +193,7 @@ def _refuse_lookalikes(value: object) -> None:
     advice = _ADVICE_BY_NAME.get(type(value).__name__)
     if advice is not None:
         raise _unusable(value, advice)
-    if not is_pandas_frame(value) and not hasattr(value, "__arrow_c_stream__"):
+    if _frame_kind(value) is None:
         for applies, text in _ADVICE:
             if applies(value):
                 raise _unusable(value, text)
