@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pandas as pd
@@ -69,3 +71,33 @@ FORMS: dict[str, Callable[[Records], Any]] = FRAMES | {
     "tuple": tuple,
 }
 """All forms by name."""
+
+TEXTS: list[tuple[str, Any, str]] = [
+    ("whole", 1, "1"),
+    ("large", 2**63 - 1, "9223372036854775807"),
+    ("float", 1.0, "1.0"),
+    ("small", 1e-05, "1e-05"),
+    ("exponent", 1e16, "1e+16"),
+    ("infinite", float("-inf"), "-inf"),
+    ("nan", float("nan"), ""),
+    ("none", None, ""),
+    ("true", True, "true"),
+    ("false", False, "false"),
+    ("date", date(2026, 11, 22), "2026-11-22"),
+    ("time", datetime(2026, 11, 22, 10, 15), "2026-11-22 10:15:00"),
+    ("fraction", datetime(2026, 11, 22, 10, 15, 0, 120_000), "2026-11-22 10:15:00.12"),
+    (
+        "zoned",
+        datetime(2026, 11, 22, 10, 15, tzinfo=timezone(timedelta(hours=2))),
+        "2026-11-22 08:15:00+00:00",
+    ),
+    ("clock", time(10, 15), "10:15:00"),
+    ("duration", timedelta(days=1, hours=2), "26:00:00"),
+    ("negative", timedelta(seconds=-1.5), "-00:00:01.5"),
+    ("decimal", Decimal("1.50"), "1.50"),
+    ("bytes", b"abc", "abc"),
+    ("binary", b"\xff'", r"\xFF\x27"),
+    ("list", [1, 2], "[1,2]"),
+    ("struct", {"a": "é", "b": 1}, '{"a":"é","b":1}'),
+]
+"""Values by a name, each with its documented text."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from datetime import UTC, date, datetime, time, timedelta, timezone
-from decimal import Decimal
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from bulklink.mapping.input.python_cells import python_cell
 from bulklink.mapping.input.rows import to_mappings
-from tests.mapping.forms import FORMS, FRAMES
+from tests.mapping.forms import FORMS, FRAMES, TEXTS
 from tests.mapping.planner import LINK, MIXED, MappingPlanner, PlannedMapping, as_csv
 
 if TYPE_CHECKING:
@@ -169,44 +169,19 @@ def test_rows_are_numbered_by_their_place_in_the_frame(planner: MappingPlanner, 
     assert (refused_row["bulklink_row"], refused_row["bulklink_line"]) == ("4", "")
 
 
-TEXTS: list[tuple[str, Any, str]] = [
-    ("whole", 1, "1"),
-    ("large", 2**63 - 1, "9223372036854775807"),
-    ("float", 1.0, "1.0"),
-    ("small", 1e-05, "1e-05"),
-    ("exponent", 1e16, "1e+16"),
-    ("infinite", float("-inf"), "-inf"),
-    ("nan", float("nan"), ""),
-    ("none", None, ""),
-    ("true", True, "true"),
-    ("false", False, "false"),
-    ("date", date(2026, 11, 22), "2026-11-22"),
-    ("time", datetime(2026, 11, 22, 10, 15), "2026-11-22 10:15:00"),
-    ("fraction", datetime(2026, 11, 22, 10, 15, 0, 120_000), "2026-11-22 10:15:00.12"),
-    (
-        "zoned",
-        datetime(2026, 11, 22, 10, 15, tzinfo=timezone(timedelta(hours=2))),
-        "2026-11-22 08:15:00+00:00",
-    ),
-    ("clock", time(10, 15), "10:15:00"),
-    ("duration", timedelta(days=1, hours=2), "26:00:00"),
-    ("negative", timedelta(seconds=-1.5), "-00:00:01.5"),
-    ("decimal", Decimal("1.50"), "1.50"),
-    ("bytes", b"abc", "abc"),
-    ("binary", b"\xff'", r"\xFF\x27"),
-    ("list", [1, 2], "[1,2]"),
-    ("struct", {"a": "é", "b": 1}, '{"a":"é","b":1}'),
-]
-
-
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
-@pytest.mark.parametrize("form", [form for form in FORMS if form != "polars-chunks"])
+@pytest.mark.parametrize("form", [*(form for form in FORMS if form != "polars-chunks"), "parquet"])
 def test_every_value_has_its_documented_text(
     planner: MappingPlanner, form: str, zone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TZ", zone)
     row = {"contact_id": "1", "owner_id": "2", "message_id": "m", "deal_id": "5"}
     row |= {name: value for name, value, _ in TEXTS}
-    (planned_row,) = planner.plan_files(to_mappings(FORMS[form]([row]))).plan
+    if form == "parquet":
+        parquet.write_table(FORMS["pyarrow"]([row]), planner.folder / "rows.parquet")
+        mappings = to_mappings((planner.folder / "rows.parquet",))
+    else:
+        mappings = to_mappings(FORMS[form]([row]))
+    (planned_row,) = planner.plan_files(mappings).plan
     texts = {name: planned_row[name] or "" for name, _, _ in TEXTS}
     assert texts == {name: text for name, _, text in TEXTS}

@@ -46,7 +46,7 @@ def test_a_column_of_ids_that_are_floats_is_refused_whatever_its_values(
     planner: MappingPlanner, make: Any, advice: str, values: list[float | None]
 ) -> None:
     data = {name: [cell, cell] for name, cell in ROW.items()} | {"deal_id": values}
-    with pytest.raises(BadFileError, match="deal_id is a column of floats") as raised:
+    with pytest.raises(BadFileError, match="deal_id holds floats") as raised:
         plan(planner, make(data))
     assert advice in raised.value.advice
     assert raised.value.where.endswith(("DataFrame", "Table"))
@@ -59,7 +59,7 @@ def test_a_column_of_floats_is_accepted_where_it_is_the_users_own(planner: Mappi
 @pytest.mark.parametrize("column", ["contact_id", "owner_id", "message_id", "from_deal_id"])
 def test_each_column_of_ids_must_not_be_floats(planner: MappingPlanner, column: str) -> None:
     frame = pl.DataFrame([{**ROW, column: 7.0}])
-    with pytest.raises(BadFileError, match=f"{column} is a column of floats"):
+    with pytest.raises(BadFileError, match=f"{column} holds floats"):
         plan(planner, frame, GUARDED)
 
 
@@ -68,7 +68,7 @@ def test_a_column_of_ids_of_another_type_is_refused(
     planner: MappingPlanner, values: list[Any]
 ) -> None:
     frame = pl.DataFrame([ROW, ROW]).with_columns(pl.Series("message_id", values))
-    with pytest.raises(BadFileError, match=r"The type of message_id is .*not text or whole"):
+    with pytest.raises(BadFileError, match=r"message_id has the type .*; ids are text or whole"):
         plan(planner, frame)
 
 

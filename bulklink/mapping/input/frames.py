@@ -160,16 +160,14 @@ class Frame:
         """
         if known not in (*ID_COLUMNS, GUARD) or not column.cell_kind:
             return
-        name = f"{column.name} ({known})" if column.name != known else known
-        problem = f"The type of {name} is {column.kind}, not text or whole numbers"
-        if column.cell_kind == FLOAT_CELL:
-            problem = f"{name} is a column of floats ({column.kind}), which change digits of ids"
         advice = _TEXT_ADVICE.get(self._library, "Read the ids as text")
-        raise BadFileError(
-            f"{problem}.",
-            where=self._name,
-            advice=f"{advice.format(column=column.name)}. Converting it now is too late.",
-        )
+        advice = f"{advice.format(column=column.name)}."
+        if column.cell_kind != FLOAT_CELL:
+            problem = f"has the type {column.kind}; ids are text or whole numbers"
+        else:
+            problem = f"holds floats ({column.kind}), which do not keep every digit of an id"
+            advice = f"{advice} The floats cannot be converted back."
+        raise BadFileError(f"The column {column.name} {problem}.", where=self._name, advice=advice)
 
     def _pandas_chunks(self, used: Collection[int]) -> Iterator[FrameChunk]:
         frame: Any = self._data
