@@ -45,14 +45,12 @@ _READ_TYPES = frozenset(
 _READ_KINDS = "iufbM"
 _MAX_ITEM_BYTES = 8
 _ESCAPE_LETTER = next(letter for letter, character in ESCAPES.items() if character == ESCAPE_CHAR)
-_TEXT_ADVICE = {
-    "pandas": "Read the ids as text: pandas.read_csv(path, dtype=str)",
-    "polars": "Read the ids as text: polars.read_csv(path, schema_overrides={{{column!r}:"
-    " polars.String}})",
-    "pyarrow": "Read the ids as text: pyarrow.csv.ConvertOptions(column_types={{{column!r}:"
-    " pyarrow.string()}})",
+_TEXT_OPTIONS = {
+    "pandas": ", with dtype=str",
+    "polars": ", with schema_overrides={{{column!r}: polars.String}}",
+    "pyarrow": ", with ConvertOptions(column_types={{{column!r}: pyarrow.string()}})",
 }
-"""How to read ids as text, by library; pandas turns whole numbers into floats by itself."""
+"""Options to read ids as text, by library."""
 _DETAILS = (". Detail: ", "\n")
 
 
@@ -160,8 +158,8 @@ class Frame:
         """
         if known not in (*ID_COLUMNS, GUARD) or not column.cell_kind:
             return
-        advice = _TEXT_ADVICE.get(self._library, "Read the ids as text")
-        advice = f"{advice.format(column=column.name)}."
+        option = _TEXT_OPTIONS.get(self._library, "").format(column=column.name)
+        advice = f"Read the ids as text{option}."
         if column.cell_kind != FLOAT_CELL:
             problem = f"has the type {column.kind}; ids are text or whole numbers"
         else:
