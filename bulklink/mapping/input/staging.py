@@ -241,6 +241,11 @@ def _python_cells(
     record: dict[str, Any], column_indexes: dict[str, int], name: str, row: int
 ) -> str:
     """Format the values of a row in the order of the columns, new ones at the end."""
+    if list(record) == list(column_indexes):
+        try:
+            return cells_text(list(record.values()))
+        except TypeError:
+            pass  # some are no texts
     for key in record.keys() - column_indexes.keys():
         if not isinstance(key, str):
             raise BadFileError(
