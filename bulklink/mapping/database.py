@@ -125,8 +125,6 @@ def _open_instance(settings: dict[str, str]) -> duckdb.DuckDBPyConnection:
     # its hash table from all rows of the mapping never finishes. Every join here has its
     # smaller side on the right.
     connection.execute("SET GLOBAL disabled_optimizers = 'join_order,build_side_probe_side'")
-    # Objects of pandas are texts, whatever the first of them are.
-    connection.execute("SET GLOBAL pandas_analyze_sample = 0")
     # Needed for `query_progress`; nothing is drawn.
     connection.execute("SET enable_progress_bar = true")
     connection.execute("SET enable_progress_bar_print = false")

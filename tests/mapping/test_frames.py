@@ -276,3 +276,16 @@ def test_a_frame_of_several_parts_is_numbered_throughout(planner: MappingPlanner
     assert planned.plan[-1]["Note"] == "1.5"
     ids = [int(message.message_id) for message in planned.sealed_messages]
     assert ids == list(range(rows))
+
+
+@pytest.mark.parametrize("value", ["x", 1.5, b"b"], ids=str)
+def test_an_object_may_come_after_thousands_of_empty_cells(
+    planner: MappingPlanner, value: object
+) -> None:
+    rows = 5_000
+    notes: list[object] = [None] * rows
+    notes[rows - 2] = value
+    frame = pd.DataFrame({"contact_id": 1, "owner_id": 2, "deal_id": 5, "message_id": range(rows)})
+    frame["Note"] = pd.Series(notes, dtype=object)
+    expected = value.decode() if isinstance(value, bytes) else str(value)
+    assert plan(planner, frame).plan[-2]["Note"] == expected
