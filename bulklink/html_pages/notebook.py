@@ -17,12 +17,11 @@ def facts_html(title: str, facts: Mapping[str, object]) -> str:
             items, and a number with separators.
     """
     lines = "".join(
-        f'<tr><th style="text-align:left">{_text(name)}</th>'
-        f'<td style="text-align:left">{_text(value)}</td></tr>'
+        f"<tr>{_cell('th', name)}{_cell('td', value)}</tr>"
         for name, value in facts.items()
         if value not in (None, "", {}, ())
     )
-    return f"<table><caption>{_text(title)}</caption><tbody>{lines}</tbody></table>"
+    return f"<table>{_cell('caption', title)}<tbody>{lines}</tbody></table>"
 
 
 def rows_html(title: str, headers: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
