@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 VERSION = $(shell $(BIN)/hatchling version)
 
-.PHONY: demo test soak check format docs pictures bench lock sbom release clean
+.PHONY: demo test soak check format docs site pictures bench lock sbom release clean
 
 demo: $(VENV)/.installed
 	@echo "Linking the emails of a sample mapping in a local CRM: bulklink demo"
@@ -37,6 +37,11 @@ format: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.docs.reference
 	$(BIN)/python -m tests.docs.tutorial
+	$(BIN)/python -m tests.docs.test_guides
+	$(BIN)/python -m tests.docs.house
+
+site: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.docs.site build/site
 
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/terminal.py
@@ -88,5 +93,5 @@ $(VENV)/.installed: pyproject.toml requirements.lock | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: pyproject.toml requirements.lock | $(VENV)/bin/python
 	@echo "Installing bulklink, its tests and its checks in $(VENV): one to two minutes, once"
-	@$(PIP) --editable '.[test,check]'
+	@$(PIP) --editable '.[test,check,docs]'
 	@touch $@ $(VENV)/.installed
