@@ -45,7 +45,7 @@ def test_a_later_try_continues_after_a_stop_for_credits(
 ) -> None:
     run = run_steps.seal("crm/mapping.csv", "run")
     world = Path("crm/world.json")
-    with serve_world_file(world, "--credits", "20") as crm:
+    with serve_world_file(world, "--credits", "5") as crm:
         connect(crm.url, monkeypatch)
         with pytest.raises(run_steps.OutOfCreditsError, match="credits"):
             run_steps.send(run)

@@ -106,9 +106,13 @@ class Follower:
         return printed.replace(self._url, _ADDRESS) if self._url else printed
 
     def start_crm(self) -> None:
-        """Serve crm/world.json, and connect the commands that follow to it."""
+        """Serve crm/world.json, and connect the commands that follow to it.
+
+        This CRM never shows old links, so reads need not wait until they are believed.
+        """
         self._serve()
-        self._command = self._command.with_env(**connection(self._url))
+        settings = connection(self._url, BULKLINK_SETTLE_AFTER="0")
+        self._command = self._command.with_env(**settings)
 
     def _serve(self) -> None:
         server = serve_world_file(self.folder / "crm" / "world.json")
