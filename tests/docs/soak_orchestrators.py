@@ -51,12 +51,12 @@ class Orchestrator:
     folder: Path
     binaries: Path
 
-    def start(self, url: str) -> subprocess.Popen[str]:
+    def start(self, url: str, **changed: str) -> subprocess.Popen[str]:
         """Start the example against a local CRM, with all that it prints in one pipe."""
         return subprocess.Popen(
             [self.binaries / "python", self.program, "crm/mapping.csv", "run"],
             cwd=self.folder,
-            env=self.environment(url),
+            env={**self.environment(url), **changed},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -153,6 +153,16 @@ def test_a_stop_for_credits_leaves_the_task_to_be_tried_again(prepared: Orchestr
     assert RETRIED[prepared.program] in printed[-1], "".join(printed)
     result = status(prepared.folder / "run")
     assert (result.state, result.stopped_by) == (RunState.STOPPED, StoppedBy.CREDITS)
+
+
+def test_what_time_does_not_cure_is_not_tried_again(prepared: Orchestrator) -> None:
+    with (
+        serve_world_file(prepared.folder / "crm" / "world.json") as crm,
+        prepared.start(crm.url, BULKLINK_CLIENT_SECRET="wrong") as process,
+    ):
+        printed, _ = process.communicate()
+    assert "Copy the client secret again from Zoho's API console" in printed, printed
+    assert RETRIED[prepared.program] not in printed
 
 
 def test_a_refused_mapping_fails_the_flow_at_once(prepared: Orchestrator) -> None:
