@@ -1,4 +1,4 @@
-"""HTML of results in a notebook: small tables without style and script, every text escaped."""
+"""HTML of results in a notebook: small tables without a style sheet or script, all text escaped."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def facts_html(title: str, facts: Mapping[str, object]) -> str:
             items, and a number with separators.
     """
     lines = "".join(
-        f"<tr>{_cell('th', name)}{_cell('td', value)}</tr>"
+        f"<tr>{_element('th', name)}{_element('td', value)}</tr>"
         for name, value in facts.items()
         if value not in (None, "", {}, ())
     )
-    return f"<table>{_cell('caption', title)}<tbody>{lines}</tbody></table>"
+    return f"<table>{_element('caption', title)}<tbody>{lines}</tbody></table>"
 
 
 def rows_html(title: str, headers: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -32,16 +32,18 @@ def rows_html(title: str, headers: Iterable[str], rows: Iterable[Iterable[object
         headers: headers of the columns.
         rows: their cells.
     """
-    head = "".join(f"<th>{_text(header)}</th>" for header in headers)
-    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    head = "".join(_element("th", header) for header in headers)
+    body = "".join(f"<tr>{''.join(_element('td', cell) for cell in row)}</tr>" for row in rows)
     return (
-        f"<table><caption>{_text(title)}</caption>"
+        f"<table>{_element('caption', title)}"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
 
 
-def _text(value: object) -> str:
-    return escape(escape_controls(_plain(value)))
+def _element(tag: str, value: object) -> str:
+    """Return an element with a text; notebooks would align that of a cell to the right."""
+    text = escape(escape_controls(_plain(value)))
+    return f'<{tag} style="text-align:left">{text}</{tag}>'
 
 
 def _plain(value: object) -> str:

@@ -20,6 +20,8 @@ from tests.mapping.forms import FORMS, FRAMES
 from tests.mapping.planner import LINK, UNLINK, MappingPlanner, PlannedMapping
 
 ROW = {"contact_id": "1", "owner_id": "2", "message_id": "m", "deal_id": "5"}
+NESTED: list[Any] = []
+NESTED.append(NESTED)
 GUARDED = MappingOptions(op=Op.RELINK)
 
 
@@ -190,13 +192,16 @@ def test_the_error_of_an_object_without_its_stream_surfaces(planner: MappingPlan
     [
         ([ROW, ("1", "2")], "Row 2 is a tuple, not a dict"),
         ([("1", "2")], "Row 1 is a tuple, not a dict"),
-        ([7], "Row 1 is an? int, not a dict"),
+        ([7], "Row 1 is an int, not a dict"),
         (iter(["mapping.csv"]), "Row 1 is a str, not a dict"),
         (iter([pl.DataFrame([ROW])]), "Row 1 is a polars.DataFrame, not a dict"),
         ([dict([*ROW.items(), (7, "x")])], "Row 1 has the key 7, which is not text"),
-        ([ROW, {**ROW, "Note": object()}], "The value of Note in row 2 is a object, which has"),
+        ([ROW, {**ROW, "Note": object()}], "The value of Note in row 2 is an object, which has"),
+        ([{**ROW, "Note": {(1, 2): 3}}], "The value of Note in row 1 is a dict, which has no text"),
+        ([{**ROW, "Note": NESTED}], "The value of Note in row 1 is a list, which has no text"),
+        ([{**ROW, "Note": 10**5000}], "The value of Note in row 1 is an int, which has no text"),
         ([{**ROW, "Note": 1j}], "The value of Note in row 1 is a complex, which has no text"),
-        (pd.DataFrame([{**ROW, "Note": object()}]), "The value of Note in row 1 is a object"),
+        (pd.DataFrame([{**ROW, "Note": object()}]), "The value of Note in row 1 is an object"),
         (pl.DataFrame([ROW])["deal_id"].to_frame().to_struct("a").to_frame(), "no column"),
         (
             pl.DataFrame([ROW]).with_columns(pl.lit(1).cast(pl.Int128).alias("Big")),

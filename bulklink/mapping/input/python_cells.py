@@ -62,7 +62,7 @@ def _numpy_cell(value: Any) -> tuple[str, str] | None:
         return None if text == "NaT" else (OTHER_CELL, _without_zeros(text.replace("T", " ")))
     plain = value.item()
     if type(plain).__module__ == "numpy" or isinstance(plain, complex):
-        raise UnknownValueError(text)
+        raise UnknownValueError(type(value).__name__)
     return python_cell(plain)
 
 
@@ -114,7 +114,7 @@ def _without_zeros(text: str) -> str:
 
 def _nested_text(value: Any) -> str:
     if not isinstance(value, dict | list | tuple):
-        raise UnknownValueError(f"{type(value).__module__}.{type(value).__qualname__}")
+        raise UnknownValueError(type(value).__name__)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_json_value)
 
 

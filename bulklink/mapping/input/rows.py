@@ -200,13 +200,16 @@ def _refuse_lookalikes(value: object) -> None:
 
 
 def _unusable(value: object, advice: str) -> UsageError:
+    described = describe_type(value)
     return UsageError(
-        f"{_with_article(type_name(value))} is not a mapping.", where=_WHERE, advice=advice
+        f"{described[0].upper()}{described[1:]} is not a mapping.", where=_WHERE, advice=advice
     )
 
 
-def _with_article(name: str) -> str:
-    return f"{'An' if name[0].lower() in 'aeiou' else 'A'} {name}"
+def describe_type(value: object) -> str:
+    """Return the name of an object's type after its article: `an int`."""
+    name = type_name(value)
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 def row_dict(value: object) -> dict[str, Any] | None:

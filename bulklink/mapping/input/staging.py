@@ -27,7 +27,7 @@ from bulklink.mapping.input.jsonl_reader import json_cell_text, jsonl_records
 from bulklink.mapping.input.lines import LineReader
 from bulklink.mapping.input.parquet_reader import ParquetRows
 from bulklink.mapping.input.python_cells import python_cell
-from bulklink.mapping.input.rows import row_dict, type_name
+from bulklink.mapping.input.rows import describe_type, row_dict
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
 from bulklink.spreadsheet_cells import has_escaped_cells, unescape_cell
 
@@ -281,9 +281,9 @@ def python_staged_cell(value: Any, name: str, row: int, header: str) -> str | No
         return escape_staged_cell(value)
     try:
         cell = python_cell(value)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):  # the latter two of lists and dicts
         raise BadFileError(
-            f"The value of {header} in row {row:,} is a {type_name(value)}, which has no text.",
+            f"The value of {header} in row {row:,} is {describe_type(value)}, which has no text.",
             where=name,
             advice="Convert it to text, or leave the column out.",
         ) from None
@@ -309,7 +309,7 @@ def _not_a_row_error(value: object, name: str, row: int) -> BadFileError:
     elif hasattr(value, "__arrow_c_stream__"):
         advice = "Pass several frames in a tuple."
     return BadFileError(
-        f"Row {row:,} is a {type_name(value)}, not a dict.", where=name, advice=advice
+        f"Row {row:,} is {describe_type(value)}, not a dict.", where=name, advice=advice
     )
 
 
