@@ -18,12 +18,14 @@ from bulklink.counts import count_of
 from bulklink.engine.outage import Outage
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
+from bulklink.mapping.interrupt import PlanningStage
 from bulklink.operations.callbacks import (
     ConfirmationRequest,
     ReadProgress,
     RunCallbacks,
     RunProgress,
 )
+from bulklink.ui.wording import page_words
 
 _MAX_WARNINGS = 50
 _PRODUCTION = "production"
@@ -201,8 +203,8 @@ class PageCallbacks(RunCallbacks):
         self._activity = activity
 
     def word(self, part: Keyword | NextCall) -> str:
-        """Return a setting or a next step by its name, as the page has buttons for them."""
-        return f"“{part.function}”" if isinstance(part, NextCall) else str(part)
+        """Return a setting by its label, or a next step by its name, as the page shows them."""
+        return page_words(part)
 
     def on_warning(self, text: str) -> None:
         """Show a warning."""
@@ -215,6 +217,13 @@ class PageCallbacks(RunCallbacks):
     def on_progress(self, progress: RunProgress) -> None:
         """Show the progress of the run."""
         self._activity.update(run=progress)
+
+    def on_planning(self, stage: PlanningStage) -> None:
+        """Show the stage of planning."""
+        reading = None
+        if stage.share is not None:
+            reading = ReadProgress(unit="%", done=round(100 * stage.share), total=100)
+        self._activity.update(phase=stage.name, reading=reading)
 
     def on_read(self, progress: ReadProgress) -> None:
         """Show the progress of reading."""
