@@ -73,6 +73,8 @@ def read_column_choices(
     except BadFileError:
         return NO_CHOICES
     prepared.discard()
+    if prepared.headers.lines_above is not None:
+        return NO_CHOICES  # what was read as headers are other lines
     return suggest_columns(prepared.headers.headers, options)
 
 

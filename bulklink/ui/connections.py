@@ -11,7 +11,7 @@ import msgspec
 from bulklink.operations.connections import ProfileStatus, check_profiles, load_profile_status
 from bulklink.operations.environment import Environment
 from bulklink.profiles.names import config_folder, profile_names
-from bulklink.ui.wording import Problem
+from bulklink.ui.wording import ShownError
 
 
 class ProfileView(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class ProfileView(msgspec.Struct, frozen=True, kw_only=True):
     signed_in: str | None = None
     works: bool | None = None
     token_ends: str | None = None
-    problem: Problem | None = None
+    problem: ShownError | None = None
 
 
 class Connections:
@@ -86,7 +86,7 @@ def _view(status: ProfileStatus) -> ProfileView:
         name=status.name,
         works=None if health is None and status.problem is None else status.works,
         token_ends=None if ends is None else datetime.fromtimestamp(ends, UTC).isoformat(),
-        problem=None if status.problem is None else Problem.of(status.problem),
+        problem=None if status.problem is None else ShownError.of(status.problem),
     )
     if profile is None:
         return fields

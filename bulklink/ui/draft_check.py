@@ -33,7 +33,7 @@ from bulklink.runs.folder import new_run_name
 from bulklink.ui.activity import Activity
 from bulklink.ui.commands import PageError
 from bulklink.ui.drafts import Draft, Drafts, DraftSettings
-from bulklink.ui.wording import Problem, page_text
+from bulklink.ui.wording import ShownError, page_text
 
 FAULTS_PER_PAGE = 50
 MAX_FAULTS_STORED = 100_000
@@ -118,7 +118,7 @@ class DraftResult(msgspec.Struct, frozen=True, kw_only=True):
     settings: DraftSettings
     plan: PlanResult | None = None
     summary: PlanSummary | None = None
-    problem: Problem | None = None
+    problem: ShownError | None = None
     choices: ColumnChoices = NO_CHOICES
     faults: FaultPages
 
@@ -166,7 +166,7 @@ def check_draft(
     except InterruptedPlanningError:
         raise
     except BulklinkError as error:
-        result = msgspec.structs.replace(result, problem=Problem.of(error))
+        result = msgspec.structs.replace(result, problem=ShownError.of(error))
         may_be_columns = isinstance(error, BadFileError | UsageError)
     else:
         may_be_columns = False
@@ -224,7 +224,7 @@ class DraftChecks:
             UsageError: if a setting is invalid.
         """
         settings.job(draft.record.name)
-        self._claim(draft)
+        self._reserve(draft)
         try:
             await self._forget(draft)
             draft = await self._environment.run_blocking(
@@ -252,7 +252,7 @@ class DraftChecks:
         Raises:
             PageError: if its plan is another one, or may not be sealed.
         """
-        self._claim(draft)
+        self._reserve(draft)
         try:
             result = self.result_of(draft)
             if result is None or result.plan is None:
@@ -286,7 +286,7 @@ class DraftChecks:
             await self._environment.run_blocking(activity.close)
         self._activities.clear()
 
-    def _claim(self, draft: Draft) -> None:
+    def _reserve(self, draft: Draft) -> None:
         activity = self._activities.get(draft.id)
         if draft.id in self._busy or (activity is not None and activity.is_active):
             raise PageError(_IS_CHECKED, _CONFLICT)

@@ -15,8 +15,8 @@ from bulklink.ui.activity import Activity
 from bulklink.ui.commands import PageError
 from bulklink.ui.draft_check import FAULTS_PER_PAGE, DraftChecks
 from bulklink.ui.draft_form import TEXT_SETTINGS, headers_mark, read_settings
-from bulklink.ui.drafts import Draft, Drafts, Upload, too_large_error
-from bulklink.ui.wording import LABELS, Problem
+from bulklink.ui.drafts import Draft, Drafts, Upload, large_upload_error
+from bulklink.ui.wording import LABELS, ShownError
 
 UPLOAD_PATH = "/new"
 _CHUNK_BYTES = 1 << 18
@@ -100,7 +100,7 @@ class DraftPages:
     async def _upload(self, request: web.Request) -> web.Response:
         size, most = request.content_length, self._drafts.max_bytes
         if size is not None and size > most + _FORM_BYTES:
-            raise too_large_error(most)
+            raise large_upload_error(most)
         try:
             draft = await self._receive(_parts.get() or await request.multipart())
         except ValueError as error:
@@ -136,7 +136,9 @@ class DraftPages:
         draft = await self._draft(request)
         activity, result = self._checks.activity_of(draft), self._checks.result_of(draft)
         page = _page_number(request.query.get("page", ""))
-        faults = [] if result is None else result.faults.read(page)
+        faults = (
+            [] if result is None else await self._run_blocking(partial(result.faults.read, page))
+        )
         error = activity.error if activity is not None and not activity.is_active else None
         return self._shell.page(
             "draft",
@@ -144,7 +146,7 @@ class DraftPages:
             draft=draft,
             live=_state(activity),
             result=result,
-            error=Problem.of(error) if error is not None else None,
+            error=ShownError.of(error) if error is not None else None,
             warnings=activity.progress.warnings if activity is not None else (),
             faults=faults,
             fault_page=page,

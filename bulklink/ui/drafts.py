@@ -250,7 +250,7 @@ class Upload:
         """
         self._bytes += len(chunk)
         if self._bytes > self._max_bytes:
-            raise too_large_error(self._max_bytes)
+            raise large_upload_error(self._max_bytes)
         try:
             self._file.write(chunk)
         except OSError as error:
@@ -286,14 +286,14 @@ class Upload:
 
 def shown_name(name: str) -> str:
     """Return a client's file name as it is shown: without folders, on one line, not too long."""
-    text = escape_controls(re.split(r"[\\/]", file_name_text(name))[-1].strip())
+    text = escape_controls(file_name_text(re.split(r"[\\/]", name)[-1])).strip()
     if text.strip("-. ") == "":
         return "mapping"
     suffix = PurePath(text).suffix
     return text if len(text) <= _MAX_NAME else text[: _MAX_NAME - len(suffix) - 1] + "…" + suffix
 
 
-def too_large_error(max_bytes: int) -> PageError:
+def large_upload_error(max_bytes: int) -> PageError:
     """Return the error for an upload that is too large."""
     return PageError(
         f"The file is larger than {max_bytes:,} bytes, the maximum here. Split it, or plan it in a"

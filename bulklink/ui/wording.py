@@ -56,7 +56,7 @@ def _label(option: re.Match[str]) -> str:
     return option[0] if name is None else f"“{LABELS[name]}”"
 
 
-class Problem(msgspec.Struct, frozen=True):
+class ShownError(msgspec.Struct, frozen=True):
     """An error as the page shows it.
 
     Args:
@@ -70,7 +70,7 @@ class Problem(msgspec.Struct, frozen=True):
     advice: str = ""
 
     @classmethod
-    def of(cls, error: BaseException) -> Problem:
+    def of(cls, error: BaseException) -> ShownError:
         """Return an error with its settings by their labels."""
         if not isinstance(error, BulklinkError):
             return cls(f"An unexpected error occurred: {type(error).__name__}.")
