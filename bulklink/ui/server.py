@@ -196,7 +196,8 @@ class PageServer:
         folder = await self._folder(request)
         with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
             path = Path(scratch) / name
-            work = partial(export, folder.path, path, status=_EXPORTS[name], spreadsheet=True)
+            is_csv = path.suffix == ".csv"
+            work = partial(export, folder.path, path, status=_EXPORTS[name], spreadsheet=is_csv)
             await self._commands.run_blocking(work)
             response = web.StreamResponse()
             response.content_type = _CONTENT_TYPES[path.suffix]
