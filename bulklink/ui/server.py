@@ -39,8 +39,9 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self';"
     " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-_REPORT_POLICY = "frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
-"""A report allows its own style and script by their hashes, and nothing else."""
+_REPORT_POLICY = "sandbox allow-scripts allow-downloads; frame-ancestors 'none'; base-uri 'none'"
+"""A report allows its own style and script by their hashes; it has no origin, so it can use neither
+the page nor its token."""
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": _POLICY,
