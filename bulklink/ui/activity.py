@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio.to_thread
 import msgspec
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
@@ -139,9 +140,14 @@ class Activity:
         self._give_answer(confirmed=confirmed)
         return True
 
-    def close(self) -> None:
-        """Wait for its end, and end its thread."""
-        self._portal_context.__exit__(None, None, None)
+    async def close(self) -> None:
+        """Wait for its end, and end its thread; if that is cancelled, end it immediately."""
+        try:
+            await anyio.to_thread.run_sync(
+                self._portal_context.__exit__, None, None, None, abandon_on_cancel=True
+            )
+        finally:
+            self._future.cancel()
 
     def update(self, **changes: Any) -> None:
         """Change what it shows."""

@@ -18,6 +18,7 @@ from bulklink.operations.undo import plan_undo
 from bulklink.operations.verify import verify
 from bulklink.operations.verify_run import VerifyResult
 from bulklink.runs.folder import RunFolder, list_run_folders, new_run_name
+from bulklink.task_group import task_group
 from bulklink.ui.activity import Activity
 from bulklink.zoho.connection import Connection
 
@@ -123,7 +124,7 @@ class Commands:
         connection = await self.run_blocking(partial(self._connect, profile))
         previous = self._activities.pop(name, None)
         if previous is not None:
-            await self.run_blocking(previous.close)
+            await previous.close()
         options: dict[str, Any] = {}
         if verb == "apply":
             options["expect"] = digest
@@ -173,8 +174,9 @@ class Commands:
         """Stop all commands gently, and wait for their ends."""
         for activity in self._activities.values():
             activity.stop(by or StoppedBy.INTERRUPTED)
-        for activity in self._activities.values():
-            await self.run_blocking(activity.close)
+        async with task_group() as group:
+            for activity in self._activities.values():
+                group.start_soon(activity.close)
 
     def _work(self, command: Callable[..., Awaitable[Any]]) -> Work:
         async def work(callbacks: RunCallbacks, stop: StopController) -> Any:

@@ -48,6 +48,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
         messages: emails that it changes.
         counts: rows by status, pending ones included.
         mapping: names of its mapping's files.
+        cost: credits that it may take, in words; None if that is unknown, or it was sent.
         reason: why it stopped; None unless it did.
         resume_at: when it can continue, RFC 3339; None if that is not known.
         can_apply: whether its plan can be approved and sent.
@@ -71,6 +72,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     counts: dict[str, int]
     mapping: str
+    cost: str | None
     reason: str | None
     resume_at: str | None
     can_apply: bool
@@ -137,6 +139,7 @@ def view_run(folder: RunFolder) -> RunView:
         messages=record.messages,
         counts=counts,
         mapping=", ".join(Path(source.name).name for source in record.inputs),
+        cost=None if started else _cost(record),
         reason=record.reason if record.state is RunState.STOPPED else None,
         resume_at=record.resume_at,
         can_apply=record.state is RunState.PLANNED and not started and not record.load_test,
@@ -167,6 +170,14 @@ def _state(record: RunRecord, counts: dict[str, int], *, is_running: bool) -> tu
             return "undone", ""
         case _:
             return ("finished, not all done", "care") if not_done else ("finished", "good")
+
+
+def _cost(record: RunRecord) -> str | None:
+    credit_range = record.forecast.credit_range if record.forecast else None
+    if credit_range is None:
+        return None
+    likely, most = count_of(credit_range.likely, "credit"), f"{credit_range.most:,}"
+    return f"about {likely}, {most} at most" if credit_range.most > credit_range.likely else likely
 
 
 def _failed_canary(record: RunRecord) -> str | None:

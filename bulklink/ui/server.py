@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from secrets import token_hex
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +19,8 @@ from aiohttp import web
 
 from bulklink.errors import BulklinkError
 from bulklink.html_pages.ui.render import render_ui, ui_asset
+from bulklink.models import Status
+from bulklink.operations.export import export
 from bulklink.runs.folder import RunFolder
 from bulklink.ui.access import Access, Refusal, RequestOrigin
 from bulklink.ui.activity import Activity
@@ -41,8 +45,9 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self';"
     " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-_REPORT_POLICY = "frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
-"""A report allows its own style and script by their hashes, and nothing else."""
+_REPORT_POLICY = "sandbox allow-scripts allow-downloads; frame-ancestors 'none'; base-uri 'none'"
+"""A report allows its own style and script by their hashes; it has no origin, so it can use neither
+the page nor its token."""
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": _POLICY,
@@ -52,6 +57,14 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_NOT_DONE = (Status.FAILED, Status.IN_DOUBT, Status.REJECTED)
+_EXPORTS = {"rows.csv": (), "rows.xlsx": (), "not-done.csv": _NOT_DONE}
+"""Files with the rows of a run, and the statuses of these rows; none for all."""
+_CONTENT_TYPES = {
+    ".csv": "text/csv",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+_CHUNK_BYTES = 1 << 18
 _ACTIONS = ("apply", "resume", "retry", "verify")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -91,6 +104,7 @@ class PageServer:
         app.router.add_get("/runs/{run}", self._show_run)
         app.router.add_get("/runs/{run}/state", self._send_state)
         app.router.add_get("/runs/{run}/report", self._send_report)
+        app.router.add_get("/runs/{run}/export/{name}", self._send_export)
         app.router.add_post("/runs/{run}/stop", self._stop)
         app.router.add_post("/runs/{run}/answer", self._answer)
         app.router.add_post("/runs/{run}/undo", self._plan_undo)
@@ -198,6 +212,29 @@ class PageServer:
         response = web.Response(body=body, content_type="text/html", charset="utf-8")
         response.headers["Content-Security-Policy"] = _REPORT_POLICY
         return response
+
+    async def _send_export(self, request: web.Request) -> web.StreamResponse:
+        """Send the rows of a run as a file, which exists only while it is sent."""
+        name = request.match_info["name"]
+        if name not in _EXPORTS:
+            raise web.HTTPNotFound
+        folder = await self._folder(request)
+        with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
+            path = Path(scratch) / name
+            is_csv = path.suffix == ".csv"
+            work = partial(export, folder.path, path, status=_EXPORTS[name], spreadsheet=is_csv)
+            await self._commands.run_blocking(work)
+            response = web.StreamResponse()
+            response.content_type = _CONTENT_TYPES[path.suffix]
+            response.content_length = path.stat().st_size
+            file_name = quote(f"{folder.path.name}-{name}")
+            response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{file_name}"
+            await response.prepare(request)
+            async with await anyio.open_file(path, "rb") as file:
+                while chunk := await file.read(_CHUNK_BYTES):
+                    await response.write(chunk)
+            await response.write_eof()
+            return response
 
     async def _start(self, request: web.Request) -> web.Response:
         action = request.match_info["action"]

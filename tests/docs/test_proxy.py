@@ -37,7 +37,7 @@ def test_each_message_has_its_row(detail: str) -> None:
 
 
 def test_the_address_that_the_page_shows_is_taken() -> None:
-    (value,) = set(re.findall(r"HTTPS_PROXY[= ](http://\S+)", TEXT)) - {""}
+    (value,) = set(re.findall(r'HTTPS_PROXY ?= ?"?(http://[^\s"]+)', TEXT))
     proxy = find_proxy("https://www.zohoapis.eu", {"HTTPS_PROXY": value})
     assert proxy is not None
     assert proxy.address == ADDRESS

@@ -183,5 +183,7 @@ def test_every_value_has_its_documented_text(
     else:
         mappings = to_mappings(FORMS[form]([row]))
     (planned_row,) = planner.plan_files(mappings).plan
-    texts = {name: planned_row[name] or "" for name, _, _ in TEXTS}
-    assert texts == {name: text for name, _, text in TEXTS}
+    expected = {name: text for name, _, text in TEXTS}
+    if form == "parquet":  # which has no durations, but whole numbers
+        expected |= {"duration": "93600000000", "negative": "-1500000"}
+    assert {name: planned_row[name] or "" for name in expected} == expected

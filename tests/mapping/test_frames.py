@@ -198,6 +198,7 @@ def test_the_error_of_an_object_without_its_stream_surfaces(planner: MappingPlan
         ([dict([*ROW.items(), (7, "x")])], "Row 1 has the key 7, which is not text"),
         ([ROW, {**ROW, "Note": object()}], "The value of Note in row 2 is an object, which has"),
         ([{**ROW, "Note": {(1, 2): 3}}], "The value of Note in row 1 is a dict, which has no text"),
+        ([{**ROW, "\ud800": "x"}], "of a column holds half a surrogate pair"),
         ([{**ROW, "Note": NESTED}], "The value of Note in row 1 is a list, which has no text"),
         ([{**ROW, "Note": 10**5000}], "The value of Note in row 1 is an int, which has no text"),
         ([{**ROW, "Note": 1j}], "The value of Note in row 1 is a complex, which has no text"),

@@ -40,6 +40,7 @@ from bulklink.mapping.schema import InputFile, MappingOptions
 from bulklink.spreadsheet_cells import has_escaped_cells, unescape_cell
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bulklink.mapping.interrupt import PlanningStop
@@ -202,6 +203,7 @@ def _prepare_rows(rows: Rows, folder: Path, stop: PlanningStop) -> PreparedInput
     stop.begin_stage(READING_ROWS)
     if rows.kind is not RowsKind.DICTS:
         frame = Frame(rows)
+        _check_names(rows, frame.headers)
         return PreparedInput(
             content=None,
             input=_rows_input(rows, frame.records),
@@ -215,12 +217,26 @@ def _prepare_rows(rows: Rows, folder: Path, stop: PlanningStop) -> PreparedInput
         if error.errno in _DISK_FULL:
             raise write_error(folder, error) from None
         raise  # it is the iterable's own
+    _check_names(rows, staged.headers)
     return PreparedInput(
         content=None,
         input=_rows_input(rows, staged.records),
         headers=FileHeaders(rows.name, staged.headers, staged.is_readable),
         table=CsvInput(target, staged=True, cells=len(staged.headers)),
     )
+
+
+def _check_names(rows: Rows, headers: Sequence[str]) -> None:
+    """Refuse names of columns that UTF-8 cannot hold; a file has none."""
+    for header in headers:
+        try:
+            header.encode()
+        except UnicodeEncodeError:
+            raise BadFileError(
+                f"The name {header!r} of a column holds half a surrogate pair, which is not text.",
+                where=rows.name,
+                advice="Rename the column.",
+            ) from None
 
 
 def _rows_input(rows: Rows, records: int | None) -> InputFile:

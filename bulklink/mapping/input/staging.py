@@ -192,7 +192,8 @@ def _stage_objects(
                 out.write(fault_line(line, record))
                 continue
             readable += 1
-            out.write(f"{line}{NO_FAULT}{_object_cells(record, column_indexes)}\n")
+            cells = _placed_cells(record, map(_json_cell, record.values()), column_indexes)
+            out.write(f"{line}{NO_FAULT}{cells}\n")
             if len(column_indexes) > MAX_COLUMNS:
                 raise BadFileError(
                     f"The objects have more than {MAX_COLUMNS:,} different keys.",
@@ -253,16 +254,13 @@ def _python_cells(
                 where=name,
                 advice="Use the names of the columns as keys.",
             )
-    for key in record:
-        column_indexes.setdefault(key, len(column_indexes))
+    cells = [python_staged_cell(value, name, row, key) for key, value in record.items()]
+    line = _placed_cells(
+        record, (NULL_CELL if cell is None else cell for cell in cells), column_indexes
+    )
     if len(column_indexes) > MAX_COLUMNS:
         raise too_many_columns_error(name)
-    cells = [NULL_CELL] * len(column_indexes)
-    for key, value in record.items():
-        cell = python_staged_cell(value, name, row, key)
-        if cell is not None:
-            cells[column_indexes[key]] = cell
-    return CELL_SEPARATOR.join(cells)
+    return line
 
 
 def python_staged_cell(value: Any, name: str, row: int, header: str) -> str | None:
@@ -344,14 +342,14 @@ def _kind_cell(kind: str, text: str | None) -> str:
     return (ESCAPE_CHAR + kind if kind else "") + escape_staged_cell(text)
 
 
-def _object_cells(record: dict[str, Any], column_indexes: dict[str, int]) -> str:
-    """Format the values of an object in the order of the columns, new ones at the end."""
-    for key in record:
+def _placed_cells(keys: Iterable[str], cells: Iterable[str], column_indexes: dict[str, int]) -> str:
+    """Join the cells of an object in the order of the columns, new ones at the end."""
+    for key in keys:
         column_indexes.setdefault(key, len(column_indexes))
-    cells = [NULL_CELL] * len(column_indexes)
-    for key, value in record.items():
-        cells[column_indexes[key]] = _json_cell(value)
-    return CELL_SEPARATOR.join(cells)
+    placed = [NULL_CELL] * len(column_indexes)
+    for key, cell in zip(keys, cells, strict=True):
+        placed[column_indexes[key]] = cell
+    return CELL_SEPARATOR.join(placed)
 
 
 def _json_cell(value: Any) -> str:
