@@ -283,7 +283,7 @@ class DraftChecks:
         for activity in self._activities.values():
             activity.stop()
         for activity in self._activities.values():
-            await self._environment.run_blocking(activity.close)
+            await activity.close()
         self._activities.clear()
 
     def _reserve(self, draft: Draft) -> None:
@@ -296,7 +296,7 @@ class DraftChecks:
         activity = self._activities.pop(draft.id, None)
         if activity is not None:
             activity.stop()
-            await self._environment.run_blocking(activity.close)
+            await activity.close()
 
     def _seal(self, draft: Draft, result: DraftResult, digest: str) -> str:
         """Move the plan of a draft, which was sealed when it was checked, to the runs."""
