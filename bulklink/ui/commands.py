@@ -69,6 +69,7 @@ class Commands:
         self._connect = connect
         self._environment = environment or real_environment()
         self._activities: dict[str, Activity] = {}
+        self._starting = anyio.Lock()
 
     def find(self, name: str) -> RunFolder | None:
         """Return the run folder of this name; None if the page lists none."""
@@ -107,30 +108,34 @@ class Commands:
             PageError: if a command works on the run already, or nothing was approved.
             BulklinkError: if there is no connection.
         """
+        async with self._starting:
+            await self._start(verb, folder, digest, accept_canary=accept_canary)
+
+    async def _start(
+        self, verb: str, folder: RunFolder, digest: str | None, *, accept_canary: bool
+    ) -> None:
         name = folder.path.name
         active = [activity for activity in self._activities.values() if activity.is_active]
-        if any(activity.run_dir == str(folder.path) for activity in active):
+        current = self._activities.get(name)
+        if current is not None and current.is_active:
             raise PageError("A command of this page works on this run already.")
         if len(active) >= _MAX_ACTIVE:
             raise PageError(f"{_MAX_ACTIVE} runs are active; wait until one has ended.")
         if verb == "apply" and not digest:
             raise PageError("Nothing was approved: the digest of the plan is missing.", 400)
         connection = await anyio.to_thread.run_sync(self._connect)
-        previous = self._activities.pop(name, None)
-        if previous is not None:
-            await anyio.to_thread.run_sync(previous.close)
         options: dict[str, Any] = {}
         if verb == "apply":
             options["expect"] = digest
         elif verb != "verify":
             options["accept_canary"] = accept_canary
         work = self._work(partial(_COMMANDS[verb], folder.path, connection, **options))
-        activity = Activity(verb=verb, run_dir=str(folder.path), work=work)
+        activity = Activity(verb=verb, work=work)
         self._activities[name] = activity
         activity.start()
 
     def stop(self, name: str) -> None:
-        """Stop the command of the page on a run gently.
+        """Stop the command of the page on a run gently; blocks while its event loop does.
 
         Raises:
             PageError: if there is none.
@@ -165,11 +170,16 @@ class Commands:
         return target.name
 
     async def close(self, by: StoppedBy | None = None) -> None:
-        """Stop all commands gently, and wait for their ends."""
-        for activity in self._activities.values():
-            activity.stop(by or StoppedBy.INTERRUPTED)
-        for activity in self._activities.values():
-            await anyio.to_thread.run_sync(activity.close)
+        """Stop all commands gently, and wait for their ends; stop them immediately if cancelled."""
+        try:
+            for activity in self._activities.values():
+                await anyio.to_thread.run_sync(activity.stop, by or StoppedBy.INTERRUPTED)
+            for activity in self._activities.values():
+                await anyio.to_thread.run_sync(activity.close, abandon_on_cancel=True)
+        except anyio.get_cancelled_exc_class():
+            for activity in self._activities.values():
+                activity.abort()
+            raise
 
     def _work(self, command: Callable[..., Awaitable[Any]]) -> Work:
         async def work(callbacks: RunCallbacks, stop: StopController) -> Any:

@@ -14,13 +14,14 @@ import anyio.to_thread
 import msgspec
 from aiohttp import web
 
-from bulklink.errors import BulklinkError
+from bulklink.errors import BulklinkError, UsageError
 from bulklink.html_pages.ui.render import render_ui, ui_asset
 from bulklink.runs.folder import RunFolder
 from bulklink.ui.access import Access, Refusal, RequestOrigin
+from bulklink.ui.activity import page_word
 from bulklink.ui.commands import Commands, PageError
 from bulklink.ui.run_view import STATUSES, LiveValues, list_runs, live_values, report_of, view_run
-from bulklink.ui.timeline_follower import TimelineFollower
+from bulklink.ui.timeline_follower import TimelineFollowers
 
 TOKEN_BYTES = 16
 TOKEN_HEADER = "X-Bulklink-Token"  # noqa: S105 - the name of a header
@@ -45,6 +46,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_REASONS = {404: "There is no such page.", 405: "The page has no such form."}
 _ACTIONS = ("apply", "resume", "retry", "verify")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -60,7 +62,7 @@ class PageServer:
     def __init__(self, commands: Commands, access: Access) -> None:
         self._commands = commands
         self._access = access
-        self._followers: dict[str, TimelineFollower] = {}
+        self._followers = TimelineFollowers()
         self._watchers = anyio.CapacityLimiter(_MAX_WATCHERS)
 
     def create_app(self) -> web.Application:
@@ -93,11 +95,14 @@ class PageServer:
             mode=request.headers.get("Sec-Fetch-Mode"),
         )
         refusal = self._access.refuse_origin(origin)
-        if refusal is None:
-            token = await _token_of(request)
-            refusal = self._access.refuse_token(
-                RequestOrigin(origin.method, origin.hosts, token=token)
-            )
+        try:
+            if refusal is None:
+                token = await _token_of(request)
+                refusal = self._access.refuse_token(
+                    RequestOrigin(origin.method, origin.hosts, token=token)
+                )
+        except web.HTTPRequestEntityTooLarge:
+            refusal = Refusal(413, "The form is too large.")
         if refusal is not None:
             return _plain(refusal)
         try:
@@ -108,12 +113,16 @@ class PageServer:
             )
         except BulklinkError as error:
             return self._message(
-                409, "This cannot be done", error.message, error.advice, request=request
+                409,
+                "This cannot be done",
+                error.message,
+                error.guidance.worded(page_word),
+                request=request,
             )
         except web.HTTPRedirection:
             raise
         except web.HTTPException as error:
-            return self._message(error.status, error.reason, "There is no such page.")
+            return self._message(error.status, error.reason, _REASONS.get(error.status, ""))
 
     async def _show_runs(self, request: web.Request) -> web.Response:
         runs = await anyio.to_thread.run_sync(list_runs, self._commands.runs_dir)
@@ -140,7 +149,7 @@ class PageServer:
             live=live,
             own=activity is not None and activity.is_active,
             question=activity.progress.question if activity else None,
-            error=activity.error if activity and ended else None,
+            error=_shown(activity.error) if activity and ended else None,
             outcome=self._commands.outcome_of(name) if ended else None,
             statuses=STATUSES,
             path=lambda action: quote(f"/runs/{name}/{action}"),
@@ -190,7 +199,7 @@ class PageServer:
 
     async def _stop(self, request: web.Request) -> web.Response:
         folder = await self._folder(request)
-        self._commands.stop(folder.path.name)
+        await anyio.to_thread.run_sync(self._commands.stop, folder.path.name)
         raise self._to_run(folder.path.name)
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -208,13 +217,8 @@ class PageServer:
         raise self._to_run(await self._commands.plan_undo(folder))
 
     async def _live(self, folder: RunFolder) -> LiveValues:
-        name = folder.path.name
-        follower = self._followers.setdefault(name, TimelineFollower())
-        activity = self._commands.activity_of(name)
-        values = await anyio.to_thread.run_sync(live_values, folder, activity, follower)
-        if not values.active:
-            self._followers.pop(name, None)
-        return values
+        activity = self._commands.activity_of(folder.path.name)
+        return await anyio.to_thread.run_sync(live_values, folder, activity, self._followers)
 
     async def _folder(self, request: web.Request) -> RunFolder:
         """Return the run that a request names, which is one of those that the page lists.
@@ -272,9 +276,9 @@ async def serve_page(commands: Commands, port: int = 0) -> AsyncIterator[str]:
         port: the port; 0 for a free one.
 
     Raises:
-        OSError: if the port is taken.
+        UsageError: if the port is taken.
     """
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = _listen(port)
     access = Access(listener.getsockname()[1], token_hex(TOKEN_BYTES))
     server = PageServer(commands, access)
     runner = web.AppRunner(server.create_app(), access_log=None, shutdown_timeout=1.0)
@@ -287,14 +291,34 @@ async def serve_page(commands: Commands, port: int = 0) -> AsyncIterator[str]:
             await runner.cleanup()
 
 
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise UsageError(
+            f"Cannot serve the page: {error.strerror or error}.",
+            where=f"127.0.0.1:{port}",
+            advice="Use another --port, or omit it.",
+        ) from None
+
+
 async def _token_of(request: web.Request) -> str | None:
     """Return the token of a request; that of a POST is in its header or its form."""
     if (token := request.headers.get(TOKEN_HEADER)) is not None:
         return token
     if request.method == "GET":
         return request.query.get("token")
-    value = (await request.post()).get("token")
+    try:
+        value = (await request.post()).get("token")
+    except (ValueError, AssertionError, LookupError):  # no form
+        return None
     return value if isinstance(value, str) else None
+
+
+def _shown(error: BulklinkError | None) -> str | None:
+    if error is None:
+        return None
+    return f"{error.message} {error.guidance.worded(page_word)}".rstrip()
 
 
 def _plain(refusal: Refusal) -> web.Response:
