@@ -27,6 +27,8 @@ from bulklink.zoho.connection import Connection
 _MAX_ACTIVE = 8
 """Maximum commands at a time."""
 _CONFLICT = 409
+_MAX_DIGITS = 10
+"""Digits from which on a number is none of a question."""
 Work = Callable[[RunCallbacks, StopController], Awaitable[Any]]
 _COMMANDS: Mapping[str, Callable[..., Awaitable[Any]]] = {
     "apply": apply,
@@ -152,7 +154,8 @@ class Commands:
             PageError: if it has another question, or what was typed is something else.
         """
         activity = self._activities.get(name)
-        number = int(question) if question.isascii() and question.isdigit() else 0
+        is_number = question.isascii() and question.isdigit() and len(question) < _MAX_DIGITS
+        number = int(question) if is_number else 0
         if activity is None or not activity.answer(number, typed, confirmed=confirmed):
             raise PageError(
                 "Nothing was confirmed: the number that was typed is not that of the emails, or the"
