@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 VERSION = $(shell $(BIN)/hatchling version)
 
-.PHONY: demo test soak check format docs pictures bench lock sbom release clean
+.PHONY: demo test soak check format docs site pictures bench lock sbom release clean
 
 demo: $(VENV)/.installed
 	@echo "Linking the emails of a sample mapping in a local CRM: bulklink demo"
@@ -21,6 +21,7 @@ soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulation.soak --seeds 30000
 	BULKLINK_TEST_KILLS=20 BULKLINK_TEST_COMMANDS=99 $(BIN)/pytest -n $(WORKERS) --dist worksteal tests/crash tests/hostile
 	BULKLINK_TEST_INSTALLS=9 $(BIN)/pytest tests/docs/test_install.py
+	$(BIN)/pytest tests/docs/soak_orchestrators.py
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -37,6 +38,11 @@ format: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.docs.reference
 	$(BIN)/python -m tests.docs.tutorial
+	$(BIN)/python -m tests.docs.test_guides
+	$(BIN)/python -m tests.docs.house
+
+site: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.docs.site build/site
 
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/terminal.py
@@ -50,14 +56,18 @@ lock: $(VENV)/.installed-dev
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-index-url \
 		--no-header --output-file requirements.lock pyproject.toml
 
+define write_sbom
+rm -rf build/sbom
+$(BIN)/uv build --quiet --offline --no-build-isolation --wheel --python $(BIN)/python --out-dir build/sbom .
+$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/sbom/venv
+$(BIN)/uv pip install --quiet --python build/sbom/venv -c requirements.lock build/sbom/*.whl
+mkdir -p dist
+$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+	--output-file dist/bulklink-$(VERSION).cdx.json build/sbom/venv
+endef
+
 sbom: $(VENV)/.installed-dev
-	rm -rf build/sbom
-	$(BIN)/uv build --quiet --offline --no-build-isolation --wheel --python $(BIN)/python --out-dir build/sbom .
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/sbom/venv
-	$(BIN)/uv pip install --quiet --python build/sbom/venv -c requirements.lock build/sbom/*.whl
-	mkdir -p dist
-	$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
-		--output-file dist/bulklink-$(VERSION).cdx.json build/sbom/venv
+	$(write_sbom)
 
 # The times in the files are those of the commit, so that anybody can build the same bytes.
 release: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
@@ -66,7 +76,7 @@ release: $(VENV)/.installed-dev
 	@grep -q "^## $(VERSION) (" CHANGELOG.md || { echo "CHANGELOG.md has no section for $(VERSION): see docs/releasing.md."; exit 1; }
 	rm -rf dist
 	$(BIN)/uv build --quiet --offline --no-build-isolation --sdist --wheel --python $(BIN)/python --out-dir dist .
-	$(MAKE) sbom
+	$(write_sbom)
 	cd dist && sha256sum bulklink-* > SHA256SUMS
 
 clean:
@@ -84,5 +94,5 @@ $(VENV)/.installed: pyproject.toml requirements.lock | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: pyproject.toml requirements.lock | $(VENV)/bin/python
 	@echo "Installing bulklink, its tests and its checks in $(VENV): one to two minutes, once"
-	@$(PIP) --editable '.[test,check]'
+	@$(PIP) --editable '.[test,check,docs]'
 	@touch $@ $(VENV)/.installed

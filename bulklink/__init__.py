@@ -57,6 +57,7 @@ _EXPORTS = {
     "bulklink.operations.probe": "probe",
     "bulklink.operations.probing.result": "AnsweredQuestion ProbeResult",
     "bulklink.operations.report.write": "ReportResult report",
+    "bulklink.operations.results": "Results results",
     "bulklink.operations.resume": "apply resume retry",
     "bulklink.operations.run": "run",
     "bulklink.operations.sample_audit": "sample_audit",
@@ -157,6 +158,8 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.probing.result import ProbeResult as ProbeResult
     from bulklink.operations.report.write import ReportResult as ReportResult
     from bulklink.operations.report.write import report as report
+    from bulklink.operations.results import Results as Results
+    from bulklink.operations.results import results as results
     from bulklink.operations.resume import apply as apply
     from bulklink.operations.resume import resume as resume
     from bulklink.operations.resume import retry as retry

@@ -14,6 +14,7 @@ import bulklink
 from bulklink.advice import Advice, Keyword, NextCall
 from bulklink.cli.app import cli
 from bulklink.cli.console import command_words
+from bulklink.cli.help import subcommands
 from bulklink.errors import UsageError
 
 PACKAGE = Path(bulklink.__file__).parent
@@ -62,7 +63,7 @@ def named_settings() -> Iterator[tuple[str, str]]:
 def options_of(command: click.Command) -> Iterator[str]:
     for param in command.params:
         yield from (*param.opts, *param.secondary_opts)
-    for sub in command.commands.values() if isinstance(command, click.Group) else ():
+    for sub in subcommands(command).values():
         yield from options_of(sub)
 
 

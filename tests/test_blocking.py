@@ -108,6 +108,8 @@ _THREADS = {
     "ledger/writer.py",  # files of the environment
     "engine/quota/daily_usage.py",  # usage file of the environment
     "cli/progress.py",  # operations that are not coroutines
+    "ui/activity.py",  # its thread ends
+    "ui/server.py",  # windows that wait for a change
 }
 
 

@@ -91,7 +91,7 @@ def make_load_world(job: Job, options: Mapping[str, Any], *, linked: bool) -> It
         options: options of the command.
         linked: whether each email of the world is on its deal; otherwise it is on none.
     """
-    is_own, mappings = options["own_server"] is None, job.mappings
+    is_own, mappings = options["own_server"] is None, job.mapping_names
     with tempfile.TemporaryDirectory(prefix="bulklink-") as name:
         world = Path(name) / "world.json"
         if not mappings:

@@ -297,7 +297,7 @@ class ProgressDisplay(WarningDisplay):
             self._console.print(Text.from_ansi(text), soft_wrap=True)
 
     def _update_view(self, view: ProgressView) -> None:
-        previous, self._view = self._view, self._with_surroundings(view)
+        previous, self._view = self._view, self._with_context(view)
         if self._live is not None:
             if _is_new_work(view, previous) or self._clock() >= self._next_redraw:
                 self._next_redraw = self._clock() + REDRAW_SECONDS
@@ -308,7 +308,7 @@ class ProgressDisplay(WarningDisplay):
             if view.waiting_until is None:  # already noted, and may last for hours
                 note(render_one_line(view))
 
-    def _with_surroundings(self, view: ProgressView) -> ProgressView:
+    def _with_context(self, view: ProgressView) -> ProgressView:
         return replace(
             view,
             run_dir=self._run_dir,

@@ -90,7 +90,7 @@ def render_lines(view: ProgressView, width: int) -> Iterator[Text]:
     yield from _flow(list(_failure_pieces(view)), width, "red", separator=", ")
     yield from _flow(list(_credits_last_lines(view)), width, "yellow")
     yield from _flow(list(_limit_lines(view)), width, "dim")
-    yield from _flow(list(_surroundings(view, width)), width, "dim")
+    yield from _flow(list(_context_pieces(view, width)), width, "dim")
 
 
 def render_one_line(view: ProgressView) -> str:
@@ -251,7 +251,7 @@ def _limit_lines(view: ProgressView) -> Iterator[str]:
         yield f"Limited by {view.metrics.limited_by}"
 
 
-def _surroundings(view: ProgressView, width: int) -> Iterator[str]:
+def _context_pieces(view: ProgressView, width: int) -> Iterator[str]:
     """Yield where the command works, for how long, and how it is stopped."""
     if view.run_dir is not None:
         yield _crop(escape_controls(file_name_text(view.run_dir)), width, keep_end=True)

@@ -50,12 +50,12 @@ def load_assets(room: str, scripts: Sequence[str] = (), *, has_charts: bool = Fa
         has_charts: whether it has charts, whose style is shared.
     """
     styles = ["assets/base.css", *(["assets/charts.css"] if has_charts else [])]
-    style = "".join(map(_read, [*styles, f"{room}/assets/{room}.css"]))
+    style = "".join(map(read_asset, [*styles, f"{room}/assets/{room}.css"]))
     names = [
         *(f"assets/{name}" for name in _SHARED_SCRIPTS),
         *(f"{room}/assets/{name}" for name in scripts),
     ]
-    sources = map(_read, names)
+    sources = map(read_asset, names)
     script = '"use strict";\n\n{\n' + "\n".join(sources) + "}\n" if scripts else None
     return PageAssets(style, script)
 
@@ -104,5 +104,6 @@ def _hash(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def _read(name: str) -> str:
+def read_asset(name: str) -> str:
+    """Return the text of a style sheet or script, by its path in this package."""
     return files(_PACKAGE).joinpath(name).read_text(encoding="utf-8")

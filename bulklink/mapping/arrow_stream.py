@@ -1,4 +1,4 @@
-"""Columns of a query's result as raw bytes, through the Arrow C stream interface.
+"""Columns of a query's result as raw bytes, and those of a stream, by the Arrow C interface.
 
 DuckDB offers that interface without pyarrow, and hashing bytes needs no Python object per cell.
 """
@@ -6,7 +6,8 @@ DuckDB offers that interface without pyarrow, and hashing bytes needs no Python 
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CAPSULE_NAME = b"arrow_array_stream"
-_TEXT = b"u"
+_TEXT, _ROWS = b"u", b"+s"
 _ITEM_BYTES = {b"i": 4, b"l": 8}
 """Arrow's formats of 32 and 64 bit integers, and their sizes."""
 
@@ -80,10 +81,7 @@ def column_bytes(relation: duckdb.DuckDBPyRelation) -> Iterator[list[ctypes.Arra
         duckdb.Error: if the query fails or is interrupted.
     """
     capsule = relation.__arrow_c_stream__()  # owns the stream
-    get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
-    get_pointer.restype = ctypes.c_void_p
-    get_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
-    stream = _Stream.from_address(get_pointer(capsule, _CAPSULE_NAME))
+    stream = _stream(capsule)
     formats = _column_formats(stream)
     while (batch := _next_batch(stream)) is not None:
         try:
@@ -92,13 +90,58 @@ def column_bytes(relation: duckdb.DuckDBPyRelation) -> Iterator[list[ctypes.Arra
             batch.release(batch)
 
 
-def _column_formats(stream: Any) -> list[bytes]:
-    schema = _Schema()
+class StreamColumn(NamedTuple):
+    """A column of a stream.
+
+    Args:
+        name: its name.
+        format: its type, in the notation of Arrow's C interface.
+    """
+
+    name: str
+    format: str
+
+
+def stream_columns(capsule: object) -> tuple[StreamColumn, ...] | None:
+    """Return the columns of a stream; None if its items are values and no rows.
+
+    Args:
+        capsule: owns the stream; it is not read.
+
+    Raises:
+        duckdb.Error: if the stream reports an error.
+    """
+    stream = _stream(capsule)
+    with _schema(stream) as schema:
+        if schema.format != _ROWS:
+            return None
+        children = (schema.children[n].contents for n in range(schema.n_children))
+        return tuple(
+            StreamColumn((child.name or b"").decode("utf-8", "replace"), child.format.decode())
+            for child in children
+        )
+
+
+def _stream(capsule: object) -> Any:
+    get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    get_pointer.restype = ctypes.c_void_p
+    get_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    return _Stream.from_address(get_pointer(capsule, _CAPSULE_NAME))
+
+
+@contextmanager
+def _schema(stream: Any) -> Iterator[Any]:
+    schema: Any = _Schema()
     _check(stream, stream.get_schema(stream, schema))
     try:
-        formats = [schema.children[n].contents.format for n in range(schema.n_children)]
+        yield schema
     finally:
         schema.release(schema)
+
+
+def _column_formats(stream: Any) -> list[bytes]:
+    with _schema(stream) as schema:
+        formats = [schema.children[n].contents.format for n in range(schema.n_children)]
     if not {*formats} <= {_TEXT, *_ITEM_BYTES}:
         raise duckdb.NotSupportedError(f"columns in the formats {formats}")
     return formats

@@ -22,7 +22,14 @@ from bulklink.mapping.headers import (
     is_mapping,
 )
 from bulklink.mapping.input.files import remove_folder, unreadable_file_error
-from bulklink.mapping.input.prepare import PreparedInput, prepare_input, restage, with_scan
+from bulklink.mapping.input.frames import Frame
+from bulklink.mapping.input.prepare import (
+    PreparedInput,
+    prepare_input,
+    restage,
+    with_records,
+    with_scan,
+)
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.load import CHANGED_NAME, StagedTable
 from bulklink.mapping.looked_up_names import (
@@ -102,7 +109,8 @@ def check(
             _refuse_no_records(prepared_inputs, options)
         columns = find_columns(headers, options)
         refuse_hidden_rows(headers, options)
-        _refuse_no_records(prepared_inputs, options)
+        if not any(isinstance(one.table, Frame) for one in prepared_inputs):
+            _refuse_no_records(prepared_inputs, options)
         database = Database(folder / "spill", stop, threads=threads, memory=memory, adjustable=True)
         on_error.callback(database.close)
         table = StagedTable(database, columns, len(prepared_inputs), options)
@@ -111,6 +119,7 @@ def check(
             _load_input(table, prepared_input, number, folder, stop)
             for number, prepared_input in enumerate(prepared_inputs)
         ]
+        _refuse_no_records(loaded_inputs, options)
         checked = _check_rows(table, loaded_inputs, folder, stop)
         on_error.pop_all()
     return checked
@@ -144,13 +153,15 @@ def _load_input(
 ) -> PreparedInput:
     """Load one input; use the exact reader if DuckDB reads a different number of records."""
     stop.begin_stage(LOADING, single_query=True)
+    if isinstance(prepared_input.table, Frame):
+        return with_records(prepared_input, table.load_frame(prepared_input.table, number))
     loaded_input, loaded = _load_and_scan(table, prepared_input, number)
     if not loaded:
         loaded_input = restage(loaded_input, folder, stop)
         _, loaded = _load_and_scan(table, loaded_input, number)
     if not loaded:
         raise RuntimeError("DuckDB did not read all staged records")
-    if loaded_input.content.changed:
+    if loaded_input.has_changed:
         raise BadFileError(
             "The file changed while it was read.",
             where=loaded_input.input.name,

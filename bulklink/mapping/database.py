@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: DuckDB's memory limit; beyond it data spills to disk.
 PLANNING_MEMORY = "512MB"
+#: Relation of a registered frame.
+FRAME = "registered_frame"
 #: Rows of a batch: DuckDB's vector size; larger batches are not faster.
 BATCH_ROWS = 2048
 #: Rows of a batch that is read by columns: with more, the values leave the processor's cache.
@@ -170,6 +172,7 @@ class Database:
         blocks(_DUCKDB)
         self._stop = stop
         self._reads_parts = reads_parts
+        self._reusable = True
         self._spill = spill
         self._translate_errors = partial(
             _translate_errors, spill.absolute().parent, adjustable=adjustable
@@ -286,6 +289,27 @@ class Database:
         while batch := list(islice(iterator, BATCH_ROWS)):
             self.insert(table, batch)
 
+    @contextmanager
+    def registered(self, frame: object) -> Iterator[list[tuple[str, str]]]:
+        """Make a frame readable as the relation `FRAME` during the block.
+
+        Args:
+            frame: a capsule with an Arrow stream, which one query may read, or a frame of pandas.
+
+        Yields:
+            The name and the type of each column; names are unique.
+        """
+        self._begin()
+        # DuckDB would hold the memory of the frame's batches.
+        self._reusable = False
+        self._connection.register(FRAME, frame)
+        try:
+            described = self._connection.execute(f"DESCRIBE {FRAME}").fetchall()
+            yield [(name, kind) for name, kind, *_ in described]
+        finally:
+            with suppress(duckdb.Error):  # the connection is broken
+                self._connection.unregister(FRAME)
+
     def interrupt(self) -> None:
         """Interrupt the running statement, which raises `InterruptedPlanningError`. Thread-safe."""
         self._connection.interrupt()
@@ -306,7 +330,8 @@ class Database:
         """Close the database and drop its data."""
         self._stop.remove_connection(self._connection)
         small = self._reads_parts or self.files.linked_bytes <= _MAX_REUSED_BYTES
-        _close_instance(self._connection, reusable=small and not self._spill.exists())
+        reusable = self._reusable and small and not self._spill.exists()
+        _close_instance(self._connection, reusable=reusable)
         self.files.close()
 
 

@@ -24,7 +24,7 @@ from bulklink.mapping.input.files import InputFormat
 from bulklink.mapping.input.parquet_reader import ParquetRows
 from bulklink.mapping.input.prepare import FileHeaders, prepare_input, restage
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
-from bulklink.mapping.load import csv_reader_options, user_cell_sql
+from bulklink.mapping.load import file_relation, user_cell_sql
 from bulklink.mapping.schema import id_pattern, is_id_sql
 from bulklink.spreadsheet_cells import has_escaped_cells
 
@@ -164,7 +164,7 @@ class EmailFile(msgspec.Struct, frozen=True):
             records = prepared.input.records
         staged = prepared.csv_input.staged
         cells = {name: user_cell_sql(f"f{place}", staged=staged) for name, place in places.items()}
-        relation = _relation(database, prepared)
+        relation = file_relation(database, prepared.csv_input)
         if not staged:
             return records, use(EmailRows(relation, cells, records))
         readable = f"(SELECT * FROM {relation} WHERE reason IS NULL)"
@@ -235,15 +235,14 @@ def _plain_csv_options(cells: int) -> dict[str, str]:
     }
 
 
-def _relation(database: Database, prepared: PreparedInput) -> str:
-    csv_input = prepared.csv_input
-    return database.files.read_csv(csv_input.path, csv_reader_options(csv_input))
-
-
 def _count_records(database: Database, prepared: PreparedInput) -> int | None:
     """Return the records that DuckDB reads; None if it cannot read the file."""
     try:
-        return int(database.fetch_one(f"SELECT count(*) FROM {_relation(database, prepared)}")[0])
+        return int(
+            database.fetch_one(
+                f"SELECT count(*) FROM {file_relation(database, prepared.csv_input)}"
+            )[0]
+        )
     except DamagedTableError:
         return None
 

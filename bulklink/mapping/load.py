@@ -44,7 +44,9 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.database import Database
     from bulklink.mapping.headers import MappingColumn
+    from bulklink.mapping.input.frames import Frame
     from bulklink.mapping.input.prepare import CsvInput
+    from bulklink.mapping.input.typed_columns import TypedColumn
     from bulklink.mapping.schema import MappingOptions
 
     RecordCount = AbstractContextManager[Callable[[], int | None]]
@@ -271,6 +273,28 @@ class StagedTable:
             f"CREATE TABLE staged ({', '.join([*file, *user_columns, *numbers, 'flags INTEGER'])})"
         )
 
+    def load_frame(self, frame: Frame, number: int) -> int:
+        """Append the rows of a frame and return their number.
+
+        Args:
+            frame: the frame.
+            number: its position among the inputs of the mapping, from 0.
+
+        Raises:
+            BadFileError: if it cannot be read, or an id column has a type that is inexact.
+        """
+        self._add_reader_columns()
+        columns = {
+            place: column for column in self.columns if (place := column.places[number]) is not None
+        }
+
+        def insert(relation: str, typed_columns: list[TypedColumn]) -> int:
+            for place, column in columns.items():
+                frame.check_id_type(typed_columns[place], column.known)
+            return self.database.execute(self._insert_sql(relation, number, staged=True))
+
+        return frame.load(self.database, columns.keys(), insert)
+
     def load_file(self, csv_input: CsvInput, number: int, counting: RecordCount) -> bool:
         """Append the records of one file.
 
@@ -285,8 +309,7 @@ class StagedTable:
             because the file is not regular.
         """
         if csv_input.staged:
-            for column in _EXACT_READER_COLUMNS:
-                self.database.execute(f"ALTER TABLE staged ADD COLUMN IF NOT EXISTS {column}")
+            self._add_reader_columns()
         self.database.execute("BEGIN")
         with counting as records:
             count = self._insert(csv_input, number)
@@ -295,10 +318,19 @@ class StagedTable:
         self.database.execute("COMMIT" if loaded else "ROLLBACK")
         return loaded
 
+    def _add_reader_columns(self) -> None:
+        for column in _EXACT_READER_COLUMNS:
+            self.database.execute(f"ALTER TABLE staged ADD COLUMN IF NOT EXISTS {column}")
+
     def _insert(self, csv_input: CsvInput, number: int) -> int | None:
         """Insert the records of one file and return their number; None if DuckDB cannot."""
+        source = file_relation(self.database, csv_input)
+        if csv_input.sheet_columns is not None:
+            source = sheet_faults_sql(
+                source, self.columns, self.options, number, csv_input.sheet_columns
+            )
         try:
-            return self.database.execute(self._insert_sql(csv_input, number))
+            return self.database.execute(self._insert_sql(source, number, staged=csv_input.staged))
         except DamagedTableError:
             if csv_input.staged:
                 raise
@@ -306,47 +338,44 @@ class StagedTable:
             self.database.check_stop()  # else the scan of the file interrupted it
         return None
 
-    def _insert_sql(self, csv_input: CsvInput, number: int) -> str:
+    def _insert_sql(self, source: str, number: int, *, staged: bool) -> str:
         """Build the INSERT; values that several columns need are computed in nested subqueries."""
         columns = self.columns
         cells = {column.known: _cell_sql(column, number) for column in columns if column.known}
         ids = {column: cells[column] for column in ID_COLUMNS if column in cells}
         values = {
-            f"c{place}": _stored_cell_sql(column, number, csv_input)
+            f"c{place}": _stored_cell_sql(column, number, staged=staged)
             for place, column in enumerate(columns)
         }
         values |= {f"n_{column}": f"n_{column}" for column in ids if column in NUMERIC_ID_COLUMNS}
-        values["flags"] = " + ".join(flags_sql(cells, self.options, staged=csv_input.staged))
+        values["flags"] = " + ".join(flags_sql(cells, self.options, staged=staged))
         if self.files > 1:
             values["file"] = str(number)
-        if csv_input.staged:
+        if staged:
             values |= {"line": "line::BIGINT", "fault": "unescaped(reason)"}
             values |= {column: f"unescaped({column})" for column in ("message", "raw")}
-        source = self.database.files.read_csv(csv_input.path, csv_reader_options(csv_input))
-        if csv_input.sheet_columns is not None:
-            source = sheet_faults_sql(
-                source, columns, self.options, number, csv_input.sheet_columns
-            )
         for layer in (_plain_id_sql, _cleaned_id_sql, _id_number_sql):
-            parts = ", ".join(layer(column, cell, csv_input) for column, cell in ids.items())
+            parts = ", ".join(
+                layer(column, cell, user_cell_sql(cell, staged=staged))
+                for column, cell in ids.items()
+            )
             source = f"(SELECT *, {parts} FROM {source})" if parts else source
         selected = f"SELECT {', '.join(values.values())} FROM {source}"
         return f"INSERT INTO staged ({', '.join(values)}) {selected}"
 
 
-def _plain_id_sql(column: str, cell: str, _csv_input: CsvInput) -> str:
+def _plain_id_sql(column: str, cell: str, _user_cell: str) -> str:
     """Build the test for a plain id; a cast is cheaper than a regular expression."""
     if column == "message_id":
         return f"coalesce({is_id_sql(cell, column)}, false) AS p_{column}"
     return f"number({cell}) AS p_{column}"
 
 
-def _cleaned_id_sql(column: str, cell: str, csv_input: CsvInput) -> str:
-    user_cell = user_cell_sql(cell, staged=csv_input.staged)
+def _cleaned_id_sql(column: str, _cell: str, user_cell: str) -> str:
     return f"CASE WHEN NOT {is_plain_id_sql(column)} THEN clean_id({user_cell}) END AS k_{column}"
 
 
-def _id_number_sql(column: str, _cell: str, _csv_input: CsvInput) -> str:
+def _id_number_sql(column: str, _cell: str, _user_cell: str) -> str:
     expression = "NULL" if column == "message_id" else f"coalesce(p_{column}, number(k_{column}))"
     return f"{expression} AS n_{column}"
 
@@ -356,15 +385,20 @@ def _cell_sql(column: MappingColumn, number: int) -> str:
     return "NULL::VARCHAR" if place is None else f"f{place}"
 
 
-def _stored_cell_sql(column: MappingColumn, number: int, csv_input: CsvInput) -> str:
+def _stored_cell_sql(column: MappingColumn, number: int, *, staged: bool) -> str:
     """Build the user's cell; NULL for a number, which has its own column."""
-    cell = user_cell_sql(_cell_sql(column, number), staged=csv_input.staged)
+    cell = user_cell_sql(_cell_sql(column, number), staged=staged)
     if column.known in NUMERIC_ID_COLUMNS:
         return f"CASE WHEN NOT {is_plain_id_sql(column.known)} THEN {cell} END"
     return cell
 
 
-def csv_reader_options(csv_input: CsvInput) -> dict[str, str]:
+def file_relation(database: Database, csv_input: CsvInput) -> str:
+    """Return the SQL relation of a file."""
+    return database.files.read_csv(csv_input.path, _csv_reader_options(csv_input))
+
+
+def _csv_reader_options(csv_input: CsvInput) -> dict[str, str]:
     """Return the options to read a file as text, with nothing left for DuckDB to detect."""
     cells = [f"f{place}" for place in range(csv_input.cells)]
     names = [*LEADING_COLUMNS, *cells] if csv_input.staged else cells

@@ -28,6 +28,7 @@ from bulklink.mapping.schema import (
 from bulklink.models import MAX_ROWS, Op
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bulklink.mapping.database import Database
@@ -226,15 +227,30 @@ def write_parquet(database: Database, query: str, path: Path, *options: str) -> 
         database.execute(database.files.copy(query, temporary, *settings, *options))
 
 
-def plan_relation_with_names(database: Database, plan: Path, names: Path) -> str:
+def shared_texts(ids: Sequence[int | str | None]) -> list[str | None]:
+    """Return ids as texts, each made once: many rows of a plan share one.
+
+    Args:
+        ids: ids as they are written, see `PlanLayout.as_written`.
+    """
+    texts = {value: None if value is None else str(value) for value in set(ids)}
+    return list(map(texts.__getitem__, ids))
+
+
+def plan_relation_with_names(
+    database: Database, plan: Path, names: Path, *, as_written: bool = False
+) -> str:
     """Build the relation of a sealed plan, with missing names filled by looked-up ones.
 
     Args:
         database: database to query with.
         plan: path of the sealed plan.
         names: path of the names that were looked up; may be missing.
+        as_written: whether ids that are written as numbers are numbers.
     """
-    relation = plan_relation(database, plan)
+    layout = load_layout(database, plan)
+    layout = layout.as_written if as_written else layout
+    relation = layout.relation(database.files.read_parquet(plan))
     if not check_folder_file(names):
         return relation
     replaced = ", ".join(

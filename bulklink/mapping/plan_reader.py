@@ -28,6 +28,7 @@ from bulklink.mapping.plan_layout import (
     PlanLayout,
     load_layout,
     plan_relation,
+    shared_texts,
     write_parquet,
 )
 from bulklink.mapping.schema import (
@@ -118,7 +119,7 @@ class SealedPlan:
             order = _OrderCheck()
             for places, *values in database.columns(query):
                 columns = constants | {
-                    name: _as_texts(cells) if name in _SHARED_IDS else cells
+                    name: shared_texts(cells) if name in _SHARED_IDS else cells
                     for name, cells in zip(varying, values, strict=True)
                 }
                 order.check(places, columns["contact_id"], columns["owner_id"])
@@ -236,17 +237,11 @@ _ROW_MASK = (1 << _ROW_BITS) - 1
 _PLACE = f"CASE WHEN matches THEN bulklink_group * {1 << _ROW_BITS} + bulklink_row ELSE -1 END"
 _OPS = {op.value: op for op in Op}
 _SHARED_IDS = frozenset(NUMERIC_ID_COLUMNS)
-"""Ids that many rows share: each becomes a text once for all rows of a chunk."""
 
 
 def _field_sql(name: str) -> str:
     column = f"bulklink_{name}"
     return column if name in _SHARED_IDS else f"{column}::VARCHAR"
-
-
-def _as_texts(ids: Sequence[int | str | None]) -> list[str | None]:
-    texts = {value: None if value is None else str(value) for value in set(ids)}
-    return list(map(texts.__getitem__, ids))
 
 
 def _own_columns_sql(names: Iterable[str]) -> str:

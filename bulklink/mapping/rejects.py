@@ -81,7 +81,7 @@ class MappingFiles(msgspec.Struct, frozen=True):
         """Collect the names and headers of loaded files."""
         line_offsets, rows_before = [], 0
         for prepared_input in prepared_inputs:
-            line_offsets.append(prepared_input.csv_input.skip_lines - rows_before)
+            line_offsets.append(prepared_input.table.skip_lines - rows_before)
             rows_before += prepared_input.input.records
         headers = tuple(
             {column.known: column.headers[n] or column.known for column in columns if column.known}
@@ -91,7 +91,7 @@ class MappingFiles(msgspec.Struct, frozen=True):
         sheet_letters = tuple(
             _letters(prepared_input, n, columns) for n, prepared_input in enumerate(prepared_inputs)
         )
-        any_staged = any(prepared_input.csv_input.staged for prepared_input in prepared_inputs)
+        any_staged = any(prepared_input.table.staged for prepared_input in prepared_inputs)
         return cls(names, tuple(line_offsets), any_staged, headers, sheet_letters)
 
     def user_header(self, file: int, known: str | None) -> str | None:
@@ -148,7 +148,7 @@ def _letters(
     prepared_input: PreparedInput, file: int, columns: Sequence[MappingColumn]
 ) -> dict[str, str]:
     """Return the letters of the known columns of a sheet; empty for other formats."""
-    sheet_columns = prepared_input.csv_input.sheet_columns
+    sheet_columns = prepared_input.table.sheet_columns
     if sheet_columns is None:
         return {}
     places = [(column.known, column.places[file]) for column in columns]

@@ -131,18 +131,19 @@ class MappingOptions(msgspec.Struct, frozen=True):
 
 
 class InputFile(msgspec.Struct, frozen=True):
-    """A mapping file that was read.
+    """A mapping file that was read, or rows that a program passed.
 
     Args:
-        name: the file as the user named it.
-        sha256: SHA-256 of the file as given, before decompression and recoding, in hexadecimal.
-        bytes: its size.
+        name: the file as the user named it; for rows, what they are.
+        sha256: SHA-256 of the file as given, before decompression and recoding, in hexadecimal;
+            None for rows.
+        bytes: its size; None for rows.
         records: number of data records.
     """
 
     name: str
-    sha256: str
-    bytes: int
+    sha256: str | None
+    bytes: int | None
     records: int
 
 

@@ -18,7 +18,7 @@ from bulklink.mapping.input.files import InputFormat, find_sources
 from bulklink.mapping.input.prepare import prepare_input, restage
 from bulklink.mapping.input.staging import NO_LINE
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.load import csv_reader_options, macro_statements, user_cell_sql
+from bulklink.mapping.load import file_relation, macro_statements, user_cell_sql
 from bulklink.mapping.schema import HiddenRows, MappingOptions
 from bulklink.mapping.sheet_faults import sheet_faults_sql
 from bulklink.models import Op
@@ -142,17 +142,15 @@ def open_user_table(
 
 
 def _user_table(database: Database, prepared: PreparedInput, columns: Sequence[str]) -> UserTable:
-    csv_input = prepared.csv_input
-    relation = database.files.read_csv(csv_input.path, csv_reader_options(csv_input))
-    table = UserTable(
-        database, prepared.headers, prepared.content.format or InputFormat.CSV, relation
-    )
+    relation = file_relation(database, prepared.csv_input)
+    table = UserTable(database, prepared.headers, prepared.file.format or InputFormat.CSV, relation)
     needed = [
         MappingColumn(name, name, (place,), (table.headers.headers[place],))
         for name in columns
         for place in [table.find(name)]
     ]
-    if csv_input.sheet_columns is None:
+    sheet_columns = prepared.csv_input.sheet_columns
+    if sheet_columns is None:
         return table
-    checked = sheet_faults_sql(relation, needed, _OPTIONS, 0, csv_input.sheet_columns)
+    checked = sheet_faults_sql(relation, needed, _OPTIONS, 0, sheet_columns)
     return msgspec.structs.replace(table, relation=checked)

@@ -14,19 +14,19 @@ from bulklink.ledger.index import LedgerIndex, RecordedResult, Snapshot
 from bulklink.ledger.state import OpenRow
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.plan_layout import plan_relation_with_names
+from bulklink.mapping.plan_layout import plan_relation_with_names, shared_texts
 from bulklink.models import NEVER_SENT, Op, Status
 from bulklink.operations.undo_steps import AppliedChange
 from bulklink.runs.folder import RunFolder
 
 _MEMORY = "64MB"
 _SELECT_MESSAGES = """
-SELECT bulklink_row, bulklink_op, bulklink_contact_id, bulklink_owner_id, bulklink_message_id,
-    bulklink_deal_id, bulklink_owner_name
+SELECT bulklink_row, bulklink_op, bulklink_contact_id, bulklink_owner_id,
+    bulklink_message_id::VARCHAR, bulklink_deal_id, bulklink_owner_name::VARCHAR
 FROM {plan} WHERE bulklink_duplicate_of IS NULL
 """
 _LINK = Op.LINK.value
-_Columns = Sequence[tuple[Any, ...]]
+_Columns = Sequence[Sequence[Any]]
 
 
 class DoneLinks(msgspec.Struct, frozen=True):
@@ -78,9 +78,12 @@ def stream_changes(
         closing(Database(spill, stop, threads=1, memory=_MEMORY)) as database,
         LedgerIndex(folder.ledger, stop.check, checkpoint, uniform=False) as ledger,
     ):
-        plan = plan_relation_with_names(database, folder.plan, folder.names)
-        for columns in database.columns(_SELECT_MESSAGES.format(plan=plan)):
-            yield from _changes_of(columns, ledger)
+        plan = plan_relation_with_names(database, folder.plan, folder.names, as_written=True)
+        for rows, ops, contacts, owners, messages, deals, names in database.columns(
+            _SELECT_MESSAGES.format(plan=plan)
+        ):
+            ids = shared_texts(contacts), shared_texts(owners), messages, shared_texts(deals)
+            yield from _changes_of((rows, ops, *ids, names), ledger)
 
 
 def _changes_of(columns: _Columns, ledger: LedgerIndex) -> Iterator[DoneLinks | AppliedChange]:

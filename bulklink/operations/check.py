@@ -178,6 +178,8 @@ def _check_ledger(folder: RunFolder, record: RunRecord) -> CheckItem:
 def _check_mapping(input_record: InputRecord) -> CheckItem:
     if input_record.name == _STANDARD_INPUT:
         return CheckItem(CheckStatus.MISSING, "it was standard input")
+    if input_record.sha256 is None:
+        return CheckItem(CheckStatus.MISSING, "it was rows of a program")
     return _check_hash(Path(input_record.name), input_record.sha256)
 
 

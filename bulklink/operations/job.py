@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import EnumType, StrEnum
-from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -16,9 +15,15 @@ from bulklink.counts import count_of
 from bulklink.engine.failure_limit import MaxFailures
 from bulklink.engine.outage import DEFAULT_MAX_OUTAGE
 from bulklink.errors import UsageError
+from bulklink.mapping.input.rows import Rows, to_mappings
 from bulklink.mapping.schema import HiddenRows
 from bulklink.models import Op
 from bulklink.zoho.requests import MAX_MESSAGES_PER_CALL
+
+if TYPE_CHECKING:
+    from bulklink.mapping.input.rows import Mappings
+else:
+    Mappings = tuple[str, ...]  # as run.json records them
 
 _MAX_CREDITS = 10**12
 MAX_OUTAGE = 7 * 86_400.0
@@ -186,12 +191,6 @@ EDITION_LIMITS = {
 DEFAULT_MAX_IN_FLIGHT = 10
 
 
-def _to_paths(paths: Iterable[str | PathLike[str]]) -> tuple[str, ...]:
-    if isinstance(paths, str):
-        raise TypeError("one name is not a tuple of names")
-    return tuple(fspath(path) for path in paths)
-
-
 def _to_sheet(name: object) -> str:
     if not isinstance(name, str | int) or isinstance(name, bool):
         raise TypeError("a sheet is a name or a number")
@@ -199,7 +198,7 @@ def _to_sheet(name: object) -> str:
 
 
 _CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
-    "mappings": _to_paths,
+    "mappings": to_mappings,
     "op": Op,
     "sheet": _to_sheet,
     "hidden_rows": HiddenRows,
@@ -227,7 +226,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     as text: `op="link"`.
 
     Args:
-        mappings: paths, or `-` for standard input.
+        mappings: paths, `-` for standard input, or rows: a DataFrame of pandas or polars, an Arrow
+            table or stream, or an iterable of dicts. Several paths and frames in a tuple are one
+            mapping.
         op: operation for every row; None uses the mapping's column `op`.
         format: `csv` or `jsonl`; None detects it from name and content.
         delimiter: CSV delimiter; None detects it.
@@ -279,7 +280,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             200.
     """
 
-    mappings: tuple[str, ...]
+    mappings: Mappings
     op: Op | None = None
     format: str | None = None
     delimiter: str | None = None
@@ -336,6 +337,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         check_ranges(msgspec.structs.asdict(self))
 
     @property
+    def inputs(self) -> tuple[str | Rows, ...]:
+        """The mappings as paths and rows."""
+        return to_mappings(self.mappings)
+
+    @property
+    def mapping_names(self) -> tuple[str, ...]:
+        """Names of the mappings: paths, and what rows are, such as `polars.DataFrame`."""
+        return tuple(item if isinstance(item, str) else item.name for item in self.inputs)
+
+    @property
     def op_name(self) -> str:
         """The op as a run shows it: link, unlink, relink or mixed."""
         return self.op or MIXED
@@ -387,9 +398,7 @@ def _convert(name: str, converter: Callable[[Any], Any], value: object) -> Any:
     try:
         return converter(value)
     except (TypeError, ValueError):
-        advice = (
-            'Pass a tuple of paths, such as ("mapping.csv",).' if converter is _to_paths else ""
-        )
+        advice = ""
         if isinstance(converter, EnumType):
             advice = f"Use one of: {', '.join(converter)}."
         raise UsageError(

@@ -119,7 +119,7 @@ def serialize_job(job: Job) -> dict[str, object]:
 
     None is left out, unless it is a value that differs from the default.
     """
-    mappings = tuple(map(file_name_text, job.mappings))
+    mappings = tuple(map(file_name_text, job.mapping_names))
     options = msgspec.to_builtins(
         msgspec.structs.replace(job, mappings=mappings), enc_hook=file_name_text
     )

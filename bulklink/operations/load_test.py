@@ -146,7 +146,7 @@ class _LoadTest:
             if load_run.driver is None:
                 raise stop.reason or UsageError(
                     "There are no emails to send.",
-                    where=", ".join(job.mappings),
+                    where=", ".join(job.mapping_names),
                     advice="Use a mapping with at least one row that is accepted.",
                 )
             result = make_load_result(

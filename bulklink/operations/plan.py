@@ -16,6 +16,7 @@ from bulklink.advice import Advice, Keyword
 from bulklink.engine.clock import Clock
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import UsageError
+from bulklink.html_pages.notebook import facts_html
 from bulklink.mapping.checked import CheckedMapping
 from bulklink.mapping.compare import Comparison, FetchedEmails, compare, read_fetched_emails
 from bulklink.mapping.input.files import Source, check_readable, find_sources
@@ -85,6 +86,27 @@ class PlanResult(msgspec.Struct, frozen=True):
     estimate: RunEstimate
     compare: Comparison | None = None
     names: PlanNames | None = None
+
+    def _repr_html_(self) -> str:
+        return facts_html(
+            f"plan: {self.op}",
+            {
+                "run folder": self.run_dir,
+                "rows": self.rows,
+                "emails to send": self.messages,
+                "refused": self.rejected,
+                "refused because": self.refusals,
+                "duplicates": self.duplicate,
+                "credits": _range(self.credits),
+                "seconds": _range(self.seconds),
+                "digest": self.digest,
+            },
+        )
+
+
+def _range(figures: CreditRange | SecondsRange) -> str:
+    likely, most = round(figures.likely), round(figures.most)
+    return f"{likely:,}, {most:,} at most" if most != likely else f"{most:,}"
 
 
 def plan(
@@ -168,7 +190,7 @@ def find_inputs(job: Job, compare_with: str | None = None) -> tuple[Source, ...]
         UsageError: if the format is unknown, or standard input is named twice.
         BadFileError: if a file is missing, empty, or not a file.
     """
-    inputs = find_sources(job.mappings, job.format)
+    inputs = find_sources(job.inputs, job.format)
     if compare_with is not None:
         check_readable(Path(compare_with))
     return inputs

@@ -38,15 +38,15 @@ class InputRecord(msgspec.Struct, frozen=True):
     """A mapping that was read.
 
     Args:
-        name: name of the file.
-        sha256: SHA-256 in hex.
-        bytes: size in bytes.
+        name: name of the file; for rows that a program passed, what they are.
+        sha256: SHA-256 in hex; None for rows.
+        bytes: size in bytes; None for rows.
         records: number of data records.
     """
 
     name: str
-    sha256: str
-    bytes: Count
+    sha256: str | None
+    bytes: Count | None
     records: Count
 
 

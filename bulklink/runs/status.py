@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from bulklink.errors import ExitCode, RunDirError, StoppedBy
+from bulklink.html_pages.notebook import facts_html
 from bulklink.ledger.checkpoint import LedgerCheckpoint
 from bulklink.ledger.replay import replay
 from bulklink.ledger.state import LedgerState, OpenRow
@@ -105,6 +106,22 @@ class RunResult(msgspec.Struct, frozen=True):
     def shown_op(self) -> str:
         """The op for display: `undo` or `load test`, whatever the op of its rows."""
         return "load test" if self.load_test else "undo" if self.undo_of is not None else self.op
+
+    def _repr_html_(self) -> str:
+        return facts_html(
+            f"{self.shown_op}: {self.state}",
+            {
+                "run folder": self.run_dir,
+                "stopped by": self.stopped_by,
+                "resume at": self.resume_at,
+                "rows": self.rows,
+                "results": {name: count for name, count in self.counts.items() if count},
+                "credits": self.credits,
+                "seconds": round(self.seconds, 1),
+                "exit code": self.exit_code,
+                "undone by": ", ".join(undo.run_dir for undo in self.undone_by),
+            },
+        )
 
 
 def status(run: str | PathLike[str], *, check_ledger: bool = False) -> RunResult:

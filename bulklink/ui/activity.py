@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import msgspec
 from anyio.from_thread import BlockingPortal
 
@@ -31,7 +32,7 @@ _PRODUCTION = "production"
 _LOGGER = logging.getLogger(__name__)
 
 
-class Question(msgspec.Struct, frozen=True):
+class PageQuestion(msgspec.Struct, frozen=True):
     """A question that a command waits for.
 
     Args:
@@ -63,7 +64,7 @@ class Progress(msgspec.Struct, frozen=True):
     reading: ReadProgress | None = None
     waiting_until: float | None = None
     outage: Outage | None = None
-    question: Question | None = None
+    question: PageQuestion | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -140,9 +141,17 @@ class Activity:
         self._give_answer(confirmed=confirmed)
         return True
 
-    def close(self) -> None:
-        """Wait for the end of its thread."""
+    def join(self) -> None:
+        """Wait for the end of its thread; blocks."""
         self._thread.join()
+
+    async def close(self) -> None:
+        """Wait for its end; if that is cancelled, end it immediately."""
+        try:
+            await anyio.to_thread.run_sync(self.join, abandon_on_cancel=True)
+        except anyio.get_cancelled_exc_class():
+            self.abort()
+            raise
 
     def update(self, **changes: Any) -> None:
         """Change what it shows."""
@@ -166,7 +175,7 @@ class Activity:
         """Ask the user, and wait for the answer; blocks the thread of the command."""
         self._answered.clear()
         self._questions += 1
-        self.update(question=Question(self._questions, text, to_type))
+        self.update(question=PageQuestion(self._questions, text, to_type))
         if not self.is_stopping:
             self._answered.wait()
         self.update(question=None)

@@ -9,7 +9,6 @@ from secrets import token_hex
 from typing import Any
 
 import anyio
-import anyio.to_thread
 
 from bulklink.counts import count_of
 from bulklink.engine.shutdown import StopController
@@ -21,6 +20,7 @@ from bulklink.operations.undo import plan_undo
 from bulklink.operations.verify import verify
 from bulklink.operations.verify_run import VerifyResult
 from bulklink.runs.folder import RunFolder, list_run_folders, new_run_name
+from bulklink.task_group import task_group
 from bulklink.ui.activity import Activity
 from bulklink.zoho.connection import Connection
 
@@ -59,6 +59,9 @@ class Commands:
         runs_dir: parent of the run folders; it may be missing.
         connect: returns the connection of a command.
         environment: network, disk and clock; None for this machine's, others for tests.
+
+    Attributes:
+        run_blocking: runs blocking functions in threads.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Commands:
         self._environment = environment or real_environment()
         self._activities: dict[str, Activity] = {}
         self._starting = anyio.Lock()
+        self.run_blocking = self._environment.run_blocking
 
     def find(self, name: str) -> RunFolder | None:
         """Return the run folder of this name; None if the page lists none."""
@@ -125,7 +129,7 @@ class Commands:
             raise PageError(f"{_MAX_ACTIVE} runs are active; wait until one has ended.")
         if verb == "apply" and not digest:
             raise PageError("Nothing was approved: the digest of the plan is missing.", 400)
-        connection = await anyio.to_thread.run_sync(self._connect)
+        connection = await self.run_blocking(self._connect)
         options: dict[str, Any] = {}
         if verb == "apply":
             options["expect"] = digest
@@ -167,22 +171,18 @@ class Commands:
         now = self._environment.clock.wall()
         target = self.runs_dir / new_run_name("undo", now, token_hex(2))
         work = partial(plan_undo, folder.path, clock=self._environment.clock, run_dir=target)
-        result = await anyio.to_thread.run_sync(work)
+        result = await self.run_blocking(work)
         if not result.messages:
             raise PageError("There is nothing to undo: no email is as this run left it.")
         return target.name
 
     async def close(self, by: StoppedBy | None = None) -> None:
-        """Stop all commands gently, and wait for their ends; stop them immediately if cancelled."""
-        try:
+        """Stop all commands gently, and wait for their ends; if that is cancelled, end them."""
+        for activity in self._activities.values():
+            await self.run_blocking(partial(activity.stop, by or StoppedBy.INTERRUPTED))
+        async with task_group() as group:
             for activity in self._activities.values():
-                await anyio.to_thread.run_sync(activity.stop, by or StoppedBy.INTERRUPTED)
-            for activity in self._activities.values():
-                await anyio.to_thread.run_sync(activity.close, abandon_on_cancel=True)
-        except anyio.get_cancelled_exc_class():
-            for activity in self._activities.values():
-                activity.abort()
-            raise
+                group.start_soon(activity.close)
 
     def _work(self, command: Callable[..., Awaitable[Any]]) -> Work:
         async def work(callbacks: RunCallbacks, stop: StopController) -> Any:

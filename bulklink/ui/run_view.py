@@ -51,6 +51,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
         messages: emails that it changes.
         counts: rows by status, pending ones included.
         mapping: names of its mapping's files.
+        cost: credits that it may take, in words; None if that is unknown, or it was sent.
         reason: why it stopped; None unless it did.
         resume_at: when it can continue, RFC 3339; None if that is not known.
         can_apply: whether its plan can be approved and sent.
@@ -75,6 +76,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     counts: dict[str, int]
     mapping: str
+    cost: str | None
     reason: str | None
     resume_at: str | None
     can_apply: bool
@@ -142,6 +144,7 @@ def view_run(folder: RunFolder) -> RunView:
         messages=record.messages,
         counts=counts,
         mapping=", ".join(Path(source.name).name for source in record.inputs),
+        cost=None if started else _cost(record),
         reason=record.reason if record.state is RunState.STOPPED else None,
         resume_at=record.resume_at,
         can_apply=record.state is RunState.PLANNED and not started and not record.load_test,
@@ -179,6 +182,14 @@ def _counted_at(record: RunRecord) -> str | None:
     """Return when the last command ended that recorded its counts; None if none did."""
     ends = [each.ended for each in record.invocations if each.stopped_by != StoppedBy.KILLED]
     return max(filter(None, ends), key=parse_time, default=None)
+
+
+def _cost(record: RunRecord) -> str | None:
+    credit_range = record.forecast.credit_range if record.forecast else None
+    if credit_range is None:
+        return None
+    likely, most = count_of(credit_range.likely, "credit"), f"{credit_range.most:,}"
+    return f"about {likely}, {most} at most" if credit_range.most > credit_range.likely else likely
 
 
 def _failed_canary(record: RunRecord) -> str | None:
@@ -298,7 +309,7 @@ def _active_values(activity: Activity) -> LiveValues:
     codes = sorted(run.failure_codes.items(), key=lambda item: -item[1])[:_SHOWN_CODES]
     values = msgspec.structs.replace(
         values,
-        rate="" if metrics.rate is None else f"{metrics.rate:,.1f} emails a second",
+        rate="" if metrics.rate is None else f"{metrics.rate:,.1f} a second",
         left="" if metrics.seconds_left is None else _time_left(metrics.seconds_left),
         limit=_limit(metrics.limited_by),
         codes=", ".join(f"{count:,} {code}" for code, count in codes),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 from secrets import token_hex
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +19,8 @@ from aiohttp import web
 
 from bulklink.errors import BulklinkError, UsageError
 from bulklink.html_pages.ui.render import render_ui, ui_asset
+from bulklink.models import Status
+from bulklink.operations.export import export
 from bulklink.runs.folder import RunFolder
 from bulklink.ui.access import Access, Refusal, RequestOrigin
 from bulklink.ui.activity import page_word
@@ -35,8 +40,9 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self';"
     " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-_REPORT_POLICY = "frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
-"""A report allows its own style and script by their hashes, and nothing else."""
+_REPORT_POLICY = "sandbox allow-scripts allow-downloads; frame-ancestors 'none'; base-uri 'none'"
+"""A report allows its own style and script by their hashes; it has no origin, so it can use neither
+the page nor its token."""
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": _POLICY,
@@ -47,6 +53,14 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 _REASONS = {404: "There is no such page.", 405: "The page has no such form."}
+_NOT_DONE = (Status.FAILED, Status.IN_DOUBT, Status.REJECTED)
+_EXPORTS = {"rows.csv": (), "rows.xlsx": (), "not-done.csv": _NOT_DONE}
+"""Files with the rows of a run, and the statuses of these rows; none for all."""
+_CONTENT_TYPES = {
+    ".csv": "text/csv",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+_CHUNK_BYTES = 1 << 18
 _ACTIONS = ("apply", "resume", "retry", "verify")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -73,6 +87,7 @@ class PageServer:
         app.router.add_get("/runs/{run}", self._show_run)
         app.router.add_get("/runs/{run}/state", self._send_state)
         app.router.add_get("/runs/{run}/report", self._send_report)
+        app.router.add_get("/runs/{run}/export/{name}", self._send_export)
         app.router.add_post("/runs/{run}/stop", self._stop)
         app.router.add_post("/runs/{run}/answer", self._answer)
         app.router.add_post("/runs/{run}/undo", self._plan_undo)
@@ -125,7 +140,7 @@ class PageServer:
             return self._message(error.status, error.reason, _REASONS.get(error.status, ""))
 
     async def _show_runs(self, request: web.Request) -> web.Response:
-        runs = await anyio.to_thread.run_sync(list_runs, self._commands.runs_dir)
+        runs = await self._commands.run_blocking(partial(list_runs, self._commands.runs_dir))
         return self._page("runs", section="runs", runs=runs)
 
     async def _send_asset(self, request: web.Request) -> web.Response:
@@ -139,7 +154,7 @@ class PageServer:
         folder = await self._folder(request)
         name = folder.path.name
         activity = self._commands.activity_of(name)
-        run = await anyio.to_thread.run_sync(view_run, folder)
+        run = await self._commands.run_blocking(partial(view_run, folder))
         live = await self._live(folder)
         ended = activity is not None and not activity.is_active
         return self._page(
@@ -178,10 +193,33 @@ class PageServer:
 
     async def _send_report(self, request: web.Request) -> web.Response:
         folder = await self._folder(request)
-        body = await anyio.to_thread.run_sync(report_of, folder)
+        body = await self._commands.run_blocking(partial(report_of, folder))
         response = web.Response(body=body, content_type="text/html", charset="utf-8")
         response.headers["Content-Security-Policy"] = _REPORT_POLICY
         return response
+
+    async def _send_export(self, request: web.Request) -> web.StreamResponse:
+        """Send the rows of a run as a file, which exists only while it is sent."""
+        name = request.match_info["name"]
+        if name not in _EXPORTS:
+            raise web.HTTPNotFound
+        folder = await self._folder(request)
+        with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
+            path = Path(scratch) / name
+            is_csv = path.suffix == ".csv"
+            work = partial(export, folder.path, path, status=_EXPORTS[name], spreadsheet=is_csv)
+            await self._commands.run_blocking(work)
+            response = web.StreamResponse()
+            response.content_type = _CONTENT_TYPES[path.suffix]
+            response.content_length = path.stat().st_size
+            file_name = quote(f"{folder.path.name}-{name}")
+            response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{file_name}"
+            await response.prepare(request)
+            async with await anyio.open_file(path, "rb") as file:
+                while chunk := await file.read(_CHUNK_BYTES):
+                    await response.write(chunk)
+            await response.write_eof()
+            return response
 
     async def _start(self, request: web.Request) -> web.Response:
         action = request.match_info["action"]
@@ -199,7 +237,7 @@ class PageServer:
 
     async def _stop(self, request: web.Request) -> web.Response:
         folder = await self._folder(request)
-        await anyio.to_thread.run_sync(self._commands.stop, folder.path.name)
+        await self._commands.run_blocking(partial(self._commands.stop, folder.path.name))
         raise self._to_run(folder.path.name)
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -218,7 +256,8 @@ class PageServer:
 
     async def _live(self, folder: RunFolder) -> LiveValues:
         activity = self._commands.activity_of(folder.path.name)
-        return await anyio.to_thread.run_sync(live_values, folder, activity, self._followers)
+        work = partial(live_values, folder, activity, self._followers)
+        return await self._commands.run_blocking(work)
 
     async def _folder(self, request: web.Request) -> RunFolder:
         """Return the run that a request names, which is one of those that the page lists.
@@ -227,7 +266,7 @@ class PageServer:
             HTTPNotFound: if there is none.
         """
         name = request.match_info["run"]
-        folder = await anyio.to_thread.run_sync(self._commands.find, name)
+        folder = await self._commands.run_blocking(partial(self._commands.find, name))
         if folder is None:
             raise web.HTTPNotFound
         return folder

@@ -178,7 +178,7 @@ def _connections(method: str, target: URL, headers: Mapping[str, str]) -> str:
     """Return the name of the connections for a request: links and queries are both POSTs."""
     if headers.get("Connection") == _CLOSED_AFTERWARDS:
         return _CLOSED_AFTERWARDS
-    return _QUERIES if target.path.endswith(COQL_TARGET) else method
+    return _QUERIES if target.raw_path.endswith(COQL_TARGET) else method
 
 
 class _HeadTooLongError(aiohttp.ClientError):

@@ -168,7 +168,7 @@ def _options(ctx: click.Context) -> Iterator[str]:
         if options:
             yield f"{group}:\n"
             rows = [_row(option, ctx) for option in options]
-            yield from _table(("option", "default", "variable", "what"), rows)
+            yield from _table(("option", "what", "default", "variable"), rows)
 
 
 def _row(option: click.Option, ctx: click.Context) -> tuple[str, str, str, str]:
@@ -184,7 +184,7 @@ def _row(option: click.Option, ctx: click.Context) -> tuple[str, str, str, str]:
         description += " May be given several times."
     default = "required" if option.required else extra.get("default", "")
     default_text = f"`{default}`" if default and not option.required else str(default)
-    return ", ".join(names), default_text, variable, description
+    return ", ".join(names), description, default_text, variable
 
 
 def _vocabulary() -> Iterator[str]:

@@ -13,7 +13,16 @@ from tests.docs.reference import ROOT, TARGET
 from tests.docs.test_reference import options_of
 
 PAGES = [
-    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md")),
+    *(
+        ROOT / name
+        for name in (
+            "README.md",
+            "ARCHITECTURE.md",
+            "CONTRIBUTING.md",
+            "SECURITY.md",
+            "CHANGELOG.md",
+        )
+    ),
     *sorted(path for path in (ROOT / "docs").glob("*.md") if path != TARGET),
 ]
 JOBS = sorted([*(ROOT / "jobs").glob("*.toml"), *(ROOT / "docs" / "examples").glob("*.toml")])
@@ -58,11 +67,13 @@ NAMED = [
 
 @pytest.fixture(autouse=True)
 def profile_of_the_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Provide the profile `test`, and hide those of the developer."""
+    """Provide the profiles that pages name, and hide those of the developer."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    profile = tmp_path / "bulklink" / "profiles" / "test.toml"
-    profile.parent.mkdir(parents=True)
-    profile.write_text('client_id = "1000.ID"\nsecrets = "keyring"\ndata_centre = "eu"\n', "utf-8")
+    profiles = tmp_path / "bulklink" / "profiles"
+    profiles.mkdir(parents=True)
+    for name in ("test", "acme", "acme-test", "globex"):
+        text = 'client_id = "1000.ID"\nsecrets = "keyring"\ndata_centre = "eu"\n'
+        (profiles / f"{name}.toml").write_text(text, "utf-8")
 
 
 @pytest.mark.parametrize("command", SHOWN)

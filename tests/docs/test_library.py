@@ -80,7 +80,7 @@ async def test_the_program_does_the_whole_job(
     caplog.set_level("INFO", "move")
     async with local_crm() as crm:
         connected(crm, monkeypatch)
-        mapping = job(folder).mappings[0]
+        mapping = job(folder).mapping_names[0]
         assert await example().move(mapping, folder) == ExitCode.OK
         assert crm.linked == EMAILS
     messages = [record.getMessage() for record in caplog.records]
@@ -107,7 +107,7 @@ def test_the_program_tells_what_is_wrong(
 async def test_the_cell_runs_inside_the_loop_of_a_notebook(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copy(job(folder).mappings[0], folder / "mapping.csv")
+    shutil.copy(job(folder).mapping_names[0], folder / "mapping.csv")
     names: dict[str, object] = {}
     cell = compile(NOTEBOOK, "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     async with local_crm() as crm:

@@ -44,5 +44,9 @@ def test_the_index_lists_every_page_once() -> None:
 def test_the_readme_leads_to_the_index_and_to_the_pages_for_users() -> None:
     reached = links_of(README)
     assert "docs/README.md" in reached
+    assert "(docs/README.md#how-to-guides)" in README
     for_users = INDEX.partition("## For developers")[0]
-    assert {f"docs/{page}" for page in links_of(for_users) & PAGES} - reached <= {"docs/ledger.md"}
+    whole_jobs = for_users.partition("## How-to guides")[2].partition("Then single steps:")[0]
+    through_the_index = links_of(whole_jobs) | {"ledger.md"}
+    pages = links_of(for_users) & PAGES - through_the_index
+    assert {f"docs/{page}" for page in pages} - reached == set()

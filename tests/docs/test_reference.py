@@ -92,5 +92,6 @@ def test_every_link_within_the_project_leads_somewhere(page: str) -> None:
 
 def anchors(path: Path) -> set[str]:
     """Return the anchors of the headings of a page."""
-    headings = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
+    text = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -21,6 +21,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 VERSION = PROJECT["version"]
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text("utf-8")
 VENV = Path(sys.executable).parents[1]
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+}
+"""Without what `make test` passes down."""
 
 
 def test_the_changelog_begins_with_what_is_unreleased_and_has_a_section_for_each_version() -> None:
@@ -41,9 +45,9 @@ def test_the_version_stands_in_one_place() -> None:
 def make(folder: Path, *targets: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
     """Run make with the tools that run this test; return its exit code and what it printed."""
     process = subprocess.run(
-        ["make", *targets, f"VENV={VENV}", f"--assume-old={VENV}/.installed-dev"],
+        ["make", *targets, f"VENV={VENV}", f"--assume-old={VENV}/.installed-dev", "PIP=false"],
         cwd=folder,
-        env={**os.environ, **(env or {})},
+        env={**ENVIRONMENT, **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         timeout=200,
@@ -139,6 +143,7 @@ def test_make_demo_says_what_each_step_does_before_it_does_it(tmp_path: Path) ->
     process = subprocess.run(
         ["make", "--no-print-directory", "demo", f"PYTHON={stub}", f"VENV={tmp_path / 'venv'}"],
         cwd=ROOT,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=True,

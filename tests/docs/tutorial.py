@@ -18,14 +18,17 @@ from typing import Self
 
 from tests.docs.reference import ROOT
 from tests.e2e.command import Command
-from tests.e2e.servers import serve_world_file
+from tests.e2e.servers import connection, serve_world_file
 
 PAGE = ROOT / "docs" / "tutorial.md"
+_NOT_FOLLOWED = ("crontab", "powershell", "shell", "text")
 _PART = re.compile(r"^```(\w+)\n(.*?)^```$|^<!-- ([\w ]+) -->$", re.DOTALL | re.MULTILINE)
 _SAVED_AS = re.compile(r"`(\w+\.py)`:\s*$")
 _ADDRESS = "http://127.0.0.1:8080"
+_DIGEST = re.compile(r"^Digest: (\w+)", re.MULTILINE)
 _VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d"), "TIME"),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "TIME"),
     (re.compile(r"\d{8}T\d{6}Z"), "STAMP"),
     (re.compile(r"^Rate: .*", re.MULTILINE), "RATE"),
 )
@@ -51,6 +54,7 @@ class Follower:
     _command: Command = field(init=False)
     _servers: ExitStack = field(init=False, default_factory=ExitStack)
     _url: str = field(init=False, default="")
+    _digest: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
         self._command = Command(self.folder)
@@ -77,7 +81,7 @@ class Follower:
             (name,) = _SAVED_AS.findall(part.string[: part.start()])
             (self.folder / name).write_text(block, encoding="utf-8")
         else:
-            assert language == "powershell", f"the tutorial has a block of {language}"
+            assert language in _NOT_FOLLOWED, f"the page has a block of {language}"
         return part[0]
 
     def _run_commands(self, block: str) -> str:
@@ -96,8 +100,23 @@ class Follower:
                 timeout=45,
             ).stdout
         assert program == "bulklink", command
-        printed = _PROGRESS.sub("", self._command.run_on_one_stream(*arguments))
+        named = [self._digest if argument == "DIGEST" else argument for argument in arguments]
+        printed = _PROGRESS.sub("", self._command.run_on_one_stream(*named))
+        self._digest = (_DIGEST.findall(printed) or [self._digest])[-1]
         return printed.replace(self._url, _ADDRESS) if self._url else printed
+
+    def start_crm(self) -> None:
+        """Serve crm/world.json, and connect the commands that follow to it.
+
+        This CRM never shows old links, so reads need not wait until they are believed.
+        """
+        self._serve()
+        settings = connection(self._url, BULKLINK_SETTLE_AFTER="0")
+        self._command = self._command.with_env(**settings)
+
+    def _serve(self) -> None:
+        server = serve_world_file(self.folder / "crm" / "world.json")
+        self._url = self._servers.enter_context(server).url
 
     def _run_shell_lines(self, block: str) -> None:
         for line in block.splitlines():
@@ -110,8 +129,7 @@ class Follower:
                 )
             else:
                 assert line == "bulklink emulator --world crm/world.json --port 8080"
-                server = serve_world_file(self.folder / "crm" / "world.json")
-                self._url = self._servers.enter_context(server).url
+                self._serve()
 
 
 def mask(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bulklink.mapping.checked import CheckedMapping, check
 from bulklink.mapping.database import Database
 from bulklink.mapping.input.files import find_sources
+from bulklink.mapping.input.rows import Rows
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import plan_relation
 from bulklink.mapping.plan_reader import SealedPlan
@@ -57,6 +58,10 @@ class PlannedMapping:
     @cached_property
     def duplicate_rows(self) -> list[DuplicateRow]:
         return list(self._checked.duplicate_rows())
+
+    @cached_property
+    def digest(self) -> str:
+        return self._checked.hash_plan().digest({})
 
     @cached_property
     def shape(self) -> PlanStats:
@@ -105,7 +110,7 @@ class MappingPlanner:
         return str(path)
 
     def check(
-        self, names: Sequence[str], mapping_options: MappingOptions = LINK, **options: Any
+        self, names: Iterable[str | Rows], mapping_options: MappingOptions = LINK, **options: Any
     ) -> CheckedMapping:
         """Check existing files; `close` closes the result."""
         inputs = find_sources(names, options.pop("format", None))
@@ -123,7 +128,7 @@ class MappingPlanner:
         return self.plan_files([self.write(content, name)], mapping_options)
 
     def plan_files(
-        self, names: Sequence[str], mapping_options: MappingOptions = LINK, **options: Any
+        self, names: Iterable[str | Rows], mapping_options: MappingOptions = LINK, **options: Any
     ) -> PlannedMapping:
         """Plan existing files."""
         return PlannedMapping(self.check(names, mapping_options, **options), self.folder)

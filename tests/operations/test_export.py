@@ -16,9 +16,10 @@ from bulklink.errors import RunDirError
 from bulklink.ledger.records import Result, result_line
 from bulklink.ledger.replay import replay
 from bulklink.models import Op, Status
-from bulklink.operations.export import RESULT_COLUMNS, ExportResult, export
+from bulklink.operations.export import ExportResult, export
 from bulklink.operations.job import Job, OnInvalid
 from bulklink.operations.plan import plan
+from bulklink.operations.result_rows import RESULT_COLUMNS
 from bulklink.runs.folder import RunFolder
 
 TS = "2026-11-22T10:15:00.000Z"

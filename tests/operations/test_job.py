@@ -27,7 +27,7 @@ def test_texts_are_converted_to_enums_and_paths() -> None:
     [
         ({"op": "lnk"}, "'lnk' is not a valid value for op.\nUse one of: link, unlink, relink."),
         ({"mappings": "m.csv"}, 'Pass a tuple of paths, such as \\("mapping.csv",\\).'),
-        ({"mappings": 7}, "7 is not a valid value for mappings"),
+        ({"mappings": 7}, "An int is not a mapping"),
         (
             {"batch_size": 21},
             "21 is not a valid value for batch_size.\nUse a number from 1 to",

@@ -176,7 +176,7 @@ async def test_a_verification_stores_its_displayed_forecast(tmp_path: Path) -> N
 
 async def test_a_stopped_fetch_stores_its_displayed_forecast(tmp_path: Path) -> None:
     async with generated_world(tmp_path, contacts=100, skew=0) as (connection, job):
-        mapping = str(job.mappings[0])
+        mapping = job.mapping_names[0]
         output = tmp_path / "emails.csv"
         fetched = await fetch((), output, connection, from_mapping=[mapping], max_credits=40)
     assert fetched.stopped_by == "max-credits"

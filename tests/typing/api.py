@@ -6,6 +6,9 @@ import io
 from pathlib import Path
 from typing import assert_type
 
+import pandas as pd
+import polars as pl
+
 import bulklink
 from bulklink import (
     AnsweredQuestion,
@@ -62,6 +65,7 @@ from bulklink import (
     RefusedError,
     ReportResult,
     Result,
+    Results,
     RunCallbacks,
     RunDirError,
     RunProgress,
@@ -173,6 +177,16 @@ def jobs() -> None:
     )
     assert_type(job.op, Op | None)
     assert_type(job.run_dir, Path | None)
+    frame = pl.DataFrame({"contact_id": ["1"]})
+    Job(mappings=frame)
+    Job(mappings=pd.DataFrame({"contact_id": ["1"]}))
+    Job(mappings=({"contact_id": str(n), "Price": 1.5} for n in range(3)))
+    Job(mappings=[{"contact_id": "1"}])
+    Job(mappings=("a.csv", Path("b.csv"), frame))
+    Job(mappings=bulklink.results("run", status={"failed"}))
+    Job(mappings="mapping.csv")  # type: ignore[arg-type]
+    Job(mappings={"contact_id": "1"})  # type: ignore[dict-item]
+    Job(mappings=7)  # type: ignore[arg-type]
     Job(op=Op.LINK)  # type: ignore[call-arg]
     Job(mappings=("m.csv",), batch_sise=3)  # type: ignore[call-arg]
 
@@ -251,6 +265,10 @@ def folders() -> None:
     check = bulklink.check_run(Path("run"))
     assert_type(check, CheckResult)
     assert_type(check.ok, bool)
+    found = bulklink.results("run", status={Status.FAILED}, code=["INVALID_DATA"])
+    assert_type(found, Results)
+    assert_type(found.columns, tuple[str, ...])
+    assert_type([row["bulklink_row"] for row in found], list[str | int | None])
     exported = bulklink.export("run", "results.xlsx", status=(Status.FAILED, "in_doubt"))
     assert_type(exported, ExportResult)
     assert_type(exported.counts, dict[str, int])

@@ -9,7 +9,7 @@ import anyio
 
 from bulklink import plan
 from bulklink.runs.folder import RunFolder
-from bulklink.ui.activity import Activity, Question
+from bulklink.ui.activity import Activity, PageQuestion
 from bulklink.ui.commands import Commands
 from tests.guard import off_loop
 from tests.operations.local_crm import job
@@ -41,11 +41,11 @@ async def wait_for_end(commands: Commands, run: RunFolder) -> Activity:
     """Wait for the end of the command on a run."""
     activity = activity_of(commands, run)
     with anyio.fail_after(SECONDS):
-        await anyio.to_thread.run_sync(activity.close, abandon_on_cancel=True)
+        await anyio.to_thread.run_sync(activity.join, abandon_on_cancel=True)
     return activity
 
 
-async def wait_for_question(commands: Commands, run: RunFolder) -> Question:
+async def wait_for_question(commands: Commands, run: RunFolder) -> PageQuestion:
     """Wait until the command on a run asks."""
     activity, version = activity_of(commands, run), -1
     while (question := activity.progress.question) is None:

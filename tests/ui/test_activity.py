@@ -14,7 +14,7 @@ from bulklink.engine.shutdown import StopController
 from bulklink.errors import DigestError, StoppedBy
 from bulklink.operations.callbacks import ConfirmationRequest, RunCallbacks
 from bulklink.runs.forecast import CreditRange
-from bulklink.ui.activity import Activity, Question, page_word
+from bulklink.ui.activity import Activity, PageQuestion, page_word
 
 SECONDS = 20
 Starter = Callable[..., Activity]
@@ -34,7 +34,7 @@ def start() -> Iterator[Starter]:
     yield start_it
     for activity in started:
         activity.abort()
-        activity.close()
+        activity.join()
 
 
 def wait_for(activity: Activity, condition: Callable[[], Any]) -> None:
@@ -45,7 +45,7 @@ def wait_for(activity: Activity, condition: Callable[[], Any]) -> None:
         assert version != before, activity.progress
 
 
-def question_of(activity: Activity) -> Question:
+def question_of(activity: Activity) -> PageQuestion:
     wait_for(activity, lambda: activity.progress.question)
     assert activity.progress.question is not None
     return activity.progress.question
@@ -80,7 +80,7 @@ def test_a_command_returns_its_result(start: Starter) -> None:
         return 7
 
     activity = start(work)
-    activity.close()
+    activity.join()
     assert (activity.result, activity.error, activity.is_active) == (7, None, False)
     assert activity.progress.phase == "Done"
 
@@ -92,7 +92,7 @@ def test_a_question_waits_for_its_answer(start: Starter, agrees: bool) -> None:
     assert question.text == "Link: change 1,200 emails of Zylker (Sandbox)?"
     assert activity.is_active
     assert activity.answer(question.number, "", confirmed=agrees)
-    activity.close()
+    activity.join()
     assert activity.result is agrees
     assert activity.progress.question is None
 
@@ -114,7 +114,7 @@ def test_a_production_org_is_changed_only_after_its_number_was_typed(
 def test_the_number_may_be_typed_as_it_is_shown(start: Starter, typed: str) -> None:
     activity = start(confirm("Production"))
     assert activity.answer(question_of(activity).number, typed, confirmed=True)
-    activity.close()
+    activity.join()
     assert activity.result is True
 
 
@@ -138,7 +138,7 @@ def test_each_question_has_a_number_of_its_own(start: Starter) -> None:
     second = question_of(activity)
     assert not activity.answer(first.number, "", confirmed=True), "answered in another window"
     assert activity.answer(second.number, "", confirmed=False)
-    activity.close()
+    activity.join()
     assert activity.result == [True, False]
 
 
@@ -156,7 +156,7 @@ def test_without_a_question_there_is_nothing_to_answer(start: Starter) -> None:
 def test_a_stop_is_gentle(start: Starter) -> None:
     activity = start(until_stopped)
     activity.stop(StoppedBy.TERMINATED)
-    activity.close()
+    activity.join()
     assert activity.result is StoppedBy.TERMINATED
     assert activity.is_stopping
 
@@ -176,7 +176,7 @@ def test_a_stop_answers_the_waiting_question_with_no(start: Starter) -> None:
     activity = start(confirm("Sandbox"))
     question_of(activity)
     activity.stop()
-    activity.close()
+    activity.join()
     assert activity.result is False
 
 
@@ -194,7 +194,7 @@ def test_a_stop_before_a_question_leaves_nothing_to_wait_for(start: Starter) -> 
     started.append(activity)
     begun.set()
     activity.stop()
-    activity.close()
+    activity.join()
     assert activity.result is False
 
 
@@ -204,14 +204,14 @@ def test_an_abort_does_not_wait(start: Starter) -> None:
 
     activity = start(work)
     activity.abort()
-    activity.close()
+    activity.join()
     assert not activity.is_active
 
 
 def test_a_command_that_has_ended_can_be_stopped_without_effect(start: Starter) -> None:
     activity = start(confirm("Sandbox"))
     activity.answer(question_of(activity).number, "", confirmed=True)
-    activity.close()
+    activity.join()
     activity.stop()
     activity.abort()
     assert activity.result is True
@@ -224,7 +224,7 @@ def test_a_refusal_is_kept_for_the_page(start: Starter) -> None:
         raise refusal
 
     activity = start(work)
-    activity.close()
+    activity.join()
     assert activity.error is refusal
     assert not activity.is_active
 
@@ -234,7 +234,7 @@ def test_a_bug_is_shown_as_one_and_logged(start: Starter, caplog: pytest.LogCapt
         raise ZeroDivisionError("a secret")
 
     activity = start(work)
-    activity.close()
+    activity.join()
     assert activity.error is not None
     assert (
         activity.error.message == "Unexpected error: ZeroDivisionError. This is a bug in bulklink."
@@ -249,7 +249,7 @@ def test_the_last_warnings_are_kept(start: Starter) -> None:
             callbacks.on_warning(f"warning {number}")
 
     activity = start(work)
-    activity.close()
+    activity.join()
     warnings = activity.progress.warnings
     assert (len(warnings), warnings[-1]) == (50, "warning 79")
 

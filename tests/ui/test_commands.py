@@ -21,6 +21,7 @@ from tests.ui.planned import (
     wait_for_end,
     wait_for_question,
 )
+from tests.ui.remote_connection import RemoteConnection
 
 
 async def apply(commands: Commands, run: RunFolder) -> None:
@@ -218,19 +219,11 @@ async def test_a_run_that_changed_nothing_has_no_undo(commands: Commands, runs: 
     assert len(await off_loop(list_run_folders, runs)) == 1
 
 
-class RemoteConnection(Connection, frozen=True):
-    """A connection to the CRM of this process that counts as one to another machine."""
-
-    @property
-    def loopback(self) -> bool:
-        return False
-
-
 async def test_a_change_to_a_remote_org_is_asked_for(
     runs: Path, connection: Connection, crm: LocalCrm
 ) -> None:
-    fields = {name: getattr(connection, name) for name in Connection.__struct_fields__}
-    commands, run = Commands(runs, lambda: RemoteConnection(**fields)), await seal_plan(runs)
+    commands = Commands(runs, lambda: RemoteConnection.of(connection))
+    run = await seal_plan(runs)
     await apply(commands, run)
     question = await wait_for_question(commands, run)
     assert crm.linked == 0

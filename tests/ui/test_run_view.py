@@ -25,7 +25,7 @@ from bulklink.runs.record import (
     UndoneBy,
 )
 from bulklink.runs.timeline import append_interval
-from bulklink.ui.activity import Activity, Progress, Question
+from bulklink.ui.activity import Activity, PageQuestion, Progress
 from bulklink.ui.run_view import DamagedRun, RunView, list_runs, live_values, view_run
 from bulklink.ui.timeline_follower import TimelineFollowers
 from tests.ui.intervals import interval
@@ -241,7 +241,7 @@ def test_a_run_of_the_page_shows_its_progress() -> None:
     assert (values["state"], values["phase"]) == ("running", "Sending …")
     assert values["progress"] == "2,503 of 10,000 rows"
     assert values["share"] == 0.2503
-    assert values["rate"] == "12.3 emails a second"
+    assert values["rate"] == "12.3 a second"
     assert values["left"] == "about 2 min left"
     assert values["limit"] == f"limited by {LimitedBy.LATENCY}"
     assert values["codes"] == "7 CODE_7, 6 CODE_6, 5 CODE_5, 4 CODE_4, 3 CODE_3"
@@ -280,7 +280,7 @@ def test_what_a_run_waits_for_is_shown(waiting: Progress, words: str) -> None:
 
 
 def test_a_question_is_named_by_its_number() -> None:
-    assert values_of(Progress(question=Question(3, "Send?")))["question"] == 3
+    assert values_of(Progress(question=PageQuestion(3, "Send?")))["question"] == 3
 
 
 def test_a_run_without_a_command_is_not_active(tmp_path: Path) -> None:

@@ -187,14 +187,14 @@ class InputSummary(msgspec.Struct, frozen=True):
     Args:
         name: file name; None in a report without names.
         records: number of records.
-        bytes: size of the file.
-        sha256: hash of the file.
+        bytes: size of the file; None for rows that a program passed.
+        sha256: hash of the file; None for rows.
     """
 
     name: str | None
     records: int
-    bytes: int
-    sha256: str
+    bytes: int | None
+    sha256: str | None
 
 
 class InvocationSummary(msgspec.Struct, frozen=True):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from datetime import tzinfo
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment
 
-from bulklink.html_pages.page import page_environment
+from bulklink.html_pages.page import page_environment, read_asset
 
-_PACKAGE = "bulklink.html_pages"
 _ASSETS = {
     "ui.css": ("text/css", ("assets/base.css", "ui/assets/ui.css")),
     "ui.js": ("text/javascript", ("ui/assets/ui.js",)),
@@ -36,8 +34,7 @@ def ui_asset(name: str) -> tuple[str, str] | None:
     if name not in _ASSETS:
         return None
     content_type, sources = _ASSETS[name]
-    texts = (files(_PACKAGE).joinpath(source).read_text(encoding="utf-8") for source in sources)
-    return content_type, "".join(texts)
+    return content_type, "".join(map(read_asset, sources))
 
 
 @lru_cache(maxsize=1)

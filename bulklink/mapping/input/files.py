@@ -13,6 +13,7 @@ import msgspec
 from bulklink.advice import Advice, Keyword
 from bulklink.errors import BadFileError, UsageError
 from bulklink.file_names import file_name_text
+from bulklink.mapping.input.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,22 +48,32 @@ class Source(msgspec.Struct, frozen=True):
     """One input of a mapping.
 
     Args:
-        name: the input as the user named it, as text that UTF-8 can hold.
-        path: its path; None for standard input.
+        name: the input as the user named it, as text that UTF-8 can hold; for rows, what they are.
+        path: its path; None for standard input and rows.
         format: format by its name, or the one that the user set; used if the content is
             ambiguous.
+        rows: rows that a program passes in place of a file; None for a file.
     """
 
     name: str
     path: Path | None
     format: InputFormat | None = None
+    rows: Rows | None = None
+
+    @property
+    def is_standard_input(self) -> bool:
+        """Whether it is standard input."""
+        return self.path is None and self.rows is None
 
 
-def find_sources(names: Iterable[str], format: str | None = None) -> tuple[Source, ...]:  # noqa: A002
+def find_sources(
+    mappings: Iterable[str | Rows],
+    format: str | None = None,  # noqa: A002
+) -> tuple[Source, ...]:
     """Return the inputs of a mapping, after checking their names.
 
     Args:
-        names: paths of files, or `-` for standard input.
+        mappings: paths of files, `-` for standard input, or rows.
         format: `csv` or `jsonl`, for inputs whose name and content are ambiguous.
 
     Returns:
@@ -79,24 +90,27 @@ def find_sources(names: Iterable[str], format: str | None = None) -> tuple[Sourc
             advice=f"Use one of: {', '.join(_OPTION_FORMATS)}; or omit it.",
         )
     format_option = None if format is None else InputFormat(format)
-    inputs = tuple(_source(name, format_option) for name in names)
+    inputs = tuple(_source(mapping, format_option) for mapping in mappings)
     if not inputs:
         raise UsageError(
             "No mapping was given.",
             where="MAPPING",
             advice="Name a CSV, JSON, Parquet or .xlsx file, or '-' for standard input.",
         )
-    if sum(source.path is None for source in inputs) > 1:
+    if sum(source.is_standard_input for source in inputs) > 1:
         raise UsageError("Standard input is named twice.", where="-", advice="Name it once.")
     return inputs
 
 
-def _source(name: str, format_option: InputFormat | None) -> Source:
+def _source(mapping: str | Rows, format_option: InputFormat | None) -> Source:
+    if isinstance(mapping, Rows):
+        return Source(mapping.name, None, rows=mapping)
+    name = mapping
     if name == STANDARD_INPUT:
         return Source(name, None, format_option)
-    path, name = Path(name), file_name_text(name)
+    path = Path(name)
     check_readable(path)
-    return Source(name, path, format_of_name(path) or format_option)
+    return Source(file_name_text(name), path, format_of_name(path) or format_option)
 
 
 def format_of_name(path: PurePath) -> InputFormat | None:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import io
-import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,11 +12,10 @@ import duckdb
 
 from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import temporary_path
-from bulklink.duckdb_sql import identifier
 from bulklink.errors import BadFileError, RunDirError
 from bulklink.mapping.database import DamagedTableError, Database
-from bulklink.mapping.input.jsonl_reader import FLOAT_CELL, OTHER_CELL
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
+from bulklink.mapping.input.typed_columns import TypedColumn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,43 +26,7 @@ if TYPE_CHECKING:
 
 #: Rows held as Python values at once; each takes at most the maximum size of a record.
 _BATCH_ROWS = 64
-_EXACT_TYPE = re.compile(r"VARCHAR|U?(?:TINY|SMALL|BIG|HUGE)?INT(?:EGER)?|DECIMAL\(\d+,0\)|UUID")
-_FLOAT_TYPE = re.compile(r"FLOAT|DOUBLE|DECIMAL\(.*\)")
-_NESTED_TYPE = re.compile(r".*(?:\]|\))", re.DOTALL)
-_BLOB = "BLOB"
 _MARK = b"PAR1"
-
-
-class ParquetColumn:
-    """A column of a Parquet file.
-
-    Args:
-        name: its name in the file.
-        alias: its unique name in a query.
-        kind: its type in DuckDB.
-    """
-
-    __slots__ = ("alias", "kind", "name")
-
-    def __init__(self, name: str, alias: str, kind: str) -> None:
-        self.name = name
-        self.alias = alias
-        self.kind = kind
-
-    @property
-    def cell_kind(self) -> str:
-        """Kind of its cells, as those of JSON values; empty for texts and whole numbers."""
-        if _EXACT_TYPE.fullmatch(self.kind) or self.kind == _BLOB:
-            return ""
-        return FLOAT_CELL if _FLOAT_TYPE.fullmatch(self.kind) else OTHER_CELL
-
-    def text_sql(self) -> str:
-        """Build the text of a cell."""
-        cell = identifier(self.alias)
-        if self.kind == _BLOB:  # older programs do not mark text columns
-            return f"coalesce(TRY(decode({cell})), {cell}::VARCHAR)"
-        nested = self.cell_kind == OTHER_CELL and _NESTED_TYPE.fullmatch(self.kind)
-        return f"to_json({cell})::VARCHAR" if nested else f"{cell}::VARCHAR"
 
 
 class ParquetRows:
@@ -97,12 +59,12 @@ class ParquetRows:
             stop.check()
             raise self._damaged() from None
 
-    def _find_columns(self, path: Path) -> list[ParquetColumn]:
+    def _find_columns(self, path: Path) -> list[TypedColumn]:
         described = list(self._database.rows(f"DESCRIBE FROM {self._relation}"))
         schema = self._database.files.parquet_schema(path)
         names = _top_names(self._database.rows(f"SELECT name, num_children FROM {schema}"))
         return [
-            ParquetColumn(name, alias, kind)
+            TypedColumn(name, alias, kind)
             for name, (alias, kind, *_) in zip(names, described, strict=True)
         ]
 

@@ -22,13 +22,16 @@ from bulklink.mapping.input.dialect import Dialect
 from bulklink.mapping.input.dialect_detection import detect_dialect, lines_above_headers
 from bulklink.mapping.input.encodings import UTF8
 from bulklink.mapping.input.files import InputFormat, Source, unreadable_file_error
+from bulklink.mapping.input.frames import Frame
 from bulklink.mapping.input.lines import LineReader
+from bulklink.mapping.input.rows import Rows, RowsKind
 from bulklink.mapping.input.scan import FileScan, FileScanner, hash_file
 from bulklink.mapping.input.sheet_staging import StagedSheet, stage_sheet
 from bulklink.mapping.input.staging import (
     StagedFile,
     UnclosedQuote,
     stage_csv,
+    stage_dicts,
     stage_json,
     stage_jsonl,
     stage_parquet,
@@ -37,6 +40,7 @@ from bulklink.mapping.schema import InputFile, MappingOptions
 from bulklink.spreadsheet_cells import has_escaped_cells, unescape_cell
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bulklink.mapping.interrupt import PlanningStop
@@ -101,29 +105,57 @@ class PreparedInput(msgspec.Struct, frozen=True):
     """One input, ready to be loaded.
 
     Args:
-        content: its content on disk.
-        input: the file as it was read.
+        content: its content on disk; None for rows that a program passes.
+        input: the input as it was read; the records of a stream are counted when it is loaded.
         headers: its headers.
-        csv_input: the file that DuckDB loads.
+        table: what DuckDB loads.
         dialect: dialect of a CSV file.
         unclosed_quote: position of a quote that is never closed.
         scanner: scanner of a large file whose start is regular. Until its end, `input` has no
             hash, and the size and records of the start. None once the file is scanned.
     """
 
-    content: InputContent
+    content: InputContent | None
     input: InputFile
     headers: FileHeaders
-    csv_input: CsvInput
+    table: CsvInput | Frame
     dialect: Dialect = DEFAULT_DIALECT
     unclosed_quote: UnclosedQuote | None = None
     scanner: FileScanner | None = None
 
+    @property
+    def file(self) -> InputContent:
+        """Its content on disk, if it is a file.
+
+        Raises:
+            TypeError: if it is rows.
+        """
+        if self.content is None:
+            raise TypeError("rows are no file")
+        return self.content
+
+    @property
+    def csv_input(self) -> CsvInput:
+        """The file that DuckDB loads.
+
+        Raises:
+            TypeError: if it is a frame.
+        """
+        if isinstance(self.table, Frame):
+            raise TypeError("a frame is no file")
+        return self.table
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether its file changed after it was first opened."""
+        return self.content is not None and self.content.changed
+
     def discard(self) -> None:
         """Remove the temporary files of this input."""
-        self.content.discard()
-        if self.csv_input.staged:
-            self.csv_input.path.unlink(missing_ok=True)
+        if self.content is not None:
+            self.content.discard()
+        if not isinstance(self.table, Frame) and self.table.staged:
+            self.table.path.unlink(missing_ok=True)
 
 
 class _CsvHeader(msgspec.Struct, frozen=True):
@@ -153,6 +185,8 @@ def prepare_input(
     Raises:
         BadFileError: if the input cannot be read as a whole.
     """
+    if source.rows is not None:
+        return _prepare_rows(source.rows, folder, stop)
     try:
         content = load_content(source, options, folder, standard_input, stop, memory_bytes(memory))
         if content.format is InputFormat.CSV:
@@ -162,6 +196,51 @@ def prepare_input(
         if error.errno in _DISK_FULL:
             raise write_error(folder, error) from None
         raise unreadable_file_error(source.name, error) from None
+
+
+def _prepare_rows(rows: Rows, folder: Path, stop: PlanningStop) -> PreparedInput:
+    """Open a frame; write rows that are dicts to a staging file, as those of a JSON file."""
+    stop.begin_stage(READING_ROWS)
+    if rows.kind is not RowsKind.DICTS:
+        frame = Frame(rows)
+        _check_names(rows, frame.headers)
+        return PreparedInput(
+            content=None,
+            input=_rows_input(rows, frame.records),
+            headers=FileHeaders(rows.name, frame.headers),
+            table=frame,
+        )
+    target = temporary_path(folder)
+    try:
+        staged = stage_dicts(rows, target, stop)
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise write_error(folder, error) from None
+        raise  # it is the iterable's own
+    _check_names(rows, staged.headers)
+    return PreparedInput(
+        content=None,
+        input=_rows_input(rows, staged.records),
+        headers=FileHeaders(rows.name, staged.headers, staged.is_readable),
+        table=CsvInput(target, staged=True, cells=len(staged.headers)),
+    )
+
+
+def _check_names(rows: Rows, headers: Sequence[str]) -> None:
+    """Refuse names of columns that UTF-8 cannot hold; a file has none."""
+    for header in headers:
+        try:
+            header.encode()
+        except UnicodeEncodeError:
+            raise BadFileError(
+                f"The name {header!r} of a column holds half a surrogate pair, which is not text.",
+                where=rows.name,
+                advice="Rename the column.",
+            ) from None
+
+
+def _rows_input(rows: Rows, records: int | None) -> InputFile:
+    return InputFile(name=rows.name, sha256=None, bytes=None, records=records or 0)
 
 
 def _prepare_staged(
@@ -178,12 +257,11 @@ def _prepare_staged(
         is_text = content.format in (InputFormat.JSONL, InputFormat.JSON)
         stop.begin_stage(READING_ROWS, size if is_text else None)
         staged = _stage(content, target, options, stop, memory)
-    readable = not staged.records or staged.readable_records > 0
     return PreparedInput(
         content=content,
         input=_input(content, hashed, staged.records),
-        headers=FileHeaders(content.source.name, staged.headers, readable, sheet),
-        csv_input=CsvInput(
+        headers=FileHeaders(content.source.name, staged.headers, staged.is_readable, sheet),
+        table=CsvInput(
             target,
             staged=True,
             cells=len(staged.headers),
@@ -224,7 +302,7 @@ def _prepare_csv(
         headers=FileHeaders(
             content.source.name, header.cells, lines_above=_hidden_by(above, header.lines)
         ),
-        csv_input=CsvInput(
+        table=CsvInput(
             content.path,
             staged=False,
             cells=cells,
@@ -239,11 +317,18 @@ def _prepare_csv(
     return prepared if regular else restage(prepared, folder, stop)
 
 
+def with_records(prepared: PreparedInput, records: int) -> PreparedInput:
+    """Return an input with the number of records that were loaded."""
+    return msgspec.structs.replace(
+        prepared, input=msgspec.structs.replace(prepared.input, records=records)
+    )
+
+
 def with_scan(prepared: PreparedInput, scan: FileScan) -> PreparedInput:
     """Return an input with the result of its scan, which has ended."""
     return msgspec.structs.replace(
         prepared,
-        input=_input(prepared.content, (scan.sha256, scan.bytes), scan.lines),
+        input=_input(prepared.file, (scan.sha256, scan.bytes), scan.lines),
         scanner=None,
     )
 
@@ -251,12 +336,12 @@ def with_scan(prepared: PreparedInput, scan: FileScan) -> PreparedInput:
 def restage(prepared: PreparedInput, folder: Path, stop: PlanningStop) -> PreparedInput:
     """Read a CSV file with the exact reader."""
     target = temporary_path(folder)
-    stop.begin_stage(READING_ROWS, prepared.content.path.stat().st_size)
-    staged = stage_csv(prepared.content, target, prepared.dialect, stop)
+    stop.begin_stage(READING_ROWS, prepared.file.path.stat().st_size)
+    staged = stage_csv(prepared.file, target, prepared.dialect, stop)
     return msgspec.structs.replace(
         prepared,
         input=msgspec.structs.replace(prepared.input, records=staged.records),
-        csv_input=CsvInput(target, staged=True, cells=len(staged.headers)),
+        table=CsvInput(target, staged=True, cells=len(staged.headers)),
         unclosed_quote=staged.unclosed_quote,
     )
 

@@ -9,16 +9,26 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 from bulklink.errors import BadFileError
-from bulklink.mapping.input.csv_reader import BrokenRecord, CsvRecords, record_too_long
+from bulklink.mapping.input.csv_reader import (
+    BrokenRecord,
+    CsvRecords,
+    record_not_text,
+    record_too_long,
+)
+from bulklink.mapping.input.encodings import UTF8
 from bulklink.mapping.input.json_reader import json_records
 from bulklink.mapping.input.jsonl_reader import json_cell_text, jsonl_records
 from bulklink.mapping.input.lines import LineReader
 from bulklink.mapping.input.parquet_reader import ParquetRows
+from bulklink.mapping.input.python_cells import python_cell
+from bulklink.mapping.input.rows import describe_type, row_dict
+from bulklink.mapping.input.scan import MAX_RECORD_BYTES
 from bulklink.spreadsheet_cells import has_escaped_cells, unescape_cell
 
 if TYPE_CHECKING:
@@ -28,6 +38,7 @@ if TYPE_CHECKING:
 
     from bulklink.mapping.input.content import InputContent
     from bulklink.mapping.input.dialect import Dialect
+    from bulklink.mapping.input.rows import Rows
     from bulklink.mapping.interrupt import PlanningStop
     from bulklink.mapping.schema import MappingOptions
 
@@ -75,6 +86,11 @@ class StagedFile(msgspec.Struct, frozen=True):
     records: int
     unclosed_quote: UnclosedQuote | None = None
     readable_records: int = 0
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether a record can be read, or there is none."""
+        return not self.records or self.readable_records > 0
 
 
 def escape_staged_cell(text: str) -> str:
@@ -176,7 +192,8 @@ def _stage_objects(
                 out.write(fault_line(line, record))
                 continue
             readable += 1
-            out.write(f"{line}{NO_FAULT}{_object_cells(record, column_indexes)}\n")
+            cells = _placed_cells(record, map(_json_cell, record.values()), column_indexes)
+            out.write(f"{line}{NO_FAULT}{cells}\n")
             if len(column_indexes) > MAX_COLUMNS:
                 raise BadFileError(
                     f"The objects have more than {MAX_COLUMNS:,} different keys.",
@@ -184,6 +201,114 @@ def _stage_objects(
                     advice="Use the same keys in every line, and keep what varies in the values.",
                 )
     return StagedFile(tuple(column_indexes), count, None, readable)
+
+
+def too_many_columns_error(name: str) -> BadFileError:
+    """Build the error of a table that is too wide."""
+    return BadFileError(
+        f"The table has more than {MAX_COLUMNS:,} columns.",
+        where=name,
+        advice="Use only the columns of the mapping.",
+    )
+
+
+def stage_dicts(rows: Rows, target: Path, stop: PlanningStop) -> StagedFile:
+    """Read rows that are dicts and write them to a staging file; their keys become columns.
+
+    Raises:
+        BadFileError: if a row is no dict, or has a key or value without a text.
+        UsageError: if the rows can be read once, and were.
+    """
+    column_indexes: dict[str, int] = {}
+    count = readable = 0
+    with create_staging_file(target) as out:
+        for count, value in enumerate(rows.take(), 1):
+            if count % _CHECK_EVERY == 0:
+                stop.check()
+            record = row_dict(value)
+            if record is None:
+                raise _not_a_row_error(value, rows.name, count)
+            cells = _python_cells(record, column_indexes, rows.name, count)
+            fault = _find_fault(cells)
+            if fault is None:
+                readable += 1
+                out.write(f"{NO_LINE}{NO_FAULT}{cells}\n")
+            else:
+                out.write(fault_line(NO_LINE, fault))
+    return StagedFile(tuple(column_indexes), count, None, readable)
+
+
+def _python_cells(
+    record: dict[str, Any], column_indexes: dict[str, int], name: str, row: int
+) -> str:
+    """Format the values of a row in the order of the columns, new ones at the end."""
+    if list(record) == list(column_indexes):
+        try:
+            return cells_text(list(record.values()))
+        except TypeError:
+            pass  # some are no texts
+    for key in record.keys() - column_indexes.keys():
+        if not isinstance(key, str):
+            raise BadFileError(
+                f"Row {row:,} has the key {key!r}, which is not text.",
+                where=name,
+                advice="Use the names of the columns as keys.",
+            )
+    cells = [python_staged_cell(value, name, row, key) for key, value in record.items()]
+    line = _placed_cells(
+        record, (NULL_CELL if cell is None else cell for cell in cells), column_indexes
+    )
+    if len(column_indexes) > MAX_COLUMNS:
+        raise too_many_columns_error(name)
+    return line
+
+
+def python_staged_cell(value: Any, name: str, row: int, header: str) -> str | None:
+    """Convert a value to a cell of a staging file; None for a missing value.
+
+    Args:
+        value: the value.
+        name: name of the rows.
+        row: number of its row.
+        header: its column.
+
+    Raises:
+        BadFileError: if it has no text.
+    """
+    if type(value) is str:
+        return escape_staged_cell(value)
+    try:
+        cell = python_cell(value)
+    except (ValueError, TypeError, RecursionError):  # the latter two of lists and dicts
+        raise BadFileError(
+            f"The value of {header} in row {row:,} is {describe_type(value)}, which has no text.",
+            where=name,
+            advice="Convert it to text, or leave the column out.",
+        ) from None
+    return None if cell is None else _kind_cell(*cell)
+
+
+def _find_fault(cells: str) -> BrokenRecord | None:
+    """Return the fault of a record that is too long, or not text."""
+    if len(cells) * 4 > MAX_RECORD_BYTES or not cells.isascii():
+        try:
+            size = len(cells.encode())
+        except UnicodeEncodeError:
+            return record_not_text(b"", UTF8)
+        if size > MAX_RECORD_BYTES:
+            return record_too_long(b"")
+    return None
+
+
+def _not_a_row_error(value: object, name: str, row: int) -> BadFileError:
+    advice = "Each row must be a dict whose keys are the names of the columns."
+    if isinstance(value, str | PathLike):
+        advice = 'If these are paths, pass them in a tuple, such as ("mapping.csv",).'
+    elif hasattr(value, "__arrow_c_stream__"):
+        advice = "Pass several frames in a tuple."
+    return BadFileError(
+        f"Row {row:,} is {describe_type(value)}, not a dict.", where=name, advice=advice
+    )
 
 
 def stage_parquet(
@@ -196,11 +321,7 @@ def stage_parquet(
     ):
         kinds = [column.cell_kind for column in rows.columns]
         if len(kinds) > MAX_COLUMNS:
-            raise BadFileError(
-                f"The table has more than {MAX_COLUMNS:,} columns.",
-                where=content.source.name,
-                advice="Write only the columns of the mapping.",
-            )
+            raise too_many_columns_error(content.source.name)
         count = readable = 0
         for count, cells in enumerate(rows, 1):
             if count % _CHECK_EVERY == 0:
@@ -221,14 +342,14 @@ def _kind_cell(kind: str, text: str | None) -> str:
     return (ESCAPE_CHAR + kind if kind else "") + escape_staged_cell(text)
 
 
-def _object_cells(record: dict[str, Any], column_indexes: dict[str, int]) -> str:
-    """Format the values of an object in the order of the columns, new ones at the end."""
-    for key in record:
+def _placed_cells(keys: Iterable[str], cells: Iterable[str], column_indexes: dict[str, int]) -> str:
+    """Join the cells of an object in the order of the columns, new ones at the end."""
+    for key in keys:
         column_indexes.setdefault(key, len(column_indexes))
-    cells = [NULL_CELL] * len(column_indexes)
-    for key, value in record.items():
-        cells[column_indexes[key]] = _json_cell(value)
-    return CELL_SEPARATOR.join(cells)
+    placed = [NULL_CELL] * len(column_indexes)
+    for key, cell in zip(keys, cells, strict=True):
+        placed[column_indexes[key]] = cell
+    return CELL_SEPARATOR.join(placed)
 
 
 def _json_cell(value: Any) -> str:

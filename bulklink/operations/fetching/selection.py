@@ -232,7 +232,7 @@ class Selection(msgspec.Struct, frozen=True):
         self, job: Job, scratch: Path, stop: PlanningStop, warn: Callable[[str | Advice], None]
     ) -> Iterator[tuple[int, str]]:
         permissive_job = msgspec.structs.replace(job, defaults=_PLACEHOLDERS)
-        with check_mapping(permissive_job, find_sources(job.mappings), scratch, stop) as checked:
+        with check_mapping(permissive_job, find_sources(job.inputs), scratch, stop) as checked:
             for text in checked.warnings:
                 warn(text)
             unreadable_rows = 0

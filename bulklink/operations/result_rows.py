@@ -1,0 +1,211 @@
+"""Rows of a run with their results: the user's columns, then what became of each."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+
+from bulklink.errors import RunDirError
+from bulklink.ledger.index import LedgerIndex, RecordedResult
+from bulklink.mapping.original_rows import (
+    FALLBACK_COLUMNS,
+    MappingRow,
+    UserColumn,
+    load_user_columns,
+    stream_mapping_rows,
+)
+from bulklink.mapping.schema import GUARD, ID_COLUMNS
+from bulklink.models import NO_DEAL
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.record import RunRecord, RunState
+from bulklink.runs.status import PENDING
+from bulklink.tables import Cell, Table, TableColumn
+
+RESULT_COLUMNS = (
+    TableColumn("bulklink_status"),
+    TableColumn("bulklink_code"),
+    TableColumn("bulklink_message"),
+    TableColumn("bulklink_http_status", is_number=True),
+    TableColumn("bulklink_attempts", is_number=True),
+    TableColumn("bulklink_previous_deal_id", is_id=True),
+    TableColumn("bulklink_previous_deal_name"),
+    TableColumn("bulklink_current_deal_id", is_id=True),
+    TableColumn("bulklink_duplicate_of", is_number=True),
+    TableColumn("bulklink_row", is_number=True),
+    TableColumn("bulklink_ts"),
+)
+
+
+_ROWS_AT_ONCE = 1000
+
+
+class ResultRow(msgspec.Struct, frozen=True, gc=False):
+    """A row of a run with its result.
+
+    Args:
+        cells: the user's cells, then those of the result.
+        status: status of its result.
+    """
+
+    cells: tuple[Cell, ...]
+    status: str
+
+
+class ResultTable(msgspec.Struct, frozen=True):
+    """The rows of a run with their results; they can be read once.
+
+    Args:
+        columns: the user's columns, then `RESULT_COLUMNS`.
+        rows: streams the rows in the order of the mapping.
+        ids_only: True if the user's columns were forgotten, so that only ids and results are left.
+    """
+
+    columns: tuple[TableColumn, ...]
+    rows: Iterator[ResultRow]
+    ids_only: bool
+
+
+@contextmanager
+def open_results(
+    folder: RunFolder, statuses: Collection[str], codes: Collection[str]
+) -> Iterator[ResultTable]:
+    """Open the rows of a run with their results, at any time; blocks.
+
+    Args:
+        folder: the run folder.
+        statuses: statuses of the rows to read; empty for all.
+        codes: codes of the rows to read; empty for all.
+
+    Raises:
+        RunDirError: if this is not a run folder, or the run has no plan.
+        LedgerError: if its ledger is damaged.
+    """
+    chosen_statuses, chosen_codes = _names(statuses), _names(codes)
+    record = folder.read()
+    _check_has_results(folder, record)
+    # A finished run without a plan is an undo that changed nothing.
+    plan_columns = load_user_columns(folder.plan) if record.plan_sha256 else ()
+    columns = plan_columns or FALLBACK_COLUMNS
+    with (
+        LedgerIndex(folder.ledger, checkpoint=record.checkpoint) as outcomes,
+        tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
+    ):
+        spill = Path(scratch) / "spill"
+        mapping_rows = stream_mapping_rows(
+            folder.plan, folder.rejects, columns, spill, outcomes.__contains__
+        )
+        rows = _result_rows(
+            _with_ledger_rows(mapping_rows, columns, outcomes),
+            outcomes,
+            chosen_statuses,
+            chosen_codes,
+        )
+        yield ResultTable(
+            (*map(_table_column, columns), *RESULT_COLUMNS),
+            rows,
+            ids_only=bool(record.forgotten) and not plan_columns,
+        )
+
+
+def write_results(results: ResultTable, table: Table) -> dict[str, int]:
+    """Write the rows to a table, and return their number by status."""
+    counts: dict[str, int] = {}
+    rows = iter(results.rows)
+    while batch := list(islice(rows, _ROWS_AT_ONCE)):
+        for row in batch:
+            counts[row.status] = counts.get(row.status, 0) + 1
+        table.write([row.cells for row in batch])
+    return counts
+
+
+def _names(names: Collection[str]) -> frozenset[str]:
+    """Return the statuses or codes that a caller chose; a text is one of them."""
+    return frozenset((names,) if isinstance(names, str) else names)
+
+
+def _result_rows(
+    rows: Iterator[MappingRow],
+    outcomes: LedgerIndex,
+    statuses: Collection[str],
+    codes: Collection[str],
+) -> Iterator[ResultRow]:
+    for row in rows:
+        result = _result_cells(row.row, outcomes.result(row.row))
+        if (statuses and result[0] not in statuses) or (codes and result[1] not in codes):
+            continue
+        yield ResultRow((*row.cells, *result), str(result[0]))
+
+
+def _check_has_results(folder: RunFolder, record: RunRecord) -> None:
+    if record.state is RunState.REFUSED and not folder.plan.is_file():
+        raise RunDirError(
+            "This run was refused before there was a plan: it has no results.",
+            where=str(folder.path),
+            advice=f"{folder.rejects} has the refused rows.",
+        )
+
+
+def _table_column(column: UserColumn) -> TableColumn:
+    return TableColumn(
+        column.header,
+        column.name.removeprefix("bulklink_"),
+        is_id=column.known in (*ID_COLUMNS, GUARD),
+    )
+
+
+def _with_ledger_rows(
+    rows: Iterator[MappingRow], columns: Sequence[UserColumn], outcomes: LedgerIndex
+) -> Iterator[MappingRow]:
+    """Add the rows that only the ledger has: refused ones whose cells are not stored."""
+    last_row = 0
+    for row in rows:
+        if row.row > last_row + 1:
+            for missing_row in outcomes.rows(last_row + 1, row.row - 1):
+                yield _ids_from_ledger(missing_row, columns, outcomes)
+        last_row = row.row
+        yield row
+    for missing_row in outcomes.rows(last_row + 1):
+        yield _ids_from_ledger(missing_row, columns, outcomes)
+
+
+def _ids_from_ledger(row: int, columns: Sequence[UserColumn], outcomes: LedgerIndex) -> MappingRow:
+    fields = msgspec.structs.asdict(outcome) if (outcome := outcomes.result(row)) else {}
+    return MappingRow(
+        row,
+        tuple(
+            fields.get(column.known) if column.known in ("op", *ID_COLUMNS) else None
+            for column in columns
+        ),
+    )
+
+
+def _result_cells(row: int, outcome: RecordedResult | None) -> tuple[Cell, ...]:
+    """Return the cells of the result columns."""
+    if outcome is None:
+        return (PENDING, None, None, None, None, None, None, None, None, row, None)
+    return (
+        str(outcome.status),  # `value` takes three times as long
+        outcome.code,
+        outcome.message or None,
+        outcome.http_status,
+        outcome.attempts,
+        _deal_cell(outcome.previous_deal_id),
+        _text_cell(outcome.previous_deal_name),
+        _deal_cell(outcome.current_deal_id),
+        None if outcome.duplicate_of is msgspec.UNSET else outcome.duplicate_of,
+        row,
+        outcome.ts,
+    )
+
+
+def _deal_cell(deal_id: str | msgspec.UnsetType | None) -> str | None:
+    return NO_DEAL if deal_id is None else _text_cell(deal_id)
+
+
+def _text_cell(text: str | msgspec.UnsetType | None) -> str | None:
+    return None if text is msgspec.UNSET else text
