@@ -114,6 +114,11 @@ class Activity:
         """Whether it is still working."""
         return not self._has_ended
 
+    @property
+    def changes_counts(self) -> bool:
+        """Whether it sends emails, so that its progress is that of the run."""
+        return self.verb != "verify"
+
     def stop(self, by: StoppedBy = StoppedBy.INTERRUPTED) -> None:
         """Stop it gently: calls in flight are finished and recorded. Blocks while its loop does."""
         self._end_questions()

@@ -262,7 +262,8 @@ def live_values(
         followers: read the timelines of runs that other processes work on.
     """
     if activity is not None and activity.is_active:
-        return _active_values(activity)
+        values = _active_values(activity)
+        return values if activity.changes_counts else _with_earlier_counts(values, folder)
     run = view_run(folder)
     if not run.is_elsewhere:
         followers.drop(run.name)
@@ -296,7 +297,7 @@ def _active_values(activity: Activity) -> LiveValues:
     progress, run = activity.progress, activity.progress.run
     phase = "Stopping: calls in flight are finished" if activity.is_stopping else progress.phase
     values = LiveValues(
-        state="stopping" if activity.is_stopping else "running",
+        state=_active_state(activity),
         active=True,
         phase=f"{phase} …",
         note=_waiting(progress),
@@ -315,6 +316,18 @@ def _active_values(activity: Activity) -> LiveValues:
         codes=", ".join(f"{count:,} {code}" for code, count in codes),
     )
     return _with_counts(values, run.counts, run.rows)
+
+
+def _active_state(activity: Activity) -> str:
+    if activity.is_stopping:
+        return "stopping"
+    if activity.progress.question is not None:
+        return "waits for your answer"
+    return "running" if activity.changes_counts else "being verified"
+
+
+def _with_earlier_counts(values: LiveValues, folder: RunFolder) -> LiveValues:
+    return msgspec.structs.replace(values, counts=view_run(folder).counts)
 
 
 def _waiting(progress: Progress) -> str:

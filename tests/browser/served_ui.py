@@ -132,7 +132,8 @@ Presser = Callable[[Page, str], None]
 def press_by_keyboard(tab: Page, name: str) -> None:
     """Press a button by keyboard alone."""
     tab_to(tab, name)
-    tab.keyboard.press("Enter")
+    with tab.expect_navigation():
+        tab.keyboard.press("Enter")
 
 
 def answering_org(org_type: str) -> Any:
