@@ -16,7 +16,7 @@ from bulklink.operations.plan import plan
 from bulklink.ui.draft_check import FAULTS_PER_PAGE
 from bulklink.ui.drafts import Drafts
 from tests.operations.local_crm import CONTACT, DEAL, OWNER, job, message
-from tests.ui.page_client import PageClient, Shown, page_client
+from tests.ui.form_client import PageClient, Shown, page_client
 
 HEADER = ("contact_id", "owner_id", "message_id", "deal_id")
 NOTHING = {"op": "link", "on_invalid": "stop"}
