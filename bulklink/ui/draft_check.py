@@ -38,6 +38,8 @@ from bulklink.ui.wording import ShownError, page_text
 FAULTS_PER_PAGE = 50
 MAX_FAULTS_STORED = 100_000
 """Maximum faults that can be looked at; with more, something is wrong with all rows."""
+_MAX_CHECKS = 3
+"""Maximum checks at a time; each may take the memory of a plan."""
 _IS_CHECKED = "This mapping is being checked; wait until that has ended."
 _GONE, _CONFLICT = 404, 409
 
@@ -220,10 +222,16 @@ class DraftChecks:
         """Start a check.
 
         Raises:
-            PageError: if it is being checked or sealed.
+            PageError: if it is being checked or sealed, or too many others are.
             UsageError: if a setting is invalid.
         """
         settings.job(draft.record.name)
+        if sum(activity.is_active for activity in self._activities.values()) >= _MAX_CHECKS:
+            raise PageError(
+                f"{_MAX_CHECKS} mappings are being checked; wait until one has ended, then check"
+                " this one.",
+                _CONFLICT,
+            )
         self._reserve(draft)
         try:
             await self._forget(draft)

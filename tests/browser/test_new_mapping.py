@@ -51,7 +51,7 @@ def url(tmp_path: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(params=[*SCREENS.values()], ids=[*SCREENS])
+@pytest.fixture(params=list(SCREENS.values()), ids=list(SCREENS))
 def tab(chromium: Browser, url: str, request: pytest.FixtureRequest) -> Iterator[Page]:
     """Open the page of new mappings, and see that nothing was refused or logged."""
     width, height, scheme = request.param

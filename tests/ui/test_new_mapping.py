@@ -5,17 +5,26 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
+import anyio.to_thread
+import msgspec
 import pytest
 from aiohttp import FormData
 
+from bulklink.models import Op
+from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.plan import plan
-from bulklink.ui.draft_check import FAULTS_PER_PAGE
-from bulklink.ui.drafts import Drafts
-from tests.operations.local_crm import CONTACT, DEAL, OWNER, job, message
+from bulklink.operations.resume import apply
+from bulklink.ui.commands import PageError
+from bulklink.ui.draft_check import FAULTS_PER_PAGE, DraftChecks, check_draft
+from bulklink.ui.drafts import Draft, Drafts, DraftSettings
+from tests.operations.local_crm import CONTACT, DEAL, OWNER, job, local_crm, message
 from tests.ui.form_client import PageClient, Shown, page_client
 
 HEADER = ("contact_id", "owner_id", "message_id", "deal_id")
@@ -381,10 +390,85 @@ async def test_old_drafts_are_removed_at_the_start(tmp_path: Path) -> None:
         assert drafts_of(tmp_path) == []
 
 
-async def test_a_sealed_mapping_is_sent(tmp_path: Path) -> None:
-    """The page made it, and a terminal can send it."""
+async def test_a_program_sends_what_the_page_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     async with page_client(tmp_path / "runs") as client:
-        run = await seal(client, await client.upload(mapping()))
-        assert "link" in run.path
+        shown = await client.upload(mapping())
+        await seal(client, shown)
     (folder,) = runs_of(tmp_path)
-    assert {path.name for path in folder.iterdir()} >= {"run.json", "plan.parquet", "ledger.jsonl"}
+    async with local_crm() as crm:
+        result = await apply(folder, crm.connection, expect=shown.field("digest"), yes=True)
+        assert (result.counts["done"], crm.linked) == (3, 3)
+
+
+class SlowPlanning:
+    """A machine on which checks take until the gate opens."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+
+    def environment(self) -> Environment:
+        return msgspec.structs.replace(real_environment(), run_blocking=self.run)
+
+    async def run(self, work: Callable[[], Any]) -> Any:
+        if isinstance(work, partial) and work.func is check_draft:
+            await anyio.to_thread.run_sync(self.gate.wait)
+        return await anyio.to_thread.run_sync(work)
+
+
+@pytest.fixture
+def slow() -> Iterator[SlowPlanning]:
+    planning = SlowPlanning()
+    yield planning
+    planning.gate.set()
+
+
+def draft_of(drafts: Drafts) -> Draft:
+    upload = drafts.begin()
+    upload.write(mapping())
+    return upload.complete("mapping.csv", DraftSettings(op=Op.LINK))
+
+
+async def test_a_draft_that_is_being_checked_is_left_alone(
+    tmp_path: Path, slow: SlowPlanning
+) -> None:
+    drafts = Drafts(tmp_path / "runs", lambda: 1e9)
+    checks = DraftChecks(drafts, tmp_path / "runs", slow.environment())
+    draft = draft_of(drafts)
+    await checks.start(draft, draft.record.settings)
+    for again in (checks.start(draft, draft.record.settings), checks.seal(draft, "0" * 64)):
+        with pytest.raises(PageError, match="being checked"):
+            await again
+    slow.gate.set()
+    await checks.close()
+
+
+async def test_only_so_many_drafts_are_checked_at_a_time(
+    tmp_path: Path, slow: SlowPlanning
+) -> None:
+    drafts = Drafts(tmp_path / "runs", lambda: 1e9)
+    checks = DraftChecks(drafts, tmp_path / "runs", slow.environment())
+    for _ in range(3):
+        draft = draft_of(drafts)
+        await checks.start(draft, draft.record.settings)
+    fourth = draft_of(drafts)
+    with pytest.raises(PageError, match="3 mappings are being checked"):
+        await checks.start(fourth, fourth.record.settings)
+    slow.gate.set()
+    await checks.close()
+
+
+async def test_a_draft_that_is_discarded_stops_its_check(
+    tmp_path: Path, slow: SlowPlanning
+) -> None:
+    drafts = Drafts(tmp_path / "runs", lambda: 1e9)
+    checks = DraftChecks(drafts, tmp_path / "runs", slow.environment())
+    draft = draft_of(drafts)
+    await checks.start(draft, draft.record.settings)
+    async with anyio.create_task_group() as group:
+        group.start_soon(checks.discard, draft)
+        slow.gate.set()
+    assert drafts_of(tmp_path) == []
+    assert checks.activity_of(draft) is None
