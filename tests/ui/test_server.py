@@ -26,7 +26,7 @@ from tests.ui.page_client import PageAnswer, PageClient
 from tests.ui.planned import activity_of, digest_of, seal_plan, wait_for_end
 
 PAGES = ("/", "/assets/ui.css", "/assets/ui.js", "/runs/march", "/runs/march/state")
-PAGES_WITH_REPORT = (*PAGES, "/runs/march/report")
+PAGES_WITH_REPORT = (*PAGES, "/runs/march/report", "/runs/march/export/rows.csv")
 FORMS = ("apply", "resume", "retry", "verify", "stop", "answer", "undo")
 HEADERS = {
     "Cache-Control": "no-store",
@@ -132,7 +132,6 @@ async def test_a_report_runs_only_what_its_hashes_allow(page: PageClient, run: R
 @pytest.mark.parametrize("path", [*PAGES_WITH_REPORT, "/nothing"])
 async def test_everybody_else_is_refused_everywhere(
     page: PageClient,
-    run: RunFolder,
     path: str,
     headers: dict[str, str],
     query: dict[str, str],
@@ -201,7 +200,7 @@ async def test_a_program_may_send_the_token_in_a_header(page: PageClient, run: R
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
-async def test_other_methods_do_nothing(page: PageClient, run: RunFolder, method: str) -> None:
+async def test_other_methods_do_nothing(page: PageClient, method: str) -> None:
     headers = {"X-Bulklink-Token": page.token}
     answer = await page.request(method, "/runs/march/apply", headers=headers)
     assert answer.status == 405
@@ -313,6 +312,27 @@ async def test_an_approved_plan_is_sent_watched_and_verified(
     await page.post("/runs/march/verify")
     await wait_for_end(commands, run)
     assert "Verified 30 emails: 30 as recorded." in (await page.get("/runs/march")).text
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "rows"),
+    [("rows.csv", "text/csv", EMAILS), ("not-done.csv", "text/csv", 0)],
+)
+async def test_rows_with_their_results_are_downloaded(
+    page: PageClient, finished: RunFolder, name: str, content_type: str, rows: int
+) -> None:
+    answer = await page.get(f"/runs/march/export/{name}")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith(content_type)
+    disposition = answer.headers["Content-Disposition"]
+    assert disposition == f"attachment; filename*=UTF-8''march-{name}"
+    assert len(answer.text.splitlines()) == 1 + rows
+    check_headers(answer)
+
+
+@pytest.mark.parametrize("name", ["rows.html", "..%2frows.csv", "ledger.jsonl", "ROWS.CSV"])
+async def test_nothing_else_is_downloaded(page: PageClient, run: RunFolder, name: str) -> None:
+    assert (await page.get(f"/runs/march/export/{name}")).status == 404
 
 
 async def test_a_second_start_is_a_conflict(
