@@ -14,7 +14,7 @@ from bulklink.counts import count_of
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import StoppedBy
 from bulklink.operations.callbacks import RunCallbacks
-from bulklink.operations.environment import Environment, real_environment
+from bulklink.operations.environment import Environment
 from bulklink.operations.resume import apply, resume, retry
 from bulklink.operations.undo import plan_undo
 from bulklink.operations.verify import verify
@@ -59,7 +59,7 @@ class Commands:
         runs_dir: parent of the run folders; it may be missing.
         connect: returns the connection of a command, by the name of the profile that was chosen for
             it; None if none was.
-        environment: network, disk and clock; None for this machine's, others for tests.
+        environment: network, disk and clock.
 
     Attributes:
         environment: network, disk and clock.
@@ -70,11 +70,11 @@ class Commands:
         self,
         runs_dir: Path,
         connect: Callable[[str | None], Connection],
-        environment: Environment | None = None,
+        environment: Environment,
     ) -> None:
         self.runs_dir = runs_dir
         self._connect = connect
-        self.environment = environment or real_environment()
+        self.environment = environment
         self._activities: dict[str, Activity] = {}
         self._starting = anyio.Lock()
         self.run_blocking = self.environment.run_blocking

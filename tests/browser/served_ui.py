@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from yarl import URL
 
 from bulklink import Connection, Job, Op, plan
+from bulklink.operations.environment import real_environment
 from bulklink.ui.commands import Commands
 from bulklink.ui.server import serve_page
 from tests.browser.open_page import in_thread
@@ -104,7 +105,7 @@ def serve_ui(
         return RemoteConnection.of(connection) if remote else connection
 
     runs = folder / "runs"
-    with serve_in_thread(Commands(runs, connect)) as url:
+    with serve_in_thread(Commands(runs, connect, real_environment())) as url:
         yield ServedUi(url, runs, crm, world)
 
 

@@ -10,6 +10,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from playwright.sync_api import Browser, Page, expect
 
+from bulklink.operations.environment import real_environment
 from bulklink.ui.commands import Commands
 from bulklink.ui.drafts import Drafts
 from bulklink.ui.server import serve_page
@@ -42,7 +43,7 @@ def no_connection(profile: str | None) -> Connection:
 def url(tmp_path: Path) -> Iterator[str]:
     """Serve the page of a folder that is not there yet."""
     runs_dir = tmp_path / "runs"
-    commands = Commands(runs_dir, no_connection)
+    commands = Commands(runs_dir, no_connection, real_environment())
     drafts = Drafts(runs_dir, commands.environment.clock.wall, max_bytes=MAX_BYTES)
     with (
         start_blocking_portal() as portal,

@@ -15,6 +15,7 @@ from tests.docs.reference import ROOT
 TARGET = ROOT / "docs" / "house.svg"
 WHAT = {
     "cli": "commands, options, terminal: the only package that prints",
+    "ui": "the page of bulklink ui",
     "operations": "a module for each verb: run, resume, undo, audit, …",
     "engine": "sends a plan",
     "runs": "the run folder",

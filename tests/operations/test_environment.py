@@ -180,7 +180,9 @@ def test_the_real_environment_is_created_only_as_the_default_of_an_argument() ->
             *("plan", "plan_undo", "report", "forget", "load_test", "match", "probe"),
         ]
     )
-    assert set(makers) - set(public) == {"show_status", "sign_out", "login_profile"}
+    assert set(makers) - set(public) == {
+        *("show_status", "sign_out", "login_profile", "make_commands")
+    }
 
 
 def names_used(module: ast.Module) -> set[str]:

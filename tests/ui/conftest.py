@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from bulklink import Connection
+from bulklink.operations.environment import real_environment
 from bulklink.ui.commands import Commands
 from bulklink.ui.server import serve_page
 from tests.operations.local_crm import LocalCrm, local_crm
@@ -43,7 +44,7 @@ def runs(tmp_path: Path) -> Path:
 @pytest.fixture
 async def commands(runs: Path, connection: Connection) -> AsyncIterator[Commands]:
     """Return the commands of the page; those that still work are stopped after the test."""
-    page_commands = Commands(runs, lambda profile: connection)
+    page_commands = Commands(runs, lambda profile: connection, real_environment())
     yield page_commands
     await page_commands.close()
 

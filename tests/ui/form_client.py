@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import ClientSession, FormData
 
 from bulklink.errors import ConfigError
+from bulklink.operations.environment import real_environment
 from bulklink.ui.commands import Commands
 from bulklink.ui.server import serve_page
 from bulklink.zoho.connection import Connection
@@ -111,7 +112,9 @@ async def page_client(
         **parts: further arguments of `serve_page`.
     """
     async with (
-        serve_page(Commands(runs_dir, connect or _no_connection), **parts) as url,
+        serve_page(
+            Commands(runs_dir, connect or _no_connection, real_environment()), **parts
+        ) as url,
         ClientSession() as session,
     ):
         yield PageClient(session, url)

@@ -9,6 +9,7 @@ import pytest
 
 from bulklink import Connection, resume
 from bulklink.errors import BulklinkError, ConfigError, DigestError, LockedError, StoppedBy
+from bulklink.operations.environment import real_environment
 from bulklink.runs.folder import RunFolder, list_run_folders
 from bulklink.runs.record import RunState
 from bulklink.ui.commands import Commands, PageError
@@ -105,7 +106,7 @@ async def test_without_a_connection_nothing_starts(runs: Path) -> None:
         del profile
         raise ConfigError("There is no profile.")
 
-    commands = Commands(runs, connect)
+    commands = Commands(runs, connect, real_environment())
     with pytest.raises(BulklinkError, match="no profile"):
         await apply(commands, await seal_plan(runs))
     assert commands.activity_of("march") is None
@@ -223,7 +224,7 @@ async def test_a_run_that_changed_nothing_has_no_undo(commands: Commands, runs: 
 async def test_a_change_to_a_remote_org_is_asked_for(
     runs: Path, connection: Connection, crm: LocalCrm
 ) -> None:
-    commands = Commands(runs, lambda profile: RemoteConnection.of(connection))
+    commands = Commands(runs, lambda profile: RemoteConnection.of(connection), real_environment())
     run = await seal_plan(runs)
     await apply(commands, run)
     question = await wait_for_question(commands, run)

@@ -14,6 +14,7 @@ import pytest
 from yarl import URL
 
 from bulklink.errors import UsageError
+from bulklink.operations.environment import real_environment
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import InputRecord, OrgRecord, RunState, UndoneBy
 from bulklink.ui.activity import Activity
@@ -416,7 +417,11 @@ async def test_an_unexpected_error_says_nothing(
         def activity_of(self, name: str) -> Activity | None:
             raise ZeroDivisionError("a secret")
 
-    broken = Broken(runs, lambda profile: Connection.from_values(api_url="http://127.0.0.1:1"))
+    broken = Broken(
+        runs,
+        lambda profile: Connection.from_values(api_url="http://127.0.0.1:1"),
+        real_environment(),
+    )
     async with serve_page(broken) as url, aiohttp.ClientSession() as session:
         answer = await PageClient(session, url).get("/runs/march")
     assert answer.status == 500

@@ -17,7 +17,9 @@ from bulklink.errors import ExitCode, StoppedBy
 
 if TYPE_CHECKING:
     from bulklink.engine.shutdown import StopController
+    from bulklink.operations.environment import Environment
     from bulklink.ui.commands import Commands
+    from bulklink.zoho.connection import Connection
 
 
 @click.command("ui", cls=Command)
@@ -48,14 +50,32 @@ def ui(runs_dir: Path, port: int, profile: str | None, *, no_browser: bool, as_j
     from bulklink.cli.event_loop import run_in_loop  # noqa: PLC0415 - not for --help
     from bulklink.cli.signals import run_with_signals  # noqa: PLC0415 - not for --help
     from bulklink.engine.shutdown import StopController  # noqa: PLC0415 - not for --help
-    from bulklink.profiles.resolve import load_connection  # noqa: PLC0415 - not for --help
-    from bulklink.ui.commands import Commands  # noqa: PLC0415 - not for --help
 
-    commands = Commands(runs_dir, lambda chosen: load_connection(chosen or profile))
     stop = StopController()
+    commands = make_commands(runs_dir, profile)
     work = partial(_serve, commands, port, stop, opens_browser=not no_browser)
     run_in_loop(run_with_signals, work, stop)
     return ExitCode.OK
+
+
+def make_commands(
+    runs_dir: Path, profile: str | None, environment: Environment | None = None
+) -> Commands:
+    """Return the commands of the page.
+
+    Args:
+        runs_dir: parent of the run folders.
+        profile: profile of commands for which no other is chosen on the page.
+        environment: network, disk and clock; None for this machine's, others for tests.
+    """
+    from bulklink.operations.environment import real_environment  # noqa: PLC0415 - not for --help
+    from bulklink.profiles.resolve import load_connection  # noqa: PLC0415 - not for --help
+    from bulklink.ui.commands import Commands  # noqa: PLC0415 - not for --help
+
+    def connect(chosen: str | None) -> Connection:
+        return load_connection(chosen or profile)
+
+    return Commands(runs_dir, connect, environment or real_environment())
 
 
 async def _serve(
