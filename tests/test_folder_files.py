@@ -231,6 +231,7 @@ ELSEWHERE = {
     "operations/export.py": "a table that the user names",
     "operations/matching/deal_keys.py": "a file in a folder of `tempfile`",
     "operations/sample_audit.py": "the temporary file of an atomic replacement",
+    "ui/drafts.py": "the temporary file of an atomic replacement",
     "operations/session.py": "opens credits, not a file",
 }
 """Other modules that open files, and which files these are; none is in a run folder."""

@@ -179,6 +179,32 @@ def plan(
     return run_blocking_planning(planning.run, callbacks, stop)
 
 
+def plan_draft(
+    job: Job,
+    source: Source,
+    *,
+    inspect: Callable[[CheckedMapping], None],
+    callbacks: RunCallbacks | None = None,
+    stop: StopController | None = None,
+    environment: Environment,
+) -> PlanResult:
+    """Seal the plan of a mapping that is stored under another name than the user's.
+
+    Args:
+        job: the job, with a run folder.
+        source: the mapping.
+        inspect: called with the checked mapping, whether or not it can be sealed.
+        callbacks: as for `plan`.
+        stop: as for `plan`.
+        environment: network, disk and clock.
+
+    Raises:
+        BulklinkError: as `plan` does.
+    """
+    planning = _Planning(job=job, inputs=(source,), environment=environment, inspect=inspect)
+    return run_blocking_planning(planning.run, callbacks, stop)
+
+
 def find_inputs(job: Job, compare_with: str | None = None) -> tuple[Source, ...]:
     """Return the inputs of a job's mapping, after checking that its files are there.
 
@@ -202,13 +228,14 @@ class _Planning:
 
     job: Job
     inputs: tuple[Source, ...]
-    connection: Connection | None
-    compare_with: str | None
-    rejects: Path | None
-    latency: float
-    users: int
-    module_known: bool
     environment: Environment
+    connection: Connection | None = None
+    compare_with: str | None = None
+    rejects: Path | None = None
+    latency: float = ASSUMED_LATENCY
+    users: int = 1
+    module_known: bool = False
+    inspect: Callable[[CheckedMapping], None] | None = None
 
     def run(self, stop: PlanningStop, warn: Callable[[str | Advice], None]) -> PlanResult:
         """Plan the job, in a thread."""
@@ -253,6 +280,8 @@ class _Planning:
         """Add names and present deals to a checked mapping; warn, and write its refused rows."""
         for text in checked.warnings:
             warn(text)
+        if self.inspect is not None:
+            self.inspect(checked)
         names = comparison = None
         if self.connection is not None:
             # The HTTP client is imported only for look-ups.

@@ -85,7 +85,18 @@ def check_mapping(
         BadFileError: if the mapping cannot be read as a whole.
         InterruptedPlanningError: if `stop` ended it.
     """
-    options = MappingOptions(
+    options = mapping_options(job, guarded)
+    return check(inputs, options, scratch, stop=stop, memory=job.memory)
+
+
+def mapping_options(job: Job, guarded: tuple[Op, ...] = (Op.UNLINK, Op.RELINK)) -> MappingOptions:
+    """Return the options of a job for reading its mapping.
+
+    Args:
+        job: the job.
+        guarded: operations that `from_deal_id` guards.
+    """
+    return MappingOptions(
         op=job.op,
         columns=job.columns,
         preset=job.preset,
@@ -102,7 +113,6 @@ def check_mapping(
         hidden_rows=job.hidden_rows,
         guarded_ops=guarded,
     )
-    return check(inputs, options, scratch, stop=stop, memory=job.memory)
 
 
 def prepare_run(

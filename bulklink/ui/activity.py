@@ -20,12 +20,14 @@ from bulklink.counts import count_of
 from bulklink.engine.outage import Outage
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import BulklinkError, StoppedBy
+from bulklink.mapping.interrupt import PlanningStage
 from bulklink.operations.callbacks import (
     ConfirmationRequest,
     ReadProgress,
     RunCallbacks,
     RunProgress,
 )
+from bulklink.ui.wording import page_words
 
 _MAX_WARNINGS = 50
 _PRODUCTION = "production"
@@ -225,11 +227,6 @@ class Activity:
             )
 
 
-def page_word(part: Keyword | NextCall) -> str:
-    """Return a setting or a next step by its name, as the page has buttons for them."""
-    return f"“{part.function}”" if isinstance(part, NextCall) else str(part)
-
-
 class PageCallbacks(RunCallbacks):
     """Callbacks that show the progress of a command on the page, and ask there.
 
@@ -243,8 +240,8 @@ class PageCallbacks(RunCallbacks):
         self._activity = activity
 
     def word(self, part: Keyword | NextCall) -> str:
-        """Return a setting or a next step as the page names it."""
-        return page_word(part)
+        """Return a setting by its label, or a next step by its name, as the page shows them."""
+        return page_words(part)
 
     def on_warning(self, text: str) -> None:
         """Show a warning."""
@@ -257,6 +254,13 @@ class PageCallbacks(RunCallbacks):
     def on_progress(self, progress: RunProgress) -> None:
         """Show the progress of the run."""
         self._activity.update(run=progress)
+
+    def on_planning(self, stage: PlanningStage) -> None:
+        """Show the stage of planning."""
+        reading = None
+        if stage.share is not None:
+            reading = ReadProgress(unit="%", done=round(100 * stage.share), total=100)
+        self._activity.update(phase=stage.name, reading=reading)
 
     def on_read(self, progress: ReadProgress) -> None:
         """Show the progress of reading."""

@@ -57,25 +57,27 @@ class Commands:
 
     Args:
         runs_dir: parent of the run folders; it may be missing.
-        connect: returns the connection of a command.
+        connect: returns the connection of a command, by the name of the profile that was chosen for
+            it; None if none was.
         environment: network, disk and clock; None for this machine's, others for tests.
 
     Attributes:
+        environment: network, disk and clock.
         run_blocking: runs blocking functions in threads.
     """
 
     def __init__(
         self,
         runs_dir: Path,
-        connect: Callable[[], Connection],
+        connect: Callable[[str | None], Connection],
         environment: Environment | None = None,
     ) -> None:
         self.runs_dir = runs_dir
         self._connect = connect
-        self._environment = environment or real_environment()
+        self.environment = environment or real_environment()
         self._activities: dict[str, Activity] = {}
         self._starting = anyio.Lock()
-        self.run_blocking = self._environment.run_blocking
+        self.run_blocking = self.environment.run_blocking
 
     def find(self, name: str) -> RunFolder | None:
         """Return the run folder of this name; None if the page lists none."""
@@ -101,6 +103,7 @@ class Commands:
         *,
         digest: str | None = None,
         accept_canary: bool = False,
+        profile: str | None = None,
     ) -> None:
         """Start a command on a run.
 
@@ -109,16 +112,25 @@ class Commands:
             folder: the run folder.
             digest: digest of the plan that was approved.
             accept_canary: whether the rest is sent although the canary did not pass.
+            profile: name of the profile that was chosen; None if none was.
 
         Raises:
             PageError: if a command works on the run already, or nothing was approved.
             BulklinkError: if there is no connection.
         """
         async with self._starting:
-            await self._start(verb, folder, digest, accept_canary=accept_canary)
+            await self._start(
+                verb, folder, digest=digest, accept_canary=accept_canary, profile=profile
+            )
 
     async def _start(
-        self, verb: str, folder: RunFolder, digest: str | None, *, accept_canary: bool
+        self,
+        verb: str,
+        folder: RunFolder,
+        *,
+        digest: str | None,
+        accept_canary: bool,
+        profile: str | None,
     ) -> None:
         name = folder.path.name
         active = [activity for activity in self._activities.values() if activity.is_active]
@@ -129,7 +141,7 @@ class Commands:
             raise PageError(f"{_MAX_ACTIVE} runs are active; wait until one has ended.")
         if verb == "apply" and not digest:
             raise PageError("Nothing was approved: the digest of the plan is missing.", 400)
-        connection = await self.run_blocking(self._connect)
+        connection = await self.run_blocking(partial(self._connect, profile))
         options: dict[str, Any] = {}
         if verb == "apply":
             options["expect"] = digest
@@ -168,9 +180,9 @@ class Commands:
 
     async def plan_undo(self, folder: RunFolder) -> str:
         """Seal the undo of a run as a plan to be approved; return the name of its folder."""
-        now = self._environment.clock.wall()
+        now = self.environment.clock.wall()
         target = self.runs_dir / new_run_name("undo", now, token_hex(2))
-        work = partial(plan_undo, folder.path, clock=self._environment.clock, run_dir=target)
+        work = partial(plan_undo, folder.path, clock=self.environment.clock, run_dir=target)
         result = await self.run_blocking(work)
         if not result.messages:
             raise PageError("There is nothing to undo: no email is as this run left it.")
@@ -186,7 +198,7 @@ class Commands:
 
     def _work(self, command: Callable[..., Awaitable[Any]]) -> Work:
         async def work(callbacks: RunCallbacks, stop: StopController) -> Any:
-            return await command(callbacks=callbacks, stop=stop, environment=self._environment)
+            return await command(callbacks=callbacks, stop=stop, environment=self.environment)
 
         return work
 

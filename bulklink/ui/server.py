@@ -24,10 +24,16 @@ from bulklink.models import Status
 from bulklink.operations.export import export
 from bulklink.runs.folder import RunFolder
 from bulklink.ui.access import Access, Refusal, RequestOrigin
-from bulklink.ui.activity import page_word
+from bulklink.ui.activity import Activity
 from bulklink.ui.commands import Commands, PageError
+from bulklink.ui.connection_pages import ConnectionPages
+from bulklink.ui.connections import Connections
+from bulklink.ui.draft_check import DraftChecks
+from bulklink.ui.draft_pages import UPLOAD_PATH, DraftPages
+from bulklink.ui.drafts import Drafts
 from bulklink.ui.run_view import STATUSES, LiveValues, list_runs, live_values, report_of, view_run
 from bulklink.ui.timeline_follower import TimelineFollowers
+from bulklink.ui.wording import page_words
 
 TOKEN_BYTES = 16
 TOKEN_HEADER = "X-Bulklink-Token"  # noqa: S105 - the name of a header
@@ -72,13 +78,26 @@ class PageServer:
     Args:
         commands: what the page does.
         access: who may use it.
+        drafts: mappings that are being looked at.
+        checks: their checks.
+        connections: the stored profiles.
     """
 
-    def __init__(self, commands: Commands, access: Access) -> None:
+    def __init__(
+        self,
+        commands: Commands,
+        access: Access,
+        drafts: Drafts,
+        checks: DraftChecks,
+        connections: Connections,
+    ) -> None:
         self._commands = commands
         self._access = access
         self._followers = TimelineFollowers()
         self._watchers = anyio.CapacityLimiter(_MAX_WATCHERS)
+        self._connections = connections
+        self._draft_pages = DraftPages(self, drafts, checks, commands.run_blocking)
+        self._connection_pages = ConnectionPages(self, connections, commands.run_blocking)
 
     def create_app(self) -> web.Application:
         """Create the web application."""
@@ -93,6 +112,8 @@ class PageServer:
         app.router.add_post("/runs/{run}/answer", self._answer)
         app.router.add_post("/runs/{run}/undo", self._plan_undo)
         app.router.add_post("/runs/{run}/{action}", self._start)
+        self._draft_pages.add_routes(app.router)
+        self._connection_pages.add_routes(app.router)
         app.on_response_prepare.append(_add_headers)
         return app
 
@@ -113,7 +134,7 @@ class PageServer:
         refusal = self._access.refuse_origin(origin)
         try:
             if refusal is None:
-                token = await _token_of(request)
+                token = await self._token_of(request)
                 refusal = self._access.refuse_token(
                     RequestOrigin(origin.method, origin.hosts, token=token)
                 )
@@ -132,7 +153,7 @@ class PageServer:
                 409,
                 "This cannot be done",
                 error.message,
-                error.guidance.worded(page_word),
+                error.guidance.worded(page_words),
                 request=request,
             )
         except web.HTTPRedirection:
@@ -142,7 +163,7 @@ class PageServer:
 
     async def _show_runs(self, request: web.Request) -> web.Response:
         runs = await self._commands.run_blocking(partial(list_runs, self._commands.runs_dir))
-        return self._page("runs", section="runs", runs=runs)
+        return self.page("runs", section="runs", runs=runs)
 
     async def _send_asset(self, request: web.Request) -> web.Response:
         asset = ui_asset(request.match_info["name"])
@@ -158,7 +179,7 @@ class PageServer:
         run = await self._commands.run_blocking(partial(view_run, folder))
         live = await self._live(folder)
         ended = activity is not None and not activity.is_active
-        return self._page(
+        return self.page(
             "run",
             section="run",
             run=run,
@@ -166,6 +187,7 @@ class PageServer:
             own=activity is not None and activity.is_active,
             question=activity.progress.question if activity else None,
             error=_shown(activity.error) if activity and ended else None,
+            profiles=await self._commands.run_blocking(self._connections.names),
             outcome=self._commands.outcome_of(name) if ended else None,
             statuses=STATUSES,
             path=lambda action: quote(f"/runs/{name}/{action}"),
@@ -175,22 +197,24 @@ class PageServer:
         """Send what changed since the version that the page has, once something did."""
         folder = await self._folder(request)
         activity = self._commands.activity_of(folder.path.name)
-        after = request.query.get("after", "")
-        known = int(after) if after.isascii() and after.isdigit() and len(after) < 10 else -1
         if activity is None:
-            await anyio.sleep(_FOLLOW_SECONDS if known >= 0 else 0)
+            await anyio.sleep(_FOLLOW_SECONDS if _known_version(request) >= 0 else 0)
             version = 0
         else:
-            version = await anyio.to_thread.run_sync(
-                activity.wait_for_change,
-                known,
-                _LONGEST_POLL_SECONDS,
-                abandon_on_cancel=True,
-                limiter=self._watchers,
-            )
+            version = await self.wait_for_change(activity, request)
         values = msgspec.to_builtins(await self._live(folder))
         body = msgspec.json.encode({**values, "version": version})
         return web.Response(body=body, content_type="application/json")
+
+    async def wait_for_change(self, activity: Activity, request: web.Request) -> int:
+        """Wait until an activity has another version than the page has; return it."""
+        return await anyio.to_thread.run_sync(
+            activity.wait_for_change,
+            _known_version(request),
+            _LONGEST_POLL_SECONDS,
+            abandon_on_cancel=True,
+            limiter=self._watchers,
+        )
 
     async def _send_report(self, request: web.Request) -> web.Response:
         folder = await self._folder(request)
@@ -227,12 +251,12 @@ class PageServer:
         if action not in _ACTIONS:
             raise web.HTTPNotFound
         folder, form = await self._folder(request), await request.post()
-        digest = form.get("digest")
         await self._commands.start(
             action,
             folder,
-            digest=digest if isinstance(digest, str) else None,
+            digest=_text_of(form.get("digest")),
             accept_canary=form.get("accept_canary") == "yes",
+            profile=_text_of(form.get("profile")),
         )
         raise self._to_run(folder.path.name)
 
@@ -272,10 +296,24 @@ class PageServer:
             raise web.HTTPNotFound
         return folder
 
+    async def _token_of(self, request: web.Request) -> str | None:
+        """Return the token of a request; that of a POST is in its header or its form."""
+        if (token := request.headers.get(TOKEN_HEADER)) is not None:
+            return token
+        if request.method == "GET":
+            return request.query.get("token")
+        if request.path == UPLOAD_PATH:
+            return await self._draft_pages.upload_token(request)
+        try:
+            return _text_of((await request.post()).get("token"))
+        except (ValueError, AssertionError, LookupError):  # no form
+            return None
+
     def _to_run(self, name: str) -> web.HTTPSeeOther:
         return web.HTTPSeeOther(self.link(f"/runs/{name}"))
 
-    def _page(self, template: str, *, status: int = 200, **values: Any) -> web.Response:
+    def page(self, template: str, *, status: int = 200, **values: Any) -> web.Response:
+        """Return a page."""
         text = render_ui(
             template,
             link=self.link,
@@ -294,8 +332,7 @@ class PageServer:
         *,
         request: web.Request | None = None,
     ) -> web.Response:
-        run = request.match_info.get("run") if request is not None else None
-        return self._page(
+        return self.page(
             "message",
             status=status,
             section="",
@@ -303,24 +340,37 @@ class PageServer:
             message=message,
             advice=advice,
             where="",
-            back=f"/runs/{run}" if run else "/",
+            back="/" if request is None else _back(request, status),
         )
 
 
 @asynccontextmanager
-async def serve_page(commands: Commands, port: int = 0) -> AsyncIterator[str]:
+async def serve_page(
+    commands: Commands,
+    port: int = 0,
+    *,
+    drafts: Drafts | None = None,
+    connections: Connections | None = None,
+) -> AsyncIterator[str]:
     """Serve the page at a loopback address while the block runs, and yield its address.
 
     Args:
         commands: what the page does.
         port: the port; 0 for a free one.
+        drafts: mappings that are being looked at; None for those of the folder of runs.
+        connections: the stored profiles; None for the user's.
 
     Raises:
         UsageError: if the port is taken.
     """
     listener = _listen(port)
     access = Access(listener.getsockname()[1], token_hex(TOKEN_BYTES))
-    server = PageServer(commands, access)
+    environment = commands.environment
+    drafts = drafts or Drafts(commands.runs_dir, environment.clock.wall)
+    await commands.run_blocking(drafts.remove_old)
+    checks = DraftChecks(drafts, commands.runs_dir, environment)
+    connections = connections or Connections(environment)
+    server = PageServer(commands, access, drafts, checks, connections)
     runner = web.AppRunner(server.create_app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -328,7 +378,29 @@ async def serve_page(commands: Commands, port: int = 0) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{access.port}{server.link('/')}"
     finally:
         with anyio.CancelScope(shield=True):
+            await checks.close()
             await runner.cleanup()
+
+
+def _text_of(value: object) -> str | None:
+    """Return the text of a field of a form; None if it is missing, empty or a file."""
+    return value if isinstance(value, str) and value else None
+
+
+def _known_version(request: web.Request) -> int:
+    """Return the version that the page has; -1 if it has none."""
+    after = request.query.get("after", "")
+    return int(after) if after.isascii() and after.isdigit() and len(after) < 10 else -1
+
+
+def _back(request: web.Request, status: int) -> str:
+    """Return the path that an error leads back to."""
+    run, draft = request.match_info.get("run"), request.match_info.get("draft")
+    if run is not None:
+        return f"/runs/{run}"
+    if draft is not None and status != web.HTTPNotFound.status_code:
+        return f"/new/{draft}"
+    return UPLOAD_PATH if request.path.startswith(UPLOAD_PATH) else "/"
 
 
 def _listen(port: int) -> socket.socket:
@@ -342,23 +414,10 @@ def _listen(port: int) -> socket.socket:
         ) from None
 
 
-async def _token_of(request: web.Request) -> str | None:
-    """Return the token of a request; that of a POST is in its header or its form."""
-    if (token := request.headers.get(TOKEN_HEADER)) is not None:
-        return token
-    if request.method == "GET":
-        return request.query.get("token")
-    try:
-        value = (await request.post()).get("token")
-    except (ValueError, AssertionError, LookupError):  # no form
-        return None
-    return value if isinstance(value, str) else None
-
-
 def _shown(error: BulklinkError | None) -> str | None:
     if error is None:
         return None
-    return f"{error.message} {error.guidance.worded(page_word)}".rstrip()
+    return f"{error.message} {error.guidance.worded(page_words)}".rstrip()
 
 
 def _plain(refusal: Refusal) -> web.Response:

@@ -92,7 +92,8 @@ def serve_ui(
 ) -> Iterator[ServedUi]:
     """Serve a page with a CRM behind it, which counts as one of another machine if `remote`."""
 
-    def connect() -> Connection:
+    def connect(profile: str | None) -> Connection:
+        del profile
         connection = Connection.from_values(
             api_url=crm.url,
             accounts_url=crm.url,

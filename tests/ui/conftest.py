@@ -43,7 +43,7 @@ def runs(tmp_path: Path) -> Path:
 @pytest.fixture
 async def commands(runs: Path, connection: Connection) -> AsyncIterator[Commands]:
     """Return the commands of the page; those that still work are stopped after the test."""
-    page_commands = Commands(runs, lambda: connection)
+    page_commands = Commands(runs, lambda profile: connection)
     yield page_commands
     await page_commands.close()
 

@@ -14,7 +14,8 @@ from bulklink.engine.shutdown import StopController
 from bulklink.errors import DigestError, StoppedBy
 from bulklink.operations.callbacks import ConfirmationRequest, RunCallbacks
 from bulklink.runs.forecast import CreditRange
-from bulklink.ui.activity import Activity, PageQuestion, page_word
+from bulklink.ui.activity import Activity, PageQuestion
+from bulklink.ui.wording import page_words
 
 SECONDS = 20
 Starter = Callable[..., Activity]
@@ -270,8 +271,8 @@ def test_a_window_waits_for_the_next_version(start: Starter) -> None:
 
 @pytest.mark.parametrize(
     ("part", "word"),
-    [(NextCall("resume", "/home/ann/run"), "“resume”"), (Keyword("read_back"), "read_back")],
+    [(NextCall("resume", "/home/ann/run"), "“resume”"), (Keyword("read_back"), "“read_back”")],
     ids=["next step", "setting"],
 )
 def test_advice_names_the_buttons_of_the_page(part: Keyword | NextCall, word: str) -> None:
-    assert page_word(part) == word
+    assert page_words(part) == word

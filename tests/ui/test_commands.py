@@ -101,7 +101,8 @@ async def test_commands_at_a_time_are_bounded(
 
 
 async def test_without_a_connection_nothing_starts(runs: Path) -> None:
-    def connect() -> Connection:
+    def connect(profile: str | None) -> Connection:
+        del profile
         raise ConfigError("There is no profile.")
 
     commands = Commands(runs, connect)
@@ -222,7 +223,7 @@ async def test_a_run_that_changed_nothing_has_no_undo(commands: Commands, runs: 
 async def test_a_change_to_a_remote_org_is_asked_for(
     runs: Path, connection: Connection, crm: LocalCrm
 ) -> None:
-    commands = Commands(runs, lambda: RemoteConnection.of(connection))
+    commands = Commands(runs, lambda profile: RemoteConnection.of(connection))
     run = await seal_plan(runs)
     await apply(commands, run)
     question = await wait_for_question(commands, run)

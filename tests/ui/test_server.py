@@ -19,6 +19,7 @@ from bulklink.runs.record import InputRecord, OrgRecord, RunState, UndoneBy
 from bulklink.ui.activity import Activity
 from bulklink.ui.commands import Commands
 from bulklink.ui.server import serve_page
+from bulklink.zoho.connection import Connection
 from tests.guard import off_loop
 from tests.operations.local_crm import EMAILS, LocalCrm
 from tests.ui.page_client import PageAnswer, PageClient
@@ -415,7 +416,7 @@ async def test_an_unexpected_error_says_nothing(
         def activity_of(self, name: str) -> Activity | None:
             raise ZeroDivisionError("a secret")
 
-    broken = Broken(runs, lambda: (_ for _ in ()).throw(ZeroDivisionError))
+    broken = Broken(runs, lambda profile: Connection.from_values(api_url="http://127.0.0.1:1"))
     async with serve_page(broken) as url, aiohttp.ClientSession() as session:
         answer = await PageClient(session, url).get("/runs/march")
     assert answer.status == 500

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from bulklink.advice import Advice
@@ -22,13 +23,14 @@ from bulklink.cli.console import (
 from bulklink.cli.signals import run_cancellable
 from bulklink.errors import BulklinkError, ConfigError, ExitCode, RunStoppedError
 from bulklink.ledger.records import timestamp
+from bulklink.operations.connections import ProfileStatus, check_profiles
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.profiles.names import DEFAULT_PROFILE, config_folder, normalize_profile_name
 from bulklink.profiles.profile import Profile, Profiles
 from bulklink.profiles.resolve import load_stored_connection
 from bulklink.profiles.secrets import secret_store_for
 from bulklink.zoho.connection import Connection
-from bulklink.zoho.health import ConnectionHealth, check_connection
+from bulklink.zoho.health import ConnectionHealth
 from bulklink.zoho.oauth import AccountsServer
 from bulklink.zoho.sign_in import missing_optional_scopes
 
@@ -58,7 +60,8 @@ def show_status(
     names = [normalize_profile_name(profile_name)] if profile_name else profiles.names()
     if profile_name and names[0] not in profiles.names():
         raise profiles.unknown_profile_error(names[0])
-    entries = run_cancellable(_check_profiles, names, profiles, environment or real_environment())
+    check = partial(check_profiles, names, config_folder(), environment or real_environment(), warn)
+    entries = list(map(_status_entry, run_cancellable(check)))
     set_variables = [name for name in _CREDENTIAL_VARIABLES if os.environ.get(name, "").strip()]
     if set_variables:
         note(
@@ -109,28 +112,15 @@ def sign_out(
     return ExitCode.OK
 
 
-async def _check_profiles(
-    names: list[str], profiles: Profiles, environment: Environment
-) -> list[dict[str, Any]]:
-    """Return the entry of each profile, with whether it works."""
-    entries = []
-    async with environment.transport() as transport:
-        for name in names:
-            entry: dict[str, Any] = {"profile": name}
-            try:
-                profile = profiles.load(name)
-                entry = _profile_entry(name, profile)
-                connection = load_stored_connection(name, profile, config_folder())
-                if environment.token_store is None:
-                    raise TypeError("a command has a token store")
-                health = await check_connection(
-                    connection, transport, environment.token_store, environment.clock.wall, warn
-                )
-                entry |= _health_entry(health)
-            except ConfigError as error:
-                entry |= {"works": False, "token_ends": None, "problem": error_object(error)}
-            entries.append(entry)
-    return entries
+def _status_entry(status: ProfileStatus) -> dict[str, Any]:
+    """Return the entry of a profile, with whether it works."""
+    entry: dict[str, Any] = {"profile": status.name}
+    if status.profile is not None:
+        entry = _profile_entry(status.name, status.profile)
+    if status.health is not None:
+        return entry | _health_entry(status.health)
+    problem = error_object(status.problem) if status.problem else None
+    return entry | {"works": False, "token_ends": None, "problem": problem}
 
 
 def _profile_entry(name: str, profile: Profile) -> dict[str, Any]:

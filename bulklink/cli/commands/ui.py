@@ -50,7 +50,8 @@ def ui(runs_dir: Path, port: int, profile: str | None, *, no_browser: bool, as_j
     from bulklink.profiles.resolve import load_connection  # noqa: PLC0415 - not for --help
     from bulklink.ui.commands import Commands  # noqa: PLC0415 - not for --help
 
-    commands, stop = Commands(runs_dir, partial(load_connection, profile)), StopController()
+    commands = Commands(runs_dir, lambda chosen: load_connection(chosen or profile))
+    stop = StopController()
     work = partial(_serve, commands, port, stop, opens_browser=not no_browser)
     run_in_loop(run_with_signals, work, stop)
     return ExitCode.OK

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment
 
 from bulklink.html_pages.page import page_environment, read_asset
+from bulklink.html_pages.time_axis import humanize_duration
 
 _ASSETS = {
     "ui.css": ("text/css", ("assets/base.css", "ui/assets/ui.css")),
@@ -39,4 +40,4 @@ def ui_asset(name: str) -> tuple[str, str] | None:
 
 @lru_cache(maxsize=1)
 def _environment(zone: tzinfo | None) -> Environment:
-    return page_environment("ui", zone)
+    return page_environment("ui", zone, {"duration": humanize_duration})

@@ -12,7 +12,7 @@ from bulklink.html_pages.report.plan_model import (
     PlanSummary,
     SampleRow,
 )
-from bulklink.mapping.database import Database
+from bulklink.mapping.database import Database, open_database, spill_folder
 from bulklink.models import NO_DEAL
 from bulklink.operations.report.comparison import collect_plan_comparison
 from bulklink.operations.report.failures import messages_relation
@@ -21,7 +21,14 @@ from bulklink.runs.folder import RunFolder
 MAX_DEALS_LISTED = 25
 """Maximum deals, and owners, to list: those with the most emails."""
 _SAMPLE_ROWS = 20
+_MEMORY = "256MB"
 _NO_RECORD = (None, NO_DEAL)
+
+
+def read_plan_summary(folder: RunFolder) -> PlanSummary | None:
+    """Return the summary of a run's plan, with ids and names; None if it has no plan. Blocks."""
+    with open_database(spill_folder(folder.plan), memory=_MEMORY) as database:
+        return collect_plan_summary(database, folder, full=True)
 
 
 def collect_plan_summary(

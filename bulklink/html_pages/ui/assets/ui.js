@@ -69,3 +69,47 @@
 
   if (watched?.dataset.watch) watch(watched.dataset.watch);
 }
+
+/* Takes a dropped file as if it were chosen; the form works without this. */
+{
+  const form = document.querySelector("[data-drop]");
+
+  const dropOn = (target, input, problem) => {
+    const tell = (text) => {
+      problem.textContent = text;
+      problem.hidden = text === "";
+    };
+    const check = () => {
+      const file = input.files[0];
+      const isTooLarge = file !== undefined && file.size > Number(input.dataset.maxBytes);
+      tell(isTooLarge ? `${file.name} is too large: plan it in a terminal.` : "");
+      return !isTooLarge;
+    };
+    const mark = (isOver) => target.classList.toggle("over", isOver);
+
+    input.addEventListener("change", check);
+    target.addEventListener("submit", (event) => {
+      if (!check()) event.preventDefault();
+    });
+    target.addEventListener("dragover", (event) => {
+      event.preventDefault();
+      mark(true);
+    });
+    target.addEventListener("dragleave", () => mark(false));
+    target.addEventListener("drop", (event) => {
+      event.preventDefault();
+      mark(false);
+      const files = event.dataTransfer.files;
+      if (files.length !== 1) {
+        tell("Drop one file.");
+        return;
+      }
+      input.files = files;
+      check();
+    });
+  };
+
+  if (form) {
+    dropOn(form, form.querySelector("[type=file]"), form.querySelector("[data-drop-problem]"));
+  }
+}
