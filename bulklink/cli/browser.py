@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import tempfile
 import webbrowser
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from html import escape
 from pathlib import Path
 
-import anyio.to_thread
+import anyio
 
-from bulklink.task_group import task_group
+from bulklink.blocking import ThreadRunner
 
 _REDIRECT = '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url={}">'
 
 
-@asynccontextmanager
-async def open_browser(url: str) -> AsyncIterator[None]:
-    """Open an address in the browser, if there is one.
+async def show_in_browser(url: str, run_blocking: ThreadRunner) -> None:
+    """Open an address in the browser, if there is one, and wait until this is cancelled.
 
-    The browser gets the path of a file that only the user can read, and that exists while the block
-    runs: a command line is visible to every user of the machine.
+    The browser gets the path of a file that only the user can read, and that exists meanwhile: a
+    command line is visible to every user of the machine.
+
+    Args:
+        url: the address.
+        run_blocking: calls the browser in a thread, as some return only after seconds.
     """
     with tempfile.TemporaryDirectory(prefix="bulklink-") as folder:  # has the mode 0700
         page = Path(folder) / "open.html"
         page.touch(mode=0o600)
         page.write_text(_REDIRECT.format(escape(url)), encoding="utf-8")
-        # Some browsers are waited for, for seconds or until they are closed.
-        async with task_group() as group:
-            group.start_soon(_open, page.as_uri())
-            yield
-            group.cancel_scope.cancel()
-
-
-async def _open(uri: str) -> None:
-    await anyio.to_thread.run_sync(webbrowser.open, uri, abandon_on_cancel=True)
+        await run_blocking(partial(webbrowser.open, page.as_uri()))
+        await anyio.sleep_forever()

@@ -221,8 +221,9 @@ class Activity:
             _LOGGER.exception("unexpected error")
             self.error = BulklinkError(
                 f"Unexpected error: {type(error).__name__}. This is a bug in bulklink.",
-                advice="The terminal of `bulklink ui` shows what happened; report it. The run"
-                " folder shows how far the command came.",
+                where=self.verb,
+                advice="The terminal where the page was started shows what happened; report it. The"
+                " run folder shows how far the command came.",
             )
 
 

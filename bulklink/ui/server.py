@@ -17,6 +17,7 @@ import anyio.to_thread
 import msgspec
 from aiohttp import web
 
+from bulklink.advice import Advice, Keyword
 from bulklink.errors import BulklinkError, UsageError
 from bulklink.html_pages.ui.render import render_ui, ui_asset
 from bulklink.models import Status
@@ -409,7 +410,7 @@ def _listen(port: int) -> socket.socket:
         raise UsageError(
             f"Cannot serve the page: {error.strerror or error}.",
             where=f"127.0.0.1:{port}",
-            advice="Use another --port, or omit it.",
+            advice=Advice("Use another {}, or omit it.", Keyword("port")),
         ) from None
 
 

@@ -503,7 +503,7 @@ async def test_a_taken_port_is_a_usage_error(commands: Commands) -> None:
             async with serve_page(commands, port):
                 pytest.fail("the port is taken")
     assert raised.value.where == f"127.0.0.1:{port}"
-    assert "--port" in raised.value.advice
+    assert "port" in raised.value.advice
 
 
 async def test_each_page_has_a_token_of_128_bits_of_its_own(commands: Commands) -> None:

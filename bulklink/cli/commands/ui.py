@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,14 +83,18 @@ async def _serve(
     """Serve the page until the first signal, then stop the runs that it started."""
     import anyio  # noqa: PLC0415 - not for --help
 
-    from bulklink.cli.browser import open_browser  # noqa: PLC0415 - not for --help
+    from bulklink.cli.browser import show_in_browser  # noqa: PLC0415 - not for --help
     from bulklink.cli.console import print_json  # noqa: PLC0415 - not for --help
+    from bulklink.task_group import task_group  # noqa: PLC0415 - not for --help
     from bulklink.ui.server import serve_page  # noqa: PLC0415 - not for --help
 
     stopped = anyio.Event()
     stop.on_stop(stopped.set)
     async with serve_page(commands, port) as url:
         print_json({"url": url})
-        async with open_browser(url) if opens_browser else nullcontext():
+        async with task_group() as group:
+            if opens_browser:
+                group.start_soon(show_in_browser, url, commands.run_blocking)
             await stopped.wait()
+            group.cancel_scope.cancel()
         await commands.close(StoppedBy(stop.reason.stopped_by) if stop.reason else None)
