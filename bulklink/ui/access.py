@@ -11,7 +11,9 @@ from hmac import compare_digest
 
 import msgspec
 
-_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+_HOSTS = ("127.0.0.1", "localhost")
+_DEFAULT_PORT = 80
+"""Port that browsers leave out."""
 _SAME_SITE = ("same-origin", "none")
 
 
@@ -82,7 +84,7 @@ class Access(msgspec.Struct, frozen=True):
         """Return why a request without the right token is refused, or None."""
         if not request.token:
             return Refusal(401, "Open the address that `bulklink ui` printed.")
-        if not compare_digest(request.token.encode(), self.token.encode()):
+        if not compare_digest(request.token.encode(errors="surrogateescape"), self.token.encode()):
             return Refusal(
                 403,
                 "This address is of an earlier `bulklink ui`, or was changed. Open the one that the"
@@ -91,4 +93,6 @@ class Access(msgspec.Struct, frozen=True):
         return None
 
     def _names(self) -> list[str]:
+        if self.port == _DEFAULT_PORT:
+            return list(_HOSTS)
         return [f"{host}:{self.port}" for host in _HOSTS]

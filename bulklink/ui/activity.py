@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import msgspec
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 
 from bulklink.advice import Keyword, NextCall
 from bulklink.counts import count_of
 from bulklink.engine.outage import Outage
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import BulklinkError, RunStoppedError, StoppedBy
+from bulklink.errors import BulklinkError, StoppedBy
 from bulklink.mapping.interrupt import PlanningStage
 from bulklink.operations.callbacks import (
     ConfirmationRequest,
@@ -30,6 +31,7 @@ from bulklink.ui.wording import page_words
 
 _MAX_WARNINGS = 50
 _PRODUCTION = "production"
+_LOGGER = logging.getLogger(__name__)
 
 
 class PageQuestion(msgspec.Struct, frozen=True):
@@ -73,8 +75,7 @@ class Activity:
     """A command on a run, in a thread of its own, so that a question blocks nothing else.
 
     Args:
-        verb: what it does: apply, resume, retry, verify or undo.
-        run_dir: folder of the run.
+        verb: what it does: apply, resume, retry or verify.
         work: the command, called with its callbacks and its stop controller.
 
     Attributes:
@@ -82,15 +83,16 @@ class Activity:
         version: increased by every change.
         result: what it returned; None before its end, and after an error.
         error: why it failed or was refused; None without an error.
+        is_stopping: whether it was asked to stop.
     """
 
     verb: str
-    run_dir: str
     work: Callable[[RunCallbacks, StopController], Awaitable[Any]]
     progress: Progress = field(default=Progress(), init=False)
     version: int = field(default=0, init=False)
     result: Any = field(default=None, init=False)
-    error: BaseException | None = field(default=None, init=False)
+    error: BulklinkError | None = field(default=None, init=False)
+    is_stopping: bool = field(default=False, init=False)
     _stop: StopController = field(default_factory=StopController, init=False)
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
     _answered: threading.Event = field(default_factory=threading.Event, init=False)
@@ -98,15 +100,16 @@ class Activity:
     _questions: int = field(default=0, init=False)
     _warnings: deque[str] = field(default_factory=lambda: deque(maxlen=_MAX_WARNINGS), init=False)
     _portal: BlockingPortal = field(init=False)
-    _portal_context: AbstractContextManager[BlockingPortal] = field(init=False)
+    _scope: anyio.CancelScope = field(init=False)
+    _thread: threading.Thread = field(init=False)
+    _has_loop: threading.Event = field(default_factory=threading.Event, init=False)
     _has_ended: bool = field(default=False, init=False)
-    _future: Future[Any] = field(init=False)
 
     def start(self) -> None:
         """Start the command."""
-        self._portal_context = start_blocking_portal()
-        self._portal = self._portal_context.__enter__()
-        self._future = self._portal.start_task_soon(self._run)
+        self._thread = threading.Thread(target=anyio.run, args=(self._run,), name=self.verb)
+        self._thread.start()
+        self._has_loop.wait()
 
     @property
     def is_active(self) -> bool:
@@ -114,15 +117,19 @@ class Activity:
         return not self._has_ended
 
     @property
-    def is_stopping(self) -> bool:
-        """Whether it was asked to stop."""
-        return self._stop.reason is not None
+    def changes_counts(self) -> bool:
+        """Whether it sends emails, so that its progress is that of the run."""
+        return self.verb != "verify"
 
     def stop(self, by: StoppedBy = StoppedBy.INTERRUPTED) -> None:
-        """Stop it gently: what is in flight is finished and recorded."""
-        if self.is_active:
-            self._portal.start_task_soon(self._interrupt, by)
-            self._give_answer(confirmed=False)
+        """Stop it gently: calls in flight are finished and recorded. Blocks while its loop does."""
+        self._end_questions()
+        self._call(self._stop.interrupt, by)
+
+    def abort(self) -> None:
+        """Stop it immediately: calls in flight are not settled. Blocks while its loop does."""
+        self._end_questions()
+        self._call(self._scope.cancel)
 
     def answer(self, number: int, typed: str, *, confirmed: bool) -> bool:
         """Answer its question; return whether that was the question, and was typed as asked.
@@ -135,19 +142,23 @@ class Activity:
         question = self.progress.question
         if question is None or question.number != number:
             return False
-        if confirmed and question.to_type is not None and typed.strip() != question.to_type:
+        number_typed = typed.strip().replace(",", "")
+        if confirmed and question.to_type not in (None, number_typed):
             return False
         self._give_answer(confirmed=confirmed)
         return True
 
+    def join(self) -> None:
+        """Wait for the end of its thread; blocks."""
+        self._thread.join()
+
     async def close(self) -> None:
-        """Wait for its end, and end its thread; if that is cancelled, end it immediately."""
+        """Wait for its end; if that is cancelled, end it immediately."""
         try:
-            await anyio.to_thread.run_sync(
-                self._portal_context.__exit__, None, None, None, abandon_on_cancel=True
-            )
-        finally:
-            self._future.cancel()
+            await anyio.to_thread.run_sync(self.join, abandon_on_cancel=True)
+        except anyio.get_cancelled_exc_class():
+            self.abort()
+            raise
 
     def update(self, **changes: Any) -> None:
         """Change what it shows."""
@@ -181,19 +192,38 @@ class Activity:
         self._answer = confirmed
         self._answered.set()
 
-    async def _interrupt(self, by: StoppedBy) -> None:
-        self._stop.interrupt(by)
+    def _end_questions(self) -> None:
+        """Answer no to the question that blocks the loop of the command, and to all others."""
+        self.is_stopping = True
+        self._give_answer(confirmed=False)
+        self.update()
+
+    def _call(self, action: Callable[..., None], *args: Any) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            self._portal.start_task_soon(action, *args)
 
     async def _run(self) -> None:
         try:
-            self.result = await self.work(PageCallbacks(self), self._stop)
-        except (BulklinkError, RunStoppedError) as error:
-            self.error = error
-        except Exception as error:
-            self.error = error
+            async with BlockingPortal() as self._portal:
+                with anyio.CancelScope() as self._scope:
+                    self._has_loop.set()
+                    self.result = await self._work()
         finally:
             self._has_ended = True
             self.update(phase="Done")
+
+    async def _work(self) -> Any:
+        try:
+            return await self.work(PageCallbacks(self), self._stop)
+        except BulklinkError as error:
+            self.error = error
+        except Exception as error:
+            _LOGGER.exception("unexpected error")
+            self.error = BulklinkError(
+                f"Unexpected error: {type(error).__name__}. This is a bug in bulklink.",
+                advice="The terminal of `bulklink ui` shows what happened; report it. The run"
+                " folder shows how far the command came.",
+            )
 
 
 class PageCallbacks(RunCallbacks):

@@ -8,6 +8,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+import anyio
+
 from bulklink.counts import count_of
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import StoppedBy
@@ -25,6 +27,8 @@ from bulklink.zoho.connection import Connection
 _MAX_ACTIVE = 8
 """Maximum commands at a time."""
 _CONFLICT = 409
+_MAX_DIGITS = 10
+"""Digits from which on a number is none of a question."""
 Work = Callable[[RunCallbacks, StopController], Awaitable[Any]]
 _COMMANDS: Mapping[str, Callable[..., Awaitable[Any]]] = {
     "apply": apply,
@@ -72,6 +76,7 @@ class Commands:
         self._connect = connect
         self.environment = environment or real_environment()
         self._activities: dict[str, Activity] = {}
+        self._starting = anyio.Lock()
         self.run_blocking = self.environment.run_blocking
 
     def find(self, name: str) -> RunFolder | None:
@@ -113,30 +118,42 @@ class Commands:
             PageError: if a command works on the run already, or nothing was approved.
             BulklinkError: if there is no connection.
         """
+        async with self._starting:
+            await self._start(
+                verb, folder, digest=digest, accept_canary=accept_canary, profile=profile
+            )
+
+    async def _start(
+        self,
+        verb: str,
+        folder: RunFolder,
+        *,
+        digest: str | None,
+        accept_canary: bool,
+        profile: str | None,
+    ) -> None:
         name = folder.path.name
         active = [activity for activity in self._activities.values() if activity.is_active]
-        if any(activity.run_dir == str(folder.path) for activity in active):
+        current = self._activities.get(name)
+        if current is not None and current.is_active:
             raise PageError("A command of this page works on this run already.")
         if len(active) >= _MAX_ACTIVE:
             raise PageError(f"{_MAX_ACTIVE} runs are active; wait until one has ended.")
         if verb == "apply" and not digest:
             raise PageError("Nothing was approved: the digest of the plan is missing.", 400)
         connection = await self.run_blocking(partial(self._connect, profile))
-        previous = self._activities.pop(name, None)
-        if previous is not None:
-            await previous.close()
         options: dict[str, Any] = {}
         if verb == "apply":
             options["expect"] = digest
         elif verb != "verify":
             options["accept_canary"] = accept_canary
         work = self._work(partial(_COMMANDS[verb], folder.path, connection, **options))
-        activity = Activity(verb=verb, run_dir=str(folder.path), work=work)
+        activity = Activity(verb=verb, work=work)
         self._activities[name] = activity
         activity.start()
 
     def stop(self, name: str) -> None:
-        """Stop the command of the page on a run gently.
+        """Stop the command of the page on a run gently; blocks while its event loop does.
 
         Raises:
             PageError: if there is none.
@@ -153,7 +170,8 @@ class Commands:
             PageError: if it has another question, or what was typed is something else.
         """
         activity = self._activities.get(name)
-        number = int(question) if question.isascii() and question.isdigit() else 0
+        is_number = question.isascii() and question.isdigit() and len(question) < _MAX_DIGITS
+        number = int(question) if is_number else 0
         if activity is None or not activity.answer(number, typed, confirmed=confirmed):
             raise PageError(
                 "Nothing was confirmed: the number that was typed is not that of the emails, or the"
@@ -171,9 +189,9 @@ class Commands:
         return target.name
 
     async def close(self, by: StoppedBy | None = None) -> None:
-        """Stop all commands gently, and wait for their ends."""
+        """Stop all commands gently, and wait for their ends; if that is cancelled, end them."""
         for activity in self._activities.values():
-            activity.stop(by or StoppedBy.INTERRUPTED)
+            await self.run_blocking(partial(activity.stop, by or StoppedBy.INTERRUPTED))
         async with task_group() as group:
             for activity in self._activities.values():
                 group.start_soon(activity.close)

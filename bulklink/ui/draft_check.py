@@ -245,7 +245,7 @@ class DraftChecks:
                     partial(check_draft, draft, callbacks, stop, self._environment)
                 )
 
-            activity = Activity(verb="plan", run_dir=str(draft.plan.path), work=work)
+            activity = Activity(verb="plan", work=work)
             self._activities[draft.id] = activity
             activity.start()
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from io import BytesIO
@@ -11,15 +12,17 @@ from typing import Any
 import msgspec
 
 from bulklink.counts import count_of
-from bulklink.errors import BulklinkError
+from bulklink.engine.metrics import LimitedBy
+from bulklink.errors import BulklinkError, StoppedBy
+from bulklink.ledger.records import parse_time
 from bulklink.local_time import format_local_time
 from bulklink.models import Status
 from bulklink.operations.callbacks import ReadProgress
 from bulklink.operations.report.write import report
 from bulklink.runs.folder import RunFolder, list_run_folders
-from bulklink.runs.record import RunRecord, RunState, UndoneBy
+from bulklink.runs.record import RunRecord, RunState
 from bulklink.ui.activity import Activity, Progress
-from bulklink.ui.timeline_follower import TimelineFollower
+from bulklink.ui.timeline_follower import TimelineFollowers
 
 _TITLES = {
     "link": "Link emails",
@@ -57,8 +60,9 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
         can_undo: whether it changed anything that can be put back.
         can_verify: whether it sent anything.
         is_elsewhere: whether another process works on it.
+        counted_at: end of the last command whose results `counts` includes; None before that.
         failed_canary: why its canary did not pass, if that is to be accepted first; else None.
-        undone_by: undos of it, in order.
+        undone_by: names of the folders of its undos, in order.
     """
 
     name: str
@@ -81,8 +85,9 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     can_undo: bool
     can_verify: bool
     is_elsewhere: bool
+    counted_at: str | None = None
     failed_canary: str | None = None
-    undone_by: tuple[UndoneBy, ...] = ()
+    undone_by: tuple[str, ...] = ()
 
 
 class DamagedRun(msgspec.Struct, frozen=True):
@@ -148,8 +153,9 @@ def view_run(folder: RunFolder) -> RunView:
         can_undo=ended and counts[Status.DONE] > 0 and record.effective_undo is None,
         can_verify=ended,
         is_elsewhere=is_running,
+        counted_at=_counted_at(record),
         failed_canary=_failed_canary(record) if ended else None,
-        undone_by=record.undone_by,
+        undone_by=tuple(Path(undo.run_dir).name for undo in record.undone_by),
     )
 
 
@@ -170,6 +176,12 @@ def _state(record: RunRecord, counts: dict[str, int], *, is_running: bool) -> tu
             return "undone", ""
         case _:
             return ("finished, not all done", "care") if not_done else ("finished", "good")
+
+
+def _counted_at(record: RunRecord) -> str | None:
+    """Return when the last command ended that recorded its counts; None if none did."""
+    ends = [each.ended for each in record.invocations if each.stopped_by != StoppedBy.KILLED]
+    return max(filter(None, ends), key=parse_time, default=None)
 
 
 def _cost(record: RunRecord) -> str | None:
@@ -240,22 +252,25 @@ class LiveValues(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def live_values(
-    folder: RunFolder, activity: Activity | None, follower: TimelineFollower
+    folder: RunFolder, activity: Activity | None, followers: TimelineFollowers
 ) -> LiveValues:
     """Return the values that change while a run goes on; blocks.
 
     Args:
         folder: the run folder.
         activity: the command of this page that works on it; None if there is none.
-        follower: reads the timeline of a run that another process works on.
+        followers: read the timelines of runs that other processes work on.
     """
     if activity is not None and activity.is_active:
-        return _active_values(activity)
+        values = _active_values(activity)
+        return values if activity.changes_counts else _with_earlier_counts(values, folder)
     run = view_run(folder)
     if not run.is_elsewhere:
+        followers.drop(run.name)
         values = LiveValues(state=run.state, active=False)
         return _with_counts(values, run.counts, run.rows)
-    counts = follower.read(folder.timeline)
+    follower = followers.of(run.name, run.counted_at)
+    counts = _counts_elsewhere(run, follower.read(folder.timeline))
     values = LiveValues(
         state=run.state,
         active=True,
@@ -265,11 +280,24 @@ def live_values(
     return _with_counts(values, counts, run.rows)
 
 
+def _counts_elsewhere(run: RunView, results: Counter[str]) -> Counter[str]:
+    """Return the rows by status of a run that another process works on.
+
+    A row that is retried has a second result, so rows that failed before and are retried are those
+    by which the results exceed the rows.
+    """
+    counts = results + Counter({status: run.counts[status] for status in map(str, Status)})
+    for status in (Status.FAILED, Status.IN_DOUBT):
+        excess = max(0, counts.total() - run.rows)
+        counts[status] -= min(excess, counts[status])
+    return counts
+
+
 def _active_values(activity: Activity) -> LiveValues:
     progress, run = activity.progress, activity.progress.run
     phase = "Stopping: calls in flight are finished" if activity.is_stopping else progress.phase
     values = LiveValues(
-        state="stopping" if activity.is_stopping else "running",
+        state=_active_state(activity),
         active=True,
         phase=f"{phase} …",
         note=_waiting(progress),
@@ -288,6 +316,18 @@ def _active_values(activity: Activity) -> LiveValues:
         codes=", ".join(f"{count:,} {code}" for code, count in codes),
     )
     return _with_counts(values, run.counts, run.rows)
+
+
+def _active_state(activity: Activity) -> str:
+    if activity.is_stopping:
+        return "stopping"
+    if activity.progress.question is not None:
+        return "waits for your answer"
+    return "running" if activity.changes_counts else "being verified"
+
+
+def _with_earlier_counts(values: LiveValues, folder: RunFolder) -> LiveValues:
+    return msgspec.structs.replace(values, counts=view_run(folder).counts)
 
 
 def _waiting(progress: Progress) -> str:
@@ -321,7 +361,8 @@ def _with_reading(values: LiveValues, reading: ReadProgress | None) -> LiveValue
 
 
 def _limit(limited_by: str | None) -> str:
-    return f"limited by {limited_by}" if limited_by else ""
+    is_limited = limited_by and limited_by != LimitedBy.NOTHING
+    return f"limited by {limited_by}" if is_limited else ""
 
 
 def _time_left(seconds: float) -> str:

@@ -17,7 +17,7 @@ import anyio.to_thread
 import msgspec
 from aiohttp import web
 
-from bulklink.errors import BulklinkError
+from bulklink.errors import BulklinkError, UsageError
 from bulklink.html_pages.ui.render import render_ui, ui_asset
 from bulklink.models import Status
 from bulklink.operations.export import export
@@ -31,7 +31,8 @@ from bulklink.ui.draft_check import DraftChecks
 from bulklink.ui.draft_pages import UPLOAD_PATH, DraftPages
 from bulklink.ui.drafts import Drafts
 from bulklink.ui.run_view import STATUSES, LiveValues, list_runs, live_values, report_of, view_run
-from bulklink.ui.timeline_follower import TimelineFollower
+from bulklink.ui.timeline_follower import TimelineFollowers
+from bulklink.ui.wording import page_words
 
 TOKEN_BYTES = 16
 TOKEN_HEADER = "X-Bulklink-Token"  # noqa: S105 - the name of a header
@@ -57,6 +58,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_REASONS = {404: "There is no such page.", 405: "The page has no such form."}
 _NOT_DONE = (Status.FAILED, Status.IN_DOUBT, Status.REJECTED)
 _EXPORTS = {"rows.csv": (), "rows.xlsx": (), "not-done.csv": _NOT_DONE}
 """Files with the rows of a run, and the statuses of these rows; none for all."""
@@ -90,7 +92,7 @@ class PageServer:
     ) -> None:
         self._commands = commands
         self._access = access
-        self._followers: dict[str, TimelineFollower] = {}
+        self._followers = TimelineFollowers()
         self._watchers = anyio.CapacityLimiter(_MAX_WATCHERS)
         self._connections = connections
         self._draft_pages = DraftPages(self, drafts, checks, commands.run_blocking)
@@ -129,11 +131,14 @@ class PageServer:
             mode=request.headers.get("Sec-Fetch-Mode"),
         )
         refusal = self._access.refuse_origin(origin)
-        if refusal is None:
-            token = await self._token_of(request)
-            refusal = self._access.refuse_token(
-                RequestOrigin(origin.method, origin.hosts, token=token)
-            )
+        try:
+            if refusal is None:
+                token = await self._token_of(request)
+                refusal = self._access.refuse_token(
+                    RequestOrigin(origin.method, origin.hosts, token=token)
+                )
+        except web.HTTPRequestEntityTooLarge:
+            refusal = Refusal(413, "The form is too large.")
         if refusal is not None:
             return _plain(refusal)
         try:
@@ -144,12 +149,16 @@ class PageServer:
             )
         except BulklinkError as error:
             return self._message(
-                409, "This cannot be done", error.message, error.advice, request=request
+                409,
+                "This cannot be done",
+                error.message,
+                error.guidance.worded(page_words),
+                request=request,
             )
         except web.HTTPRedirection:
             raise
         except web.HTTPException as error:
-            return self._message(error.status, error.reason, "There is no such page.")
+            return self._message(error.status, error.reason, _REASONS.get(error.status, ""))
 
     async def _show_runs(self, request: web.Request) -> web.Response:
         runs = await self._commands.run_blocking(partial(list_runs, self._commands.runs_dir))
@@ -176,7 +185,7 @@ class PageServer:
             live=live,
             own=activity is not None and activity.is_active,
             question=activity.progress.question if activity else None,
-            error=activity.error if activity and ended else None,
+            error=_shown(activity.error) if activity and ended else None,
             profiles=await self._commands.run_blocking(self._connections.names),
             outcome=self._commands.outcome_of(name) if ended else None,
             statuses=STATUSES,
@@ -252,7 +261,7 @@ class PageServer:
 
     async def _stop(self, request: web.Request) -> web.Response:
         folder = await self._folder(request)
-        self._commands.stop(folder.path.name)
+        await self._commands.run_blocking(partial(self._commands.stop, folder.path.name))
         raise self._to_run(folder.path.name)
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -270,13 +279,9 @@ class PageServer:
         raise self._to_run(await self._commands.plan_undo(folder))
 
     async def _live(self, folder: RunFolder) -> LiveValues:
-        name = folder.path.name
-        follower = self._followers.setdefault(name, TimelineFollower())
-        activity = self._commands.activity_of(name)
-        values = await self._commands.run_blocking(partial(live_values, folder, activity, follower))
-        if not values.active:
-            self._followers.pop(name, None)
-        return values
+        activity = self._commands.activity_of(folder.path.name)
+        work = partial(live_values, folder, activity, self._followers)
+        return await self._commands.run_blocking(work)
 
     async def _folder(self, request: web.Request) -> RunFolder:
         """Return the run that a request names, which is one of those that the page lists.
@@ -298,7 +303,10 @@ class PageServer:
             return request.query.get("token")
         if request.path == UPLOAD_PATH:
             return await self._draft_pages.upload_token(request)
-        return _text_of((await request.post()).get("token"))
+        try:
+            return _text_of((await request.post()).get("token"))
+        except (ValueError, AssertionError, LookupError):  # no form
+            return None
 
     def _to_run(self, name: str) -> web.HTTPSeeOther:
         return web.HTTPSeeOther(self.link(f"/runs/{name}"))
@@ -352,9 +360,9 @@ async def serve_page(
         connections: the stored profiles; None for the user's.
 
     Raises:
-        OSError: if the port is taken.
+        UsageError: if the port is taken.
     """
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = _listen(port)
     access = Access(listener.getsockname()[1], token_hex(TOKEN_BYTES))
     environment = commands.environment
     drafts = drafts or Drafts(commands.runs_dir, environment.clock.wall)
@@ -392,6 +400,23 @@ def _back(request: web.Request, status: int) -> str:
     if draft is not None and status != web.HTTPNotFound.status_code:
         return f"/new/{draft}"
     return UPLOAD_PATH if request.path.startswith(UPLOAD_PATH) else "/"
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise UsageError(
+            f"Cannot serve the page: {error.strerror or error}.",
+            where=f"127.0.0.1:{port}",
+            advice="Use another --port, or omit it.",
+        ) from None
+
+
+def _shown(error: BulklinkError | None) -> str | None:
+    if error is None:
+        return None
+    return f"{error.message} {error.guidance.worded(page_words)}".rstrip()
 
 
 def _plain(refusal: Refusal) -> web.Response:

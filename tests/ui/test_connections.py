@@ -18,7 +18,7 @@ from bulklink.profiles.secrets import FileSecretStore
 from bulklink.ui.connections import Connections
 from bulklink.zoho.connection import Credentials
 from tests.operations.local_crm import LocalCrm, job, local_crm
-from tests.ui.page_client import PageClient, page_client
+from tests.ui.form_client import PageClient, page_client
 
 CLIENT_SECRET, REFRESH_TOKEN = "0123456789abcdef-client", "1000.0123456789abcdef-refresh"
 

@@ -25,7 +25,7 @@ from bulklink.ui.commands import PageError
 from bulklink.ui.draft_check import FAULTS_PER_PAGE, DraftChecks, check_draft
 from bulklink.ui.drafts import Draft, Drafts, DraftSettings
 from tests.operations.local_crm import CONTACT, DEAL, OWNER, job, local_crm, message
-from tests.ui.page_client import PageClient, Shown, page_client
+from tests.ui.form_client import PageClient, Shown, page_client
 
 HEADER = ("contact_id", "owner_id", "message_id", "deal_id")
 NOTHING = {"op": "link", "on_invalid": "stop"}

@@ -13,7 +13,7 @@ from bulklink.cli.connection import profile_option
 from bulklink.cli.help import Command
 from bulklink.cli.options import common_options, runs_dir_option
 from bulklink.cli.param_types import WholeNumber
-from bulklink.errors import ExitCode, StoppedBy, UsageError
+from bulklink.errors import ExitCode, StoppedBy
 
 if TYPE_CHECKING:
     from bulklink.engine.shutdown import StopController
@@ -70,15 +70,8 @@ async def _serve(
 
     stopped = anyio.Event()
     stop.on_stop(stopped.set)
-    try:
-        async with serve_page(commands, port) as url:
-            print_json({"url": url})
-            with open_browser(url) if opens_browser else nullcontext():
-                await stopped.wait()
-            await commands.close(StoppedBy(stop.reason.stopped_by) if stop.reason else None)
-    except OSError as error:
-        raise UsageError(
-            f"Cannot serve the page: {error.strerror or error}.",
-            where=f"127.0.0.1:{port}",
-            advice="Use another --port, or omit it.",
-        ) from None
+    async with serve_page(commands, port) as url:
+        print_json({"url": url})
+        async with open_browser(url) if opens_browser else nullcontext():
+            await stopped.wait()
+        await commands.close(StoppedBy(stop.reason.stopped_by) if stop.reason else None)

@@ -1,0 +1,55 @@
+"""Fixtures of the tests of the page: a CRM in this process, a folder of runs, the page itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bulklink import Connection
+from bulklink.ui.commands import Commands
+from bulklink.ui.server import serve_page
+from tests.operations.local_crm import LocalCrm, local_crm
+from tests.ui.page_client import PageClient
+
+
+@pytest.fixture(autouse=True)
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep credit usage and tokens in the folder of the test."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+async def crm() -> AsyncIterator[LocalCrm]:
+    """Serve a CRM for this test only."""
+    async with local_crm() as running_crm:
+        yield running_crm
+
+
+@pytest.fixture
+def connection(crm: LocalCrm) -> Connection:
+    """Return the connection to it."""
+    return crm.connection
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Return the folder of runs, which is not there yet."""
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+async def commands(runs: Path, connection: Connection) -> AsyncIterator[Commands]:
+    """Return the commands of the page; those that still work are stopped after the test."""
+    page_commands = Commands(runs, lambda profile: connection)
+    yield page_commands
+    await page_commands.close()
+
+
+@pytest.fixture
+async def page(commands: Commands) -> AsyncIterator[PageClient]:
+    """Serve the page, and return a client that knows its token."""
+    async with serve_page(commands) as url, aiohttp.ClientSession() as session:
+        yield PageClient(session, url)

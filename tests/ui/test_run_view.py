@@ -1,0 +1,328 @@
+"""What the page shows of a run in each of its states, and what it offers to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bulklink.engine.metrics import LimitedBy
+from bulklink.engine.outage import Outage
+from bulklink.models import Status
+from bulklink.operations.callbacks import Metrics, ReadProgress, RunProgress
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.record import (
+    CanaryRecord,
+    CanaryState,
+    InputRecord,
+    Invocation,
+    OrgRecord,
+    RunRecord,
+    RunState,
+    UndoneBy,
+)
+from bulklink.runs.timeline import append_interval
+from bulklink.ui.activity import Activity, PageQuestion, Progress
+from bulklink.ui.run_view import DamagedRun, RunView, list_runs, live_values, view_run
+from bulklink.ui.timeline_follower import TimelineFollowers
+from tests.ui.intervals import interval
+
+CREATED, STARTED, ENDED = (f"2026-11-30T12:0{minute}:00Z" for minute in range(3))
+ENDED_WELL = Invocation(STARTED, ENDED, 60.0, None, 0)
+FINISHED = {
+    "state": RunState.FINISHED,
+    "invocations": (ENDED_WELL,),
+    "counts": {"done": 10},
+}
+
+
+def write_run(folder: Path, **changed: Any) -> RunFolder:
+    folder.mkdir(parents=True)
+    record = RunRecord(
+        version="1", op="link", asked={}, inputs=(), created=CREATED, rows=10, messages=10
+    )
+    run = RunFolder(folder)
+    run.write(record.replace(**changed))
+    return run
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[RunFolder]:
+    """A run that something else works on."""
+    run = write_run(tmp_path / "run", state=RunState.RUNNING, invocations=(Invocation(STARTED),))
+    with run.run_lock():
+        yield run
+
+
+def offers(view: RunView) -> set[str]:
+    names = ("apply", "resume", "retry", "undo", "verify")
+    return {name for name in names if getattr(view, f"can_{name}")}
+
+
+@pytest.mark.parametrize(
+    ("changed", "state", "tone", "offered"),
+    [
+        ({}, "waits for approval", "", {"apply"}),
+        ({"load_test": True}, "waits for approval", "", set()),
+        (
+            {"state": RunState.RUNNING, "invocations": (Invocation(STARTED),)},
+            "was killed",
+            "bad",
+            {"resume", "verify"},
+        ),
+        (
+            {
+                "state": RunState.STOPPED,
+                "invocations": (Invocation(STARTED, ENDED, 60.0, "interrupted", 130),),
+                "counts": {"done": 4},
+            },
+            "stopped",
+            "bad",
+            {"resume", "undo", "verify"},
+        ),
+        (
+            {"state": RunState.REFUSED, "invocations": (Invocation(STARTED, ENDED, 1.0, None, 2),)},
+            "refused",
+            "bad",
+            set(),
+        ),
+        (FINISHED, "finished", "good", {"undo", "verify"}),
+        (FINISHED | {"counts": {"unchanged": 10}}, "finished", "good", {"verify"}),
+        (
+            FINISHED | {"counts": {"done": 9, "failed": 1}},
+            "finished, not all done",
+            "care",
+            {"retry", "undo", "verify"},
+        ),
+        (
+            FINISHED | {"counts": {"done": 9, "in_doubt": 1}},
+            "finished, not all done",
+            "care",
+            {"retry", "undo", "verify"},
+        ),
+        (
+            FINISHED | {"counts": {"done": 9, "rejected": 1}},
+            "finished, not all done",
+            "care",
+            {"undo", "verify"},
+        ),
+        (
+            FINISHED
+            | {
+                "undone_by": (
+                    UndoneBy("undo", CREATED, ENDED, RunState.FINISHED, None, {"done": 10}),
+                )
+            },
+            "undone",
+            "",
+            {"verify"},
+        ),
+        (FINISHED | {"load_test": True}, "finished", "good", set()),
+    ],
+    ids=[
+        "planned",
+        "planned load test",
+        "killed",
+        "stopped",
+        "refused",
+        "finished",
+        "nothing to undo",
+        "failed row",
+        "row in doubt",
+        "rejected row",
+        "undone",
+        "load test",
+    ],
+)
+def test_each_state_has_its_words_and_offers_what_is_possible(
+    tmp_path: Path, changed: dict[str, Any], state: str, tone: str, offered: set[str]
+) -> None:
+    view = view_run(write_run(tmp_path / "run", **changed))
+    assert (view.state, view.tone, offers(view)) == (state, tone, offered)
+    assert not view.is_elsewhere
+
+
+def test_a_run_of_another_process_offers_nothing(running: RunFolder) -> None:
+    view = view_run(running)
+    assert (view.state, view.tone, offers(view)) == ("running", "care", set())
+    assert view.is_elsewhere
+
+
+def test_a_failed_canary_is_to_be_accepted_first(tmp_path: Path) -> None:
+    canary = CanaryRecord(20, CanaryState.STOPPED, "5 of 20 emails are not on their deal.")
+    stopped = {
+        "state": RunState.STOPPED,
+        "canary": canary,
+        "invocations": (Invocation(STARTED, ENDED, 60.0, "canary", 3),),
+    }
+    assert view_run(write_run(tmp_path / "a", **stopped)).failed_canary == canary.found
+    silent = stopped | {"canary": msgspec.structs.replace(canary, found=None)}
+    found = view_run(write_run(tmp_path / "b", **silent)).failed_canary
+    assert found == "The canary did not pass."
+    passed = FINISHED | {"canary": msgspec.structs.replace(canary, state=CanaryState.PASSED)}
+    assert view_run(write_run(tmp_path / "c", **passed)).failed_canary is None
+
+
+@pytest.mark.parametrize(
+    ("org", "shown"),
+    [
+        (None, None),
+        (OrgRecord(), None),
+        (OrgRecord("1", "Zylker"), "Zylker"),
+        (OrgRecord("1", "Zylker", "production"), "Zylker (production)"),
+        (OrgRecord("1", None, "sandbox"), "(sandbox)"),
+    ],
+    ids=["before the first call", "unknown", "name", "name and type", "type"],
+)
+def test_the_org_is_named_with_its_type(
+    tmp_path: Path, org: OrgRecord | None, shown: str | None
+) -> None:
+    assert view_run(write_run(tmp_path / "run", org=org)).org == shown
+
+
+def test_files_are_named_without_their_folders(tmp_path: Path) -> None:
+    inputs = tuple(InputRecord(name, "", 0, 0) for name in ("/home/ann/secret/a.csv", "b.csv"))
+    assert view_run(write_run(tmp_path / "run", inputs=inputs)).mapping == "a.csv, b.csv"
+    undone = UndoneBy("/home/ann/runs/undo-1", CREATED, ENDED, RunState.FINISHED)
+    view = view_run(write_run(tmp_path / "undone", **FINISHED, undone_by=(undone,)))
+    assert view.undone_by == ("undo-1",)
+
+
+@pytest.mark.parametrize(
+    ("op", "title"),
+    [("mixed", "Link, unlink and relink emails"), ("new-op", "New-op")],
+    ids=["known", "of a later version"],
+)
+def test_a_run_is_titled_by_what_it_does(tmp_path: Path, op: str, title: str) -> None:
+    assert view_run(write_run(tmp_path / "run", op=op)).title == title
+
+
+def test_runs_are_listed_the_newest_first_and_damaged_ones_are_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "old", created="2026-11-01T12:00:00Z")
+    write_run(tmp_path / "new", created="2026-11-30T12:00:00Z")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "run.json").write_text("{")
+    (tmp_path / "no run").mkdir()
+    (tmp_path / "file").write_text("")
+    listed = list_runs(tmp_path)
+    assert [run.name for run in listed] == ["new", "old", "bad"]
+    assert isinstance(listed[-1], DamagedRun)
+    assert listed[-1].message
+
+
+def test_a_missing_folder_has_no_runs(tmp_path: Path) -> None:
+    assert list_runs(tmp_path / "missing") == []
+
+
+async def _no_work(*_: object) -> None:
+    """Do nothing."""
+
+
+def active(progress: Progress) -> Activity:
+    activity = Activity(verb="apply", work=_no_work)
+    activity.progress = progress
+    return activity
+
+
+def values_of(progress: Progress) -> dict[str, Any]:
+    run = RunFolder(Path("not read"))
+    values = live_values(run, active(progress), TimelineFollowers())
+    return dict(msgspec.to_builtins(values))
+
+
+def test_a_run_of_the_page_shows_its_progress() -> None:
+    metrics = Metrics(rate=12.34, seconds_left=90, limited_by=LimitedBy.LATENCY)
+    counts = {Status.DONE: 2500, Status.FAILED: 3}
+    codes = {f"CODE_{n}": n for n in range(1, 8)}
+    values = values_of(Progress("Sending", RunProgress(10_000, counts, codes, metrics)))
+    assert (values["state"], values["phase"]) == ("running", "Sending …")
+    assert values["progress"] == "2,503 of 10,000 rows"
+    assert values["share"] == 0.2503
+    assert values["rate"] == "12.3 a second"
+    assert values["left"] == "about 2 min left"
+    assert values["limit"] == f"limited by {LimitedBy.LATENCY}"
+    assert values["codes"] == "7 CODE_7, 6 CODE_6, 5 CODE_5, 4 CODE_4, 3 CODE_3"
+    assert values["counts"]["done"] == 2500
+    assert values["counts"]["pending"] == 7497
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(4, "about 4 s left"), (60, "about 1 min left"), (5400, "about 1.5 h left")],
+    ids=["seconds", "minutes", "hours"],
+)
+def test_the_time_left_has_a_fitting_unit(seconds: float, text: str) -> None:
+    run = RunProgress(10, {}, {}, Metrics(seconds_left=seconds))
+    assert values_of(Progress(run=run))["left"] == text
+
+
+def test_before_the_first_row_the_reading_is_shown() -> None:
+    values = values_of(Progress("Looking up names", reading=ReadProgress("names", 50, 200)))
+    assert (values["progress"], values["share"], values["counts"]) == ("50 of 200 names", 0.25, {})
+
+
+@pytest.mark.parametrize(
+    ("waiting", "words"),
+    [
+        (Progress(waiting_until=1_800_000_000.0), "Waiting for credits until"),
+        (Progress(outage=Outage("timeout", 1_800_000_000.0)), "No answer (timeout)"),
+        (Progress(), ""),
+    ],
+    ids=["credits", "outage", "nothing"],
+)
+def test_what_a_run_waits_for_is_shown(waiting: Progress, words: str) -> None:
+    note = values_of(waiting)["note"]
+    assert note.startswith(words)
+    assert bool(note) is bool(words)
+
+
+def test_a_question_is_named_by_its_number() -> None:
+    assert values_of(Progress(question=PageQuestion(3, "Send?")))["question"] == 3
+
+
+def test_a_run_without_a_command_is_not_active(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", **FINISHED)
+    values = live_values(run, None, TimelineFollowers())
+    assert (values.active, values.state, values.progress) == (False, "finished", "10 of 10 rows")
+
+
+def test_a_run_of_another_process_shows_the_results_of_its_timeline(running: RunFolder) -> None:
+    followers = TimelineFollowers()
+    append_interval(running.timeline, interval(settled={"done": 4}, limited_by="latency"))
+    values = live_values(running, None, followers)
+    assert (values.active, values.progress) == (True, "4 of 10 rows")
+    assert values.limit == "limited by latency"
+    append_interval(running.timeline, interval(settled={"done": 1, "failed": 1}))
+    values = live_values(running, None, followers)
+    assert values.counts == dict.fromkeys(values.counts, 0) | {"done": 5, "failed": 1, "pending": 4}
+
+
+@pytest.mark.parametrize(
+    ("before", "results", "after"),
+    [
+        ({"rejected": 2}, {"done": 3}, {"rejected": 2, "done": 3, "pending": 5}),
+        ({"done": 6}, {"done": 3}, {"done": 9, "pending": 1}),
+        ({"done": 8, "failed": 2}, {}, {"done": 8, "failed": 2}),
+        ({"done": 8, "failed": 2}, {"done": 1}, {"done": 9, "failed": 1}),
+        ({"done": 8, "failed": 2}, {"done": 1, "failed": 1}, {"done": 9, "failed": 1}),
+        ({"done": 8, "in_doubt": 2}, {"done": 2}, {"done": 10}),
+    ],
+    ids=["rejected rows", "resumed", "retry begins", "retry", "retry fails", "doubt settled"],
+)
+def test_results_of_earlier_commands_count_and_retried_rows_count_once(
+    tmp_path: Path, before: dict[str, int], results: dict[str, int], after: dict[str, int]
+) -> None:
+    run = write_run(
+        tmp_path / "run",
+        state=RunState.RUNNING,
+        counts=before,
+        invocations=(ENDED_WELL, Invocation("2026-11-30T12:03:00Z")),
+    )
+    append_interval(run.timeline, interval(settled={"done": 7}, ts=STARTED))
+    append_interval(run.timeline, interval(settled=results, ts="2026-11-30T12:04:00Z"))
+    with run.run_lock():
+        values = live_values(run, None, TimelineFollowers())
+    assert values.counts == dict.fromkeys(values.counts, 0) | after
