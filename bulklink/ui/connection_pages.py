@@ -36,5 +36,6 @@ class ConnectionPages:
         return self._shell.page("connections", section="connections", profiles=profiles)
 
     async def _check(self, request: web.Request) -> web.Response:
-        await self._connections.check(request.match_info["profile"])
+        if not await self._connections.check(request.match_info["profile"]):
+            raise web.HTTPNotFound
         raise web.HTTPSeeOther(self._shell.link(_PATH))

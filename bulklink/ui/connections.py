@@ -70,13 +70,14 @@ class Connections:
             views.append(view)
         return views
 
-    async def check(self, name: str) -> None:
-        """Check whether a profile works, and keep what is found."""
+    async def check(self, name: str) -> bool:
+        """Check whether a profile works, and keep what is found; return whether it is stored."""
         folder = self._folder or config_folder()
         if name not in await self._environment.run_blocking(partial(profile_names, folder)):
-            return
+            return False
         for status in await check_profiles([name], folder, self._environment):
             self._checked[name] = _view(status)
+        return True
 
 
 def _view(status: ProfileStatus) -> ProfileView:

@@ -113,7 +113,8 @@ class DraftResult(msgspec.Struct, frozen=True, kw_only=True):
         plan: its plan; None if there is none.
         summary: what the plan changes; None without a plan.
         problem: why it cannot be read as a whole; None if it can.
-        choices: headers and columns; none unless some are unknown or were chosen.
+        choices: headers and columns; none unless some are unknown or were chosen,
+            or rows are refused.
         faults: faults of its rows.
     """
 
@@ -153,6 +154,7 @@ def check_draft(
     def inspect(checked: CheckedMapping) -> None:
         faults.write(checked.faults() if checked.rejected else ())
 
+    shows_columns = bool(settings.columns or settings.defaults)
     try:
         job = settings.job(draft.record.name, draft.plan.path)
         plan = plan_draft(
@@ -165,14 +167,13 @@ def check_draft(
         )
         summary = read_plan_summary(draft.plan)
         result = msgspec.structs.replace(result, plan=plan, summary=summary)
+        shows_columns |= plan.rejected > 0
     except InterruptedPlanningError:
         raise
     except BulklinkError as error:
         result = msgspec.structs.replace(result, problem=ShownError.of(error))
-        may_be_columns = isinstance(error, BadFileError | UsageError)
-    else:
-        may_be_columns = False
-    if not may_be_columns and not settings.columns:
+        shows_columns |= isinstance(error, BadFileError | UsageError)
+    if not shows_columns:
         return result
     return msgspec.structs.replace(result, choices=_choices(draft, stop))
 

@@ -169,6 +169,11 @@ class DraftPages:
         draft, fields = await self._draft(request), await _form(request)
         result = self._checks.result_of(draft)
         settings = read_settings(fields, result.choices) if result else read_settings(fields)
+        if "headers" not in fields:  # the form shows no columns, so it keeps them
+            kept = draft.record.settings
+            settings = msgspec.structs.replace(
+                settings, columns=kept.columns, defaults=kept.defaults
+            )
         await self._checks.start(draft, settings)
         raise self._to(draft)
 

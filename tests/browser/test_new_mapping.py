@@ -63,6 +63,7 @@ def tab(chromium: Browser, url: str, request: pytest.FixtureRequest) -> Iterator
     page.on("pageerror", lambda error: messages.append(str(error)))
     page.goto(url)
     page.get_by_role("link", name="New mapping").click()
+    page.wait_for_url("**/new?*", wait_until="load")
     yield page
     context.close()
     assert messages == []

@@ -119,8 +119,7 @@ async def test_a_damaged_profile_hides_no_other(client: PageClient, folder: Path
 @pytest.mark.parametrize("name", ["nobody", "..", "%2e%2e%2fsecrets", "a" * 500])
 async def test_a_profile_that_is_not_stored_is_not_checked(client: PageClient, name: str) -> None:
     shown = await client.post(f"/connections/{name}/check")
-    assert shown.status in (200, 404)
-    assert "works" not in shown.text
+    assert shown.status in (404, 405)
 
 
 async def test_a_command_uses_the_profile_that_was_chosen(tmp_path: Path, folder: Path) -> None:

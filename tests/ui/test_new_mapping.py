@@ -98,6 +98,24 @@ async def test_refused_rows_are_shown_with_their_cure(client: PageClient) -> Non
     assert not shown.can_seal
 
 
+async def test_refused_rows_are_not_left_out_unasked(client: PageClient, tmp_path: Path) -> None:
+    shown = await client.upload(mapping(2, bad=1))
+    digest = shown.html.partition("<dt>Digest</dt><dd><code>")[2][:64]
+    refused = await client.post(f"{shown.path}/seal", digest=digest)
+    assert refused.status == 409
+    assert "rows are refused" in refused.text
+    assert runs_of(tmp_path) == []
+
+
+async def test_a_cure_names_the_setting_of_the_page(client: PageClient) -> None:
+    shown = await client.upload(mapping(2) + f"{CONTACT},,{message(9)},{DEAL}\n".encode())
+    assert "fill it, or set a value with “Value of empty cells”" in shown.text
+    filled = await client.check(
+        shown, **NOTHING, headers=shown.field("headers"), **{"default.owner_id": OWNER}
+    )
+    assert "3 emails to change" in filled.text
+
+
 async def test_refused_rows_can_be_left_out(client: PageClient, tmp_path: Path) -> None:
     refused = await client.upload(mapping(2, bad=1))
     shown = await client.check(refused, op="link", on_invalid="skip")
@@ -255,6 +273,22 @@ async def test_an_upload_with_the_token_after_the_file_is_not_read(
     assert drafts_of(tmp_path) == []
 
 
+async def test_the_token_is_only_taken_from_its_field(client: PageClient, tmp_path: Path) -> None:
+    form = FormData()
+    form.add_field("op", client.token)
+    form.add_field("mapping", mapping(), filename="mapping.csv")
+    async with client.session.post(f"{client.base}/new", data=form) as response:
+        assert response.status == 401
+    assert drafts_of(tmp_path) == []
+
+
+async def test_a_field_that_is_too_long_is_refused(client: PageClient, tmp_path: Path) -> None:
+    refused = await client.upload(mapping(), note="x" * 5000)
+    assert refused.status == 400
+    assert "too long" in refused.text
+    assert drafts_of(tmp_path) == []
+
+
 async def test_an_upload_that_is_too_large_is_refused(tmp_path: Path) -> None:
     drafts = Drafts(tmp_path / "runs", lambda: 1e9, max_bytes=100_000)
     async with page_client(tmp_path / "runs", drafts=drafts) as client:
@@ -310,6 +344,7 @@ async def test_a_setting_is_named_by_its_label(client: PageClient) -> None:
     assert "Skip the lines above them with “Lines above the headers” (1)" in shown.text
     assert "--" not in shown.text
     assert "skip_lines=" not in shown.text
+    assert "Choose the header" not in shown.text
     assert (await client.check(shown, **NOTHING, skip_lines="1")).can_seal
 
 
@@ -380,6 +415,15 @@ async def test_a_draft_outlives_the_page(tmp_path: Path) -> None:
         shown = await client.get(path)
         assert "Check it to see its plan" in shown.text
         assert (await client.check(shown, **NOTHING)).can_seal
+
+
+async def test_the_columns_of_a_draft_outlive_the_page(tmp_path: Path) -> None:
+    async with page_client(tmp_path / "runs") as client:
+        shown = await client.upload(mapping(header=(*HEADER[:3], "Ziel")))
+        fields = {"headers": shown.field("headers"), "column.deal_id": "3"}
+        path = (await client.check(shown, **NOTHING, **fields)).path
+    async with page_client(tmp_path / "runs") as client:
+        assert (await client.check(await client.get(path), **NOTHING)).can_seal
 
 
 async def test_old_drafts_are_removed_at_the_start(tmp_path: Path) -> None:
