@@ -29,6 +29,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from servers import BULKLINK, serve, token_environment
 from tables import put_table, table
 
+assert sys.platform != "win32", "Windows has no /proc"
 LIBRARIES = "import aiohttp.web, anyio, click, jinja2, msgspec"
 MESSAGES, RATE, IN_FLIGHT = 10_000, 40.0, 50
 MAX_IDLE_SHARE = 0.005
