@@ -265,7 +265,7 @@ def test_a_run_of_a_terminal_is_shown_live_and_not_stopped_here(
     ui.crm.script = hold_calls(ui.crm, "link", after=3)
     terminal = Command(tmp_path).with_env(**ui.crm.env())
     with ensure_terminated(terminal.start("apply", "runs/march", "--json")) as process:
-        ui.crm.wait_until(lambda: ui.crm.in_flight["link"] == 1)
+        ui.crm.wait_until(lambda: len(ui.crm.requests_of("link")) == 4)
         tab = open_tab(ui.address(RUN))
         expect_state(tab, "running")
         expect(tab.get_by_text("It is stopped where it was started.")).to_be_visible()

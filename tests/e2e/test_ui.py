@@ -114,7 +114,7 @@ def test_its_end_stops_its_runs_gently_and_a_terminal_resumes_them(
     command = bulklink.with_env(**standin.env())
     with serving(command, "--no-browser") as ui:
         ui.post("/runs/march/apply", digest=digest)
-        standin.wait_until(lambda: standin.in_flight["link"] == 1)
+        standin.wait_until(lambda: len(standin.requests_of("link")) == HELD)
         ui.process.send_signal(sent)
         assert ui.process.stderr is not None
         while "Stopping" not in (line := ui.process.stderr.readline()):
