@@ -116,6 +116,7 @@ def test_a_plan_is_approved_watched_stopped_resumed_verified_and_undone(
     expect_state(tab, "stopping")
     ui.crm.gate.set()
     expect_state(tab, "stopped")
+    expect(tab.get_by_role("button", name="Resume")).to_be_visible()  # the page was reloaded
     check_look(tab)
     assert 0 < ui.linked() < 12 * EMAILS
     press(tab, "Resume")
