@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, groupby, islice
-from operator import attrgetter
 
 from anyio.abc import TaskGroup
 
@@ -24,7 +22,6 @@ from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH
 
 MAX_MESSAGES_IN_MEMORY = (MAX_SUSPENDED_CONTACTS + 1) * MAX_WINDOW_MESSAGES
 """Maximum messages in memory: those of all contacts that can be suspended, plus one contact."""
-_CONTACT_ID = attrgetter("contact_id")
 _MAX_WINDOWS_PER_CONTACT = (MAX_SUSPENDED_CONTACTS + 1) // 2
 """Maximum windows of one contact in progress while others wait: under half of these messages."""
 
@@ -47,18 +44,16 @@ def contact_windows(
         by_contact: whether several owners share a link call.
     """
     window: list[Message] = []
-    for contact_id, messages in chain.from_iterable(
-        groupby(chunk, _CONTACT_ID) for chunk in chunks
-    ):
-        if window and contact_id != window[0].contact_id:
-            yield window
-            window = []
-        while more := list(islice(messages, max(1, max_messages - len(window)))):
-            if len(window) >= max_messages:
+    for chunk in chunks:
+        for message in chunk:
+            if window and message.contact_id != window[0].contact_id:
+                yield window
+                window = []
+            elif len(window) >= max_messages:
                 complete, window = _split_full_batches(window, batch_size, by_contact=by_contact)
                 if complete:
                     yield complete
-            window += more
+            window.append(message)
     if window:
         yield window
 

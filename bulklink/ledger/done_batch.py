@@ -8,7 +8,6 @@ from functools import lru_cache
 import msgspec
 import orjson
 
-from bulklink.json_texts import json_texts
 from bulklink.ledger.records import Result
 from bulklink.models import Message, Op, Status
 
@@ -67,12 +66,12 @@ def done_lines(ts: str, batch: DoneBatch) -> bytes:
     )
     lines: list[str] = []
     last, before, after = None, "", ""
-    ids = json_texts([message.message_id for message in batch.messages])
-    for message, message_id in zip(batch.messages, ids, strict=True):
+    for message in batch.messages:
         if (target := (message.owner_id, message.deal_id)) != last:
             last = target
             before = f'{middle}{_json(message.owner_id)},"message_id":'
             after = f',"deal_id":{_json(message.deal_id)}{end}'
+        message_id = orjson.dumps(message.message_id).decode()
         lines.append(f"{start}{message.row}{before}{message_id}{after}")
     return "".join(lines).encode()
 

@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import orjson
 
-from bulklink.json_texts import json_texts
 from bulklink.models import Message
 from bulklink.zoho.error_policy import LAYOUTS_SCOPE, PIPELINE_SCOPE
 from bulklink.zoho.http import CallKind, Request
@@ -209,7 +208,7 @@ def _emails_path(message: Message) -> str:
 
 
 def _json_ids(messages: Sequence[Message]) -> list[str]:
-    return json_texts([message.message_id for message in messages])
+    return [orjson.dumps(message.message_id).decode() for message in messages]
 
 
 def _post_links(target: str, emails: str, message_ids: Sequence[str] = ()) -> Request:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink.json_texts import json_texts
 from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import AnswerVerdict, parse_answer
 from bulklink.zoho.plain_success import PlainSuccessParser
@@ -42,7 +42,7 @@ def parse_new(message_ids: list[str], answer: Answer) -> str | None:
 
 
 def parse_with(parser: PlainSuccessParser, message_ids: list[str], answer: Answer) -> str | None:
-    return parser.parse(json_texts(message_ids), answer)
+    return parser.parse([orjson.dumps(message_id).decode() for message_id in message_ids], answer)
 
 
 def parse_after_plain(message_ids: list[str], answer: Answer) -> str | None:
