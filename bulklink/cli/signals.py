@@ -69,11 +69,11 @@ async def run_with_signals(work: Callable[[], Awaitable[T]], stop: StopControlle
         if len(received_signals) > 1:
             scope.cancel()
             return
+        stop.interrupt(_STOP_REASONS.get(number, StoppedBy.TERMINATED))
         note(
             "Stopping: calls in flight are being finished and recorded. Press again to stop"
             " immediately."
         )
-        stop.interrupt(_STOP_REASONS.get(number, StoppedBy.TERMINATED))
 
     async with task_group() as group:
         await group.start(_receive_signals, on_signal, received_signals)

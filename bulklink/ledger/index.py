@@ -17,6 +17,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
+from bulklink.decoding import json_decoder
 from bulklink.folder_files import line_number, open_to_read
 from bulklink.ledger.checkpoint import NO_CHECKPOINT, LedgerCheckpoint
 from bulklink.ledger.line_reader import LineAtReader
@@ -53,8 +54,8 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
 
 
 _Line = TypeVar("_Line", RecordedResult, Snapshot)
-_decode_result = msgspec.json.Decoder(RecordedResult).decode
-_decode_snapshot = msgspec.json.Decoder(Snapshot).decode
+_decode_result = json_decoder(RecordedResult).decode
+_decode_snapshot = json_decoder(Snapshot).decode
 
 
 def _is_result(line: bytes) -> bool:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from bulklink.decoding import json_decoder
 from bulklink.errors import LedgerError
 from bulklink.folder_files import line_blocks
 from bulklink.ledger.checkpoint import NO_CHECKPOINT, LedgerCheckpoint, LedgerDigest
@@ -355,7 +356,7 @@ class Replay:
             self._open_noted()
 
 
-_DECODER = msgspec.json.Decoder(ReplayedLine)
+_DECODER = json_decoder(ReplayedLine)
 _SPECIAL_CODES = (PUT_BACK_FAILED, NOT_APPLIED, SETTLED_BY_READ)
 #: State of the rows of noted calls.
 _IN_FLIGHT = 0x10

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from bulklink.decoding import json_decoder
 from bulklink.errors import LedgerError
 from bulklink.folder_files import line_blocks, split_lines
 from bulklink.ledger.records import Count, RowNumber, UtcTime
@@ -86,7 +87,7 @@ class _SearchedLine(msgspec.Struct):
 def _decode_lines(
     path: Path, needles: Sequence[bytes], row_needles: Sequence[bytes] = ()
 ) -> Iterator[dict[str, Any]]:
-    check_types = msgspec.json.Decoder(_SearchedLine).decode
+    check_types = json_decoder(_SearchedLine).decode
     for raw in _find_lines(path, needles, row_needles):
         try:
             check_types(raw)

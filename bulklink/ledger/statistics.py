@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from bulklink.decoding import json_decoder
 from bulklink.ledger.index import LedgerIndex
 from bulklink.ledger.records import Result, decode_lines, failure_code
 from bulklink.ledger.row_array import RowArray
@@ -119,8 +120,8 @@ def count_results(
 
 
 def _result_decoder() -> Callable[[bytes], Result | None]:
-    decode_result = msgspec.json.Decoder(_ResultLine).decode
-    decode_event = msgspec.json.Decoder(_LineEvent).decode
+    decode_result = json_decoder(_ResultLine).decode
+    decode_event = json_decoder(_LineEvent).decode
 
     def decode(line: bytes) -> Result | None:
         if line.startswith(b'{"event":"result"') or decode_event(line).event == "result":

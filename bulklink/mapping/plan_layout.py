@@ -14,6 +14,7 @@ import duckdb
 import msgspec
 
 from bulklink.atomic_files import atomic_replace
+from bulklink.decoding import convert
 from bulklink.duckdb_sql import identifier, literal, metadata_option
 from bulklink.errors import RunDirError
 from bulklink.folder_files import check_folder_file
@@ -144,7 +145,7 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
     try:
         metadata = {bytes(key).decode(): bytes(value) for key, value in database.rows(query)}
         fields = {key: msgspec.json.decode(metadata[key]) for key in _METADATA}
-        layout = _with_stored_columns(database, msgspec.convert(fields, PlanLayout), plan)
+        layout = _with_stored_columns(database, convert(fields, PlanLayout), plan)
         source = database.files.read_parquet(plan)
         _check_columns(database, layout, layout.relation(source))
         # The check of the rows need not turn numbers into texts.

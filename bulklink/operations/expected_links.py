@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from bulklink.decoding import convert
 from bulklink.errors import RunDirError
 from bulklink.ledger.checkpoint import LedgerCheckpoint
 from bulklink.ledger.index import RecordedResult
@@ -237,7 +238,7 @@ class ExpectedLinks:
 
 def _seconds_of(ts: str) -> float:
     """Return a time of a ledger in seconds since 1970."""
-    return msgspec.convert(ts, datetime).timestamp()
+    return convert(ts, datetime).timestamp()
 
 
 #: `seq` is the place of a result in the ledger.

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from bulklink.decoding import convert
 from bulklink.errors import UsageError
 from bulklink.mapping.verdict_table import bad_verdicts_error, read_verdicts
 from bulklink.operations.auditing.files import find_verdicts
@@ -85,4 +86,4 @@ def explain(mapping: str | PathLike[str], message_id: str) -> tuple[Explanation,
 
 def _explanation(row: dict[str, Any]) -> Explanation:
     scores = row.pop("scores", None)
-    return msgspec.convert({**row, "candidates": decode_scores(scores)}, Explanation)
+    return convert({**row, "candidates": decode_scores(scores)}, Explanation)

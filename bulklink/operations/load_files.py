@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from bulklink.atomic_files import atomic_replace
+from bulklink.decoding import decode_json
 from bulklink.errors import BadFileError
 from bulklink.folder_files import read_small_file
 from bulklink.html_pages.load.render import render_comparison, render_load
@@ -95,7 +96,7 @@ def read_load_result(path: str | PathLike[str]) -> LoadResult:
         raise BadFileError("There is no such file.", where=str(file), advice=_WHICH_FILE) from None
     try:
         _check_version(content, file)
-        result = msgspec.json.decode(content, type=LoadResult)
+        result = decode_json(content, LoadResult)
         _check_values(result)
     except msgspec.ValidationError as error:
         raise _damaged_error(file, _place_of(error)) from None
@@ -116,7 +117,7 @@ class _Header(msgspec.Struct):
 
 def _check_version(content: bytes, file: Path) -> None:
     try:
-        header = msgspec.json.decode(content, type=_Header)
+        header = decode_json(content, _Header)
     except msgspec.ValidationError:
         raise BadFileError(
             "The file is JSON, but not the result of a load test.",

@@ -11,6 +11,7 @@ import msgspec
 
 from bulklink.advice import Advice, Keyword
 from bulklink.counts import count_of, inflect
+from bulklink.decoding import json_decoder
 from bulklink.engine.caller import Caller
 from bulklink.engine.lookups import look_up_deals, look_up_user_names
 from bulklink.folder_files import make_scratch
@@ -164,7 +165,7 @@ def _usable_names(records: Iterable[DealDetails | _OwnerName]) -> Iterator[tuple
 
 
 def _read_records(path: Path, record_type: type[T]) -> Iterator[T]:
-    decoder = msgspec.json.Decoder(record_type)
+    decoder = json_decoder(record_type)
     with path.open("rb") as file:
         for line in file:
             yield decoder.decode(line)

@@ -14,6 +14,7 @@ import msgspec
 
 from bulklink.advice import Advice, Keyword
 from bulklink.counts import count_of
+from bulklink.decoding import convert
 from bulklink.errors import BadFileError, InvalidRowsError, LedgerError, UsageError
 from bulklink.folder_files import create_file
 from bulklink.ledger.records import Result, result_line, timestamp
@@ -150,7 +151,7 @@ def prepare_run(
     record = new_record(
         job,
         timestamp(now),
-        inputs=msgspec.convert(checked.inputs, tuple[InputRecord, ...], from_attributes=True),
+        inputs=convert(checked.inputs, tuple[InputRecord, ...], from_attributes=True),
         rows=checked.rows + extra_rows.count,
         left_out=checked.left_out,
         messages=checked.messages,

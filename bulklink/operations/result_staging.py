@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from bulklink.decoding import json_decoder
 from bulklink.folder_files import MAX_LINE_BYTES
 from bulklink.ledger.checkpoint import LedgerCheckpoint
 from bulklink.ledger.index import RecordedResult
@@ -25,7 +26,7 @@ RESULT_TYPES = {"rows": "BIGINT[]", "message_ids": "VARCHAR[]", "seq": "BIGINT"}
 #: A line has the message ids of lines within one block of the ledger.
 MAX_STAGED_BYTES = 2 * MAX_LINE_BYTES
 DealOf = Callable[[RecordedResult], str | msgspec.UnsetType | None]
-_decode = msgspec.json.Decoder(RecordedResult).decode
+_decode = json_decoder(RecordedResult).decode
 
 
 def stage_results(

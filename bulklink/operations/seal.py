@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from bulklink.decoding import convert
 from bulklink.errors import DigestError, RunDirError, UsageError
 from bulklink.ledger.state import LedgerState
 from bulklink.mapping.interrupt import PlanningStop
@@ -24,7 +23,7 @@ def load_job(record: RunRecord) -> Job:
         RunDirError: if the options are not as bulklink writes them.
     """
     try:
-        return msgspec.convert(record.asked, Job, dec_hook=lambda kind, value: kind(value))
+        return convert(record.asked, Job, dec_hook=lambda kind, value: kind(value))
     except (ValueError, TypeError, OverflowError, UsageError):
         raise RunDirError(
             "The options in run.json are not as bulklink writes them: asked has a wrong type or"

@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 import msgspec
 
 from bulklink.advice import Advice, Keyword
+from bulklink.decoding import json_decoder
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
 from bulklink.engine.dispatch import worker_count
@@ -416,7 +417,7 @@ class _CallLine(msgspec.Struct):
 def _count_calls(path: Path, offset: int) -> dict[str, int]:
     """Count the requests logged after an offset, by kind."""
     calls = NO_CALLS.copy()
-    decoder = msgspec.json.Decoder(_CallLine)
+    decoder = json_decoder(_CallLine)
     for block in line_blocks(path, start=offset):
         for line in split_lines(block):
             call_line = decoder.decode(line)

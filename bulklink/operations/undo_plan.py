@@ -16,6 +16,7 @@ import msgspec
 from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import atomic_replace
 from bulklink.counts import count_of
+from bulklink.decoding import json_decoder
 from bulklink.errors import LockedError
 from bulklink.ledger.records import Result
 from bulklink.mapping.interrupt import PlanningStop
@@ -330,7 +331,7 @@ def write_undo_rejects(undo_plan: UndoPlan, path: Path, name: str) -> None:
 
 def _not_undone_rows(undo_plan: UndoPlan) -> Iterator[tuple[int, NotUndoneRow]]:
     """Stream the rows that are not undone, numbered after those that are."""
-    decoder = msgspec.json.Decoder(NotUndoneRow)
+    decoder = json_decoder(NotUndoneRow)
     with undo_plan.not_undone_path.open("rb") as file:
         for row, line in enumerate(file, undo_plan.rows + 1):
             yield row, decoder.decode(line)

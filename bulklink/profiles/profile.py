@@ -15,6 +15,7 @@ import tomli_w
 
 from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import atomic_replace
+from bulklink.decoding import convert
 from bulklink.errors import ConfigError
 from bulklink.private_files import is_private
 from bulklink.profiles.names import profile_names, profiles_folder
@@ -112,7 +113,7 @@ class Profiles:
         """
         path = self.file(name)
         try:
-            profile = msgspec.convert(parse_toml(path.read_text("utf-8")), Profile)
+            profile = convert(parse_toml(path.read_text("utf-8")), Profile)
             Connection.endpoint_from(profile.variables())
         except FileNotFoundError:
             raise self.unknown_profile_error(name) from None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from bulklink.decoding import decode_json
 from bulklink.errors import ConfigError
 from bulklink.private_files import is_private
 from bulklink.profiles.profile import SecretBackend, remove_file, write_private_file
@@ -213,7 +214,7 @@ def _system_keyring() -> KeyringBackend:
 
 def _decode_credentials(content: bytes, name: str, where: str) -> Credentials:
     try:
-        credentials = msgspec.json.decode(content, type=Credentials)
+        credentials = decode_json(content, Credentials)
     except (msgspec.DecodeError, RecursionError):
         raise _unreadable_error(name, where, "they are not well-formed") from None
     texts = msgspec.structs.astuple(credentials)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bulklink.atomic_files import atomic_replace
+from bulklink.decoding import decode_json
 from bulklink.errors import RunDirError, StoppedBy
 from bulklink.folder_files import read_small_file
 from bulklink.ledger.checkpoint import LedgerCheckpoint
@@ -389,7 +390,7 @@ def read_record(path: Path) -> RunRecord:
             advice="Use the folder of a run; `bulklink status` lists those below runs.",
         ) from None
     try:
-        record = msgspec.json.decode(content, type=RunRecord)
+        record = decode_json(content, RunRecord)
         for time in record.times():
             if time is not None:
                 parse_time(time)

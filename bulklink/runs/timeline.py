@@ -12,6 +12,7 @@ from typing import Annotated
 
 import msgspec
 
+from bulklink.decoding import json_decoder
 from bulklink.folder_files import line_blocks, open_to_append, split_lines
 from bulklink.ledger.records import Count, parse_time
 
@@ -82,7 +83,7 @@ def read_timeline(path: Path) -> Iterator[TimelineInterval]:
     Raises:
         RunDirError: if it cannot be read, is not a regular file, or has a line that is too long.
     """
-    decode = msgspec.json.Decoder(TimelineInterval).decode
+    decode = json_decoder(TimelineInterval).decode
     for block in line_blocks(path):
         for line in split_lines(block):
             try:

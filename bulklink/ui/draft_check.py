@@ -13,6 +13,7 @@ from secrets import token_hex
 
 import msgspec
 
+from bulklink.decoding import decode_json
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import BadFileError, BulklinkError, InterruptedPlanningError, UsageError
 from bulklink.folder_files import create_file, open_to_read
@@ -97,7 +98,7 @@ class FaultPages:
             file.seek(self._offsets[page - 1])
             end = self._offsets[page] if page < self.count else self._path.stat().st_size
             lines = file.read(end - self._offsets[page - 1]).splitlines()
-        return [msgspec.json.decode(line, type=ShownFault) for line in lines]
+        return [decode_json(line, ShownFault) for line in lines]
 
 
 def _shown(fault: RowFault) -> ShownFault:

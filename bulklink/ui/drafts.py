@@ -13,6 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from bulklink.atomic_files import atomic_replace
+from bulklink.decoding import decode_json
 from bulklink.errors import RunDirError
 from bulklink.file_names import file_name_text
 from bulklink.folder_files import check_subfolder, create_file, read_small_file
@@ -167,7 +168,7 @@ class Drafts:
         if _ID.fullmatch(draft_id) is None or path.is_symlink():
             return None
         try:
-            record = msgspec.json.decode(read_small_file(_record(path)), type=DraftRecord)
+            record = decode_json(read_small_file(_record(path)), DraftRecord)
         except (FileNotFoundError, RunDirError, msgspec.DecodeError):
             return None
         return Draft(path, record)

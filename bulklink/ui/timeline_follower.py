@@ -7,8 +7,7 @@ from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
-
+from bulklink.decoding import json_decoder
 from bulklink.folder_files import open_to_read
 from bulklink.ledger.records import parse_time
 from bulklink.runs.timeline import TimelineInterval
@@ -34,7 +33,7 @@ class TimelineFollower:
         self._since: datetime | None = None if since is None else parse_time(since)
         self._counts: Counter[str] = Counter()
         self._offset = 0
-        self._decode = msgspec.json.Decoder(TimelineInterval).decode
+        self._decode = json_decoder(TimelineInterval).decode
         self._reading = threading.Lock()
 
     def read(self, timeline: Path) -> Counter[str]:

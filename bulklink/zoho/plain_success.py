@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import msgspec
 import orjson
 
+from bulklink.decoding import json_decoder
 from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import MAX_TEXT_LENGTH
 
@@ -36,7 +37,7 @@ class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entries: list[_Entry] = msgspec.field(name="Emails")
 
 
-_decode = msgspec.json.Decoder(_Body).decode
+_decode = json_decoder(_Body).decode
 
 
 class _Form(NamedTuple):

@@ -14,6 +14,7 @@ import msgspec
 import orjson
 
 from bulklink.atomic_files import atomic_replace
+from bulklink.decoding import decode_json
 from bulklink.errors import RunDirError, RunStoppedError, StoppedBy
 from bulklink.private_files import make_folder_private
 from bulklink.zoho.connection import Connection, Credentials, is_sign_in_text
@@ -111,7 +112,7 @@ class TokenStore:
             now: seconds since 1970.
         """
         try:
-            token = msgspec.json.decode(self._file(connection).read_bytes(), type=Token)
+            token = decode_json(self._file(connection).read_bytes(), Token)
         except (OSError, ValueError, RecursionError):
             return None
         usable = is_sign_in_text(token.access_token) and connection.accepts_api_url(token.api_url)

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-import msgspec
-
+from bulklink.decoding import decode_json
 from bulklink.finding.sample_check import wrong_limits
 from bulklink.finding.verdicts import ChangeKind, Tier
 from bulklink.html_pages.sample.model import NearbyEmail, SampledAudit, SampleEmail, SampleGroup
@@ -90,5 +89,5 @@ def _sample_email(proposal: DrawnProposal, table: CheckTable) -> SampleEmail:
         other=None if other is None else other.deal_name or other.deal_id,
         reasons=why.reasons,
         verdict=None if verdict is None else verdict.value,
-        nearby=msgspec.json.decode(proposal.nearby, type=tuple[NearbyEmail, ...]),
+        nearby=decode_json(proposal.nearby, tuple[NearbyEmail, ...]),
     )

@@ -18,6 +18,7 @@ import orjson
 
 from bulklink.atomic_files import atomic_replace
 from bulklink.counts import count_of
+from bulklink.decoding import decode_json, json_decoder
 from bulklink.errors import BadFileError
 from bulklink.file_names import table_stem
 from bulklink.finding.values import DealFacts
@@ -117,7 +118,7 @@ class DealsFile(msgspec.Struct, frozen=True):
             return None
         first = next((split_lines(block)[0] for block in line_blocks(self.path)), b"")
         try:
-            header = msgspec.json.decode(first, type=DealsHeader)
+            header = decode_json(first, DealsHeader)
             check_address(header.api_url)
         except (ValueError, RecursionError):
             raise self._damaged(1) from None
@@ -155,7 +156,7 @@ class DealsFile(msgspec.Struct, frozen=True):
         Returns:
             An offset in bytes for each contact; the size of the file if none follows.
         """
-        decode = msgspec.json.Decoder(_ContactLine).decode
+        decode = json_decoder(_ContactLine).decode
         found: list[int] = []
         offset = 0
         for block in line_blocks(self.path) if contact_ids else ():
@@ -169,7 +170,7 @@ class DealsFile(msgspec.Struct, frozen=True):
         return found + [offset] * (len(contact_ids) - len(found))
 
     def _lines(self, stop: PlanningStop, start: int) -> Iterator[ContactDeals]:
-        decode = msgspec.json.Decoder(ContactDeals).decode
+        decode = json_decoder(ContactDeals).decode
         number, last = 0, ""
         for block in line_blocks(self.path, start=start):
             stop.check()

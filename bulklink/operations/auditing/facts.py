@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from bulklink.decoding import json_decoder
 from bulklink.finding.values import ContactFacts, DealFacts, EmailFacts
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.sorted_emails_reader import stream_emails
@@ -65,7 +66,7 @@ def stream_contact_emails(
         first: id of the first contact.
         end: id of the contact before which it ends; None for all from the first one on.
     """
-    decode_lines = msgspec.json.Decoder(_EmailLine).decode_lines
+    decode_lines = json_decoder(_EmailLine).decode_lines
     contact_id: str | None = None
     emails: dict[tuple[str, str | None], EmailFacts] = {}
     for lines in stream_emails(path, stop, first, end):

@@ -12,6 +12,7 @@ import msgspec
 
 from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import atomic_replace
+from bulklink.decoding import decode_json
 from bulklink.errors import RunDirError, UsageError
 from bulklink.file_names import table_stem
 from bulklink.folder_files import check_folder_file, read_small_file
@@ -192,7 +193,7 @@ class AuditFiles(msgspec.Struct, frozen=True):
         if not check_folder_file(self._selection) or not self.emails.is_file():
             return None
         try:
-            fetched = msgspec.json.decode(read_small_file(self._selection), type=AuditFetch)
+            fetched = decode_json(read_small_file(self._selection), AuditFetch)
         except (ValueError, RecursionError):
             raise RunDirError(
                 "This is not the record of an unfinished audit.",

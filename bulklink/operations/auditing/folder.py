@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from bulklink.decoding import decode_json
 from bulklink.errors import RunDirError
 from bulklink.folder_files import (
     check_folder_file,
@@ -148,7 +149,7 @@ class AuditFolder(msgspec.Struct, frozen=True):
             RunDirError: if it cannot be read.
         """
         try:
-            record = msgspec.json.decode(read_small_file(self.record), type=AuditRecord)
+            record = decode_json(read_small_file(self.record), AuditRecord)
             record.check()
         except FileNotFoundError:
             return None

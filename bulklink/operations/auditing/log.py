@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from bulklink.decoding import json_decoder
 from bulklink.finding.values import DealFacts, FieldChange
 from bulklink.folder_files import line_blocks, split_lines
 from bulklink.ledger.records import Count, json_line
@@ -256,7 +257,7 @@ class AuditProgress:
         self.invocation = 1
         self.unfinished: dict[tuple[str, ...], str] = {}
         self.empty = True
-        decode = msgspec.json.Decoder(AuditLine).decode
+        decode = json_decoder(AuditLine).decode
         folder.create_log()
         number = 0
         for block in line_blocks(folder.log):

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import msgspec
 
+from bulklink.decoding import json_decoder
 from bulklink.finding.values import DealFacts, FieldChange
 from bulklink.mapping.audit_lists import ReadDeal
 from bulklink.operations.auditing.deals_file import ContactDeals, is_valid_deal
 from bulklink.operations.work_folder import damaged_error
 
-_decode_deal = msgspec.json.Decoder(DealFacts).decode
-_decode_changes = msgspec.json.Decoder(tuple[FieldChange, ...]).decode
+_decode_deal = json_decoder(DealFacts).decode
+_decode_changes = json_decoder(tuple[FieldChange, ...]).decode
 
 
 def logged_contacts(rows: Iterable[ReadDeal], log: Path) -> Iterator[ContactDeals]:

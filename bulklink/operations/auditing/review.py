@@ -10,6 +10,7 @@ import msgspec
 
 from bulklink.atomic_files import atomic_replace
 from bulklink.counts import count_of
+from bulklink.decoding import decode_json
 from bulklink.finding.sample_check import SampleCheck
 from bulklink.finding.verdicts import ChangeKind, Tier
 from bulklink.html_pages.review.model import (
@@ -91,7 +92,7 @@ def _summarize(
 ) -> Review:
     counts = table.counts()
     encoded = table.metadata(NOTES_KEY)
-    notes = None if encoded is None else msgspec.json.decode(encoded, type=AuditNotes)
+    notes = None if encoded is None else decode_json(encoded, AuditNotes)
     hold_out = HoldOutResult() if notes is None else notes.hold_out
     reviewed = reviewed_mapping_name(mapping)
     return Review(

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from bulklink.decoding import json_decoder
 from bulklink.finding.rule_replay import RuleVerdict
 from bulklink.finding.values import ContactFacts
 from bulklink.finding.verdicts import CandidateScore, ChangeKind, EmailVerdict, Evidence, Tier
@@ -100,7 +101,7 @@ def decode_scores(scores: str | None) -> tuple[ScoredDeal, ...]:
     return _decode(scores or "[]")
 
 
-_decode = msgspec.json.Decoder(tuple[ScoredDeal, ...]).decode
+_decode = json_decoder(tuple[ScoredDeal, ...]).decode
 
 
 class ContactRows:

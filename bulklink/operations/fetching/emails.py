@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Unpack
 
 import msgspec
 
+from bulklink.decoding import convert
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import ExitCode, InterruptedPlanningError
 from bulklink.folder_files import check_folder_file
@@ -348,7 +349,7 @@ def _serialize_pace(job: Job) -> dict[str, Any]:
 
 
 def _unfinished_job(record: FetchRecord) -> Job:
-    return msgspec.convert({"mappings": (), **record.pace}, Job)
+    return convert({"mappings": (), **record.pace}, Job)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from bulklink.decoding import decode_json, json_decoder
 from bulklink.errors import RunDirError
 from bulklink.folder_files import (
     check_folder_file,
@@ -196,7 +197,7 @@ class FetchFolder(msgspec.Struct, frozen=True):
             RunDirError: if it cannot be read.
         """
         try:
-            record = msgspec.json.decode(read_small_file(self.record), type=FetchRecord)
+            record = decode_json(read_small_file(self.record), FetchRecord)
             check_address(record.api_url)
             record.email_filter.check()
             record.conditions.check_form()
@@ -235,7 +236,7 @@ class FetchFolder(msgspec.Struct, frozen=True):
         """
         if not check_folder_file(self.unresolved):
             return ()
-        decode = msgspec.json.Decoder(Unresolved).decode
+        decode = json_decoder(Unresolved).decode
         lines = islice(_read_lines(self.unresolved), MAX_UNRESOLVED_NAMED)
         try:
             return tuple(map(decode, lines))
@@ -248,7 +249,7 @@ class FetchFolder(msgspec.Struct, frozen=True):
         Raises:
             RunDirError: if their file is damaged.
         """
-        decode = msgspec.json.Decoder(FetchLine).decode
+        decode = json_decoder(FetchLine).decode
         try:
             yield from map(decode, _read_lines(self.role_deals))
         except (ValueError, RecursionError):

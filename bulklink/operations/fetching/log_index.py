@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from bulklink.decoding import json_decoder
 from bulklink.folder_files import line_blocks, open_to_read, split_lines
 from bulklink.ledger.records import Count
 from bulklink.mapping.interrupt import PlanningStop
@@ -56,7 +57,7 @@ class LogIndex:
         self._offsets = array("Q", [0])
         self._lengths = array("I", [0])
         self._last_number = -1
-        decode = msgspec.json.Decoder(_Place).decode
+        decode = json_decoder(_Place).decode
         offset = 0
         try:
             for block in line_blocks(log):
@@ -98,7 +99,7 @@ class LogIndex:
         Raises:
             RunDirError: if a line is damaged.
         """
-        decode = msgspec.json.Decoder(FetchLine).decode
+        decode = json_decoder(FetchLine).decode
         with BufferedReader(open_to_read(self._log)) as file:
 
             def lines(segments: Iterable[int]) -> Iterator[FetchLine]:

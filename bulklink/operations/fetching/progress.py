@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from bulklink.decoding import json_decoder
 from bulklink.errors import RunDirError
 from bulklink.folder_files import line_blocks, split_lines
 from bulklink.ledger.state import repair_torn_line
@@ -42,7 +43,7 @@ def read_log(folder: FetchFolder, add: Callable[[FetchLine], None]) -> None:
     Raises:
         RunDirError: if a line is damaged or does not fit.
     """
-    decode = msgspec.json.Decoder(FetchLine).decode
+    decode = json_decoder(FetchLine).decode
     folder.create_log()
     number = 0
     for block in line_blocks(folder.log):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from bulklink.decoding import decode_json
 from bulklink.errors import RunDirError
 from bulklink.folder_files import check_folder_file, read_small_file
 from bulklink.ledger.state import repair_torn_line
@@ -123,7 +124,7 @@ class ProbeFolder(msgspec.Struct, frozen=True):
             RunDirError: if it cannot be read.
         """
         try:
-            record = msgspec.json.decode(read_small_file(self.record), type=ProbeRecord)
+            record = decode_json(read_small_file(self.record), ProbeRecord)
             record.check()
         except FileNotFoundError:
             return None
