@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 
 def format_local_time(timestamp: str, zone: tzinfo | None = None) -> str:
@@ -13,6 +13,11 @@ def format_local_time(timestamp: str, zone: tzinfo | None = None) -> str:
         zone: time zone; None for this machine's.
     """
     return datetime.fromisoformat(timestamp).astimezone(zone).isoformat(" ", "seconds")
+
+
+def format_local_moment(seconds: float) -> str:
+    """Return seconds since 1970 as local time with its offset, to the second."""
+    return format_local_time(datetime.fromtimestamp(seconds, UTC).isoformat())
 
 
 def parse_point_in_time(text: str, zone: tzinfo | None = None, *, end_of_day: bool = False) -> str:

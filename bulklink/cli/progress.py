@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -26,7 +25,7 @@ from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError
 from bulklink.ledger.records import Result
 from bulklink.load_results import WARM_UP
-from bulklink.local_time import format_local_time
+from bulklink.local_time import format_local_moment
 from bulklink.mapping.interrupt import PlanningStage
 from bulklink.models import Status
 from bulklink.operations.callbacks import (
@@ -138,7 +137,7 @@ class ProgressDisplay(WarningDisplay):
         if until is None:
             self._update_view(replace(self._view, waiting_until=None))
             return
-        local_until = _format_local(until)
+        local_until = format_local_moment(until)
         self._update_view(replace(self._view, waiting_until=local_until))
         if self._style != "bar" and not self._quiet:
             note(
@@ -152,7 +151,9 @@ class ProgressDisplay(WarningDisplay):
             self._update_view(replace(self._view, outage=None))
             text = "The CRM is answering again."
         else:
-            text = f"No answer ({outage.reason}): waiting until {_format_local(outage.until)}."
+            text = (
+                f"No answer ({outage.reason}): waiting until {format_local_moment(outage.until)}."
+            )
             self._update_view(replace(self._view, outage=text.rstrip(".")))
             text += " Press Ctrl-C to stop; the rest can be resumed."
         if self._style != "bar" and not self._quiet:
@@ -328,10 +329,6 @@ def _show_probe(request: ProbeConfirmation) -> None:
         deal = f"on {email.deal_name}" if email.deal_name else "on no deal"
         note(f"  {email.subject or '(no subject)'} ({deal})")
         note(f"    contact {email.contact_id}, email {email.message_id}")
-
-
-def _format_local(seconds: float) -> str:
-    return format_local_time(datetime.fromtimestamp(seconds, UTC).isoformat())
 
 
 def _open_console() -> Console:

@@ -373,6 +373,7 @@ class Caller:
         refusal. During an outage, only a trial is sent.
         """
         while True:
+            # The credit of a call that completes a relink may not be counted yet.
             if credit.completes_relink or not self._quota.may_start():
                 await self._quota.wait_to_start(credit)
             await self._limiter.acquire_slot(attempt)

@@ -21,7 +21,7 @@ _SHOWN_ROWS = 10
 class Results:
     """Rows of a run, each with its result, in the order of the mapping. Made by `results`.
 
-    An iteration yields a dict for each row, and reads the run anew. What reads Arrow gets a table
+    Iterating reads the run each time and yields a dict for each row. A reader of Arrow gets a table
     that is made once, in a temporary file that exists as long as this object.
 
     Args:

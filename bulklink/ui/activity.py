@@ -30,7 +30,7 @@ from bulklink.operations.callbacks import (
 from bulklink.ui.wording import page_words
 
 _MAX_WARNINGS = 50
-_PRODUCTION = "production"
+_TEST_ORGS = ("sandbox", "developer")
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -275,14 +275,14 @@ class PageCallbacks(RunCallbacks):
         self._activity.update(outage=outage)
 
     def confirm(self, request: ConfirmationRequest) -> bool:
-        """Ask before an org is changed; for a production org, the number of emails is typed."""
+        """Ask before an org is changed; unless it is one for tests, its number is typed."""
         org = request.org_name or "an org with an unknown name"
         kind = request.org_type or "unknown type"
         emails = count_of(request.messages, "email")
-        is_production = kind.lower() == _PRODUCTION or request.org_type is None
+        is_for_tests = kind.lower() in _TEST_ORGS
         return self._activity.ask(
             f"{request.op.capitalize()}: change {emails} of {org} ({kind})?",
-            to_type=str(request.messages) if is_production else None,
+            to_type=None if is_for_tests else str(request.messages),
         )
 
     def confirm_after_canary(self, summary: str, remaining: int) -> bool:

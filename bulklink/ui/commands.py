@@ -63,7 +63,6 @@ class Commands:
 
     Attributes:
         environment: network, disk and clock.
-        run_blocking: runs blocking functions in threads.
     """
 
     def __init__(
@@ -77,7 +76,6 @@ class Commands:
         self.environment = environment
         self._activities: dict[str, Activity] = {}
         self._starting = anyio.Lock()
-        self.run_blocking = self.environment.run_blocking
 
     def find(self, name: str) -> RunFolder | None:
         """Return the run folder of this name; None if the page lists none."""
@@ -141,7 +139,7 @@ class Commands:
             raise PageError(f"{_MAX_ACTIVE} runs are active; wait until one has ended.")
         if verb == "apply" and not digest:
             raise PageError("Nothing was approved: the digest of the plan is missing.", 400)
-        connection = await self.run_blocking(partial(self._connect, profile))
+        connection = await self.environment.run_blocking(partial(self._connect, profile))
         options: dict[str, Any] = {}
         if verb == "apply":
             options["expect"] = digest
@@ -183,15 +181,15 @@ class Commands:
         now = self.environment.clock.wall()
         target = self.runs_dir / new_run_name("undo", now, token_hex(2))
         work = partial(plan_undo, folder.path, clock=self.environment.clock, run_dir=target)
-        result = await self.run_blocking(work)
-        if not result.messages:
-            raise PageError("There is nothing to undo: no email is as this run left it.")
+        result = await self.environment.run_blocking(work)
+        if not result.messages and not result.rejected:
+            raise PageError("There is nothing to undo: this run changed no email.")
         return target.name
 
     async def close(self, by: StoppedBy | None = None) -> None:
         """Stop all commands gently, and wait for their ends; if that is cancelled, end them."""
         for activity in self._activities.values():
-            await self.run_blocking(partial(activity.stop, by or StoppedBy.INTERRUPTED))
+            await self.environment.run_blocking(partial(activity.stop, by or StoppedBy.INTERRUPTED))
         async with task_group() as group:
             for activity in self._activities.values():
                 group.start_soon(activity.close)

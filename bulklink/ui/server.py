@@ -31,9 +31,10 @@ from bulklink.ui.connections import Connections
 from bulklink.ui.draft_check import DraftChecks
 from bulklink.ui.draft_pages import UPLOAD_PATH, DraftPages
 from bulklink.ui.drafts import Drafts
-from bulklink.ui.run_view import STATUSES, LiveValues, list_runs, live_values, report_of, view_run
+from bulklink.ui.live_values import LiveValues, live_values
+from bulklink.ui.run_view import STATUSES, list_runs, report_of, view_run
 from bulklink.ui.timeline_follower import TimelineFollowers
-from bulklink.ui.wording import page_words
+from bulklink.ui.wording import ShownError
 
 TOKEN_BYTES = 16
 TOKEN_HEADER = "X-Bulklink-Token"  # noqa: S105 - the name of a header
@@ -96,8 +97,9 @@ class PageServer:
         self._followers = TimelineFollowers()
         self._watchers = anyio.CapacityLimiter(_MAX_WATCHERS)
         self._connections = connections
-        self._draft_pages = DraftPages(self, drafts, checks, commands.run_blocking)
-        self._connection_pages = ConnectionPages(self, connections, commands.run_blocking)
+        self._run_blocking = commands.environment.run_blocking
+        self._draft_pages = DraftPages(self, drafts, checks, self._run_blocking)
+        self._connection_pages = ConnectionPages(self, connections, self._run_blocking)
 
     def create_app(self) -> web.Application:
         """Create the web application."""
@@ -149,12 +151,9 @@ class PageServer:
                 error.status, "This cannot be done", error.message, request=request
             )
         except BulklinkError as error:
+            shown = ShownError.of(error)
             return self._message(
-                409,
-                "This cannot be done",
-                error.message,
-                error.guidance.worded(page_words),
-                request=request,
+                409, "This cannot be done", shown.message, shown.advice, request=request
             )
         except web.HTTPRedirection:
             raise
@@ -162,7 +161,7 @@ class PageServer:
             return self._message(error.status, error.reason, _REASONS.get(error.status, ""))
 
     async def _show_runs(self, request: web.Request) -> web.Response:
-        runs = await self._commands.run_blocking(partial(list_runs, self._commands.runs_dir))
+        runs = await self._run_blocking(partial(list_runs, self._commands.runs_dir))
         return self.page("runs", section="runs", runs=runs)
 
     async def _send_asset(self, request: web.Request) -> web.Response:
@@ -176,7 +175,7 @@ class PageServer:
         folder = await self._folder(request)
         name = folder.path.name
         activity = self._commands.activity_of(name)
-        run = await self._commands.run_blocking(partial(view_run, folder))
+        run = await self._run_blocking(partial(view_run, folder))
         live = await self._live(folder)
         ended = activity is not None and not activity.is_active
         return self.page(
@@ -186,8 +185,8 @@ class PageServer:
             live=live,
             own=activity is not None and activity.is_active,
             question=activity.progress.question if activity else None,
-            error=_shown(activity.error) if activity and ended else None,
-            profiles=await self._commands.run_blocking(self._connections.names),
+            error=ShownError.of(activity.error) if activity and ended and activity.error else None,
+            profiles=await self._run_blocking(self._connections.names),
             outcome=self._commands.outcome_of(name) if ended else None,
             statuses=STATUSES,
             path=lambda action: quote(f"/runs/{name}/{action}"),
@@ -218,7 +217,7 @@ class PageServer:
 
     async def _send_report(self, request: web.Request) -> web.Response:
         folder = await self._folder(request)
-        body = await self._commands.run_blocking(partial(report_of, folder))
+        body = await self._run_blocking(partial(report_of, folder))
         response = web.Response(body=body, content_type="text/html", charset="utf-8")
         response.headers["Content-Security-Policy"] = _REPORT_POLICY
         return response
@@ -233,7 +232,7 @@ class PageServer:
             path = Path(scratch) / name
             is_csv = path.suffix == ".csv"
             work = partial(export, folder.path, path, status=_EXPORTS[name], spreadsheet=is_csv)
-            await self._commands.run_blocking(work)
+            await self._run_blocking(work)
             response = web.StreamResponse()
             response.content_type = _CONTENT_TYPES[path.suffix]
             response.content_length = path.stat().st_size
@@ -262,7 +261,7 @@ class PageServer:
 
     async def _stop(self, request: web.Request) -> web.Response:
         folder = await self._folder(request)
-        await self._commands.run_blocking(partial(self._commands.stop, folder.path.name))
+        await self._run_blocking(partial(self._commands.stop, folder.path.name))
         raise self._to_run(folder.path.name)
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -282,7 +281,7 @@ class PageServer:
     async def _live(self, folder: RunFolder) -> LiveValues:
         activity = self._commands.activity_of(folder.path.name)
         work = partial(live_values, folder, activity, self._followers)
-        return await self._commands.run_blocking(work)
+        return await self._run_blocking(work)
 
     async def _folder(self, request: web.Request) -> RunFolder:
         """Return the run that a request names, which is one of those that the page lists.
@@ -291,7 +290,7 @@ class PageServer:
             HTTPNotFound: if there is none.
         """
         name = request.match_info["run"]
-        folder = await self._commands.run_blocking(partial(self._commands.find, name))
+        folder = await self._run_blocking(partial(self._commands.find, name))
         if folder is None:
             raise web.HTTPNotFound
         return folder
@@ -339,7 +338,6 @@ class PageServer:
             title=title,
             message=message,
             advice=advice,
-            where="",
             back="/" if request is None else _back(request, status),
         )
 
@@ -367,7 +365,7 @@ async def serve_page(
     access = Access(listener.getsockname()[1], token_hex(TOKEN_BYTES))
     environment = commands.environment
     drafts = drafts or Drafts(commands.runs_dir, environment.clock.wall)
-    await commands.run_blocking(drafts.remove_old)
+    await environment.run_blocking(drafts.remove_old)
     checks = DraftChecks(drafts, commands.runs_dir, environment)
     connections = connections or Connections(environment)
     server = PageServer(commands, access, drafts, checks, connections)
@@ -412,12 +410,6 @@ def _listen(port: int) -> socket.socket:
             where=f"127.0.0.1:{port}",
             advice=Advice("Use another {}, or omit it.", Keyword("port")),
         ) from None
-
-
-def _shown(error: BulklinkError | None) -> str | None:
-    if error is None:
-        return None
-    return f"{error.message} {error.guidance.worded(page_words)}".rstrip()
 
 
 def _plain(refusal: Refusal) -> web.Response:

@@ -33,6 +33,16 @@ class Terminal(io.StringIO):
         return True
 
 
+def open_terminal(monkeypatch: pytest.MonkeyPatch, columns: int | None = None) -> Terminal:
+    """Make standard error a terminal, and return its screen."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    return screen
+
+
 class ProgressScreen:
     """A progress display that is updated twice a second."""
 
@@ -159,10 +169,7 @@ def test_a_terminal_that_cannot_draw_a_bar_gets_lines(
 def test_notes_are_printed_above_the_view_and_never_wrapped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    screen = Terminal()
-    monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "30")
+    screen = open_terminal(monkeypatch, 30)
     path = "/a/path/" + "that-is-longer-than-the-terminal-is-wide/" * 3
     progress_screen = ProgressScreen("bar")
     with progress_screen.callbacks:
@@ -177,10 +184,7 @@ def test_notes_are_printed_above_the_view_and_never_wrapped(
 def test_the_view_shows_run_folder_org_and_time_and_how_to_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    screen = Terminal()
-    monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "80")
+    screen = open_terminal(monkeypatch, 80)
     progress_screen = ProgressScreen("bar")
     with progress_screen.callbacks as callbacks:
         callbacks.on_start("change")
@@ -199,9 +203,7 @@ def test_the_view_shows_run_folder_org_and_time_and_how_to_stop(
 def test_what_is_unknown_of_the_org_is_left_out(
     org: tuple[str | None, str | None], expected_text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    screen = Terminal()
-    monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setenv("TERM", "xterm")
+    screen = open_terminal(monkeypatch)
     progress_screen = ProgressScreen("bar")
     with progress_screen.callbacks as callbacks:
         callbacks.on_org(*org)
@@ -228,9 +230,7 @@ def test_a_closed_terminal_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch)
 def test_the_view_is_redrawn_once_a_second_and_immediately_on_a_new_phase(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    screen = Terminal()
-    monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setenv("TERM", "xterm")
+    screen = open_terminal(monkeypatch)
     progress_screen = ProgressScreen("bar")
     with progress_screen.callbacks as callbacks:
         progress_screen.advance(60)

@@ -12,27 +12,10 @@ from bulklink import Connection
 from bulklink.operations.environment import real_environment
 from bulklink.ui.commands import Commands
 from bulklink.ui.server import serve_page
-from tests.operations.local_crm import LocalCrm, local_crm
+from tests.operations.conftest import connection, crm, state_home
 from tests.ui.page_client import PageClient
 
-
-@pytest.fixture(autouse=True)
-def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep credit usage and tokens in the folder of the test."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
-@pytest.fixture
-async def crm() -> AsyncIterator[LocalCrm]:
-    """Serve a CRM for this test only."""
-    async with local_crm() as running_crm:
-        yield running_crm
-
-
-@pytest.fixture
-def connection(crm: LocalCrm) -> Connection:
-    """Return the connection to it."""
-    return crm.connection
+__all__ = ["connection", "crm", "state_home"]
 
 
 @pytest.fixture

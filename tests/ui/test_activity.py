@@ -98,7 +98,7 @@ def test_a_question_waits_for_its_answer(start: Starter, agrees: bool) -> None:
     assert activity.progress.question is None
 
 
-@pytest.mark.parametrize("kind", ["Production", "production", None], ids=str)
+@pytest.mark.parametrize("kind", ["Production", "production", "Trial", None], ids=str)
 @pytest.mark.parametrize("typed", ["", "1", "12000", "yes", "١٢٠٠"])
 def test_a_production_org_is_changed_only_after_its_number_was_typed(
     start: Starter, kind: str | None, typed: str

@@ -9,10 +9,12 @@ import pytest
 
 from bulklink import Connection, resume
 from bulklink.errors import BulklinkError, ConfigError, DigestError, LockedError, StoppedBy
+from bulklink.models import Op
 from bulklink.operations.environment import real_environment
 from bulklink.runs.folder import RunFolder, list_run_folders
 from bulklink.runs.record import RunState
 from bulklink.ui.commands import Commands, PageError
+from bulklink.ui.run_view import view_run
 from tests.guard import off_loop
 from tests.operations.local_crm import EMAILS, FOREIGN, LocalCrm
 from tests.ui.planned import (
@@ -112,9 +114,8 @@ async def test_without_a_connection_nothing_starts(runs: Path) -> None:
     assert commands.activity_of("march") is None
 
 
-async def test_a_stop_leaves_a_run_that_a_terminal_resumes(
-    commands: Commands, runs: Path, crm: LocalCrm, connection: Connection
-) -> None:
+async def stop_in_the_middle(commands: Commands, runs: Path, crm: LocalCrm) -> RunFolder:
+    """Stop a run of the page while calls are in flight, and wait for its end."""
     run = await seal_plan(runs, batch_size=1, concurrency=2)
     crm.gate.clear()
     await apply(commands, run)
@@ -122,22 +123,23 @@ async def test_a_stop_leaves_a_run_that_a_terminal_resumes(
     await anyio.to_thread.run_sync(commands.stop, "march")
     crm.gate.set()
     await wait_for_end(commands, run)
+    return run
+
+
+async def test_a_stop_leaves_a_run_that_a_terminal_resumes(
+    commands: Commands, runs: Path, crm: LocalCrm, connection: Connection
+) -> None:
+    run = await stop_in_the_middle(commands, runs, crm)
     record = run.read()
     assert (record.state, record.stopped_by) == (RunState.STOPPED, StoppedBy.INTERRUPTED)
     assert 0 < record.counts["done"] < EMAILS
     assert (await resume(run, connection)).counts["done"] == EMAILS
 
 
-async def test_what_a_terminal_stopped_the_page_resumes(
-    commands: Commands, runs: Path, crm: LocalCrm, connection: Connection
+async def test_what_was_stopped_the_page_resumes(
+    commands: Commands, runs: Path, crm: LocalCrm
 ) -> None:
-    run = await seal_plan(runs, batch_size=1, concurrency=2)
-    crm.gate.clear()
-    await apply(commands, run)
-    await crm.arrived.wait()
-    await anyio.to_thread.run_sync(commands.stop, "march")
-    crm.gate.set()
-    await wait_for_end(commands, run)
+    run = await stop_in_the_middle(commands, runs, crm)
     await commands.start("resume", run)
     await wait_for_end(commands, run)
     assert run.read().state is RunState.FINISHED
@@ -219,6 +221,21 @@ async def test_a_run_that_changed_nothing_has_no_undo(commands: Commands, runs: 
     with pytest.raises(PageError, match="nothing to undo"):
         await commands.plan_undo(run)
     assert len(await off_loop(list_run_folders, runs)) == 1
+
+
+async def test_an_undo_of_nothing_but_unknown_deals_shows_why(
+    commands: Commands, runs: Path
+) -> None:
+    linked = await seal_plan(runs)
+    await apply(commands, linked)
+    await wait_for_end(commands, linked)
+    run = await seal_plan(runs, "unlinked", op=Op.UNLINK, snapshot=False)
+    await apply(commands, run)
+    await wait_for_end(commands, run)
+    undo = commands.find(await commands.plan_undo(run))
+    assert undo is not None
+    view = await off_loop(view_run, undo)
+    assert (view.messages, view.counts["rejected"], view.can_apply) == (0, EMAILS, False)
 
 
 async def test_a_change_to_a_remote_org_is_asked_for(

@@ -456,6 +456,10 @@ class SlowPlanning:
     def environment(self) -> Environment:
         return msgspec.structs.replace(real_environment(), run_blocking=self.run)
 
+    def checks(self, runs: Path) -> DraftChecks:
+        """Return the checks of a folder of runs, which wait for the gate."""
+        return DraftChecks(Drafts(runs, lambda: 1e9), runs, self.environment())
+
     async def run(self, work: Callable[[], Any]) -> Any:
         if isinstance(work, partial) and work.func is check_draft:
             await anyio.to_thread.run_sync(self.gate.wait)
@@ -478,9 +482,8 @@ def draft_of(drafts: Drafts) -> Draft:
 async def test_a_draft_that_is_being_checked_is_left_alone(
     tmp_path: Path, slow: SlowPlanning
 ) -> None:
-    drafts = Drafts(tmp_path / "runs", lambda: 1e9)
-    checks = DraftChecks(drafts, tmp_path / "runs", slow.environment())
-    draft = draft_of(drafts)
+    checks = slow.checks(tmp_path / "runs")
+    draft = draft_of(checks.drafts)
     await checks.start(draft, draft.record.settings)
     for again in (checks.start(draft, draft.record.settings), checks.seal(draft, "0" * 64)):
         with pytest.raises(PageError, match="being checked"):
@@ -492,12 +495,11 @@ async def test_a_draft_that_is_being_checked_is_left_alone(
 async def test_only_so_many_drafts_are_checked_at_a_time(
     tmp_path: Path, slow: SlowPlanning
 ) -> None:
-    drafts = Drafts(tmp_path / "runs", lambda: 1e9)
-    checks = DraftChecks(drafts, tmp_path / "runs", slow.environment())
+    checks = slow.checks(tmp_path / "runs")
     for _ in range(3):
-        draft = draft_of(drafts)
+        draft = draft_of(checks.drafts)
         await checks.start(draft, draft.record.settings)
-    fourth = draft_of(drafts)
+    fourth = draft_of(checks.drafts)
     with pytest.raises(PageError, match="3 mappings are being checked"):
         await checks.start(fourth, fourth.record.settings)
     slow.gate.set()
@@ -507,9 +509,8 @@ async def test_only_so_many_drafts_are_checked_at_a_time(
 async def test_a_draft_that_is_discarded_stops_its_check(
     tmp_path: Path, slow: SlowPlanning
 ) -> None:
-    drafts = Drafts(tmp_path / "runs", lambda: 1e9)
-    checks = DraftChecks(drafts, tmp_path / "runs", slow.environment())
-    draft = draft_of(drafts)
+    checks = slow.checks(tmp_path / "runs")
+    draft = draft_of(checks.drafts)
     await checks.start(draft, draft.record.settings)
     async with anyio.create_task_group() as group:
         group.start_soon(checks.discard, draft)

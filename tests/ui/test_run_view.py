@@ -26,7 +26,8 @@ from bulklink.runs.record import (
 )
 from bulklink.runs.timeline import append_interval
 from bulklink.ui.activity import Activity, PageQuestion, Progress
-from bulklink.ui.run_view import DamagedRun, RunView, list_runs, live_values, view_run
+from bulklink.ui.live_values import live_values
+from bulklink.ui.run_view import DamagedRun, RunView, list_runs, view_run
 from bulklink.ui.timeline_follower import TimelineFollowers
 from tests.ui.intervals import interval
 
@@ -242,7 +243,7 @@ def test_a_run_of_the_page_shows_its_progress() -> None:
     assert values["progress"] == "2,503 of 10,000 rows"
     assert values["share"] == 0.2503
     assert values["rate"] == "12.3 a second"
-    assert values["left"] == "about 2 min left"
+    assert values["left"] == "about 1 min 30 s left"
     assert values["limit"] == f"limited by {LimitedBy.LATENCY}"
     assert values["codes"] == "7 CODE_7, 6 CODE_6, 5 CODE_5, 4 CODE_4, 3 CODE_3"
     assert values["counts"]["done"] == 2500
@@ -251,7 +252,7 @@ def test_a_run_of_the_page_shows_its_progress() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(4, "about 4 s left"), (60, "about 1 min left"), (5400, "about 1.5 h left")],
+    [(4, "about 4 s left"), (60, "about 1 min left"), (5400, "about 1 h 30 min left")],
     ids=["seconds", "minutes", "hours"],
 )
 def test_the_time_left_has_a_fitting_unit(seconds: float, text: str) -> None:

@@ -94,7 +94,7 @@ async def _serve(
         print_json({"url": url})
         async with task_group() as group:
             if opens_browser:
-                group.start_soon(show_in_browser, url, commands.run_blocking)
+                group.start_soon(show_in_browser, url, commands.environment.run_blocking)
             await stopped.wait()
             group.cancel_scope.cancel()
         await commands.close(StoppedBy(stop.reason.stopped_by) if stop.reason else None)

@@ -231,7 +231,7 @@ class QuotaGate:
     def may_start(self) -> bool:
         """Return whether a call may start now; under suspicion, only one alone and after a pause.
 
-        Its credit must count in the current minute, so call `wait_to_start` first.
+        No call may start while credits count in an earlier minute: `wait_to_start` renews them.
         """
         if self._stop.quota_exhausted or not self._suspicion.may_start:
             return False

@@ -1,4 +1,4 @@
-"""What a program may pass as mappings, and what it is told about anything else."""
+"""What a program may pass as mappings, and the errors for anything else."""
 
 from __future__ import annotations
 
