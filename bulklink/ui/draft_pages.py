@@ -11,11 +11,13 @@ import msgspec
 from aiohttp import BodyPartReader, MultipartReader, web
 
 from bulklink.blocking import ThreadRunner
+from bulklink.runs.folder import RunFolder
 from bulklink.ui.activity import Activity
 from bulklink.ui.commands import PageError
 from bulklink.ui.draft_check import FAULTS_PER_PAGE, DraftChecks
 from bulklink.ui.draft_form import TEXT_SETTINGS, headers_mark, read_settings
 from bulklink.ui.drafts import Draft, Drafts, Upload, large_upload_error
+from bulklink.ui.live_values import LiveValues
 from bulklink.ui.wording import LABELS, ShownError
 
 UPLOAD_PATH = "/new"
@@ -43,6 +45,10 @@ class Shell(Protocol):
 
     async def wait_for_change(self, activity: Activity, request: web.Request) -> int:
         """Wait until an activity has another version than the page has; return it."""
+        ...
+
+    async def live(self, folder: RunFolder) -> LiveValues:
+        """Return what changes while a run goes on."""
         ...
 
 
@@ -135,7 +141,7 @@ class DraftPages:
     async def _show_draft(self, request: web.Request) -> web.Response:
         draft = await self._draft(request)
         activity, result = self._checks.activity_of(draft), self._checks.result_of(draft)
-        page = _page_number(request.query.get("page", ""))
+        page = page_number(request.query.get("page", ""))
         faults = (
             [] if result is None else await self._run_blocking(partial(result.faults.read, page))
         )
@@ -223,7 +229,8 @@ async def _form(request: web.Request) -> dict[str, str]:
     return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
 
 
-def _page_number(text: str) -> int:
+def page_number(text: str) -> int:
+    """Return the number of a page that an address names; the first one if it is no number."""
     return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 10 else 1
 
 

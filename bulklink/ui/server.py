@@ -31,10 +31,12 @@ from bulklink.ui.connections import Connections
 from bulklink.ui.draft_check import DraftChecks
 from bulklink.ui.draft_pages import UPLOAD_PATH, DraftPages
 from bulklink.ui.drafts import Drafts
+from bulklink.ui.failure_pages import FailurePages
+from bulklink.ui.failures import Failures
 from bulklink.ui.live_values import LiveValues, live_values
 from bulklink.ui.run_view import STATUSES, list_runs, report_of, view_run
 from bulklink.ui.timeline_follower import TimelineFollowers
-from bulklink.ui.wording import ShownError
+from bulklink.ui.wording import ShownError, page_text
 
 TOKEN_BYTES = 16
 TOKEN_HEADER = "X-Bulklink-Token"  # noqa: S105 - the name of a header
@@ -82,6 +84,7 @@ class PageServer:
         drafts: mappings that are being looked at.
         checks: their checks.
         connections: the stored profiles.
+        failures: failures of the runs.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class PageServer:
         drafts: Drafts,
         checks: DraftChecks,
         connections: Connections,
+        failures: Failures,
     ) -> None:
         self._commands = commands
         self._access = access
@@ -100,6 +104,8 @@ class PageServer:
         self._run_blocking = commands.environment.run_blocking
         self._draft_pages = DraftPages(self, drafts, checks, self._run_blocking)
         self._connection_pages = ConnectionPages(self, connections, self._run_blocking)
+        self._failures = failures
+        self._failure_pages = FailurePages(self, failures, self._folder, self._run_blocking)
 
     def create_app(self) -> web.Application:
         """Create the web application."""
@@ -116,6 +122,7 @@ class PageServer:
         app.router.add_post("/runs/{run}/{action}", self._start)
         self._draft_pages.add_routes(app.router)
         self._connection_pages.add_routes(app.router)
+        self._failure_pages.add_routes(app.router)
         app.on_response_prepare.append(_add_headers)
         return app
 
@@ -176,8 +183,9 @@ class PageServer:
         name = folder.path.name
         activity = self._commands.activity_of(name)
         run = await self._run_blocking(partial(view_run, folder))
-        live = await self._live(folder)
+        live = await self.live(folder)
         ended = activity is not None and not activity.is_active
+        glance = partial(self._failures.glance, folder)
         return self.page(
             "run",
             section="run",
@@ -188,6 +196,8 @@ class PageServer:
             error=ShownError.of(activity.error) if activity and ended and activity.error else None,
             profiles=await self._run_blocking(self._connections.names),
             outcome=self._commands.outcome_of(name) if ended else None,
+            failures=None if live.active else await self._run_blocking(glance),
+            say=page_text,
             statuses=STATUSES,
             path=lambda action: quote(f"/runs/{name}/{action}"),
         )
@@ -201,7 +211,7 @@ class PageServer:
             version = 0
         else:
             version = await self.wait_for_change(activity, request)
-        values = msgspec.to_builtins(await self._live(folder))
+        values = msgspec.to_builtins(await self.live(folder))
         body = msgspec.json.encode({**values, "version": version})
         return web.Response(body=body, content_type="application/json")
 
@@ -278,7 +288,8 @@ class PageServer:
         folder = await self._folder(request)
         raise self._to_run(await self._commands.plan_undo(folder))
 
-    async def _live(self, folder: RunFolder) -> LiveValues:
+    async def live(self, folder: RunFolder) -> LiveValues:
+        """Return what changes while a run goes on."""
         activity = self._commands.activity_of(folder.path.name)
         work = partial(live_values, folder, activity, self._followers)
         return await self._run_blocking(work)
@@ -368,7 +379,8 @@ async def serve_page(
     await environment.run_blocking(drafts.remove_old)
     checks = DraftChecks(drafts, commands.runs_dir, environment)
     connections = connections or Connections(environment)
-    server = PageServer(commands, access, drafts, checks, connections)
+    failures = Failures()
+    server = PageServer(commands, access, drafts, checks, connections, failures)
     runner = web.AppRunner(server.create_app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -377,6 +389,7 @@ async def serve_page(
     finally:
         with anyio.CancelScope(shield=True):
             await checks.close()
+            await environment.run_blocking(failures.close)
             await runner.cleanup()
 
 

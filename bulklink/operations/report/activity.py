@@ -11,7 +11,7 @@ import msgspec
 
 from bulklink.html_pages.report.charts import ChartData, CommandEnd, build_chart_data
 from bulklink.html_pages.report.timeline import Measurement
-from bulklink.operations.report.failures import ResultTables
+from bulklink.operations.report.result_tables import ResultTables
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation
 from bulklink.runs.timeline import TimelineInterval, read_timeline

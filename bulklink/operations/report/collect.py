@@ -37,11 +37,11 @@ from bulklink.operations.report.activity import collect_chart_data
 from bulklink.operations.report.commands import next_commands
 from bulklink.operations.report.failures import (
     FailureDescriber,
-    ResultTables,
     count_groups,
     rows_to_embed,
 )
 from bulklink.operations.report.plan import collect_plan_summary
+from bulklink.operations.report.result_tables import ResultTables
 from bulklink.operations.seal import check_seal
 from bulklink.operations.wording import (
     beyond_max_credits,
