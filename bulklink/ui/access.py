@@ -7,7 +7,9 @@ address bar. No cookie is used: browsers send those of one port to every other p
 
 from __future__ import annotations
 
+from hashlib import sha256
 from hmac import compare_digest
+from hmac import new as new_hmac
 
 import msgspec
 
@@ -27,6 +29,8 @@ class RequestOrigin(msgspec.Struct, frozen=True):
         site: `Sec-Fetch-Site`.
         mode: `Sec-Fetch-Mode`.
         token: token of the request, from its query, its form or its header.
+        path: path of its address.
+        ticket: ticket of its address.
     """
 
     method: str
@@ -35,6 +39,8 @@ class RequestOrigin(msgspec.Struct, frozen=True):
     site: str | None = None
     mode: str | None = None
     token: str | None = None
+    path: str = ""
+    ticket: str | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -81,10 +87,15 @@ class Access(msgspec.Struct, frozen=True):
         return None
 
     def refuse_token(self, request: RequestOrigin) -> Refusal | None:
-        """Return why a request without the right token is refused, or None."""
+        """Return why a request without the right token is refused, or None.
+
+        The ticket of a page opens that page.
+        """
+        if request.method == "GET" and _is_same(request.ticket, self.ticket(request.path)):
+            return None
         if not request.token:
             return Refusal(401, "Open the address that `bulklink ui` printed.")
-        if not compare_digest(request.token.encode(errors="surrogateescape"), self.token.encode()):
+        if not _is_same(request.token, self.token):
             return Refusal(
                 403,
                 "This address is of an earlier `bulklink ui`, or was changed. Open the one that the"
@@ -92,7 +103,23 @@ class Access(msgspec.Struct, frozen=True):
             )
         return None
 
+    def ticket(self, path: str) -> str:
+        """Return what opens one page and does nothing else, so that the page itself may know it.
+
+        Args:
+            path: path of the page.
+        """
+        return new_hmac(
+            self.token.encode(), path.encode(errors="surrogateescape"), sha256
+        ).hexdigest()
+
     def _names(self) -> list[str]:
         if self.port == _DEFAULT_PORT:
             return list(_HOSTS)
         return [f"{host}:{self.port}" for host in _HOSTS]
+
+
+def _is_same(given: str | None, secret: str) -> bool:
+    return given is not None and compare_digest(
+        given.encode(errors="surrogateescape"), secret.encode()
+    )

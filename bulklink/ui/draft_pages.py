@@ -39,6 +39,10 @@ class Shell(Protocol):
         """Return the address of a path, with the token."""
         ...
 
+    def link_alone(self, path: str) -> str:
+        """Return the address of a page that must not know the token."""
+        ...
+
     def page(self, template: str, *, status: int = 200, **values: Any) -> web.Response:
         """Return a page."""
         ...

@@ -25,6 +25,8 @@ from bulklink.operations.export import export
 from bulklink.runs.folder import RunFolder
 from bulklink.ui.access import Access, Refusal, RequestOrigin
 from bulklink.ui.activity import Activity
+from bulklink.ui.audit_pages import AuditPages
+from bulklink.ui.audits import Audits
 from bulklink.ui.commands import Commands, PageError
 from bulklink.ui.connection_pages import ConnectionPages
 from bulklink.ui.connections import Connections
@@ -48,7 +50,7 @@ _FOLLOW_SECONDS = 1.0
 """Pause between two readings of the files of a run that another process works on."""
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self';"
-    " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    " frame-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 _REPORT_POLICY = "sandbox allow-scripts allow-downloads; frame-ancestors 'none'; base-uri 'none'"
 """A report allows its own style and script by their hashes; it has no origin, so it can use neither
@@ -85,6 +87,7 @@ class PageServer:
         checks: their checks.
         connections: the stored profiles.
         failures: failures of the runs.
+        audits: audits whose proposals are reviewed.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class PageServer:
         checks: DraftChecks,
         connections: Connections,
         failures: Failures,
+        audits: Audits,
     ) -> None:
         self._commands = commands
         self._access = access
@@ -105,6 +109,7 @@ class PageServer:
         self._draft_pages = DraftPages(self, drafts, checks, self._run_blocking)
         self._connection_pages = ConnectionPages(self, connections, self._run_blocking)
         self._failures = failures
+        self._audit_pages = AuditPages(self, audits, drafts.max_bytes, self._run_blocking)
         self._failure_pages = FailurePages(self, failures, self._folder, self._run_blocking)
 
     def create_app(self) -> web.Application:
@@ -123,12 +128,17 @@ class PageServer:
         self._draft_pages.add_routes(app.router)
         self._connection_pages.add_routes(app.router)
         self._failure_pages.add_routes(app.router)
+        self._audit_pages.add_routes(app.router)
         app.on_response_prepare.append(_add_headers)
         return app
 
     def link(self, path: str) -> str:
         """Return the address of a path, with the token."""
         return f"{quote(path)}?token={self._access.token}"
+
+    def link_alone(self, path: str) -> str:
+        """Return the address of a page that must not know the token."""
+        return f"{quote(path)}?ticket={self._access.ticket(path)}"
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -145,7 +155,9 @@ class PageServer:
             if refusal is None:
                 token = await self._token_of(request)
                 refusal = self._access.refuse_token(
-                    RequestOrigin(origin.method, origin.hosts, token=token)
+                    msgspec.structs.replace(
+                        origin, token=token, path=request.path, ticket=request.query.get("ticket")
+                    )
                 )
         except web.HTTPRequestEntityTooLarge:
             refusal = Refusal(413, "The form is too large.")
@@ -327,6 +339,7 @@ class PageServer:
         text = render_ui(
             template,
             link=self.link,
+            link_alone=self.link_alone,
             token=self._access.token,
             place=str(self._commands.runs_dir),
             **values,
@@ -360,6 +373,7 @@ async def serve_page(
     *,
     drafts: Drafts | None = None,
     connections: Connections | None = None,
+    audits: Audits | None = None,
 ) -> AsyncIterator[str]:
     """Serve the page at a loopback address while the block runs, and yield its address.
 
@@ -368,6 +382,7 @@ async def serve_page(
         port: the port; 0 for a free one.
         drafts: mappings that are being looked at; None for those of the folder of runs.
         connections: the stored profiles; None for the user's.
+        audits: audits whose proposals are reviewed; None for those beside the folder of runs.
 
     Raises:
         UsageError: if the port is taken.
@@ -379,8 +394,8 @@ async def serve_page(
     await environment.run_blocking(drafts.remove_old)
     checks = DraftChecks(drafts, commands.runs_dir, environment)
     connections = connections or Connections(environment)
-    failures = Failures()
-    server = PageServer(commands, access, drafts, checks, connections, failures)
+    failures, audits = Failures(), audits or Audits.near(commands.runs_dir)
+    server = PageServer(commands, access, drafts, checks, connections, failures, audits)
     runner = web.AppRunner(server.create_app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

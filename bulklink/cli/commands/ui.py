@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bulklink.cli.completion import FolderPath
 from bulklink.cli.connection import profile_option
 from bulklink.cli.help import Command
 from bulklink.cli.options import common_options, runs_dir_option
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 @click.command("ui", cls=Command)
 @runs_dir_option
 @click.option(
+    "--audits-dir",
+    type=FolderPath(),
+    metavar="DIR",
+    help="Folder that contains the mappings of audits. Default: the folder that contains"
+    " --runs-dir.",
+)
+@click.option(
     "--port",
     type=WholeNumber(0, 65535),
     default=0,
@@ -32,7 +40,15 @@ if TYPE_CHECKING:
 @click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
 @profile_option
 @common_options
-def ui(runs_dir: Path, port: int, profile: str | None, *, no_browser: bool, as_json: bool) -> int:
+def ui(
+    runs_dir: Path,
+    audits_dir: Path | None,
+    port: int,
+    profile: str | None,
+    *,
+    no_browser: bool,
+    as_json: bool,
+) -> int:
     """Look at runs, approve, watch and undo them in a browser.
 
     \b
@@ -52,7 +68,7 @@ def ui(runs_dir: Path, port: int, profile: str | None, *, no_browser: bool, as_j
 
     stop = StopController()
     commands = make_commands(runs_dir, profile)
-    work = partial(_serve, commands, port, stop, opens_browser=not no_browser)
+    work = partial(_serve, commands, audits_dir, port, stop, opens_browser=not no_browser)
     run_in_loop(run_with_signals, work, stop)
     return ExitCode.OK
 
@@ -78,7 +94,12 @@ def make_commands(
 
 
 async def _serve(
-    commands: Commands, port: int, stop: StopController, *, opens_browser: bool
+    commands: Commands,
+    audits_dir: Path | None,
+    port: int,
+    stop: StopController,
+    *,
+    opens_browser: bool,
 ) -> None:
     """Serve the page until the first signal, then stop the runs that it started."""
     import anyio  # noqa: PLC0415 - not for --help
@@ -86,11 +107,13 @@ async def _serve(
     from bulklink.cli.browser import show_in_browser  # noqa: PLC0415 - not for --help
     from bulklink.cli.console import print_json  # noqa: PLC0415 - not for --help
     from bulklink.task_group import task_group  # noqa: PLC0415 - not for --help
+    from bulklink.ui.audits import Audits  # noqa: PLC0415 - not for --help
     from bulklink.ui.server import serve_page  # noqa: PLC0415 - not for --help
 
     stopped = anyio.Event()
     stop.on_stop(stopped.set)
-    async with serve_page(commands, port) as url:
+    audits = Audits.near(commands.runs_dir, audits_dir)
+    async with serve_page(commands, port, audits=audits) as url:
         print_json({"url": url})
         async with task_group() as group:
             if opens_browser:

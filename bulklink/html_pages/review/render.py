@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import tzinfo
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Any
 
 import msgspec
+from markupsafe import escape
 
 from bulklink.html_pages.page import escape_json, load_assets, page_environment
 from bulklink.html_pages.review.model import Review, ReviewConversation
 from bulklink.html_pages.review.packing import MAX_PACKED_BYTES, ConversationPacker
 
 _SCRIPTS = (
-    *("texts.js", "data.js", "decisions.js", "filters.js", "cost.js", "mapping.js"),
+    *("texts.js", "data.js", "host.js", "decisions.js", "filters.js", "cost.js", "mapping.js"),
     *("list.js", "detail.js", "totals.js", "keys.js", "main.js"),
 )
 MAX_PLAIN_CONVERSATIONS = 200
 """Conversations that the page shows without its script, and prints."""
 _BUFFERED_PARTS = 200
+HEAD_BYTES = 4096
+"""Bytes at the beginning of a page that tell whether this version made it."""
 
 
 def stream_review(
@@ -57,6 +61,22 @@ def stream_review(
     )
     stream.enable_buffering(_BUFFERED_PARTS)
     yield from stream
+
+
+@lru_cache
+def review_policy() -> str:
+    """Return the content security policy of the pages that this version makes."""
+    return load_assets("review", _SCRIPTS).policy
+
+
+def is_of_this_version(head: bytes) -> bool:
+    """Return whether a page says that it has the style and script of this version.
+
+    Args:
+        head: its first `HEAD_BYTES` bytes.
+    """
+    policies = (review_policy(), load_assets("review").policy)
+    return any(str(escape(policy)).encode() in head for policy in policies)
 
 
 def _facts(review: Review, packer: ConversationPacker) -> str:

@@ -32,6 +32,8 @@ from bulklink.tables import (
 from bulklink.tables.output import check_can_create
 
 _VERDICTS = ".audit.parquet"
+REVIEW_SUFFIX = ".review.html"
+"""What the name of a review page has in place of the suffix of its mapping."""
 NOTES_KEY = "bulklink_audit"
 """Key of the metadata of the file of verdicts with notes on the audit as a whole."""
 
@@ -90,7 +92,7 @@ def downloaded_verdicts_name(mapping: Path) -> str:
 
 def review_path(mapping: Path) -> Path:
     """Return the review page that belongs to a mapping."""
-    return _beside(mapping, ".review.html")
+    return _beside(mapping, REVIEW_SUFFIX)
 
 
 def reviewed_mapping_name(mapping: Path) -> str:

@@ -1,5 +1,5 @@
 // Decisions on slots: open, rejected, or accepted with a candidate. They are kept in the browser's
-// storage under the digest of the page, one character for each slot, by contact and conversation:
+// storage, by the host if there is one, under the digest of the page, one character for each slot, by contact and conversation:
 // an order that does not depend on tiers.
 
 const OPEN = 0;
@@ -51,15 +51,23 @@ const stateOf = (conversation) => {
   return ["open", "rejected", "accepted"][[...states][0]];
 };
 
-const store = () => {
-  if (!decisions.stored) return;
+const encodeDecisions = () => {
   let text = "";
   for (let n = 0; n < decisions.order.length; n += 4096) {
     const part = decisions.order.slice(n, n + 4096);
     text += String.fromCharCode(...part.map((slot) => FIRST_CHARACTER + decided(slot)));
   }
+  return text;
+};
+
+const store = () => {
+  if (!decisions.stored) return;
+  if (host.port) {
+    tellHost({ decisions: encodeDecisions() });
+    return;
+  }
   try {
-    localStorage.setItem(STORE_KEY, text);
+    localStorage.setItem(STORE_KEY, encodeDecisions());
   } catch {
     decisions.stored = false;
     notify();

@@ -75,6 +75,8 @@ const start = async () => {
   await pause();
   showConversations(review.conversations);
   drawSoon();
+  host.isAwaited = true;
+  meetHost();
 };
 
 start();

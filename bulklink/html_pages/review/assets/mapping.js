@@ -35,12 +35,11 @@ const mappingRow = ({ conversation, email, candidate, change }) => {
   };
 };
 
-const mappingText = (changes) => {
-  const { columns } = review.facts;
-  const lines = [columns];
-  for (const change of [...changes].sort((a, b) => byPlace(a.conversation, b.conversation))) {
+const mappingRows = (changes) =>
+  [...changes].sort((a, b) => byPlace(a.conversation, b.conversation)).map((change) => {
     const row = mappingRow(change);
-    lines.push(columns.map((column) => row[column]));
-  }
-  return lines.map(csvLine).join("");
-};
+    return review.facts.columns.map((column) => row[column]);
+  });
+
+const mappingText = (changes) =>
+  [review.facts.columns, ...mappingRows(changes)].map(csvLine).join("");

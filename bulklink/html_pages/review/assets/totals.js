@@ -22,6 +22,7 @@ const drawTotals = (counts, cost) => {
     `${countOf(accepted, "email")} accepted, ${count(rejected)} rejected, ${count(open)} not decided`;
   costPlace.textContent = accepted ? costText(cost) : "Nothing is accepted yet.";
   downloadButton.disabled = accepted === 0;
+  tellHost({ accepted });
 };
 
 const drawBulk = (counts) => {

@@ -113,3 +113,110 @@
     dropOn(form, form.querySelector("[type=file]"), form.querySelector("[data-drop-problem]"));
   }
 }
+
+/* Keeps the decisions of a review page, whose frame has no origin and so no storage, and uploads
+   what is accepted there, once the button of this page is pressed. What the frame says is not
+   trusted: the emails are counted here. */
+{
+  const DIGEST = /^[0-9a-f]{64}$/;
+  const form = document.querySelector("[data-drop]");
+  const frame = document.querySelector("iframe[data-review]");
+
+  const countOf = (number) =>
+    `${number.toLocaleString("en")} accepted ${number === 1 ? "email" : "emails"}`;
+
+  const isRows = (rows) =>
+    Array.isArray(rows) && rows.every((row) => Array.isArray(row) && row.length < 100);
+
+  const mappingFile = (name, columns, rows) => {
+    const lines = rows.map((row) => {
+      const cells = columns.map((column, place) => [String(column), String(row[place] ?? "")]);
+      return `${JSON.stringify(Object.fromEntries(cells))}\n`;
+    });
+    return new File(lines, name);
+  };
+
+  const review = { port: null, key: null, kept: true, accepted: 0, isWanted: false };
+  const button = form?.querySelector("[data-check]");
+  const status = form?.querySelector("[data-take-status]");
+  const input = form?.querySelector("[type=file]");
+
+  const showAccepted = (number) => {
+    review.accepted = number;
+    button.textContent = number ? `Check ${countOf(number)}` : "Nothing is accepted yet";
+    button.disabled = number === 0;
+  };
+
+  const keep = (text) => {
+    try {
+      if (review.key && text !== undefined) localStorage.setItem(review.key, text);
+      review.kept = true;
+    } catch {
+      review.kept = false;
+    }
+    return review.kept;
+  };
+
+  const open = (digest) => {
+    review.key = `bulklink-review-${digest}`;
+    let decisions = null;
+    try {
+      decisions = localStorage.getItem(review.key);
+    } catch {
+      review.kept = false;
+    }
+    review.port.postMessage({ decisions, kept: keep(decisions ?? "") });
+    form.querySelector("[data-by-hand]").hidden = true;
+    input.required = false;
+    input.value = "";
+    showAccepted(0);
+  };
+
+  const take = (columns, rows) => {
+    review.isWanted = false;
+    if (rows.length !== review.accepted) {
+      showAccepted(rows.length);
+      status.textContent = "The number of accepted emails is another one now. Press the button again.";
+      return;
+    }
+    const transfer = new DataTransfer();
+    transfer.items.add(mappingFile(input.dataset.name, columns, rows));
+    input.files = transfer.files;
+    form.submit();
+  };
+
+  const hear = ({ data }) => {
+    if (DIGEST.test(data?.opened)) open(data.opened);
+    else if (!review.key) return;
+    else if (Number.isSafeInteger(data?.accepted) && data.accepted >= 0) showAccepted(data.accepted);
+    else if (typeof data?.decisions === "string") {
+      if (!keep(data.decisions)) review.port.postMessage({ kept: false });
+    } else if (review.isWanted && Array.isArray(data?.columns) && isRows(data?.rows)) {
+      take(data.columns, data.rows);
+    }
+  };
+
+  const offer = () => {
+    const { port1, port2 } = new MessageChannel();
+    review.port = port1;
+    port1.onmessage = hear;
+    frame.contentWindow.postMessage({ bulklink: "review" }, "*", [port2]);
+  };
+
+  if (frame && form) {
+    frame.addEventListener("load", offer);
+    offer();
+    form.addEventListener("submit", (event) => {
+      if (!review.key || input.files.length) return;
+      event.preventDefault();
+      review.isWanted = true;
+      review.port.postMessage({ wants: "accepted" });
+    });
+    window.addEventListener("pageshow", () => {
+      if (review.key) input.value = "";
+    });
+    window.addEventListener("beforeunload", (event) => {
+      if (!review.kept && review.accepted && !input.files.length) event.preventDefault();
+    });
+  }
+}
