@@ -77,7 +77,8 @@ const store = () => {
 let storing = null;
 const storeSoon = () => {
   clearTimeout(storing);
-  storing = setTimeout(store, STORE_DELAY);
+  if (host.port) store(); // a message that is sent while the page is left may not arrive
+  else storing = setTimeout(store, STORE_DELAY);
 };
 
 const takeOver = (text) => {
