@@ -21,7 +21,14 @@ from tests.browser.served_ui import (
     serve_ui,
 )
 from tests.e2e.command import Command, ensure_terminated
-from tests.e2e.servers import StandIn, answer_links, hold_calls, item_success, serve_stand_in
+from tests.e2e.servers import (
+    StandIn,
+    answer_links,
+    hold_calls,
+    item_error,
+    item_success,
+    serve_stand_in,
+)
 from tests.e2e.world import World
 
 Opener = Callable[..., Page]
@@ -241,6 +248,35 @@ def test_a_change_of_a_production_org_needs_the_number_typed(
     field.press("Enter")
     expect_state(tab, "finished")
     assert ui.linked() == 60
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_failures_are_looked_through_row_by_row(
+    open_tab: Opener, ui: ServedUi, width: int, scheme: str
+) -> None:
+    ui.plan(contacts=8, settle_after=0.0)
+
+    def refuse_ten(place: int, message: str) -> dict[str, Any] | None:
+        return item_error("INVALID_DATA", message) if place >= EMAILS - 10 else None
+
+    ui.crm.script = answer_links(ui.crm, refuse_ten)
+    viewport = {"width": width, "height": 800}
+    tab = open_tab(ui.address(RUN), viewport=viewport, color_scheme=scheme)
+    press_button(tab, "Approve and start")
+    expect_state(tab, "finished, not all done")
+    check_look(tab)
+    tab.get_by_role("link", name="INVALID_DATA").click()
+    expect(tab.locator("tbody tr")).to_have_count(50)
+    expect(tab.locator("tbody tr").first).to_contain_text("refused")
+    check_look(tab)
+    tab.get_by_role("link", name="Next 50").click()
+    expect(tab.get_by_text("Page 2 of 2")).to_be_visible()
+    expect(tab.locator("tbody tr")).to_have_count(8 * 10 - 50)
+    check_look(tab)
+    tab.get_by_role("link", name="All codes").click()
+    expect(tab.get_by_role("heading", name="Failures by code")).to_be_visible()
+    check_look(tab)
 
 
 def test_a_question_answered_in_one_window_is_gone_in_the_other(
