@@ -144,6 +144,9 @@ def test_what_is_accepted_becomes_a_draft_is_sealed_approved_and_sent(
     frame.locator("#accept-sure").click()
     expect(check).to_have_text(f"Check {EMAILS} accepted emails")
     check_looks(tab)
+    with tab.expect_download() as downloaded:
+        frame.locator("#download").click()
+    assert downloaded.value.suggested_filename == "m.reviewed.csv"
     press(tab, f"Check {EMAILS} accepted emails")
     expect(tab.get_by_role("heading", name=f"{EMAILS} emails to change")).to_be_visible(
         timeout=20_000
@@ -270,7 +273,7 @@ def test_a_frame_that_lies_about_its_emails_is_not_believed(
     frame.locator("#list").press("a")
     expect(check).to_have_text("Check 2 accepted emails")
     rows = "rows: [[1], [2], [3]], columns: ['message_id']"
-    frame.evaluate(f"stolen.postMessage({{{rows}}})")
+    frame.evaluate("stolen.postMessage({ rows: [[1], [2]], columns: ['message_id'] })")
     frame.evaluate(f"parent.postMessage({{{rows}, accepted: 7}}, '*')")
     frame.evaluate("stolen.postMessage({ accepted: '<img src=x>' })")
     frame.evaluate("stolen.postMessage({ accepted: 1 })")
