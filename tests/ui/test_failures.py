@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bulklink.ledger.records import Result, result_line
+from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import Op, Status
 from bulklink.operations.report import failure_pages
 from bulklink.runs.folder import RunFolder
@@ -151,7 +152,11 @@ async def test_pages_far_into_a_large_ledger_are_read(page: PageClient, runs: Pa
     order = [(7919 * n) % 20_011 for n in range(1, 20_011)]
     padding = "x" * 100
     lines = [line(row, [INVALID, REFUSED][row % 2], message=padding + str(row)) for row in order]
-    await write_failures(runs, lines, rows=20_011)
+    run = await write_failures(runs, lines, rows=20_011)
+    stop = PlanningStop()
+    read = await off_loop(partial(failure_pages.LedgerLines, run.ledger, stop))
+    results = await off_loop(partial(read.results, range(1, read.count + 1)))
+    assert [result.row for result in results] == order
     answer = await open_code(page, REFUSED, page="100")
     expected = list(range(1, 20_011, 2))[99 * 50 : 100 * 50]
     assert shown_rows(answer) == expected
