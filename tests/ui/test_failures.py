@@ -108,10 +108,10 @@ async def test_the_last_result_of_a_row_counts(page: PageClient, runs: Path) -> 
 
 
 async def test_in_doubt_and_refused_rows_have_their_status(page: PageClient, runs: Path) -> None:
-    doubt = line(1, None, status=Status.IN_DOUBT, http_status=None)
+    unsure = line(1, None, status=Status.IN_DOUBT, http_status=None)
     bad = line(2, "bad-id", status=Status.REJECTED, contact_id=None, deal_id=None)
     server_error = line(3, None, http_status=502, previous_deal_id="99", deal_id=None)
-    await write_failures(runs, [doubt, bad, server_error])
+    await write_failures(runs, [unsure, bad, server_error])
     assert "101 m1 201 in doubt refused 1" in text_of(await open_code(page, "no code"))
     refused = text_of(await open_code(page, "bad-id"))
     assert "1 row was refused" in refused
