@@ -74,7 +74,7 @@ def code_links(answer: PageAnswer) -> dict[str, dict[str, str]]:
 
 
 def shown_rows(answer: PageAnswer) -> list[int]:
-    cells = re.findall(r'<tr><td class="n">([\d,]+)</td>', answer.text)
+    cells = re.findall(r'<tr><td class="n" data-name="Row">([\d,]+)</td>', answer.text)
     return [int(cell.replace(",", "")) for cell in cells]
 
 

@@ -19,6 +19,7 @@ const hearHost = ({ data }) => {
 const meetHost = () => {
   if (!host.port || !host.isAwaited) return;
   host.port.onmessage = hearHost;
+  downloadButton.classList.remove("primary"); // the host has the button to go on with
   tellHost({ opened: review.facts.digest });
 };
 
