@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from bulklink.errors import BulklinkError
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.report.failure_pages import FailedRow, FailureCode, FailureStage
 from bulklink.runs.folder import RunFolder
@@ -91,11 +92,10 @@ class Failures:
             return msgspec.structs.replace(shown, code=code, page=number, rows=rows)
 
     def glance(self, folder: RunFolder) -> FailurePage | None:
-        """Return the codes of a run; None if they are not staged and that would take a while.
+        """Return the codes of a run; None if that would take a while, or fails.
 
-        Raises:
-            RunDirError: if a file of the run cannot be read.
-            LedgerError: if its ledger is damaged.
+        Args:
+            folder: the run folder.
         """
         with self._lock:
             staged = self._staged.get(folder.path)
@@ -103,7 +103,12 @@ class Failures:
         size = 0
         with suppress(OSError):
             size = folder.ledger.lstat().st_size
-        return self.page(folder) if is_current or size <= _SMALL_LEDGER_BYTES else None
+        if not is_current and size > _SMALL_LEDGER_BYTES:
+            return None
+        try:
+            return self.page(folder)
+        except BulklinkError:
+            return None  # the page of the failures says so
 
     def close(self) -> None:
         """Interrupt what is being staged, and remove all files."""

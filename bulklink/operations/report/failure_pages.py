@@ -143,7 +143,10 @@ class FailureStage:
             f" AND place BETWEEN {last - ROWS_PER_PAGE + 1} AND {last}"
         )
         results = self._lines.results(line for _, line in places)
-        return [_failed_row(row, result) for (row, _), result in zip(places, results, strict=True)]
+        for (row, line), result in zip(places, results, strict=True):
+            if result.row != row:
+                raise damaged_line_error(self._lines.path, line)
+        return list(map(_failed_row, results))
 
     def remove(self) -> None:
         """Remove its files."""
@@ -279,10 +282,10 @@ def _write_refused(rejects: Path, ledger: Path, ts: str) -> None:
             file.write(result_line(ts, result))
 
 
-def _failed_row(row: int, result: RecordedResult) -> FailedRow:
+def _failed_row(result: RecordedResult) -> FailedRow:
     previous = result.previous_deal_id
     return FailedRow(
-        row=row,
+        row=result.row,
         contact_id=_shown(result.contact_id),
         message_id=_shown(result.message_id),
         deal_id=_shown(result.deal_id or (previous if isinstance(previous, str) else None)),
