@@ -60,8 +60,8 @@ def duplicate_tables_sql(group_key_columns: Sequence[str]) -> list[str]:
         "row_number() OVER (PARTITION BY first ORDER BY row) AS place "
         "FROM duplicates WHERE conflict) GROUP BY first",
         # Sorted by row, so that a range of rows is read without the rest.
-        f"CREATE TABLE conflicts AS SELECT row, {ORIGIN_ROW}, named, rows FROM conflict_groups JOIN "
-        f"(SELECT row, {ORIGIN_ROW}, first FROM duplicates WHERE conflict) USING (first) "
+        f"CREATE TABLE conflicts AS SELECT row, {ORIGIN_ROW}, named, rows FROM conflict_groups "
+        f"JOIN (SELECT row, {ORIGIN_ROW}, first FROM duplicates WHERE conflict) USING (first) "
         "ORDER BY row",
         "DROP TABLE conflict_groups",
         "DROP TABLE repeated_hashes",

@@ -33,9 +33,9 @@ from bulklink.mapping.plan_layout import (
 )
 from bulklink.mapping.schema import (
     FETCHED_COLUMNS,
-    ORIGIN_ROW,
     NAME_COLUMNS,
     NUMERIC_ID_COLUMNS,
+    ORIGIN_ROW,
     OWN_PREFIX,
 )
 from bulklink.models import MAX_ROWS, Message, Op

@@ -25,9 +25,7 @@ HASH_NAME = "sha256-64"
 _HASH_BYTES = 8
 SORTING = "Sorting the rows by shard"
 _SCHEMA = "shard"
-_PLACES = validate.RowPlaces(
-    "row", "file", ("line", "fault", "message", "raw", ORIGIN_ROW)
-)
+_PLACES = validate.RowPlaces("row", "file", ("line", "fault", "message", "raw", ORIGIN_ROW))
 
 
 def shard_of(contact_id: str | None, shards: int) -> int:
@@ -63,7 +61,7 @@ def split_mapping(checked: CheckedMapping, shards: int) -> Iterator[tuple[int, C
         checked: the mapping, measured and without further questions.
         shards: number of shards.
     """
-    database, writer = checked.database, checked.plan_writer
+    database = checked.database
     checked.stop.begin_stage(SORTING, single_query=True)
     known = [column.known for column in checked.columns]
     numbers = [f"n_{column}" for column in NUMERIC_ID_COLUMNS if column in known]

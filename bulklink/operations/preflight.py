@@ -128,7 +128,8 @@ def confirm_changes(
     """
     if connection.loopback or job.yes:
         return
-    request = ConfirmationRequest(org.name, org.type, record.shown_op, record.messages)
+    messages = record.shard.job_messages if record.shard is not None else record.messages
+    request = ConfirmationRequest(org.name, org.type, record.shown_op, messages)
     if callbacks.can_ask:
         if not callbacks.confirm(request):
             raise NotConfirmedError(
@@ -138,7 +139,7 @@ def confirm_changes(
             )
     elif not org.sandbox:
         raise NotConfirmedError(
-            f"This would change {count_of(record.messages, 'email')} of {org.name or 'an org'}"
+            f"This would change {count_of(messages, 'email')} of {org.name or 'an org'}"
             f" ({org.type or 'unknown type'}), and the user cannot be asked.",
             where=connection.api_url,
             advice=Advice("Nothing was changed. To allow it: {}.", Keyword("yes", value=True)),
