@@ -79,11 +79,8 @@ class CheckResult(msgspec.Struct, frozen=True):
     def ok(self) -> bool:
         """Whether nothing differs and no required part is missing."""
         required_items = (self.plan, self.names, self.ledger, self.accounting)
-        unchanged = all(
-            item.verdict is not CheckStatus.DIFFERS for item in self.mappings.values()
-        )
+        unchanged = all(item.verdict is not CheckStatus.DIFFERS for item in self.mappings.values())
         return unchanged and all(item.is_ok for item in required_items)
-        )
 
 
 def check_run(run: str | PathLike[str]) -> CheckResult:
