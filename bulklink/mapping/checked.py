@@ -61,8 +61,6 @@ CHECKING = "Checking the rows"
 GROUPING = "Grouping the emails"
 SORTING = "Sorting the plan"
 WRITING_REJECTS = "Writing the refused rows"
-#: Maximum number of rows that are stored once more after their cells were read as ids.
-MAX_STORED_ROWS = 1000
 
 
 def check(
@@ -198,7 +196,7 @@ def _check_rows(
     files = rejects.MappingFiles.from_inputs(inputs, columns)
     stop.begin_stage(CHECKING)
     records = sum(prepared_input.input.records for prepared_input in inputs)
-    suspects = _create_row_views(table, files, stored=records <= MAX_STORED_ROWS)
+    suspects = _create_row_views(table, files, stored=records <= validate.MAX_STORED_ROWS)
     statistics = validate.collect_row_statistics(database, table.options)
     for statement in duplicates.duplicate_tables_sql(statistics.group_key_columns()):
         database.execute(statement)

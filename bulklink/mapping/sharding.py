@@ -83,15 +83,16 @@ def split_mapping(checked: CheckedMapping, shards: int) -> Iterator[tuple[int, C
                 f"CREATE VIEW staged AS SELECT * EXCLUDE (shard), rowid - {first} + 1 AS row "
                 f"FROM sharded WHERE rowid BETWEEN {first} AND {last}"
             )
-            yield int(shard), _checked_shard(checked)
+            yield int(shard), _checked_shard(checked, rows=last - first + 1)
 
 
-def _checked_shard(checked: CheckedMapping) -> CheckedMapping:
+def _checked_shard(checked: CheckedMapping, rows: int) -> CheckedMapping:
     """Check the rows of the shard in the view `staged`; their order and ids are known."""
     database, columns, writer = checked.database, checked.columns, checked.plan_writer
     options = writer.options
     guards = validate.has_guards(options, columns)
-    database.execute(validate.base_rows_sql(options, columns, _PLACES, stored=False))
+    stored = rows <= validate.MAX_STORED_ROWS
+    database.execute(validate.base_rows_sql(options, columns, _PLACES, stored=stored))
     database.execute(
         validate.checked_rows_view_sql(options, columns, checked.suspects, guards=guards)
     )

@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     from bulklink.mapping.suspect_ids import SuspectIds
 
 
+#: Maximum number of rows that are stored once more after their cells were read as ids.
+MAX_STORED_ROWS = 1000
+
+
 class RowPlaces(NamedTuple):
     """SQL of where the rows of the table `staged` stand.
 
