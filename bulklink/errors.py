@@ -174,6 +174,7 @@ class StoppedBy(StrEnum):
     MAX_CREDITS = "max-credits"
     CANARY = "canary"
     LEDGER = "ledger"
+    LEASE = "lease"
     INTERNAL = "internal"
 
 

@@ -47,6 +47,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         settles_whole_batches: whether messages that need one call have no state of their own; the
             simulation compares runs with and without.
         sample_periodically: calls a function periodically while a block runs.
+        may_leave: called right before each request to the CRM leaves, with no `await` in between.
+            What drives runs on several machines raises `RunStoppedError` with `StoppedBy.LEASE`
+            here once another machine may drive the run: nothing more is sent then, and the ledger
+            says that this request was not.
     """
 
     clock: Clock
@@ -63,6 +67,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     sample_periodically: Callable[
         [Callable[[], Awaitable[object]]], AbstractAsyncContextManager[None]
     ] = PeriodicSampling
+    may_leave: Callable[[], None] = lambda: None
 
 
 def _http_transport() -> AbstractAsyncContextManager[Transport]:

@@ -172,6 +172,8 @@ class _Sending:
             accept_canary=self.accept_canary,
         )
         self.credits += result.credits - before.credits
+        if result.stopped_by == StoppedBy.MAX_CREDITS and self.credits != limit:
+            self.stop.reason = _credits_error(self.credits)  # not only what was left for this shard
         sent = len(folder.read().invocations) > len(record.invocations)
         self.was_asked = self.was_asked or (sent and record.messages > 0)
         return result
@@ -190,7 +192,6 @@ class _Sending:
 def _credits_error(limit: int) -> RunStoppedError:
     return RunStoppedError(
         StoppedBy.MAX_CREDITS,
-        f"The shards so far took the {limit:,} credits of this command.",
-        where=Advice("{}", Keyword("max_credits")),
-        advice="Resume the job to spend more.",
+        f"This command has spent all of its credits ({limit:,}).",
+        advice=Advice("Resume the job with another {}.", Keyword("max_credits")),
     )
