@@ -25,7 +25,7 @@ from bulklink.local_time import format_local_time
 from bulklink.operations.check import CheckResult
 from bulklink.runs.record import RunState
 from bulklink.runs.status import RunResult
-from bulklink.shell import bulklink_command
+from bulklink.shell import format_command
 
 
 def job_object(result: RunResult, check_results: Sequence[CheckResult] = ()) -> dict[str, Any]:
@@ -113,4 +113,4 @@ def _next_steps(result: RunResult) -> Iterator[str]:
             steps.append(("To prove that nothing is missing or twice", ("merge", run)))
     for purpose, arguments in steps:
         yield f"{purpose}:"
-        yield f"  {bulklink_command(*arguments)}"
+        yield f"  {format_command('bulklink', *arguments)}"

@@ -15,10 +15,10 @@ from bulklink.counts import count_of
 
 
 @click.command("merge", cls=Command)
-@click.argument("job", type=RunPath())
+@click.argument("run", metavar="JOB", type=RunPath())
 @common_options
-def merge(job: Path, *, as_json: bool) -> int:
-    """Prove that the shards of JOB are disjoint, complete and unchanged.
+def merge(run: Path, *, as_json: bool) -> int:
+    """Prove that the shards of JOB are complete and unchanged.
 
     \b
     Example:
@@ -31,7 +31,7 @@ def merge(job: Path, *, as_json: bool) -> int:
     """
     from bulklink.operations.merge import merge as merge_job  # noqa: PLC0415 - not for --help
 
-    result = merge_job(job)
+    result = merge_job(run)
     if as_json:
         print_json(msgspec.to_builtins(result))
         return result.exit_code
@@ -49,5 +49,5 @@ def merge(job: Path, *, as_json: bool) -> int:
     for line in table_lines(counts | {"rows": result.rows}):
         print_line(line)
     print_line(f"Digest: {result.digest}")
-    print_line(f"Hashes: {job / 'merge.json'}")
+    print_line(f"Hashes: {run / 'merge.json'}")
     return result.exit_code
