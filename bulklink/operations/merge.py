@@ -165,7 +165,8 @@ class _Merging:
             job_result = build_job_result(self._job, record, self._results)
             state, counts = job_result.state, job_result.counts
             if sum(counts.values()) != record.rows:
-                self._faults.append(f"{sum(counts.values()):,} of {record.rows:,} rows are told.")
+                told = sum(counts.values())
+                self._faults.append(f"The job has {record.rows:,} rows, its shards {told:,}.")
         faults = tuple(self._faults)
         return MergeResult(
             run_dir=str(Path(self._job.path)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import msgspec
 
 from bulklink.cli.completion import RunPath
 from bulklink.cli.console import Styled, print_json, print_line, table_lines, wrap_text
@@ -29,6 +28,8 @@ def merge(run: Path, *, as_json: bool) -> int:
     were left. If they are, JOB/merge.json lists counts and hashes. If not, each fault is shown, and
     the exit code is 2. The command works at any time.
     """
+    import msgspec  # noqa: PLC0415 - not for --help
+
     from bulklink.operations.merge import merge as merge_job  # noqa: PLC0415 - not for --help
 
     result = merge_job(run)
