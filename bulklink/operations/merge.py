@@ -166,7 +166,8 @@ class _Merging:
             state, counts = job_result.state, job_result.counts
             if sum(counts.values()) != record.rows:
                 told = sum(counts.values())
-                self._faults.append(f"The job has {record.rows:,} rows, its shards {told:,}.")
+                rows = count_of(record.rows, "row")
+                self._faults.append(f"The job has {rows}, its shards have {told:,}.")
         faults = tuple(self._faults)
         return MergeResult(
             run_dir=str(Path(self._job.path)),
