@@ -30,6 +30,7 @@ from bulklink.operations.seal import check_seal, has_former_digest, load_job
 from bulklink.operations.send import send
 from bulklink.operations.wording import can_be_undone, continue_call
 from bulklink.runs.folder import RunFolder
+from bulklink.runs.job_folder import commanded_path
 from bulklink.runs.record import RunRecord, RunState, refuse_load_test
 from bulklink.runs.status import PENDING, RunResult, build_run_result, status_counts
 from bulklink.zoho.connection import Connection
@@ -176,7 +177,10 @@ def load_unsent_record(folder: RunFolder, *, expect: str | None) -> RunRecord:
         raise RunDirError(
             "This plan has been applied before.",
             where=str(folder.path),
-            advice=Advice("Continue it: {}.", continue_call(record, "resume", folder.path)),
+            advice=Advice(
+                "Continue it: {}.",
+                continue_call(record, "resume", commanded_path(folder, record)),
+            ),
         )
     return record
 
@@ -197,7 +201,7 @@ def load_started_record(folder: RunFolder, *, accept_canary: bool) -> RunRecord:
         raise RunDirError(
             "This plan has not been sent yet, so there is nothing to continue.",
             where=str(folder.path),
-            advice=Advice("Send it: {}.", NextCall("apply", folder.path)),
+            advice=Advice("Send it: {}.", NextCall("apply", commanded_path(folder, record))),
         )
     if record.needs_accept_canary and not accept_canary:
         raise _canary_error(folder, record)
@@ -206,7 +210,7 @@ def load_started_record(folder: RunFolder, *, accept_canary: bool) -> RunRecord:
 
 def _canary_error(folder: RunFolder, record: RunRecord) -> NotConfirmedError:
     """Return why a run does not continue after its canary, with advice."""
-    run_dir = folder.path
+    run_dir = commanded_path(folder, record)
     undo = Advice(" Undo them: {}.", NextCall("undo", run_dir))
     found = record.canary.found if record.canary else None
     return NotConfirmedError(
@@ -228,7 +232,9 @@ def _load_sealed_record(folder: RunFolder) -> RunRecord:
         raise RunDirError(
             "Forgetting this run was started and not completed.",
             where=str(folder.path),
-            advice=Advice("Complete it first: {}.", NextCall("forget", folder.path)),
+            advice=Advice(
+                "Complete it first: {}.", NextCall("forget", commanded_path(folder, record))
+            ),
         )
     if record.state is RunState.REFUSED or not folder.plan.is_file():
         raise RunDirError(

@@ -47,6 +47,7 @@ from bulklink.operations.preflight import (
 from bulklink.operations.session import CrmSession
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.forecast import CreditRange, RenewedForecast
+from bulklink.runs.job_folder import commanded_path
 from bulklink.runs.record import CanaryRecord, CanaryState, OrgRecord, RunRecord
 from bulklink.runs.status import RunResult
 from bulklink.zoho.connection import Connection
@@ -172,7 +173,7 @@ class _SendRun:
             save_canary=self._save_canary,
             callbacks=self.callbacks,
             stop=self.stop,
-            run_dir=str(self.folder.path),
+            run_dir=str(commanded_path(self.folder, self.record)),
         )
         calls = self.ledger_state.calls
         self.forecaster = RunForecaster(

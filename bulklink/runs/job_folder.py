@@ -338,7 +338,12 @@ def first_record(run: str | os.PathLike[str]) -> RunRecord:
 
 def commanded_path(folder: RunFolder, record: RunRecord) -> Path:
     """Return the folder that commands about a run name: its own, or that of its job."""
-    return folder.path if record.shard is None else folder.path.absolute().parent
+    return folder.path if record.shard is None else _parent(folder.path)
+
+
+def _parent(path: Path) -> Path:
+    """Return the parent of a folder as the user would name it."""
+    return (path if path.name not in ("", "..") else path.absolute()).parent
 
 
 def refuse_shard(record: RunRecord, folder: Path, verb: str) -> None:
@@ -353,5 +358,5 @@ def refuse_shard(record: RunRecord, folder: Path, verb: str) -> None:
             f"This is shard {number} of {count_of(shards, 'shard')} of a job, which is sent as a"
             " whole.",
             where=str(folder),
-            advice=Advice("Name the job: {}.", NextCall(verb, folder.absolute().parent)),
+            advice=Advice("Name the job: {}.", NextCall(verb, _parent(folder))),
         )

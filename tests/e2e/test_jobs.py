@@ -302,3 +302,25 @@ def test_failed_emails_of_all_shards_are_retried(
     refused.clear()
     retried = command("retry", "job", "--json")
     assert (retried.code, retried.object["counts"]["done"]) == (0, CONTACTS), retried
+
+
+def test_a_canary_that_fails_stops_the_job_and_names_it(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    seal_job(bulklink, world)
+    command = bulklink.with_env(**standin.env())
+    refused = {email.message for contact in world.contacts for email in contact.free}
+    standin.script = answer_links(
+        standin,
+        lambda _, message: item_error("NOT_ALLOWED", message) if message in refused else None,
+    )
+    result = command("apply", "job", "--canary", "2", "--max-failures", "100")
+    assert result.code == ExitCode.STOPPED, result
+    assert "job/shard" not in result.err
+    again = command("resume", "job")
+    assert again.code == ExitCode.REFUSED
+    assert "bulklink resume job --accept-canary" in " ".join(again.err.split())
+    refused.clear()
+    accepted = command("resume", "job", "--accept-canary", "--json")
+    assert accepted.object["state"] == "finished"
+    assert command("retry", "job", "--json").object["counts"]["done"] == EMAILS
