@@ -119,7 +119,7 @@ class RunDirError(RefusedError):
 
 
 class LockedError(RefusedError):
-    """Raised when another process has locked the run."""
+    """Raised when another process has locked the run, or another run the org."""
 
     code = "locked"
 

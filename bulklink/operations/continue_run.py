@@ -39,7 +39,7 @@ _FORMER_DIGEST = (
     "This run was started by an earlier version, whose digest does not cover the rows of the plan."
     " It continues with the plan whose hash is in run.json."
 )
-_PER_CALL_DEFAULTS = LimitOptions(yes=False, max_credits=None)
+_PER_CALL_DEFAULTS = LimitOptions(yes=False, wait_for_org=False, max_credits=None)
 ShouldRetry = Callable[[Status, str | None], bool]
 """Returns whether a row is retried, by its status and code."""
 

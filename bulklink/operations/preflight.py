@@ -13,7 +13,13 @@ from bulklink.advice import Advice, Keyword
 from bulklink.counts import count_of
 from bulklink.engine.caller import Caller
 from bulklink.engine.lookups import look_up_module_id
-from bulklink.errors import ConfigError, InvalidRowsError, NotConfirmedError, WrongOrgError
+from bulklink.errors import (
+    ConfigError,
+    InvalidRowsError,
+    LockedError,
+    NotConfirmedError,
+    WrongOrgError,
+)
 from bulklink.folder_files import check_folder_file
 from bulklink.ledger.records import result_line
 from bulklink.mapping.plan_reader import SealedPlan, UnknownRow
@@ -116,6 +122,26 @@ def check_is_test_org(org: Org, connection: Connection) -> None:
             where=org.name or connection.api_url,
             advice="Connect to a sandbox or a developer org, or measure a server on this machine.",
         )
+
+
+def org_locked_error(org: Org, holder: str, run_dir: Path) -> LockedError:
+    """Return the error of a run whose org another run is being sent to.
+
+    Args:
+        org: the org.
+        holder: folder of the other run; empty if unknown.
+        run_dir: folder of this run.
+    """
+    other = f"The run {holder}" if holder else "Another run"
+    return LockedError(
+        f"{other} is being sent to {org.name or 'this org'} from this machine: together, both would"
+        " be slower than one after the other.",
+        where=str(run_dir),
+        advice=Advice(
+            "Wait until it ends, or let this run wait for it: {}.",
+            Keyword("wait_for_org", value=True),
+        ),
+    )
 
 
 def confirm_changes(

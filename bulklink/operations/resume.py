@@ -61,7 +61,7 @@ async def resume(
     Raises:
         RunDirError: if this is not a run that can be resumed.
         NotConfirmedError: if its canary did not pass, without `accept_canary`.
-        LockedError: if another process has locked it.
+        LockedError: if another process has locked it, or another run its org.
         WrongOrgError: if it was started in another org.
         LedgerError: if the ledger cannot be trusted.
     """
@@ -107,7 +107,7 @@ async def retry(
     Raises:
         RunDirError: if this is not a run that can be resumed.
         NotConfirmedError: if its canary did not pass, without `accept_canary`.
-        LockedError: if another process has locked it.
+        LockedError: if another process has locked it, or another run its org.
         WrongOrgError: if it was started in another org.
         LedgerError: if the ledger cannot be trusted.
     """
@@ -156,7 +156,7 @@ async def apply(
     Raises:
         RunDirError: if there is no plan to send.
         DigestError: if it is not the expected plan.
-        LockedError: if another process has locked the run.
+        LockedError: if another process has locked the run, or another run its org.
         LedgerError: if the ledger cannot be trusted.
     """
     work = _continuation(
