@@ -110,8 +110,10 @@ async def send_job(
             accept_canary=accept_canary,
         )
         results: list[RunResult] = []
-        for number, (folder, shard) in enumerate(shards, 1):
-            result = await sending.send_shard(folder, shard, is_first=number == 1)
+        for entry, (folder, shard) in zip(record.entries, shards, strict=True):
+            result = await sending.send_shard(
+                folder, shard, digest=entry.digest, is_first=not results
+            )
             results.append(result)
             if result.state is not RunState.FINISHED or stop.reason is not None:
                 break
@@ -142,9 +144,16 @@ class _Sending:
     was_asked: bool = field(default=False, init=False)
 
     async def send_shard(
-        self, folder: RunFolder, record: RunRecord, *, is_first: bool
+        self, folder: RunFolder, record: RunRecord, *, digest: str, is_first: bool
     ) -> RunResult:
-        """Send what is left of a shard; return its result."""
+        """Send what is left of a shard; return its result.
+
+        Args:
+            folder: its folder.
+            record: its record.
+            digest: digest that its plan must have if nothing of it was sent, as the job says.
+            is_first: whether it is the first shard.
+        """
         is_done = record.state is RunState.FINISHED and self.should_retry is None
         before = await self.environment.run_blocking(partial(status, folder))
         options = self._options(is_first=is_first)
@@ -158,7 +167,7 @@ class _Sending:
         load = (
             partial(load_started_record, accept_canary=self.accept_canary)
             if record.invocations
-            else partial(load_unsent_record, expect=record.digest)
+            else partial(load_unsent_record, expect=digest)
         )
         result = await continue_run(
             self.callbacks,

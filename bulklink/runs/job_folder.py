@@ -242,7 +242,8 @@ def _check_shard(
             advice=_ADVICE,
         )
     sealed = (shard_record.digest, shard_record.rows, shard_record.messages)
-    if not shard_record.forgotten and sealed != (entry.digest, entry.rows, entry.messages):
+    is_sealed = sealed == (entry.digest, entry.rows, entry.messages) or shard_record.forgotten
+    if not is_sealed or shard.job_messages != record.messages:
         raise DigestError(
             f"Shard {entry.number} is not as it was sealed: its digest or its counts differ.",
             where=str(folder.path),

@@ -273,6 +273,41 @@ def test_a_shard_of_another_job_is_not_sent(
     assert not standin.requests
 
 
+def test_the_question_names_the_emails_of_all_shards_whatever_a_shard_says(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    seal_job(bulklink, world)
+    path = bulklink.folder / "job" / "shard-1" / "run.json"
+    record = json.loads(path.read_text("utf-8"))
+    assert record["shard"]["job_messages"] == EMAILS
+    record["shard"]["job_messages"] = 1
+    path.write_text(json.dumps(record), "utf-8")
+    result = bulklink.with_env(**standin.env())("apply", "job", "--json")
+    assert (result.code, result.error["code"]) == (ExitCode.REFUSED, "digest")
+    assert not standin.requests
+
+
+def test_a_shard_that_says_its_columns_were_forgotten_is_still_the_approved_one(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    digest = seal_job(bulklink, world)
+    other = world.add(free=40)
+    write_mapping(bulklink.folder / "other.csv", free_rows([other]))
+    assert bulklink("plan", "--op", "link", "other.csv", "--run-dir", "other").code == 0
+    job = bulklink.folder / "job"
+    sealed = json.loads((job / "shard-1" / "run.json").read_text("utf-8"))
+    shutil.rmtree(job / "shard-1")
+    shutil.copytree(bulklink.folder / "other", job / "shard-1")
+    record = json.loads((job / "shard-1" / "run.json").read_text("utf-8"))
+    forgotten = {"at": record["created"], "plan_before": None, "ledger_before": None}
+    record |= {"shard": sealed["shard"], "forgotten": [{**forgotten, "complete": True}]}
+    (job / "shard-1" / "run.json").write_text(json.dumps(record), "utf-8")
+    result = bulklink.with_env(**standin.env())("apply", "job", "--expect", digest, "--json")
+    assert result.code == ExitCode.REFUSED, result
+    assert result.error["code"] == "digest"
+    assert not standin.requests_of("link")
+
+
 def test_a_shard_is_not_sent_by_itself(bulklink: Command, standin: StandIn, world: World) -> None:
     seal_job(bulklink, world)
     command = bulklink.with_env(**standin.env())
