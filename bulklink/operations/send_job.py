@@ -21,7 +21,7 @@ from bulklink.operations.job_options import LimitOptions
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.job_folder import JobFolder, JobRecord
 from bulklink.runs.record import RunRecord, RunState
-from bulklink.runs.status import RunResult, build_job_result, status
+from bulklink.runs.status import ENDED_STATES, RunResult, build_job_result, status
 from bulklink.zoho.connection import Connection
 
 CheckShards = Callable[[JobFolder, JobRecord, list[RunRecord]], None]
@@ -80,8 +80,8 @@ async def send_job(
 ) -> RunResult:
     """Send what is left of a job, shard after shard; the first one that stops ends it.
 
-    A shard that failed in part does not stop the next. The question before the first change is
-    asked once, for all shards.
+    A shard that failed in part, or was refused, does not stop the next. The question before the
+    first change is asked once, for all shards.
 
     Args:
         callbacks: callbacks of the runs.
@@ -115,7 +115,7 @@ async def send_job(
                 folder, shard, digest=entry.digest, is_first=not results
             )
             results.append(result)
-            if result.state is not RunState.FINISHED or stop.reason is not None:
+            if result.state not in ENDED_STATES or stop.reason is not None:
                 break
         for folder, _ in shards[len(results) :]:
             results.append(await environment.run_blocking(partial(status, folder)))
@@ -154,7 +154,13 @@ class _Sending:
             digest: digest that its plan must have if nothing of it was sent, as the job says.
             is_first: whether it is the first shard.
         """
-        is_done = record.state is RunState.FINISHED and self.should_retry is None
+        is_refused = record.state is RunState.REFUSED
+        is_done = is_refused or (record.state is RunState.FINISHED and self.should_retry is None)
+        if is_refused:
+            self.callbacks.warn(
+                f"{folder.path.name} was refused before anything of it was sent, and is left out:"
+                f" {folder.rejects} has its refused rows."
+            )
         before = await self.environment.run_blocking(partial(status, folder))
         options = self._options(is_first=is_first)
         limit = options.get("max_credits")

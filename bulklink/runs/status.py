@@ -26,6 +26,10 @@ from bulklink.runs.record import RunRecord, RunState, UndoneBy, close_last_invoc
 PENDING = "pending"
 
 
+ENDED_STATES = (RunState.FINISHED, RunState.REFUSED)
+"""States of a run of which nothing is sent any more."""
+
+
 class CallCounts(msgspec.Struct, frozen=True):
     """HTTP requests sent, by kind.
 
@@ -207,7 +211,9 @@ def build_job_result(
     """
     state = _job_state({result.state for result in results})
     stopped = next((result for result in results if result.state is RunState.STOPPED), None)
-    stopped_by = None if state is not RunState.STOPPED else by or StoppedBy.KILLED
+    stopped_by: str | None = None
+    if state is RunState.STOPPED:
+        stopped_by = (stopped.stopped_by if stopped else by) or StoppedBy.KILLED
     counts = Counter(dict.fromkeys([*map(str, Status), PENDING], 0))
     calls = Counter(dict.fromkeys(CallCounts.__struct_fields__, 0))
     for result in results:
@@ -219,16 +225,14 @@ def build_job_result(
         run_dir=str(job.path),
         op=record.op,
         state=state,
-        stopped_by=stopped.stopped_by if stopped is not None else stopped_by,
+        stopped_by=stopped_by,
         resume_at=stopped.resume_at if stopped is not None else None,
         rows=record.rows,
         counts=dict(counts),
         calls=CallCounts(**calls),
         credits=sum(result.credits for result in results),
         seconds=round(sum(result.seconds for result in results), 3),
-        exit_code=run_exit_code(
-            state, stopped.stopped_by if stopped is not None else stopped_by, counts
-        ),
+        exit_code=_job_exit_code(state, stopped_by, counts, results),
         undone=bool(results) and all(result.undone for result in results),
         messages_per_second=settled / sending_seconds if sending_seconds else None,
         sending_seconds=sending_seconds or None,
@@ -236,10 +240,27 @@ def build_job_result(
     )
 
 
+def _job_exit_code(
+    state: RunState,
+    stopped_by: str | None,
+    counts: Mapping[str, int],
+    results: Sequence[RunResult],
+) -> ExitCode | None:
+    """Return the exit code of a job; rows of a refused shard are not done."""
+    code = run_exit_code(state, stopped_by, counts)
+    was_refused = any(result.state is RunState.REFUSED for result in results)
+    return ExitCode.ROWS_NOT_DONE if was_refused and code is ExitCode.OK else code
+
+
 def _job_state(states: AbstractSet[RunState]) -> RunState:
-    """Return the state of a job: that of all shards, or stopped if they differ and none runs."""
+    """Return the state of a job: that of all shards, or stopped if they differ and none runs.
+
+    It has also finished if the shards that have not were refused.
+    """
     if RunState.RUNNING in states:
         return RunState.RUNNING
+    if states == set(ENDED_STATES):
+        return RunState.FINISHED
     return next(iter(states)) if len(states) == 1 else RunState.STOPPED
 
 

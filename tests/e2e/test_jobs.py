@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulklink.errors import ExitCode
+from bulklink.mapping.sharding import shard_of
 from tests.e2e.command import (
     Command,
     ensure_terminated,
@@ -20,7 +21,7 @@ from tests.e2e.command import (
     write_mapping,
 )
 from tests.e2e.servers import StandIn, answer_links, hold_calls, item_error
-from tests.e2e.world import World
+from tests.e2e.world import UNKNOWN_ID, World
 
 CONTACTS, SHARDS = 12, 3
 PLAN = ("plan", "--op", "link", "m.csv", "--shards", str(SHARDS), "--run-dir", "job")
@@ -359,3 +360,27 @@ def test_a_canary_that_fails_stops_the_job_and_names_it(
     accepted = command("resume", "job", "--accept-canary", "--json")
     assert accepted.object["state"] == "finished"
     assert command("retry", "job", "--json").object["counts"]["done"] == EMAILS
+
+
+def test_a_shard_whose_deals_do_not_exist_is_left_out_by_a_resume(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contacts = [world.add(free=3) for _ in range(CONTACTS)]
+    mapping = free_rows(contacts)
+    for row in mapping:
+        row["deal_name"] = "A name"  # so that only one deal is looked up
+        row["owner_name"] = "Pat"
+    unknown = next(row for row in mapping if shard_of(row["contact_id"], SHARDS) == 2)
+    unknown |= {"deal_id": UNKNOWN_ID, "deal_name": ""}
+    write_mapping(bulklink.folder / "m.csv", mapping)
+    assert bulklink(*PLAN).code == 0
+    command = bulklink.with_env(**standin.env())
+    refused = command("apply", "job")
+    assert refused.code == ExitCode.REFUSED, refused
+    shards = bulklink("status", "job", "--json").object["shards"]
+    assert [shard["state"] for shard in shards] == ["finished", "refused", "planned"]
+    resumed = command("resume", "job", "--json")
+    assert resumed.code == ExitCode.ROWS_NOT_DONE, resumed
+    assert "shard-2 was refused" in resumed.err
+    states = [shard["state"] for shard in resumed.object["shards"]]
+    assert (resumed.object["state"], states) == ("finished", ["finished", "refused", "finished"])
