@@ -53,6 +53,7 @@ _EXPORTS = {
     "bulklink.operations.job_options": "LimitOptions PaceOptions SendOptions",
     "bulklink.operations.match": "match",
     "bulklink.operations.matching.result": "MatchedShift MatchResult",
+    "bulklink.operations.merge": "MergedShard MergeResult merge",
     "bulklink.operations.plan": "PlanResult plan",
     "bulklink.operations.probe": "probe",
     "bulklink.operations.probing.result": "AnsweredQuestion ProbeResult",
@@ -151,6 +152,9 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.match import match as match
     from bulklink.operations.matching.result import MatchedShift as MatchedShift
     from bulklink.operations.matching.result import MatchResult as MatchResult
+    from bulklink.operations.merge import MergedShard as MergedShard
+    from bulklink.operations.merge import MergeResult as MergeResult
+    from bulklink.operations.merge import merge as merge
     from bulklink.operations.plan import PlanResult as PlanResult
     from bulklink.operations.plan import plan as plan
     from bulklink.operations.probe import probe as probe

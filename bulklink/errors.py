@@ -119,7 +119,7 @@ class RunDirError(RefusedError):
 
 
 class LockedError(RefusedError):
-    """Raised when another process has locked the run."""
+    """Raised when another process has locked the run, or another run the org."""
 
     code = "locked"
 
@@ -174,6 +174,7 @@ class StoppedBy(StrEnum):
     MAX_CREDITS = "max-credits"
     CANARY = "canary"
     LEDGER = "ledger"
+    LEASE = "lease"
     INTERNAL = "internal"
 
 

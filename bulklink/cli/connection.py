@@ -63,15 +63,15 @@ def connection_from_options(options: Mapping[str, Any]) -> Connection:
 
 
 def connection_for_run(run: Path, options: Mapping[str, Any]) -> Connection:
-    """Return the connection of a command on a run, whose folder is checked first.
+    """Return the connection of a command on a run or job, whose folder is checked first.
 
     Raises:
-        RunDirError: if it is not a run folder.
+        RunDirError: if it is neither.
         ConfigError: as for `connection_from_options`.
     """
-    from bulklink.runs.folder import folder_of  # noqa: PLC0415 - not for --help
+    from bulklink.runs.job_folder import first_record  # noqa: PLC0415 - not for --help
 
-    folder_of(run).read()
+    first_record(run)
     return connection_from_options(options)
 
 

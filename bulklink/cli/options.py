@@ -360,6 +360,11 @@ limit_options = combine_options(
     pace_options,
     option("--yes", is_flag=True, help="Change an org that is not a sandbox without asking."),
     option(
+        "--wait-for-org",
+        is_flag=True,
+        help="If another run is being sent to the org from this machine, wait until it ends.",
+    ),
+    option(
         "--read-back",
         group=SAFETY,
         type=OneOf(["auto", "never"]),

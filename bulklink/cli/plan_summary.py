@@ -40,6 +40,8 @@ def show_plan_result(result: PlanResult, *, as_json: bool, undo: bool = False) -
     if as_json:
         content = msgspec.to_builtins(result)
         del content["estimate"]
+        if result.shards == 1:
+            del content["shards"]
         for name in ("compare", "names"):
             if content[name] is None:
                 del content[name]
@@ -84,7 +86,12 @@ def _summary_lines(result: PlanResult, *, undo: bool) -> Iterator[Line]:
     if result.compare is not None:
         yield from _comparison_lines(result.compare)
     yield f"Digest: {result.digest}"
-    if result.run_dir:
+    if result.run_dir and result.shards > 1:
+        yield (
+            f"Sealed as {count_of(result.shards, 'shard')} in {result.run_dir};"
+            f" {bulklink_command('apply', result.run_dir)} sends them one after another."
+        )
+    elif result.run_dir:
         yield f"Sealed in {result.run_dir}; {bulklink_command('apply', result.run_dir)} sends it."
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from bulklink.cli.check_summary import check_lines, check_object
 from bulklink.cli.console import (
     Line,
     Styled,
@@ -21,6 +22,7 @@ from bulklink.cli.console import (
     table_lines,
     wrap_text,
 )
+from bulklink.cli.job_summary import job_object, show_job
 from bulklink.counts import count_of
 from bulklink.engine.failure_limit import example_text, explain_code
 from bulklink.errors import RunStoppedError, StoppedBy
@@ -29,7 +31,7 @@ from bulklink.ledger.statistics import FailureCount, ResultCounts, count_results
 from bulklink.local_time import format_local_time
 from bulklink.models import Status
 from bulklink.operations import wording
-from bulklink.operations.check import CheckItem, CheckResult, CheckStatus
+from bulklink.operations.check import CheckResult
 from bulklink.operations.wording import (
     beyond_max_credits,
     can_be_undone,
@@ -174,42 +176,6 @@ def _after_success(result: RunResult, record: RunRecord) -> Iterator[_Step]:
         yield "To undo it", ("undo", run)
 
 
-_STATUS_COLOURS = {CheckStatus.OK: "green", CheckStatus.DIFFERS: "red"}
-_STATUS_TEXTS = {CheckStatus.MISSING: "missing", CheckStatus.NOT_YET: "nothing to check"}
-
-
-def check_object(check_result: CheckResult) -> dict[str, Any]:
-    """Return the result of a check as in JSON output; `ok` is whether nothing differs."""
-    content: dict[str, Any] = msgspec.to_builtins(check_result)
-    return {"ok": check_result.ok, **content}
-
-
-def check_lines(check_result: CheckResult) -> Iterator[Line]:
-    """Yield a line for each part that was checked."""
-    items = {
-        "plan": check_result.plan,
-        "names": check_result.names,
-        "ledger": check_result.ledger,
-        "accounting": check_result.accounting,
-    }
-    items |= {f"mapping {name}": item for name, item in check_result.mappings.items()}
-    width = max(map(len, items))
-    yield "Check:"
-    for name, item in items.items():
-        yield (f"  {name:<{width}}  ", *_item_parts(item))
-    for redaction in check_result.forgotten:
-        if redaction.complete:
-            yield f"  Columns and names were removed at {redaction.at}; hashes before:"
-            yield f"    plan    {redaction.plan_before}"
-            yield f"    ledger  {redaction.ledger_before}"
-
-
-def _item_parts(item: CheckItem) -> tuple[Styled, str]:
-    status_text = _STATUS_TEXTS.get(item.verdict, item.verdict)
-    styled = Styled(status_text, _STATUS_COLOURS.get(item.verdict))
-    return styled, f": {item.detail}" if item.detail else ""
-
-
 _RELINK_OPS = ("relink", "mixed")
 _MAX_ROWS_LISTED = 20
 
@@ -219,16 +185,20 @@ def show_run(
     reason: RunStoppedError | None,
     *,
     as_json: bool,
-    check_result: CheckResult | None = None,
+    check_results: Sequence[CheckResult] = (),
 ) -> int:
     """Show the state of a run, detached relinks first; return its exit code, 0 while it is active.
 
     Args:
-        result: state of the run.
+        result: state of the run or job.
         reason: why it stopped early; None if it did not.
         as_json: print one JSON object.
-        check_result: result of checking its files; None if they were not checked.
+        check_results: results of checking its files, or those of each shard; empty if they were
+            not checked.
     """
+    if result.shards:
+        return show_job(result, reason, as_json=as_json, check_results=check_results)
+    check_result = next(iter(check_results), None)
     record = RunFolder(Path(result.run_dir)).read()
     for text in _detached_relink_lines(result, record) if result.op in _RELINK_OPS else ():
         print_line(Styled(text, "red", bold=True), err=as_json)
@@ -359,7 +329,10 @@ def show_runs(
 
 def _run_object(result: RunResult, check_result: CheckResult | None) -> dict[str, Any]:
     """Return a run as in JSON output, with the result of its check."""
+    if result.shards:
+        return job_object(result)
     content: dict[str, Any] = msgspec.to_builtins(result)
+    del content["shards"]
     return content if check_result is None else content | {"check": check_object(check_result)}
 
 

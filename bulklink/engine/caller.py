@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio.lowlevel
 import msgspec
@@ -65,6 +65,7 @@ class Caller:
         first_call: number of the first call in the ledger.
         settle_after: seconds that a timed-out call keeps its slot, as the server may still be
             working on it.
+        may_leave: called right before each request leaves; raises if it may not.
 
     Attributes:
         meter: measures the calls.
@@ -83,6 +84,7 @@ class Caller:
         recorded: Counter[str] | None = None,
         first_call: int = 1,
         settle_after: float = 0.0,
+        may_leave: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._ledger = ledger
@@ -95,6 +97,7 @@ class Caller:
         self.meter = CallMeter(lambda: limiter.limit, clock.monotonic, clock.cpu_time)
         self._recorded: Counter[str] = Counter() if recorded is None else recorded
         self._settle_after = settle_after
+        self._may_leave = may_leave
         self._server_has_answered = False
         self._unanswered_in_row = 0
 
@@ -371,6 +374,9 @@ class Caller:
         Quota and limiter are checked one last time with no `await` before the request: if another
         call was refused meanwhile, this one waits again, so only a single call is sent after a
         refusal. During an outage, only a trial is sent.
+
+        Raises:
+            RunStoppedError: if the request may not leave, as `may_leave` says.
         """
         while True:
             # The credit of a call that completes a relink may not be counted yet.
@@ -382,6 +388,7 @@ class Caller:
             if self._outage.is_closed and not is_trial:
                 raise _HeldBackError
             if self._quota.may_start() and self._limiter.may_start(attempt):
+                self._may_leave()
                 self._quota.start(credit)
                 self._limiter.start(attempt)
                 return token

@@ -61,8 +61,6 @@ CHECKING = "Checking the rows"
 GROUPING = "Grouping the emails"
 SORTING = "Sorting the plan"
 WRITING_REJECTS = "Writing the refused rows"
-#: Maximum number of rows that are stored once more after their cells were read as ids.
-MAX_STORED_ROWS = 1000
 
 
 def check(
@@ -198,7 +196,7 @@ def _check_rows(
     files = rejects.MappingFiles.from_inputs(inputs, columns)
     stop.begin_stage(CHECKING)
     records = sum(prepared_input.input.records for prepared_input in inputs)
-    suspects = _create_row_views(table, files, stored=records <= MAX_STORED_ROWS)
+    suspects = _create_row_views(table, files, stored=records <= validate.MAX_STORED_ROWS)
     statistics = validate.collect_row_statistics(database, table.options)
     for statement in duplicates.duplicate_tables_sql(statistics.group_key_columns()):
         database.execute(statement)
@@ -216,6 +214,7 @@ def _check_rows(
         duplicates=duplicate_count,
         unclosed_quote=_unclosed_quote_fault(table, files, inputs),
         columns=columns,
+        suspects=suspects,
         plan_writer=PlanWriter(included, table.options, files, statistics),
         database=database,
         folder=folder,
@@ -230,7 +229,10 @@ def _create_row_views(
     database, columns, options = table.database, table.columns, table.options
     database.execute(
         validate.base_rows_sql(
-            options, columns, files.line_offsets, any_staged=files.any_staged, stored=stored
+            options,
+            columns,
+            validate.loaded_places(files.line_offsets, any_staged=files.any_staged),
+            stored=stored,
         )
     )
     guards = validate.has_guards(options, columns)
@@ -267,6 +269,7 @@ class CheckedMapping:
         duplicates: number of valid rows that repeat an earlier one.
         unclosed_quote: fault of the first record with a quote that is never closed.
         columns: the user's columns, including those that only the option `only` reads.
+        suspects: ids that look rounded.
         plan_writer: options, files and statistics of the mapping.
         database: holds the rows.
         folder: folder for temporary files, removed on close.
@@ -279,6 +282,7 @@ class CheckedMapping:
     duplicates: int
     unclosed_quote: RowFault | None
     columns: tuple[MappingColumn, ...]
+    suspects: SuspectIds
     plan_writer: PlanWriter
     database: Database
     folder: Path
@@ -303,7 +307,9 @@ class CheckedMapping:
 
     @property
     def left_out(self) -> int:
-        """Records that `only` leaves out of the run."""
+        """Records that `only` leaves out of the run; no shard has any."""
+        if self.plan_writer.is_shard:
+            return 0
         return sum(file.records for file in self.inputs) - self.rows
 
     def faults(self) -> Iterator[RowFault]:
@@ -422,7 +428,14 @@ class CheckedMapping:
         """Write every refused row to a CSV file, as a mapping to fix and reuse."""
         self.stop.begin_stage(WRITING_REJECTS)
         writer = self.plan_writer
-        rejects.write_rejects(self.database, path, self.folder, writer.columns, writer.files)
+        rejects.write_rejects(
+            self.database,
+            path,
+            self.folder,
+            writer.columns,
+            writer.files,
+            is_shard=writer.is_shard,
+        )
 
     def _group(self) -> None:
         if not self._is_grouped:

@@ -144,6 +144,9 @@ def _close_instance(connection: duckdb.DuckDBPyConnection, *, reusable: bool) ->
     connection.close()
 
 
+_USE_PLAN = "USE plan"
+
+
 class Database:
     """In-memory database that spills into a folder.
 
@@ -189,7 +192,8 @@ class Database:
         )
         # DuckDB compresses in-memory tables only on request.
         self._connection.execute("ATTACH ':memory:' AS plan (COMPRESS)")
-        self._connection.execute("USE plan")
+        self._use = _USE_PLAN
+        self._connection.execute(self._use)
         stop.add_connection(self._connection)
 
     def execute(self, sql: str) -> int:
@@ -202,6 +206,25 @@ class Database:
         with _translate_damage(), self._translate_errors():
             row = self._connection.execute(sql).fetchone()
         return int(row[0]) if row and isinstance(row[0], int) else 0
+
+    @contextmanager
+    def schema(self, name: str) -> Iterator[None]:
+        """Create what the block creates in a schema of its own, which is dropped at its end.
+
+        Names mean the relations of the schema before those of `plan.main`.
+
+        Args:
+            name: name of the schema.
+        """
+        self.execute(f"CREATE SCHEMA {name}")
+        self._use = f"SET search_path = 'plan.{name},plan.main'"
+        try:
+            self.execute(self._use)
+            yield
+        finally:
+            self._use = _USE_PLAN
+            self._connection.execute(self._use)
+            self._connection.execute(f"DROP SCHEMA {name} CASCADE")
 
     def limit_memory(self, memory: str) -> None:
         """Change the memory limit.
@@ -234,7 +257,7 @@ class Database:
         self._stop.add_connection(cursor)
         try:
             with _translate_damage(), self._translate_errors():
-                cursor.execute("USE plan")
+                cursor.execute(self._use)
                 cursor.execute(sql)
                 while batch := cursor.fetchmany(size):
                     yield batch
@@ -264,7 +287,7 @@ class Database:
         self._stop.add_connection(cursor)
         try:
             with self._translate_errors():
-                cursor.execute("USE plan")
+                cursor.execute(self._use)
                 for batch in column_bytes(cursor.sql(sql)):
                     yield batch
                     self._begin()

@@ -4,7 +4,8 @@ Relations, built on those of `validate`:
 
 - `duplicates`: rows that name the same message as another row, each with the first of them; the
   first row itself is included only if they conflict;
-- `conflicts`: conflicting rows, each with the rows it conflicts with, in order;
+- `conflicts`: conflicting rows, each with the rows it conflicts with, in order; these are numbered
+  over the whole mapping, also in a shard;
 - `good`: rows that are not refused; `repeated` if they repeat an earlier row.
 """
 # ruff: noqa: S608
@@ -14,10 +15,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bulklink.mapping import faults
-from bulklink.mapping.schema import GUARD
+from bulklink.mapping.schema import GUARD, ORIGIN_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+GOOD_ROWS_VIEW = (
+    "CREATE VIEW good AS SELECT checked_rows.*, duplicates.first, duplicates.first IS NOT NULL "
+    "AS repeated FROM checked_rows LEFT JOIN duplicates ON duplicates.row = checked_rows.row "
+    "WHERE reason IS NULL AND NOT coalesce(conflict, false)"
+)
+"""Creates `good` of the checked rows and their duplicates."""
 
 
 def duplicate_tables_sql(group_key_columns: Sequence[str]) -> list[str]:
@@ -37,29 +46,28 @@ def duplicate_tables_sql(group_key_columns: Sequence[str]) -> list[str]:
         f"CREATE TABLE repeated_hashes AS SELECT key FROM (SELECT hash({key}) AS key "
         "FROM checked_rows WHERE reason IS NULL) GROUP BY key HAVING count(*) > 1",
         # A hash stands for the deals: DuckDB cannot spill an aggregate of long texts.
-        f"CREATE TABLE candidates AS SELECT row, op, {key}, "
+        f"CREATE TABLE candidates AS SELECT row, {ORIGIN_ROW}, op, {key}, "
         f"hash(deal_id_number, deal_id_text, {GUARD}) AS deal FROM checked_rows "
         f"WHERE reason IS NULL AND hash({key}) IN (SELECT key FROM repeated_hashes)",
         f"CREATE TABLE repeated_messages AS SELECT {key}, min(row) AS first, min(op) <> max(op) OR "
         "min(deal) <> max(deal) AS conflict "
         f"FROM candidates GROUP BY {key} HAVING count(*) > 1",
-        "CREATE TABLE duplicates AS SELECT row, first, conflict FROM candidates "
+        f"CREATE TABLE duplicates AS SELECT row, {ORIGIN_ROW}, first, conflict FROM candidates "
         f"JOIN repeated_messages ON {same_key} WHERE conflict OR row <> first",
         "CREATE TABLE conflict_groups AS SELECT first, any_value(rows) AS rows, "
-        f"list(row ORDER BY row) FILTER (place <= {faults.MAX_NAMED_ROWS + 1}) AS named FROM ("
-        "SELECT row, first, count(*) OVER (PARTITION BY first) AS rows, "
+        f"list({ORIGIN_ROW} ORDER BY row) FILTER (place <= {faults.MAX_NAMED_ROWS + 1}) AS named "
+        f"FROM (SELECT row, {ORIGIN_ROW}, first, count(*) OVER (PARTITION BY first) AS rows, "
         "row_number() OVER (PARTITION BY first ORDER BY row) AS place "
         "FROM duplicates WHERE conflict) GROUP BY first",
         # Sorted by row, so that a range of rows is read without the rest.
-        "CREATE TABLE conflicts AS SELECT row, named, rows FROM conflict_groups JOIN "
-        "(SELECT row, first FROM duplicates WHERE conflict) USING (first) ORDER BY row",
+        f"CREATE TABLE conflicts AS SELECT row, {ORIGIN_ROW}, named, rows FROM conflict_groups "
+        f"JOIN (SELECT row, {ORIGIN_ROW}, first FROM duplicates WHERE conflict) USING (first) "
+        "ORDER BY row",
         "DROP TABLE conflict_groups",
         "DROP TABLE repeated_hashes",
         "DROP TABLE candidates",
         "DROP TABLE repeated_messages",
-        "CREATE VIEW good AS SELECT checked_rows.*, duplicates.first, duplicates.first IS NOT NULL "
-        "AS repeated FROM checked_rows LEFT JOIN duplicates ON duplicates.row = checked_rows.row "
-        "WHERE reason IS NULL AND NOT coalesce(conflict, false)",
+        GOOD_ROWS_VIEW,
     ]
 
 

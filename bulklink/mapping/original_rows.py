@@ -16,7 +16,8 @@ from bulklink.mapping.database import open_database, spill_folder
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
 from bulklink.mapping.plan_layout import load_layout, plan_relation
 from bulklink.mapping.plan_writer import unique_column_names
-from bulklink.mapping.schema import GUARD, ID_COLUMNS
+from bulklink.mapping.rejects import REJECT_ORIGIN
+from bulklink.mapping.schema import GUARD, ID_COLUMNS, ORIGIN_ROW, OWN_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -56,12 +57,14 @@ class MappingRow(msgspec.Struct, frozen=True, gc=False):
     """A row of the mapping.
 
     Args:
-        row: row number, from 1.
+        row: row number, from 1; in a shard, that within the shard.
         cells: its cells; None for a missing one.
+        origin_row: row number over the whole mapping; None if it is unknown.
     """
 
     row: int
     cells: Cells
+    origin_row: int | None
 
 
 #: Columns of a redacted plan, with headers that make it a valid mapping.
@@ -126,7 +129,8 @@ def _stream_planned_rows(
 ) -> Iterator[MappingRow]:
     if not check_folder_file(plan):
         return
-    selected = ", ".join([_ROW, *(identifier(column.name) for column in columns)])
+    user_columns = [identifier(column.name) for column in columns]
+    selected = ", ".join([_ROW, OWN_PREFIX + ORIGIN_ROW, *user_columns])
     with open_database(spill, memory=_MEMORY) as database:
         relation = plan_relation(database, plan)
         # A sort takes memory for all rows; mappings are often grouped by contact themselves.
@@ -139,7 +143,7 @@ def _stream_planned_rows(
             if row <= last:
                 raise RuntimeError(f"row {row} came after row {last}")
             last = row
-            yield MappingRow(row, planned[1:])
+            yield MappingRow(row, planned[2:], planned[1])
 
 
 def stream_refused_rows(rejects: Path, columns: Sequence[UserColumn]) -> Iterator[MappingRow]:
@@ -162,15 +166,19 @@ def stream_refused_rows(rejects: Path, columns: Sequence[UserColumn]) -> Iterato
         if _ROW not in header:
             return
         number, places = header.index(_ROW), _column_indexes(header, [c.header for c in columns])
+        origin = header.index(REJECT_ORIGIN) if REJECT_ORIGIN in header else number
         last = 0
         for cells in records:
-            cell = cells[number] if len(cells) == len(header) else ""
-            if not cell.isdecimal() or len(cell) > _MAX_ROW_DIGITS:
-                continue  # changed by the user
-            row = int(cell)
-            if row > last:
+            is_whole = len(cells) == len(header)
+            row = _row_number(cells[number]) if is_whole else None
+            if row is not None and row > last:  # else it was changed by the user
                 last = row
-                yield MappingRow(row, tuple(None if p is None else cells[p] for p in places))
+                user_cells = tuple(None if p is None else cells[p] for p in places)
+                yield MappingRow(row, user_cells, _row_number(cells[origin]))
+
+
+def _row_number(cell: str) -> int | None:
+    return int(cell) if cell.isdecimal() and len(cell) <= _MAX_ROW_DIGITS else None
 
 
 def _csv_records(file: TextIO, path: Path) -> Iterator[list[str]]:

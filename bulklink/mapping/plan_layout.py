@@ -24,6 +24,7 @@ from bulklink.mapping.schema import (
     GUARD,
     ID_COLUMNS,
     NAME_COLUMNS,
+    ORIGIN_ROW,
     OWN_PREFIX,
 )
 from bulklink.models import MAX_ROWS, Op
@@ -41,8 +42,9 @@ OWN_COLUMNS = (
     *("group", "duplicate_of"),
     GUARD,
     *FETCHED_COLUMNS,
+    ORIGIN_ROW,
 )
-_NUMBERS = ("row", "line", "group", "duplicate_of")
+_NUMBERS = ("row", "line", "group", "duplicate_of", ORIGIN_ROW)
 #: Half of DuckDB's default, at hardly any cost when writing. A reader holds two row groups, so
 #: sending a million rows takes no more memory than sending a hundred thousand.
 ROW_GROUP_ROWS = 61_440
@@ -74,6 +76,10 @@ class VirtualColumn(msgspec.Struct, frozen=True, omit_defaults=True):
         return "NULL::VARCHAR" if self.value is None else literal(self.value)
 
 
+SAME_ROW = VirtualColumn(rows_before=0)
+"""Number of a row over the whole mapping, in a plan that is no shard of one."""
+
+
 class PlanLayout(msgspec.Struct, frozen=True):
     """Columns of a sealed plan, kept in the metadata of its file.
 
@@ -98,6 +104,11 @@ class PlanLayout(msgspec.Struct, frozen=True):
             for name, column in self.elsewhere.items()
             if column.same_as is None and column.rows_before is None
         }
+
+    @property
+    def is_shard(self) -> bool:
+        """Whether the plan is a shard of a mapping: its rows have numbers of their own."""
+        return ORIGIN_ROW not in self.elsewhere
 
     @property
     def as_written(self) -> PlanLayout:
@@ -162,11 +173,13 @@ def load_layout(database: Database, plan: Path) -> PlanLayout:
 def _with_stored_columns(database: Database, layout: PlanLayout, plan: Path) -> PlanLayout:
     """Return the layout with what the columns in the file say.
 
-    Earlier versions wrote all ids as texts, and no columns of fetched deals: these are NULL.
+    Earlier versions wrote all ids as texts, no columns of fetched deals, which are NULL, and no
+    shards.
     """
     query = f"DESCRIBE FROM {database.files.read_parquet(plan)}"
     types = {row[0]: row[1] for row in database.rows(query)}
-    added = {name: VirtualColumn() for name in FETCHED_COLUMNS if OWN_PREFIX + name not in types}
+    absent = {**dict.fromkeys(FETCHED_COLUMNS, VirtualColumn()), ORIGIN_ROW: SAME_ROW}
+    added = {name: column for name, column in absent.items() if OWN_PREFIX + name not in types}
     not_ids = {OWN_PREFIX + name for name in _NUMBERS}
     numbers = {name for name, kind in types.items() if kind == _ID_NUMBER} - not_ids
     return msgspec.structs.replace(
@@ -204,6 +217,7 @@ def _check_rows(database: Database, relation: str) -> None:
         f" OR bulklink_row IS NULL OR bulklink_row NOT BETWEEN 1 AND {MAX_ROWS}"
         f" OR bulklink_group IS NULL OR bulklink_group NOT BETWEEN 0 AND {MAX_ROWS}"
         f" OR bulklink_duplicate_of NOT BETWEEN 1 AND {MAX_ROWS}"
+        f" OR {OWN_PREFIX}{ORIGIN_ROW} IS NULL OR {OWN_PREFIX}{ORIGIN_ROW} < 1"
     )
     if wrong:
         raise ValueError(wrong)

@@ -35,6 +35,7 @@ from bulklink.mapping.schema import (
     FETCHED_COLUMNS,
     NAME_COLUMNS,
     NUMERIC_ID_COLUMNS,
+    ORIGIN_ROW,
     OWN_PREFIX,
 )
 from bulklink.models import MAX_ROWS, Message, Op
@@ -249,6 +250,8 @@ def _own_columns_sql(names: Iterable[str]) -> str:
 
 
 _NAMES = (*NAME_COLUMNS, FETCHED_COLUMNS[1])
+_NEVER_FORGOTTEN = (*FETCHED_COLUMNS, ORIGIN_ROW)
+"""Columns that stay unwritten if they were."""
 
 _NAMES_SQL = f"""
 SELECT bulklink_row, looked_up_owners.name AS owner_name, looked_up_deals.name AS deal_name,
@@ -369,7 +372,7 @@ def forget_columns(plan: Path) -> None:
     with open_database(spill_folder(plan), memory=_LOOK_UP_MEMORY) as database:
         layout = load_layout(database, plan)
         elsewhere = {
-            name: column for name, column in layout.elsewhere.items() if name in FETCHED_COLUMNS
+            name: column for name, column in layout.elsewhere.items() if name in _NEVER_FORGOTTEN
         }
         columns = ", ".join(
             f"NULL::VARCHAR AS {OWN_PREFIX}{name}" if name in _NAMES else OWN_PREFIX + name

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from bulklink.duckdb_sql import identifier, literal
 from bulklink.mapping.load import CHANGED_ID, CHANGED_NAME, TEXT_ID
 from bulklink.mapping.plan_digest import RowHashes, hash_rows
-from bulklink.mapping.plan_layout import OWN_COLUMNS, PlanLayout, VirtualColumn, write_parquet
+from bulklink.mapping.plan_layout import (
+    OWN_COLUMNS,
+    SAME_ROW,
+    PlanLayout,
+    VirtualColumn,
+    write_parquet,
+)
 from bulklink.mapping.rejects import verbatim_cell_sql
 from bulklink.mapping.schema import (
     FETCHED_COLUMNS,
@@ -18,6 +24,7 @@ from bulklink.mapping.schema import (
     ID_COLUMNS,
     NAME_COLUMNS,
     NUMERIC_ID_COLUMNS,
+    ORIGIN_ROW,
     OWN_PREFIX,
 )
 from bulklink.mapping.validate import name_sql
@@ -50,6 +57,7 @@ class PlanWriter:
         statistics: totals over its rows.
         names_looked_up: whether `good` has looked-up names.
         compared: whether the table `fetched_deals` has the deal that each email is on.
+        is_shard: whether the rows are those of a shard, which have numbers of their own.
     """
 
     columns: tuple[MappingColumn, ...]
@@ -58,6 +66,7 @@ class PlanWriter:
     statistics: RowStatistics
     names_looked_up: bool = False
     compared: bool = False
+    is_shard: bool = False
 
     def write(self, database: Database, folder: Path) -> None:
         """Write `plan.parquet` into a folder.
@@ -105,7 +114,7 @@ class PlanWriter:
         }
         if len(self.files.names) == 1:
             yield "file", VirtualColumn(value=self.files.names[0])
-            if not self.files.any_staged:
+            if not self.files.any_staged and not self.is_shard:
                 yield "line", VirtualColumn(rows_before=self.files.line_offsets[0])
         if self.options.op is not None:
             yield "op", VirtualColumn(value=self.options.op.value)
@@ -120,6 +129,8 @@ class PlanWriter:
             yield GUARD, VirtualColumn()
         if not self.compared:
             yield from dict.fromkeys(FETCHED_COLUMNS, VirtualColumn()).items()
+        if not self.is_shard:
+            yield ORIGIN_ROW, SAME_ROW
         for column in NAME_COLUMNS:
             default = self.options.default_values.get(column)
             if column not in name_by_known and (default or not self.names_looked_up):
@@ -140,7 +151,7 @@ class PlanWriter:
             **{name: self._name_sql(name) for name in NAME_COLUMNS},
             "group": "number",
             "duplicate_of": "duplicate_of",
-            **{name: name for name in (GUARD, *FETCHED_COLUMNS)},
+            **{name: name for name in (GUARD, *FETCHED_COLUMNS, ORIGIN_ROW)},
         }
         bulklink_columns = [
             f"{expressions[name]} AS {OWN_PREFIX}{name}"
@@ -186,7 +197,8 @@ class PlanWriter:
 
     def _sorted_rows_sql(self, layout: PlanLayout) -> str:
         key_columns = self.statistics.group_key_columns()
-        carried = [name for name in ("file", "line", "op", GUARD) if name not in layout.elsewhere]
+        plain = ("file", "line", "op", GUARD, ORIGIN_ROW)
+        carried = [name for name in plain if name not in layout.elsewhere]
         for name in ID_COLUMNS:
             if name not in layout.elsewhere:
                 if name not in NUMERIC_ID_COLUMNS:

@@ -19,7 +19,15 @@ from bulklink.mapping import faults
 from bulklink.mapping.database import Database, open_database, spill_folder
 from bulklink.mapping.load import DEFAULTED, GOOD, MAY_BE_FAULTY, TRAILING_ZEROS
 from bulklink.mapping.plan_layout import OWN_COLUMNS, load_layout, plan_relation
-from bulklink.mapping.schema import GUARD, ID_COLUMNS, NUMERIC_ID_COLUMNS, RefusedRow, RowFault
+from bulklink.mapping.schema import (
+    GUARD,
+    ID_COLUMNS,
+    NUMERIC_ID_COLUMNS,
+    ORIGIN_ROW,
+    OWN_PREFIX,
+    RefusedRow,
+    RowFault,
+)
 from bulklink.models import Op
 from bulklink.spreadsheet_grid import column_letters
 
@@ -36,6 +44,8 @@ REJECTS_FILE = "rejects.csv"
 REJECT_COLUMNS = tuple(
     f"bulklink_{name}" for name in ("file", "row", "line", "column", "reason", "raw")
 )
+REJECT_ORIGIN = OWN_PREFIX + ORIGIN_ROW
+"""Last column of the refused rows of a shard: their number over the whole mapping."""
 #: Rows of the mapping in one query, if there are conflicts.
 _SLICE_ROWS = 100_000
 _COPY_BYTES = 1 << 20
@@ -178,6 +188,19 @@ def _slices(database: Database) -> Iterator[tuple[int, int, bool]]:
         yield first, first + step - 1, bool(joined)
 
 
+def readable_id_sql(column: str, is_kept: str = "false") -> str:
+    """Build an id of a row of `checked_rows`; NULL if it is at fault itself.
+
+    Args:
+        column: the id.
+        is_kept: condition on which it is kept although it is at fault.
+    """
+    return (
+        f"CASE WHEN (fault_column IS DISTINCT FROM '{column}' OR {is_kept}) AND {column}_grade IN "
+        f"({GOOD}, {TRAILING_ZEROS}, {DEFAULTED}) THEN {column} END"
+    )
+
+
 def refused_rows_sql(
     columns: Sequence[MappingColumn], first: int, last: int, *, joined: bool
 ) -> str:
@@ -190,11 +213,7 @@ def refused_rows_sql(
         joined: whether rows may conflict, or have an unknown deal or owner.
     """
     unknown = f"reason IN ({literal(faults.UNKNOWN_DEAL)}, {literal(faults.UNKNOWN_OWNER)})"
-    ids = [
-        f"CASE WHEN (fault_column IS DISTINCT FROM '{column}' OR {unknown}) AND {column}_grade IN "
-        f"({GOOD}, {TRAILING_ZEROS}, {DEFAULTED}) THEN {column} END AS {column}"
-        for column in ID_COLUMNS
-    ]
+    ids = [f"{readable_id_sql(column, unknown)} AS {column}" for column in ID_COLUMNS]
     selected = ", ".join(["row, file, line, fault_column, reason, raw, message, op", *ids])
     rows = _faulty_rows_sql(columns, first, last, joined=joined)
     return f"SELECT {selected} FROM ({rows}) ORDER BY row"
@@ -214,7 +233,7 @@ def _faulty_rows_sql(
     )
     if not joined:
         return faulty
-    message = faults.conflict_message_sql("row", "named", "rows")
+    message = faults.conflict_message_sql(ORIGIN_ROW, "named", "rows")
     conflicts = (
         f"SELECT row AS conflict_row, {message} AS conflict_message FROM conflicts WHERE {within}"
     )
@@ -251,6 +270,8 @@ def write_rejects(
     scratch: Path,
     columns: Sequence[MappingColumn],
     files: MappingFiles,
+    *,
+    is_shard: bool = False,
 ) -> None:
     """Write the refused rows as a mapping that can be fixed and reused.
 
@@ -260,14 +281,17 @@ def write_rejects(
         scratch: folder for temporary files.
         columns: the user's columns.
         files: files of the mapping.
+        is_shard: whether the rows are those of a shard.
     """
+    origin, origin_header = ([ORIGIN_ROW], [REJECT_ORIGIN]) if is_shard else ([], [])
     user_columns = [
         f"nullif({verbatim_cell_sql(place, column)}, '')" for place, column in enumerate(columns)
     ]
-    selected = ", ".join([*user_columns, files.rejects_columns_sql()])
+    selected = ", ".join([*user_columns, files.rejects_columns_sql(), *origin])
     with atomic_replace(path) as temporary, temporary.open("ab") as file:
         header = io.StringIO(newline="")
-        csv.writer(header).writerow([*(column.header for column in columns), *REJECT_COLUMNS])
+        headers = [*(column.header for column in columns), *REJECT_COLUMNS, *origin_header]
+        csv.writer(header).writerow(headers)
         file.write(header.getvalue().encode())
         for first, last, joined in _slices(database):
             part = temporary_path(scratch)
@@ -280,7 +304,7 @@ def write_rejects(
 
 
 #: Columns of `_unknown_rows` before those of the plan.
-_LEADING_COLUMNS = ("file", "row", "line", "refused", "deal_id", "owner_id")
+_LEADING_COLUMNS = ("file", "row", "line", ORIGIN_ROW, "refused", "deal_id", "owner_id")
 
 
 def append_unknown_rows(plan: Path, names: Path, rejects: Path) -> int:
@@ -295,11 +319,12 @@ def append_unknown_rows(plan: Path, names: Path, rejects: Path) -> int:
         Number of rows appended.
     """
     with open_database(spill_folder(plan), memory="128MB") as database:
-        added = 0
-        for row in _unknown_rows(database, plan, names):
+        added, layout = 0, load_layout(database, plan)
+        origin_header = [REJECT_ORIGIN] if layout.is_shard else []
+        for *row, origin_row in _unknown_rows(database, plan, names):
             if not added and not check_folder_file(rejects):
-                _append(rejects, [*load_layout(database, plan).headers, *REJECT_COLUMNS])
-            _append(rejects, row)
+                _append(rejects, [*layout.headers, *REJECT_COLUMNS, *origin_header])
+            _append(rejects, [*row, origin_row] if layout.is_shard else row)
             added += 1
         return added
 
@@ -387,14 +412,15 @@ def _append(rejects: Path, row: Iterable[Any]) -> None:
 
 def _unknown_rows(database: Database, plan: Path, names: Path) -> Iterator[tuple[Any, ...]]:
     query = (
-        "SELECT bulklink_file, plan.bulklink_row, bulklink_line, refused, bulklink_deal_id, "
+        f"SELECT bulklink_file, plan.bulklink_row, bulklink_line, {OWN_PREFIX}{ORIGIN_ROW}, "
+        "refused, bulklink_deal_id, "
         f"bulklink_owner_id, plan.* FROM {plan_relation(database, plan)} AS plan "
         f"POSITIONAL JOIN {database.files.read_parquet(names)} AS names "
         "WHERE refused IS NOT NULL AND bulklink_duplicate_of IS NULL"
     )
     for values in database.rows(query):
-        file, row, line, reason, deal_id, owner_id = values[: len(_LEADING_COLUMNS)]
+        file, row, line, origin_row, reason, deal_id, owner_id = values[: len(_LEADING_COLUMNS)]
         is_deal = reason == faults.UNKNOWN_DEAL
         column, raw = ("deal_id", deal_id) if is_deal else ("owner_id", owner_id)
         user_cells = values[len(_LEADING_COLUMNS) + len(OWN_COLUMNS) :]
-        yield (*user_cells, file, row, line, column, reason, raw)
+        yield (*user_cells, file, row, line, column, reason, raw, origin_row)

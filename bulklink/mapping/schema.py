@@ -16,6 +16,8 @@ NAME_COLUMNS = ("owner_name", "deal_name")
 GUARD = "from_deal_id"
 #: Deal that a fetched file shows an email on, and its name.
 FETCHED_COLUMNS = ("fetched_deal_id", "fetched_deal_name")
+#: Number of a row over the whole mapping, of which the plan may be a shard.
+ORIGIN_ROW = "origin_row"
 KNOWN_COLUMNS = ("op", *ID_COLUMNS, *NAME_COLUMNS, GUARD)
 #: Ids that consist of digits.
 NUMERIC_ID_COLUMNS = ("contact_id", "owner_id", "deal_id")

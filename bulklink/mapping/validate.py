@@ -34,7 +34,14 @@ from bulklink.mapping.load import (
     id_grade_sql,
 )
 from bulklink.mapping.name_cells import filled_name_sql
-from bulklink.mapping.schema import GUARD, ID_COLUMNS, NAME_COLUMNS, NUMERIC_ID_COLUMNS, id_pattern
+from bulklink.mapping.schema import (
+    GUARD,
+    ID_COLUMNS,
+    NAME_COLUMNS,
+    NUMERIC_ID_COLUMNS,
+    ORIGIN_ROW,
+    id_pattern,
+)
 from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Op
 
 if TYPE_CHECKING:
@@ -46,52 +53,75 @@ if TYPE_CHECKING:
     from bulklink.mapping.suspect_ids import SuspectIds
 
 
-def base_rows_sql(
-    options: MappingOptions,
-    columns: Sequence[MappingColumn],
-    line_offsets: Sequence[int],
-    *,
-    any_staged: bool,
-    stored: bool,
-) -> str:
-    """Build the statement that creates `base`.
+#: Maximum number of rows that are stored once more after their cells were read as ids.
+MAX_STORED_ROWS = 1000
+
+
+class RowPlaces(NamedTuple):
+    """SQL of where the rows of the table `staged` stand.
 
     Args:
-        options: options for reading the mapping.
-        columns: the user's columns.
+        row: number of the row.
+        file: number of its file.
+        others: further columns: `line`, `fault`, `message`, `raw`, and `origin_row`, the number
+            over the whole mapping, of which the rows may be a shard.
+    """
+
+    row: str
+    file: str
+    others: tuple[str, ...]
+
+
+def loaded_places(line_offsets: Sequence[int], *, any_staged: bool) -> RowPlaces:
+    """Return the places of rows in the order in which they were loaded.
+
+    Args:
         line_offsets: for each file, the physical line of a row minus its number.
         any_staged: whether an exact reader filled columns of the table.
-        stored: whether to store the rows in a table rather than create a view. DuckDB takes 10 ms
-            to prepare a query of the view, which is most of the time that a short mapping takes.
     """
-    places = _places(columns)
+    origin = f"rowid + 1 AS {ORIGIN_ROW}"
     file = "file" if len(line_offsets) > 1 else "0::USMALLINT"
     line = (
         f"rowid + 1 + {list(line_offsets)}[file + 1]"
         if len(line_offsets) > 1
         else f"rowid + 1 + {line_offsets[0]}"
     )
-    staged_line = f"nullif(coalesce(line, {line}), {NO_LINE})"
-    reader_columns = [f"{staged_line} AS line", "fault", "message", "raw"]
-    if not any_staged:
-        missing = [f"NULL::VARCHAR AS {column}" for column in ("fault", "message", "raw")]
-        reader_columns = [f"{line} AS line", *missing]
+    if any_staged:
+        staged_line = f"nullif(coalesce(line, {line}), {NO_LINE}) AS line"
+        return RowPlaces("rowid + 1", file, (staged_line, "fault", "message", "raw", origin))
+    missing = [f"NULL::VARCHAR AS {column}" for column in ("fault", "message", "raw")]
+    return RowPlaces("rowid + 1", file, (f"{line} AS line", *missing, origin))
+
+
+def base_rows_sql(
+    options: MappingOptions, columns: Sequence[MappingColumn], places: RowPlaces, *, stored: bool
+) -> str:
+    """Build the statement that creates `base`.
+
+    Args:
+        options: options for reading the mapping.
+        columns: the user's columns.
+        places: where the rows stand.
+        stored: whether to store the rows in a table rather than create a view. DuckDB takes 10 ms
+            to prepare a query of the view, which is most of the time that a short mapping takes.
+    """
+    known_places = _places(columns)
     parts = [
-        f"rowid + 1 AS row, {file} AS file",
-        *reader_columns,
-        _op_columns_sql(options, _filled_text_sql("op", places, options)),
+        f"{places.row} AS row, {places.file} AS file",
+        *places.others,
+        _op_columns_sql(options, _filled_text_sql("op", known_places, options)),
         *(f"c{place}" for place in range(len(columns))),
         *(
             expression
             for column in ID_COLUMNS
-            for expression in _id_columns_sql(column, places.get(column))
+            for expression in _id_columns_sql(column, known_places.get(column))
         ),
-        *(f"{_filled_text_sql(name, places, options)} AS {name}" for name in NAME_COLUMNS),
+        *(f"{_filled_text_sql(name, known_places, options)} AS {name}" for name in NAME_COLUMNS),
     ]
     only = _only_conditions_sql(options, columns)
     where = f" WHERE {_unfilterable_sql()} OR ({' AND '.join(only)})" if only else ""
     ids = ", ".join(part for column in ID_COLUMNS for part in _id_with_default_sql(column, options))
-    guard = f"{_guard_sql(options, places)} AS {GUARD}"
+    guard = f"{_guard_sql(options, known_places)} AS {GUARD}"
     outer = f"SELECT *, {ids}, {guard} FROM (SELECT flags, {', '.join(parts)} FROM staged)"
     return f"CREATE {'TABLE' if stored else 'VIEW'} base AS SELECT * FROM ({outer}){where}"
 

@@ -50,6 +50,11 @@ class CheckItem(msgspec.Struct, frozen=True):
     verdict: CheckStatus
     detail: str = ""
 
+    @property
+    def is_ok(self) -> bool:
+        """Whether nothing differs and nothing is missing."""
+        return self.verdict in (CheckStatus.OK, CheckStatus.NOT_YET)
+
 
 class CheckResult(msgspec.Struct, frozen=True):
     """Outcome of checking a run.
@@ -74,9 +79,8 @@ class CheckResult(msgspec.Struct, frozen=True):
     def ok(self) -> bool:
         """Whether nothing differs and no required part is missing."""
         required_items = (self.plan, self.names, self.ledger, self.accounting)
-        return all(
-            item.verdict in (CheckStatus.OK, CheckStatus.NOT_YET) for item in required_items
-        ) and all(item.verdict is not CheckStatus.DIFFERS for item in self.mappings.values())
+        unchanged = all(item.verdict is not CheckStatus.DIFFERS for item in self.mappings.values())
+        return unchanged and all(item.is_ok for item in required_items)
 
 
 def check_run(run: str | PathLike[str]) -> CheckResult:

@@ -20,6 +20,7 @@ from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.operations.cancellation import PeriodicSampling
 from bulklink.operations.machine_mark import load_machine_mark
+from bulklink.operations.org_lock import OrgLocks
 from bulklink.zoho.http import Transport
 from bulklink.zoho.tokens import TokenStore
 
@@ -47,6 +48,11 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         settles_whole_batches: whether messages that need one call have no state of their own; the
             simulation compares runs with and without.
         sample_periodically: calls a function periodically while a block runs.
+        org_locks: locks of the orgs that runs are sent to; None if runs need none.
+        may_leave: called right before each request to the CRM leaves, with no `await` in between.
+            What drives runs on several machines raises `RunStoppedError` with `StoppedBy.LEASE`
+            here once another machine may drive the run: nothing more is sent then, and the ledger
+            says that this request was not.
     """
 
     clock: Clock
@@ -63,6 +69,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     sample_periodically: Callable[
         [Callable[[], Awaitable[object]]], AbstractAsyncContextManager[None]
     ] = PeriodicSampling
+    org_locks: OrgLocks | None = None
+    may_leave: Callable[[], None] = lambda: None
 
 
 def _http_transport() -> AbstractAsyncContextManager[Transport]:
@@ -84,4 +92,5 @@ def real_environment() -> Environment:
             DailyUsageFile(state_folder / "credits.sqlite3", key)
         ),
         machine_mark=lambda: load_machine_mark(state_folder),
+        org_locks=OrgLocks(state_folder / "orgs"),
     )

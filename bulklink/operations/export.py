@@ -8,8 +8,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from bulklink.operations.result_rows import open_results, write_results
-from bulklink.runs.folder import RunFolder, folder_of
+from bulklink.operations.result_rows import count_rows, open_results, write_results
 from bulklink.tables import FileType, TableOutput, resolve_output
 
 
@@ -45,7 +44,7 @@ def export(
     Works at any time, even during the run: rows without a result are pending. Blocks.
 
     Args:
-        run: run folder.
+        run: run folder, or the folder of a job, whose rows are written shard after shard.
         output: file, whose suffix determines the format, or stream of bytes.
         status: statuses of the rows to write; empty for all.
         code: codes of the rows to write; empty for all.
@@ -62,7 +61,6 @@ def export(
         LedgerError: if its ledger is damaged.
     """
     table_output = resolve_output(output, format_, spreadsheet=spreadsheet, force=force)
-    folder = folder_of(run)
     if (
         table_output.path is not None
         and table_output.table_format.file_type is FileType.XLSX
@@ -71,15 +69,18 @@ def export(
     ):
         from bulklink.tables.xlsx import check_row_count  # noqa: PLC0415 - heavy, seldom needed
 
-        check_row_count(table_output.path, folder.read().rows)  # fail early, not after a minute
-    return _write(folder, table_output, status, code)
+        check_row_count(table_output.path, count_rows(run))  # fail early, not after a minute
+    return _write(run, table_output, status, code)
 
 
 def _write(
-    folder: RunFolder, table_output: TableOutput, statuses: Collection[str], codes: Collection[str]
+    run: str | PathLike[str],
+    table_output: TableOutput,
+    statuses: Collection[str],
+    codes: Collection[str],
 ) -> ExportResult:
     with (
-        open_results(folder, statuses, codes) as results,
+        open_results(run, statuses, codes) as results,
         table_output.open(results.columns) as table,
     ):
         counts = write_results(results, table)

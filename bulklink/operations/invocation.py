@@ -13,6 +13,7 @@ from bulklink.engine.metrics import CallFigures, find_bottleneck
 from bulklink.engine.quota.gate import QuotaGate
 from bulklink.errors import (
     LedgerError,
+    LockedError,
     NotConfirmedError,
     RefusedError,
     RunStoppedError,
@@ -37,7 +38,7 @@ from bulklink.runs.record import (
 from bulklink.runs.status import PENDING, RunResult
 from bulklink.zoho.connection import Connection
 
-_LEAVES_PLAN = (NotConfirmedError, WrongOrgError)
+_LEAVES_PLAN = (LockedError, NotConfirmedError, WrongOrgError)
 _OUT_OF_CREDITS = (StoppedBy.CREDITS, StoppedBy.MAX_CREDITS)
 
 

@@ -45,8 +45,10 @@ from bulklink.operations.prepare import (
     is_refused,
     prepare_run,
 )
+from bulklink.operations.seal_job import ShardSize, seal_job
 from bulklink.runs.folder import RunFolder, create_run_folder
 from bulklink.runs.forecast import CreditRange, SecondsRange
+from bulklink.runs.job_folder import new_job_folder
 from bulklink.zoho.connection import Connection
 
 
@@ -67,6 +69,7 @@ class PlanResult(msgspec.Struct, frozen=True):
         seconds: seconds that it may take.
         digest: SHA-256 of rows and options, for `apply(expect=)`.
         estimate: reasons for the width of the ranges, bottleneck, share of the org's credits.
+        shards: shards that the plan is sealed as; 1 if it is one plan.
         compare: changes compared with fetched emails; None without such a file.
         names: names that were looked up for the plan; None without look-ups.
     """
@@ -86,6 +89,7 @@ class PlanResult(msgspec.Struct, frozen=True):
     estimate: RunEstimate
     compare: Comparison | None = None
     names: PlanNames | None = None
+    shards: int = 1
 
     def _repr_html_(self) -> str:
         return facts_html(
@@ -118,6 +122,8 @@ def plan(
     look_up_names: Connection | None = None,
     compare_with: str | None = None,
     rejects: str | None = None,
+    shards: int | None = None,
+    rows_per_shard: int | None = None,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
     environment: Environment | None = None,
@@ -139,6 +145,8 @@ def plan(
         compare_with: a file of fetched emails, to show what the mapping would change; the deals
             in it become part of the plan.
         rejects: a new CSV file for the refused rows, written if there are any.
+        shards: seal a job of as many plans, by contact; None seals one plan.
+        rows_per_shard: the same, with about as many rows in each.
         callbacks: `on_planning` is called twice a second, `on_warning` with each warning about the
             mapping, both in the calling thread; None reports nothing.
         stop: stops the planning; any thread or signal handler may call its `interrupt`.
@@ -149,8 +157,8 @@ def plan(
 
     Raises:
         BadFileError: if the mapping cannot be read as a whole.
-        UsageError: if the `rejects` file exists, or names are to be looked up for a job that sends
-            none.
+        UsageError: if the `rejects` file exists, names are to be looked up for a job that sends
+            none, or the mapping cannot be split into as many shards.
         InvalidRowsError: if rows are refused and the job stops at such rows.
         RunDirError: if the run folder cannot be created.
         RunStoppedError: if the names cannot be looked up; no plan is made then.
@@ -162,6 +170,10 @@ def plan(
             where=Advice("{}, {}", Keyword("look_up_names"), Keyword("names", value=False)),
             advice="Omit one of them.",
         )
+    size = None
+    if shards is not None or rows_per_shard is not None:
+        size = ShardSize(shards, rows_per_shard)
+        size.check(job)
     inputs = find_inputs(job, compare_with)
     planning = _Planning(
         job=job,
@@ -172,6 +184,7 @@ def plan(
         latency=latency,
         users=users,
         module_known=module_known,
+        size=size,
         environment=environment or real_environment(),
     )
     if planning.rejects is not None:
@@ -235,6 +248,7 @@ class _Planning:
     latency: float = ASSUMED_LATENCY
     users: int = 1
     module_known: bool = False
+    size: ShardSize | None = None
     inspect: Callable[[CheckedMapping], None] | None = None
 
     def run(self, stop: PlanningStop, warn: Callable[[str | Advice], None]) -> PlanResult:
@@ -246,7 +260,11 @@ class _Planning:
                 fetched = read_fetched_emails(
                     self.compare_with, scratch, memory=job.memory, stop=stop, warn=warn
                 )
-            if job.run_dir is None:
+            if self.size is not None and job.run_dir is not None:
+                result, names, comparison = self._seal_job(
+                    job.run_dir, self.size, fetched, scratch, stop, warn
+                )
+            elif job.run_dir is None:
                 with check_mapping(job, self.inputs, scratch, stop) as checked:
                     names, comparison = self._complete(checked, fetched, scratch, stop, warn)
                     _check_unsealed(checked, job, self.rejects)
@@ -268,6 +286,43 @@ class _Planning:
                     )
                     result = self._result(checked, record.digest, folder)
             return msgspec.structs.replace(result, compare=comparison, names=names)
+
+    def _seal_job(
+        self,
+        path: Path,
+        size: ShardSize,
+        fetched: FetchedEmails | None,
+        scratch: Path,
+        stop: PlanningStop,
+        warn: Callable[[str | Advice], None],
+    ) -> tuple[PlanResult, PlanNames | None, Comparison | None]:
+        """Seal the mapping as a job of several shards."""
+        with (
+            new_job_folder(path, token_hex(4)) as folder,
+            checked_mapping(RunFolder(folder.path), self.job, self.inputs, stop) as checked,
+        ):
+            names, comparison = self._complete(checked, fetched, scratch, stop, warn)
+            result = self._result(checked, "", None)  # before only the shards are left
+            sealed = seal_job(
+                checked,
+                self.job,
+                size,
+                folder,
+                self.environment.clock,
+                self._origin(names),
+                latency=self.latency,
+                module_known=self.module_known,
+            )
+        result = msgspec.structs.replace(
+            result,
+            run_dir=str(path),
+            digest=sealed.record.digest,
+            calls=sealed.calls,
+            credits=sealed.credits,
+            seconds=sealed.seconds,
+            shards=sealed.record.shards,
+        )
+        return result, names, comparison
 
     def _complete(
         self,
@@ -474,6 +529,8 @@ def make_plan_result(
         calls=calls,
         credits=estimate.credits,
         seconds=estimate.seconds,
-        digest=digest or checked.hash_plan().digest(job.plan_settings(shape.ops)),
+        digest=(
+            checked.hash_plan().digest(job.plan_settings(shape.ops)) if digest is None else digest
+        ),
         estimate=estimate,
     )

@@ -13,7 +13,13 @@ from bulklink.advice import Advice, Keyword
 from bulklink.counts import count_of
 from bulklink.engine.caller import Caller
 from bulklink.engine.lookups import look_up_module_id
-from bulklink.errors import ConfigError, InvalidRowsError, NotConfirmedError, WrongOrgError
+from bulklink.errors import (
+    ConfigError,
+    InvalidRowsError,
+    LockedError,
+    NotConfirmedError,
+    WrongOrgError,
+)
 from bulklink.folder_files import check_folder_file
 from bulklink.ledger.records import result_line
 from bulklink.mapping.plan_reader import SealedPlan, UnknownRow
@@ -118,6 +124,26 @@ def check_is_test_org(org: Org, connection: Connection) -> None:
         )
 
 
+def org_locked_error(org: Org, holder: str, run_dir: Path) -> LockedError:
+    """Return the error of a run whose org another run is being sent to.
+
+    Args:
+        org: the org.
+        holder: folder of the other run; empty if unknown.
+        run_dir: folder of this run.
+    """
+    other = f"The run {holder}" if holder else "Another run"
+    return LockedError(
+        f"{other} is being sent to {org.name or 'this org'} from this machine: together, both would"
+        " be slower than one after the other.",
+        where=str(run_dir),
+        advice=Advice(
+            "Wait until it ends, or let this run wait for it: {}.",
+            Keyword("wait_for_org", value=True),
+        ),
+    )
+
+
 def confirm_changes(
     org: Org, record: RunRecord, job: Job, connection: Connection, callbacks: RunCallbacks
 ) -> None:
@@ -128,7 +154,8 @@ def confirm_changes(
     """
     if connection.loopback or job.yes:
         return
-    request = ConfirmationRequest(org.name, org.type, record.shown_op, record.messages)
+    messages = record.shard.job_messages if record.shard is not None else record.messages
+    request = ConfirmationRequest(org.name, org.type, record.shown_op, messages)
     if callbacks.can_ask:
         if not callbacks.confirm(request):
             raise NotConfirmedError(
@@ -138,7 +165,7 @@ def confirm_changes(
             )
     elif not org.sandbox:
         raise NotConfirmedError(
-            f"This would change {count_of(record.messages, 'email')} of {org.name or 'an org'}"
+            f"This would change {count_of(messages, 'email')} of {org.name or 'an org'}"
             f" ({org.type or 'unknown type'}), and the user cannot be asked.",
             where=connection.api_url,
             advice=Advice("Nothing was changed. To allow it: {}.", Keyword("yes", value=True)),

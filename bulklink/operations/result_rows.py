@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from itertools import chain, islice
+from os import PathLike
 from pathlib import Path
 
 import msgspec
 
 from bulklink.errors import RunDirError
 from bulklink.ledger.index import LedgerIndex, RecordedResult
+from bulklink.ledger.row_array import RowArray
 from bulklink.mapping.original_rows import (
     FALLBACK_COLUMNS,
+    Cells,
     MappingRow,
     UserColumn,
     load_user_columns,
@@ -21,7 +25,8 @@ from bulklink.mapping.original_rows import (
 )
 from bulklink.mapping.schema import GUARD, ID_COLUMNS
 from bulklink.models import NO_DEAL
-from bulklink.runs.folder import RunFolder
+from bulklink.runs.folder import RunFolder, folder_of
+from bulklink.runs.job_folder import find_job
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import PENDING
 from bulklink.tables import Cell, Table, TableColumn
@@ -70,11 +75,63 @@ class ResultTable(msgspec.Struct, frozen=True):
     ids_only: bool
 
 
+def count_rows(run: str | PathLike[str]) -> int:
+    """Return the number of rows of a run or job.
+
+    Raises:
+        RunDirError: if it is neither.
+    """
+    job = find_job(run)
+    return job.read().rows if job is not None else folder_of(run).read().rows
+
+
 @contextmanager
 def open_results(
+    run: str | PathLike[str], statuses: Collection[str], codes: Collection[str]
+) -> Iterator[ResultTable]:
+    """Open the rows of a run or job with their results, at any time; blocks.
+
+    The rows of a job come shard after shard.
+
+    Args:
+        run: the run folder, or the folder of a job.
+        statuses: statuses of the rows to read; empty for all.
+        codes: codes of the rows to read; empty for all.
+
+    Raises:
+        RunDirError: if this is no run folder, the run has no plan, or a shard is not that of the
+            job.
+        LedgerError: if a ledger is damaged.
+    """
+    job = find_job(run)
+    if job is None:
+        with _open_run_results(folder_of(run), statuses, codes) as results:
+            yield results
+        return
+    folders = [folder for folder, _ in job.open_shards(job.read())]
+    with _open_run_results(folders[0], statuses, codes) as first:
+        rows = chain(
+            first.rows,
+            _later_rows(folders[1:], partial(_open_run_results, statuses=statuses, codes=codes)),
+        )
+        yield ResultTable(first.columns, rows, first.ids_only)
+
+
+def _later_rows(
+    folders: Sequence[RunFolder],
+    open_run_results: Callable[[RunFolder], AbstractContextManager[ResultTable]],
+) -> Iterator[ResultRow]:
+    """Yield the rows of the later shards of a job; all shards have the columns of the first."""
+    for folder in folders:
+        with open_run_results(folder) as results:
+            yield from results.rows
+
+
+@contextmanager
+def _open_run_results(
     folder: RunFolder, statuses: Collection[str], codes: Collection[str]
 ) -> Iterator[ResultTable]:
-    """Open the rows of a run with their results, at any time; blocks.
+    """Open the rows of one run with their results.
 
     Args:
         folder: the run folder.
@@ -100,10 +157,11 @@ def open_results(
             folder.plan, folder.rejects, columns, spill, outcomes.__contains__
         )
         rows = _result_rows(
-            _with_ledger_rows(mapping_rows, columns, outcomes),
+            _with_ledger_rows(mapping_rows, columns, outcomes, is_shard=record.shard is not None),
             outcomes,
             chosen_statuses,
             chosen_codes,
+            RowArray("q", record.last_row) if record.shard is not None else None,
         )
         yield ResultTable(
             (*map(_table_column, columns), *RESULT_COLUMNS),
@@ -133,9 +191,25 @@ def _result_rows(
     outcomes: LedgerIndex,
     statuses: Collection[str],
     codes: Collection[str],
+    origins: RowArray | None,
 ) -> Iterator[ResultRow]:
+    """Yield the rows with their results.
+
+    Args:
+        rows: the rows.
+        outcomes: their results.
+        statuses: statuses of the rows to yield; empty for all.
+        codes: codes of the rows to yield; empty for all.
+        origins: filled with the number of each row over the whole mapping; None if the run is no
+            shard, whose rows have such numbers already.
+    """
     for row in rows:
-        result = _result_cells(row.row, outcomes.result(row.row))
+        outcome = outcomes.result(row.row)
+        duplicate_of = None if outcome is None else _number(outcome.duplicate_of)
+        if origins is not None:
+            origins[row.row] = row.origin_row or 0
+            duplicate_of = duplicate_of and (origins[duplicate_of] or None)
+        result = _result_cells(row.origin_row, duplicate_of, outcome)
         if (statuses and result[0] not in statuses) or (codes and result[1] not in codes):
             continue
         yield ResultRow((*row.cells, *result), str(result[0]))
@@ -159,33 +233,39 @@ def _table_column(column: UserColumn) -> TableColumn:
 
 
 def _with_ledger_rows(
-    rows: Iterator[MappingRow], columns: Sequence[UserColumn], outcomes: LedgerIndex
+    rows: Iterator[MappingRow],
+    columns: Sequence[UserColumn],
+    outcomes: LedgerIndex,
+    *,
+    is_shard: bool,
 ) -> Iterator[MappingRow]:
     """Add the rows that only the ledger has: refused ones whose cells are not stored."""
+
+    def from_ledger(row: int) -> MappingRow:
+        cells = _ids_from_ledger(row, columns, outcomes)
+        return MappingRow(row, cells, None if is_shard else row)
+
     last_row = 0
     for row in rows:
         if row.row > last_row + 1:
-            for missing_row in outcomes.rows(last_row + 1, row.row - 1):
-                yield _ids_from_ledger(missing_row, columns, outcomes)
+            yield from map(from_ledger, outcomes.rows(last_row + 1, row.row - 1))
         last_row = row.row
         yield row
-    for missing_row in outcomes.rows(last_row + 1):
-        yield _ids_from_ledger(missing_row, columns, outcomes)
+    yield from map(from_ledger, outcomes.rows(last_row + 1))
 
 
-def _ids_from_ledger(row: int, columns: Sequence[UserColumn], outcomes: LedgerIndex) -> MappingRow:
+def _ids_from_ledger(row: int, columns: Sequence[UserColumn], outcomes: LedgerIndex) -> Cells:
     fields = msgspec.structs.asdict(outcome) if (outcome := outcomes.result(row)) else {}
-    return MappingRow(
-        row,
-        tuple(
-            fields.get(column.known) if column.known in ("op", *ID_COLUMNS) else None
-            for column in columns
-        ),
+    return tuple(
+        fields.get(column.known) if column.known in ("op", *ID_COLUMNS) else None
+        for column in columns
     )
 
 
-def _result_cells(row: int, outcome: RecordedResult | None) -> tuple[Cell, ...]:
-    """Return the cells of the result columns."""
+def _result_cells(
+    row: int | None, duplicate_of: int | None, outcome: RecordedResult | None
+) -> tuple[Cell, ...]:
+    """Return the cells of the result columns; both rows are numbered over the whole mapping."""
     if outcome is None:
         return (PENDING, None, None, None, None, None, None, None, None, row, None)
     return (
@@ -197,7 +277,7 @@ def _result_cells(row: int, outcome: RecordedResult | None) -> tuple[Cell, ...]:
         _deal_cell(outcome.previous_deal_id),
         _text_cell(outcome.previous_deal_name),
         _deal_cell(outcome.current_deal_id),
-        None if outcome.duplicate_of is msgspec.UNSET else outcome.duplicate_of,
+        duplicate_of,
         row,
         outcome.ts,
     )
@@ -205,6 +285,10 @@ def _result_cells(row: int, outcome: RecordedResult | None) -> tuple[Cell, ...]:
 
 def _deal_cell(deal_id: str | msgspec.UnsetType | None) -> str | None:
     return NO_DEAL if deal_id is None else _text_cell(deal_id)
+
+
+def _number(row: int | msgspec.UnsetType | None) -> int | None:
+    return None if row is msgspec.UNSET else row
 
 
 def _text_cell(text: str | msgspec.UnsetType | None) -> str | None:

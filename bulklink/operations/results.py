@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import islice
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 from bulklink.blocking import blocks
 from bulklink.html_pages.notebook import rows_html
 from bulklink.operations.result_rows import open_results, write_results
-from bulklink.runs.folder import folder_of
 from bulklink.tables import Cell
 from bulklink.tables.arrow import ArrowTable
 
@@ -33,9 +32,8 @@ class Results:
     def __init__(
         self, run: str | PathLike[str], status: Collection[str], code: Collection[str]
     ) -> None:
-        folder = folder_of(run)
-        self._run = str(folder.path)
-        self._open = partial(open_results, folder, status, code)
+        self._run = fspath(run)
+        self._open = partial(open_results, run, status, code)
         self._table: ArrowTable | None = None
         with self._open() as opened:
             self._columns = opened.columns

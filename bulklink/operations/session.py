@@ -178,6 +178,7 @@ class CrmSession:
                 recorded=self.recorded_calls,
                 first_call=self.first_call,
                 settle_after=self.job.settle_after,
+                may_leave=self.environment.may_leave,
             )
             await self._open_quota()
             self._stack = stack.pop_all()

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from bulklink.errors import BulklinkError
 from bulklink.operations.callbacks import RunCallbacks
-from bulklink.runs.folder import list_run_folders
+from bulklink.runs.job_folder import list_folders
 from bulklink.runs.status import RunResult, status
 
 
 def statuses(
     runs_dir: str | PathLike[str] = "runs", *, callbacks: RunCallbacks | None = None
 ) -> list[RunResult]:
-    """Return the states of all runs in a folder, sorted by folder name.
+    """Return the states of all runs and jobs in a folder, sorted by folder name.
 
     Args:
         runs_dir: parent of the run folders.
@@ -26,7 +26,7 @@ def statuses(
         LedgerError: if a ledger is damaged.
     """
     results: list[RunResult] = []
-    for folder in list_run_folders(Path(runs_dir)):
+    for folder in list_folders(Path(runs_dir)):
         try:
             results.append(status(folder))
         except BulklinkError as error:

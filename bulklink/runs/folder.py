@@ -218,7 +218,7 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     def is_running(self) -> bool:
         """Return whether a process is running this run."""
-        lock = _file_lock(self.path / _RUN_LOCK)
+        lock = file_lock(self.path / _RUN_LOCK)
         check_folder_file(self.path / _RUN_LOCK, one_name=True)
         try:
             lock.acquire()
@@ -245,7 +245,7 @@ def exclusive_lock(path: Path, message: str, *, advice: str | Advice) -> Iterato
             one name.
     """
     check_folder_file(path, one_name=True)
-    lock = _file_lock(path)
+    lock = file_lock(path)
     try:
         lock.acquire()
     except filelock.Timeout:
@@ -276,7 +276,8 @@ def _lock_error(folder: Path, error: OSError) -> RefusedError:
     )
 
 
-def _file_lock(path: Path) -> filelock.BaseFileLock:
+def file_lock(path: Path) -> filelock.BaseFileLock:
+    """Return the lock of a file; taking it fails at once if another process has it."""
     return filelock.FileLock(path, timeout=0, mode=0o600, thread_local=False)
 
 

@@ -222,6 +222,22 @@ class UndoneBy(msgspec.Struct, frozen=True):
         return self.state is RunState.FINISHED and not open_rows and not self.undone
 
 
+class ShardRecord(msgspec.Struct, frozen=True):
+    """What a run is of a job.
+
+    Args:
+        job: id of the job.
+        number: number of the shard, from 1.
+        shards: number of shards of the job.
+        job_messages: messages of all shards, for the question before the first change.
+    """
+
+    job: str
+    number: Count
+    shards: Count
+    job_messages: Count
+
+
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Content of `run.json`.
 
@@ -263,6 +279,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         undo_of: the run that this one reverses, None if it is not an undo.
         undone_by: undos that reversed changes of this run, in order.
         load_test: whether it is a load test: its emails may change many times, or never.
+        shard: which shard of a job it is; None if it is a run of its own.
     """
 
     version: str
@@ -300,6 +317,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     undo_of: UndoneRun | None = None
     undone_by: tuple[UndoneBy, ...] = ()
     load_test: bool = False
+    shard: ShardRecord | None = None
 
     def replace(self, **changes: Any) -> RunRecord:
         """Return a copy with some fields changed."""

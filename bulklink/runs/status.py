@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from os import PathLike
 from typing import Any
@@ -18,9 +20,14 @@ from bulklink.load_results import LatencyFigures
 from bulklink.models import Op, Status
 from bulklink.runs.figures import read_figures
 from bulklink.runs.folder import RunFolder, folder_of
+from bulklink.runs.job_folder import JobFolder, JobRecord, find_job
 from bulklink.runs.record import RunRecord, RunState, UndoneBy, close_last_invocation
 
 PENDING = "pending"
+
+
+ENDED_STATES = (RunState.FINISHED, RunState.REFUSED)
+"""States of a run of which nothing is sent any more."""
 
 
 class CallCounts(msgspec.Struct, frozen=True):
@@ -77,6 +84,7 @@ class RunResult(msgspec.Struct, frozen=True):
         limited_by: bottleneck of the last invocation, a LimitedBy value; None if unknown.
         settings: options that the last invocation sent with, by name; None before the first one.
         load_test: whether it is a load test.
+        shards: results of the shards of a job, by number; empty for a run.
     """
 
     run_dir: str
@@ -101,6 +109,7 @@ class RunResult(msgspec.Struct, frozen=True):
     limited_by: str | None = None
     settings: dict[str, Any] | None = None
     load_test: bool = False
+    shards: tuple[RunResult, ...] = ()
 
     @property
     def shown_op(self) -> str:
@@ -125,10 +134,10 @@ class RunResult(msgspec.Struct, frozen=True):
 
 
 def status(run: str | PathLike[str], *, check_ledger: bool = False) -> RunResult:
-    """Return the state of a run, even while it is running or after it was killed.
+    """Return the state of a run or job, even while it is running or after it was killed.
 
     Args:
-        run: the run folder.
+        run: the run folder, or the folder of a job.
         check_ledger: whether to check that the ledger still begins with the lines of the run's
             last stop.
 
@@ -136,7 +145,16 @@ def status(run: str | PathLike[str], *, check_ledger: bool = False) -> RunResult
         RunDirError: if it is not a run folder.
         LedgerError: if its ledger is damaged, or fails that check.
     """
-    folder = folder_of(run)
+    job = find_job(run)
+    if job is not None:
+        job_record = job.read()
+        shards = [folder for folder, _ in job.open_shards(job_record)]
+        results = [_run_status(folder, check_ledger=check_ledger) for folder in shards]
+        return build_job_result(job, job_record, results)
+    return _run_status(folder_of(run), check_ledger=check_ledger)
+
+
+def _run_status(folder: RunFolder, *, check_ledger: bool) -> RunResult:
     record = folder.read()
     is_current = record.state is not RunState.RUNNING or folder.is_running()
     if not is_current:
@@ -178,6 +196,72 @@ def build_run_result(folder: RunFolder, record: RunRecord, ledger_state: LedgerS
         settings=record.settings,
         **(msgspec.structs.asdict(figures) if figures else {}),
     )
+
+
+def build_job_result(
+    job: JobFolder, record: JobRecord, results: Sequence[RunResult], by: StoppedBy | None = None
+) -> RunResult:
+    """Return the state of a job from those of its shards.
+
+    Args:
+        job: the folder of the job.
+        record: its record.
+        results: results of its shards, by number.
+        by: why the command that sent it stopped between two shards; None if unknown.
+    """
+    state = _job_state({result.state for result in results})
+    stopped = next((result for result in results if result.state is RunState.STOPPED), None)
+    stopped_by: str | None = None
+    if state is RunState.STOPPED:
+        stopped_by = (stopped.stopped_by if stopped else by) or StoppedBy.KILLED
+    counts = Counter(dict.fromkeys([*map(str, Status), PENDING], 0))
+    calls = Counter(dict.fromkeys(CallCounts.__struct_fields__, 0))
+    for result in results:
+        counts.update(result.counts)
+        calls.update(msgspec.structs.asdict(result.calls))
+    sending_seconds = sum(result.sending_seconds or 0.0 for result in results)
+    settled = sum((r.messages_per_second or 0.0) * (r.sending_seconds or 0.0) for r in results)
+    return RunResult(
+        run_dir=str(job.path),
+        op=record.op,
+        state=state,
+        stopped_by=stopped_by,
+        resume_at=stopped.resume_at if stopped is not None else None,
+        rows=record.rows,
+        counts=dict(counts),
+        calls=CallCounts(**calls),
+        credits=sum(result.credits for result in results),
+        seconds=round(sum(result.seconds for result in results), 3),
+        exit_code=_job_exit_code(state, stopped_by, counts, results),
+        undone=bool(results) and all(result.undone for result in results),
+        messages_per_second=settled / sending_seconds if sending_seconds else None,
+        sending_seconds=sending_seconds or None,
+        shards=tuple(results),
+    )
+
+
+def _job_exit_code(
+    state: RunState,
+    stopped_by: str | None,
+    counts: Mapping[str, int],
+    results: Sequence[RunResult],
+) -> ExitCode | None:
+    """Return the exit code of a job; rows of a refused shard are not done."""
+    code = run_exit_code(state, stopped_by, counts)
+    was_refused = any(result.state is RunState.REFUSED for result in results)
+    return ExitCode.ROWS_NOT_DONE if was_refused and code is ExitCode.OK else code
+
+
+def _job_state(states: AbstractSet[RunState]) -> RunState:
+    """Return the state of a job: that of all shards, or stopped if they differ and none runs.
+
+    It has also finished if the shards that have not were refused.
+    """
+    if RunState.RUNNING in states:
+        return RunState.RUNNING
+    if states == set(ENDED_STATES):
+        return RunState.FINISHED
+    return next(iter(states)) if len(states) == 1 else RunState.STOPPED
 
 
 def status_counts(record: RunRecord, ledger_state: LedgerState) -> dict[str, int]:

@@ -86,6 +86,8 @@ STOPPED_BY = {
     StoppedBy.MAX_CREDITS: "the credits of the command are used up: `--max-credits`",
     StoppedBy.CANARY: "the first emails are not as the CRM had answered: `--canary`",
     StoppedBy.LEDGER: "the ledger cannot be written, or does not add up",
+    StoppedBy.LEASE: "another machine may drive the run now: only where a program drives runs on"
+    " several machines",
     StoppedBy.INTERNAL: "a bug in bulklink",
 }
 _HEAD = """# Reference

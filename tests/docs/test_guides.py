@@ -15,7 +15,7 @@ from tests.docs import tutorial
 from tests.docs.reference import ROOT
 from tests.e2e.command import Command
 
-PAGES = ("correct-with-approval", "migrate-over-days")
+PAGES = ("correct-with-approval", "migrate-over-days", "shards")
 WORLD = ("--messages", "240", "--contacts", "4", "--linked-wrong", "0.5", "--linked-right", "0.1")
 _COUNTS_SO_FAR = re.compile(r"(?<=: stopped \(credits\)\n)(?:  \w+ +\d+\n)+")
 """What is done when credits run out depends on the calls that are in flight together."""

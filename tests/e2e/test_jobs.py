@@ -1,201 +1,386 @@
-"""The shipped jobs work as documented, and errors in a job file are located."""
+"""Jobs: one mapping, sealed as several plans, sent and judged as a whole."""
 
 from __future__ import annotations
 
+import csv
 import json
-import tomllib
-from collections import Counter
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.audit import assert_crm_matches, audit_run
-from tests.e2e.command import Command
-from tests.e2e.servers import Emulator, serve_world_file
+from bulklink.errors import ExitCode
+from bulklink.mapping.sharding import shard_of
+from tests.e2e.command import (
+    Command,
+    ensure_terminated,
+    free_rows,
+    interrupt_and_wait,
+    rows,
+    wait_for_exit,
+    write_mapping,
+)
+from tests.e2e.servers import StandIn, answer_links, hold_calls, item_error
+from tests.e2e.world import UNKNOWN_ID, World
 
-JOBS = Path(__file__).parents[2] / "jobs"
-SHIPPED = ["bulk_correction", "data_migration", "load_run"]
-
-
-@pytest.fixture
-def job_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    """Serve the world of a shipped job."""
-    with serve_world_file(JOBS / request.param / "world.json") as emulator:
-        yield emulator
-
-
-@pytest.mark.parametrize("job_emulator", ["data_migration"], indirect=True)
-def test_the_migration_links_unlinks_and_relinks_approved_rows(
-    bulklink: Command, job_emulator: Emulator
-) -> None:
-    before = job_emulator.links()
-    result = bulklink.with_env(**job_emulator.env())("run", JOBS / "data_migration.toml", "--json")
-    run = audit_run(result, bulklink.folder, 210)
-    assert (result.code, run.summary["op"], run.counts) == (0, "mixed", {"done": 210})
-    ops = Counter(line["op"] for line in run.results.values())
-    assert ops == {"link": 126, "relink": 56, "unlink": 28}
-    assert (run.calls["link"] + run.calls["unlink"], run.calls["retried"]) == (
-        run.calls["least"],
-        0,
-    )
-    assert_crm_matches(run, before, job_emulator.links())
-    assert "--only leaves out 14 rows" in result.err
-    record = json.loads((run.folder / "run.json").read_text("utf-8"))
-    assert (record["left_out"], record["canary"]["state"]) == (14, "passed")
-    kept = {name for name in run.plan_columns() if not name.startswith("bulklink_")}
-    assert "Legacy Case" in kept
-    assert "Approved" not in kept
+CONTACTS, SHARDS = 12, 3
+PLAN = ("plan", "--op", "link", "m.csv", "--shards", str(SHARDS), "--run-dir", "job")
+EMAILS = CONTACTS * 3
 
 
-@pytest.mark.parametrize("job_emulator", ["data_migration"], indirect=True)
-def test_the_migration_continues_after_a_days_credits_ran_out(
-    bulklink: Command, job_emulator: Emulator
-) -> None:
-    command = bulklink.with_env(**job_emulator.env())
-    before = job_emulator.links()
-    job = (JOBS / "data_migration.toml", "--credits-per-day", "60", "--reserve-credits", "1")
-    first = command("run", *job, "--run-dir", "days", "--json")
-    assert (first.code, first.object["stopped_by"]) == (4, "credits")
-    assert first.object["counts"]["pending"] > 0
-    assert first.object["resume_at"] is not None
-    last = command("resume", "days", "--credits-per-day", "40000", "--json")
-    run = audit_run(last, bulklink.folder, 210)
-    assert (last.code, run.counts) == (0, {"done": 210})
-    assert_crm_matches(run, before, job_emulator.links())
-
-
-@pytest.mark.parametrize("job_emulator", ["bulk_correction"], indirect=True)
-def test_the_correction_skips_emails_changed_since_the_review(
-    bulklink: Command, job_emulator: Emulator
-) -> None:
-    command = bulklink.with_env(**job_emulator.env())
-    before = job_emulator.links()
-    result = command("run", JOBS / "bulk_correction.toml", "--json")
-    run = audit_run(result, bulklink.folder, 120)
-    assert (result.code, run.counts) == (1, {"done": 106, "unchanged": 8, "failed": 6})
-    failed = [line for line in run.results.values() if line["status"] == "failed"]
-    assert {line["code"] for line in failed} == {"changed-since"}
-    assert_crm_matches(run, before, job_emulator.links())
-    back = command("undo", run.folder, "--json")
-    assert (back.code, back.object["counts"]["done"]) == (0, 106)
-    assert job_emulator.links() == before
-
-
-def test_the_load_run_measures_a_local_crm_of_its_own(bulklink: Command) -> None:
-    small = ("--world-messages", "400", "--world-contacts", "20", "--warm-up", "0")
-    result = bulklink("loadtest", JOBS / "load_run.toml", *small, "--duration", "1s", "--json")
-    assert result.code in (0, 1), result  # a busy machine may miss a threshold
-    measured = result.object
-    assert (measured["target"]["url"], measured["seed"]) == ("emulator", 8)
-    assert (measured["settings"]["op"], measured["settings"]["concurrency"]) == ("alternate", 25)
-    assert (measured["asked_calls_per_second"], measured["errors"]) == (100.0, {})
-    assert [threshold["expression"] for threshold in measured["thresholds"]] == tomllib.loads(
-        (JOBS / "load_run.toml").read_text("utf-8")
-    )["threshold"]
-
-
-@pytest.mark.parametrize("name", ["bulk_correction", "data_migration"])
-def test_a_shipped_job_can_be_planned_without_a_connection(bulklink: Command, name: str) -> None:
-    result = bulklink("run", JOBS / f"{name}.toml", "--dry-run", "--json")
+def seal_job(bulklink: Command, world: World, *options: str) -> str:
+    """Seal a job of three shards, and return its digest."""
+    contacts = [world.add(free=3) for _ in range(CONTACTS)]
+    write_mapping(bulklink.folder / "m.csv", free_rows(contacts))
+    result = bulklink(*PLAN, *options, "--json")
     assert result.code == 0, result
-    assert result.object["rejected"] == 0
+    assert result.object["shards"] == SHARDS
+    return str(result.object["digest"])
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_the_comments_explain_every_key(name: str) -> None:
-    text = (JOBS / f"{name}.toml").read_text("utf-8")
-    lines = text.splitlines()
-    for key in tomllib.loads(text):
-        (at,) = (at for at, line in enumerate(lines) if line.startswith(f"{key} = "))
-        assert lines[at - 1].startswith("#") or lines[at - 2].startswith("#"), key
+def test_a_job_is_sent_exported_and_merged_as_a_whole(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    digest = seal_job(bulklink, world)
+    assert not standin.requests
+    command = bulklink.with_env(**standin.env())
+    other = command("apply", "job", "--expect", "0" * 64, "--json")
+    assert (other.code, other.error["code"]) == (ExitCode.REFUSED, "digest")
+    assert digest in other.error["message"]
+    assert not standin.requests
+    result = command("apply", "job", "--expect", digest, "--json")
+    assert result.code == 0, result
+    assert result.object["state"] == "finished"
+    assert result.object["counts"]["done"] == EMAILS
+    assert [shard["state"] for shard in result.object["shards"]] == ["finished"] * SHARDS
+    assert result.object["credits"] == len(standin.requests) - len(standin.requests_of("token"))
+    linked = [message for call in standin.requests_of("link") for message in call.messages]
+    assert sorted(linked) == sorted(email.message for c in world.contacts for email in c.free)
+
+    assert bulklink("export", "job", "-o", "out.csv").code == 0
+    with (bulklink.folder / "out.csv").open(newline="") as file:
+        exported = list(csv.DictReader(file))
+    with (bulklink.folder / "m.csv").open(newline="") as file:
+        mapping = list(csv.DictReader(file))
+    assert len(exported) == EMAILS
+    for row in exported:  # each row has the number and the cells of the mapping
+        original = mapping[int(row["bulklink_row"]) - 1]
+        assert original == {name: row[name] for name in original}
+    assert {row["bulklink_status"] for row in exported} == {"done"}
+
+    merged = bulklink("merge", "job", "--json")
+    assert merged.code == 0, merged
+    assert merged.object["faults"] == []
+    assert merged.object["digest"] == digest
+    written = json.loads((bulklink.folder / "job" / "merge.json").read_text("utf-8"))
+    assert written["counts"]["done"] == EMAILS
+    again = bulklink.with_env(**standin.env())("resume", "job", "--json")
+    assert (again.code, again.object["credits"]) == (0, result.object["credits"])
 
 
-def test_the_jobs_are_small() -> None:
-    assert sum(file.stat().st_size for file in JOBS.rglob("*") if file.is_file()) < 300_000
+def test_a_job_stops_and_goes_on_where_it_was(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    seal_job(bulklink, world, "--concurrency", "1")
+    standin.script = hold_calls(standin, "link", after=5)
+    command = bulklink.with_env(**standin.env())
+    with ensure_terminated(command.start("apply", "job", "--canary", "0", "--json")) as process:
+        standin.wait_until(lambda: len(standin.requests_of("link")) == 6)
+        interrupt_and_wait(process)
+        standin.gate.set()
+        result = wait_for_exit(process)
+    assert result.code == ExitCode.INTERRUPTED, result
+    states = [shard["state"] for shard in result.object["shards"]]
+    assert states.count("stopped") <= 1
+    assert states == sorted(states, key=["finished", "stopped", "planned"].index)
+    status = bulklink("status", "job", "--json").object
+    assert status["state"] == "stopped"
+    assert status["counts"]["done"] == 18
+    resumed = command("resume", "job", "--json")
+    assert (resumed.code, resumed.object["counts"]["done"]) == (0, EMAILS)
+    assert len(standin.requests_of("link")) == CONTACTS, "nothing is sent twice"
+
+
+def test_only_the_first_shard_has_a_canary_and_credits_are_those_of_all(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    seal_job(bulklink, world)
+    command = bulklink.with_env(**standin.env())
+    spent = command("apply", "job", "--canary", "2", "--max-credits", "9", "--json")
+    assert (spent.code, spent.object["stopped_by"]) == (ExitCode.CREDITS, "max-credits")
+    assert spent.object["credits"] == 9
+    assert "(9)" in spent.err
+    assert command("resume", "job", "--json").code == 0
+    folders = sorted((bulklink.folder / "job").glob("shard-*"))
+    records = [json.loads((folder / "run.json").read_text("utf-8")) for folder in folders]
+    assert [record["canary"] is not None for record in records] == [True, False, False]
+
+
+def test_refused_rows_refuse_the_whole_or_are_listed_once(bulklink: Command, world: World) -> None:
+    contacts = [world.add(free=3) for _ in range(CONTACTS)]
+    mapping = free_rows(contacts)
+    mapping[7]["deal_id"] = "x"
+    write_mapping(bulklink.folder / "m.csv", mapping)
+    result = bulklink(*PLAN, "--json")
+    assert (result.code, result.error["code"]) == (ExitCode.REFUSED, "invalid-rows")
+    left = [path.name for path in (bulklink.folder / "job").iterdir()]
+    assert left == ["rejects.csv"]
+    with (bulklink.folder / "job" / "rejects.csv").open(newline="") as file:
+        assert [row["bulklink_row"] for row in csv.DictReader(file)] == ["8"]
+    shutil.rmtree(bulklink.folder / "job")
+    result = bulklink(*PLAN, "--on-invalid", "skip", "--json")
+    assert (result.code, result.object["rejected"]) == (ExitCode.ROWS_NOT_DONE, 1)
+    assert bulklink("export", "job", "-o", "out.csv", "--status", "rejected").code == 0
+    with (bulklink.folder / "out.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["bulklink_row"], row["deal_id"]) == ("8", "x")
+    assert bulklink("merge", "job").code == 0
 
 
 @pytest.mark.parametrize(
-    ("wrong", "where", "expected_text"),
+    ("options", "needle"),
     [
-        ('btch_size = 2', "3, key btch_size", "batch_size"),
-        ('batch_size = 21', "3, key batch_size", "21"),
-        ('batch_size = "many"', "3, key batch_size", "many"),
-        ("batch_size = [\n  2,\n]", "3, key batch_size", "single value"),
-        ('# batch_size\n"batch_size" = 0', "4, key batch_size", "0"),
-        ('only = "a=b"', "3, key only", "a list"),
-        ('column = ["contact_id"]', "3, key column", "contact_id"),
-        ('no_names = "yes"', "3, key no_names", "true or false"),
-        ('snapshot = 1', "3, key snapshot", "true or false"),
-        ('max_failures = "lots"', "3, key max_failures", "lots"),
-        ('edition = "platinum"', "3, key edition", "platinum"),
-        ('[limits]\nrate = 5', "3, key limits", "limits"),
+        (("--shards", "0"), "--shards"),
+        (("--shards", "1"), "--shards"),
+        (("--shards", "13"), "12 contacts"),
+        (("--rows-per-shard", "0"), "--rows-per-shard"),
+        (("--rows-per-shard", "1000"), "--rows-per-shard"),
+        (("--shards", "3", "--rows-per-shard", "5"), "--rows-per-shard"),
     ],
-)  # fmt: skip
-def test_a_wrong_key_or_value_is_named_with_its_line(
-    bulklink: Command, wrong: str, where: str, expected_text: str
-) -> None:
-    (bulklink.folder / "job.toml").write_text(f'op = "link"\nmapping = "m.csv"\n{wrong}\n', "utf-8")
-    result = bulklink("run", "job.toml", "--json")
-    assert (result.code, result.error["code"]) == (2, "config")
-    assert result.error["where"] == f"job.toml:{where}"
-    assert expected_text in result.error["message"] + result.error["advice"]
-
-
-@pytest.mark.parametrize(
-    ("command", "line"), [("run", "batch_size = 21"), ("loadtest", "arrival_rate = 0")]
 )
-def test_a_wrong_value_names_the_command_that_has_the_option(
-    bulklink: Command, command: str, line: str
+def test_numbers_that_make_no_job_are_refused(
+    bulklink: Command, world: World, options: tuple[str, ...], needle: str
 ) -> None:
-    (bulklink.folder / "job.toml").write_text(f'op = "link"\nmapping = "m.csv"\n{line}\n', "utf-8")
-    result = bulklink(command, "job.toml", "--json")
-    key = line.partition(" ")[0]
-    assert (result.code, result.error["where"]) == (2, f"job.toml:3, key {key}")
-    option = f"--{key.replace('_', '-')}"
-    assert result.error["advice"] == f"`bulklink {command} --help` shows the values of {option}."
+    contacts = [world.add(free=1) for _ in range(CONTACTS)]
+    write_mapping(bulklink.folder / "m.csv", free_rows(contacts))
+    result = bulklink("plan", "--op", "link", "m.csv", "--run-dir", "job", *options)
+    assert result.code == ExitCode.REFUSED
+    assert needle in result.err
+    assert sorted(path.name for path in bulklink.folder.iterdir()) == ["m.csv"]
+
+
+def test_a_job_needs_a_folder_that_is_not_in_use(bulklink: Command, world: World) -> None:
+    seal_job(bulklink, world)
+    before = (bulklink.folder / "job" / "job.json").read_bytes()
+    again = bulklink(*PLAN)
+    assert (again.code, "in use" in again.err) == (ExitCode.REFUSED, True)
+    assert (bulklink.folder / "job" / "job.json").read_bytes() == before
+    nowhere = bulklink("plan", "--op", "link", "m.csv", "--shards", "2")
+    assert (nowhere.code, "--run-dir" in nowhere.err) == (ExitCode.REFUSED, True)
+
+
+def test_a_full_disk_in_the_middle_of_sealing_leaves_nothing(
+    bulklink: Command, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bulklink.errors import LedgerError  # noqa: PLC0415 - only here
+    from bulklink.operations import prepare  # noqa: PLC0415 - only here
+
+    created = []
+    create = prepare.create_ledger
+
+    def fail_at_the_second(path: Path, *arguments: object) -> None:
+        created.append(path)
+        if len(created) == 2:
+            raise LedgerError("Cannot write the ledger: No space left on device.")
+        create(path, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(prepare, "create_ledger", fail_at_the_second)
+    contacts = [world.add(free=3) for _ in range(CONTACTS)]
+    write_mapping(bulklink.folder / "m.csv", free_rows(contacts))
+    result = bulklink(*PLAN)
+    assert (result.code, "No space left" in result.err) == (ExitCode.STOPPED, True), result
+    assert sorted(path.name for path in bulklink.folder.iterdir()) == ["m.csv"]
+
+
+def damage_lost(job: Path) -> None:
+    shutil.rmtree(job / "shard-2")
+
+
+def damage_doubled(job: Path) -> None:
+    shutil.rmtree(job / "shard-2")
+    shutil.copytree(job / "shard-1", job / "shard-2")
+
+
+def damage_copied(job: Path) -> None:
+    shutil.copytree(job / "shard-1", job / "shard-1-copy")
+
+
+def damage_plan(job: Path) -> None:
+    shutil.copy(job / "shard-1" / "plan.parquet", job / "shard-2" / "plan.parquet")
+
+
+def damage_ledger(job: Path) -> None:
+    ledger = job / "shard-2" / "ledger.jsonl"
+    ledger.write_bytes(ledger.read_bytes()[:-200])
+
+
+def damage_record(job: Path) -> None:
+    path = job / "shard-2" / "run.json"
+    record = json.loads(path.read_text("utf-8"))
+    record["digest"] = "0" * 64
+    path.write_text(json.dumps(record), "utf-8")
+
+
+def damage_job_record(job: Path) -> None:
+    path = job / "job.json"
+    record = json.loads(path.read_text("utf-8"))
+    del record["entries"][1]
+    path.write_text(json.dumps(record), "utf-8")
+
+
+def damage_link(job: Path) -> None:
+    (job / "shard-2").rename(job.parent / "elsewhere")
+    (job / "shard-2").symlink_to(job.parent / "elsewhere")
 
 
 @pytest.mark.parametrize(
-    ("text", "where"),
+    ("damage", "needle"),
     [
-        ('# ours\nop = "lnk"\nmapping = "m.csv"\n', "job.toml:2, key op"),
-        ('op = "link"\n\nmapping = 3\n', "job.toml:3, key mapping"),
-        ('op = "link"\n', "job.toml, key mapping"),
+        (damage_lost, "Shard 2 of 3 is missing"),
+        (damage_doubled, "holds shard 1"),
+        (damage_copied, "shard-1-copy"),
+        (damage_plan, "plan"),
+        (damage_ledger, "ledger"),
+        (damage_record, "Shard 2 is not as it was sealed"),
+        (damage_job_record, "job.json was changed"),
+        (damage_link, "Shard 2 of 3 is missing"),
     ],
 )
-def test_a_wrong_op_or_mapping_is_named_with_its_line(
-    bulklink: Command, text: str, where: str
+def test_merge_names_each_damage(
+    bulklink: Command, standin: StandIn, world: World, damage: object, needle: str
 ) -> None:
-    (bulklink.folder / "job.toml").write_text(text, "utf-8")
-    result = bulklink("run", "job.toml", "--json")
-    assert (result.code, result.error["where"]) == (2, where)
+    seal_job(bulklink, world)
+    assert bulklink.with_env(**standin.env())("apply", "job").code == 0
+    assert callable(damage)
+    damage(bulklink.folder / "job")
+    result = bulklink("merge", "job")
+    assert result.code == ExitCode.REFUSED, result
+    assert needle in result.output, result
+    assert not (bulklink.folder / "job" / "merge.json").exists()
 
 
-def test_a_job_of_a_load_test_names_its_command(bulklink: Command) -> None:
-    (bulklink.folder / "job.toml").write_text('op = "alternate"\n', "utf-8")
-    error = bulklink("run", "job.toml", "--json").error
-    assert error["advice"] == "This is a job of `bulklink loadtest job.toml`."
-
-
-@pytest.mark.parametrize(
-    ("line", "where", "says"),
-    [
-        ("rate = ", "job.toml", "line 3"),
-        ("rate = " + "[" * 5000, "job.toml", "nested too deeply"),
-        ("rate = " + "9" * 5000, "job.toml", "too long"),
-        ('run_dir = "a\\u0000b"', "job.toml:3, key run_dir", "NUL"),
-        ('log = "a\\u0000b"', "job.toml:3, key log", "NUL"),
-        ('only = ["a=b", "c\\u0000=d"]', "job.toml:3, key only", "NUL"),
-        ("rate = nan", "job.toml:3, key rate", "nan"),
-        ("concurrency = {a = 1}", "job.toml:3, key concurrency", "a"),
-    ],
-)
-def test_an_unreadable_job_file_is_reported_with_its_line(
-    bulklink: Command, line: str, where: str, says: str
+def test_a_shard_of_another_job_is_not_sent(
+    bulklink: Command, standin: StandIn, world: World
 ) -> None:
-    (bulklink.folder / "job.toml").write_text(f'op = "link"\nmapping = "m.csv"\n{line}\n', "utf-8")
-    result = bulklink("run", "job.toml", "--json")
-    assert result.code == 2, result
-    assert result.error["where"] == where
-    assert says in result.error["message"]
+    seal_job(bulklink, world)
+    other = ("plan", "--op", "link", "m.csv", "--shards", "3", "--run-dir", "other")
+    assert bulklink(*other).code == 0
+    shutil.rmtree(bulklink.folder / "job" / "shard-2")
+    shutil.copytree(bulklink.folder / "other" / "shard-2", bulklink.folder / "job" / "shard-2")
+    command = bulklink.with_env(**standin.env())
+    result = command("apply", "job", "--json")
+    assert (result.code, result.error["code"]) == (ExitCode.REFUSED, "run-dir")
+    assert "of another one" in result.error["message"]
+    assert not standin.requests
+
+
+def test_the_question_names_the_emails_of_all_shards_whatever_a_shard_says(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    seal_job(bulklink, world)
+    path = bulklink.folder / "job" / "shard-1" / "run.json"
+    record = json.loads(path.read_text("utf-8"))
+    assert record["shard"]["job_messages"] == EMAILS
+    record["shard"]["job_messages"] = 1
+    path.write_text(json.dumps(record), "utf-8")
+    result = bulklink.with_env(**standin.env())("apply", "job", "--json")
+    assert (result.code, result.error["code"]) == (ExitCode.REFUSED, "digest")
+    assert not standin.requests
+
+
+def test_a_shard_that_says_its_columns_were_forgotten_is_still_the_approved_one(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    digest = seal_job(bulklink, world)
+    other = world.add(free=40)
+    write_mapping(bulklink.folder / "other.csv", free_rows([other]))
+    assert bulklink("plan", "--op", "link", "other.csv", "--run-dir", "other").code == 0
+    job = bulklink.folder / "job"
+    sealed = json.loads((job / "shard-1" / "run.json").read_text("utf-8"))
+    shutil.rmtree(job / "shard-1")
+    shutil.copytree(bulklink.folder / "other", job / "shard-1")
+    record = json.loads((job / "shard-1" / "run.json").read_text("utf-8"))
+    forgotten = {"at": record["created"], "plan_before": None, "ledger_before": None}
+    record |= {"shard": sealed["shard"], "forgotten": [{**forgotten, "complete": True}]}
+    (job / "shard-1" / "run.json").write_text(json.dumps(record), "utf-8")
+    result = bulklink.with_env(**standin.env())("apply", "job", "--expect", digest, "--json")
+    assert result.code == ExitCode.REFUSED, result
+    assert result.error["code"] == "digest"
+    assert not standin.requests_of("link")
+
+
+def test_a_shard_is_not_sent_by_itself(bulklink: Command, standin: StandIn, world: World) -> None:
+    seal_job(bulklink, world)
+    command = bulklink.with_env(**standin.env())
+    for verb in ("apply", "resume", "retry"):
+        result = command(verb, "job/shard-1")
+        assert result.code == ExitCode.REFUSED
+        assert "job" in result.err
+    assert not standin.requests
+    assert "bulklink apply" in command("apply", "job/shard-1").err
+
+
+def test_failed_emails_of_all_shards_are_retried(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contacts = [world.add(free=1) for _ in range(CONTACTS)]
+    mapping = [row for contact in contacts for row in rows(contact.free, contact.a)]
+    write_mapping(bulklink.folder / "m.csv", mapping)
+    assert bulklink(*PLAN).code == 0
+    command = bulklink.with_env(**standin.env())
+    refused = {contact.free[0].message for contact in contacts[:4]}
+    standin.script = answer_links(
+        standin,
+        lambda _, message: item_error("NOT_ALLOWED", message) if message in refused else None,
+    )
+    result = command("apply", "job", "--canary", "0", "--json")
+    assert (result.code, result.object["counts"]["failed"]) == (1, 4), result
+    refused.clear()
+    retried = command("retry", "job", "--json")
+    assert (retried.code, retried.object["counts"]["done"]) == (0, CONTACTS), retried
+
+
+def test_a_canary_that_fails_stops_the_job_and_names_it(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    seal_job(bulklink, world)
+    command = bulklink.with_env(**standin.env())
+    refused = {email.message for contact in world.contacts for email in contact.free}
+    standin.script = answer_links(
+        standin,
+        lambda _, message: item_error("NOT_ALLOWED", message) if message in refused else None,
+    )
+    result = command("apply", "job", "--canary", "2", "--max-failures", "100")
+    assert result.code == ExitCode.STOPPED, result
+    assert "job/shard" not in result.err
+    again = command("resume", "job")
+    assert again.code == ExitCode.REFUSED
+    assert "bulklink resume job --accept-canary" in " ".join(again.err.split())
+    refused.clear()
+    accepted = command("resume", "job", "--accept-canary", "--json")
+    assert accepted.object["state"] == "finished"
+    assert command("retry", "job", "--json").object["counts"]["done"] == EMAILS
+
+
+def test_a_shard_whose_deals_do_not_exist_is_left_out_by_a_resume(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contacts = [world.add(free=3) for _ in range(CONTACTS)]
+    mapping = free_rows(contacts)
+    for row in mapping:
+        row["deal_name"] = "A name"  # so that only one deal is looked up
+        row["owner_name"] = "Pat"
+    unknown = next(row for row in mapping if shard_of(row["contact_id"], SHARDS) == 2)
+    unknown |= {"deal_id": UNKNOWN_ID, "deal_name": ""}
+    write_mapping(bulklink.folder / "m.csv", mapping)
+    assert bulklink(*PLAN).code == 0
+    command = bulklink.with_env(**standin.env())
+    refused = command("apply", "job")
+    assert refused.code == ExitCode.REFUSED, refused
+    shards = bulklink("status", "job", "--json").object["shards"]
+    assert [shard["state"] for shard in shards] == ["finished", "refused", "planned"]
+    resumed = command("resume", "job", "--json")
+    assert resumed.code == ExitCode.ROWS_NOT_DONE, resumed
+    assert "shard-2 was refused" in resumed.err
+    states = [shard["state"] for shard in resumed.object["shards"]]
+    assert (resumed.object["state"], states) == ("finished", ["finished", "refused", "finished"])

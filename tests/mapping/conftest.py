@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from bulklink.duckdb_sql import literal
-from bulklink.mapping import checked
+from bulklink.mapping import validate
 from tests.mapping.planner import HEADER, MappingPlanner
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def long_mapping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Check the rows of every fourth test by views, as those of long mappings are."""
     if zlib.crc32(request.node.nodeid.encode()) % 4 == 0:
-        monkeypatch.setattr(checked, "MAX_STORED_ROWS", 0)
+        monkeypatch.setattr(validate, "MAX_STORED_ROWS", 0)
 
 
 @pytest.fixture

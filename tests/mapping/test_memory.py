@@ -24,7 +24,8 @@ LONG_ROWS = 500_000
 OWNER_FORMS = ("contact_id_number", "contact_id_text", "owner_id_number", "owner_id_text")
 #: `checked_rows` as `validate` makes it: every message twice, with a deal of 100 digits.
 LONG_DEALS = f"""
-CREATE TABLE checked_rows AS SELECT i + 1 AS row, 'link' AS op, NULL::VARCHAR AS reason,
+CREATE TABLE checked_rows AS SELECT i + 1 AS row, i + 1 AS origin_row, 'link' AS op,
+    NULL::VARCHAR AS reason,
     i % {LONG_ROWS // 2} // 8 AS contact_id_number, NULL::VARCHAR AS contact_id_text,
     1 AS owner_id_number, NULL::VARCHAR AS owner_id_text,
     format('{{:040x}}', i % {LONG_ROWS // 2}) AS message_id,

@@ -47,6 +47,7 @@ def test_a_plan_has_its_own_columns_first_and_then_the_users(planner: MappingPla
         "bulklink_from_deal_id": None,
         "bulklink_fetched_deal_id": None,
         "bulklink_fetched_deal_name": None,
+        "bulklink_origin_row": 1,
         "Contact ID": "zcrm_1",
         "owner_id": "2",
         "message_id": "m",

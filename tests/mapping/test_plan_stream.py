@@ -19,8 +19,10 @@ from bulklink.mapping.plan_layout import OWN_COLUMNS, PlanLayout, VirtualColumn,
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.models import Message, Op
 
-NUMBERS = ("row", "line", "group", "duplicate_of")
-ALWAYS_WRITTEN = {"row", "contact_id", "owner_id", "message_id", "group", "duplicate_of"}
+NUMBERS = ("row", "line", "group", "duplicate_of", "origin_row")
+ALWAYS_WRITTEN = {
+    *("row", "contact_id", "owner_id", "message_id", "group", "duplicate_of", "origin_row"),
+}
 
 Row = dict[str, Any]
 
@@ -29,6 +31,7 @@ def seal(folder: Path, rows: list[Row], *, omit: set[str]) -> SealedPlan:
     """Write a plan; columns among `omit` that have one value in every row are not written."""
     path = folder / "plan.parquet"
     columns = {name: [row.get(name) for row in rows] for name in OWN_COLUMNS}
+    columns["origin_row"] = columns["row"]
     elsewhere = {
         name: VirtualColumn(value=values[0])
         for name, values in columns.items()

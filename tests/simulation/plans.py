@@ -15,7 +15,13 @@ from pathlib import Path
 from bulklink.duckdb_sql import literal
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
-from bulklink.mapping.plan_layout import OWN_COLUMNS, PlanLayout, VirtualColumn, write_parquet
+from bulklink.mapping.plan_layout import (
+    OWN_COLUMNS,
+    SAME_ROW,
+    PlanLayout,
+    VirtualColumn,
+    write_parquet,
+)
 from bulklink.mapping.plan_reader import SealedPlan, UnknownRow
 from bulklink.mapping.schema import OWN_PREFIX
 from bulklink.models import Message
@@ -24,6 +30,7 @@ from tests.guard import inline
 _VIRTUAL_COLUMNS = {
     "file": VirtualColumn(value="mapping.csv"),
     "line": VirtualColumn(rows_before=1),
+    "origin_row": SAME_ROW,
 }
 _NUMBERS = ("row", "group", "duplicate_of")
 _MAX_CACHED_PLANS = 256

@@ -50,6 +50,8 @@ from bulklink import (
     MatchedShift,
     MatchResult,
     MaxFailures,
+    MergedShard,
+    MergeResult,
     Metrics,
     NotConfirmedError,
     OnInvalid,
@@ -265,6 +267,10 @@ def folders() -> None:
     check = bulklink.check_run(Path("run"))
     assert_type(check, CheckResult)
     assert_type(check.ok, bool)
+    merged = bulklink.merge("job")
+    assert_type(merged, MergeResult)
+    assert_type(merged.shards, tuple[MergedShard, ...])
+    assert_type(bulklink.status("job").shards, tuple[RunResult, ...])
     found = bulklink.results("run", status={Status.FAILED}, code=["INVALID_DATA"])
     assert_type(found, Results)
     assert_type(found.columns, tuple[str, ...])

@@ -65,6 +65,19 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write the refused rows to this new CSV file, which is itself a mapping.",
 )
+@option(
+    "--shards",
+    type=WholeNumber(2, 10_000),
+    metavar="N",
+    help="Seal a job of N plans, by contact, that `bulklink apply` sends one after another."
+    " With --run-dir.",
+)
+@option(
+    "--rows-per-shard",
+    type=WholeNumber(1, 1_000_000_000),
+    metavar="N",
+    help="The same, with as many plans as N rows in each need. 500000 is a good size.",
+)
 @combine_options(connection_options, progress_option, quiet_option, common_options)
 def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
     """Check MAPPING and show what it will cost; nothing is sent.
@@ -77,13 +90,14 @@ def plan(mapping: tuple[str, ...], run_dir: Path | None, **options: Any) -> int:
 
     Start every mapping with a plan: it checks every row, and shows calls, credits and time. It
     opens no connection, except with --look-up-names. With --run-dir the plan is sealed there, so
-    that somebody can approve it and `bulklink apply` can send it. Without --op, the column op
-    decides for each row.
+    that somebody can approve it and `bulklink apply` can send it. A mapping of many millions of
+    rows can be sealed in shards. Without --op, the column op decides for each row.
     """
     from bulklink.cli.arguments import job_from_options  # noqa: PLC0415 - not for --help
 
     job = job_from_options(mapping, options | {"run_dir": run_dir})
-    settings = {name: options[name] for name in ("latency", "users", "rejects")}
+    names = ("latency", "users", "rejects", "shards", "rows_per_shard")
+    settings = {name: options[name] for name in names}
     return plan_and_show(job, options, **settings)
 
 

@@ -52,10 +52,12 @@ def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool) -> i
     if check:
         from bulklink.operations.check import check_run  # noqa: PLC0415 - only with --check
 
-        check_results = [check_run(result.run_dir) for result in results]
+        checked = [shard for result in results for shard in (result.shards or (result,))]
+        check_results = [check_run(result.run_dir) for result in checked]
+        results = checked if run is None else results
     if run is None:
         show_runs(results, as_json=as_json, check_results=check_results)
     else:
-        show_run(results[0], None, as_json=as_json, check_result=next(iter(check_results), None))
+        show_run(results[0], None, as_json=as_json, check_results=check_results)
     all_ok = all(check_result.ok for check_result in check_results)
     return ExitCode.OK if all_ok else ExitCode.ROWS_NOT_DONE

@@ -1,0 +1,116 @@
+"""Summary of a job for the terminal: what became of all its shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bulklink.cli.check_summary import check_lines, check_object
+from bulklink.cli.console import (
+    Line,
+    Styled,
+    format_columns,
+    print_json,
+    print_line,
+    show_error,
+    table_lines,
+    wrap_text,
+)
+from bulklink.counts import count_of
+from bulklink.errors import RunStoppedError
+from bulklink.local_time import format_local_time
+from bulklink.operations.check import CheckResult
+from bulklink.runs.record import RunState
+from bulklink.runs.status import RunResult
+from bulklink.shell import format_command
+
+
+def job_object(result: RunResult, check_results: Sequence[CheckResult] = ()) -> dict[str, Any]:
+    """Return a job as in JSON output, with the results of checking its shards."""
+    content: dict[str, Any] = msgspec.to_builtins(result)
+    for shard in content["shards"]:
+        del shard["shards"]
+    for shard, check_result in zip(content["shards"], check_results, strict=False):
+        shard["check"] = check_object(check_result)
+    return content
+
+
+def show_job(
+    result: RunResult,
+    reason: RunStoppedError | None,
+    *,
+    as_json: bool,
+    check_results: Sequence[CheckResult] = (),
+) -> int:
+    """Show the state of a job; return its exit code, 0 while it is active.
+
+    Args:
+        result: state of the job.
+        reason: why it stopped early; None if it did not.
+        as_json: print one JSON object.
+        check_results: results of checking its shards; empty if they were not checked.
+    """
+    if reason is not None and result.state is not RunState.FINISHED:
+        show_error(reason, as_json=False)
+    if as_json:
+        print_json(job_object(result, check_results))
+    else:
+        for line in _summary_lines(result, check_results):
+            print_line(line)
+    return int(result.exit_code or 0)
+
+
+def _summary_lines(result: RunResult, check_results: Sequence[CheckResult]) -> Iterator[Line]:
+    colour = {RunState.FINISHED: "green", RunState.STOPPED: "red"}.get(result.state)
+    stopped = f" ({result.stopped_by})" if result.stopped_by else ""
+    text = f"{result.shown_op}: {result.state}{stopped}, {count_of(len(result.shards), 'shard')}"
+    yield Styled(text, colour if result.exit_code else "green")
+    yield from table_lines(
+        {name: n for name, n in result.counts.items() if n} | {"rows": result.rows}
+    )
+    rows: list[tuple[str, ...]] = [("shard", "state", "rows", "done", "pending", "not done")]
+    for shard in result.shards:
+        counts = shard.counts
+        done = counts["done"] + counts["unchanged"] + counts["duplicate"]
+        pending = counts["pending"]
+        numbers = (shard.rows, done, pending, shard.rows - done - pending)
+        rows.append(
+            (Path(shard.run_dir).name, str(shard.state), *(f"{number:,}" for number in numbers))
+        )
+    yield from format_columns(rows, right_aligned=range(2, 6))
+    calls = result.calls
+    yield from wrap_text(
+        f"Calls: {calls.link:,} link, {calls.unlink:,} unlink, {calls.read:,} read,"
+        f" {calls.lookup:,} look-up, {calls.retried:,} retried;"
+        f" minimum for link + unlink: {calls.least:,}."
+    )
+    yield f"Time: {result.seconds:,.1f} s, {count_of(result.credits, 'credit')}"
+    if result.resume_at is not None:
+        yield f"Credits are expected at {format_local_time(result.resume_at)}."
+    if result.counts["rejected"]:
+        yield f"Refused rows: {Path(result.run_dir) / 'rejects.csv'}"
+    for shard, check_result in zip(result.shards, check_results, strict=False):
+        yield f"{Path(shard.run_dir).name}:"
+        yield from check_lines(check_result)
+    yield from _next_steps(result)
+
+
+def _next_steps(result: RunResult) -> Iterator[str]:
+    """Yield the next commands, each below its purpose."""
+    run, counts = result.run_dir, result.counts
+    steps: list[tuple[str, tuple[str, ...]]] = []
+    match result.state:
+        case RunState.PLANNED:
+            steps.append(("To send it", ("apply", run)))
+        case RunState.STOPPED:
+            steps.append(("To continue", ("resume", run)))
+        case RunState.FINISHED:
+            if counts["failed"] or counts["in_doubt"]:
+                steps.append(("To send again what is not done", ("retry", run)))
+            steps.append(("To prove that nothing is missing or twice", ("merge", run)))
+    for purpose, arguments in steps:
+        yield f"{purpose}:"
+        yield f"  {format_command('bulklink', *arguments)}"
