@@ -141,8 +141,8 @@ class DraftResult(msgspec.Struct, frozen=True, kw_only=True):
         if self.plan is None:
             return 0
         others = 1 if self.plan.calls.link else 0  # the module, which a plan does not look up
-        credits = self.plan.calls.lookup_at_least - others
-        return credits if credits > 1 else 0  # one is the org, whether or not names are missing
+        calls = self.plan.calls.lookup_at_least - others
+        return calls if calls > 1 else 0  # one is the org, whether or not names are missing
 
 
 def check_draft(
@@ -282,11 +282,10 @@ class DraftChecks:
             self._busy.discard(draft.id)
 
     async def stop(self, draft: Draft) -> None:
-        """Stop the check of a draft, if there is one, and wait for its end."""
+        """Ask the check of a draft to stop, if there is one: calls in flight are answered first."""
         activity = self._activities.get(draft.id)
         if activity is not None:
             await self._environment.run_blocking(activity.stop)
-            await activity.close()
 
     async def seal(self, draft: Draft, digest: str) -> str:
         """Make a run of a draft, and return the name of its folder.

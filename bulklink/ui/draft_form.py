@@ -84,9 +84,7 @@ def read_settings(
 
 def form_fields(settings: DraftSettings) -> dict[str, str]:
     """Return the fields of the form that sets these settings, except for columns and defaults."""
-    only = (
-        header if value is None else f"{header}={value}" for header, value in settings.only
-    )
+    only = (header if value is None else f"{header}={value}" for header, value in settings.only)
     return {
         **{name: getattr(settings, name) or "" for name in TEXT_SETTINGS},
         "op": settings.op or "",

@@ -188,6 +188,7 @@ class DraftPages:
             section="new",
             draft=draft,
             live=_state(activity),
+            stopping=activity is not None and activity.is_stopping,
             result=result,
             error=_shown_error(error) if error is not None else None,
             values=form_fields(draft.record.settings) | dict(fields or {}),
@@ -321,4 +322,5 @@ def _state(activity: Activity | None) -> dict[str, Any]:
     progress = activity.progress
     reading = progress.reading
     share = reading.done / reading.total if reading is not None and reading.total else 0.0
-    return {"active": True, "phase": f"{progress.phase} …", "share": share}
+    phase = "Stopping" if activity.is_stopping else progress.phase
+    return {"active": True, "phase": f"{phase} …", "share": share}
