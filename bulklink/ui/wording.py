@@ -42,7 +42,7 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
         "include": "Include them",
         "skip": "Leave them out",
     },
-    "preset": {"": "Those of bulklink", "zoho": "Those of Zoho's own exports too"},
+    "preset": {"": "Those of bulklink", "zoho": "Zoho's exports too"},
 }
 """Words for the values of settings with a menu; the first is the default."""
 _OPTIONS = {

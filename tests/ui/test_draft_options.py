@@ -94,7 +94,7 @@ async def test_the_digest_is_that_of_the_command_with_the_same_options(
     client: PageClient, tmp_path: Path
 ) -> None:
     uploaded = await client.upload(mapping())
-    assert "use “Headers” (Those of Zoho's own exports too)" in uploaded.text
+    assert "use “Headers” (Zoho's exports too)" in uploaded.text
     shown = await client.check(uploaded, **SETTINGS, preset="zoho", only="tier=sure", keep="tier")
     (tmp_path / "mapping.csv").write_bytes(mapping())
     command = Command(tmp_path)
