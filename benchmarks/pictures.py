@@ -239,8 +239,9 @@ _PICTURES = {"report": picture_report, "audit": picture_audit, "ui": picture_ui}
 def main() -> None:
     """Take the screenshots."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pages", nargs="*", choices=_PICTURES, default=list(_PICTURES))
-    for page in parser.parse_args().pages:
+    parser.add_argument("pages", nargs="*", choices=[*_PICTURES, "all"], default="all")
+    pages = parser.parse_args().pages
+    for page in _PICTURES if "all" in pages else pages:
         with tempfile.TemporaryDirectory() as folder:
             _PICTURES[page](Path(folder))
 

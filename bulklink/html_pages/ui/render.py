@@ -40,8 +40,8 @@ def ui_asset(name: str) -> tuple[str, str] | None:
 
 @lru_cache(maxsize=1)
 def _environment(zone: tzinfo | None) -> Environment:
-    filters = {"duration": humanize_duration, "local": partial(_local_minute, zone=zone)}
-    return page_environment("ui", zone, filters)
+    local = partial(_local_minute, zone=zone)
+    return page_environment("ui", zone, {"duration": humanize_duration, "local": local})
 
 
 def _local_minute(timestamp: str, zone: tzinfo | None) -> str:
