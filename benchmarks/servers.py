@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,9 +31,14 @@ _PER_PAGE = 10
 
 
 @contextmanager
-def serve(command: Sequence[str]) -> Iterator[str]:
-    """Run a server that first prints a JSON object with its `url`; yield the URL."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+def serve(command: Sequence[str], **options: Any) -> Iterator[str]:
+    """Run a server that first prints a JSON object with its `url`; yield the URL.
+
+    Args:
+        command: program and arguments.
+        **options: further arguments of `subprocess.Popen`, such as `cwd`.
+    """
+    with subprocess.Popen(command, stdout=subprocess.PIPE, **options) as process:
         assert process.stdout is not None
         try:
             yield str(json.loads(process.stdout.readline())["url"])

@@ -197,6 +197,7 @@ def plan_draft(
     source: Source,
     *,
     inspect: Callable[[CheckedMapping], None],
+    look_up_names: Connection | None = None,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
     environment: Environment,
@@ -206,7 +207,9 @@ def plan_draft(
     Args:
         job: the job, with a run folder.
         source: the mapping.
-        inspect: called with the checked mapping, whether or not it can be sealed.
+        inspect: called with the checked mapping and the names that were looked up, whether or not
+            it can be sealed.
+        look_up_names: as for `plan`.
         callbacks: as for `plan`.
         stop: as for `plan`.
         environment: network, disk and clock.
@@ -214,7 +217,13 @@ def plan_draft(
     Raises:
         BulklinkError: as `plan` does.
     """
-    planning = _Planning(job=job, inputs=(source,), environment=environment, inspect=inspect)
+    planning = _Planning(
+        job=job,
+        inputs=(source,),
+        environment=environment,
+        connection=look_up_names,
+        inspect=inspect,
+    )
     return run_blocking_planning(planning.run, callbacks, stop)
 
 
@@ -335,8 +344,6 @@ class _Planning:
         """Add names and present deals to a checked mapping; warn, and write its refused rows."""
         for text in checked.warnings:
             warn(text)
-        if self.inspect is not None:
-            self.inspect(checked)
         names = comparison = None
         if self.connection is not None:
             # The HTTP client is imported only for look-ups.
@@ -345,6 +352,8 @@ class _Planning:
             names = look_up_plan_names(
                 checked, self.job, self.connection, self.environment, scratch, stop, warn
             )
+        if self.inspect is not None:
+            self.inspect(checked)
         if fetched is not None:
             comparison = compare(checked, fetched)
         if self.rejects is not None and checked.rejected:

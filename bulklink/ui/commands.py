@@ -62,6 +62,7 @@ class Commands:
         environment: network, disk and clock.
 
     Attributes:
+        connect: see above.
         environment: network, disk and clock.
     """
 
@@ -72,7 +73,7 @@ class Commands:
         environment: Environment,
     ) -> None:
         self.runs_dir = runs_dir
-        self._connect = connect
+        self.connect = connect
         self.environment = environment
         self._activities: dict[str, Activity] = {}
         self._starting = anyio.Lock()
@@ -139,7 +140,7 @@ class Commands:
             raise PageError(f"{_MAX_ACTIVE} runs are active; wait until one has ended.")
         if verb == "apply" and not digest:
             raise PageError("Nothing was approved: the digest of the plan is missing.", 400)
-        connection = await self.environment.run_blocking(partial(self._connect, profile))
+        connection = await self.environment.run_blocking(partial(self.connect, profile))
         options: dict[str, Any] = {}
         if verb == "apply":
             options["expect"] = digest

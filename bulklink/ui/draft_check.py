@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -33,8 +33,10 @@ from bulklink.operations.report.plan import read_plan_summary
 from bulklink.runs.folder import new_run_name
 from bulklink.ui.activity import Activity
 from bulklink.ui.commands import PageError
-from bulklink.ui.drafts import Draft, Drafts, DraftSettings
+from bulklink.ui.draft_form import FieldError
+from bulklink.ui.drafts import OWN_CONNECTION, Draft, Drafts, DraftSettings
 from bulklink.ui.wording import ShownError, page_text
+from bulklink.zoho.connection import Connection
 
 FAULTS_PER_PAGE = 50
 MAX_FAULTS_STORED = 100_000
@@ -133,14 +135,28 @@ class DraftResult(msgspec.Struct, frozen=True, kw_only=True):
             return False
         return not self.plan.rejected or self.settings.on_invalid is OnInvalid.SKIP
 
+    @property
+    def name_credits(self) -> int:
+        """Fewest credits for looking up the names that the plan lacks; 0 if it lacks none."""
+        if self.plan is None:
+            return 0
+        others = 1 if self.plan.calls.link else 0  # the module, which a plan does not look up
+        calls = self.plan.calls.lookup_at_least - others
+        return calls if calls > 1 else 0  # one is the org, whether or not names are missing
+
 
 def check_draft(
-    draft: Draft, callbacks: RunCallbacks, stop: StopController, environment: Environment
+    draft: Draft,
+    connection: Connection | None,
+    callbacks: RunCallbacks,
+    stop: StopController,
+    environment: Environment,
 ) -> DraftResult:
     """Check a draft and seal its plan inside it; blocks.
 
     Args:
         draft: the draft.
+        connection: connection for looking up missing names; None looks nothing up.
         callbacks: callbacks of the planning.
         stop: stops it.
         environment: network, disk and clock.
@@ -162,6 +178,7 @@ def check_draft(
             job,
             draft.source,
             inspect=inspect,
+            look_up_names=connection,
             callbacks=callbacks,
             stop=stop,
             environment=environment,
@@ -201,10 +218,18 @@ class DraftChecks:
         drafts: the drafts.
         runs_dir: folder of the runs that they become.
         environment: network, disk and clock.
+        connect: returns the connection of a profile, or of `bulklink ui` for None.
     """
 
-    def __init__(self, drafts: Drafts, runs_dir: Path, environment: Environment) -> None:
+    def __init__(
+        self,
+        drafts: Drafts,
+        runs_dir: Path,
+        environment: Environment,
+        connect: Callable[[str | None], Connection],
+    ) -> None:
         self.drafts = drafts
+        self._connect = connect
         self._runs_dir = runs_dir
         self._environment = environment
         self._activities: dict[str, Activity] = {}
@@ -225,9 +250,13 @@ class DraftChecks:
 
         Raises:
             PageError: if it is being checked or sealed, or too many others are.
-            UsageError: if a setting is invalid.
+            FieldError: if a setting is invalid, or names the profile of no connection.
         """
-        settings.job(draft.record.name)
+        try:
+            settings.job(draft.record.name)
+            connection = await self._environment.run_blocking(partial(self._connection, settings))
+        except BulklinkError as error:
+            raise FieldError.of(error) from None
         if sum(activity.is_active for activity in self._activities.values()) >= _MAX_CHECKS:
             raise PageError(
                 f"{_MAX_CHECKS} mappings are being checked; wait until one has ended, then check"
@@ -243,7 +272,7 @@ class DraftChecks:
 
             async def work(callbacks: RunCallbacks, stop: StopController) -> DraftResult:
                 return await self._environment.run_blocking(
-                    partial(check_draft, draft, callbacks, stop, self._environment)
+                    partial(check_draft, draft, connection, callbacks, stop, self._environment)
                 )
 
             activity = Activity(verb="plan", work=work)
@@ -251,6 +280,12 @@ class DraftChecks:
             activity.start()
         finally:
             self._busy.discard(draft.id)
+
+    async def stop(self, draft: Draft) -> None:
+        """Ask the check of a draft to stop, if there is one: calls in flight are answered first."""
+        activity = self._activities.get(draft.id)
+        if activity is not None:
+            await self._environment.run_blocking(activity.stop)
 
     async def seal(self, draft: Draft, digest: str) -> str:
         """Make a run of a draft, and return the name of its folder.
@@ -295,6 +330,18 @@ class DraftChecks:
         for activity in self._activities.values():
             await activity.close()
         self._activities.clear()
+
+    def _connection(self, settings: DraftSettings) -> Connection | None:
+        """Return the connection for looking up names; None without look-ups. Blocks."""
+        if settings.names_from is None:
+            return None
+        try:
+            return self._connect(
+                None if settings.names_from == OWN_CONNECTION else settings.names_from
+            )
+        except BulklinkError as error:
+            shown = ShownError.of(error)
+            raise FieldError("look_up_names", f"{shown.message} {shown.advice}".strip()) from None
 
     def _reserve(self, draft: Draft) -> None:
         activity = self._activities.get(draft.id)

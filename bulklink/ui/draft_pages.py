@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Protocol
@@ -11,14 +12,25 @@ import msgspec
 from aiohttp import BodyPartReader, MultipartReader, web
 
 from bulklink.blocking import ThreadRunner
+from bulklink.errors import BulklinkError, InterruptedPlanningError
+from bulklink.html_pages.report.plan_model import PlanSummary
+from bulklink.mapping.column_choices import NO_CHOICES
 from bulklink.runs.folder import RunFolder
 from bulklink.ui.activity import Activity
 from bulklink.ui.commands import PageError
-from bulklink.ui.draft_check import FAULTS_PER_PAGE, DraftChecks
-from bulklink.ui.draft_form import TEXT_SETTINGS, headers_mark, read_settings
-from bulklink.ui.drafts import Draft, Drafts, Upload, large_upload_error
+from bulklink.ui.draft_check import FAULTS_PER_PAGE, DraftChecks, DraftResult
+from bulklink.ui.draft_form import (
+    OPTION_SETTINGS,
+    READING_SETTINGS,
+    TEXT_SETTINGS,
+    FieldError,
+    form_fields,
+    headers_mark,
+    read_settings,
+)
+from bulklink.ui.drafts import OWN_CONNECTION, Draft, Drafts, Upload, large_upload_error
 from bulklink.ui.live_values import LiveValues
-from bulklink.ui.wording import LABELS, ShownError
+from bulklink.ui.wording import CHOICES, LABELS, ShownError
 
 UPLOAD_PATH = "/new"
 _CHUNK_BYTES = 1 << 18
@@ -63,15 +75,22 @@ class DraftPages:
         shell: what they take from the server.
         drafts: the drafts.
         checks: their checks.
+        profile_names: returns the names of the stored profiles; blocks.
         run_blocking: runs blocking functions in threads.
     """
 
     def __init__(
-        self, shell: Shell, drafts: Drafts, checks: DraftChecks, run_blocking: ThreadRunner
+        self,
+        shell: Shell,
+        drafts: Drafts,
+        checks: DraftChecks,
+        profile_names: Callable[[], list[str]],
+        run_blocking: ThreadRunner,
     ) -> None:
         self._shell = shell
         self._drafts = drafts
         self._checks = checks
+        self._profile_names = profile_names
         self._run_blocking = run_blocking
 
     async def upload_token(self, request: web.Request) -> str | None:
@@ -96,6 +115,7 @@ class DraftPages:
         router.add_get("/new/{draft}", self._show_draft)
         router.add_get("/new/{draft}/state", self._send_state)
         router.add_post("/new/{draft}/check", self._check)
+        router.add_post("/new/{draft}/stop", self._stop)
         router.add_post("/new/{draft}/seal", self._seal)
         router.add_post("/new/{draft}/discard", self._discard)
 
@@ -104,7 +124,12 @@ class DraftPages:
         await self._run_blocking(self._drafts.remove_old)
         drafts = await self._run_blocking(self._drafts.all)
         return self._shell.page(
-            "new", section="new", drafts=drafts, max_bytes=self._drafts.max_bytes
+            "new",
+            section="new",
+            drafts=drafts,
+            max_bytes=self._drafts.max_bytes,
+            labels=LABELS,
+            words=CHOICES,
         )
 
     async def _upload(self, request: web.Request) -> web.Response:
@@ -144,26 +169,54 @@ class DraftPages:
 
     async def _show_draft(self, request: web.Request) -> web.Response:
         draft = await self._draft(request)
+        return await self._page(draft, page_number(request.query.get("page", "")))
+
+    async def _page(
+        self,
+        draft: Draft,
+        page: int = 1,
+        *,
+        fields: Mapping[str, str] | None = None,
+        field_error: FieldError | None = None,
+    ) -> web.Response:
+        """Return the page of a draft.
+
+        Args:
+            draft: the draft.
+            page: page of its faults, from 1.
+            fields: fields of its form; None for those of its settings.
+            field_error: an invalid value of the form.
+        """
         activity, result = self._checks.activity_of(draft), self._checks.result_of(draft)
-        page = page_number(request.query.get("page", ""))
         faults = (
             [] if result is None else await self._run_blocking(partial(result.faults.read, page))
         )
         error = activity.error if activity is not None and not activity.is_active else None
         return self._shell.page(
             "draft",
+            status=200 if field_error is None else field_error.status,
             section="new",
             draft=draft,
             live=_state(activity),
+            stopping=activity is not None and activity.is_stopping,
             result=result,
-            error=ShownError.of(error) if error is not None else None,
+            error=_shown_error(error) if error is not None else None,
+            values=form_fields(draft.record.settings) | dict(fields or {}),
+            field_error=field_error,
+            invalid=_invalid_fields(result, field_error),
+            known_deals=_known_deals(result.summary) if result and result.summary else {},
+            profiles=await self._run_blocking(self._profile_names),
+            own_connection=OWN_CONNECTION,
             warnings=activity.progress.warnings if activity is not None else (),
             faults=faults,
             fault_page=page,
             per_page=FAULTS_PER_PAGE,
             headers_mark=headers_mark(result.choices) if result is not None else "",
             labels=LABELS,
+            words=CHOICES,
             text_settings=TEXT_SETTINGS,
+            option_settings=OPTION_SETTINGS,
+            reading_settings=READING_SETTINGS,
             path=lambda action: quote(f"/new/{draft.id}/{action}"),
         )
 
@@ -178,13 +231,22 @@ class DraftPages:
     async def _check(self, request: web.Request) -> web.Response:
         draft, fields = await self._draft(request), await _form(request)
         result = self._checks.result_of(draft)
-        settings = read_settings(fields, result.choices) if result else read_settings(fields)
-        if "headers" not in fields:  # the form shows no columns, so it keeps them
-            kept = draft.record.settings
-            settings = msgspec.structs.replace(
-                settings, columns=kept.columns, defaults=kept.defaults
-            )
-        await self._checks.start(draft, settings)
+        profiles = await self._run_blocking(self._profile_names)
+        try:
+            settings = read_settings(fields, result.choices if result else NO_CHOICES, profiles)
+            if "headers" not in fields:  # the form shows no columns, so it keeps them
+                kept = draft.record.settings
+                settings = msgspec.structs.replace(
+                    settings, columns=kept.columns, defaults=kept.defaults
+                )
+            await self._checks.start(draft, settings)
+        except FieldError as error:
+            return await self._page(draft, fields=_all_fields(fields), field_error=error)
+        raise self._to(draft)
+
+    async def _stop(self, request: web.Request) -> web.Response:
+        draft = await self._draft(request)
+        await self._checks.stop(draft)
         raise self._to(draft)
 
     async def _seal(self, request: web.Request) -> web.Response:
@@ -233,6 +295,32 @@ async def _form(request: web.Request) -> dict[str, str]:
     return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
 
 
+def _all_fields(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields of a form with its empty checkboxes, which a browser does not send."""
+    return {"allow_round_ids": "", "keep_none": "", **fields}
+
+
+def _invalid_fields(result: DraftResult | None, error: FieldError | None) -> dict[str, str]:
+    """Return what is wrong with settings, by their keywords."""
+    if error is not None:
+        return {error.setting: error.message}
+    problem = result.problem if result is not None else None
+    return {problem.setting: problem.message} if problem is not None and problem.setting else {}
+
+
+def _known_deals(summary: PlanSummary) -> dict[str, str]:
+    """Return the names of the deals that a plan names, by their ids."""
+    deals = [count.record for count in summary.deals] + [row.deal for row in summary.sample]
+    return {deal.id: deal.name for deal in deals if deal is not None and deal.name is not None}
+
+
+def _shown_error(error: BulklinkError) -> ShownError:
+    """Return why a check did not end."""
+    if isinstance(error, InterruptedPlanningError):
+        return ShownError("The check was stopped.", advice="Check again to see the plan.")
+    return ShownError.of(error)
+
+
 def page_number(text: str) -> int:
     """Return the number of a page that an address names; the first one if it is no number."""
     return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 10 else 1
@@ -245,4 +333,5 @@ def _state(activity: Activity | None) -> dict[str, Any]:
     progress = activity.progress
     reading = progress.reading
     share = reading.done / reading.total if reading is not None and reading.total else 0.0
-    return {"active": True, "phase": f"{progress.phase} …", "share": share}
+    phase = "Stopping" if activity.is_stopping else progress.phase
+    return {"active": True, "phase": f"{phase} …", "share": share}

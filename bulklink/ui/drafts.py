@@ -31,13 +31,15 @@ MAX_UPLOAD_BYTES = 2 << 30
 MAX_DRAFTS = 10
 DRAFT_SECONDS = 86_400.0
 """Age at which a draft is removed."""
+OWN_CONNECTION = "."
+"""Stands for the connection of `bulklink ui` where profiles are named; no profile has this name."""
 _ID = re.compile("[0-9a-f]{32}")
 _MAX_NAME = 120
 _TOO_LARGE, _NO_SPACE, _BAD_REQUEST = 413, 507, 400
 
 
 class DraftSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a draft is read, and what is done with its rows; options as of `Job`.
+    """How a draft is read, and what is done with its rows; options as of `Job`, and one more.
 
     Args:
         op: operation for every row; None uses the column `op`.
@@ -52,6 +54,11 @@ class DraftSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         escape: escape character of a CSV file.
         hidden_rows: treatment of the rows that a sheet hides.
         allow_round_ids: accept ids that look rounded.
+        preset: system whose headers are known too.
+        only: pairs of a header and a value; rows that do not match all of them are left out.
+        keep: headers of the user's own columns that the run keeps; None keeps all.
+        names_from: profile with which missing names are looked up, or `OWN_CONNECTION`; None looks
+            nothing up.
     """
 
     op: Op | None = None
@@ -66,6 +73,10 @@ class DraftSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     escape: str | None = None
     hidden_rows: HiddenRows | None = None
     allow_round_ids: bool = False
+    preset: str | None = None
+    only: tuple[tuple[str, str | None], ...] = ()
+    keep: tuple[str, ...] | None = None
+    names_from: str | None = None
 
     def job(self, name: str, run_dir: Path | None = None) -> Job:
         """Return the job that plans the draft.
@@ -81,6 +92,7 @@ class DraftSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
             UsageError: if a value is invalid.
         """
         options = {**msgspec.structs.asdict(self), "on_invalid": OnInvalid.SKIP}
+        del options["names_from"]
         return Job(mappings=(name,), run_dir=run_dir, **options)
 
 

@@ -106,7 +106,7 @@ class PageServer:
         self._watchers = anyio.CapacityLimiter(_MAX_WATCHERS)
         self._connections = connections
         self._run_blocking = commands.environment.run_blocking
-        self._draft_pages = DraftPages(self, drafts, checks, self._run_blocking)
+        self._draft_pages = DraftPages(self, drafts, checks, connections.names, self._run_blocking)
         self._connection_pages = ConnectionPages(self, connections, self._run_blocking)
         self._failures = failures
         self._audit_pages = AuditPages(self, audits, drafts.max_bytes, self._run_blocking)
@@ -392,7 +392,7 @@ async def serve_page(
     environment = commands.environment
     drafts = drafts or Drafts(commands.runs_dir, environment.clock.wall)
     await environment.run_blocking(drafts.remove_old)
-    checks = DraftChecks(drafts, commands.runs_dir, environment)
+    checks = DraftChecks(drafts, commands.runs_dir, environment, commands.connect)
     connections = connections or Connections(environment)
     failures, audits = Failures(), audits or Audits.near(commands.runs_dir)
     server = PageServer(commands, access, drafts, checks, connections, failures, audits)

@@ -113,12 +113,12 @@ async def page_client(
     """
     async with (
         serve_page(
-            Commands(runs_dir, connect or _no_connection, real_environment()), **parts
+            Commands(runs_dir, connect or no_connection, real_environment()), **parts
         ) as url,
         ClientSession() as session,
     ):
         yield PageClient(session, url)
 
 
-def _no_connection(profile: str | None) -> Connection:
+def no_connection(profile: str | None) -> Connection:
     raise ConfigError(f"There is no connection for {profile}.")

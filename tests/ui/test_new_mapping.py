@@ -25,7 +25,7 @@ from bulklink.ui.commands import PageError
 from bulklink.ui.draft_check import FAULTS_PER_PAGE, DraftChecks, check_draft
 from bulklink.ui.drafts import Draft, Drafts, DraftSettings
 from tests.operations.local_crm import CONTACT, DEAL, OWNER, job, local_crm, message
-from tests.ui.form_client import PageClient, Shown, page_client
+from tests.ui.form_client import PageClient, Shown, no_connection, page_client
 
 HEADER = ("contact_id", "owner_id", "message_id", "deal_id")
 NOTHING = {"op": "link", "on_invalid": "stop"}
@@ -458,7 +458,7 @@ class SlowPlanning:
 
     def checks(self, runs: Path) -> DraftChecks:
         """Return the checks of a folder of runs, which wait for the gate."""
-        return DraftChecks(Drafts(runs, lambda: 1e9), runs, self.environment())
+        return DraftChecks(Drafts(runs, lambda: 1e9), runs, self.environment(), no_connection)
 
     async def run(self, work: Callable[[], Any]) -> Any:
         if isinstance(work, partial) and work.func is check_draft:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import tzinfo
-from functools import lru_cache
+from datetime import datetime, tzinfo
+from functools import lru_cache, partial
 from typing import Any
 
 from jinja2 import Environment
@@ -40,4 +40,10 @@ def ui_asset(name: str) -> tuple[str, str] | None:
 
 @lru_cache(maxsize=1)
 def _environment(zone: tzinfo | None) -> Environment:
-    return page_environment("ui", zone, {"duration": humanize_duration})
+    local = partial(_local_minute, zone=zone)
+    return page_environment("ui", zone, {"duration": humanize_duration, "local": local})
+
+
+def _local_minute(timestamp: str, zone: tzinfo | None) -> str:
+    """Return a timestamp as local time to the minute; whoever reads it is on this machine."""
+    return datetime.fromisoformat(timestamp).astimezone(zone).strftime("%Y-%m-%d %H:%M")
