@@ -209,7 +209,7 @@ def build_job_result(
         results: results of its shards, by number.
         by: why the command that sent it stopped between two shards; None if unknown.
     """
-    state = _job_state({result.state for result in results})
+    state = job_state({result.state for result in results})
     stopped = next((result for result in results if result.state is RunState.STOPPED), None)
     stopped_by: str | None = None
     if state is RunState.STOPPED:
@@ -252,7 +252,7 @@ def _job_exit_code(
     return ExitCode.ROWS_NOT_DONE if was_refused and code is ExitCode.OK else code
 
 
-def _job_state(states: AbstractSet[RunState]) -> RunState:
+def job_state(states: AbstractSet[RunState]) -> RunState:
     """Return the state of a job: that of all shards, or stopped if they differ and none runs.
 
     It has also finished if the shards that have not were refused.

@@ -12,9 +12,10 @@ from bulklink.errors import BulklinkError, StoppedBy
 from bulklink.ledger.records import parse_time
 from bulklink.models import Status
 from bulklink.operations.report.write import report
-from bulklink.runs.folder import RunFolder, list_run_folders
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.job_folder import JobFolder, find_job, list_folders
 from bulklink.runs.record import RunRecord, RunState
-from bulklink.runs.status import PENDING
+from bulklink.runs.status import PENDING, job_state
 from bulklink.ui.wording import ShownError
 
 _TITLES = {
@@ -24,6 +25,11 @@ _TITLES = {
     "mixed": "Link, unlink and relink emails",
     "undo": "Undo a run",
     "load test": "Load test",
+}
+_JOB_STATES = {
+    RunState.PLANNED: ("waits for approval", ""),
+    RunState.FINISHED: ("finished", "good"),
+    RunState.STOPPED: ("stopped", "bad"),
 }
 STATUSES = (*map(str, Status), PENDING)
 """Statuses of rows, in the order in which the page shows them."""
@@ -97,16 +103,54 @@ class DamagedRun(msgspec.Struct, frozen=True):
     advice: str
 
 
-def list_runs(runs_dir: Path) -> list[RunView | DamagedRun]:
-    """Return all runs of a folder, the newest first; blocks."""
-    views: list[RunView | DamagedRun] = []
-    for folder in list_run_folders(runs_dir):
+class JobView(msgspec.Struct, frozen=True):
+    """A job of several shards, which a terminal sends.
+
+    Args:
+        name: name of its folder.
+        title: what it does.
+        state: where it stands.
+        tone: good or bad; empty for neither.
+        created: when it was planned, RFC 3339.
+        messages: emails that it changes.
+        shards: number of shards.
+    """
+
+    name: str
+    title: str
+    state: str
+    tone: str
+    created: str
+    messages: int
+    shards: int
+
+
+def list_runs(runs_dir: Path) -> list[RunView | JobView | DamagedRun]:
+    """Return all runs and jobs of a folder, the newest first; blocks."""
+    views: list[RunView | JobView | DamagedRun] = []
+    for path in list_folders(runs_dir):
         try:
-            views.append(view_run(folder))
+            job = find_job(path)
+            views.append(_view_job(job) if job is not None else view_run(RunFolder(path)))
         except BulklinkError as error:
             shown = ShownError.of(error)
-            views.append(DamagedRun(folder.path.name, shown.message, shown.advice))
+            views.append(DamagedRun(path.name, shown.message, shown.advice))
     return sorted(views, key=lambda view: getattr(view, "created", ""), reverse=True)
+
+
+def _view_job(job: JobFolder) -> JobView:
+    record = job.read()
+    job_is = job_state({shard.state for _, shard in job.open_shards(record)})
+    state, tone = _JOB_STATES.get(job_is, (str(job_is), ""))
+    return JobView(
+        name=job.path.name,
+        title=_TITLES.get(record.op, record.op),
+        state=state,
+        tone=tone,
+        created=record.created,
+        messages=record.messages,
+        shards=record.shards,
+    )
 
 
 def view_run(folder: RunFolder) -> RunView:

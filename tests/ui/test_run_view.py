@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from bulklink import Job, Op, plan
 from bulklink.engine.metrics import LimitedBy
 from bulklink.engine.outage import Outage
 from bulklink.models import Status
@@ -27,7 +29,7 @@ from bulklink.runs.record import (
 from bulklink.runs.timeline import append_interval
 from bulklink.ui.activity import Activity, PageQuestion, Progress
 from bulklink.ui.live_values import live_values
-from bulklink.ui.run_view import DamagedRun, RunView, list_runs, view_run
+from bulklink.ui.run_view import DamagedRun, JobView, RunView, list_runs, view_run
 from bulklink.ui.timeline_follower import TimelineFollowers
 from tests.ui.intervals import interval
 
@@ -212,6 +214,23 @@ def test_runs_are_listed_the_newest_first_and_damaged_ones_are_named(tmp_path: P
     assert [run.name for run in listed] == ["new", "old", "bad"]
     assert isinstance(listed[-1], DamagedRun)
     assert listed[-1].message
+
+
+def test_a_job_is_listed_with_its_shards_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    mapping = tmp_path / "m.csv"
+    rows = [f"{contact},1,m{contact},5" for contact in range(1, 31)]
+    mapping.write_text("\n".join(["contact_id,owner_id,message_id,deal_id", *rows]))
+    for name in ("job", "lost"):
+        plan(Job(mappings=(str(mapping),), op=Op.LINK, run_dir=tmp_path / "runs" / name), shards=2)
+    shutil.rmtree(tmp_path / "runs" / "lost" / "shard-2")
+    listed = {run.name: run for run in list_runs(tmp_path / "runs")}
+    job = listed["job"]
+    assert isinstance(job, JobView)
+    assert (job.title, job.state) == ("Link emails", "waits for approval")
+    assert (job.messages, job.shards) == (30, 2)
+    lost = listed["lost"]
+    assert isinstance(lost, DamagedRun)
+    assert "Shard 2 of 2 is missing" in lost.message
 
 
 def test_a_missing_folder_has_no_runs(tmp_path: Path) -> None:
