@@ -145,6 +145,8 @@ def _close_instance(connection: duckdb.DuckDBPyConnection, *, reusable: bool) ->
 
 
 _USE_PLAN = "USE plan"
+_MIN_HALVED_MIB = 400
+"""Limit from which on it can be halved, in MiB."""
 
 
 class Database:
@@ -234,6 +236,13 @@ class Database:
         """
         self._begin()
         self._connection.execute(f"SET GLOBAL memory_limit = {literal(memory)}")
+
+    def halve_memory(self) -> None:
+        """Halve the memory limit, unless little would be left, to leave the other half to others."""
+        (limit,) = self.fetch_one("SELECT current_setting('memory_limit')")
+        amount, unit = limit.split()
+        if unit == "GiB" or float(amount) >= _MIN_HALVED_MIB:
+            self.limit_memory(f"{float(amount) / 2}{unit}")
 
     def forgo_order(self) -> None:
         """Use several threads from now on, and do not keep the order of rows."""

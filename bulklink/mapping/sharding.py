@@ -72,6 +72,7 @@ def split_mapping(checked: CheckedMapping, shards: int) -> Iterator[tuple[int, C
         f"ORDER BY shard, {ORIGIN_ROW}"
     )
     database.execute("DROP TABLE staged")
+    database.halve_memory()  # sealed shards are read while the database holds the others
     sizes = list(
         database.rows(
             "SELECT shard, min(rowid), max(rowid) FROM sharded GROUP BY shard ORDER BY shard"
