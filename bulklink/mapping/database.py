@@ -238,7 +238,7 @@ class Database:
         self._connection.execute(f"SET GLOBAL memory_limit = {literal(memory)}")
 
     def halve_memory(self) -> None:
-        """Halve the memory limit, unless little would be left, to leave the other half to others."""
+        """Halve the memory limit, unless little would be left; others can use the other half."""
         (limit,) = self.fetch_one("SELECT current_setting('memory_limit')")
         amount, unit = limit.split()
         if unit == "GiB" or float(amount) >= _MIN_HALVED_MIB:
