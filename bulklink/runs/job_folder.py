@@ -21,7 +21,7 @@ from bulklink.folder_files import check_folder_file, create_file, read_small_fil
 from bulklink.ledger.records import Count
 from bulklink.private_files import make_folder_private
 from bulklink.runs.folder import RunFolder, exclusive_lock, list_run_folders
-from bulklink.runs.record import RunRecord
+from bulklink.runs.record import RunRecord, UndoneBy
 
 MAX_SHARDS = 10_000
 _RECORD = "job.json"
@@ -344,6 +344,17 @@ def commanded_path(folder: RunFolder, record: RunRecord) -> Path:
 def _parent(path: Path) -> Path:
     """Return the parent of a folder as the user would name it."""
     return (path if path.name not in ("", "..") else path.absolute()).parent
+
+
+def undoing_path(record: RunRecord, undo: UndoneBy) -> Path:
+    """Return the folder that commands about an undo name: the run, or the job of that shard.
+
+    Args:
+        record: the run that was undone.
+        undo: its undo; the shards of a job are undone by those of another.
+    """
+    path = Path(undo.run_dir)
+    return path if record.shard is None else path.parent
 
 
 def refuse_shard(record: RunRecord, folder: Path, verb: str) -> None:
