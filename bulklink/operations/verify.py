@@ -286,12 +286,12 @@ class _Verification:
             announced: shares whose cost is announced before anything is read.
         """
         folder, record = part
-        job, spent = self.job, self.findings.calls["read"] + self.findings.calls["lookup"]
-        if job.max_credits is not None and spent:
-            if spent >= job.max_credits:
-                self.stop.request(_credits_error(job.max_credits))
+        job, limit, spent = self.job, self.job.max_credits, self._credits
+        if limit is not None and spent:
+            if spent >= limit:
+                self.stop.request(_credits_error(limit))
                 return
-            job = msgspec.structs.replace(job, max_credits=job.max_credits - spent)
+            job = msgspec.structs.replace(job, max_credits=limit - spent)
         if record.shard is not None:
             self.callbacks.on_phase(f"Shard {record.shard.number:,} of {record.shard.shards:,}")
         links = await self.environment.run_blocking(partial(self.loader.load, part))
@@ -305,6 +305,14 @@ class _Verification:
             findings = await verifier.run(job, self.connection, self.environment)
         await self.environment.run_blocking(partial(_name_origin_rows, folder, record, findings))
         self.findings.add(findings)
+        reason = self.stop.reason
+        if limit is not None and spent and reason and reason.stopped_by is StoppedBy.MAX_CREDITS:
+            self.stop.reason = _credits_error(limit)  # not only what was left for this shard
+
+    @property
+    def _credits(self) -> int:
+        """Credits of the runs so far."""
+        return self.findings.calls["read"] + self.findings.calls["lookup"]
 
     def _announce(self, cost: VerifyCost) -> None:
         if cost.emails:
@@ -331,9 +339,8 @@ class _Verification:
 def _credits_error(limit: int) -> RunStoppedError:
     return RunStoppedError(
         StoppedBy.MAX_CREDITS,
-        f"The shards so far took the {limit:,} credits of this command.",
-        where=Advice("{}", Keyword("max_credits")),
-        advice="Use a higher limit, or a sample.",
+        f"This command has spent all of its credits ({limit:,}).",
+        advice=Advice("Verify the job with another {}, or a sample.", Keyword("max_credits")),
     )
 
 
