@@ -22,7 +22,7 @@ from bulklink.cli.console import (
     table_lines,
     wrap_text,
 )
-from bulklink.cli.job_summary import job_object, show_job
+from bulklink.cli.job_summary import SAMPLE_SIZE, job_object, show_job
 from bulklink.counts import count_of
 from bulklink.engine.failure_limit import example_text, explain_code
 from bulklink.errors import RunStoppedError, StoppedBy
@@ -107,7 +107,6 @@ def _failure_lines(failures: list[FailureCount]) -> Iterator[str]:
 
 HIDE_NEXT_STEPS = "bulklink.no_steps"
 """Key in the `meta` of click's context: suggest no commands, because the CRM is gone."""
-_SAMPLE_SIZE = 299
 _Step = tuple[str, tuple[str, ...]]
 
 
@@ -165,10 +164,10 @@ def _after_failed_canary(result: RunResult, record: RunRecord) -> Iterator[_Step
 def _after_success(result: RunResult, record: RunRecord) -> Iterator[_Step]:
     run, done = result.run_dir, result.counts[Status.DONE]
     settled = done + result.counts[Status.UNCHANGED]
-    if settled > _SAMPLE_SIZE:
+    if settled > SAMPLE_SIZE:
         yield (
             "To read back a sample, which shows that at most 1 % is wrong",
-            ("verify", run, "--sample", str(_SAMPLE_SIZE)),
+            ("verify", run, "--sample", str(SAMPLE_SIZE)),
         )
     elif settled:
         yield "To read it back", ("verify", run)

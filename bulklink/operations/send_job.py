@@ -110,9 +110,11 @@ async def send_job(
             accept_canary=accept_canary,
         )
         results: list[RunResult] = []
-        for number, (folder, shard) in enumerate(shards, 1):
-            result = await sending.send_shard(folder, shard, is_first=number == 1)
+        is_first = True
+        for folder, shard in shards:
+            result = await sending.send_shard(folder, shard, is_first=is_first)
             results.append(result)
+            is_first = is_first and not shard.messages
             if result.state is not RunState.FINISHED or stop.reason is not None:
                 break
         for folder, _ in shards[len(results) :]:
@@ -145,7 +147,9 @@ class _Sending:
         self, folder: RunFolder, record: RunRecord, *, is_first: bool
     ) -> RunResult:
         """Send what is left of a shard; return its result."""
-        is_done = record.state is RunState.FINISHED and self.should_retry is None
+        # A shard of an undo that can undo nothing has no plan.
+        has_retries = self.should_retry is not None and record.messages > 0
+        is_done = record.state is RunState.FINISHED and not has_retries
         before = await self.environment.run_blocking(partial(status, folder))
         options = self._options(is_first=is_first)
         limit = options.get("max_credits")

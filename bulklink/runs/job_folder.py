@@ -20,7 +20,7 @@ from bulklink.errors import DigestError, RunDirError
 from bulklink.folder_files import check_folder_file, create_file, read_small_file
 from bulklink.ledger.records import Count
 from bulklink.private_files import make_folder_private
-from bulklink.runs.folder import RunFolder, exclusive_lock, list_run_folders
+from bulklink.runs.folder import RunFolder, exclusive_lock, is_locked, list_run_folders
 from bulklink.runs.record import RunRecord, UndoneBy
 
 MAX_SHARDS = 10_000
@@ -46,6 +46,16 @@ class ShardEntry(msgspec.Struct, frozen=True):
     messages: Count
     digest: str
     plan_sha256: str
+
+    @classmethod
+    def of(cls, number: int, run: RunRecord) -> ShardEntry:
+        """Return the entry of a sealed shard; one of which nothing can be sent has no plan.
+
+        Args:
+            number: its number, from 1.
+            run: its record.
+        """
+        return cls(number, run.rows, run.messages, run.digest or "", run.plan_sha256 or "")
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +205,10 @@ class JobFolder(msgspec.Struct, frozen=True):
         own = {self.shard(entry.number, record.shards).path for entry in record.entries}
         return [folder.path for folder in list_run_folders(self.path) if folder.path not in own]
 
+    def is_running(self) -> bool:
+        """Return whether a process is sending the job."""
+        return is_locked(self.path / _LOCK)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the lock of the job while its shards are sent.
@@ -241,7 +255,7 @@ def _check_shard(
             where=str(folder.path),
             advice=_ADVICE,
         )
-    sealed = (shard_record.digest, shard_record.rows, shard_record.messages)
+    sealed = (shard_record.digest or "", shard_record.rows, shard_record.messages)
     if not shard_record.forgotten and sealed != (entry.digest, entry.rows, entry.messages):
         raise DigestError(
             f"Shard {entry.number} is not as it was sealed: its digest or its counts differ.",
