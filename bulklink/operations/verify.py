@@ -405,12 +405,16 @@ def _warn_of_states(records: Sequence[RunRecord], warn: Callable[[str | Advice],
         warn(f"{run} not finished {state}: only the emails settled so far are compared.")
     undone = next((record for record in records if record.last_undo is not None), None)
     if undone is not None and undone.last_undo is not None:
+        path = undoing_path(undone, undone.last_undo)
+        text = describe_undone(undone)
+        if len(records) > 1:
+            text = f"Undone in whole or in part by {path}."
         warn(
             Advice(
                 "{} The emails that it restored differ from the ledger of this run. To verify"
                 " the undo: {}.",
-                describe_undone(undone),
-                NextCall("verify", undoing_path(undone, undone.last_undo)),
+                text,
+                NextCall("verify", path),
             )
         )
 

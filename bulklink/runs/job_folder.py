@@ -122,6 +122,16 @@ class JobFolder(msgspec.Struct, frozen=True):
         """Refused rows of all shards, numbered over the whole mapping."""
         return self.path / "rejects.csv"
 
+    @property
+    def html_report(self) -> Path:
+        """The HTML report, if it was written."""
+        return self.path / "report.html"
+
+    @property
+    def user_data_files(self) -> tuple[Path, ...]:
+        """Files that hold the user's columns, names and texts; some may be missing."""
+        return self.rejects, self.html_report
+
     def shard(self, number: int, shards: int) -> RunFolder:
         """Return the run folder of a shard.
 

@@ -52,6 +52,7 @@ from bulklink.operations.wording import (
     format_rate,
 )
 from bulklink.runs.folder import RunFolder
+from bulklink.runs.job_folder import commanded_path
 from bulklink.runs.record import Invocation, RunRecord, RunState
 from bulklink.runs.status import RunResult, status
 
@@ -93,6 +94,11 @@ class _Sources:
     def run_argument(self) -> str:
         """The run folder, as it is typed."""
         return str(self.folder.path) if self.full else RUN_PLACEHOLDER
+
+    @property
+    def commanded_argument(self) -> str:
+        """The folder that commands about the run name, as it is typed."""
+        return str(commanded_path(self.folder, self.record)) if self.full else RUN_PLACEHOLDER
 
     @property
     def export_run(self) -> str:
@@ -190,7 +196,7 @@ def _build_report(sources: _Sources, made_at: str, zone: tzinfo | None, max_byte
         undo_digest=(record.undo_of.digest or "") if record.undo_of else None,
         undone=_undone_extent(record),
         forgotten=forget_summaries(record),
-        commands=next_commands(record, summary, sources.run_argument),
+        commands=next_commands(record, summary, sources.commanded_argument),
     )
 
 
