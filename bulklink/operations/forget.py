@@ -55,8 +55,8 @@ def forget(
         return _forget_job(job, ts, force=force)
     folder = folder_of(run)
     # Before a lock file is created in a folder that is not a run's.
-    _check_can_forget(folder, force=force)
     refuse_shard(folder.read(), folder.path, "forget")
+    _check_can_forget(folder, force=force)
     return _forget_run(folder, ts, force=force)
 
 

@@ -152,8 +152,8 @@ class _Merging:
             for name, item in items.items()
             if not item.is_ok
         ]
-        if not checked.plan.is_ok:
-            return faults
+        if not checked.plan.is_ok or not folder.plan.is_file():
+            return faults  # a shard of an undo that can undo nothing has no plan
         if misplaced := misplaced_contacts(folder.plan, entry.number, self._record.shards):
             faults.append(f"{count_of(misplaced, 'contact is', 'contacts are')} of other shards.")
         return faults + self._origins.add(folder.plan)

@@ -21,10 +21,9 @@ from bulklink.folder_files import check_folder_file, create_file, read_small_fil
 from bulklink.ledger.records import Count
 from bulklink.private_files import make_folder_private
 from bulklink.runs.folder import RunFolder, exclusive_lock, is_locked, list_run_folders
-from bulklink.runs.record import RunRecord, UndoneBy
+from bulklink.runs.record import JOB_RECORD, RunRecord, UndoneBy
 
 MAX_SHARDS = 10_000
-_RECORD = "job.json"
 _LOCK = "lock"
 _ADVICE = "Restore the folder from a copy, or plan the mapping again in another folder."
 _ShardNumber = Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARDS)]
@@ -115,7 +114,7 @@ class JobFolder(msgspec.Struct, frozen=True):
     @property
     def record(self) -> Path:
         """`job.json`."""
-        return self.path / _RECORD
+        return self.path / JOB_RECORD
 
     @property
     def rejects(self) -> Path:
@@ -282,8 +281,8 @@ def find_job(run: str | os.PathLike[str]) -> JobFolder | None:
 
 def list_folders(runs_dir: Path) -> list[Path]:
     """Return the run folders in a folder and the folders of jobs, sorted by name."""
-    jobs = [path.parent for path in runs_dir.glob(f"[!.]*/{_RECORD}")]
-    return sorted([*jobs, *(folder.path for folder in list_run_folders(runs_dir))])
+    jobs = [path.parent for path in runs_dir.glob(f"[!.]*/{JOB_RECORD}")]
+    return sorted({*jobs, *(folder.path for folder in list_run_folders(runs_dir))})
 
 
 @contextmanager
