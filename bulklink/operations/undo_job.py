@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,7 +16,6 @@ from bulklink.advice import Advice
 from bulklink.engine.clock import Clock
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import LockedError
-from bulklink.folder_files import open_to_append
 from bulklink.ledger.records import timestamp
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
@@ -31,11 +28,10 @@ from bulklink.operations.plan import PlanResult
 from bulklink.operations.preflight import check_same_host
 from bulklink.operations.send_job import refuse_sent_job, send_job
 from bulklink.operations.undo_plan import (
-    REJECT_HEADER,
     UndoPlan,
     UndoRemarks,
+    append_undo_rejects,
     build_undo_plan,
-    reject_rows,
 )
 from bulklink.operations.undo_seal import (
     UndoShard,
@@ -345,7 +341,8 @@ class _Sealing:
         """
         rows_before = sum(run.rows for _, run in self._runs)
         if undo_plan.not_undone:
-            self._add_rejects(undo_plan, source, rows_before)
+            name = mapping_name(source.path)
+            append_undo_rejects(undo_plan, self.folder.rejects, name, rows_before)
         folder = self.folder.shard(number, self.source.shards)
         create_run_folder(folder.path, folder.path.parent, self.job.op_name, self.now, "")
         # Only the first shard that sends anything has a canary.
@@ -366,17 +363,6 @@ class _Sealing:
         )
         self._runs.append((folder, record))
         return record
-
-    def _add_rejects(self, undo_plan: UndoPlan, source: RunFolder, rows_before: int) -> None:
-        """Add the rows that are not undone to those of the whole job."""
-        path = self.folder.rejects
-        is_new = not path.exists()
-        with os.fdopen(open_to_append(path), "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            if is_new:
-                writer.writerow(REJECT_HEADER)
-            name = mapping_name(source.path)
-            writer.writerows(cells for _, cells in reject_rows(undo_plan, name, rows_before))
 
     def complete(self, entries: Sequence[ShardEntry]) -> JobRecord:
         """Write into each shard how many emails the whole job sends, then the record of the job."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from bulklink.atomic_files import atomic_replace
 from bulklink.counts import count_of
 from bulklink.decoding import json_decoder
 from bulklink.errors import LockedError
+from bulklink.folder_files import check_folder_file, open_to_append
 from bulklink.ledger.records import Result
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plain_plan import PlainPlan
@@ -40,6 +42,7 @@ UNDO_COLUMNS = (
     *("op", "contact_id", "owner_id", "message_id", "deal_id", "owner_name", "deal_name"),
     *("from_deal_id", "source_row"),
 )
+_REJECT_HEADER = (*UNDO_COLUMNS, *REJECT_COLUMNS)
 MAX_ROWS_NAMED = 20
 _UNLINK = Op.UNLINK.value
 _STEPS_AT_ONCE = 512
@@ -347,15 +350,29 @@ def write_undo_rejects(undo_plan: UndoPlan, path: Path, name: str, rows_before: 
     ):
         writer = csv.writer(file)
         origin_header = [REJECT_ORIGIN] if rows_before else []
-        writer.writerow([*REJECT_HEADER, *origin_header])
-        for row, cells in reject_rows(undo_plan, name):
+        writer.writerow([*_REJECT_HEADER, *origin_header])
+        for row, cells in _reject_rows(undo_plan, name):
             writer.writerow([*cells, row + rows_before] if rows_before else cells)
 
 
-REJECT_HEADER = (*UNDO_COLUMNS, *REJECT_COLUMNS)
+def append_undo_rejects(undo_plan: UndoPlan, path: Path, name: str, rows_before: int) -> None:
+    """Append the rows of a shard that are not undone to those of the whole job.
+
+    Args:
+        undo_plan: inverse of the shard.
+        path: file to append to, created with a header if needed.
+        name: name of the inverse, shown as a mapping's name.
+        rows_before: rows of the earlier shards.
+    """
+    is_new = not check_folder_file(path)
+    with os.fdopen(open_to_append(path), "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        if is_new:
+            writer.writerow(_REJECT_HEADER)
+        writer.writerows(cells for _, cells in _reject_rows(undo_plan, name, rows_before))
 
 
-def reject_rows(
+def _reject_rows(
     undo_plan: UndoPlan, name: str, rows_before: int = 0
 ) -> Iterator[tuple[int, list[str | int | None]]]:
     """Yield the number and the cells of the rows that are not undone.
