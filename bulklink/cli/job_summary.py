@@ -27,6 +27,9 @@ from bulklink.runs.record import RunState
 from bulklink.runs.status import RunResult
 from bulklink.shell import format_command
 
+SAMPLE_SIZE = 299
+"""Emails of a sample that shows, if none is wrong, that at most 1 % are."""
+
 
 def job_object(result: RunResult, check_results: Sequence[CheckResult] = ()) -> dict[str, Any]:
     """Return a job as in JSON output, with the results of checking its shards."""
@@ -68,6 +71,8 @@ def _summary_lines(result: RunResult, check_results: Sequence[CheckResult]) -> I
     stopped = f" ({result.stopped_by})" if result.stopped_by else ""
     text = f"{result.shown_op}: {result.state}{stopped}, {count_of(len(result.shards), 'shard')}"
     yield Styled(text, colour if result.exit_code else "green")
+    if result.undone:
+        yield f"Undone by {_undoing_job(result)}."
     yield from table_lines(
         {name: n for name, n in result.counts.items() if n} | {"rows": result.rows}
     )
@@ -107,10 +112,21 @@ def _next_steps(result: RunResult) -> Iterator[str]:
             steps.append(("To send it", ("apply", run)))
         case RunState.STOPPED:
             steps.append(("To continue", ("resume", run)))
+        case RunState.FINISHED if result.undone:
+            steps.append(("To verify its undo", ("verify", _undoing_job(result))))
         case RunState.FINISHED:
             if counts["failed"] or counts["in_doubt"]:
                 steps.append(("To send again what is not done", ("retry", run)))
             steps.append(("To prove that nothing is missing or twice", ("merge", run)))
+            if counts["done"]:
+                sample = ("--sample", str(SAMPLE_SIZE)) if counts["done"] > SAMPLE_SIZE else ()
+                steps.append(("To read it back", ("verify", run, *sample)))
     for purpose, arguments in steps:
         yield f"{purpose}:"
         yield f"  {format_command('bulklink', *arguments)}"
+
+
+def _undoing_job(result: RunResult) -> str:
+    """Return the folder of the job that undid a job."""
+    undos = (undo for shard in result.shards for undo in shard.undone_by if undo.complete)
+    return str(Path(next(undos).run_dir).parent)

@@ -22,7 +22,7 @@ from bulklink.cli.console import (
     table_lines,
     wrap_text,
 )
-from bulklink.cli.job_summary import job_object, show_job
+from bulklink.cli.job_summary import SAMPLE_SIZE, job_object, show_job
 from bulklink.counts import count_of
 from bulklink.engine.failure_limit import example_text, explain_code
 from bulklink.errors import RunStoppedError, StoppedBy
@@ -42,6 +42,7 @@ from bulklink.operations.wording import (
 )
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.forecast import CallForecast
+from bulklink.runs.job_folder import commanded_path, undoing_path
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import PENDING, RunResult, load_detached_relinks
 from bulklink.shell import bulklink_command, format_command
@@ -107,7 +108,6 @@ def _failure_lines(failures: list[FailureCount]) -> Iterator[str]:
 
 HIDE_NEXT_STEPS = "bulklink.no_steps"
 """Key in the `meta` of click's context: suggest no commands, because the CRM is gone."""
-_SAMPLE_SIZE = 299
 _Step = tuple[str, tuple[str, ...]]
 
 
@@ -122,12 +122,12 @@ def next_steps(result: RunResult, record: RunRecord) -> Iterator[str]:
 
 
 def _suggestions(result: RunResult, record: RunRecord) -> Iterator[_Step]:
-    run, counts = result.run_dir, result.counts
+    run, counts = str(commanded_path(RunFolder(Path(result.run_dir)), record)), result.counts
     if record.load_test:
         yield "To see its figures on a web page", ("report", run)
         return
     if record.effective_undo is not None:
-        yield "To verify its undo", ("verify", record.effective_undo.run_dir)
+        yield "To verify its undo", ("verify", str(undoing_path(record, record.effective_undo)))
         return
     match result.state:
         case RunState.PLANNED:
@@ -152,7 +152,7 @@ def _suggestions(result: RunResult, record: RunRecord) -> Iterator[_Step]:
 
 
 def _after_failed_canary(result: RunResult, record: RunRecord) -> Iterator[_Step]:
-    run = result.run_dir
+    run = str(commanded_path(RunFolder(Path(result.run_dir)), record))
     yield "To read back the emails sent", ("verify", run)
     if result.counts[Status.DONE] and can_be_undone(record):
         yield "To undo it", ("undo", run)
@@ -163,12 +163,13 @@ def _after_failed_canary(result: RunResult, record: RunRecord) -> Iterator[_Step
 
 
 def _after_success(result: RunResult, record: RunRecord) -> Iterator[_Step]:
-    run, done = result.run_dir, result.counts[Status.DONE]
+    run = str(commanded_path(RunFolder(Path(result.run_dir)), record))
+    done = result.counts[Status.DONE]
     settled = done + result.counts[Status.UNCHANGED]
-    if settled > _SAMPLE_SIZE:
+    if settled > SAMPLE_SIZE:
         yield (
             "To read back a sample, which shows that at most 1 % is wrong",
-            ("verify", run, "--sample", str(_SAMPLE_SIZE)),
+            ("verify", run, "--sample", str(SAMPLE_SIZE)),
         )
     elif settled:
         yield "To read it back", ("verify", run)

@@ -20,7 +20,7 @@ from bulklink.mapping.rejects import REJECT_ORIGIN
 from bulklink.mapping.schema import GUARD, ID_COLUMNS, ORIGIN_ROW, OWN_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -222,6 +222,24 @@ def _column_indexes(header: list[str], names: list[str]) -> list[int | None]:
             used.add(place)
         places.append(place)
     return places
+
+
+def load_origin_rows(plan: Path, rows: Iterable[int]) -> dict[int, int]:
+    """Return the numbers over the whole mapping of some rows of a sealed plan; blocks.
+
+    Args:
+        plan: the sealed plan.
+        rows: row numbers within the plan; those that are not in it are left out.
+    """
+    wanted = ", ".join(map(str, sorted(set(rows))))
+    if not wanted or not check_folder_file(plan):
+        return {}
+    with open_database(spill_folder(plan), memory=_MEMORY) as database:
+        relation = plan_relation(database, plan)
+        query = (
+            f"SELECT {_ROW}, {OWN_PREFIX}{ORIGIN_ROW} FROM {relation} WHERE {_ROW} IN ({wanted})"
+        )
+        return dict(database.rows(query))
 
 
 class PlannedIds(NamedTuple):

@@ -108,7 +108,7 @@ class PlanLayout(msgspec.Struct, frozen=True):
     @property
     def is_shard(self) -> bool:
         """Whether the plan is a shard of a mapping: its rows have numbers of their own."""
-        return ORIGIN_ROW not in self.elsewhere
+        return self.elsewhere.get(ORIGIN_ROW) != SAME_ROW
 
     @property
     def as_written(self) -> PlanLayout:

@@ -12,7 +12,6 @@ from bulklink.mapping.load import CHANGED_ID, CHANGED_NAME, TEXT_ID
 from bulklink.mapping.plan_digest import RowHashes, hash_rows
 from bulklink.mapping.plan_layout import (
     OWN_COLUMNS,
-    SAME_ROW,
     PlanLayout,
     VirtualColumn,
     write_parquet,
@@ -58,6 +57,7 @@ class PlanWriter:
         names_looked_up: whether `good` has looked-up names.
         compared: whether the table `fetched_deals` has the deal that each email is on.
         is_shard: whether the rows are those of a shard, which have numbers of their own.
+        rows_before: rows of earlier shards, if each shard is a mapping of its own.
     """
 
     columns: tuple[MappingColumn, ...]
@@ -67,6 +67,7 @@ class PlanWriter:
     names_looked_up: bool = False
     compared: bool = False
     is_shard: bool = False
+    rows_before: int = 0
 
     def write(self, database: Database, folder: Path) -> None:
         """Write `plan.parquet` into a folder.
@@ -130,7 +131,7 @@ class PlanWriter:
         if not self.compared:
             yield from dict.fromkeys(FETCHED_COLUMNS, VirtualColumn()).items()
         if not self.is_shard:
-            yield ORIGIN_ROW, SAME_ROW
+            yield ORIGIN_ROW, VirtualColumn(rows_before=self.rows_before)
         for column in NAME_COLUMNS:
             default = self.options.default_values.get(column)
             if column not in name_by_known and (default or not self.names_looked_up):

@@ -15,6 +15,7 @@ from bulklink.ledger.state import OpenRow
 from bulklink.mapping.database import Database
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_layout import plan_relation_with_names, shared_texts
+from bulklink.mapping.schema import ORIGIN_ROW, OWN_PREFIX
 from bulklink.models import NEVER_SENT, Op, Status
 from bulklink.operations.undo_steps import AppliedChange
 from bulklink.runs.folder import RunFolder
@@ -22,9 +23,10 @@ from bulklink.runs.folder import RunFolder
 _MEMORY = "64MB"
 _SELECT_MESSAGES = """
 SELECT bulklink_row, bulklink_op, bulklink_contact_id, bulklink_owner_id,
-    bulklink_message_id::VARCHAR, bulklink_deal_id, bulklink_owner_name::VARCHAR
+    bulklink_message_id::VARCHAR, bulklink_deal_id, bulklink_owner_name::VARCHAR{origin}
 FROM {plan} WHERE bulklink_duplicate_of IS NULL
 """
+_ORIGIN = f", {OWN_PREFIX}{ORIGIN_ROW}"
 _LINK = Op.LINK.value
 _Columns = Sequence[Sequence[Any]]
 
@@ -35,7 +37,7 @@ class DoneLinks(msgspec.Struct, frozen=True):
     Nearly all changes of a large run are such links, and all of them are undone in the same way.
 
     Args:
-        rows: numbers of the rows in the mapping.
+        rows: numbers of the rows in the mapping, also of those of a shard.
         contact_ids: contacts of the emails.
         owner_ids: owners of the mailboxes.
         message_ids: message ids of the emails.
@@ -56,6 +58,8 @@ def stream_changes(
     spill: Path,
     stop: PlanningStop,
     checkpoint: LedgerCheckpoint = NO_CHECKPOINT,
+    *,
+    is_shard: bool = False,
 ) -> Iterator[DoneLinks | AppliedChange]:
     """Stream the changes of a run to each email it reached, in plan order.
 
@@ -66,6 +70,7 @@ def stream_changes(
         spill: folder for data that does not fit into memory; removed at the end.
         stop: interrupts the work from another thread.
         checkpoint: required beginning of the ledger, and the rows that it may name.
+        is_shard: whether the run is a shard, whose ledger has row numbers of its own.
 
     Yields:
         Each change, or several changes that are alike.
@@ -79,19 +84,29 @@ def stream_changes(
         LedgerIndex(folder.ledger, stop.check, checkpoint, uniform=False) as ledger,
     ):
         plan = plan_relation_with_names(database, folder.plan, folder.names, as_written=True)
-        for rows, ops, contacts, owners, messages, deals, names in database.columns(
-            _SELECT_MESSAGES.format(plan=plan)
+        query = _SELECT_MESSAGES.format(plan=plan, origin=_ORIGIN if is_shard else "")
+        for rows, ops, contacts, owners, messages, deals, names, *origins in database.columns(
+            query
         ):
             ids = shared_texts(contacts), shared_texts(owners), messages, shared_texts(deals)
-            yield from _changes_of((rows, ops, *ids, names), ledger)
+            numbers = origins[0] if origins else rows
+            yield from _changes_of(rows, (numbers, ops, *ids, names), ledger)
 
 
-def _changes_of(columns: _Columns, ledger: LedgerIndex) -> Iterator[DoneLinks | AppliedChange]:
-    """Yield the changes of some rows of the plan."""
-    rows, ops, *_, deal_ids, _ = columns
+def _changes_of(
+    rows: Sequence[int], columns: _Columns, ledger: LedgerIndex
+) -> Iterator[DoneLinks | AppliedChange]:
+    """Yield the changes of some rows of the plan.
+
+    Args:
+        rows: their numbers in the ledger.
+        columns: what the changes are about.
+        ledger: the ledger.
+    """
+    numbers, ops, *_, deal_ids, _ = columns
     only_done = ledger.only_done(rows)
     if all(only_done) and ops.count(_LINK) == len(ops) and None not in deal_ids:
-        yield DoneLinks(rows, *columns[2:])
+        yield DoneLinks(numbers, *columns[2:])
         return
     is_done_link = [
         done and op == _LINK and deal_id is not None
@@ -103,11 +118,11 @@ def _changes_of(columns: _Columns, ledger: LedgerIndex) -> Iterator[DoneLinks | 
         end = _find(not is_alike, is_done_link, start)
         part = [column[start:end] for column in columns]
         if is_alike:
-            numbers, _, *others = part
-            yield DoneLinks(numbers, *others)
+            shown_rows, _, *others = part
+            yield DoneLinks(shown_rows, *others)
             continue
-        for done, *cells in zip(only_done[start:end], *part, strict=True):
-            change = _done_change(cells) if done else _change_of(cells, ledger)
+        for row, done, *cells in zip(rows[start:end], only_done[start:end], *part, strict=True):
+            change = _done_change(cells) if done else _change_of(row, cells, ledger)
             if change is not None:
                 yield change
 
@@ -128,9 +143,8 @@ def _done_change(cells: Sequence[Any]) -> AppliedChange:
     )
 
 
-def _change_of(cells: Sequence[Any], ledger: LedgerIndex) -> AppliedChange | None:
+def _change_of(row: int, cells: Sequence[Any], ledger: LedgerIndex) -> AppliedChange | None:
     """Return the change of a row of the plan; None if the run did not reach it."""
-    row = cells[0]
     outcome, open_row = ledger.result(row), ledger.state.open_rows.get(row)
     if open_row is None and (outcome is None or outcome.status in NEVER_SENT):
         return None

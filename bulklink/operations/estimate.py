@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -155,8 +156,29 @@ def estimate_run(
     credit_costs = _estimate_credits(
         shape, calls, job, module_known=module_known, pages_ratio=pages_ratio
     )
-    likely = credit_costs.likely
-    daily_credits = edition_credits(job.edition, users)
+    seconds = estimate_seconds(credit_costs, job, latency=latency)
+    return _with_limits(
+        RunEstimate(
+            credits=credit_costs,
+            seconds=seconds,
+            reason=_width_reason(shape, calls, job, latency),
+            may_read_first=_optional_reads(shape, job),
+            bottleneck=_estimate_duration(credit_costs.likely, job, latency)[1],
+            in_flight=job.max_in_flight(),
+            daily_credits=None,
+            daily_allowance=None,
+            days=1,
+            invocations=1,
+            saved_by_contact=calls.link - shape.link_calls(job.batch_size, by_contact=True),
+        ),
+        job,
+        users,
+    )
+
+
+def _with_limits(estimate: RunEstimate, job: Job, users: int) -> RunEstimate:
+    """Return an estimate with what the limits on credits make of it."""
+    likely, daily_credits = estimate.credits.likely, edition_credits(job.edition, users)
     limits = credit_limits(job, daily_credits)
     daily_limits = [
         n for n in (limits.per_day, limits.per_day_if_unreported, daily_credits) if n is not None
@@ -164,21 +186,45 @@ def estimate_run(
     daily_allowance = min(daily_limits, default=None)
     days = max(1, -(-likely // max(1, daily_allowance))) if daily_allowance is not None else 1
     invocations = max(1, -(-likely // limits.per_invocation)) if limits.per_invocation else 1
-    _, bottleneck = _estimate_duration(likely, job, latency)
-    calls_by_contact = shape.link_calls(job.batch_size, by_contact=True)
-    return RunEstimate(
-        credits=credit_costs,
-        seconds=estimate_seconds(credit_costs, job, latency=latency),
-        reason=_width_reason(shape, calls, job, latency),
-        may_read_first=_optional_reads(shape, job),
-        bottleneck=EstimatedBottleneck.CREDITS if days > 1 else bottleneck,
-        in_flight=job.max_in_flight(),
+    return msgspec.structs.replace(
+        estimate,
+        bottleneck=EstimatedBottleneck.CREDITS if days > 1 else estimate.bottleneck,
         daily_credits=daily_credits,
         daily_allowance=daily_allowance,
         days=days,
         invocations=invocations,
-        saved_by_contact=calls.link - calls_by_contact,
     )
+
+
+def sum_calls(estimates: Iterable[CallEstimate]) -> CallEstimate:
+    """Return the calls of several plans."""
+    sums = Counter(dict.fromkeys(CallEstimate.__struct_fields__, 0))
+    for estimate in estimates:
+        sums.update(msgspec.structs.asdict(estimate))
+    return CallEstimate(**sums)
+
+
+def sum_estimates(estimates: Sequence[RunEstimate], job: Job, *, users: int = 1) -> RunEstimate:
+    """Return the estimate of runs that are sent one after another; there is at least one.
+
+    Args:
+        estimates: their estimates.
+        job: their options.
+        users: licensed users of the org, who add to its credits.
+    """
+    largest = max(estimates, key=lambda estimate: estimate.credits.likely)
+    whole = msgspec.structs.replace(
+        largest,
+        credits=CreditRange(
+            *(sum(getattr(e.credits, f) for e in estimates) for f in CreditRange.__struct_fields__)
+        ),
+        seconds=SecondsRange(
+            *(sum(getattr(e.seconds, f) for e in estimates) for f in SecondsRange.__struct_fields__)
+        ),
+        may_read_first=sum(estimate.may_read_first for estimate in estimates),
+        saved_by_contact=sum(estimate.saved_by_contact for estimate in estimates),
+    )
+    return _with_limits(whole, job, users)
 
 
 def estimate_seconds(

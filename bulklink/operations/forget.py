@@ -20,6 +20,7 @@ from bulklink.operations.seal import has_former_digest, plan_digest
 from bulklink.operations.wording import continue_call
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import ledger_hash, sha256_of
+from bulklink.runs.job_folder import JobFolder, commanded_path, find_job, refuse_shard
 from bulklink.runs.record import ForgetResult, RunRecord, RunState
 
 _ENDED_STATES = (RunState.FINISHED, RunState.REFUSED)
@@ -36,24 +37,47 @@ def forget(
     has not ended can be resumed afterwards: names are looked up again.
 
     Args:
-        run: run folder.
+        run: run folder, or the folder of a job, whose shards are all forgotten.
         force: whether to forget a run that has not ended.
         clock: clock; None for this machine's, others for tests.
 
     Returns:
-        The hashes before and after, as in `run.json`.
+        The hashes before and after, as in `run.json`; for a job without hashes, which those of its
+        shards have.
 
     Raises:
         RunDirError: if this is not a run folder, or the run has not ended.
         LockedError: if another process runs or verifies it.
         LedgerError: if its ledger is damaged; nothing is dropped then.
     """
+    ts = (clock or real_clock()).timestamp()
+    if (job := find_job(run)) is not None:
+        return _forget_job(job, ts, force=force)
     folder = folder_of(run)
     # Before a lock file is created in a folder that is not a run's.
+    refuse_shard(folder.read(), folder.path, "forget")
     _check_can_forget(folder, force=force)
+    return _forget_run(folder, ts, force=force)
+
+
+def _forget_job(job: JobFolder, ts: str, *, force: bool) -> ForgetResult:
+    """Forget each shard of a job, then what is about all of them."""
+    record = job.read()
+    shards = job.open_shards(record)
+    for folder, _ in shards:
+        _check_can_forget(folder, force=force)
+    with job.lock():
+        for folder, _ in shards:
+            _forget_run(folder, ts, force=force)
+        for path in job.user_data_files:
+            path.unlink(missing_ok=True)
+    return ForgetResult(ts, None, None, complete=True)
+
+
+def _forget_run(folder: RunFolder, ts: str, *, force: bool) -> ForgetResult:
     with folder.run_lock(), folder.verify_lock():
         _check_can_forget(folder, force=force)
-        for _ in forget_in_steps(folder, (clock or real_clock()).timestamp()):
+        for _ in forget_in_steps(folder, ts):
             pass
         return folder.read().forgotten[-1]
 
@@ -67,7 +91,7 @@ def _check_can_forget(folder: RunFolder, *, force: bool) -> None:
             where=str(folder.path),
             advice=Advice(
                 "Finish it: {}. Or forget it now with {}: a resume then looks up the names again.",
-                continue_call(record, "resume", folder.path),
+                continue_call(record, "resume", commanded_path(folder, record)),
                 Keyword("force", value=True),
             ),
         )

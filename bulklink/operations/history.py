@@ -16,16 +16,20 @@ from bulklink.advice import Advice, Keyword
 from bulklink.errors import BulklinkError, RunDirError, UsageError
 from bulklink.ledger.search import find_answers, find_message_lines
 from bulklink.mapping.database import Database, open_database
+from bulklink.mapping.original_rows import load_origin_rows, stream_refused_rows
 from bulklink.mapping.plan_reader import PlannedRow, find_planned_rows
 from bulklink.operations.callbacks import RunCallbacks
-from bulklink.runs.folder import RunFolder, list_run_folders
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.job_folder import find_job, list_folders
+from bulklink.runs.record import RunRecord
 
 _MESSAGE_ID = re.compile("[0-9A-Za-z]{1,500}")
+_DUPLICATE_OF = "duplicate_of"
 _CALL_EVENTS = ("call", "unsent")
 _ID_KEYS = ("row", "op", "contact_id", "deal_id")
 _RESULT_KEYS = (
     *("call", "status", "code", "http_status", "message", "attempts"),
-    *("previous_deal_id", "previous_deal_name", "current_deal_id", "duplicate_of"),
+    *("previous_deal_id", "previous_deal_name", "current_deal_id", _DUPLICATE_OF),
 )
 _DETAIL_KEYS = {
     "call": ("call", "attempt"),
@@ -41,9 +45,10 @@ class HistoryEvent(msgspec.Struct, frozen=True):
 
     Args:
         ts: time, as the ledger writes it.
-        run_dir: folder of the run.
+        run_dir: folder of the run, or of the shard.
         event: `planned`, `answer`, or the event of the ledger line.
-        row: row number in the mapping.
+        row: row number in the mapping, also of an email in a shard of a job; None for a row that
+            a shard refused and that its rejects.csv no longer has.
         op: planned operation; None if unknown.
         contact_id: contact of the email; None if unknown.
         deal_id: target deal; None for an unlink.
@@ -57,7 +62,7 @@ class HistoryEvent(msgspec.Struct, frozen=True):
     ts: str
     run_dir: str
     event: str
-    row: int
+    row: int | None
     op: str | None
     contact_id: str | None
     deal_id: str | None
@@ -75,7 +80,7 @@ def history(
     contact_id: str | None = None,
     callbacks: RunCallbacks | None = None,
 ) -> list[HistoryEvent]:
-    """Return the events of one email in all runs below a folder, oldest first.
+    """Return the events of one email in all runs and jobs below a folder, oldest first.
 
     Args:
         message_id: message id of the email.
@@ -108,7 +113,7 @@ def history(
         tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
         open_database(Path(scratch) / "spill") as database,
     ):
-        for folder in list_run_folders(root):
+        for folder in _run_folders(root, callbacks):
             try:
                 events += list(_run_events(folder, message_id, contact_id, database))
             except BulklinkError as error:
@@ -116,11 +121,58 @@ def history(
     return sorted(events, key=lambda event: event.ts)
 
 
+def _run_folders(root: Path, callbacks: RunCallbacks) -> Iterator[RunFolder]:
+    """Yield the run folders below a folder, and the shards of jobs; warn of those not readable."""
+    for path in list_folders(root):
+        if (job := find_job(path)) is None:
+            yield RunFolder(path)
+            continue
+        try:
+            record = job.read()
+        except BulklinkError as error:
+            callbacks.warn(f"{error.where}: {error.message}")
+            continue
+        for entry in record.entries:
+            try:
+                job.open_shard(record, entry)
+            except BulklinkError as error:
+                callbacks.warn(f"{error.where}: {error.message}")
+            else:
+                yield job.shard(entry.number, record.shards)
+
+
 def _run_events(
     folder: RunFolder, message_id: str, contact_id: str | None, database: Database
 ) -> Iterator[HistoryEvent]:
     """Yield the events of one run in the order of its ledger, each answer after its call."""
     record = folder.read()
+    events = _own_events(folder, record, message_id, contact_id, database)
+    return iter(_with_origin_rows(folder, list(events))) if record.shard else events
+
+
+def _with_origin_rows(folder: RunFolder, events: list[HistoryEvent]) -> Iterator[HistoryEvent]:
+    """Yield the events of a shard with row numbers over the whole mapping."""
+    rows = {event.row for event in events if event.row is not None}
+    rows |= {event.details[_DUPLICATE_OF] for event in events if _DUPLICATE_OF in event.details}
+    origins: dict[int, int | None] = dict(load_origin_rows(folder.plan, rows))
+    if rows - origins.keys():
+        refused = stream_refused_rows(folder.rejects, ())
+        origins |= {row.row: row.origin_row for row in refused if row.row in rows}
+    for event in events:
+        details = event.details
+        if _DUPLICATE_OF in details:
+            details = details | {_DUPLICATE_OF: origins.get(details[_DUPLICATE_OF])}
+        row = None if event.row is None else origins.get(event.row)
+        yield msgspec.structs.replace(event, row=row, details=details)
+
+
+def _own_events(
+    folder: RunFolder,
+    record: RunRecord,
+    message_id: str,
+    contact_id: str | None,
+    database: Database,
+) -> Iterator[HistoryEvent]:
     undo_of = record.undo_of.run_dir if record.undo_of else None
     undone_by = record.effective_undo.run_dir if record.effective_undo else None
     new_event = partial(

@@ -49,7 +49,7 @@ class MergeResult(msgspec.Struct, frozen=True):
         run_dir: the folder of the job.
         digest: digest over all shards.
         faults: what contradicts the proof, one sentence each; empty if it holds.
-        state: state of the job; None if it cannot be told, as for the next two.
+        state: state of the job; None if a shard cannot be read.
         rows: rows of the job.
         counts: rows by status.
         shards: the shards, by number; those that cannot be read are left out.
@@ -152,8 +152,8 @@ class _Merging:
             for name, item in items.items()
             if not item.is_ok
         ]
-        if not checked.plan.is_ok:
-            return faults
+        if not checked.plan.is_ok or not folder.plan.is_file():
+            return faults  # a shard of an undo that can undo nothing has no plan
         if misplaced := misplaced_contacts(folder.plan, entry.number, self._record.shards):
             faults.append(f"{count_of(misplaced, 'contact is', 'contacts are')} of other shards.")
         return faults + self._origins.add(folder.plan)
@@ -165,9 +165,9 @@ class _Merging:
             job_result = build_job_result(self._job, record, self._results)
             state, counts = job_result.state, job_result.counts
             if sum(counts.values()) != record.rows:
-                told = sum(counts.values())
+                counted = sum(counts.values())
                 rows = count_of(record.rows, "row")
-                self._faults.append(f"The job has {rows}, its shards have {told:,}.")
+                self._faults.append(f"The job has {rows}, its shards have {counted:,}.")
         faults = tuple(self._faults)
         return MergeResult(
             run_dir=str(Path(self._job.path)),

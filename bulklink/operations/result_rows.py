@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from bulklink.advice import Advice, NextCall
 from bulklink.errors import RunDirError
 from bulklink.ledger.index import LedgerIndex, RecordedResult
 from bulklink.ledger.row_array import RowArray
@@ -108,13 +109,36 @@ def open_results(
         with _open_run_results(folder_of(run), statuses, codes) as results:
             yield results
         return
-    folders = [folder for folder, _ in job.open_shards(job.read())]
-    with _open_run_results(folders[0], statuses, codes) as first:
-        rows = chain(
-            first.rows,
-            _later_rows(folders[1:], partial(_open_run_results, statuses=statuses, codes=codes)),
+    shards = job.open_shards(job.read())
+    _check_all_forgotten(job.path, [record for _, record in shards])
+    columns = _shared_columns(shards)
+    folders = [folder for folder, _ in shards]
+    with _open_run_results(folders[0], statuses, codes, columns) as first:
+        open_later = partial(
+            _open_run_results, statuses=statuses, codes=codes, known_columns=columns
         )
+        rows = chain(first.rows, _later_rows(folders[1:], open_later))
         yield ResultTable(first.columns, rows, first.ids_only)
+
+
+def _shared_columns(shards: Sequence[tuple[RunFolder, RunRecord]]) -> Sequence[UserColumn]:
+    """Return the user's columns, which all shards share; one without a plan names none."""
+    planned = next((folder for folder, record in shards if record.plan_sha256), None)
+    return load_user_columns(planned.plan) if planned is not None else ()
+
+
+def _check_all_forgotten(path: Path, records: Sequence[RunRecord]) -> None:
+    """Refuse a job some of whose shards have columns, and others no more.
+
+    Raises:
+        RunDirError: if forgetting it was started and not completed.
+    """
+    if len({bool(record.forgotten) for record in records}) > 1:
+        raise RunDirError(
+            "Forgetting this job was started and not completed.",
+            where=str(path),
+            advice=Advice("Complete it first: {}.", NextCall("forget", path)),
+        )
 
 
 def _later_rows(
@@ -129,7 +153,10 @@ def _later_rows(
 
 @contextmanager
 def _open_run_results(
-    folder: RunFolder, statuses: Collection[str], codes: Collection[str]
+    folder: RunFolder,
+    statuses: Collection[str],
+    codes: Collection[str],
+    known_columns: Sequence[UserColumn] | None = None,
 ) -> Iterator[ResultTable]:
     """Open the rows of one run with their results.
 
@@ -137,6 +164,7 @@ def _open_run_results(
         folder: the run folder.
         statuses: statuses of the rows to read; empty for all.
         codes: codes of the rows to read; empty for all.
+        known_columns: the user's columns; None reads them from the plan.
 
     Raises:
         RunDirError: if this is not a run folder, or the run has no plan.
@@ -146,7 +174,9 @@ def _open_run_results(
     record = folder.read()
     _check_has_results(folder, record)
     # A finished run without a plan is an undo that changed nothing.
-    plan_columns = load_user_columns(folder.plan) if record.plan_sha256 else ()
+    plan_columns = known_columns
+    if plan_columns is None:
+        plan_columns = load_user_columns(folder.plan) if record.plan_sha256 else ()
     columns = plan_columns or FALLBACK_COLUMNS
     with (
         LedgerIndex(folder.ledger, checkpoint=record.checkpoint) as outcomes,

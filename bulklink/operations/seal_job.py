@@ -185,7 +185,7 @@ def seal_job(
             )
         )
         calls.append(estimate_calls(shard.plan_stats(), job, module_known=module_known))
-    entries = tuple(map(_entry, runs))
+    entries = tuple(ShardEntry.of(run.shard.number, run) for run in runs if run.shard)
     record = JobRecord(
         version=runs[0].version,
         id=job_id,
@@ -216,8 +216,3 @@ def _sums(structs: Iterable[msgspec.Struct | None]) -> dict[str, Any]:
         if struct is not None:
             sums.update(msgspec.structs.asdict(struct))
     return sums
-
-
-def _entry(run: RunRecord) -> ShardEntry:
-    number = 0 if run.shard is None else run.shard.number
-    return ShardEntry(number, run.rows, run.messages, run.digest or "", run.plan_sha256 or "")

@@ -110,11 +110,11 @@ async def send_job(
             accept_canary=accept_canary,
         )
         results: list[RunResult] = []
+        is_first = True
         for entry, (folder, shard) in zip(record.entries, shards, strict=True):
-            result = await sending.send_shard(
-                folder, shard, digest=entry.digest, is_first=not results
-            )
+            result = await sending.send_shard(folder, shard, digest=entry.digest, is_first=is_first)
             results.append(result)
+            is_first = is_first and not shard.messages
             if result.state not in ENDED_STATES or stop.reason is not None:
                 break
         for folder, _ in shards[len(results) :]:
@@ -152,10 +152,12 @@ class _Sending:
             folder: its folder.
             record: its record.
             digest: digest that its plan must have if nothing of it was sent, as the job says.
-            is_first: whether it is the first shard.
+            is_first: whether no shard before it has messages.
         """
         is_refused = record.state is RunState.REFUSED
-        is_done = is_refused or (record.state is RunState.FINISHED and self.should_retry is None)
+        # A shard of an undo that can undo nothing has no plan.
+        has_retries = self.should_retry is not None and record.messages > 0
+        is_done = is_refused or (record.state is RunState.FINISHED and not has_retries)
         if is_refused:
             self.callbacks.warn(
                 f"{folder.path.name} was refused before anything of it was sent, and is left out:"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
@@ -18,10 +20,11 @@ from bulklink.atomic_files import atomic_replace
 from bulklink.counts import count_of
 from bulklink.decoding import json_decoder
 from bulklink.errors import LockedError
+from bulklink.folder_files import check_folder_file, open_to_append
 from bulklink.ledger.records import Result
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plain_plan import PlainPlan
-from bulklink.mapping.rejects import REJECT_COLUMNS
+from bulklink.mapping.rejects import REJECT_COLUMNS, REJECT_ORIGIN
 from bulklink.mapping.schema import GUARD, KNOWN_COLUMNS
 from bulklink.models import Op, Status
 from bulklink.operations.applied_changes import DoneLinks, stream_changes
@@ -39,6 +42,7 @@ UNDO_COLUMNS = (
     *("op", "contact_id", "owner_id", "message_id", "deal_id", "owner_name", "deal_name"),
     *("from_deal_id", "source_row"),
 )
+_REJECT_HEADER = (*UNDO_COLUMNS, *REJECT_COLUMNS)
 MAX_ROWS_NAMED = 20
 _UNLINK = Op.UNLINK.value
 _STEPS_AT_ONCE = 512
@@ -64,34 +68,37 @@ class NotUndoneRow(msgspec.Struct, frozen=True):
     not_undone: NotUndone
 
 
-class UndoPlan(msgspec.Struct, frozen=True):
-    """Inverse of a run, in a temporary folder.
+@dataclass(slots=True)
+class UndoRemarks:
+    """What the user has to know before an undo, of one run or of several.
 
-    Args:
-        mapping: path of the rows that reverse the run, an ordinary mapping.
-        not_undone_path: path of the rows that are not undone, one JSON object a line.
-        rows: number of rows that are undone.
-        without_snapshot: number of links among them without a snapshot.
-        not_undone_counts: number of rows that are not undone, by reason.
-        first_not_undone: first rows of the run that are not undone, by reason.
-        plain_plan: plan of the mapping, if its rows are plain.
+    Attributes:
+        without_snapshot: links without a snapshot that are undone.
+        not_undone: rows that are not undone, by reason.
+        first_not_undone: first of these rows, by reason; numbers over the whole mapping.
     """
 
-    mapping: Path
-    not_undone_path: Path
-    rows: int
-    without_snapshot: int
-    not_undone_counts: Counter[NotUndoneReason]
-    first_not_undone: dict[NotUndoneReason, list[int]]
-    plain_plan: PlainPlan | None
+    without_snapshot: int = 0
+    not_undone: Counter[NotUndoneReason] = field(default_factory=Counter)
+    first_not_undone: dict[NotUndoneReason, list[int]] = field(default_factory=dict)
 
-    @property
-    def not_undone(self) -> int:
-        """Number of rows that are not undone."""
-        return self.not_undone_counts.total()
+    def add_row(self, reason: NotUndoneReason, row: int) -> None:
+        """Count a row that is not undone."""
+        self.not_undone[reason] += 1
+        first_rows = self.first_not_undone.setdefault(reason, [])
+        if len(first_rows) < MAX_ROWS_NAMED:
+            first_rows.append(row)
+
+    def add(self, others: UndoRemarks) -> None:
+        """Add those about another run."""
+        self.without_snapshot += others.without_snapshot
+        self.not_undone.update(others.not_undone)
+        for reason, rows in others.first_not_undone.items():
+            first_rows = self.first_not_undone.setdefault(reason, [])
+            first_rows += rows[: MAX_ROWS_NAMED - len(first_rows)]
 
     def warnings(self) -> Iterator[Advice]:
-        """Yield warnings for the user before the undo starts."""
+        """Yield them as warnings."""
         if self.without_snapshot:
             made = count_of(self.without_snapshot, "link was made", "links were made")
             yield Advice(
@@ -99,7 +106,7 @@ class UndoPlan(msgspec.Struct, frozen=True):
                 " All that are still on that deal are unlinked.",
                 made,
             )
-        for reason, count in sorted(self.not_undone_counts.items()):
+        for reason, count in sorted(self.not_undone.items()):
             rows = ", ".join(map(str, self.first_not_undone[reason]))
             more = f" and {count - MAX_ROWS_NAMED:,} more" if count > MAX_ROWS_NAMED else ""
             left = count_of(count, "row is not undone", "rows are not undone")
@@ -109,6 +116,33 @@ class UndoPlan(msgspec.Struct, frozen=True):
             is_optional = reason is not NotUndoneReason.NO_SNAPSHOT
             left = f"{left} ({reason}): row {rows}{more}."
             yield Advice("{} {}{}", left, _ADVICE[reason], include if is_optional else "")
+
+
+class UndoPlan(msgspec.Struct, frozen=True):
+    """Inverse of a run, in a temporary folder.
+
+    Args:
+        mapping: path of the rows that reverse the run, an ordinary mapping.
+        not_undone_path: path of the rows that are not undone, one JSON object a line.
+        rows: number of rows that are undone.
+        remarks: what the user has to know before.
+        plain_plan: plan of the mapping, if its rows are plain.
+    """
+
+    mapping: Path
+    not_undone_path: Path
+    rows: int
+    remarks: UndoRemarks
+    plain_plan: PlainPlan | None
+
+    @property
+    def not_undone(self) -> int:
+        """Number of rows that are not undone."""
+        return self.remarks.not_undone.total()
+
+    def warnings(self) -> Iterator[Advice]:
+        """Yield warnings for the user before the undo starts."""
+        return self.remarks.warnings()
 
 
 def build_undo_plan(
@@ -156,9 +190,7 @@ def build_undo_plan(
         mapping,
         not_undone_path,
         writer.rows,
-        writer.without_snapshot,
-        writer.not_undone_counts,
-        writer.first_not_undone,
+        writer.remarks,
         writer.plain_plan if writer.plain_plan.is_plain else None,
     )
 
@@ -187,9 +219,7 @@ class UndoWriter:
 
     Attributes:
         rows: number of rows that are undone.
-        without_snapshot: number of links among them without a snapshot.
-        not_undone_counts: number of rows that are not undone, by reason.
-        first_not_undone: first rows of the run that are not undone, by reason.
+        remarks: what the user has to know before.
         plain_plan: plan of the rows that are undone.
     """
 
@@ -201,9 +231,8 @@ class UndoWriter:
             csv.writer(mapping).writerow(UNDO_COLUMNS)
         self._not_undone = not_undone
         self._include_settled = include_settled
-        self.rows = self.without_snapshot = 0
-        self.not_undone_counts: Counter[NotUndoneReason] = Counter()
-        self.first_not_undone: dict[NotUndoneReason, list[int]] = {}
+        self.rows = 0
+        self.remarks = UndoRemarks()
         self.plain_plan = PlainPlan()
         self._steps: list[tuple[str | None, ...]] = []
 
@@ -221,7 +250,7 @@ class UndoWriter:
     def add_links(self, links: DoneLinks) -> None:
         """Add the steps that reverse links: each is `undo_step_for` of its link."""
         self.rows += len(links.rows)
-        self.without_snapshot += len(links.rows)
+        self.remarks.without_snapshot += len(links.rows)
         self._add_steps()
         count = len(links.rows)
         self.plain_plan.add(
@@ -260,7 +289,7 @@ class UndoWriter:
         match undo_step_for(change, include_settled=self._include_settled):
             case UndoStep() as step:
                 self.rows += 1
-                self.without_snapshot += not change.has_snapshot
+                self.remarks.without_snapshot += not change.has_snapshot
                 *cells, row = _cells(change, step)
                 if self._mapping is not None:
                     csv.writer(self._mapping).writerow([*cells, row])
@@ -268,10 +297,7 @@ class UndoWriter:
                 if len(self._steps) == _STEPS_AT_ONCE:
                     self._add_steps()
             case NotUndone() as not_undone:
-                self.not_undone_counts[not_undone.reason] += 1
-                first_rows = self.first_not_undone.setdefault(not_undone.reason, [])
-                if len(first_rows) < MAX_ROWS_NAMED:
-                    first_rows.append(change.row)
+                self.remarks.add_row(not_undone.reason, change.row)
                 line = msgspec.json.encode(NotUndoneRow(change, not_undone))
                 self._not_undone.write(line + b"\n")
 
@@ -289,7 +315,7 @@ def _changes_to_undo(
             advice="Wait until it ends, or stop it, then undo it.",
         )
     check_sealed_files(source, record)
-    return stream_changes(source, spill, stop, record.checkpoint)
+    return stream_changes(source, spill, stop, record.checkpoint, is_shard=record.shard is not None)
 
 
 def rejected_results(undo_plan: UndoPlan) -> Iterator[Result]:
@@ -309,24 +335,57 @@ def rejected_results(undo_plan: UndoPlan) -> Iterator[Result]:
         )
 
 
-def write_undo_rejects(undo_plan: UndoPlan, path: Path, name: str) -> None:
+def write_undo_rejects(undo_plan: UndoPlan, path: Path, name: str, rows_before: int) -> None:
     """Write the rows that are not undone as a mapping that can be fixed and sent.
 
     Args:
         undo_plan: inverse of the run.
         path: file to write.
         name: name of the inverse, shown as a mapping's name.
+        rows_before: rows of the earlier shards, if it is a shard of a job.
     """
     with (
         atomic_replace(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow([*UNDO_COLUMNS, *REJECT_COLUMNS])
-        for row, not_undone_row in _not_undone_rows(undo_plan):
-            not_undone = not_undone_row.not_undone
-            cells = _cells(not_undone_row.change, not_undone.step)
-            writer.writerow([*cells, name, row, None, None, not_undone.reason, ""])
+        origin_header = [REJECT_ORIGIN] if rows_before else []
+        writer.writerow([*_REJECT_HEADER, *origin_header])
+        for row, cells in _reject_rows(undo_plan, name):
+            writer.writerow([*cells, row + rows_before] if rows_before else cells)
+
+
+def append_undo_rejects(undo_plan: UndoPlan, path: Path, name: str, rows_before: int) -> None:
+    """Append the rows of a shard that are not undone to those of the whole job.
+
+    Args:
+        undo_plan: inverse of the shard.
+        path: file to append to, created with a header if needed.
+        name: name of the inverse, shown as a mapping's name.
+        rows_before: rows of the earlier shards.
+    """
+    is_new = not check_folder_file(path)
+    with os.fdopen(open_to_append(path), "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        if is_new:
+            writer.writerow(_REJECT_HEADER)
+        writer.writerows(cells for _, cells in _reject_rows(undo_plan, name, rows_before))
+
+
+def _reject_rows(
+    undo_plan: UndoPlan, name: str, rows_before: int = 0
+) -> Iterator[tuple[int, list[str | int | None]]]:
+    """Yield the number and the cells of the rows that are not undone.
+
+    Args:
+        undo_plan: inverse of the run.
+        name: name of the inverse, shown as a mapping's name.
+        rows_before: number to add to the row numbers in the cells.
+    """
+    for row, not_undone_row in _not_undone_rows(undo_plan):
+        not_undone = not_undone_row.not_undone
+        cells = _cells(not_undone_row.change, not_undone.step)
+        yield row, [*cells, name, row + rows_before, None, None, not_undone.reason, ""]
 
 
 def _not_undone_rows(undo_plan: UndoPlan) -> Iterator[tuple[int, NotUndoneRow]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -12,11 +13,19 @@ from typing import Unpack
 
 import msgspec
 
-from bulklink.advice import Advice, NextCall
+from bulklink.advice import Advice, Keyword, NextCall
+from bulklink.counts import count_of, inflect
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import RunDirError
+from bulklink.errors import (
+    BulklinkError,
+    InterruptedPlanningError,
+    RunDirError,
+    RunStoppedError,
+    StoppedBy,
+)
 from bulklink.ledger.state import repair_torn_line
 from bulklink.mapping.interrupt import PlanningStop
+from bulklink.mapping.original_rows import load_origin_rows
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import (
     make_planning_stop,
@@ -29,11 +38,13 @@ from bulklink.operations.expected_links import ExpectedLinks
 from bulklink.operations.job import Job
 from bulklink.operations.job_options import PACE_OPTIONS, PaceOptions, with_options
 from bulklink.operations.preflight import check_same_host
-from bulklink.operations.verify_log import VerifyOptions
-from bulklink.operations.verify_run import Verifier, VerifyResult
+from bulklink.operations.verify_log import VerifyCost, VerifyOptions
+from bulklink.operations.verify_run import Findings, Verifier, VerifyResult
+from bulklink.operations.verify_share import Part, VerifyShare, divide, sum_costs
 from bulklink.operations.wording import describe_undone
-from bulklink.runs.folder import RunFolder, folder_of
+from bulklink.runs.folder import RunFolder
 from bulklink.runs.forecast import CreditRange, SecondsRange
+from bulklink.runs.job_folder import find_job, undoing_path
 from bulklink.runs.record import RunRecord, RunState, refuse_load_test
 from bulklink.zoho.connection import Connection
 
@@ -53,8 +64,11 @@ async def verify(
 ) -> VerifyResult:
     """Compare the ledger of a run with the CRM. Neither ledger nor `run.json` is changed.
 
+    A sample is drawn over all shards of a job, and bounds the wrong emails of all of them.
+
     Args:
-        run: run folder, in any state after something was sent.
+        run: run folder, in any state after something was sent, or the folder of a job, whose
+            shards are verified one after another.
         connection: endpoint and credentials of the CRM.
         in_doubt: whether to check only the emails in doubt.
         sample: number of emails to draw at random; None to check all.
@@ -66,7 +80,8 @@ async def verify(
         **pace: options of `Job`: limits on calls and their rate.
 
     Returns:
-        The result; `exit_code` is 1 if anything differs. Every finding is in `verify.jsonl`.
+        The result; `exit_code` is 1 if anything differs. Every finding is in `verify.jsonl`
+        of the run or shard.
 
     Raises:
         UsageError: if a sample is combined with the emails in doubt.
@@ -80,7 +95,7 @@ async def verify(
     job = with_options(None, pace, PACE_OPTIONS)
     work = partial(
         _verify,
-        folder_of(run),
+        Path(run),
         verify_options,
         job,
         connection,
@@ -127,7 +142,7 @@ def plan_verify(
     Blocks and calls the callbacks as `plan` does.
 
     Args:
-        run: run folder, in any state after something was sent.
+        run: run folder, in any state after something was sent, or the folder of a job.
         in_doubt: whether to check only the emails in doubt.
         sample: number of emails to draw at random; None to check all.
         seed: random seed of the sample.
@@ -147,42 +162,39 @@ def plan_verify(
     """
     verify_options = VerifyOptions(in_doubt, sample, seed, read_pages)
     job = with_options(None, pace, PACE_OPTIONS)
-    work = partial(_plan_verify, folder_of(run), verify_options, job)
+    work = partial(_plan_verify, Path(run), verify_options, job)
     return run_blocking_planning(work, callbacks, stop)
 
 
 def _plan_verify(
-    folder: RunFolder,
+    path: Path,
     verify_options: VerifyOptions,
     job: Job,
     stop: PlanningStop,
     warn: Callable[[str | Advice], None],
 ) -> VerifyPlan:
-    del warn
-    record = _read_sent_record(folder)
-    with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch:
-        expected_links = _load_expected_links(folder, record, verify_options, Path(scratch), stop)
-        with closing(expected_links):
-            verifier = Verifier(
-                folder, record, expected_links, verify_options, RunCallbacks(), StopController()
-            )
-            cost = verifier.count_cost()
+    parts = _sent_parts(path, warn)
+    with (
+        tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
+        closing(_Loader(verify_options, Path(scratch), stop)) as loader,
+    ):
+        cost = sum_costs(divide(parts, loader.load, verify_options))
     return VerifyPlan(
-        run_dir=str(folder.path),
+        run_dir=str(path),
         emails=cost.emails,
         contacts=cost.contacts,
         calls={"read_at_least": cost.reads, "lookup_at_least": cost.lookups},
         credits=cost.credits,
         seconds=estimate_seconds(cost.credits, job),
-        reason=_width_reason(record, verify_options),
+        reason=_width_reason([record for _, record in parts], verify_options),
     )
 
 
-def _width_reason(record: RunRecord, verify_options: VerifyOptions) -> str:
+def _width_reason(records: Sequence[RunRecord], verify_options: VerifyOptions) -> str:
     """Return why the forecast of a verification is so wide, in sentences."""
     measured = (
         "The run measured how many pages its contacts take."
-        if record.renewed is not None
+        if all(record.renewed is not None for record in records)
         else "Unknown before the first calls: how many other emails the contacts have, each page of"
         " which takes a call."
     )
@@ -192,7 +204,7 @@ def _width_reason(record: RunRecord, verify_options: VerifyOptions) -> str:
 
 
 async def _verify(
-    folder: RunFolder,
+    path: Path,
     verify_options: VerifyOptions,
     job: Job,
     connection: Connection,
@@ -200,60 +212,266 @@ async def _verify(
     callbacks: RunCallbacks,
     stop: StopController,
 ) -> VerifyResult:
-    record = _read_sent_record(folder)
-    check_same_host(record, connection)
-    interrupt = make_planning_stop(stop)
-    with tempfile.TemporaryDirectory(prefix="bulklink-") as scratch, ExitStack() as stack:
+    parts = _sent_parts(path, callbacks.warn)
+    for _, record in parts:
+        check_same_host(record, connection)
+    with (
+        tempfile.TemporaryDirectory(prefix="bulklink-") as scratch,
+        closing(_Loader(verify_options, Path(scratch), make_planning_stop(stop))) as loader,
+    ):
         callbacks.on_phase("Reading the ledger")
-        folder.check_writable()
-        expected_links = await environment.run_blocking(
-            partial(_load_expected_links, folder, record, verify_options, Path(scratch), interrupt)
+        for folder, _ in parts:
+            folder.check_writable()
+        shares = await environment.run_blocking(partial(divide, parts, loader.load, verify_options))
+        _warn_of_states([record for _, record in parts], callbacks.warn)
+        verification = _Verification(
+            loader=loader,
+            options=verify_options,
+            job=job,
+            connection=connection,
+            environment=environment,
+            callbacks=callbacks,
+            stop=stop,
         )
-        stack.callback(expected_links.close)
-        stack.enter_context(folder.verify_lock())
-        repair_torn_line(folder.verification, folder.verification_torn)
-        if record.state in (RunState.RUNNING, RunState.STOPPED):
-            callbacks.warn(
-                f"The run has not finished (its state is {record.state}): only the emails settled"
-                " so far are compared."
+        await verification.run(parts, shares)
+    return verification.result(path, parts, shares)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Verification:
+    """Verification of a run, or of the shards of a job one after another.
+
+    Attributes:
+        findings: findings so far, with row numbers over the whole mapping.
+    """
+
+    loader: _Loader
+    options: VerifyOptions
+    job: Job
+    connection: Connection
+    environment: Environment
+    callbacks: RunCallbacks
+    stop: StopController
+    findings: Findings = field(default_factory=Findings, init=False)
+
+    async def run(self, parts: Sequence[Part], shares: Sequence[VerifyShare]) -> None:
+        """Verify each run until one stops; an error that is not the first run's stops it."""
+        # A shard of a job that has nothing to look for is left as it is.
+        chosen = [
+            (part, share)
+            for part, share in zip(parts, shares, strict=True)
+            if share.cost.emails or len(parts) == 1
+        ]
+        for number, (part, share) in enumerate(chosen):
+            try:
+                await self._verify_part(part, share, shares if number == 0 else ())
+            except InterruptedPlanningError:
+                if number == 0:
+                    raise
+            except BulklinkError as error:
+                if number == 0:
+                    raise
+                self.stop.request(error)
+            if self.stop.reason is not None:
+                return
+
+    async def _verify_part(
+        self, part: Part, share: VerifyShare, announced: Sequence[VerifyShare]
+    ) -> None:
+        """Verify a run.
+
+        Args:
+            part: the run.
+            share: what is verified of it.
+            announced: shares whose cost is announced before anything is read.
+        """
+        folder, record = part
+        job, limit, spent = self.job, self.job.max_credits, self._credits
+        if limit is not None and spent:
+            if spent >= limit:
+                self.stop.request(_credits_error(limit))
+                return
+            job = msgspec.structs.replace(job, max_credits=limit - spent)
+        if record.shard is not None:
+            self.callbacks.on_phase(f"Shard {record.shard.number:,} of {record.shard.shards:,}")
+        links = await self.environment.run_blocking(partial(self.loader.load, part))
+        with folder.verify_lock():
+            repair_torn_line(folder.verification, folder.verification_torn)
+            if announced:
+                self._announce(sum_costs(announced))
+            verifier = Verifier(
+                folder, record, links, share, self.options, self.callbacks, self.stop
             )
-        if record.last_undo is not None:
-            callbacks.warn(
-                Advice(
-                    "{} The emails that it restored differ from the ledger of this run. To verify"
-                    " the undo: {}.",
-                    describe_undone(record),
-                    NextCall("verify", record.last_undo.run_dir),
-                )
+            findings = await verifier.run(job, self.connection, self.environment)
+        await self.environment.run_blocking(partial(_name_origin_rows, folder, record, findings))
+        self.findings.add(findings)
+        reason = self.stop.reason
+        if limit is not None and spent and reason and reason.stopped_by is StoppedBy.MAX_CREDITS:
+            self.stop.reason = _credits_error(limit)  # not only what was left for this shard
+
+    @property
+    def _credits(self) -> int:
+        """Credits of the runs so far."""
+        return self.findings.calls["read"] + self.findings.calls["lookup"]
+
+    def _announce(self, cost: VerifyCost) -> None:
+        if cost.emails:
+            emails, contacts = count_of(cost.emails, "email"), count_of(cost.contacts, "contact")
+            self.callbacks.on_cost(
+                f"{emails} of {contacts}",
+                credits_at_least=cost.credits.least,
+                credit_range=cost.credits,
             )
-        verifier = Verifier(folder, record, expected_links, verify_options, callbacks, stop)
-        cost = await environment.run_blocking(verifier.count_cost)
-        return await verifier.run(cost, job, connection, environment)
+
+    def result(
+        self, path: Path, parts: Sequence[Part], shares: Sequence[VerifyShare]
+    ) -> VerifyResult:
+        """Return the sum of what was found."""
+        sample, options = None, self.options
+        if options.sample is not None:
+            population = sum(share.population for share in shares)
+            sample = self.findings.bound(population, min(options.sample, population), options.seed)
+        return self.findings.result(
+            str(path), sample=sample, reason=self.stop.reason, undone_by=_undone_by(parts)
+        )
+
+
+def _credits_error(limit: int) -> RunStoppedError:
+    return RunStoppedError(
+        StoppedBy.MAX_CREDITS,
+        f"This command has spent all of its credits ({limit:,}).",
+        advice=Advice("Verify the job with another {}, or a sample.", Keyword("max_credits")),
+    )
+
+
+def _name_origin_rows(folder: RunFolder, record: RunRecord, findings: Findings) -> None:
+    """Replace the row numbers of a shard in the findings to show by those over the mapping."""
+    if record.shard is None or not findings.details:
+        return
+    rows = {detail.expected.row for details in findings.details.values() for detail in details}
+    origins = load_origin_rows(folder.plan, rows)
+    replace = msgspec.structs.replace
+    findings.details = {
+        finding: [
+            replace(
+                detail,
+                expected=replace(detail.expected, row=origins[detail.expected.row]),
+            )
+            for detail in details
+        ]
+        for finding, details in findings.details.items()
+    }
+
+
+def _undone_by(parts: Sequence[Part]) -> str | None:
+    """Return the folder of the run or job that wholly undid the runs; None if none did."""
+    undos = [record.effective_undo for _, record in parts]
+    first = undos[0]
+    if first is None or None in undos:
+        return None
+    return str(undoing_path(parts[0][1], first))
+
+
+def _sent_parts(path: Path, warn: Callable[[str | Advice], None]) -> list[Part]:
+    """Return the run, or the shards of a job of which something was sent; warn about others.
+
+    Raises:
+        RunDirError: if nothing was sent.
+    """
+    job = find_job(path)
+    if job is None:
+        return [(RunFolder(path), _read_sent_record(RunFolder(path)))]
+    shards = job.open_shards(job.read())
+    parts = [part for part in shards if _was_sent(part[1])]
+    if not parts:
+        raise _unsent_error(path)
+    if unsent := len(shards) - len(parts):
+        warn(
+            f"{count_of(unsent, 'shard')} of {len(shards):,} {inflect(unsent, 'was', 'were')} not"
+            f" sent yet, and {inflect(unsent, 'is', 'are')} left out."
+        )
+    return parts
+
+
+def _warn_of_states(records: Sequence[RunRecord], warn: Callable[[str | Advice], None]) -> None:
+    """Warn of runs whose ledger does not show what became of all their emails."""
+    unfinished = [r for r in records if r.state in (RunState.RUNNING, RunState.STOPPED)]
+    if unfinished:
+        record = unfinished[0]
+        run, state = "The run has", f"(its state is {record.state})"
+        if record.shard is not None:
+            run = count_of(len(unfinished), "shard has", "shards have")
+            state = f"(the state of shard {record.shard.number:,} is {record.state})"
+        warn(f"{run} not finished {state}: only the emails settled so far are compared.")
+    undone = next((record for record in records if record.last_undo is not None), None)
+    if undone is not None and undone.last_undo is not None:
+        path = undoing_path(undone, undone.last_undo)
+        text = describe_undone(undone)
+        if len(records) > 1:
+            text = f"Undone in whole or in part by {path}."
+        warn(
+            Advice(
+                "{} The emails that it restored differ from the ledger of this run. To verify"
+                " the undo: {}.",
+                text,
+                NextCall("verify", path),
+            )
+        )
+
+
+def _was_sent(record: RunRecord) -> bool:
+    return record.state is not RunState.REFUSED and bool(record.invocations)
+
+
+def _unsent_error(path: Path) -> RunDirError:
+    return RunDirError(
+        "Nothing of this run was sent, so there is nothing to verify.",
+        where=str(path),
+        advice=Advice("See its state: {}.", NextCall("status", path)),
+    )
 
 
 def _read_sent_record(folder: RunFolder) -> RunRecord:
     record = folder.read()
     refuse_load_test(record, folder.path)
-    if record.state is RunState.REFUSED or not record.invocations:
-        raise RunDirError(
-            "Nothing of this run was sent, so there is nothing to verify.",
-            where=str(folder.path),
-            advice=Advice("See its state: {}.", NextCall("status", folder.path)),
-        )
+    if not _was_sent(record):
+        raise _unsent_error(folder.path)
     return record
 
 
-def _load_expected_links(
-    folder: RunFolder,
-    record: RunRecord,
-    verify_options: VerifyOptions,
-    scratch: Path,
-    stop: PlanningStop,
-) -> ExpectedLinks:
-    return ExpectedLinks(
-        folder.ledger,
-        record.checkpoint,
-        in_doubt=verify_options.in_doubt,
-        folder=scratch,
-        stop=stop,
-    )
+class _Loader:
+    """Loads the expected links of one run at a time.
+
+    Args:
+        options: options of the verification.
+        scratch: folder for temporary files.
+        stop: interrupts the work from another thread.
+    """
+
+    def __init__(self, options: VerifyOptions, scratch: Path, stop: PlanningStop) -> None:
+        self._options = options
+        self._scratch = scratch
+        self._stop = stop
+        self._loaded: tuple[Path, ExpectedLinks] | None = None
+
+    def load(self, part: Part) -> ExpectedLinks:
+        """Return the expected links of a run, and drop those of another; blocks."""
+        folder, record = part
+        if self._loaded is not None and self._loaded[0] == folder.path:
+            return self._loaded[1]
+        self.close()
+        links = ExpectedLinks(
+            folder.ledger,
+            record.checkpoint,
+            in_doubt=self._options.in_doubt,
+            folder=self._scratch,
+            stop=self._stop,
+        )
+        self._loaded = folder.path, links
+        return links
+
+    def close(self) -> None:
+        """Drop the expected links."""
+        if self._loaded is not None:
+            self._loaded[1].close()
+            self._loaded = None

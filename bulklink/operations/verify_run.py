@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
 
-from bulklink.counts import count_of
 from bulklink.engine.breaker import ReadBreaker
 from bulklink.engine.pagination import PageReader
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import ExitCode
+from bulklink.errors import ExitCode, RunStoppedError
 from bulklink.hypergeometric import CONFIDENCE_PERCENT, max_wrong
+from bulklink.latency_histogram import LatencyHistogram
 from bulklink.load_results import LatencyFigures
 from bulklink.operations.callbacks import RunCallbacks
-from bulklink.operations.cost_model import expected_pages
 from bulklink.operations.environment import Environment
 from bulklink.operations.expected_links import ContactExpectations, ExpectedLink, ExpectedLinks
 from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.job import Job
 from bulklink.operations.preflight import check_same_org
-from bulklink.operations.sampling import draw_sample
-from bulklink.operations.session import CrmSession, read_contacts, run_read_session
+from bulklink.operations.session import NO_CALLS, CrmSession, read_contacts, run_read_session
 from bulklink.operations.verify_log import (
     FindingDetail,
-    VerifyCost,
     VerifyFinding,
     VerifyOptions,
     finding_line,
     verify_end_line,
     verify_start_line,
 )
+from bulklink.operations.verify_share import VerifyShare, fewest_pages
+from bulklink.runs.figures import summarize_latencies
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.forecast import CreditRange
-from bulklink.runs.record import RunRecord, RunState, measured_pages_ratio
+from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import run_exit_code
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.email_pages import LinkedDeal, LinksPage, parse_links_page
-from bulklink.zoho.requests import EMAILS_PER_PAGE
 
 CHECKED_FINDINGS = frozenset(VerifyFinding) - {VerifyFinding.NOT_READ}
 """Findings about emails whose contact could be read."""
@@ -114,6 +109,113 @@ MAX_SHOWN = 20
 
 
 @dataclass(slots=True)
+class Findings:
+    """What a verification found, in one run or in several.
+
+    Attributes:
+        counts: emails to look for, by finding.
+        other_counts: findings about emails outside the sample.
+        details: the first findings of each kind.
+        calls: requests by kind.
+        latencies: latencies of these requests.
+    """
+
+    counts: Counter[VerifyFinding] = field(default_factory=Counter)
+    other_counts: Counter[VerifyFinding] = field(default_factory=Counter)
+    details: dict[VerifyFinding, list[FindingDetail]] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=lambda: Counter(NO_CALLS))
+    latencies: LatencyHistogram = field(default_factory=LatencyHistogram)
+
+    def record(
+        self,
+        expected: ExpectedLink,
+        finding: VerifyFinding,
+        actual_deal: LinkedDeal | None,
+        *,
+        sampled: bool,
+    ) -> None:
+        """Count a finding about an email."""
+        (self.counts if sampled else self.other_counts)[finding] += 1
+        if finding is not VerifyFinding.AS_RECORDED:
+            details = self.details.setdefault(finding, [])
+            if len(details) < MAX_SHOWN:
+                details.append(FindingDetail(expected, finding, actual_deal))
+
+    def add(self, others: Findings) -> None:
+        """Add the findings in another run."""
+        self.counts.update(others.counts)
+        self.other_counts.update(others.other_counts)
+        self.calls.update(others.calls)
+        self.latencies.add(others.latencies)
+        for finding, details in others.details.items():
+            mine = self.details.setdefault(finding, [])
+            mine += details[: MAX_SHOWN - len(mine)]
+
+    def result(
+        self,
+        run_dir: str,
+        *,
+        sample: SampleBound | None,
+        reason: RunStoppedError | None,
+        undone_by: str | None,
+    ) -> VerifyResult:
+        """Return the result of the verification.
+
+        Args:
+            run_dir: folder of the run or job.
+            sample: bound derived from the sample; None without one.
+            reason: why it stopped; None if it is complete.
+            undone_by: run that wholly undid this run; None if none did.
+        """
+        counts = self.counts
+        return VerifyResult(
+            run_dir=run_dir,
+            checked=sum(counts[finding] for finding in CHECKED_FINDINGS),
+            as_recorded=counts[VerifyFinding.AS_RECORDED],
+            different=counts[VerifyFinding.DIFFERENT],
+            not_listed=counts[VerifyFinding.NOT_LISTED],
+            not_read=counts[VerifyFinding.NOT_READ],
+            as_wanted=counts[VerifyFinding.AS_WANTED],
+            not_as_wanted=counts[VerifyFinding.NOT_AS_WANTED],
+            others={str(finding): count for finding, count in self.other_counts.items()},
+            sample=None if reason else sample,
+            calls=dict(self.calls),
+            latency=summarize_latencies(self.latencies),
+            stopped_by=reason.stopped_by if reason else None,
+            exit_code=self._exit_code(reason),
+            shown=tuple(
+                detail for finding in VerifyFinding for detail in self.details.get(finding, ())
+            ),
+            undone_by=undone_by,
+        )
+
+    def bound(self, population: int, drawn: int, seed: int) -> SampleBound:
+        """Return the upper bound on wrong emails of a population that a sample was drawn from.
+
+        Args:
+            population: size of the population.
+            drawn: size of the sample.
+            seed: random seed of the sample.
+        """
+        wrong_at_most = max_wrong(population, drawn, drawn - self.counts[VerifyFinding.AS_RECORDED])
+        return SampleBound(
+            population=population,
+            drawn=drawn,
+            seed=seed,
+            confidence=CONFIDENCE_PERCENT / 100,
+            wrong_at_most=wrong_at_most,
+            share_at_most=wrong_at_most / population if population else 0.0,
+        )
+
+    def _exit_code(self, reason: RunStoppedError | None) -> int:
+        if reason is not None:
+            return int(run_exit_code(RunState.STOPPED, reason.stopped_by, {}) or 0)
+        bad = (VerifyFinding.DIFFERENT, VerifyFinding.NOT_READ)
+        wrong = any(self.counts[finding] or self.other_counts[finding] for finding in bad)
+        return ExitCode.ROWS_NOT_DONE if wrong else ExitCode.OK
+
+
+@dataclass(slots=True)
 class Verifier:
     """Verification of one run.
 
@@ -121,62 +223,27 @@ class Verifier:
         folder: the run folder.
         record: `run.json` of the run.
         expected_links: recorded deal of each email.
+        share: which of them to look for.
         options: options of the verification.
-        callbacks: called with phases, cost and progress.
+        callbacks: called with phases and progress.
         stop: stops the verification.
     """
 
     folder: RunFolder
     record: RunRecord
     expected_links: ExpectedLinks
+    share: VerifyShare
     options: VerifyOptions
     callbacks: RunCallbacks
     stop: StopController
-    _sampled: frozenset[int] | None = field(init=False, default=None)
-    _cost: VerifyCost = field(init=False)
     _forecaster: ReadForecaster = field(init=False)
-    _counts: Counter[VerifyFinding] = field(init=False, default_factory=Counter)
-    _other_counts: Counter[VerifyFinding] = field(init=False, default_factory=Counter)
-    _details: dict[VerifyFinding, list[FindingDetail]] = field(init=False, default_factory=dict)
+    _findings: Findings = field(init=False, default_factory=Findings)
     _breaker: ReadBreaker = field(init=False, default_factory=ReadBreaker)
-    _latency: LatencyFigures | None = field(init=False, default=None)
 
-    def count_cost(self) -> VerifyCost:
-        """Draw the sample and return the minimum cost; passes over all expected links."""
-        options, total = self.options, self.expected_links.total
-        if options.sample is not None:
-            self._sampled = draw_sample(total, options.sample, options.seed)
-        emails = contacts = reads = 0
-        likely = most = 0.0
-        ratio, max_pages = measured_pages_ratio(self.record), options.read_pages
-        for listed, wanted in self.expected_links.contact_sizes(self._sampled):
-            emails += wanted
-            contacts += 1
-            reads += _fewest_pages(wanted, max_pages)
-            likely += ratio * expected_pages(listed, wanted / listed, max_pages)
-            most += ratio * expected_pages(listed, 1.0, max_pages)
-        lookups = 1 if reads else 0
-        fewest = lookups + reads
-        likely_credits = max(fewest, lookups + round(likely))
-        most_credits = max(likely_credits, lookups + math.ceil(most))
-        return VerifyCost(
-            emails,
-            contacts,
-            reads,
-            lookups,
-            CreditRange(fewest, likely_credits, most_credits),
-        )
-
-    def _contacts(self) -> Iterator[ContactExpectations]:
-        return self.expected_links.contacts(self._sampled)
-
-    async def run(
-        self, cost: VerifyCost, job: Job, connection: Connection, environment: Environment
-    ) -> VerifyResult:
-        """Read the emails back and return the result.
+    async def run(self, job: Job, connection: Connection, environment: Environment) -> Findings:
+        """Read the emails back and return what was found, also if it was stopped.
 
         Args:
-            cost: result of `count_cost`.
             job: limits of calls and credits.
             connection: endpoint and credentials of the CRM.
             environment: network, disk and clock.
@@ -184,14 +251,7 @@ class Verifier:
         Raises:
             RefusedError: if the verification is refused before any email is read.
         """
-        self._cost = cost
-        if cost.emails:
-            emails, contacts = count_of(cost.emails, "email"), count_of(cost.contacts, "contact")
-            description = f"{emails} of {contacts}"
-            self.callbacks.on_cost(
-                description, credits_at_least=cost.credits.least, credit_range=cost.credits
-            )
-        self._forecaster = ReadForecaster(cost.reads)
+        self._forecaster = ReadForecaster(self.share.cost.reads)
         calls = await run_read_session(
             self._verify_contacts,
             environment=environment,
@@ -202,32 +262,35 @@ class Verifier:
             answers_path=self.folder.verification_answers,
             callbacks=self.callbacks,
         )
-        return self._result(calls)
+        self._findings.calls.update(calls)
+        return self._findings
 
     async def _verify_contacts(self, session: CrmSession) -> None:
-        ledger, clock = session.ledger, session.clock
-        ledger.append(verify_start_line(clock.timestamp(), self.options, self._cost))
+        ledger, clock, cost = session.ledger, session.clock, self.share.cost
+        counts = self._findings.counts
+        ledger.append(verify_start_line(clock.timestamp(), self.options, cost))
         try:
-            if self._cost.emails:
+            if cost.emails:
                 self.callbacks.on_phase("Looking up the org")
                 check_same_org(self.record, await session.look_up_org())
                 await self._wait_for_consistency(session)
                 self.callbacks.on_phase("Reading")
                 await read_contacts(
                     session,
-                    self._contacts(),
+                    self.expected_links.contacts(self.share.sampled),
                     partial(self._check_contact, session),
                     callbacks=self.callbacks,
                     unit="emails",
-                    total=self._cost.emails,
-                    count_done=self._counts.total,
+                    total=cost.emails,
+                    count_done=counts.total,
                     size_of=lambda contact: len(contact.links),
                     forecaster=self._forecaster,
                 )
         finally:
-            counts = {str(finding): count for finding, count in self._counts.items()}
-            forecast, self._latency = self._forecaster.latest, session.latency
-            ledger.append(verify_end_line(clock.timestamp(), counts, forecast))
+            self._findings.latencies.add(session.caller.meter.latencies)
+            counts_by_name = {str(finding): count for finding, count in counts.items()}
+            forecast = self._forecaster.latest
+            ledger.append(verify_end_line(clock.timestamp(), counts_by_name, forecast))
 
     async def _wait_for_consistency(self, session: CrmSession) -> None:
         """Wait if the ledger is so recent that a list may still show an earlier state."""
@@ -254,19 +317,19 @@ class Verifier:
                 seen_ids.add(message_id)
                 expected, actual_deal = contact.links[message_id], page.links[message_id]
                 finding = self._classify(expected, actual_deal)
-                self._record_finding(
+                self._findings.record(
                     expected, finding, actual_deal, sampled=message_id in missing_ids
                 )
                 missing_ids.discard(message_id)
                 session.ledger.append(
                     finding_line(ts, expected, finding, actual_deal, pages.last_call, None)
                 )
-        fewest = _fewest_pages(len(contact.to_check), self.options.read_pages)
+        fewest = fewest_pages(len(contact.to_check), self.options.read_pages)
         self._forecaster.add_contact(fewest, pages.pages_read)
         finding = VerifyFinding.NOT_LISTED if pages.complete else VerifyFinding.NOT_READ
         for message_id in missing_ids:
             expected = contact.links[message_id]
-            self._record_finding(expected, finding, None, sampled=True)
+            self._findings.record(expected, finding, None, sampled=True)
             ts, code = session.clock.timestamp(), _not_seen_code(pages)
             session.ledger.append(finding_line(ts, expected, finding, None, pages.last_call, code))
 
@@ -275,73 +338,6 @@ class Verifier:
         if self.options.in_doubt:
             return VerifyFinding.AS_WANTED if matches else VerifyFinding.NOT_AS_WANTED
         return VerifyFinding.AS_RECORDED if matches else VerifyFinding.DIFFERENT
-
-    def _record_finding(
-        self,
-        expected: ExpectedLink,
-        finding: VerifyFinding,
-        actual_deal: LinkedDeal | None,
-        *,
-        sampled: bool,
-    ) -> None:
-        (self._counts if sampled else self._other_counts)[finding] += 1
-        if finding is not VerifyFinding.AS_RECORDED:
-            details = self._details.setdefault(finding, [])
-            if len(details) < MAX_SHOWN:
-                details.append(FindingDetail(expected, finding, actual_deal))
-
-    def _result(self, calls: dict[str, int]) -> VerifyResult:
-        counts, reason = self._counts, self.stop.reason
-        return VerifyResult(
-            run_dir=str(self.folder.path),
-            checked=sum(counts[finding] for finding in CHECKED_FINDINGS),
-            as_recorded=counts[VerifyFinding.AS_RECORDED],
-            different=counts[VerifyFinding.DIFFERENT],
-            not_listed=counts[VerifyFinding.NOT_LISTED],
-            not_read=counts[VerifyFinding.NOT_READ],
-            as_wanted=counts[VerifyFinding.AS_WANTED],
-            not_as_wanted=counts[VerifyFinding.NOT_AS_WANTED],
-            others={str(finding): count for finding, count in self._other_counts.items()},
-            sample=None if reason else self._sample_bound(),
-            calls=calls,
-            latency=self._latency,
-            stopped_by=reason.stopped_by if reason else None,
-            exit_code=self._exit_code(),
-            shown=tuple(
-                detail for finding in VerifyFinding for detail in self._details.get(finding, ())
-            ),
-            undone_by=self.record.effective_undo.run_dir if self.record.effective_undo else None,
-        )
-
-    def _sample_bound(self) -> SampleBound | None:
-        """Return the upper bound on wrong emails; None without a complete sample."""
-        if self._sampled is None:
-            return None
-        population, sample_size = self.expected_links.total, len(self._sampled)
-        wrong_at_most = max_wrong(
-            population, sample_size, sample_size - self._counts[VerifyFinding.AS_RECORDED]
-        )
-        return SampleBound(
-            population=population,
-            drawn=sample_size,
-            seed=self.options.seed,
-            confidence=CONFIDENCE_PERCENT / 100,
-            wrong_at_most=wrong_at_most,
-            share_at_most=wrong_at_most / population if population else 0.0,
-        )
-
-    def _exit_code(self) -> int:
-        if self.stop.reason is not None:
-            return int(run_exit_code(RunState.STOPPED, self.stop.reason.stopped_by, {}) or 0)
-        bad = (VerifyFinding.DIFFERENT, VerifyFinding.NOT_READ)
-        wrong = any(self._counts[finding] or self._other_counts[finding] for finding in bad)
-        return ExitCode.ROWS_NOT_DONE if wrong else ExitCode.OK
-
-
-def _fewest_pages(emails: int, max_pages: int | None) -> int:
-    """Return the fewest pages that hold this many emails, up to the limit of pages."""
-    pages = -(-emails // EMAILS_PER_PAGE)
-    return pages if max_pages is None else min(pages, max_pages)
 
 
 def _not_seen_code(pages: PageReader[LinksPage]) -> str | None:

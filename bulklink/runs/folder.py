@@ -218,16 +218,21 @@ class RunFolder(msgspec.Struct, frozen=True):
 
     def is_running(self) -> bool:
         """Return whether a process is running this run."""
-        lock = file_lock(self.path / _RUN_LOCK)
-        check_folder_file(self.path / _RUN_LOCK, one_name=True)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            return True
-        except OSError:
-            return False  # a copy that cannot be written is not running
-        lock.release()
-        return False
+        return is_locked(self.path / _RUN_LOCK)
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether another process holds a lock file."""
+    lock = file_lock(path)
+    check_folder_file(path, one_name=True)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        return True
+    except OSError:
+        return False  # a copy that cannot be written is not running
+    lock.release()
+    return False
 
 
 @contextmanager

@@ -20,11 +20,10 @@ from bulklink.errors import DigestError, RunDirError
 from bulklink.folder_files import check_folder_file, create_file, read_small_file
 from bulklink.ledger.records import Count
 from bulklink.private_files import make_folder_private
-from bulklink.runs.folder import RunFolder, exclusive_lock, list_run_folders
-from bulklink.runs.record import RunRecord
+from bulklink.runs.folder import RunFolder, exclusive_lock, is_locked, list_run_folders
+from bulklink.runs.record import JOB_RECORD, RunRecord, UndoneBy
 
 MAX_SHARDS = 10_000
-_RECORD = "job.json"
 _LOCK = "lock"
 _ADVICE = "Restore the folder from a copy, or plan the mapping again in another folder."
 _ShardNumber = Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARDS)]
@@ -46,6 +45,16 @@ class ShardEntry(msgspec.Struct, frozen=True):
     messages: Count
     digest: str
     plan_sha256: str
+
+    @classmethod
+    def of(cls, number: int, run: RunRecord) -> ShardEntry:
+        """Return the entry of a sealed shard; one of which nothing can be sent has no plan.
+
+        Args:
+            number: its number, from 1.
+            run: its record.
+        """
+        return cls(number, run.rows, run.messages, run.digest or "", run.plan_sha256 or "")
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,12 +114,22 @@ class JobFolder(msgspec.Struct, frozen=True):
     @property
     def record(self) -> Path:
         """`job.json`."""
-        return self.path / _RECORD
+        return self.path / JOB_RECORD
 
     @property
     def rejects(self) -> Path:
         """Refused rows of all shards, numbered over the whole mapping."""
         return self.path / "rejects.csv"
+
+    @property
+    def html_report(self) -> Path:
+        """The HTML report, if it was written."""
+        return self.path / "report.html"
+
+    @property
+    def user_data_files(self) -> tuple[Path, ...]:
+        """Files that hold the user's columns, names and texts; some may be missing."""
+        return self.rejects, self.html_report
 
     def shard(self, number: int, shards: int) -> RunFolder:
         """Return the run folder of a shard.
@@ -195,6 +214,10 @@ class JobFolder(msgspec.Struct, frozen=True):
         own = {self.shard(entry.number, record.shards).path for entry in record.entries}
         return [folder.path for folder in list_run_folders(self.path) if folder.path not in own]
 
+    def is_running(self) -> bool:
+        """Return whether a process is sending the job."""
+        return is_locked(self.path / _LOCK)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the lock of the job while its shards are sent.
@@ -241,7 +264,7 @@ def _check_shard(
             where=str(folder.path),
             advice=_ADVICE,
         )
-    sealed = (shard_record.digest, shard_record.rows, shard_record.messages)
+    sealed = (shard_record.digest or "", shard_record.rows, shard_record.messages)
     is_sealed = sealed == (entry.digest, entry.rows, entry.messages) or shard_record.forgotten
     if not is_sealed or shard.job_messages != record.messages:
         raise DigestError(
@@ -259,8 +282,8 @@ def find_job(run: str | os.PathLike[str]) -> JobFolder | None:
 
 def list_folders(runs_dir: Path) -> list[Path]:
     """Return the run folders in a folder and the folders of jobs, sorted by name."""
-    jobs = [path.parent for path in runs_dir.glob(f"[!.]*/{_RECORD}")]
-    return sorted([*jobs, *(folder.path for folder in list_run_folders(runs_dir))])
+    jobs = [path.parent for path in runs_dir.glob(f"[!.]*/{JOB_RECORD}")]
+    return sorted({*jobs, *(folder.path for folder in list_run_folders(runs_dir))})
 
 
 @contextmanager
@@ -345,6 +368,17 @@ def commanded_path(folder: RunFolder, record: RunRecord) -> Path:
 def _parent(path: Path) -> Path:
     """Return the parent of a folder as the user would name it."""
     return (path if path.name not in ("", "..") else path.absolute()).parent
+
+
+def undoing_path(record: RunRecord, undo: UndoneBy) -> Path:
+    """Return the folder that commands about an undo name: the run, or the job of that shard.
+
+    Args:
+        record: the run that was undone.
+        undo: its undo; the shards of a job are undone by those of another.
+    """
+    path = Path(undo.run_dir)
+    return path if record.shard is None else path.parent
 
 
 def refuse_shard(record: RunRecord, folder: Path, verb: str) -> None:

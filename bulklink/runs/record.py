@@ -405,7 +405,7 @@ def read_record(path: Path) -> RunRecord:
         raise RunDirError(
             _missing_reason(path.parent),
             where=str(path.parent),
-            advice="Use the folder of a run; `bulklink status` lists those below runs.",
+            advice=_missing_advice(path.parent),
         ) from None
     try:
         record = decode_json(content, RunRecord)
@@ -448,7 +448,19 @@ def _place_of(error: Exception) -> str:
             )
 
 
+JOB_RECORD = "job.json"
+"""Record of a job, whose shards are run folders."""
+
+
+def _missing_advice(folder: Path) -> str:
+    if (folder / JOB_RECORD).exists():
+        return f"Use one of its shards, which are runs: the folders in {folder}."
+    return "Use the folder of a run; `bulklink status` lists those below runs."
+
+
 def _missing_reason(folder: Path) -> str:
+    if (folder / JOB_RECORD).exists():
+        return "This is the folder of a job, and a run is needed here."
     if folder.is_dir():
         return "This is not a run folder: it has no run.json."
     return "This is a file, not a run folder." if folder.exists() else "There is no such folder."

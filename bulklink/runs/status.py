@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -233,7 +234,8 @@ def build_job_result(
         credits=sum(result.credits for result in results),
         seconds=round(sum(result.seconds for result in results), 3),
         exit_code=_job_exit_code(state, stopped_by, counts, results),
-        undone=bool(results) and all(result.undone for result in results),
+        undo_of=_undone_job(results),
+        undone=_is_undone(results),
         messages_per_second=settled / sending_seconds if sending_seconds else None,
         sending_seconds=sending_seconds or None,
         shards=tuple(results),
@@ -250,6 +252,18 @@ def _job_exit_code(
     code = run_exit_code(state, stopped_by, counts)
     was_refused = any(result.state is RunState.REFUSED for result in results)
     return ExitCode.ROWS_NOT_DONE if was_refused and code is ExitCode.OK else code
+
+
+def _undone_job(results: Sequence[RunResult]) -> str | None:
+    """Return the job that a job undoes, whose shards the shards undo; None for any other."""
+    undo_of = next((result.undo_of for result in results if result.undo_of is not None), None)
+    return None if undo_of is None else str(Path(undo_of).parent)
+
+
+def _is_undone(results: Sequence[RunResult]) -> bool:
+    """Return whether undos reversed all changes; a shard that changed nothing has none."""
+    changed = [r for r in results if r.counts[Status.DONE] or r.counts[Status.IN_DOUBT]]
+    return bool(changed) and all(result.undone for result in changed)
 
 
 def job_state(states: AbstractSet[RunState]) -> RunState:

@@ -55,8 +55,8 @@ class LocalCrm(Crm):
         arrived: set when a link call was executed.
     """
 
-    def __init__(self) -> None:
-        super().__init__(world())
+    def __init__(self, crm_world: World) -> None:
+        super().__init__(crm_world)
         self.url = ""
         self.gate = asyncio.Event()
         self.gate.set()
@@ -87,9 +87,9 @@ class LocalCrm(Crm):
 
 
 @asynccontextmanager
-async def local_crm() -> AsyncIterator[LocalCrm]:
-    """Serve one."""
-    crm = LocalCrm()
+async def local_crm(crm_world: World | None = None) -> AsyncIterator[LocalCrm]:
+    """Serve one, with the world of this module or another one."""
+    crm = LocalCrm(crm_world or world())
     async with TestServer(create_app(crm)) as server:
         crm.url = str(server.make_url("")).rstrip("/")
         try:

@@ -36,4 +36,4 @@ def test_done_links_are_undone_together_as_one_by_one(
             )
         )
     assert together.getvalue() == singly.getvalue()
-    assert (writer.rows, writer.without_snapshot) == (other.rows, other.without_snapshot)
+    assert (writer.rows, writer.remarks) == (other.rows, other.remarks)

@@ -20,6 +20,7 @@ from bulklink.operations.expected_links import ExpectedLinks
 from bulklink.operations.job import Job
 from bulklink.operations.verify_log import VerifyOptions
 from bulklink.operations.verify_run import Verifier, VerifyResult
+from bulklink.operations.verify_share import divide
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import Invocation, RunRecord
 from tests.guard import off_loop
@@ -121,11 +122,16 @@ async def _verify(
         version="", op="link", asked={}, inputs=(), created="", invocations=(Invocation(""),)
     )
     async with simulated_environment(outcome.crm) as environment:
+        (share,) = await off_loop(divide, [(folder, record)], lambda _: expected_links, options)
         verifier = Verifier(
-            folder, record, expected_links, options, RunCallbacks(), StopController()
+            folder, record, expected_links, share, options, RunCallbacks(), StopController()
         )
         job = Job(mappings=(), rate=None)
-        return await verifier.run(await off_loop(verifier.count_cost), job, CONNECTION, environment)
+        findings = await verifier.run(job, CONNECTION, environment)
+        sample = None
+        if share.sampled is not None:
+            sample = findings.bound(share.population, len(share.sampled), options.seed)
+        return findings.result(str(folder.path), sample=sample, reason=None, undone_by=None)
 
 
 def _read_findings(folder: Path) -> dict[str, str]:

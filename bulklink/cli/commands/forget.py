@@ -27,7 +27,7 @@ def forget(run: Path, *, force: bool, as_json: bool) -> int:
     Use it to keep a run folder after customer data must be deleted. Ids, statuses, codes, counts
     and times stay, and so do the earlier hashes of plan and ledger. `status --check`, `history`,
     `verify` and `undo` still work; `export` has only ids and results. If the command is
-    killed, run it again.
+    killed, run it again. RUN can be a job: all its shards are forgotten.
     """
     import msgspec  # noqa: PLC0415 - not for --help
 
@@ -39,6 +39,7 @@ def forget(run: Path, *, force: bool, as_json: bool) -> int:
         print_json({"run_dir": str(run), "forgotten": content, "exit_code": 0})
     else:
         print_line(f"Columns, names and answers of {run} are removed; ids and results are kept.")
-        print_line(f"  plan    {result.plan_before} is now {result.plan_after}")
-        print_line(f"  ledger  {result.ledger_before} is now {result.ledger_after}")
+        if result.plan_before or result.ledger_before:  # those of a job are in its shards
+            print_line(f"  plan    {result.plan_before} is now {result.plan_after}")
+            print_line(f"  ledger  {result.ledger_before} is now {result.ledger_after}")
     return ExitCode.OK

@@ -35,8 +35,8 @@ def history(message_id: str, runs_dir: Path, *, contact: str | None, as_json: bo
 
     Use it to find out why an email is on its deal. Events are in chronological order: when it was
     planned, every call that carried it, the answers, its previous deal, the results. The command
-    reads the runs below --runs-dir and opens no connection. An email that is in no run is not an
-    error.
+    reads the runs and jobs below --runs-dir and opens no connection. An email that is in no run is
+    not an error.
     """
     import msgspec  # noqa: PLC0415 - not for --help
 
@@ -69,7 +69,8 @@ def _print_events(events: Sequence[HistoryEvent]) -> None:
             undo = f" (undo of {event.undo_of})" if event.undo_of else ""
             undo += f" (undone by {event.undone_by})" if event.undone_by else ""
             print_line(Styled(run_dir + undo, bold=True))
-        print_line(f"  {event.ts}  row {event.row}: {_describe_event(event)}")
+        row = "refused row" if event.row is None else f"row {event.row}"
+        print_line(f"  {event.ts}  {row}: {_describe_event(event)}")
 
 
 def _describe_event(event: HistoryEvent) -> str:

@@ -44,8 +44,9 @@ def report(run: Path, output: str | None, *, counts_only: bool, force: bool, as_
     The page is RUN/report.html. For a planned run it is for approval: the changes, their cost, the
     digest, and the command that sends exactly this plan. For any other run it has the row counts,
     failures by code, deal and owner with their rows, calls and credits, activity over time,
-    settings and hashes. You can write it at any time, even during a run. The page has ids and names
-    and is readable only by you (mode 0600); --counts-only leaves them out.
+    settings and hashes. For a job it has the sums over its shards, and a line for each. You can
+    write it at any time, even during a run. The page has ids and names and is readable only by you
+    (mode 0600); --counts-only leaves them out.
     """
     from bulklink.operations.report.write import report as write  # noqa: PLC0415 - not for --help
 

@@ -49,9 +49,9 @@ def undo(run: Path, **options: Any) -> int:
 
     Use it when a run was wrong. The undo is itself a run: linked emails are unlinked, unlinked
     ones are linked again, relinked ones go back. An email is changed only if it is still as RUN
-    left it; others are left alone and fail as changed-since. The command first shows what cannot
-    be undone, and why. Sending options default to those of RUN. --dry-run only shows this; with
-    --run-dir it also seals the plan for `bulklink apply`.
+    left it; others are left alone and fail as changed-since. The undo of a job is a job. The
+    command first shows what cannot be undone, and why. Sending options default to those of RUN.
+    --dry-run only shows this; with --run-dir it also seals the plan for `bulklink apply`.
     """
     from bulklink.cli.arguments import (  # noqa: PLC0415 - not for --help
         given_options,

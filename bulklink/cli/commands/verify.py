@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -84,7 +85,8 @@ def verify(run: Path, **options: Any) -> int:
 
     Use it to prove that the CRM matches the ledger: for all emails, a sample, or those in doubt.
     The command first shows its cost. It changes neither the CRM nor the ledger; every finding is in
-    RUN/verify.jsonl. Later changes by others are differences too. Exit code 1: at least one
+    RUN/verify.jsonl. RUN can be a job: its shards are verified one after another, and a sample is
+    drawn over all of them. Later changes by others are differences too. Exit code 1: at least one
     difference.
     """
     from bulklink.cli.arguments import pace_arguments  # noqa: PLC0415 - not for --help
@@ -187,6 +189,8 @@ def _format_deal(deal_id: str | None) -> str:
 
 
 def _summary_lines(result: VerifyResult) -> Iterator[Line]:
+    from bulklink.runs.job_folder import find_job  # noqa: PLC0415 - not for --help
+
     counts = {
         "checked": result.checked,
         "as recorded": result.as_recorded,
@@ -206,7 +210,8 @@ def _summary_lines(result: VerifyResult) -> Iterator[Line]:
     yield (
         f"Calls: {calls['read']:,} read, {calls['lookup']:,} look-up, {calls['retried']:,} retried."
     )
-    yield f"Findings: {Path(result.run_dir) / 'verify.jsonl'}"
+    folder = Path(result.run_dir)
+    yield f"Findings: {folder / 'shard-*' if find_job(folder) else folder}{os.sep}verify.jsonl"
 
 
 def _format_bound(as_recorded: int, bound: SampleBound) -> str:

@@ -227,6 +227,26 @@ class ForgetSummary(msgspec.Struct, frozen=True):
     ledger_before: str | None
 
 
+class ShardSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A shard of a job.
+
+    Args:
+        name: name of its folder.
+        state: its state, and what stopped it.
+        rows: its rows.
+        counts: rows of each status that the job has, as in its accounting.
+        credits: credits used.
+        seconds: time that it took.
+    """
+
+    name: str
+    state: str
+    rows: int
+    counts: tuple[int, ...]
+    credits: int
+    seconds: float
+
+
 class NextCommands(msgspec.Struct, frozen=True):
     """Commands that continue the run; empty if one does not apply.
 
@@ -246,7 +266,7 @@ class NextCommands(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Content of the report of a run.
+    """Content of the report of a run or job.
 
     Args:
         op: op of the run.
@@ -283,6 +303,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         undone: whether the run was undone in whole or in part; empty if it was not.
         forgotten: removals of columns and names.
         commands: commands that continue the run.
+        shards: shards of a job; empty for a run.
     """
 
     op: str
@@ -319,3 +340,4 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     undone: str
     forgotten: tuple[ForgetSummary, ...]
     commands: NextCommands
+    shards: tuple[ShardSummary, ...] = ()

@@ -52,6 +52,7 @@ from bulklink.operations.wording import (
     format_rate,
 )
 from bulklink.runs.folder import RunFolder
+from bulklink.runs.job_folder import commanded_path
 from bulklink.runs.record import Invocation, RunRecord, RunState
 from bulklink.runs.status import RunResult, status
 
@@ -75,7 +76,8 @@ _HASHES = {
 }
 _MEMORY, _RESULTS_MEMORY = "64MB", "256MB"
 _FIELDS = ("code", "deal", "owner")
-_FINDING_STATUSES = (Status.FAILED, Status.IN_DOUBT, Status.REJECTED)
+FINDING_STATUSES = (Status.FAILED, Status.IN_DOUBT, Status.REJECTED)
+"""Statuses of rows that a report lists by code."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -93,6 +95,11 @@ class _Sources:
     def run_argument(self) -> str:
         """The run folder, as it is typed."""
         return str(self.folder.path) if self.full else RUN_PLACEHOLDER
+
+    @property
+    def commanded_argument(self) -> str:
+        """The folder that commands about the run name, as it is typed."""
+        return str(commanded_path(self.folder, self.record)) if self.full else RUN_PLACEHOLDER
 
     @property
     def export_run(self) -> str:
@@ -129,7 +136,7 @@ def collect_report(
     record = folder.read()
     if record.state is RunState.PLANNED and folder.plan.is_file():
         check_seal(folder, record, replay(folder.ledger))  # the page is for approval
-    has_findings = any(summary.counts[status] for status in _FINDING_STATUSES)
+    has_findings = any(summary.counts[status] for status in FINDING_STATUSES)
     needs_results = has_findings or record.op == MIXED or not folder.timeline.is_file()
     memory = _RESULTS_MEMORY if needs_results else _MEMORY
     with (
@@ -183,14 +190,12 @@ def _build_report(sources: _Sources, made_at: str, zone: tzinfo | None, max_byte
         hashes=recorded_hashes(record),
         invocations=last_invocations(record, summary),
         total_invocations=len(invocations),
-        canary=f"{record.canary.state}, {count_of(record.canary.messages, 'email')}"
-        if record.canary
-        else "",
+        canary=canary_text(record),
         undo=describe_undo(record),
         undo_digest=(record.undo_of.digest or "") if record.undo_of else None,
         undone=_undone_extent(record),
         forgotten=forget_summaries(record),
-        commands=next_commands(record, summary, sources.run_argument),
+        commands=next_commands(record, summary, sources.commanded_argument),
     )
 
 
@@ -198,12 +203,13 @@ def _accounting(record: RunRecord, summary: RunResult, results: ResultTables) ->
     """Return the rows by status; by op if there are several and the ledger names them."""
     rows = results.count_rows() if record.op == MIXED else {}
     if not rows:
-        return _accounting_by_status(summary)
+        return accounting_by_status(summary)
     accounting = wording.build_accounting(rows, record.rows, record.by_op)
     return accounting if len(accounting.ops) > 1 else _without_ops(accounting)
 
 
-def _accounting_by_status(summary: RunResult) -> Accounting:
+def accounting_by_status(summary: RunResult) -> Accounting:
+    """Return the rows by status."""
     counts = summary.counts
     lines = tuple(AccountingLine(status, (), rows) for status, rows in counts.items() if rows)
     return Accounting((), lines, (), summary.rows)
@@ -364,6 +370,12 @@ def forget_summaries(record: RunRecord) -> tuple[ForgetSummary, ...]:
         ForgetSummary(forget_result.at, forget_result.plan_before, forget_result.ledger_before)
         for forget_result in record.forgotten
     )
+
+
+def canary_text(record: RunRecord) -> str:
+    """Return state and size of the canary; empty without one."""
+    canary = record.canary
+    return f"{canary.state}, {count_of(canary.messages, 'email')}" if canary else ""
 
 
 def _undone_extent(record: RunRecord) -> str:

@@ -16,14 +16,15 @@ def next_commands(record: RunRecord, summary: RunResult, run: str) -> NextComman
     Args:
         record: record of the run.
         summary: state of the run.
-        run: run folder, as it is typed.
+        run: folder of the run, or of the job of a shard, as it is typed.
     """
     failed = summary.counts[Status.FAILED] + summary.counts[Status.IN_DOUBT]
     can_resume = summary.state is RunState.STOPPED
     can_retry = summary.state is RunState.FINISHED and failed
     failed_canary = can_resume and record.needs_accept_canary
     can_undo = failed_canary and summary.counts[Status.DONE] and can_be_undone(record)
-    expect = ["--expect", record.digest] if record.digest else []
+    # The digest of a shard is not that of its job, which is sent as a whole.
+    expect = ["--expect", record.digest] if record.digest and record.shard is None else []
     return NextCommands(
         apply=format_command("bulklink", "apply", run, *expect),
         verify=format_command("bulklink", "verify", run) if failed_canary else "",

@@ -14,7 +14,9 @@ from bulklink.html_pages.load.render import render_load
 from bulklink.html_pages.report.render import render_report
 from bulklink.operations.load_files import RESULT_NAME, read_load_result
 from bulklink.operations.report.collect import collect_report
+from bulklink.operations.report.job import collect_job_report
 from bulklink.runs.folder import RunFolder, folder_of
+from bulklink.runs.job_folder import JobFolder, find_job
 from bulklink.tables.output import check_can_create
 
 
@@ -44,7 +46,7 @@ def report(
     figures. Blocks.
 
     Args:
-        run: run folder.
+        run: run folder, or the folder of a job, whose report has a line for each shard.
         output: file, or stream of bytes; None for `report.html` in the run folder, which is
             replaced each time.
         counts_only: whether to leave out all ids, names and texts of the CRM.
@@ -56,7 +58,7 @@ def report(
         RunDirError: if this is not a run folder, or the report cannot be written.
         LedgerError: if the ledger of the run is damaged.
     """
-    folder = folder_of(run)
+    folder: RunFolder | JobFolder = find_job(run) or folder_of(run)
     folder.read()  # write nothing into a folder that is not a run's
     now = (clock or real_clock()).wall()
     target = folder.html_report if output is None else output
@@ -72,12 +74,14 @@ def report(
     return ReportResult(None, len(page))
 
 
-def _render_page(folder: RunFolder, now: float, *, counts_only: bool) -> bytes:
+def _render_page(folder: RunFolder | JobFolder, now: float, *, counts_only: bool) -> bytes:
+    if isinstance(folder, JobFolder):
+        return render_report(collect_job_report(folder, now, full=not counts_only)).encode()
     if folder.read().load_test and (folder.path / RESULT_NAME).is_file():
         return render_load(read_load_result(folder.path)).encode()
     return render_report(collect_report(folder, now, full=not counts_only)).encode()
 
 
-def _is_default_page(path: Path, folder: RunFolder) -> bool:
+def _is_default_page(path: Path, folder: RunFolder | JobFolder) -> bool:
     """Return whether a file is the report in the run folder, which is bulklink's own."""
     return path.absolute() == folder.html_report.absolute()
