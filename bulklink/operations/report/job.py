@@ -38,14 +38,14 @@ from bulklink.operations.report.collect import (
     shown_settings,
 )
 from bulklink.operations.report.commands import next_commands
-from bulklink.operations.report.result_tables import ResultTables
+from bulklink.operations.report.failures import (
     MAX_GROUPS,
     FailureDescriber,
     FieldCounts,
     GroupCount,
-    ResultTables,
     count_groups,
 )
+from bulklink.operations.report.result_tables import ResultTables
 from bulklink.operations.seal import check_seal
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.forecast import CallForecast, CreditRange
