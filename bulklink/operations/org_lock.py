@@ -13,11 +13,14 @@ from pathlib import Path
 import filelock
 import msgspec
 
+from bulklink.advice import Advice, Keyword
 from bulklink.atomic_files import atomic_replace
 from bulklink.decoding import decode_json
-from bulklink.errors import BulklinkError
+from bulklink.errors import BulklinkError, LockedError
+from bulklink.file_names import file_name_text
 from bulklink.folder_files import check_folder_file, read_small_file
 from bulklink.runs.folder import file_lock
+from bulklink.zoho.lookup_responses import Org
 
 
 class _Holder(msgspec.Struct):
@@ -34,7 +37,7 @@ class OrgLocks:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def take(self, key: str, run_dir: str) -> OrgLock:
+    def take(self, key: str, run_dir: Path) -> OrgLock:
         """Take the lock of an org, unless another run has it; blocks.
 
         Args:
@@ -58,7 +61,7 @@ class OrgLocks:
         except filelock.Timeout:
             return OrgLock(None, _read_holder(holder))
         with atomic_replace(holder) as temporary:
-            temporary.write_bytes(msgspec.json.encode(_Holder(run_dir)))
+            temporary.write_bytes(msgspec.json.encode(_Holder(file_name_text(run_dir.absolute()))))
         return OrgLock(lock, None)
 
 
@@ -87,3 +90,23 @@ def _read_holder(path: Path) -> str:
     with suppress(BulklinkError, OSError, ValueError, RecursionError):
         return decode_json(read_small_file(path), _Holder).run_dir
     return ""
+
+
+def org_locked_error(org: Org, holder: str, run_dir: Path) -> LockedError:
+    """Return the error of a run whose org another run is being sent to.
+
+    Args:
+        org: the org.
+        holder: folder of the other run; empty if unknown.
+        run_dir: folder of this run.
+    """
+    other = f"The run {holder}" if holder else "Another run"
+    return LockedError(
+        f"{other} is being sent to {org.name or 'this org'} from this machine: together, both would"
+        " be slower than one after the other.",
+        where=str(run_dir),
+        advice=Advice(
+            "Wait until it ends, or let this run wait for it: {}.",
+            Keyword("wait_for_org", value=True),
+        ),
+    )

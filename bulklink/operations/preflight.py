@@ -16,7 +16,6 @@ from bulklink.engine.lookups import look_up_module_id
 from bulklink.errors import (
     ConfigError,
     InvalidRowsError,
-    LockedError,
     NotConfirmedError,
     WrongOrgError,
 )
@@ -122,26 +121,6 @@ def check_is_test_org(org: Org, connection: Connection) -> None:
             where=org.name or connection.api_url,
             advice="Connect to a sandbox or a developer org, or measure a server on this machine.",
         )
-
-
-def org_locked_error(org: Org, holder: str, run_dir: Path) -> LockedError:
-    """Return the error of a run whose org another run is being sent to.
-
-    Args:
-        org: the org.
-        holder: folder of the other run; empty if unknown.
-        run_dir: folder of this run.
-    """
-    other = f"The run {holder}" if holder else "Another run"
-    return LockedError(
-        f"{other} is being sent to {org.name or 'this org'} from this machine: together, both would"
-        " be slower than one after the other.",
-        where=str(run_dir),
-        advice=Advice(
-            "Wait until it ends, or let this run wait for it: {}.",
-            Keyword("wait_for_org", value=True),
-        ),
-    )
 
 
 def confirm_changes(

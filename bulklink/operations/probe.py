@@ -265,6 +265,7 @@ class _Probe:
         self.callbacks.on_phase("Looking up the org")
         org = await session.look_up_org()
         _check_test_org(org, self.connection)
+        await session.lock_org(org, self.folder.path, on_wait=self.callbacks.on_phase)
         if record is not None:
             check_same_org(record, org)
             probed_org = self._probed_org(session, record.module_id)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,7 +23,6 @@ from bulklink.ledger.state import LedgerState
 from bulklink.ledger.statistics import count_results
 from bulklink.models import Message, Status
 from bulklink.operations.callbacks import Metrics, ResultCounter, RunCallbacks
-from bulklink.operations.credit_limits import connection_key, usage_key
 from bulklink.operations.delivery import Delivery, canary_size
 from bulklink.operations.environment import Environment
 from bulklink.operations.forecast_renewal import RunForecaster
@@ -38,13 +36,11 @@ from bulklink.operations.invocation_end import InvocationEnd
 from bulklink.operations.job import Job
 from bulklink.operations.load_run import LoadRun
 from bulklink.operations.monitor import RunMonitor, TimelineWriter
-from bulklink.operations.org_lock import OrgLock
 from bulklink.operations.preflight import (
     check_is_test_org,
     check_same_host,
     check_same_org,
     confirm_changes,
-    org_locked_error,
     resolve_module_id,
     resolve_names,
 )
@@ -56,11 +52,8 @@ from bulklink.runs.record import CanaryRecord, CanaryState, OrgRecord, RunRecord
 from bulklink.runs.status import RunResult
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.http import CallKind
-from bulklink.zoho.lookup_responses import Org
 
 _CALLS_PER_MESSAGE = 3
-_LOCK_POLL_SECONDS = 1.0
-"""Pause between two attempts to lock the org."""
 
 
 async def send(
@@ -171,7 +164,6 @@ class _SendRun:
     forecaster: RunForecaster = field(init=False)
     session: CrmSession = field(init=False)
     monitor: RunMonitor = field(init=False)
-    _locks: AsyncExitStack = field(init=False)
 
     def __post_init__(self) -> None:
         self.counter = ResultCounter(self.record.rows, self.ledger_state)
@@ -212,7 +204,7 @@ class _SendRun:
     async def execute(self) -> None:
         """Send the rest of the plan in a session."""
         self._warn_of_early_resume()
-        async with AsyncExitStack() as self._locks, self.session:
+        async with self.session:
             self.monitor = self._make_monitor()
             try:
                 async with self.environment.sample_periodically(self.monitor.sample):
@@ -276,48 +268,16 @@ class _SendRun:
         self.callbacks.on_phase("Looking up the org")
         org = await look_up_org(self.session.caller)
         check_same_org(self.record, org)
-        await self._lock_org(org)
+        if self.load is None:  # several load tests may measure one server together
+            await self.session.lock_org(
+                org, self.folder.path, wait=self.job.wait_for_org, on_wait=self.callbacks.on_phase
+            )
         if self.load is not None:
             check_is_test_org(org, self.connection)
         await self.session.use_org(org)
         self._warn_of_uncounted_reserve()
         confirm_changes(org, self.record, self.job, self.connection, self.callbacks)
         self._update(org=OrgRecord(org.id, org.name, org.type))
-
-    async def _lock_org(self, org: Org) -> None:
-        """Lock the org until this invocation ends; a load test may be one of several.
-
-        Raises:
-            LockedError: if another run has the lock, and the job does not wait for it.
-            StoppedError: if the run was stopped meanwhile.
-        """
-        locks = self.environment.org_locks
-        if locks is None or self.load is not None:
-            return
-        api_url = self.connection.api_url
-        key = usage_key(api_url, org.id) if org.id else connection_key(self.connection)
-        take = partial(locks.take, key, str(self.folder.path.absolute()))
-        is_waiting = False
-        while (lock := await self._try_lock(take)) is not None and lock.holder is not None:
-            if not self.job.wait_for_org:
-                raise org_locked_error(org, lock.holder, self.folder.path)
-            if not is_waiting:
-                self.callbacks.on_phase(f"Waiting until {lock.holder or 'another run'} ends")
-            is_waiting = True
-            await self.stop.sleep(_LOCK_POLL_SECONDS)
-        if lock is not None:
-            self._locks.callback(lock.release)
-
-    async def _try_lock(self, take: Callable[[], OrgLock]) -> OrgLock | None:
-        """Try to take the lock of the org; return None, with a warning, if there can be none."""
-        try:
-            return await self.environment.run_blocking(take)
-        except (OSError, BulklinkError) as error:
-            self.callbacks.warn(
-                f"The org cannot be locked on this machine ({error}): make sure that no other run"
-                " is sent to it at the same time."
-            )
-            return None
 
     async def _load_failure_codes(self) -> None:
         """Count the failures of earlier invocations by code."""

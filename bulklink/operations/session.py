@@ -46,6 +46,7 @@ from bulklink.operations.environment import Environment
 from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.job import Job, WhenCreditsOut
 from bulklink.operations.monitor import MetricsSampler
+from bulklink.operations.org_lock import OrgLock, org_locked_error
 from bulklink.runs.figures import summarize_latencies
 from bulklink.runs.forecast import CreditRange
 from bulklink.task_group import task_group
@@ -265,6 +266,48 @@ class CrmSession:
     async def _count_for(self, org_id: str, limits: CreditLimits) -> None:
         await self.quota.use_org(usage_key(self.connection.api_url, org_id), limits)
 
+    async def lock_org(
+        self, org: Org, run_dir: Path, *, wait: bool = False, on_wait: Callable[[str], None]
+    ) -> None:
+        """Lock the org on this machine until the session ends.
+
+        Args:
+            org: the org, which was looked up.
+            run_dir: folder of what is sent, for others that find the org locked.
+            wait: whether to wait until another run has ended.
+            on_wait: called with what it waits for.
+
+        Raises:
+            LockedError: if another run has the lock, and `wait` is false.
+            StoppedError: if the run was stopped meanwhile.
+        """
+        if self.environment.org_locks is None:
+            return
+        api_url = self.connection.api_url
+        key = usage_key(api_url, org.id) if org.id else connection_key(self.connection)
+        take = partial(self.environment.org_locks.take, key, run_dir)
+        is_waiting = False
+        while (lock := await self._try_lock(take)) is not None and lock.holder is not None:
+            if not wait:
+                raise org_locked_error(org, lock.holder, run_dir)
+            if not is_waiting:
+                on_wait(f"Waiting until {lock.holder or 'another run'} ends")
+            is_waiting = True
+            await self.stop.sleep(_LOCK_POLL_SECONDS)
+        if lock is not None:
+            self._stack.callback(lock.release)
+
+    async def _try_lock(self, take: Callable[[], OrgLock]) -> OrgLock | None:
+        """Try to take the lock of the org; return None, with a warning, if there can be none."""
+        try:
+            return await self.environment.run_blocking(take)
+        except (OSError, BulklinkError) as error:
+            self.warn(
+                f"The org cannot be locked on this machine ({error}): make sure that no other run"
+                " is sent to it at the same time."
+            )
+            return None
+
     async def _open_quota(self) -> None:
         """Open the 24-hour usage.
 
@@ -405,6 +448,8 @@ def _size_of(path: Path) -> int:
     return path.lstat().st_size if check_folder_file(path) else 0
 
 
+_LOCK_POLL_SECONDS = 1.0
+"""Pause between two attempts to lock an org."""
 NO_CALLS = {"read": 0, "lookup": 0, "retried": 0}
 """Requests by kind of a command that made none."""
 

@@ -18,10 +18,11 @@ from bulklink import (
     plan,
     run,
 )
+from bulklink.operations.probe import probe
 from bulklink.operations.resume import apply, resume
 from bulklink.runs.status import status
 from tests.guard import off_loop
-from tests.operations.local_crm import EMAILS, LocalCrm, job
+from tests.operations.local_crm import CONTACT, EMAILS, LocalCrm, job
 from tests.operations.test_run import RecordingCallbacks
 
 
@@ -139,3 +140,17 @@ async def test_without_a_state_folder_a_run_is_sent_with_a_warning(
     result = await run(job(tmp_path), connection, callbacks=callbacks)
     assert (result.state, crm.linked) == ("finished", EMAILS)
     assert any("cannot be locked" in warning for warning in callbacks.warnings)
+
+
+async def test_a_probe_does_not_change_an_org_that_a_run_is_sent_to(
+    tmp_path: Path, crm: LocalCrm, connection: Connection
+) -> None:
+    crm.gate.clear()
+    async with anyio.create_task_group() as group:
+        group.start_soon(run, job(tmp_path, rows=10), connection)
+        await crm.arrived.wait()
+        with pytest.raises(LockedError) as refused:
+            await probe(CONTACT, tmp_path / "answers.json", connection)
+        crm.gate.set()
+    assert str(tmp_path / "run") in refused.value.message
+    assert crm.linked == 10
