@@ -60,7 +60,8 @@ class OrgLocks:
             lock.acquire()
         except filelock.Timeout:
             return OrgLock(None, _read_holder(holder))
-        with atomic_replace(holder) as temporary:
+        # A full disk does not lose the lock: others then find an earlier name, or none.
+        with suppress(BulklinkError), atomic_replace(holder) as temporary:
             temporary.write_bytes(msgspec.json.encode(_Holder(file_name_text(run_dir.absolute()))))
         return OrgLock(lock, None)
 
