@@ -111,6 +111,7 @@ def test_a_plan_is_approved_watched_stopped_resumed_verified_and_undone(
     tab.get_by_role("link", name="Link emails").click()
     check_look(tab)
     press(tab, "Approve and start")
+    expect_state(tab, "running")
     tab.evaluate("window.isTheSamePage = true")
     progress = tab.locator("[data-live=progress]")
     expect(progress).to_have_text(f"{3 * EMAILS} of {12 * EMAILS} rows", timeout=20_000)

@@ -53,6 +53,7 @@ KEPT: dict[str, tuple[str | None, str, object]] = {
 """Options that are kept: a text for the command line, the name in `Job`, the value there."""
 FOR_ONE_CALL: dict[str, tuple[str | None, str, object]] = {
     "yes": (None, "yes", True),
+    "wait_for_org": (None, "wait_for_org", True),
     "max_credits": ("8", "max_credits", 8),
     "run_dir": ("here", "run_dir", "here"),
     "runs_dir": ("there", "runs_dir", "there"),

@@ -92,7 +92,7 @@ def test_max_credits_caps_each_command_and_no_relink_is_torn(
 def test_two_commands_share_the_24_hour_limit_and_a_third_makes_no_call(
     command: Command, local_emulator: Emulator
 ) -> None:
-    options = ("--credits-per-day", "20", "--json")
+    options = ("--credits-per-day", "20", "--wait-for-org", "--json")
     with (
         ensure_terminated(command.start("link", "link.csv", "--run-dir", "a", *options)) as one,
         ensure_terminated(command.start("relink", "relink.csv", "--run-dir", "b", *options)) as two,

@@ -360,7 +360,7 @@ def test_a_token_is_stored_between_runs_readable_only_by_its_user(
         )
         assert connected_command("link", mapping).code == 0
     assert _tokens(emulator) == before + 1
-    (kept,) = (connected_command.folder / "state").rglob("*.json")
+    (kept,) = (connected_command.folder / "state").rglob("tokens/*.json")
     assert (mode(kept), mode(kept.parent)) == (0o600, 0o700)
 
 
@@ -372,7 +372,7 @@ def test_two_concurrent_processes_request_one_token(
     for number in range(2):
         name = f"m{number}.csv"
         write_mapping(connected_command.folder / name, rows(contact.free[number:][:1], contact.a))
-        processes.append(connected_command.start("link", name, "--json"))
+        processes.append(connected_command.start("link", name, "--wait-for-org", "--json"))
     assert [wait_for_exit(process).code for process in processes] == [0, 0]
     assert _tokens(emulator) == before + 1
 

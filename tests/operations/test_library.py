@@ -278,7 +278,9 @@ async def test_two_runs_share_one_event_loop(crm: LocalCrm, tmp_path: Path) -> N
         deal=FOREIGN,
         run_dir=tmp_path / "runs" / "b",
         max_failures=MaxFailures(percent=100),
+        wait_for_org=True,
     )
+    linked = msgspec.structs.replace(linked, wait_for_org=True)
     await asyncio.gather(*(run(each_job, crm.connection) for each_job in (linked, failing)))
     a, b = await off_loop(statuses, tmp_path / "runs")
     assert (a.counts[Status.DONE], b.counts[Status.FAILED]) == (20, 30)
