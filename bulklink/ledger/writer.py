@@ -142,16 +142,22 @@ class LedgerWriter:
         self.close()
         with anyio.CancelScope(shield=True):
             await self._done.wait()
+            await self.run()  # writes what is left if the event loop itself cancelled the task
         handled = await self._group.__aexit__(kind, error, trace)
         if error is None or (isinstance(error, Exception) and not isinstance(error, LedgerError)):
             self._raise_write_error()
         return handled
 
     async def _run_shielded(self) -> None:
-        """Write until `close`: a cancelled run still has results to record."""
-        with anyio.CancelScope(shield=True):
-            await self.run()
-        self._done.set()
+        """Write until `close`: a cancelled run still has results to record.
+
+        No shield holds when an event loop cancels all its tasks, as at the end of `asyncio.run`.
+        """
+        try:
+            with anyio.CancelScope(shield=True):
+                await self.run()
+        finally:
+            self._done.set()
 
     def append(self, *lines: bytes) -> None:
         """Queue lines, which reach the disk about 100 ms later.
@@ -204,6 +210,9 @@ class LedgerWriter:
                 self._count(lines)
         except OSError as error:
             self._write_error = error
+        except BaseException:  # it is unknown how much of it was written
+            self._write_error = OSError(errno.ECANCELED, "the event loop was closed meanwhile")
+            raise
         finally:
             batch.written.set()
 

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -341,3 +342,35 @@ async def test_an_undo_is_a_new_run(crm: LocalCrm, tmp_path: Path) -> None:
     assert back is not None
     assert (back.run_dir, back.counts[Status.DONE]) == (str(tmp_path / "back"), EMAILS)
     assert crm.linked == 0
+
+
+@pytest.mark.parametrize("settled", [False, True], ids=["in flight", "answered"])
+def test_a_program_that_fails_beside_a_run_ends_and_the_run_can_be_resumed(
+    tmp_path: Path, *, settled: bool
+) -> None:
+    """The end of `asyncio.run` cancels every task, also those that others wait for.
+
+    The server is not closed before: the run ends after the program does.
+    """
+    stack = AsyncExitStack()
+
+    async def fail(crm: LocalCrm) -> None:
+        await crm.arrived.wait()
+        if settled:
+            crm.gate.set()
+        raise ZeroDivisionError
+
+    async def program() -> None:
+        crm = await stack.enter_async_context(local_crm())
+        if not settled:
+            crm.gate.clear()
+        await asyncio.gather(run(job(tmp_path), crm.connection), fail(crm))
+
+    async def finish() -> None:
+        async with local_crm() as crm:
+            result = await resume(tmp_path / "run", crm.connection)
+            assert result.state is RunState.FINISHED
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(program())
+    asyncio.run(finish())
