@@ -9,6 +9,8 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bulklink.errors import RefusedError, RunDirError
 
 if TYPE_CHECKING:
@@ -49,6 +51,21 @@ def atomic_replace(path: Path, error_class: type[RefusedError] = RunDirError) ->
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Replace a file by JSON to be read by people too.
+
+    Args:
+        path: the file.
+        content: what msgspec encodes.
+
+    Raises:
+        RunDirError: if it cannot be written.
+    """
+    with atomic_replace(path) as temporary:
+        text = msgspec.json.format(msgspec.json.encode(content), indent=2)
+        temporary.write_bytes(text + b"\n")
 
 
 def _create_temporary(path: Path) -> Path:

@@ -215,12 +215,8 @@ def sum_estimates(estimates: Sequence[RunEstimate], job: Job, *, users: int = 1)
     largest = max(estimates, key=lambda estimate: estimate.credits.likely)
     whole = msgspec.structs.replace(
         largest,
-        credits=CreditRange(
-            *(sum(getattr(e.credits, f) for e in estimates) for f in CreditRange.__struct_fields__)
-        ),
-        seconds=SecondsRange(
-            *(sum(getattr(e.seconds, f) for e in estimates) for f in SecondsRange.__struct_fields__)
-        ),
+        credits=CreditRange.sum([estimate.credits for estimate in estimates]),
+        seconds=SecondsRange.sum([estimate.seconds for estimate in estimates]),
         may_read_first=sum(estimate.may_read_first for estimate in estimates),
         saved_by_contact=sum(estimate.saved_by_contact for estimate in estimates),
     )

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import msgspec
 
-from bulklink.atomic_files import atomic_replace
+from bulklink.atomic_files import write_json
 from bulklink.counts import count_of
-from bulklink.errors import BulklinkError, ExitCode, RunDirError
+from bulklink.errors import BulklinkError, ExitCode
 from bulklink.mapping.shard_check import OriginRows, misplaced_contacts
+from bulklink.mapping.sharding import HASH_NAME
 from bulklink.operations.check import check_run
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.job_folder import JobFolder, JobRecord, ShardEntry, find_job
+from bulklink.runs.job_folder import JobFolder, JobRecord, ShardEntry
 from bulklink.runs.record import RunState
 from bulklink.runs.status import RunResult, build_job_result, status
 
@@ -83,22 +84,14 @@ def merge(run: str | PathLike[str]) -> MergeResult:
         RunDirError: if it is not the folder of a job, or cannot be written.
         DigestError: if its `job.json` was changed.
     """
-    job = find_job(run)
-    if job is None:
-        raise RunDirError(
-            "This is not a job: it has no job.json.",
-            where=str(run),
-            advice="Only a mapping that was planned in shards is merged.",
-        )
+    job = JobFolder(Path(run))
     record = job.read()
     merging = _Merging(job, record)
     for entry in record.entries:
         merging.add(entry)
     result = merging.result()
     if not result.faults:
-        with atomic_replace(job.path / MERGE_FILE) as temporary:
-            content = msgspec.json.format(msgspec.json.encode(result), indent=2)
-            temporary.write_bytes(content + b"\n")
+        write_json(job.path / MERGE_FILE, result)
     return result
 
 
@@ -113,6 +106,8 @@ class _Merging:
             f"{path.name}: this folder is no shard of the job."
             for path in job.foreign_folders(record)
         ]
+        if record.hash != HASH_NAME:
+            self._faults.append(f"This version does not know how {record.hash} assigns contacts.")
         self._results: list[RunResult] = []
         self._shards: list[MergedShard] = []
 
@@ -170,7 +165,7 @@ class _Merging:
                 self._faults.append(f"The job has {rows}, its shards have {counted:,}.")
         faults = tuple(self._faults)
         return MergeResult(
-            run_dir=str(Path(self._job.path)),
+            run_dir=str(self._job.path),
             digest=record.digest,
             faults=faults,
             state=state,

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from secrets import token_hex
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from bulklink.advice import Advice, Keyword
 from bulklink.counts import count_of
 from bulklink.engine.clock import Clock
-from bulklink.errors import UsageError
-from bulklink.ledger.records import timestamp
+from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping.checked import CheckedMapping
 from bulklink.mapping.sharding import HASH_NAME, count_contacts, split_mapping
-from bulklink.operations.estimate import CallEstimate, estimate_calls
+from bulklink.operations.estimate import CallEstimate, estimate_calls, sum_calls
 from bulklink.operations.job import Job
 from bulklink.operations.prepare import (
     ExtraRows,
@@ -28,11 +25,10 @@ from bulklink.operations.prepare import (
 from bulklink.runs.folder import create_run_folder
 from bulklink.runs.forecast import CreditRange, SecondsRange
 from bulklink.runs.job_folder import (
+    MAX_JOB_ROWS,
     MAX_SHARDS,
     JobFolder,
     JobRecord,
-    ShardEntry,
-    job_digest,
 )
 from bulklink.runs.record import RunRecord, ShardRecord
 
@@ -150,10 +146,11 @@ def seal_job(
     Raises:
         InvalidRowsError: if rows are refused and the job stops at such rows; nothing is sealed.
         UsageError: if the mapping cannot be split like this.
-        BadFileError: if a shard has more rows than a run can have.
+        BadFileError: if there are more rows than a job can have, or a shard more than a run.
         LedgerError: if a ledger cannot be written.
         InterruptedPlanningError: if it was ended from another thread.
     """
+    _check_size(checked.rows + checked.left_out)
     if checked.rejected:
         checked.write_rejects(folder.rejects)
     if is_refused(checked, job):
@@ -162,7 +159,7 @@ def seal_job(
         )
     check_snapshot(job, guarded=checked.guarded, relinks=checked.plan_stats().relinks)
     shards, now, job_id = size.count(checked), clock.wall(), token_hex(16)
-    rows, left_out, messages = checked.rows, checked.left_out, checked.messages
+    left_out, messages = checked.left_out, checked.messages
     runs: list[RunRecord] = []
     calls: list[CallEstimate] = []
     canary_job = msgspec.structs.replace(job, run_dir=None)
@@ -185,34 +182,21 @@ def seal_job(
             )
         )
         calls.append(estimate_calls(shard.plan_stats(), job, module_known=module_known))
-    entries = tuple(ShardEntry.of(run.shard.number, run) for run in runs if run.shard)
-    record = JobRecord(
-        version=runs[0].version,
-        id=job_id,
-        op=job.op_name,
-        created=timestamp(now),
-        hash=HASH_NAME,
-        shards=shards,
-        rows=rows,
-        left_out=left_out,
-        messages=messages,
-        digest=job_digest(HASH_NAME, shards, entries),
-        entries=entries,
-    )
+    record = JobRecord.of(runs, shards, HASH_NAME, left_out=left_out)
     folder.write(record)
     forecasts = [run.forecast for run in runs if run.forecast is not None]
     return SealedJob(
         record,
-        CallEstimate(**_sums(calls)),
-        CreditRange(**_sums([forecast.credit_range for forecast in forecasts])),
-        SecondsRange(**_sums([forecast.seconds_range for forecast in forecasts])),
+        sum_calls(calls),
+        CreditRange.sum([each.credit_range for each in forecasts if each.credit_range]),
+        SecondsRange.sum([each.seconds_range for each in forecasts if each.seconds_range]),
     )
 
 
-def _sums(structs: Iterable[msgspec.Struct | None]) -> dict[str, Any]:
-    """Return the sums of the fields of structs, by field."""
-    sums: Counter[str] = Counter()
-    for struct in structs:
-        if struct is not None:
-            sums.update(msgspec.structs.asdict(struct))
-    return sums
+def _check_size(rows: int) -> None:
+    if rows > MAX_JOB_ROWS:
+        raise BadFileError(
+            f"The mapping has {count_of(rows, 'row')}; a job has {MAX_JOB_ROWS:,} at most.",
+            where="MAPPING",
+            advice="Split it into several mappings.",
+        )

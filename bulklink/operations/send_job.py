@@ -95,11 +95,9 @@ async def send_job(
         should_retry: chooses the settled rows that are sent again; None for none.
         accept_canary: whether to continue after a failed canary.
     """
-    check(job, job.read(), [record for _, record in job.open_shards(job.read())])
+    _open(job, check)  # before a lock file is created in a folder that may not be a job's
     with job.lock():
-        record = job.read()
-        shards = job.open_shards(record)
-        check(job, record, [shard for _, shard in shards])
+        record, shards = _open(job, check)
         sending = _Sending(
             callbacks=callbacks,
             stop=stop,
@@ -122,6 +120,16 @@ async def send_job(
     return build_job_result(
         job, record, results, stop.reason.stopped_by if stop.reason is not None else None
     )
+
+
+def _open(
+    job: JobFolder, check: CheckShards
+) -> tuple[JobRecord, list[tuple[RunFolder, RunRecord]]]:
+    """Return the record of a job and its shards, unless it cannot be sent."""
+    record = job.read()
+    shards = job.open_shards(record)
+    check(job, record, [shard for _, shard in shards])
+    return record, shards
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,7 +16,6 @@ from bulklink.advice import Advice
 from bulklink.engine.clock import Clock
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import LockedError
-from bulklink.ledger.records import timestamp
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.cancellation import run_planning
@@ -241,7 +240,7 @@ class _JobInverse:
         with new_job_folder(path, token_hex(4)) as folder:
             sealing = _Sealing(folder, self.job, self.record, token_hex(16), now)
             self.build(stop, warn, sealing=sealing, measuring=measuring)
-            return sealing.complete(self.entries) if self.entries else None
+            return sealing.complete() if self.entries else None
 
     def build(
         self,
@@ -282,7 +281,7 @@ class _JobInverse:
         sealed = None
         if sealing is not None:
             sealed = sealing.seal(number, undo_plan, folder, record, stop)
-            self.entries.append(ShardEntry.of(number, sealed))
+            self.entries.append(ShardEntry.of(sealed))
         if measuring is None:
             return
         job = msgspec.structs.replace(self.job, run_dir=None, canary=0)
@@ -364,25 +363,13 @@ class _Sealing:
         self._runs.append((folder, record))
         return record
 
-    def complete(self, entries: Sequence[ShardEntry]) -> JobRecord:
+    def complete(self) -> JobRecord:
         """Write into each shard how many emails the whole job sends, then the record of the job."""
         messages = sum(run.messages for _, run in self._runs)
         for folder, run in self._runs:
             if run.shard is not None:
                 shard = msgspec.structs.replace(run.shard, job_messages=messages)
                 folder.write(run.replace(shard=shard))
-        source = self.source
-        record = JobRecord(
-            version=self._runs[0][1].version,
-            id=self.id,
-            op=self.job.op_name,
-            created=timestamp(self.now),
-            hash=source.hash,
-            shards=source.shards,
-            rows=sum(run.rows for _, run in self._runs),
-            messages=messages,
-            digest=job_digest(source.hash, source.shards, tuple(entries)),
-            entries=tuple(entries),
-        )
+        record = JobRecord.of([run for _, run in self._runs], self.source.shards, self.source.hash)
         self.folder.write(record)
         return record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 
@@ -76,16 +75,15 @@ def split_positions(positions: Iterable[int], sizes: Sequence[int]) -> list[froz
     return parts
 
 
-def sum_costs(shares: Iterable[VerifyShare]) -> VerifyCost:
+def sum_costs(shares: Sequence[VerifyShare]) -> VerifyCost:
     """Return the cost of several runs, whose contacts are different ones."""
-    sums: Counter[str] = Counter()
-    for share in shares:
-        costs = msgspec.structs.asdict(share.cost)
-        sums.update(msgspec.structs.asdict(costs.pop("credits")))
-        sums.update(costs)
-    credit_range = CreditRange(sums["least"], sums["likely"], sums["most"])
+    costs = [share.cost for share in shares]
     return VerifyCost(
-        sums["emails"], sums["contacts"], sums["reads"], sums["lookups"], credit_range
+        emails=sum(cost.emails for cost in costs),
+        contacts=sum(cost.contacts for cost in costs),
+        reads=sum(cost.reads for cost in costs),
+        lookups=sum(cost.lookups for cost in costs),
+        credits=CreditRange.sum([cost.credits for cost in costs]),
     )
 
 

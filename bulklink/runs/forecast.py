@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -25,6 +26,11 @@ class CreditRange(msgspec.Struct, frozen=True):
     likely: Count
     most: Count
 
+    @classmethod
+    def sum(cls, ranges: Sequence[CreditRange]) -> CreditRange:
+        """Return the range of the sum of several numbers."""
+        return cls(*(sum(getattr(one, name) for one in ranges) for name in cls.__struct_fields__))
+
 
 class SecondsRange(msgspec.Struct, frozen=True):
     """Range of durations.
@@ -38,6 +44,11 @@ class SecondsRange(msgspec.Struct, frozen=True):
     least: Amount
     likely: Amount
     most: Amount
+
+    @classmethod
+    def sum(cls, ranges: Sequence[SecondsRange]) -> SecondsRange:
+        """Return the range of the sum of several durations."""
+        return cls(*(sum(getattr(one, name) for one in ranges) for name in cls.__struct_fields__))
 
 
 class PlanSizes(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -13,19 +13,22 @@ from typing import Annotated
 import msgspec
 
 from bulklink.advice import Advice, Keyword, NextCall
-from bulklink.atomic_files import atomic_replace, write_error
+from bulklink.atomic_files import write_error, write_json
 from bulklink.counts import count_of
 from bulklink.decoding import decode_json
 from bulklink.errors import DigestError, RunDirError
 from bulklink.folder_files import check_folder_file, create_file, read_small_file
-from bulklink.ledger.records import Count
+from bulklink.ledger.records import parse_time
 from bulklink.private_files import make_folder_private
 from bulklink.runs.folder import RunFolder, exclusive_lock, is_locked, list_run_folders
 from bulklink.runs.record import JOB_RECORD, RunRecord, UndoneBy
 
 MAX_SHARDS = 10_000
+MAX_JOB_ROWS = 1_000_000_000
+"""Maximum rows of a job; `merge` keeps a bit for each."""
 _LOCK = "lock"
 _ADVICE = "Restore the folder from a copy, or plan the mapping again in another folder."
+_Rows = Annotated[int, msgspec.Meta(ge=0, le=MAX_JOB_ROWS)]
 _ShardNumber = Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARDS)]
 
 
@@ -41,19 +44,15 @@ class ShardEntry(msgspec.Struct, frozen=True):
     """
 
     number: _ShardNumber
-    rows: Count
-    messages: Count
+    rows: _Rows
+    messages: _Rows
     digest: str
     plan_sha256: str
 
     @classmethod
-    def of(cls, number: int, run: RunRecord) -> ShardEntry:
-        """Return the entry of a sealed shard; one of which nothing can be sent has no plan.
-
-        Args:
-            number: its number, from 1.
-            run: its record.
-        """
+    def of(cls, run: RunRecord) -> ShardEntry:
+        """Return the entry of a sealed shard; one of which nothing can be sent has no plan."""
+        number = 0 if run.shard is None else run.shard.number
         return cls(number, run.rows, run.messages, run.digest or "", run.plan_sha256 or "")
 
 
@@ -80,11 +79,38 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     created: str
     hash: str
     shards: _ShardNumber
-    rows: Count
-    left_out: Count = 0
-    messages: Count
+    rows: _Rows
+    left_out: _Rows = 0
+    messages: _Rows
     digest: str
     entries: tuple[ShardEntry, ...]
+
+    @classmethod
+    def of(
+        cls, runs: Sequence[RunRecord], shards: int, hash_name: str, *, left_out: int = 0
+    ) -> JobRecord:
+        """Return the record of a job whose shards are sealed.
+
+        Args:
+            runs: records of its shards with rows, by number; at least one.
+            shards: number of shards.
+            hash_name: how contacts are assigned to shards.
+            left_out: rows excluded by `--only`.
+        """
+        first, entries = runs[0], tuple(map(ShardEntry.of, runs))
+        return cls(
+            version=first.version,
+            id="" if first.shard is None else first.shard.job,
+            op=first.op,
+            created=first.created,
+            hash=hash_name,
+            shards=shards,
+            rows=sum(entry.rows for entry in entries),
+            left_out=left_out,
+            messages=sum(entry.messages for entry in entries),
+            digest=job_digest(hash_name, shards, entries),
+            entries=entries,
+        )
 
 
 def job_digest(hash_name: str, shards: int, entries: tuple[ShardEntry, ...]) -> str:
@@ -150,6 +176,7 @@ class JobFolder(msgspec.Struct, frozen=True):
         check_folder_file(self.record)
         try:
             record = decode_json(read_small_file(self.record), JobRecord)
+            parse_time(record.created)
         except FileNotFoundError:
             raise RunDirError(
                 "This is not a job: it has no job.json.", where=str(self.path), advice=_ADVICE
@@ -172,9 +199,7 @@ class JobFolder(msgspec.Struct, frozen=True):
         Raises:
             RunDirError: if it cannot be written.
         """
-        with atomic_replace(self.record) as temporary:
-            content = msgspec.json.format(msgspec.json.encode(record), indent=2)
-            temporary.write_bytes(content + b"\n")
+        write_json(self.record, record)
 
     def open_shards(self, record: JobRecord) -> list[tuple[RunFolder, RunRecord]]:
         """Read the shards of the job, and check that they are those that were sealed.
@@ -238,8 +263,9 @@ def _is_consistent(record: JobRecord) -> bool:
     entries = record.entries
     numbers = [entry.number for entry in entries]
     return (
-        numbers == sorted(set(numbers))
-        and max(numbers, default=0) <= record.shards
+        0 < max(numbers, default=0) <= record.shards
+        and numbers == sorted(set(numbers))
+        and record.rows + record.left_out <= MAX_JOB_ROWS
         and record.rows == sum(entry.rows for entry in entries)
         and record.messages == sum(entry.messages for entry in entries)
         and record.digest == job_digest(record.hash, record.shards, entries)
@@ -264,8 +290,7 @@ def _check_shard(
             where=str(folder.path),
             advice=_ADVICE,
         )
-    sealed = (shard_record.digest or "", shard_record.rows, shard_record.messages)
-    is_sealed = sealed == (entry.digest, entry.rows, entry.messages) or shard_record.forgotten
+    is_sealed = ShardEntry.of(shard_record) == entry or shard_record.forgotten
     if not is_sealed or shard.job_messages != record.messages:
         raise DigestError(
             f"Shard {entry.number} is not as it was sealed: its digest or its counts differ.",

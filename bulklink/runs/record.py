@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from bulklink.atomic_files import atomic_replace
+from bulklink.atomic_files import write_json
 from bulklink.decoding import decode_json
 from bulklink.errors import RunDirError, StoppedBy
 from bulklink.folder_files import read_small_file
@@ -472,5 +472,4 @@ def write_record(path: Path, record: RunRecord) -> None:
     Raises:
         RunDirError: if it cannot be written.
     """
-    with atomic_replace(path) as temporary:
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+    write_json(path, record)

@@ -11,6 +11,7 @@ import pytest
 
 from bulklink.errors import ExitCode
 from bulklink.mapping.sharding import shard_of
+from bulklink.runs.job_folder import job_digest
 from tests.e2e.command import (
     Command,
     ensure_terminated,
@@ -257,6 +258,34 @@ def test_merge_names_each_damage(
     assert result.code == ExitCode.REFUSED, result
     assert needle in result.output, result
     assert not (bulklink.folder / "job" / "merge.json").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"entries": [], "rows": 0, "messages": 0},
+        {"left_out": 10**18},
+        {"created": "yesterday"},
+        {"shards": 10**9},
+        {"entries": None},
+    ],
+    ids=["no shard", "too many rows", "no time", "too many shards", "no list"],
+)
+def test_a_job_that_was_not_written_by_bulklink_is_refused_by_every_command(
+    bulklink: Command, standin: StandIn, world: World, changes: dict[str, object]
+) -> None:
+    seal_job(bulklink, world)
+    path = bulklink.folder / "job" / "job.json"
+    record = json.loads(path.read_text("utf-8")) | changes
+    if record["entries"] == []:
+        record["digest"] = job_digest(record["hash"], record["shards"], ())
+    path.write_text(json.dumps(record), "utf-8")
+    command = bulklink.with_env(**standin.env())
+    for words in (("status",), ("apply",), ("merge",), ("report",), ("undo", "--dry-run")):
+        result = command(*words, "job", "--json")
+        assert (result.code, result.error["code"]) in {(2, "run-dir"), (2, "digest")}, result
+    assert command("status", "--runs-dir", ".").code == 0, "the others are listed"
+    assert not standin.requests
 
 
 def test_a_shard_of_another_job_is_not_sent(

@@ -222,11 +222,7 @@ def _credits(forecasts: Sequence[CallForecast]) -> CreditRange | None:
     ranges = [forecast.credit_range for forecast in forecasts if forecast.credit_range is not None]
     if len(ranges) < len(forecasts):
         return None
-    return CreditRange(
-        sum(credit_range.least for credit_range in ranges),
-        sum(credit_range.likely for credit_range in ranges),
-        sum(credit_range.most for credit_range in ranges),
-    )
+    return CreditRange.sum(ranges)
 
 
 def _identity(job: JobFolder, whole: RunRecord, summary: RunResult, undone_by: str) -> RunIdentity:
