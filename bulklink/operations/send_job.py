@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from bulklink.advice import Advice, Keyword, NextCall
+from bulklink.engine.quota.budget import command_credits_error
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import DigestError, RunDirError, RunStoppedError, StoppedBy
 from bulklink.operations.callbacks import RunCallbacks
@@ -215,8 +216,6 @@ class _Sending:
 
 
 def _credits_error(limit: int) -> RunStoppedError:
-    return RunStoppedError(
-        StoppedBy.MAX_CREDITS,
-        f"This command has spent all of its credits ({limit:,}).",
-        advice=Advice("Resume the job with another {}.", Keyword("max_credits")),
+    return command_credits_error(
+        limit, Advice("Resume the job with another {}.", Keyword("max_credits"))
     )

@@ -15,6 +15,7 @@ import msgspec
 
 from bulklink.advice import Advice, Keyword, NextCall
 from bulklink.counts import count_of, inflect
+from bulklink.engine.quota.budget import command_credits_error
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import (
     BulklinkError,
@@ -337,10 +338,8 @@ class _Verification:
 
 
 def _credits_error(limit: int) -> RunStoppedError:
-    return RunStoppedError(
-        StoppedBy.MAX_CREDITS,
-        f"This command has spent all of its credits ({limit:,}).",
-        advice=Advice("Verify the job with another {}, or a sample.", Keyword("max_credits")),
+    return command_credits_error(
+        limit, Advice("Verify the job with another {}, or a sample.", Keyword("max_credits"))
     )
 
 
@@ -355,7 +354,9 @@ def _name_origin_rows(folder: RunFolder, record: RunRecord, findings: Findings) 
         finding: [
             replace(
                 detail,
-                expected=replace(detail.expected, row=origins[detail.expected.row]),
+                expected=replace(
+                    detail.expected, row=origins.get(detail.expected.row, detail.expected.row)
+                ),
             )
             for detail in details
         ]

@@ -228,6 +228,20 @@ def _resume_advice(until: float) -> Advice:
     )
 
 
+def command_credits_error(limit: int, advice: Advice) -> RunStoppedError:
+    """Return the stop reason of a command that has spent its credits.
+
+    Args:
+        limit: its credits.
+        advice: how to continue.
+    """
+    return RunStoppedError(
+        StoppedBy.MAX_CREDITS,
+        f"This command has spent all of its credits ({limit:,}).",
+        advice=advice,
+    )
+
+
 def credits_spent_error(shortage: Shortage, budget: Budget, until: float) -> RunStoppedError:
     """Return the stop reason of a run that has reached one of its limits on credits.
 
@@ -238,10 +252,9 @@ def credits_spent_error(shortage: Shortage, budget: Budget, until: float) -> Run
     """
     limits = budget.limits
     if shortage is Shortage.INVOCATION:
-        return RunStoppedError(
-            StoppedBy.MAX_CREDITS,
-            f"This command has spent all of its credits ({limits.per_invocation:,}).",
-            advice=Advice("Resume the run with another {}.", Keyword("max_credits")),
+        return command_credits_error(
+            limits.per_invocation or 0,
+            Advice("Resume the run with another {}.", Keyword("max_credits")),
         )
     message = {
         Shortage.DAY: "Runs on this org from this machine have spent"
