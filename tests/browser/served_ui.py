@@ -120,7 +120,11 @@ def press_button(tab: Page, name: str) -> None:
 
 
 def tab_to(tab: Page, name: str) -> None:
-    """Move the focus to a control by the tab key alone."""
+    """Move the focus to a control by the tab key alone.
+
+    A page that loads itself anew when a run ends has the control only then.
+    """
+    expect(tab.locator("a, button").get_by_text(name, exact=True).first).to_be_visible()
     for _ in range(40):
         tab.keyboard.press("Tab")
         if tab.evaluate("(document.activeElement.textContent || '').trim()") == name:
