@@ -217,7 +217,7 @@ ELSEWHERE = {
     "operations/fetching/selection.py": "lists of contacts and deals that the user names",
     "operations/work_folder.py": "the temporary file of an atomic replacement",
     "operations/load_files.py": "the temporary file of an atomic replacement",
-    "operations/machine_mark.py": "the mark, in the folder of the user's state",
+    "runs/random_mark.py": "the mark, in the folder of the user's state",
     "operations/name_lookup.py": "a scratch folder, created for it",
     "operations/result_staging.py": "a file in a folder of `tempfile`",
     "operations/undo_plan.py": "a folder of `tempfile`",

@@ -27,8 +27,8 @@ _CONVERTERS: Mapping[str, Callable[[Any], object]] = {
     "read_back": lambda word: word == "auto",
     "max_failures": lambda limits: MaxFailures(**limits),
 }
-_NONE_IS_A_VALUE = ("concurrency", "rate")
-"""Options with a word for None: auto or off."""
+_NONE_IS_A_VALUE = {"concurrency": "auto", "rate": "off"}
+"""Options with a word for None."""
 
 
 def job_from_options(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
@@ -72,6 +72,36 @@ def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
 def profile_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that the profile sets for the current command."""
     return _options_from(options, (ParameterSource.DEFAULT_MAP,))
+
+
+def option_words(names: Collection[str]) -> list[str]:
+    """Return the given options of the current command as words of a command line.
+
+    Args:
+        names: names of the parameters that count.
+    """
+    ctx = click.get_current_context()
+    given = [
+        (param, ctx.params[param.name])
+        for param in ctx.command.params
+        if param.name in names and ctx.get_parameter_source(param.name) in _GIVEN
+    ]
+    return [word for param, value in given for word in _words(param, value)]
+
+
+def _words(param: click.Parameter, value: Any) -> list[str]:
+    name = max(param.opts, key=len)
+    match value:
+        case bool():
+            return [name if value else max(param.secondary_opts, key=len)]
+        case None:
+            return [name, _NONE_IS_A_VALUE[param.name or ""]]
+        case {"count": count}:
+            return [name, str(count)]
+        case {"percent": percent}:
+            return [name, f"{percent}%"]
+        case _:
+            return [name, str(value)]
 
 
 def _options_from(

@@ -365,6 +365,12 @@ limit_options = combine_options(
         help="If another run is being sent to the org from this machine, wait until it ends.",
     ),
     option(
+        "--expect-org",
+        group=SAFETY,
+        metavar="ID",
+        help="Refuse to change any org but the one with this id.",
+    ),
+    option(
         "--read-back",
         group=SAFETY,
         type=OneOf(["auto", "never"]),

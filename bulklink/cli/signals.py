@@ -23,7 +23,12 @@ from bulklink.errors import ExitCode, InterruptedPlanningError, RunStoppedError,
 from bulklink.task_group import task_group
 
 T = TypeVar("T")
-_STOP_REASONS = {signal.SIGINT: StoppedBy.INTERRUPTED, signal.SIGTERM: StoppedBy.TERMINATED}
+_STOP_REASONS: dict[signal.Signals, StoppedBy] = {
+    signal.SIGINT: StoppedBy.INTERRUPTED,
+    signal.SIGTERM: StoppedBy.TERMINATED,
+}
+if sys.platform == "win32":  # what a worker sends to its children
+    _STOP_REASONS[signal.SIGBREAK] = StoppedBy.TERMINATED
 _HANGUP = getattr(signal, "SIGHUP", None)
 """The terminal is closed; None on Windows, which has no such signal."""
 _EXIT_CODES = {

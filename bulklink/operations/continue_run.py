@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from bulklink.advice import Advice, NextCall
 from bulklink.counts import count_of
@@ -39,7 +40,7 @@ _FORMER_DIGEST = (
     "This run was started by an earlier version, whose digest does not cover the rows of the plan."
     " It continues with the plan whose hash is in run.json."
 )
-_PER_CALL_DEFAULTS = LimitOptions(yes=False, wait_for_org=False, max_credits=None)
+_PER_CALL_DEFAULTS = LimitOptions(yes=False, wait_for_org=False, expect_org=None, max_credits=None)
 ShouldRetry = Callable[[Status, str | None], bool]
 """Returns whether a row is retried, by its status and code."""
 
@@ -167,12 +168,7 @@ def load_unsent_record(folder: RunFolder, *, expect: str | None) -> RunRecord:
         DigestError: if it has another digest.
     """
     record = _load_sealed_record(folder)
-    if expect is not None and expect != record.digest:
-        raise DigestError(
-            f"The digest of this plan is {record.digest}, not {expect}.",
-            where=str(folder.path),
-            advice="Check the plan: it is not the one that was approved.",
-        )
+    check_approved(record.digest, expect, folder.path)
     if record.invocations:
         raise RunDirError(
             "This plan has been applied before.",
@@ -185,18 +181,42 @@ def load_unsent_record(folder: RunFolder, *, expect: str | None) -> RunRecord:
     return record
 
 
-def load_started_record(folder: RunFolder, *, accept_canary: bool) -> RunRecord:
+def check_approved(digest: str | None, expect: str | None, folder: Path) -> None:
+    """Refuse a plan, or the plans of a job, with another digest than the one that was approved.
+
+    Args:
+        digest: its digest.
+        expect: digest that it must have; None accepts any.
+        folder: its folder.
+
+    Raises:
+        DigestError: if they differ.
+    """
+    if expect is not None and expect != digest:
+        raise DigestError(
+            f"The digest of this plan is {digest}, not {expect}.",
+            where=str(folder),
+            advice="Check the plan: it is not the one that was approved.",
+        )
+
+
+def load_started_record(
+    folder: RunFolder, *, accept_canary: bool, expect: str | None = None
+) -> RunRecord:
     """Read the record of a run that was started.
 
     Args:
         folder: the run folder.
         accept_canary: whether it may continue after a failed canary.
+        expect: digest that it must have; None accepts any.
 
     Raises:
         RunDirError: if there is no such run.
+        DigestError: if it has another digest.
         NotConfirmedError: if its canary did not pass, without `accept_canary`.
     """
     record = _load_sealed_record(folder)
+    check_approved(record.digest, expect, folder.path)
     if not record.invocations:
         raise RunDirError(
             "This plan has not been sent yet, so there is nothing to continue.",

@@ -19,8 +19,8 @@ from bulklink.ledger.writer import DiskLedgerFiles, LedgerFiles
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.operations.cancellation import PeriodicSampling
-from bulklink.operations.machine_mark import load_machine_mark
 from bulklink.operations.org_lock import OrgLocks
+from bulklink.runs.random_mark import load_random_mark
 from bulklink.zoho.http import Transport
 from bulklink.zoho.tokens import TokenStore
 
@@ -49,6 +49,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             simulation compares runs with and without.
         sample_periodically: calls a function periodically while a block runs.
         org_locks: locks of the orgs that runs are sent to; None if runs need none.
+        approval_key: returns the key that signs approvals for a worker of this machine; None if it
+            cannot be stored.
         may_leave: called right before each request to the CRM leaves, with no `await` in between.
             What drives runs on several machines raises `RunStoppedError` with `StoppedBy.LEASE`
             here once another machine may drive the run: nothing more is sent then, and the ledger
@@ -70,6 +72,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         [Callable[[], Awaitable[object]]], AbstractAsyncContextManager[None]
     ] = PeriodicSampling
     org_locks: OrgLocks | None = None
+    approval_key: Callable[[], str | None] = lambda: None
     may_leave: Callable[[], None] = lambda: None
 
 
@@ -91,6 +94,7 @@ def real_environment() -> Environment:
         daily_usage=lambda key: ThreadedDailyUsage(
             DailyUsageFile(state_folder / "credits.sqlite3", key)
         ),
-        machine_mark=lambda: load_machine_mark(state_folder),
+        machine_mark=lambda: load_random_mark(state_folder / "machine-mark"),
         org_locks=OrgLocks(state_folder / "orgs"),
+        approval_key=lambda: load_random_mark(state_folder / "approval-key"),
     )

@@ -263,6 +263,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         sync: flush the ledger to disk before each call; False is for load runs.
         yes: change an org that is not a sandbox without asking.
         wait_for_org: wait until another run that is sent to the org from this machine has ended.
+        expect_org: id that the org must have; None accepts any.
         read_back: settle emails in doubt by reading their links back; False leaves them in doubt.
         read_pages: maximum pages of a contact's emails to read.
         settle_after: seconds to wait after a call before trusting a read that shows no change.
@@ -311,6 +312,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     sync: bool = True
     yes: bool = False
     wait_for_org: bool = False
+    expect_org: str | None = None
     read_back: bool = True
     read_pages: int = 200
     settle_after: float = 10.0

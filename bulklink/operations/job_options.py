@@ -44,6 +44,7 @@ class LimitOptions(PaceOptions, total=False):
         sync: flush the ledger to disk before each call; False is for load runs.
         yes: change an org that is not a sandbox without confirmation.
         wait_for_org: wait until another run that is sent to the org from this machine has ended.
+        expect_org: id that the org must have; None accepts any.
         read_back: settle emails in doubt by reading their links back.
         read_pages: maximum pages of a contact's emails to read.
         max_failures: failures that an invocation accepts; None is the default limit.
@@ -54,6 +55,7 @@ class LimitOptions(PaceOptions, total=False):
     sync: bool
     yes: bool
     wait_for_org: bool
+    expect_org: str | None
     read_back: bool
     read_pages: int
     max_failures: MaxFailures | None
@@ -86,7 +88,9 @@ class SendOptions(LimitOptions, total=False):
 PACE_OPTIONS = frozenset(PaceOptions.__optional_keys__)
 LIMIT_OPTIONS = frozenset(LimitOptions.__optional_keys__)
 SEND_OPTIONS = frozenset(SendOptions.__optional_keys__)
-PER_CALL_OPTIONS = frozenset({"yes", "wait_for_org", "max_credits", "run_dir", "runs_dir"})
+PER_CALL_OPTIONS = frozenset(
+    {"yes", "wait_for_org", "expect_org", "max_credits", "run_dir", "runs_dir"}
+)
 """Options that apply to one call only: a resumed run or fetch does not keep them."""
 _SETTINGS = (
     *("batch_size", "group_by", "single_endpoint", "names", "snapshot", "accept_no_put_back"),

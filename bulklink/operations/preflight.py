@@ -107,6 +107,25 @@ def check_same_org(origin: RunOrigin, org: Org) -> None:
         )
 
 
+def check_expected_org(expected: str | None, org: Org) -> None:
+    """Refuse another org than the one that the user named.
+
+    Args:
+        expected: its id; None accepts any.
+        org: the org, which was looked up.
+
+    Raises:
+        WrongOrgError: if it has another id, or reports none.
+    """
+    if expected is not None and org.id != expected:
+        found = f"{org.name or 'an org'} ({org.id})" if org.id else "an org that reports no id"
+        raise WrongOrgError(
+            f"The connection leads to {found}, and the org {expected} is expected.",
+            where=Advice("{}", Keyword("expect_org")),
+            advice=Advice("Sign in to the expected org, with {}.", Keyword("profile")),
+        )
+
+
 def check_is_test_org(org: Org, connection: Connection) -> None:
     """Refuse a load test of an org that does not say that it is a sandbox or a developer org.
 

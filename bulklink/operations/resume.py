@@ -35,6 +35,7 @@ async def resume(
     run: str | PathLike[str],
     connection: Connection,
     *,
+    expect: str | None = None,
     accept_canary: bool = False,
     callbacks: RunCallbacks | None = None,
     stop: StopController | None = None,
@@ -48,6 +49,7 @@ async def resume(
     Args:
         run: the run folder, or the folder of a job.
         connection: endpoint and credentials of the CRM.
+        expect: digest that the plan must have; None accepts any.
         accept_canary: continue without another canary although that of the run did not pass.
         callbacks: callbacks of the run; None reports nothing.
         stop: stops the run from outside; None if nothing does.
@@ -60,6 +62,7 @@ async def resume(
 
     Raises:
         RunDirError: if this is not a run that can be resumed.
+        DigestError: if it is not the expected plan.
         NotConfirmedError: if its canary did not pass, without `accept_canary`.
         LockedError: if another process has locked it, or another run its org.
         WrongOrgError: if it was started in another org.
@@ -68,8 +71,8 @@ async def resume(
     work = _continuation(
         "resume",
         run,
-        partial(load_started_record, accept_canary=accept_canary),
-        refuse_unsent_job,
+        partial(load_started_record, accept_canary=accept_canary, expect=expect),
+        partial(refuse_unsent_job, expect=expect),
         accept_canary=accept_canary,
         options=options,
         connection=connection,

@@ -37,6 +37,7 @@ from bulklink.operations.job import Job
 from bulklink.operations.load_run import LoadRun
 from bulklink.operations.monitor import RunMonitor, TimelineWriter
 from bulklink.operations.preflight import (
+    check_expected_org,
     check_is_test_org,
     check_same_host,
     check_same_org,
@@ -268,6 +269,7 @@ class _SendRun:
         self.callbacks.on_phase("Looking up the org")
         org = await look_up_org(self.session.caller)
         check_same_org(self.record, org)
+        check_expected_org(self.job.expect_org, org)
         if self.load is None:  # several load tests may measure one server together
             await self.session.lock_org(
                 org, self.folder.path, wait=self.job.wait_for_org, on_wait=self.callbacks.on_phase

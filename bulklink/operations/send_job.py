@@ -9,10 +9,11 @@ from functools import partial
 from bulklink.advice import Advice, Keyword, NextCall
 from bulklink.engine.quota.budget import command_credits_error
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import DigestError, RunDirError, RunStoppedError, StoppedBy
+from bulklink.errors import RunDirError, RunStoppedError, StoppedBy
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.continue_run import (
     ShouldRetry,
+    check_approved,
     continue_run,
     load_started_record,
     load_unsent_record,
@@ -38,12 +39,7 @@ def refuse_sent_job(
         DigestError: if it has another digest than `expect`.
         RunDirError: if it was applied before.
     """
-    if expect is not None and expect != record.digest:
-        raise DigestError(
-            f"The digest of this job is {record.digest}, not {expect}.",
-            where=str(job.path),
-            advice="Check the plan: it is not the one that was approved.",
-        )
+    check_approved(record.digest, expect, job.path)
     if any(shard.invocations for shard in shards):
         raise RunDirError(
             "This job has been applied before.",
@@ -52,13 +48,16 @@ def refuse_sent_job(
         )
 
 
-def refuse_unsent_job(job: JobFolder, record: JobRecord, shards: list[RunRecord]) -> None:
-    """Refuse to continue a job of which nothing was sent.
+def refuse_unsent_job(
+    job: JobFolder, record: JobRecord, shards: list[RunRecord], *, expect: str | None = None
+) -> None:
+    """Refuse to continue a job of which nothing was sent, or that was not approved.
 
     Raises:
+        DigestError: if it has another digest than `expect`.
         RunDirError: if nothing was sent.
     """
-    del record
+    check_approved(record.digest, expect, job.path)
     if not any(shard.invocations for shard in shards):
         raise RunDirError(
             "This job has not been sent yet, so there is nothing to continue.",

@@ -22,6 +22,8 @@ from bulklink.runs.record import RunRecord, read_record, write_record
 
 _RUN_LOCK = "lock"
 _VERIFY_LOCK = "verify.lock"
+_LOOK_SECONDS = 0.2
+"""A process that only looks whether a lock is held holds it for less."""
 #: Errors that a file system without locks returns for a lock request.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 
@@ -250,9 +252,9 @@ def exclusive_lock(path: Path, message: str, *, advice: str | Advice) -> Iterato
             one name.
     """
     check_folder_file(path, one_name=True)
-    lock = file_lock(path)
+    lock = file_lock(path, _LOOK_SECONDS)
     try:
-        lock.acquire()
+        lock.acquire(poll_interval=_LOOK_SECONDS / 4)
     except filelock.Timeout:
         raise LockedError(message, where=str(path.parent), advice=advice) from None
     except OSError as error:
@@ -281,9 +283,14 @@ def _lock_error(folder: Path, error: OSError) -> RefusedError:
     )
 
 
-def file_lock(path: Path) -> filelock.BaseFileLock:
-    """Return the lock of a file; taking it fails at once if another process has it."""
-    return filelock.FileLock(path, timeout=0, mode=0o600, thread_local=False)
+def file_lock(path: Path, seconds: float = 0.0) -> filelock.BaseFileLock:
+    """Return the lock of a file.
+
+    Args:
+        path: the file.
+        seconds: how long taking it waits for another process that has it.
+    """
+    return filelock.FileLock(path, timeout=seconds, mode=0o600, thread_local=False)
 
 
 def create_run_folder(

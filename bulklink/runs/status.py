@@ -156,18 +156,25 @@ def status(run: str | PathLike[str], *, check_ledger: bool = False) -> RunResult
 
 
 def _run_status(folder: RunFolder, *, check_ledger: bool) -> RunResult:
-    record = folder.read()
-    is_current = record.state is not RunState.RUNNING or folder.is_running()
-    if not is_current:
-        record = folder.read()  # it may have ended since the first read
-    killed = not is_current and record.state is RunState.RUNNING
-    state = RunState.STOPPED if killed else record.state
-    stopped_by = StoppedBy.KILLED if killed else record.stopped_by
-    resume_at = None if killed else record.resume_at
-    record = record.replace(state=state, stopped_by=stopped_by, resume_at=resume_at)
+    record = current_record(folder)
     checkpoint = record.checkpoint if check_ledger else LedgerCheckpoint(record.last_row)
     ledger_state = replay(folder.ledger, checkpoint=checkpoint, hashed=check_ledger)
     return build_run_result(folder, record, ledger_state)
+
+
+def current_record(folder: RunFolder) -> RunRecord:
+    """Return the record of a run; one that was killed counts as stopped.
+
+    Raises:
+        RunDirError: if it is not a run folder.
+    """
+    record = folder.read()
+    if record.state is not RunState.RUNNING or folder.is_running():
+        return record
+    record = folder.read()  # it may have ended since the first read
+    if record.state is not RunState.RUNNING:
+        return record
+    return record.replace(state=RunState.STOPPED, stopped_by=StoppedBy.KILLED, resume_at=None)
 
 
 def build_run_result(folder: RunFolder, record: RunRecord, ledger_state: LedgerState) -> RunResult:

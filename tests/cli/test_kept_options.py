@@ -54,6 +54,7 @@ KEPT: dict[str, tuple[str | None, str, object]] = {
 FOR_ONE_CALL: dict[str, tuple[str | None, str, object]] = {
     "yes": (None, "yes", True),
     "wait_for_org": (None, "wait_for_org", True),
+    "expect_org": ("12", "expect_org", "12"),
     "max_credits": ("8", "max_credits", 8),
     "run_dir": ("here", "run_dir", "here"),
     "runs_dir": ("there", "runs_dir", "there"),

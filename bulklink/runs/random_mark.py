@@ -1,4 +1,4 @@
-"""Random mark of this machine, to recognise times of a run that are from its clock."""
+"""Random marks in the user's state folder: the mark of this machine, the key of approvals."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ from bulklink.folder_files import read_small_file
 _MARK = re.compile(rb"[0-9a-f]{32}")
 
 
-def load_machine_mark(state_folder: Path) -> str | None:
-    """Return the mark of this machine; None if it cannot be stored.
+def load_random_mark(path: Path) -> str | None:
+    """Return a mark of 128 random bits in hex, written once; None if it cannot be stored.
 
-    The mark is a random number, written once to the user's state folder, so it reveals nothing
-    about the machine.
+    It reveals nothing about the machine.
 
     Args:
-        state_folder: bulklink's folder for state.
+        path: its file, in bulklink's folder for state.
     """
-    path = state_folder / "machine-mark"
     mark = _read_mark(path)
     if mark is None:
         with suppress(OSError, RunDirError):
-            state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with atomic_replace(path) as temporary:
                 temporary.write_bytes(token_hex(16).encode())
         mark = _read_mark(path)  # another process may have written one at the same time

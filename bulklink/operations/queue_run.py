@@ -1,0 +1,209 @@
+"""Approval of a run for a worker, and its removal from the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from bulklink.advice import Advice, NextCall
+from bulklink.engine.shutdown import StopController
+from bulklink.errors import ConfigError, InterruptedPlanningError, RunDirError
+from bulklink.file_names import file_name_text
+from bulklink.ledger.records import timestamp
+from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.continue_run import load_started_record, load_unsent_record
+from bulklink.operations.credit_limits import connection_key, usage_key
+from bulklink.operations.environment import Environment, real_environment
+from bulklink.operations.job import Job
+from bulklink.operations.preflight import (
+    check_expected_org,
+    check_same_host,
+    check_same_org,
+    confirm_changes,
+)
+from bulklink.operations.send_job import refuse_sent_job, refuse_unsent_job
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.job_folder import find_job, first_record, refuse_shard
+from bulklink.runs.queue import Approval, RunQueue
+from bulklink.runs.record import OrgRecord, RunState
+from bulklink.runs.standing import Standing, read_standing
+from bulklink.zoho.connection import Connection
+from bulklink.zoho.health import check_connection
+from bulklink.zoho.lookup_responses import Org
+
+
+async def queue_run(
+    run: str | PathLike[str],
+    connection: Connection,
+    *,
+    expect: str,
+    resume: bool = False,
+    accept_canary: bool = False,
+    yes: bool = False,
+    expect_org: str | None = None,
+    profile: str | None = None,
+    options: Sequence[str] = (),
+    canary: int | None = None,
+    callbacks: RunCallbacks | None = None,
+    stop: StopController | None = None,
+    environment: Environment | None = None,
+) -> Approval:
+    """Approve a run or job, so that the worker of its runs folder sends it without a question.
+
+    Nothing is sent here. Unless the CRM is on this machine, the org is looked up, the question
+    before the first change is asked now, and the worker sends to no other org.
+
+    Args:
+        run: the run folder, or the folder of a job.
+        connection: endpoint and credentials of the CRM.
+        expect: digest that the plan must have.
+        resume: whether the run was started before, and is to be continued.
+        accept_canary: whether it may continue after a failed canary.
+        yes: ask no question.
+        expect_org: id that the org must have; None accepts any.
+        profile: profile that the worker connects with; None for the worker's own connection.
+        options: words of the command line that set options of sending.
+        canary: messages of the canary; None for that of the plan.
+        callbacks: asked for confirmation; None asks nobody.
+        stop: stops it before the run is queued; None if nothing does.
+        environment: network, disk and clock; None for this machine's, others for tests.
+
+    Returns:
+        The approval, with the position in the queue.
+
+    Raises:
+        RunDirError: if there is no such run, or nothing of it is left to send.
+        DigestError: if it is not the expected plan.
+        NotConfirmedError: if the change was not confirmed.
+        ConfigError: if the state folder cannot be written.
+        RunStoppedError: if the org cannot be looked up.
+        InterruptedPlanningError: if it was stopped.
+    """
+    environment, callbacks = environment or real_environment(), callbacks or RunCallbacks()
+    path = _queueable_path(Path(run))
+    _check_sendable(path, expect, resume=resume, accept_canary=accept_canary)
+    record, standing = first_record(path), read_standing(path)
+    check_same_host(record, connection)
+    queue = open_queue(path.parent, environment)
+    org = Org()
+    if not connection.loopback:
+        org = await _look_up_org(connection, callbacks, environment)
+        check_same_org(record, org)
+        check_expected_org(expect_org, org)
+        confirm_changes(org, record, Job(mappings=(), yes=yes), connection, callbacks)
+    if stop is not None and stop.reason is not None:
+        raise InterruptedPlanningError("Stopped: the run was not queued.", where=str(path))
+    known = bool(org.id)
+    return queue.add(
+        Approval(
+            run=path.name,
+            created=standing.created,
+            digest=expect,
+            op=standing.op,
+            messages=standing.messages,
+            invocations=standing.invocations,
+            approved=timestamp(environment.clock.wall()),
+            org_key=usage_key(connection.api_url, org.id) if org.id else connection_key(connection),
+            org=OrgRecord(org.id, org.name, org.type) if known else None,
+            profile=profile,
+            options=tuple(options),
+            canary=canary,
+            accept_canary=accept_canary,
+        )
+    )
+
+
+def cancel(run: str | PathLike[str], *, environment: Environment | None = None) -> None:
+    """Take a run or job out of the queue; a worker that is sending it stops it gently.
+
+    Args:
+        run: its folder, which may be gone.
+        environment: network, disk and clock; None for this machine's, others for tests.
+
+    Raises:
+        RunDirError: if it is not in the queue, or the queue cannot be written.
+    """
+    path = _queueable_path(Path(run))
+    if not open_queue(path.parent, environment or real_environment()).remove(path.name):
+        raise RunDirError(
+            "This run is not in the queue.",
+            where=str(run),
+            advice=Advice("See what is: {}.", NextCall("status", path.parent)),
+        )
+
+
+def open_queue(runs_dir: Path, environment: Environment) -> RunQueue:
+    """Return the queue of a runs folder.
+
+    Args:
+        runs_dir: parent of the run folders.
+        environment: has the key that signs approvals.
+
+    Raises:
+        ConfigError: if the key cannot be stored.
+    """
+    key = environment.approval_key()
+    if key is None:
+        raise ConfigError(
+            "The key that signs approvals cannot be stored.",
+            where="approval-key",
+            advice="Make the state folder writable (XDG_STATE_HOME).",
+        )
+    return RunQueue(runs_dir.absolute(), key)
+
+
+def _queueable_path(run: Path) -> Path:
+    """Return the absolute path of a run folder, whose name identifies it in its runs folder."""
+    path = run.resolve() if run.name in ("", "..") else run.absolute()
+    if file_name_text(path.name) != path.name:
+        raise RunDirError(
+            "The name of this folder is not UTF-8, so the queue cannot name it.",
+            where=str(run),
+            advice="Rename the folder.",
+        )
+    return path
+
+
+def _check_sendable(path: Path, expect: str, *, resume: bool, accept_canary: bool) -> None:
+    """Refuse a run or job that a worker could not send, as `apply` and `resume` would."""
+    job = find_job(path)
+    if job is not None:
+        record = job.read()
+        shards = [shard for _, shard in job.open_shards(record)]
+        check_job = refuse_unsent_job if resume else refuse_sent_job
+        check_job(job, record, shards, expect=expect)
+    else:
+        folder = RunFolder(path)
+        if resume:
+            started = load_started_record(folder, accept_canary=accept_canary, expect=expect)
+        else:
+            started = load_unsent_record(folder, expect=expect)
+        refuse_shard(started, path, "resume" if resume else "apply")
+    if resume:
+        _refuse_finished(path, read_standing(path))
+
+
+def _refuse_finished(path: Path, standing: Standing) -> None:
+    if standing.state is RunState.FINISHED:
+        raise RunDirError(
+            "This run has finished: there is nothing left to send.",
+            where=str(path),
+            advice=Advice("Send what failed again: {}.", NextCall("retry", path)),
+        )
+
+
+async def _look_up_org(
+    connection: Connection, callbacks: RunCallbacks, environment: Environment
+) -> Org:
+    store = environment.token_store
+    if store is None:
+        raise TypeError("a command has a token store")
+    callbacks.on_phase("Looking up the org")
+    async with environment.transport() as transport:
+        health = await check_connection(
+            connection, transport, store, environment.clock.wall, callbacks.warn
+        )
+    if health.problem is not None:
+        raise health.problem
+    return health.org or Org()

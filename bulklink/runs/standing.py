@@ -1,0 +1,97 @@
+"""Where a run or job stands, from its records alone: no ledger is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from bulklink.errors import StoppedBy
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.job_folder import JobFolder, JobRecord, find_job
+from bulklink.runs.record import OrgRecord, RunRecord, RunState
+from bulklink.runs.status import current_record, job_state
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run or job stands.
+
+    Args:
+        op: its operation.
+        created: time of its creation, RFC 3339 in UTC.
+        digest: digest of its plan, or over those of all shards; None if it has none.
+        messages: messages that it sends.
+        state: its state; RUNNING only while a process drives it.
+        stopped_by: StoppedBy value, None unless it stopped.
+        resume_at: when it can continue, RFC 3339; None if time alone does not help.
+        reason: why it stopped, in words; None if it did not.
+        invocations: number of commands that ran it, or its shards.
+        org: the org that it changes; None before it was sent.
+        api_url: address of the API; None before it was sent.
+    """
+
+    op: str
+    created: str
+    digest: str | None
+    messages: int
+    state: RunState
+    stopped_by: str | None
+    resume_at: str | None
+    reason: str | None
+    invocations: int
+    org: OrgRecord | None
+    api_url: str | None
+
+
+def read_standing(run: Path) -> Standing:
+    """Return where a run or job stands.
+
+    Args:
+        run: its folder.
+
+    Raises:
+        RunDirError: if it is neither.
+        DigestError: if it is a job whose shards are not those that were sealed.
+    """
+    job = find_job(run)
+    if job is not None:
+        record = job.read()
+        folders = [folder for folder, _ in job.open_shards(record)]
+        return _job_standing(job, record, [current_record(folder) for folder in folders])
+    run_record = current_record(RunFolder(run))
+    return Standing(
+        op=run_record.shown_op,
+        created=run_record.created,
+        digest=run_record.digest,
+        messages=run_record.messages,
+        state=run_record.state,
+        stopped_by=run_record.stopped_by,
+        resume_at=run_record.resume_at,
+        reason=run_record.reason,
+        invocations=len(run_record.invocations),
+        org=run_record.org,
+        api_url=run_record.api_url,
+    )
+
+
+def _job_standing(job: JobFolder, record: JobRecord, shards: Sequence[RunRecord]) -> Standing:
+    state = job_state({shard.state for shard in shards})
+    if state is RunState.STOPPED and job.is_running():  # between two shards
+        state = RunState.RUNNING
+    stopped = next((shard for shard in shards if shard.state is RunState.STOPPED), None)
+    has_stopped = state is RunState.STOPPED
+    sent = next((shard for shard in shards if shard.org is not None), shards[0])
+    return Standing(
+        op=record.op,
+        created=record.created,
+        digest=record.digest,
+        messages=record.messages,
+        state=state,
+        stopped_by=(stopped.stopped_by if stopped else StoppedBy.KILLED) if has_stopped else None,
+        resume_at=stopped.resume_at if stopped else None,
+        reason=stopped.reason if stopped else None,
+        invocations=sum(len(shard.invocations) for shard in shards),
+        org=sent.org,
+        api_url=sent.api_url,
+    )

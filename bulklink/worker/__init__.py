@@ -1,0 +1,1 @@
+"""Worker: drives the approved runs of a folder, one at a time for an org."""
