@@ -46,6 +46,7 @@ from bulklink.runs.job_folder import commanded_path, undoing_path
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import PENDING, RunResult, load_detached_relinks
 from bulklink.shell import bulklink_command, format_command
+from bulklink.worker.overview import QueueOverview
 
 _MAY_BE_DETACHED = (Status.FAILED, Status.IN_DOUBT, PENDING)
 """Statuses of rows whose relink may be half done."""
@@ -310,12 +311,24 @@ def _resume_lines(result: RunResult) -> Iterator[str]:
 
 
 def show_runs(
-    results: Sequence[RunResult], *, as_json: bool, check_results: Sequence[CheckResult] = ()
+    results: Sequence[RunResult],
+    *,
+    as_json: bool,
+    check_results: Sequence[CheckResult] = (),
+    queue: QueueOverview | None = None,
 ) -> None:
-    """Show a line for each run, followed by the result of its check."""
+    """Show a line for each run, followed by the result of its check.
+
+    Args:
+        results: states of the runs.
+        as_json: print one JSON object, which has the queue too.
+        check_results: results of checking their files; empty if they were not checked.
+        queue: queue of their folder; None without one.
+    """
     pairs = list(zip_longest(results, check_results))
     if as_json:
-        print_json({"runs": [_run_object(result, check_result) for result, check_result in pairs]})
+        runs = [_run_object(result, check_result) for result, check_result in pairs]
+        print_json({"runs": runs, "queue": msgspec.to_builtins(queue)})
         return
     if not results:
         note("No runs found.")

@@ -21,7 +21,8 @@ from bulklink.atomic_files import write_error, write_json
 from bulklink.decoding import decode_json
 from bulklink.errors import BulklinkError, LockedError, RunDirError
 from bulklink.folder_files import check_folder_file, check_subfolder, create_file, read_small_file
-from bulklink.runs.folder import exclusive_lock, file_lock, is_locked
+from bulklink.runs.folder import RunFolder, exclusive_lock, file_lock, is_locked
+from bulklink.runs.job_folder import find_job, list_folders
 from bulklink.runs.record import OrgRecord
 
 _FOLDER = ".queue"
@@ -116,6 +117,11 @@ class RunQueue:
         self._key = key.encode()
         self._folder = runs_dir / _FOLDER
         self._read: dict[str, tuple[tuple[int, int, int], Approval | RunDirError]] = {}
+
+    @staticmethod
+    def exists_in(runs_dir: Path) -> bool:
+        """Return whether a run of a folder was ever approved, or a worker started in it."""
+        return os.path.lexists(runs_dir / _FOLDER)
 
     def add(self, approval: Approval) -> Approval:
         """Add an approval behind all others; it replaces an earlier one of the same run.
@@ -276,6 +282,13 @@ class RunQueue:
         if not is_ours or self._path(approval.run) != path:
             return _bad_approval(path, "This approval was not given on this machine")
         return approval
+
+
+def is_runs_folder(path: Path) -> bool:
+    """Return whether a folder contains runs, jobs or a queue, and is neither a run nor a job."""
+    if RunFolder(path).record.exists() or find_job(path) is not None:
+        return False
+    return RunQueue.exists_in(path) or bool(list_folders(path))
 
 
 def _bad_approval(path: Path, message: str) -> RunDirError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from bulklink.advice import Advice, Keyword, NextCall
 from bulklink.errors import BulklinkError, DigestError, RunDirError
 from bulklink.local_time import format_local_moment
+from bulklink.operations.credit_limits import usage_key
 from bulklink.runs.queue import Approval, LeftRun, RunNotes
 from bulklink.runs.standing import Standing
 from bulklink.worker.verdict import Verdict
@@ -86,6 +87,24 @@ class TrackedRun:
         self.not_before = now + verdict.after
 
 
+class OrgKeys:
+    """Keys of orgs, as far as they are known: a run's connection is known before its org is."""
+
+    def __init__(self) -> None:
+        self._learned: dict[str, str] = {}
+
+    def learn(self, run: TrackedRun) -> None:
+        """Learn the org of a run that was sent before."""
+        standing = run.standing
+        if standing is not None and standing.org and standing.org.id and standing.api_url:
+            key = usage_key(standing.api_url, standing.org.id)
+            self._learned[run.approval.org_key] = key
+
+    def of(self, run: TrackedRun) -> str:
+        """Return the key of the org of a run; that of its connection until the org is known."""
+        return self._learned.get(run.approval.org_key, run.approval.org_key)
+
+
 def check_is_approved(standing: Standing, approval: Approval, path: Path) -> None:
     """Refuse a folder that is not that of the approved run any more.
 
@@ -125,12 +144,14 @@ def left_text(run: TrackedRun, left: LeftRun, path: Path) -> Advice:
         settings=[Keyword("queue", value=True), Keyword("expect", run.approval.digest)],
     )
     return Advice(
-        "{} is left to you ({}): {}{} Give it back to the worker: {}.",
+        "{} is left to you ({}): {}{} Give it back to the worker: {}; or take it out of the"
+        " queue: {}.",
         run.approval.run,
         left.code,
         left.message,
         " The later runs of its org wait." if left.holds_org else "",
         again,
+        NextCall("cancel", path),
     )
 
 

@@ -15,7 +15,6 @@ from bulklink.advice import Advice, NextCall
 from bulklink.counts import count_of
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import BulklinkError, ExitCode, RunDirError
-from bulklink.operations.credit_limits import usage_key
 from bulklink.operations.environment import Environment
 from bulklink.operations.queue_run import open_queue
 from bulklink.runs.queue import Approval, LeftRun, RunNotes, RunQueue
@@ -26,6 +25,7 @@ from bulklink.task_group import task_group
 from bulklink.worker.children import Child, child_command
 from bulklink.worker.choice import Choice, WaitingRun, choose
 from bulklink.worker.tracked_run import (
+    OrgKeys,
     TrackedRun,
     check_is_approved,
     left_text,
@@ -115,7 +115,7 @@ class _Worker:
     profile: str | None
     _runs: dict[str, TrackedRun] = field(default_factory=dict, init=False)
     _children: dict[str, Child | None] = field(default_factory=dict, init=False)
-    _org_keys: dict[str, str] = field(default_factory=dict, init=False)
+    _org_keys: OrgKeys = field(default_factory=OrgKeys, init=False)
     _noted: dict[str, RunNotes] | None = field(default=None, init=False)
     _bad_entries: set[str] = field(default_factory=set, init=False)
     _changed: anyio.Event = field(default_factory=anyio.Event, init=False)
@@ -232,22 +232,17 @@ class _Worker:
             self._leave(run, unreadable(error))
             return None
         run.standing = standing
-        if standing.org is not None and standing.org.id and standing.api_url:
-            key = usage_key(standing.api_url, standing.org.id)
-            self._org_keys[run.approval.org_key] = key
+        self._org_keys.learn(run)
         return standing
-
-    def _key(self, run: TrackedRun) -> str:
-        return self._org_keys.get(run.approval.org_key, run.approval.org_key)
 
     def _choose(self) -> Choice:
         wall = self.environment.clock.wall()
         waiting, active = [], []
         for name, run in self._runs.items():
             if name in self._children or run.is_elsewhere:
-                active.append(self._key(run))
+                active.append(self._org_keys.of(run))
             elif run.left is None or run.left.holds_org:
-                key, position = self._key(run), run.approval.position
+                key, position = self._org_keys.of(run), run.approval.position
                 waiting.append(WaitingRun(name, key, position, run.may_start_at(wall)))
         free = self.slots - len(active)
         return choose(waiting, active=set(active), slots=free, now=self._now())

@@ -22,11 +22,12 @@ from bulklink.errors import ExitCode, LedgerError
 @runs_dir_option
 @common_options
 def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool) -> int:
-    """Show the state of RUN, or of all runs.
+    """Show the state of RUN, or of all runs; of a folder of runs also what is in its queue.
 
     \b
     Examples:
       bulklink status
+      bulklink status runs
       bulklink status runs/20261122T101500Z-link-3f2a --check
 
     The command works while a run is active, after it stopped and after it was killed. --check
@@ -35,11 +36,17 @@ def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool) -> i
     exists, is the one that was read.
     """
     from bulklink.cli.callbacks import WarningDisplay  # noqa: PLC0415 - not for --help
+    from bulklink.cli.queue_summary import show_queue  # noqa: PLC0415 - not for --help
     from bulklink.cli.run_summary import show_run, show_runs  # noqa: PLC0415 - not for --help
+    from bulklink.operations.environment import real_environment  # noqa: PLC0415 - not for --help
     from bulklink.operations.statuses import statuses  # noqa: PLC0415 - not for --help
+    from bulklink.runs.queue import is_runs_folder  # noqa: PLC0415 - not for --help
     from bulklink.runs.status import status  # noqa: PLC0415 - not for --help
+    from bulklink.worker.overview import overview  # noqa: PLC0415 - not for --help
 
     callbacks = WarningDisplay()
+    if run is not None and is_runs_folder(run):
+        runs_dir, run = run, None
     if run is None:
         results = statuses(runs_dir, callbacks=callbacks)
     else:
@@ -56,7 +63,10 @@ def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool) -> i
         check_results = [check_run(result.run_dir) for result in checked]
         results = checked if run is None else results
     if run is None:
-        show_runs(results, as_json=as_json, check_results=check_results)
+        queue = overview(runs_dir, real_environment())
+        show_runs(results, as_json=as_json, check_results=check_results, queue=queue)
+        if queue is not None and not as_json:
+            show_queue(queue, runs_dir)
     else:
         show_run(results[0], None, as_json=as_json, check_results=check_results)
     all_ok = all(check_result.ok for check_result in check_results)
