@@ -24,12 +24,15 @@ def runs(tmp_path: Path) -> FakeRuns:
     return FakeRuns(tmp_path / "runs")
 
 
-def test_the_runs_of_an_org_follow_each_other_and_orgs_share_the_slots(runs: FakeRuns) -> None:
+@pytest.mark.parametrize(("slots", "most"), [(3, 3), (9, 4)])
+def test_the_runs_of_an_org_follow_each_other_and_orgs_share_the_slots(
+    runs: FakeRuns, slots: int, most: int
+) -> None:
     for number in range(12):
         runs.add(f"run-{number:02d}", of=f"org-{number % 4}")
-    result = runs.work(slots=3)
+    result = runs.work(slots=slots)
     assert (result.finished, result.left, result.waiting, result.exit_code) == (12, (), (), 0)
-    assert runs.most_active == {"": 3, **{f"org-{number}": 1 for number in range(4)}}
+    assert runs.most_active == {"": most, **{f"org-{number}": 1 for number in range(4)}}
     order = [name for _, name, _ in runs.starts]
     for org in range(4):
         of_org = [name for name in order if int(name[4:]) % 4 == org]
@@ -40,7 +43,12 @@ def test_the_runs_of_an_org_follow_each_other_and_orgs_share_the_slots(runs: Fak
 
 def test_a_child_sends_what_was_approved_and_asks_nothing(runs: FakeRuns) -> None:
     org = OrgRecord("77", "Zylker", "production")
-    fields: dict[str, Any] = {"options": ("--rate", "5"), "org": org, "profile": "acme", "canary": 3}
+    fields: dict[str, Any] = {
+        "options": ("--rate", "5"),
+        "org": org,
+        "profile": "acme",
+        "canary": 3,
+    }
     runs.add("run", stops(StoppedBy.CREDITS, resume_in=90.0), FINISH, **fields)
     runs.work()
     apply, resume = (command[5:] for command in runs.commands)
