@@ -328,7 +328,9 @@ def show_runs(
     pairs = list(zip_longest(results, check_results))
     if as_json:
         runs = [_run_object(result, check_result) for result, check_result in pairs]
-        print_json({"runs": runs, "queue": msgspec.to_builtins(queue)})
+        print_json(
+            {"runs": runs} | ({} if queue is None else {"queue": msgspec.to_builtins(queue)})
+        )
         return
     if not results:
         note("No runs found.")

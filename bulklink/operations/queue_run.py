@@ -93,7 +93,11 @@ async def queue_run(
         check_expected_org(expect_org, org)
         confirm_changes(org, record, Job(mappings=(), yes=yes), connection, callbacks)
     if stop is not None and stop.reason is not None:
-        raise InterruptedPlanningError("Stopped: the run was not queued.", where=str(path))
+        raise InterruptedPlanningError(
+            "Stopped: the run was not queued.",
+            where=str(path),
+            advice="Run the command again to be asked again.",
+        )
     known = bool(org.id)
     return queue.add(
         Approval(

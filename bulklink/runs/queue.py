@@ -295,5 +295,5 @@ def _bad_approval(path: Path, message: str) -> RunDirError:
     return RunDirError(
         f"{message}, so nothing is sent by it.",
         where=str(path),
-        advice="Remove the file, and approve the run again with `bulklink apply --queue`.",
+        advice="Remove the file, and approve the run again.",
     )

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -109,7 +108,6 @@ class _ChildProcess:
         self._process = process
         self._output = output
         self._errors = errors
-        self._started_at = time.monotonic()
         self._was_asked = False
 
     async def wait(self) -> Ended:
@@ -120,7 +118,6 @@ class _ChildProcess:
             last_line = _read_last_line(self._errors)
         return Ended(
             exit_code,
-            time.monotonic() - self._started_at,
             code=error.code if error else None,
             message=_message_of(error) if error else last_line,
             stopped=self._was_asked,

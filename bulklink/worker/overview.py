@@ -9,7 +9,7 @@ import msgspec
 
 from bulklink.errors import BulklinkError
 from bulklink.ledger.records import timestamp
-from bulklink.operations.environment import Environment
+from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.queue_run import open_queue
 from bulklink.runs.queue import Approval, LeftRun, RunNotes, RunQueue
 from bulklink.runs.record import RunState
@@ -64,12 +64,13 @@ class QueueOverview(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
 
 
-def overview(runs_dir: Path, environment: Environment) -> QueueOverview | None:
+def overview(runs_dir: Path, environment: Environment | None = None) -> QueueOverview | None:
     """Return the queue of a runs folder; None if nothing was ever approved in it.
 
     Args:
         runs_dir: parent of the run folders.
-        environment: clock, and the key that signs approvals.
+        environment: clock, and the key that signs approvals; None for those of this machine, others
+            for tests.
 
     Raises:
         RunDirError: if the queue cannot be read.
@@ -77,6 +78,7 @@ def overview(runs_dir: Path, environment: Environment) -> QueueOverview | None:
     """
     if not RunQueue.exists_in(runs_dir):
         return None
+    environment = environment or real_environment()
     queue, now = open_queue(runs_dir, environment), environment.clock.wall()
     notes = queue.notes()
     problems = [entry for entry in queue.entries().values() if not isinstance(entry, Approval)]

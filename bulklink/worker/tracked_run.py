@@ -14,6 +14,8 @@ from bulklink.runs.queue import Approval, LeftRun, RunNotes
 from bulklink.runs.standing import Standing
 from bulklink.worker.verdict import Verdict
 
+_APPROVE_AGAIN = "Look at the plan, and approve it again if it is right."
+
 
 @dataclass(slots=True)
 class TrackedRun:
@@ -114,12 +116,15 @@ def check_is_approved(standing: Standing, approval: Approval, path: Path) -> Non
     """
     if standing.created != approval.created:
         raise RunDirError(
-            "The folder has another run than the one that was approved.", where=str(path)
+            "The folder has another run than the one that was approved.",
+            where=str(path),
+            advice=_APPROVE_AGAIN,
         )
     if standing.digest != approval.digest:
         raise DigestError(
             f"The digest of this plan is {standing.digest}, and {approval.digest} was approved.",
             where=str(path),
+            advice=_APPROVE_AGAIN,
         )
 
 

@@ -44,14 +44,12 @@ class Ended(msgspec.Struct, frozen=True):
 
     Args:
         exit_code: its exit code; negative for the signal that killed it.
-        seconds: how long it lived.
         code: code of its error; None without one.
         message: its error, for the user.
         stopped: whether the worker had asked it to stop.
     """
 
     exit_code: int
-    seconds: float
     code: str | None = None
     message: str = ""
     stopped: bool = False
@@ -117,12 +115,13 @@ def judge_found(
 
 
 def judge_ended(
-    ended: Ended, standing: Standing, deaths: int, now: float, timing: Timing
+    ended: Ended, seconds: float, standing: Standing, deaths: int, now: float, timing: Timing
 ) -> Verdict:
     """Return what is to be done with a run whose child process ended.
 
     Args:
         ended: how it ended.
+        seconds: how long it lived.
         standing: where the run stands.
         deaths: child processes of the run that had died before.
         now: seconds since 1970.
@@ -140,7 +139,7 @@ def judge_ended(
         return _after_stop(standing, timing, now)
     if ended.exit_code == ExitCode.STOPPED and ended.code is not None:
         return _leave(standing, ended.code, ended.message)
-    deaths = 1 if ended.seconds >= timing.steady else deaths + 1
+    deaths = 1 if seconds >= timing.steady else deaths + 1
     return _after_death(standing, deaths, _describe_death(ended), timing)
 
 

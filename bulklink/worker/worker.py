@@ -15,14 +15,14 @@ from bulklink.advice import Advice, NextCall
 from bulklink.counts import count_of
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import BulklinkError, ExitCode, RunDirError
-from bulklink.operations.environment import Environment
+from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.queue_run import open_queue
 from bulklink.runs.queue import Approval, LeftRun, RunNotes, RunQueue
 from bulklink.runs.record import RunState
 from bulklink.runs.standing import Standing, read_standing
 from bulklink.runs.status import run_exit_code
 from bulklink.task_group import task_group
-from bulklink.worker.children import Child, child_command
+from bulklink.worker.children import Child, child_command, start_child
 from bulklink.worker.choice import Choice, WaitingRun, choose
 from bulklink.worker.tracked_run import (
     OrgKeys,
@@ -66,9 +66,9 @@ async def work(
     drain: bool,
     stop: StopController,
     report: Callable[[str | Advice], None],
-    environment: Environment,
-    start: Callable[[Sequence[str]], Awaitable[Child]],
     profile: str | None = None,
+    environment: Environment | None = None,
+    start: Callable[[Sequence[str]], Awaitable[Child]] = start_child,
     timing: Timing | None = None,
 ) -> WorkResult:
     """Drive the approved runs of a folder until it is stopped.
@@ -79,15 +79,17 @@ async def work(
         drain: whether to end when nothing in the queue can be sent any more.
         stop: stops the worker; children are stopped gently then.
         report: called with each event.
-        environment: clock, disk and the key that signs approvals.
-        start: starts a child process by its command.
         profile: profile of runs that were approved without one; None for the environment's.
+        environment: clock, disk and the key that signs approvals; None for those of this machine,
+            others for tests.
+        start: starts a child process by its command.
         timing: times of the worker; None for the usual ones.
 
     Raises:
         RunDirError: if there is no such folder, or the queue cannot be written.
         LockedError: if another worker drives these runs.
     """
+    environment = environment or real_environment()
     queue = open_queue(runs_dir, environment)
     worker = _Worker(
         queue=queue,
@@ -274,6 +276,7 @@ class _Worker:
             return
         run.is_started = True
         await self._save_notes()
+        started_at = self._now()
         command = child_command(
             approval,
             self.queue.runs_dir / name,
@@ -283,7 +286,7 @@ class _Worker:
         try:
             child = self._children[name] = await self.start(command)
         except OSError as error:
-            ended = Ended(ExitCode.STOPPED, 0.0, message=f"It cannot be started: {error}.")
+            ended = Ended(ExitCode.STOPPED, message=f"It cannot be started: {error}.")
         else:
             emails = count_of(approval.messages, "email")
             self.report(f"{name}: started, {approval.op} of {emails}.")
@@ -295,17 +298,17 @@ class _Worker:
                 child.stop()
                 raise
         run.is_started = False
-        await self._settle(run, ended)
+        await self._settle(run, ended, self._now() - started_at)
 
-    async def _settle(self, run: TrackedRun, ended: Ended) -> None:
-        """Carry out what is to be done with a run whose child process has ended."""
+    async def _settle(self, run: TrackedRun, ended: Ended, seconds: float) -> None:
+        """Carry out what is to be done with a run whose child process lived for some seconds."""
         if run.approval.run not in self._runs:
             self.report(f"{run.approval.run}: stopped.")
             return
         standing = await self._read_standing(run)
         if standing is not None:
             wall = self.environment.clock.wall()
-            verdict = judge_ended(ended, standing, run.deaths, wall, self.timing)
+            verdict = judge_ended(ended, seconds, standing, run.deaths, wall, self.timing)
             self._carry_out(run, verdict, exit_code=ended.exit_code)
         if run.left is not None:
             run.look_at = self._now() + self.timing.recheck

@@ -82,6 +82,7 @@ NOT_OF_A_JOB = {
     *("preset", "allow_round_ids"),  # of the mapping that has the contacts
     *("output", "format", "spreadsheet", "force"),  # the file: see tests/e2e/test_fetch.py
     *("contacts_of_deals", "deals_where", "contacts_where", "roles"),  # which contacts
+    "queue",  # sends nothing
     *("emails_on", "on_no_deal", "since", "until", "candidates"),  # which emails, what of them
 }
 """Options that a run, or the reading of a fetch, is not begun with."""

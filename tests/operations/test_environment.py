@@ -181,7 +181,8 @@ def test_the_real_environment_is_created_only_as_the_default_of_an_argument() ->
         ]
     )
     assert set(makers) - set(public) == {
-        *("show_status", "sign_out", "login_profile", "make_commands")
+        *("show_status", "sign_out", "login_profile", "make_commands"),
+        *("queue_run", "cancel", "work", "overview"),  # commands of the worker
     }
 
 

@@ -258,7 +258,6 @@ class _FakeChild:
             )
         return Ended(
             play.exit_code,
-            play.seconds,
             code=play.code,
             message=play.message,
             stopped=self._stopped.is_set(),

@@ -22,7 +22,7 @@ from bulklink.errors import ExitCode, LedgerError
 @runs_dir_option
 @common_options
 def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool) -> int:
-    """Show the state of RUN, or of all runs; of a folder of runs also what is in its queue.
+    """Show the state of RUN, or of all runs and their queue.
 
     \b
     Examples:
@@ -38,7 +38,6 @@ def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool) -> i
     from bulklink.cli.callbacks import WarningDisplay  # noqa: PLC0415 - not for --help
     from bulklink.cli.queue_summary import show_queue  # noqa: PLC0415 - not for --help
     from bulklink.cli.run_summary import show_run, show_runs  # noqa: PLC0415 - not for --help
-    from bulklink.operations.environment import real_environment  # noqa: PLC0415 - not for --help
     from bulklink.operations.statuses import statuses  # noqa: PLC0415 - not for --help
     from bulklink.runs.queue import is_runs_folder  # noqa: PLC0415 - not for --help
     from bulklink.runs.status import status  # noqa: PLC0415 - not for --help
@@ -63,7 +62,7 @@ def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool) -> i
         check_results = [check_run(result.run_dir) for result in checked]
         results = checked if run is None else results
     if run is None:
-        queue = overview(runs_dir, real_environment())
+        queue = overview(runs_dir)
         show_runs(results, as_json=as_json, check_results=check_results, queue=queue)
         if queue is not None and not as_json:
             show_queue(queue, runs_dir)

@@ -57,8 +57,6 @@ def work(runs_dir: Path, *, slots: int, drain: bool, profile: str | None, as_jso
     from bulklink.cli.event_loop import run_in_loop  # noqa: PLC0415 - not for --help
     from bulklink.cli.signals import run_with_signals  # noqa: PLC0415 - not for --help
     from bulklink.engine.shutdown import StopController  # noqa: PLC0415 - not for --help
-    from bulklink.operations.environment import real_environment  # noqa: PLC0415 - not for --help
-    from bulklink.worker.children import start_child  # noqa: PLC0415 - not for --help
     from bulklink.worker.worker import work as work_on  # noqa: PLC0415 - not for --help
 
     stop = StopController()
@@ -69,9 +67,7 @@ def work(runs_dir: Path, *, slots: int, drain: bool, profile: str | None, as_jso
         drain=drain,
         stop=stop,
         report=_report,
-        environment=real_environment(),
         profile=profile,
-        start=start_child,
     )
     result: WorkResult = run_in_loop(run_with_signals, operation, stop)
     _show_result(result, as_json=as_json)
