@@ -32,6 +32,12 @@ def approve(bulklink: Command, world: World, name: str, *options: str) -> str:
     return digest
 
 
+def errors_of_child(worker: int) -> str:
+    """Return what the child process of a worker wrote to its standard error so far."""
+    (child,) = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
+    return Path(f"/proc/{child}/fd/2").read_text()
+
+
 def test_approved_runs_are_sent_and_others_are_not(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
@@ -103,6 +109,8 @@ def test_sigterm_stops_worker_and_runs_gently_and_a_second_worker_is_refused(
         assert shown["worker"] is True
         assert [run["state"] for run in shown["runs"]] == ["running"]
         worker.send_signal(signal.SIGTERM)
+        while "Stopping" not in errors_of_child(worker.pid):
+            standin.gate.wait(0.05)
         standin.gate.set()
         ended = wait_for_exit(worker)
     assert ended.code == ExitCode.TERMINATED, ended
