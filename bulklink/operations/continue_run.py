@@ -169,7 +169,7 @@ def load_unsent_record(folder: RunFolder, *, expect: str | None) -> RunRecord:
     """
     record = _load_sealed_record(folder)
     check_approved(record.digest, expect, folder.path)
-    if record.invocations:
+    if record.was_sent:
         raise RunDirError(
             "This plan has been applied before.",
             where=str(folder.path),

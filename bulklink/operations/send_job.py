@@ -40,7 +40,7 @@ def refuse_sent_job(
         RunDirError: if it was applied before.
     """
     check_approved(record.digest, expect, job.path)
-    if any(shard.invocations for shard in shards):
+    if any(shard.was_sent for shard in shards):
         raise RunDirError(
             "This job has been applied before.",
             where=str(job.path),

@@ -354,6 +354,14 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         return LedgerCheckpoint(self.last_row, self.ledger_bytes, self.ledger_sha256)
 
     @property
+    def was_sent(self) -> bool:
+        """Whether a command got as far as sending, or may have.
+
+        One that was refused before, such as by the lock of its org, leaves the plan as it was.
+        """
+        return bool(self.invocations) and self.state is not RunState.PLANNED
+
+    @property
     def needs_accept_canary(self) -> bool:
         """Whether it continues only if the user accepts its failed canary."""
         stopped = self.canary is not None and self.canary.state is CanaryState.STOPPED

@@ -27,6 +27,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         resume_at: when it can continue, RFC 3339; None if time alone does not help.
         reason: why it stopped, in words; None if it did not.
         invocations: number of commands that ran it, or its shards.
+        was_sent: whether a command got as far as sending, or may have.
         org: the org that it changes; None before it was sent.
         api_url: address of the API; None before it was sent.
     """
@@ -40,6 +41,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     resume_at: str | None
     reason: str | None
     invocations: int
+    was_sent: bool
     org: OrgRecord | None
     api_url: str | None
 
@@ -70,6 +72,7 @@ def read_standing(run: Path) -> Standing:
         resume_at=run_record.resume_at,
         reason=run_record.reason,
         invocations=len(run_record.invocations),
+        was_sent=run_record.was_sent,
         org=run_record.org,
         api_url=run_record.api_url,
     )
@@ -92,6 +95,7 @@ def _job_standing(job: JobFolder, record: JobRecord, shards: Sequence[RunRecord]
         resume_at=stopped.resume_at if stopped else None,
         reason=stopped.reason if stopped else None,
         invocations=sum(len(shard.invocations) for shard in shards),
+        was_sent=any(shard.was_sent for shard in shards),
         org=sent.org,
         api_url=sent.api_url,
     )

@@ -166,7 +166,7 @@ def view_run(folder: RunFolder) -> RunView:
     counts = {**dict.fromkeys(map(str, Status), 0), **record.counts}
     counts[PENDING] = record.rows - sum(counts[str(status)] for status in Status)
     state, tone = _state(record, counts, is_running=is_running)
-    started = bool(record.invocations)
+    started = record.was_sent
     was_sent = started and record.state is not RunState.REFUSED and not record.load_test
     ended = was_sent and not is_running
     is_planned = record.state is RunState.PLANNED and not started

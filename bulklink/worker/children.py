@@ -54,7 +54,7 @@ class _Output(msgspec.Struct):
 
 
 def child_command(
-    approval: Approval, run: Path, *, profile: str | None, is_started: bool
+    approval: Approval, run: Path, *, profile: str | None, was_sent: bool
 ) -> list[str]:
     """Return the command that sends an approved run.
 
@@ -62,18 +62,18 @@ def child_command(
         approval: its approval.
         run: its folder.
         profile: profile to connect with; None for the environment's.
-        is_started: whether something of it may have been sent.
+        was_sent: whether something of it was sent, or may have been.
     """
     # -P: nothing is imported from the working folder.
-    command = [sys.executable, "-P", "-m", "bulklink", "resume" if is_started else "apply"]
+    command = [sys.executable, "-P", "-m", "bulklink", "resume" if was_sent else "apply"]
     command += [str(run), "--expect", approval.digest, "--yes", "--json", "--progress", "none"]
     if profile is not None:
         command += ["--profile", profile]
     if approval.org is not None and approval.org.id is not None:
         command += ["--expect-org", approval.org.id]
-    if is_started and approval.accept_canary:
+    if was_sent and approval.accept_canary:
         command.append("--accept-canary")
-    if not is_started and approval.canary is not None:
+    if not was_sent and approval.canary is not None:
         command += ["--canary", str(approval.canary)]
     return [*command, *approval.options]
 

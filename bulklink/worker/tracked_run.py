@@ -142,9 +142,9 @@ def left_text(run: TrackedRun, left: LeftRun, path: Path) -> Advice:
         left: why.
         path: its folder.
     """
-    is_started = run.standing is not None and run.standing.invocations > 0
+    was_sent = run.standing is not None and run.standing.was_sent
     again = NextCall(
-        "resume" if is_started else "apply",
+        "resume" if was_sent else "apply",
         path,
         settings=[Keyword("queue", value=True), Keyword("expect", run.approval.digest)],
     )

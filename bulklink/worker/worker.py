@@ -281,7 +281,7 @@ class _Worker:
             approval,
             self.queue.runs_dir / name,
             profile=approval.profile or self.profile,
-            is_started=standing.invocations > 0,
+            was_sent=standing.was_sent,
         )
         try:
             child = self._children[name] = await self.start(command)

@@ -65,7 +65,7 @@ async def test_a_second_run_of_an_org_is_refused_and_names_both(
     assert (await off_loop(status, tmp_path / "run")).counts["done"] == EMAILS
     other = await off_loop(status, tmp_path / "other")
     assert (other.state, other.counts["pending"]) == ("planned", EMAILS)
-    applied = await resume(tmp_path / "other", connection)
+    applied = await apply(tmp_path / "other", connection)
     assert (applied.state, applied.counts["unchanged"]) == ("finished", EMAILS)
 
 
@@ -77,6 +77,8 @@ async def test_a_sealed_plan_that_was_refused_can_be_sent_later(
     async with anyio.create_task_group() as group:
         group.start_soon(run, job(tmp_path, rows=10), connection)
         await crm.arrived.wait()
+        with pytest.raises(LockedError):
+            await apply(tmp_path / "other", connection)
         with pytest.raises(LockedError):
             await apply(tmp_path / "other", connection)
         crm.gate.set()

@@ -52,7 +52,7 @@ async def test_the_question_names_the_org_and_the_worker_is_held_to_it(
     assert crm.linked == 0
     with pytest.raises(WrongOrgError, match="is expected"):
         await apply(tmp_path / "run", connection, expect=digest, expect_org="1")
-    sent = await resume(tmp_path / "run", connection, expect=digest, expect_org=approval.org.id)
+    sent = await apply(tmp_path / "run", connection, expect=digest, expect_org=approval.org.id)
     assert sent.counts["done"] == EMAILS
 
 
