@@ -38,7 +38,7 @@ _EXPORTS = {
         " RunCallbacks"
         " RunProgress"
     ),
-    "bulklink.operations.check": "CheckResult check_run",
+    "bulklink.operations.check": "check_run",
     "bulklink.operations.check_audit": "check_audit",
     "bulklink.operations.explain": "Explanation explain",
     "bulklink.operations.export": "ExportResult export",
@@ -69,6 +69,7 @@ _EXPORTS = {
     "bulklink.operations.verify_run": "VerifyResult",
     "bulklink.operations.weights": "default_weights",
     "bulklink.profiles.resolve": "load_connection",
+    "bulklink.runs.check_result": "CheckResult",
     "bulklink.runs.forecast": "CreditRange SecondsRange",
     "bulklink.runs.record": "ForgetResult RunState UndoneBy",
     "bulklink.runs.status": "CallCounts RunResult status",
@@ -126,7 +127,6 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.callbacks import ReadProgress as ReadProgress
     from bulklink.operations.callbacks import RunCallbacks as RunCallbacks
     from bulklink.operations.callbacks import RunProgress as RunProgress
-    from bulklink.operations.check import CheckResult as CheckResult
     from bulklink.operations.check import check_run as check_run
     from bulklink.operations.check_audit import check_audit as check_audit
     from bulklink.operations.explain import Explanation as Explanation
@@ -179,6 +179,7 @@ if TYPE_CHECKING:  # repeated for type checkers, which only read literal imports
     from bulklink.operations.verify_run import VerifyResult as VerifyResult
     from bulklink.operations.weights import default_weights as default_weights
     from bulklink.profiles.resolve import load_connection as load_connection
+    from bulklink.runs.check_result import CheckResult as CheckResult
     from bulklink.runs.forecast import CreditRange as CreditRange
     from bulklink.runs.forecast import SecondsRange as SecondsRange
     from bulklink.runs.record import ForgetResult as ForgetResult

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bulklink.cli.console import Line, Styled
-from bulklink.operations.check import CheckItem, CheckResult, CheckStatus
+from bulklink.runs.check_result import CheckItem, CheckResult, CheckStatus
 
 _STATUS_COLOURS = {CheckStatus.OK: "green", CheckStatus.DIFFERS: "red"}
 _STATUS_TEXTS = {CheckStatus.MISSING: "missing", CheckStatus.NOT_YET: "nothing to check"}

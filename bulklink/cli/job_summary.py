@@ -22,7 +22,7 @@ from bulklink.cli.console import (
 from bulklink.counts import count_of
 from bulklink.errors import RunStoppedError
 from bulklink.local_time import format_local_time
-from bulklink.operations.check import CheckResult
+from bulklink.runs.check_result import CheckResult
 from bulklink.runs.record import RunState
 from bulklink.runs.status import RunResult
 from bulklink.shell import format_command

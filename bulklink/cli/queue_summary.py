@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bulklink.cli.console import (
     Line,
@@ -16,7 +17,9 @@ from bulklink.cli.console import (
 from bulklink.counts import count_of
 from bulklink.local_time import format_local_time
 from bulklink.shell import bulklink_command
-from bulklink.worker.overview import QueuedRun, QueueOverview
+
+if TYPE_CHECKING:
+    from bulklink.worker.overview import QueuedRun, QueueOverview
 
 
 def show_queue(queue: QueueOverview, runs_dir: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -31,7 +31,6 @@ from bulklink.ledger.statistics import FailureCount, ResultCounts, count_results
 from bulklink.local_time import format_local_time
 from bulklink.models import Status
 from bulklink.operations import wording
-from bulklink.operations.check import CheckResult
 from bulklink.operations.wording import (
     beyond_max_credits,
     can_be_undone,
@@ -40,13 +39,16 @@ from bulklink.operations.wording import (
     describe_rate,
     describe_undone,
 )
+from bulklink.runs.check_result import CheckResult
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.forecast import CallForecast
 from bulklink.runs.job_folder import commanded_path, undoing_path
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import PENDING, RunResult, load_detached_relinks
 from bulklink.shell import bulklink_command, format_command
-from bulklink.worker.overview import QueueOverview
+
+if TYPE_CHECKING:
+    from bulklink.worker.overview import QueueOverview
 
 _MAY_BE_DETACHED = (Status.FAILED, Status.IN_DOUBT, PENDING)
 """Statuses of rows whose relink may be half done."""

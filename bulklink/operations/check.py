@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, field
-from enum import StrEnum
 from os import PathLike
 from pathlib import Path
 
@@ -21,66 +20,14 @@ from bulklink.mapping.original_rows import PlannedIds, stream_planned_ids
 from bulklink.mapping.plan_digest import read_plan_content
 from bulklink.models import Status
 from bulklink.operations.seal import has_former_digest, plan_digest
+from bulklink.runs.check_result import CheckItem, CheckResult, CheckStatus
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import sha256_of, whole_lines_length
-from bulklink.runs.record import ForgetResult, InputRecord, RunRecord, RunState
+from bulklink.runs.record import InputRecord, RunRecord, RunState
 from bulklink.runs.status import PENDING, status_counts
 
 _STANDARD_INPUT = "-"
 _MAX_ROWS_NAMED = 5
-
-
-class CheckStatus(StrEnum):
-    """Outcome of one check."""
-
-    OK = "ok"
-    DIFFERS = "differs"
-    MISSING = "missing"
-    NOT_YET = "not-yet"
-
-
-class CheckItem(msgspec.Struct, frozen=True):
-    """One checked part of a run.
-
-    Args:
-        verdict: ok, differs, missing or not-yet.
-        detail: explanation; may be empty.
-    """
-
-    verdict: CheckStatus
-    detail: str = ""
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether nothing differs and nothing is missing."""
-        return self.verdict in (CheckStatus.OK, CheckStatus.NOT_YET)
-
-
-class CheckResult(msgspec.Struct, frozen=True):
-    """Outcome of checking a run.
-
-    Args:
-        plan: check of the plan file, and of the digest over its rows and options.
-        names: check of the names that were looked up.
-        ledger: check of the ledger file.
-        accounting: check of the row counts.
-        mappings: check of each input, by name; a missing input is not a difference.
-        forgotten: times at which columns and names were removed, with the hashes before and after.
-    """
-
-    plan: CheckItem
-    names: CheckItem
-    ledger: CheckItem
-    accounting: CheckItem
-    mappings: dict[str, CheckItem]
-    forgotten: tuple[ForgetResult, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing differs and no required part is missing."""
-        required_items = (self.plan, self.names, self.ledger, self.accounting)
-        unchanged = all(item.verdict is not CheckStatus.DIFFERS for item in self.mappings.values())
-        return unchanged and all(item.is_ok for item in required_items)
 
 
 def check_run(run: str | PathLike[str]) -> CheckResult:

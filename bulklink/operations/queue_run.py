@@ -1,4 +1,4 @@
-"""Approval of a run for a worker, and its removal from the queue."""
+"""Approval of a run for a worker."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 
 from bulklink.advice import Advice, NextCall
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import ConfigError, InterruptedPlanningError, RunDirError
-from bulklink.file_names import file_name_text
+from bulklink.errors import InterruptedPlanningError, RunDirError
 from bulklink.ledger.records import timestamp
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.continue_run import load_started_record, load_unsent_record
@@ -22,10 +21,11 @@ from bulklink.operations.preflight import (
     check_same_org,
     confirm_changes,
 )
+from bulklink.operations.queue_access import open_queue, queueable_path
 from bulklink.operations.send_job import refuse_sent_job, refuse_unsent_job
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.job_folder import find_job, first_record, refuse_shard
-from bulklink.runs.queue import Approval, RunQueue
+from bulklink.runs.queue import Approval
 from bulklink.runs.record import OrgRecord, RunState
 from bulklink.runs.standing import Standing, read_standing
 from bulklink.zoho.connection import Connection
@@ -81,7 +81,7 @@ async def queue_run(
         InterruptedPlanningError: if it was stopped.
     """
     environment, callbacks = environment or real_environment(), callbacks or RunCallbacks()
-    path = _queueable_path(Path(run))
+    path = queueable_path(Path(run))
     _check_sendable(path, expect, resume=resume, accept_canary=accept_canary)
     record, standing = first_record(path), read_standing(path)
     check_same_host(record, connection)
@@ -116,57 +116,6 @@ async def queue_run(
             accept_canary=accept_canary,
         )
     )
-
-
-def cancel(run: str | PathLike[str], *, environment: Environment | None = None) -> None:
-    """Take a run or job out of the queue; a worker that is sending it stops it gently.
-
-    Args:
-        run: its folder, which may be gone.
-        environment: network, disk and clock; None for this machine's, others for tests.
-
-    Raises:
-        RunDirError: if it is not in the queue, or the queue cannot be written.
-    """
-    path = _queueable_path(Path(run))
-    if not open_queue(path.parent, environment or real_environment()).remove(path.name):
-        raise RunDirError(
-            "This run is not in the queue.",
-            where=str(run),
-            advice=Advice("See what is: {}.", NextCall("status", path.parent)),
-        )
-
-
-def open_queue(runs_dir: Path, environment: Environment) -> RunQueue:
-    """Return the queue of a runs folder.
-
-    Args:
-        runs_dir: parent of the run folders.
-        environment: has the key that signs approvals.
-
-    Raises:
-        ConfigError: if the key cannot be stored.
-    """
-    key = environment.approval_key()
-    if key is None:
-        raise ConfigError(
-            "The key that signs approvals cannot be stored.",
-            where="approval-key",
-            advice="Make the state folder writable (XDG_STATE_HOME).",
-        )
-    return RunQueue(runs_dir.absolute(), key)
-
-
-def _queueable_path(run: Path) -> Path:
-    """Return the absolute path of a run folder, whose name identifies it in its runs folder."""
-    path = run.resolve() if run.name in ("", "..") else run.absolute()
-    if file_name_text(path.name) != path.name:
-        raise RunDirError(
-            "The name of this folder is not UTF-8, so the queue cannot name it.",
-            where=str(run),
-            advice="Rename the folder.",
-        )
-    return path
 
 
 def _check_sendable(path: Path, expect: str, *, resume: bool, accept_canary: bool) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from bulklink.errors import BulklinkError
 from bulklink.ledger.records import timestamp
 from bulklink.operations.environment import Environment, real_environment
-from bulklink.operations.queue_run import open_queue
+from bulklink.operations.queue_access import open_queue
 from bulklink.runs.queue import Approval, LeftRun, RunNotes, RunQueue
 from bulklink.runs.record import RunState
 from bulklink.runs.standing import read_standing

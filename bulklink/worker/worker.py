@@ -16,7 +16,7 @@ from bulklink.counts import count_of
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import BulklinkError, ExitCode, RunDirError
 from bulklink.operations.environment import Environment, real_environment
-from bulklink.operations.queue_run import open_queue
+from bulklink.operations.queue_access import open_queue
 from bulklink.runs.queue import Approval, LeftRun, RunNotes, RunQueue
 from bulklink.runs.record import RunState
 from bulklink.runs.standing import Standing, read_standing

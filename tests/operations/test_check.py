@@ -11,9 +11,10 @@ import pytest
 
 from bulklink.ledger.records import Result, result_line
 from bulklink.models import Op, Status
-from bulklink.operations.check import CheckResult, CheckStatus, check_run
+from bulklink.operations.check import check_run
 from bulklink.operations.job import Job, OnInvalid
 from bulklink.operations.plan import plan
+from bulklink.runs.check_result import CheckResult, CheckStatus
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.hashes import ledger_hash, sha256_of, whole_lines_length
 from bulklink.runs.record import RunState

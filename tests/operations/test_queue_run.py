@@ -12,7 +12,8 @@ import pytest
 from bulklink import Connection, DigestError, NotConfirmedError, plan, run
 from bulklink.errors import ConfigError, RunDirError, RunStoppedError, WrongOrgError
 from bulklink.operations.environment import real_environment
-from bulklink.operations.queue_run import open_queue, queue_run
+from bulklink.operations.queue_access import open_queue
+from bulklink.operations.queue_run import queue_run
 from bulklink.operations.resume import apply, resume
 from bulklink.runs.queue import Approval
 from tests.guard import off_loop

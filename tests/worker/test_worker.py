@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from bulklink.errors import ExitCode, LockedError, RunDirError, StoppedBy
-from bulklink.operations.queue_run import cancel
+from bulklink.operations.queue_access import cancel
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.queue import RunNotes, RunQueue
 from bulklink.runs.record import Invocation, OrgRecord, RunState

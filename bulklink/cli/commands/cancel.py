@@ -26,7 +26,7 @@ def cancel(run: Path, *, as_json: bool) -> int:
     A worker that is sending it stops it gently: calls in flight are finished and recorded. What was
     sent stays; `bulklink undo` takes it back.
     """
-    from bulklink.operations.queue_run import cancel as take_out  # noqa: PLC0415 - not for --help
+    from bulklink.operations.queue_access import cancel as take_out  # noqa: PLC0415 - not for --help
 
     take_out(run)
     if as_json:

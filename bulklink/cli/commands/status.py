@@ -39,9 +39,8 @@ def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool) -> i
     from bulklink.cli.queue_summary import show_queue  # noqa: PLC0415 - not for --help
     from bulklink.cli.run_summary import show_run, show_runs  # noqa: PLC0415 - not for --help
     from bulklink.operations.statuses import statuses  # noqa: PLC0415 - not for --help
-    from bulklink.runs.queue import is_runs_folder  # noqa: PLC0415 - not for --help
+    from bulklink.runs.queue import RunQueue, is_runs_folder  # noqa: PLC0415 - not for --help
     from bulklink.runs.status import status  # noqa: PLC0415 - not for --help
-    from bulklink.worker.overview import overview  # noqa: PLC0415 - not for --help
 
     callbacks = WarningDisplay()
     if run is not None and is_runs_folder(run):
@@ -62,7 +61,11 @@ def status(run: Path | None, runs_dir: Path, *, check: bool, as_json: bool) -> i
         check_results = [check_run(result.run_dir) for result in checked]
         results = checked if run is None else results
     if run is None:
-        queue = overview(runs_dir)
+        queue = None
+        if RunQueue.exists_in(runs_dir):
+            from bulklink.worker.overview import overview  # noqa: PLC0415 - only with a queue
+
+            queue = overview(runs_dir)
         show_runs(results, as_json=as_json, check_results=check_results, queue=queue)
         if queue is not None and not as_json:
             show_queue(queue, runs_dir)
