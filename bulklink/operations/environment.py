@@ -20,6 +20,7 @@ from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.operations.cancellation import PeriodicSampling
 from bulklink.operations.org_lock import OrgLocks
+from bulklink.operations.org_share import OrgShares
 from bulklink.runs.random_mark import load_random_mark
 from bulklink.zoho.http import Transport
 from bulklink.zoho.tokens import TokenStore
@@ -49,6 +50,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             simulation compares runs with and without.
         sample_periodically: calls a function periodically while a block runs.
         org_locks: locks of the orgs that runs are sent to; None if runs need none.
+        org_shares: participants of orgs, who share the calls in flight; None if nothing is shared.
         approval_key: returns the key that signs approvals for a worker of this machine; None if it
             cannot be stored.
         may_leave: called right before each request to the CRM leaves, with no `await` in between.
@@ -72,6 +74,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         [Callable[[], Awaitable[object]]], AbstractAsyncContextManager[None]
     ] = PeriodicSampling
     org_locks: OrgLocks | None = None
+    org_shares: OrgShares | None = None
     approval_key: Callable[[], str | None] = lambda: None
     may_leave: Callable[[], None] = lambda: None
 
@@ -96,5 +99,6 @@ def real_environment() -> Environment:
         ),
         machine_mark=lambda: load_random_mark(state_folder / "machine-mark"),
         org_locks=OrgLocks(state_folder / "orgs"),
+        org_shares=OrgShares(state_folder / "orgs"),
         approval_key=lambda: load_random_mark(state_folder / "approval-key"),
     )

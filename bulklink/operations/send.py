@@ -200,6 +200,7 @@ class _SendRun:
             on_org=self.callbacks.on_org,
             calls_left=lambda: _CALLS_PER_MESSAGE * self.counter.pending,
             adapts=self.load is None or not self.load.options.is_open,
+            shares_org=self.load is None,  # a load test measures a server by itself
         )
 
     async def execute(self) -> None:

@@ -47,6 +47,7 @@ from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.job import Job, WhenCreditsOut
 from bulklink.operations.monitor import MetricsSampler
 from bulklink.operations.org_lock import OrgLock, org_locked_error
+from bulklink.operations.org_share import SharedLimit
 from bulklink.runs.figures import summarize_latencies
 from bulklink.runs.forecast import CreditRange
 from bulklink.task_group import task_group
@@ -83,6 +84,7 @@ class CrmSession:
         on_org: called with name and type of the org once it is looked up.
         calls_left: returns the calls that the run may still need; None if unknown.
         adapts: whether refusals lower the limit of calls in flight and pause the calls.
+        shares_org: whether the calls in flight are shared with other commands of this machine.
 
     Attributes:
         recorded_calls: requests that the ledger records, as `Caller` counts them.
@@ -110,6 +112,7 @@ class CrmSession:
     on_org: Callable[[str | None, str | None], None] = lambda name, kind: None
     calls_left: Callable[[], int] | None = None
     adapts: bool = True
+    shares_org: bool = True
     recorded_calls: Counter[str] = field(default_factory=Counter, init=False)
     recorded_results: Counter[Status] = field(default_factory=Counter, init=False)
     interrupt: PlanningStop = field(init=False)
@@ -118,6 +121,7 @@ class CrmSession:
     ledger: LedgerWriter = field(init=False)
     caller: Caller = field(init=False)
     _stack: AsyncExitStack = field(init=False)
+    _shared_limit: SharedLimit = field(init=False)
 
     def __post_init__(self) -> None:
         self.interrupt = make_planning_stop(self.stop)
@@ -129,6 +133,13 @@ class CrmSession:
             random=self.clock.random,
             notify=self.warn,
             adapts=self.adapts,
+        )
+        self._shared_limit = SharedLimit(
+            self.environment.org_shares if self.shares_org else None,
+            self.limiter,
+            run_blocking=self.environment.run_blocking,
+            sleep=self.stop.sleep,
+            warn=self.warn,
         )
         policy = QuotaPolicy(
             credit_limits(self.job),
@@ -161,6 +172,10 @@ class CrmSession:
                 LedgerWriter(files, self.ledger_digest, self.recorded_results)
             )
             await stack.enter_async_context(self.limiter)
+            if self._shared_limit.may_be_shared:
+                sampling = self.environment.sample_periodically(self._shared_limit.update)
+                await stack.enter_async_context(sampling)
+                stack.push_async_callback(self._shared_limit.leave)
             tokens = TokenProvider(
                 self.connection,
                 transport,
@@ -212,7 +227,7 @@ class CrmSession:
     @property
     def workers(self) -> int:
         """Contacts processed concurrently."""
-        return worker_count(self.limiter.max_in_flight)
+        return worker_count(self._shared_limit.whole)
 
     @property
     def latency(self) -> LatencyFigures | None:
@@ -252,7 +267,7 @@ class CrmSession:
     async def use_org(self, org: Org) -> None:
         """Apply the licence of the org, and count its credits, including those of earlier calls."""
         self.on_org(org.name, org.type)
-        self.limiter.resize(self.job.max_in_flight(org.paid_type))
+        await self._shared_limit.join(self._org_key(org), self.job.max_in_flight(org.paid_type))
         limits = credit_limits(self.job, daily_quota(self.job, org))
         if org.id is None:
             self.quota.budget.limits = limits
@@ -283,9 +298,7 @@ class CrmSession:
         """
         if self.environment.org_locks is None:
             return
-        api_url = self.connection.api_url
-        key = usage_key(api_url, org.id) if org.id else connection_key(self.connection)
-        take = partial(self.environment.org_locks.take, key, run_dir)
+        take = partial(self.environment.org_locks.take, self._org_key(org), run_dir)
         is_waiting = False
         while (lock := await self._try_lock(take)) is not None and lock.holder is not None:
             if not wait:
@@ -296,6 +309,12 @@ class CrmSession:
             await self.stop.sleep(_LOCK_POLL_SECONDS)
         if lock is not None:
             self._stack.callback(lock.release)
+
+    def _org_key(self, org: Org) -> str:
+        """Return the key of an org; that of the connection if it reports no id."""
+        if org.id is None:
+            return connection_key(self.connection)
+        return usage_key(self.connection.api_url, org.id)
 
     async def _try_lock(self, take: Callable[[], OrgLock]) -> OrgLock | None:
         """Try to take the lock of the org; return None, with a warning, if there can be none."""

@@ -90,10 +90,17 @@ class LocalCrm(Crm):
 async def local_crm(crm_world: World | None = None) -> AsyncIterator[LocalCrm]:
     """Serve one, with the world of this module or another one."""
     crm = LocalCrm(crm_world or world())
+    async with serve_crm(crm):
+        yield crm
+
+
+@asynccontextmanager
+async def serve_crm(crm: LocalCrm) -> AsyncIterator[None]:
+    """Serve a CRM."""
     async with TestServer(create_app(crm)) as server:
         crm.url = str(server.make_url("")).rstrip("/")
         try:
-            yield crm
+            yield
         finally:
             crm.gate.set()
 
