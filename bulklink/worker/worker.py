@@ -119,6 +119,7 @@ class _Worker:
     _children: dict[str, Child | None] = field(default_factory=dict, init=False)
     _org_keys: OrgKeys = field(default_factory=OrgKeys, init=False)
     _noted: dict[str, RunNotes] | None = field(default=None, init=False)
+    _notes_lock: anyio.Lock = field(default_factory=anyio.Lock, init=False)
     _bad_entries: set[str] = field(default_factory=set, init=False)
     _changed: anyio.Event = field(default_factory=anyio.Event, init=False)
     _finished: int = field(default=0, init=False)
@@ -173,6 +174,7 @@ class _Worker:
 
     async def _look(self) -> None:
         """Read the queue, and look at the runs of which it is time to."""
+        known = frozenset(self._runs)
         try:
             entries = await self.environment.run_blocking(self.queue.entries)
         except RunDirError as error:
@@ -186,10 +188,14 @@ class _Worker:
                 self._report_bad_entry(file_name, entry)
         for name in self._runs.keys() - approvals.keys():
             self._forget(name)
+        notes: dict[str, RunNotes] | None = None
         for name, approval in approvals.items():
             run = self._runs.get(name)
+            if run is None and name in known:
+                continue  # it has finished since the look began
             if run is None or (run.approval != approval and name not in self._children):
-                notes = await self.environment.run_blocking(self.queue.notes)
+                if notes is None:
+                    notes = await self.environment.run_blocking(self.queue.notes)
                 run = self._runs[name] = TrackedRun.of(approval, notes.get(name))
             if name not in self._children and run.look_at <= self._now():
                 await self._look_at(run)
@@ -353,15 +359,17 @@ class _Worker:
             self.report(left_text(run, left, self.queue.runs_dir / run.approval.run))
 
     async def _save_notes(self) -> None:
-        """Write what a later worker must know, if it has changed."""
-        noted = {name: run.notes for name, run in self._runs.items() if run.is_noteworthy}
-        if noted == self._noted:
-            return
-        self._noted = noted
-        try:
-            await self.environment.run_blocking(partial(self.queue.write_notes, noted))
-        except BulklinkError as error:
-            self._report_bad_entry("worker.json", error)
+        """Write what a later worker must know, if it has changed; return once it is written."""
+        async with self._notes_lock:
+            noted = {name: run.notes for name, run in self._runs.items() if run.is_noteworthy}
+            if noted == self._noted:
+                return
+            try:
+                await self.environment.run_blocking(partial(self.queue.write_notes, noted))
+            except BulklinkError as error:
+                self._report_bad_entry("worker.json", error)
+            else:
+                self._noted = noted
 
     def _result(self) -> WorkResult:
         left = tuple(sorted(name for name, run in self._runs.items() if run.left))

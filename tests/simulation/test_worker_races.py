@@ -1,0 +1,121 @@
+"""A worker whose children start and end while it reads and writes files, on a virtual clock."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import msgspec
+import pytest
+
+from bulklink.advice import Advice
+from bulklink.blocking import run_inline
+from bulklink.engine.clock import Clock
+from bulklink.engine.shutdown import StopController
+from bulklink.operations.environment import Environment, real_environment
+from bulklink.operations.queue_run import open_queue
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.queue import Approval, RunNotes
+from bulklink.runs.record import Invocation, RunRecord, RunState
+from bulklink.worker.children import Child
+from bulklink.worker.verdict import Ended
+from bulklink.worker.worker import WorkResult, work
+from tests.virtual import now
+
+T = TypeVar("T")
+RUNS, SLOTS = 40, 8
+_CREATED = "2026-11-22T10:15:00Z"
+
+
+def make_environment(rng: random.Random) -> Environment:
+    """Return an environment in which every blocking function takes a while."""
+
+    async def run_slowly(function: Callable[[], T], /) -> T:
+        await anyio.sleep(rng.uniform(0.0, 0.05))
+        result = await run_inline(function)
+        await anyio.sleep(rng.uniform(0.0, 0.05))
+        return result
+
+    return msgspec.structs.replace(
+        real_environment(),
+        clock=Clock(wall=now, monotonic=now, random=rng.random),
+        run_blocking=run_slowly,
+        approval_key=lambda: "key",
+    )
+
+
+def approve_runs(runs_dir: Path, environment: Environment) -> None:
+    """Approve runs of as many orgs."""
+    runs_dir.mkdir()
+    for number in range(RUNS):
+        run = RunFolder(runs_dir / f"run{number}")
+        run.path.mkdir()
+        run.write(
+            RunRecord(
+                version="1", op="link", asked={}, inputs=(), created=_CREATED, rows=1, digest="d"
+            )
+        )
+        open_queue(runs_dir, environment).add(
+            Approval(
+                run=run.path.name,
+                created=_CREATED,
+                digest="d",
+                op="link",
+                messages=1,
+                invocations=0,
+                approved=_CREATED,
+                org_key=run.path.name,
+            )
+        )
+
+
+class FinishingChild:
+    """A child that finishes its run after a while."""
+
+    def __init__(self, run: RunFolder, seconds: float) -> None:
+        self._run, self._seconds = run, seconds
+
+    async def wait(self) -> Ended:
+        await anyio.sleep(self._seconds)
+        record = self._run.read()
+        invocation = Invocation(_CREATED, _CREATED, self._seconds, None, 0)
+        self._run.write(record.replace(state=RunState.FINISHED, invocations=(invocation,)))
+        return Ended(0, self._seconds)
+
+    def stop(self) -> None:
+        raise AssertionError("nothing stops it here")
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_each_run_is_noted_before_its_start_and_finishes_once(
+    seed: int, tmp_path: Path
+) -> None:
+    rng, events, notes = random.Random(seed), Counter[str](), list[RunNotes | None]()
+    environment, runs_dir = make_environment(rng), tmp_path / "runs"
+    approve_runs(runs_dir, environment)
+    queue = open_queue(runs_dir, environment)
+
+    async def start(command: Sequence[str]) -> Child:
+        run = RunFolder(Path(command[5]))
+        notes.append(queue.notes().get(run.path.name))
+        return FinishingChild(run, rng.uniform(0.0, 0.3))
+
+    def report(event: str | Advice) -> None:
+        events[str(event)] += 1
+
+    result = await work(
+        runs_dir,
+        slots=SLOTS,
+        drain=True,
+        stop=StopController(),
+        report=report,
+        environment=environment,
+        start=start,
+    )
+    assert result == WorkResult(str(runs_dir), RUNS, 0, (), (), None, 0)
+    assert set(events.values()) == {1}, events.most_common(3)
+    assert notes == [RunNotes(_CREATED, started=True)] * RUNS
