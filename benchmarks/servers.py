@@ -100,11 +100,11 @@ class Server(asyncio.Protocol):
     def _linked(self, messages: list[bytes]) -> bytes:
         return b'{"Emails":[%s]}' % b",".join(self._entry % m for m in messages)
 
-    def _write(self, answer: bytes) -> None:
+    def _write(self, answer: bytes, status: bytes = b"200 OK") -> None:
         assert isinstance(self._transport, asyncio.Transport)
         self._transport.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-            % (len(answer), answer)
+            b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+            % (status, len(answer), answer)
         )
 
 
