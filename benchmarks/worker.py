@@ -260,7 +260,7 @@ def approve(sealed: Path, run: Path, *, profile: str, waits: bool = False) -> No
     from bulklink.errors import StoppedBy
     from bulklink.ledger.records import timestamp
     from bulklink.operations.environment import real_environment
-    from bulklink.operations.queue_run import open_queue
+    from bulklink.operations.queue_access import open_queue
     from bulklink.runs.folder import RunFolder
     from bulklink.runs.queue import Approval
     from bulklink.runs.record import Invocation, RunState

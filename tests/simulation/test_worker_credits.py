@@ -24,7 +24,7 @@ from bulklink.ledger.records import timestamp
 from bulklink.operations.credit_limits import usage_key
 from bulklink.operations.environment import Environment
 from bulklink.operations.org_lock import OrgLocks
-from bulklink.operations.queue_run import open_queue
+from bulklink.operations.queue_access import open_queue
 from bulklink.operations.resume import apply, resume
 from bulklink.runs.queue import Approval
 from bulklink.runs.record import OrgRecord
@@ -192,7 +192,7 @@ class SimulatedChild:
             exit_code, code, message = error.exit_code, error.code, error.message
         assert exit_code is not None
         self.commands.append(Command(path.name, self.org.name, started, now(), exit_code))
-        return Ended(exit_code, now() - started, code, message)
+        return Ended(exit_code, code, message)
 
     def stop(self) -> None:
         raise AssertionError("nothing stops it here")

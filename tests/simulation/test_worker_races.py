@@ -17,7 +17,7 @@ from bulklink.blocking import run_inline
 from bulklink.engine.clock import Clock
 from bulklink.engine.shutdown import StopController
 from bulklink.operations.environment import Environment, real_environment
-from bulklink.operations.queue_run import open_queue
+from bulklink.operations.queue_access import open_queue
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.queue import Approval, RunNotes
 from bulklink.runs.record import Invocation, RunRecord, RunState
@@ -84,7 +84,7 @@ class FinishingChild:
         record = self._run.read()
         invocation = Invocation(_CREATED, _CREATED, self._seconds, None, 0)
         self._run.write(record.replace(state=RunState.FINISHED, invocations=(invocation,)))
-        return Ended(0, self._seconds)
+        return Ended(0)
 
     def stop(self) -> None:
         raise AssertionError("nothing stops it here")
