@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from bulklink.errors import StoppedBy
+from bulklink.errors import ExitCode, StoppedBy
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.job_folder import JobFolder, JobRecord, find_job
 from bulklink.runs.record import OrgRecord, RunRecord, RunState
-from bulklink.runs.status import current_record, job_state
+from bulklink.runs.status import current_record, job_state, run_exit_code
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +28,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         resume_at: when it can continue, RFC 3339; None if time alone does not help.
         reason: why it stopped, in words; None if it did not.
         invocations: number of commands that ran it, or its shards.
+        exit_code: exit code for this state, None while it runs.
         was_sent: whether a command got as far as sending, or may have.
         org: the org that it changes; None before it was sent.
         api_url: address of the API; None before it was sent.
@@ -41,6 +43,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     resume_at: str | None
     reason: str | None
     invocations: int
+    exit_code: ExitCode | None
     was_sent: bool
     org: OrgRecord | None
     api_url: str | None
@@ -72,6 +75,9 @@ def read_standing(run: Path) -> Standing:
         resume_at=run_record.resume_at,
         reason=run_record.reason,
         invocations=len(run_record.invocations),
+        exit_code=run_exit_code(
+            run_record.state, run_record.stopped_by, Counter(run_record.counts)
+        ),
         was_sent=run_record.was_sent,
         org=run_record.org,
         api_url=run_record.api_url,
@@ -85,16 +91,19 @@ def _job_standing(job: JobFolder, record: JobRecord, shards: Sequence[RunRecord]
     stopped = next((shard for shard in shards if shard.state is RunState.STOPPED), None)
     has_stopped = state is RunState.STOPPED
     sent = next((shard for shard in shards if shard.org is not None), shards[0])
+    stopped_by = (stopped.stopped_by if stopped else StoppedBy.KILLED) if has_stopped else None
+    counts = sum((Counter(shard.counts) for shard in shards), Counter[str]())
     return Standing(
         op=record.op,
         created=record.created,
         digest=record.digest,
         messages=record.messages,
         state=state,
-        stopped_by=(stopped.stopped_by if stopped else StoppedBy.KILLED) if has_stopped else None,
+        stopped_by=stopped_by,
         resume_at=stopped.resume_at if stopped else None,
         reason=stopped.reason if stopped else None,
         invocations=sum(len(shard.invocations) for shard in shards),
+        exit_code=run_exit_code(state, stopped_by, counts),
         was_sent=any(shard.was_sent for shard in shards),
         org=sent.org,
         api_url=sent.api_url,

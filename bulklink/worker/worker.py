@@ -225,7 +225,7 @@ class _Worker:
             wall = self.environment.clock.wall()
             verdict = judge_found(standing, run.approval, run.notes, wall, self.timing)
             run.is_started = False
-            self._carry_out(run, verdict, exit_code=None)
+            self._carry_out(run, verdict, standing, has_ended=False)
         if run.left is not None:
             run.look_at = self._now() + self.timing.recheck
 
@@ -315,15 +315,17 @@ class _Worker:
         if standing is not None:
             wall = self.environment.clock.wall()
             verdict = judge_ended(ended, seconds, standing, run.deaths, wall, self.timing)
-            self._carry_out(run, verdict, exit_code=ended.exit_code)
+            self._carry_out(run, verdict, standing, has_ended=True)
         if run.left is not None:
             run.look_at = self._now() + self.timing.recheck
         await self._save_notes()
 
-    def _carry_out(self, run: TrackedRun, verdict: Verdict, *, exit_code: int | None) -> None:
+    def _carry_out(
+        self, run: TrackedRun, verdict: Verdict, standing: Standing, *, has_ended: bool
+    ) -> None:
         name = run.approval.run
         if verdict.kind is Kind.DONE:
-            self._finish(run, exit_code)
+            self._finish(run, standing)
         elif verdict.left is not None:
             self._leave(run, verdict.left)
         else:
@@ -331,10 +333,10 @@ class _Worker:
             run.wait(verdict, self._now())
             if has_died or verdict.after:
                 self.report(waiting_text(name, verdict, has_died=has_died))
-            elif exit_code is not None:
+            elif has_ended:
                 self.report(f"{name}: stopped.")
 
-    def _finish(self, run: TrackedRun, exit_code: int | None) -> None:
+    def _finish(self, run: TrackedRun, standing: Standing) -> None:
         name = run.approval.run
         try:
             self.queue.remove(name)
@@ -342,7 +344,7 @@ class _Worker:
             self.report(f"{error.where}: {error.message}")
         del self._runs[name]
         self._finished += 1
-        has_failures = exit_code == ExitCode.ROWS_NOT_DONE
+        has_failures = standing.exit_code == ExitCode.ROWS_NOT_DONE
         self._with_failures += has_failures
         path = self.queue.runs_dir / name
         self.report(

@@ -119,3 +119,36 @@ async def test_each_run_is_noted_before_its_start_and_finishes_once(
     assert result == WorkResult(str(runs_dir), RUNS, 0, (), (), None, 0)
     assert set(events.values()) == {1}, events.most_common(3)
     assert notes == [RunNotes(_CREATED, started=True)] * RUNS
+
+
+@pytest.mark.parametrize("code", [0, -9])
+async def test_the_failures_of_a_run_count_however_its_process_ended(
+    code: int, tmp_path: Path
+) -> None:
+    """One is killed after its last record; the other finishes without its worker."""
+    environment, runs_dir = make_environment(random.Random(1)), tmp_path / "runs"
+    approve_runs(runs_dir, environment)
+    runs = [RunFolder(runs_dir / f"run{number}") for number in range(RUNS)]
+    counts = {"done": 0, "failed": 1}
+    finished = runs[0].read().replace(state=RunState.FINISHED, counts=counts)
+    runs[0].write(finished)
+
+    class KilledChild(FinishingChild):
+        async def wait(self) -> Ended:
+            await super().wait()
+            self._run.write(finished)
+            return Ended(code)
+
+    async def start(command: Sequence[str]) -> Child:
+        return KilledChild(RunFolder(Path(command[5])), 1.0)
+
+    result = await work(
+        runs_dir,
+        slots=SLOTS,
+        drain=True,
+        stop=StopController(),
+        report=lambda event: None,
+        environment=environment,
+        start=start,
+    )
+    assert (result.finished, result.with_failures, result.exit_code) == (RUNS, RUNS, 1)
