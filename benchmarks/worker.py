@@ -36,8 +36,7 @@ PLACES = {"free": 5, "standard": 10, "professional": 15, "enterprise": 20, "ulti
 SLOTS = 8
 MAX_IDLE_SHARE = 0.02
 """Maximum share of a core that an idle worker may take."""
-_RUN_HOURS = 24
-_SAMPLE_SECONDS = 2.0
+_SAMPLE_SECONDS = 0.5
 _SETTLE_SECONDS = 10.0
 """Time until a worker that was started is idle."""
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -213,7 +212,7 @@ class Worker:
                 memory = tuple(map(max, memory, self.memory()))  # type: ignore[assignment]
             except (FileNotFoundError, ValueError):
                 break  # it has just ended
-            time.sleep(_SAMPLE_SECONDS / 4)
+            time.sleep(_SAMPLE_SECONDS)
         seconds = time.perf_counter() - started
         output, _ = self.process.communicate()
         if self.process.returncode != 0:
@@ -273,7 +272,7 @@ def approve(sealed: Path, run: Path, *, profile: str, waits: bool = False) -> No
         record = record.replace(
             state=RunState.STOPPED,
             stopped_by=StoppedBy.CREDITS,
-            resume_at=timestamp(now + _RUN_HOURS * 3600),
+            resume_at=timestamp(now + 86_400),
             invocations=(invocation,),
         )
         folder.write(record)
@@ -349,10 +348,9 @@ def use_rows(uses: list[OrgUse]) -> list[list[str]]:
             continue
         shares = [use.share for use in own]
         most, refused = max(use.most for use in own), sum(use.refused for use in own)
-        calls = sum(use.calls for use in own)
-        figures = [statistics.median(shares), min(shares)]
-        lines.append([f"{places}", f"{len(own)}", *(f"{share:.1%}" for share in figures)])
-        lines[-1] += [f"{most}", f"{refused:,} of {calls + refused:,}"]
+        calls = sum(use.calls for use in own) + refused
+        figures = [f"{statistics.median(shares):.1%}", f"{min(shares):.1%}", f"{most}"]
+        lines.append([f"{places}", f"{len(own)}", *figures, f"{refused:,} of {calls:,}"])
     return lines
 
 
