@@ -67,6 +67,10 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     accept_canary: bool = False
 
 
+_Entry = tuple[tuple[int, int, int], Approval | RunDirError]
+"""An approval, or what is wrong with it, after the mark of its file."""
+
+
 class _SignedApproval(msgspec.Struct, frozen=True):
     approval: Approval
     signature: str
@@ -116,7 +120,7 @@ class RunQueue:
         self.runs_dir = runs_dir
         self._key = key.encode()
         self._folder = runs_dir / _FOLDER
-        self._read: dict[str, tuple[tuple[int, int, int], Approval | RunDirError]] = {}
+        self._read: dict[str, _Entry] = {}
 
     @staticmethod
     def exists_in(runs_dir: Path) -> bool:
@@ -166,16 +170,13 @@ class RunQueue:
             RunDirError: if the queue is a link, or cannot be read.
         """
         check_subfolder(self._folder)
-        read = {}
+        read: dict[str, _Entry] = {}
         try:
             with os.scandir(self._folder) as files:
                 for file in files:
                     if file.name.endswith(_SUFFIX):
-                        status = file.stat(follow_symlinks=False)
-                        mark = (status.st_mtime_ns, status.st_ino, status.st_size)
-                        known = self._read.get(file.name)
-                        entry = known[1] if known and known[0] == mark else self._load(file.name)
-                        read[file.name] = (mark, entry)
+                        with suppress(FileNotFoundError):  # removed since the folder was listed
+                            read[file.name] = self._entry(file)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -269,10 +270,19 @@ class RunQueue:
     def _signature(self, approval: Approval) -> str:
         return hmac.new(self._key, msgspec.json.encode(approval), hashlib.sha256).hexdigest()
 
+    def _entry(self, file: os.DirEntry[str]) -> _Entry:
+        """Return an approval, read only if its file is another one than at the last time."""
+        status = file.stat(follow_symlinks=False)
+        mark = (status.st_mtime_ns, status.st_ino, status.st_size)
+        known = self._read.get(file.name)
+        return known if known and known[0] == mark else (mark, self._load(file.name))
+
     def _load(self, name: str) -> Approval | RunDirError:
         path = self._folder / name
         try:
             signed = decode_json(read_small_file(path), _SignedApproval)
+        except FileNotFoundError:
+            raise
         except RunDirError as error:
             return error
         except (OSError, ValueError, RecursionError):

@@ -16,10 +16,11 @@ from bulklink.advice import Advice
 from bulklink.blocking import run_inline
 from bulklink.engine.clock import Clock
 from bulklink.engine.shutdown import StopController
+from bulklink.errors import RunDirError
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.queue_access import open_queue
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.queue import Approval, RunNotes
+from bulklink.runs.queue import Approval, RunNotes, RunQueue
 from bulklink.runs.record import Invocation, RunRecord, RunState
 from bulklink.worker.children import Child
 from bulklink.worker.verdict import Ended
@@ -59,18 +60,21 @@ def approve_runs(runs_dir: Path, environment: Environment) -> None:
                 version="1", op="link", asked={}, inputs=(), created=_CREATED, rows=1, digest="d"
             )
         )
-        open_queue(runs_dir, environment).add(
-            Approval(
-                run=run.path.name,
-                created=_CREATED,
-                digest="d",
-                op="link",
-                messages=1,
-                invocations=0,
-                approved=_CREATED,
-                org_key=run.path.name,
-            )
-        )
+        open_queue(runs_dir, environment).add(make_approval(run.path.name))
+
+
+def make_approval(run: str) -> Approval:
+    """Return the approval of a run that has an org of its own."""
+    return Approval(
+        run=run,
+        created=_CREATED,
+        digest="d",
+        op="link",
+        messages=1,
+        invocations=0,
+        approved=_CREATED,
+        org_key=run,
+    )
 
 
 class FinishingChild:
@@ -152,3 +156,30 @@ async def test_the_failures_of_a_run_count_however_its_process_ended(
         start=start,
     )
     assert (result.finished, result.with_failures, result.exit_code) == (RUNS, RUNS, 1)
+
+
+def test_an_approval_that_is_removed_while_the_queue_is_read_hides_no_other(
+    tmp_path: Path,
+) -> None:
+    """A worker would stop the children of those."""
+
+    class ChangingQueue(RunQueue):
+        """A queue from which other approvals are taken out when the first one is read."""
+
+        removed = 0
+
+        def _load(self, name: str) -> Approval | RunDirError:
+            for other in (
+                sorted(tmp_path.glob(".queue/*.approved"))[::2] if not self.removed else ()
+            ):
+                if other.name != name:
+                    other.unlink()
+                    self.removed += 1
+            return super()._load(name)
+
+    queue = ChangingQueue(tmp_path, "key")
+    for name in map(str, range(RUNS)):
+        RunQueue(tmp_path, "key").add(make_approval(name))
+    assert len(queue.entries()) == RUNS - queue.removed
+    assert queue.removed >= RUNS // 2 - 1
+    assert all(isinstance(entry, Approval) for entry in queue.entries().values())
