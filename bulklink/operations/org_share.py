@@ -104,7 +104,7 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-def share_of(limit: int, participants: int) -> int:
+def calls_share(limit: int, participants: int) -> int:
     """Return the calls in flight that one participant allows itself.
 
     With limits that differ, their sum is at most the highest, unless there are more participants
@@ -198,12 +198,12 @@ class SharedLimit:
             await self._run_blocking(self._share.leave)
 
     def _resize(self) -> None:
-        self._limiter.resize(share_of(self._whole, self._participants))
+        self._limiter.resize(calls_share(self._whole, self._participants))
 
     def _warn_once(self) -> None:
         if not self._was_shared:
             self._was_shared = True
             self._warn(
                 "Another command contacts this org from this machine: they share the calls in"
-                f" flight, {share_of(self._whole, self._participants)} for this one."
+                f" flight, {calls_share(self._whole, self._participants)} for this one."
             )

@@ -105,7 +105,7 @@ async def send_plan(
     if threads is not None:
         stop = threads.stop
         environment = msgspec.structs.replace(
-            environment, run_blocking=threads, sample_periodically=sample_once
+            environment, run_blocking=threads, sample_periodically=sample_once, org_shares=None
         )
     return await send(
         folder,
@@ -187,7 +187,10 @@ async def _stop_verb_at(
     planned_job = await off_loop(_seal, path)
     threads = StoppingThreads(StopController(), number)
     environment = msgspec.structs.replace(
-        real_environment(), run_blocking=threads, sample_periodically=sample_once
+        real_environment(),
+        run_blocking=threads,
+        sample_periodically=sample_once,
+        org_shares=None,
     )
     async with local_crm() as crm:
         await send_plan(RunFolder(path / "run"), planned_job, crm.connection)
