@@ -16,6 +16,7 @@ TARGET = ROOT / "docs" / "house.svg"
 WHAT = {
     "cli": "commands, options, terminal: the only package that prints",
     "ui": "the page of bulklink ui",
+    "worker": "sends approved runs",
     "operations": "a module for each verb: run, resume, undo, audit, …",
     "engine": "sends a plan",
     "runs": "the run folder",

@@ -21,7 +21,7 @@ from tests.e2e.command import Command
 from tests.e2e.servers import connection, serve_world_file
 
 PAGE = ROOT / "docs" / "tutorial.md"
-_NOT_FOLLOWED = ("crontab", "powershell", "shell", "text")
+_NOT_FOLLOWED = ("crontab", "ini", "powershell", "shell", "text")
 _PART = re.compile(r"^```(\w+)\n(.*?)^```$|^<!-- ([\w ]+) -->$", re.DOTALL | re.MULTILINE)
 _SAVED_AS = re.compile(r"`(\w+\.py)`:\s*$")
 _ADDRESS = "http://127.0.0.1:8080"
