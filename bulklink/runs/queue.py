@@ -128,7 +128,7 @@ class RunQueue:
         return os.path.lexists(runs_dir / _FOLDER)
 
     def add(self, approval: Approval) -> Approval:
-        """Add an approval behind all others; it replaces an earlier one of the same run.
+        """Add an approval behind all others; one of the same run is replaced in its place.
 
         Returns:
             The approval with its position.
@@ -138,8 +138,10 @@ class RunQueue:
             RunDirError: if the queue cannot be written.
         """
         with self._lock():
-            others = (found.position for found in self.approvals() if found.run != approval.run)
-            approval = msgspec.structs.replace(approval, position=max(others, default=0) + 1)
+            positions = {found.run: found.position for found in self.approvals()}
+            last = max(positions.values(), default=0)
+            position = positions.get(approval.run, last + 1)
+            approval = msgspec.structs.replace(approval, position=position)
             signed = _SignedApproval(approval, self._signature(approval))
             write_json(self._path(approval.run), signed)
         return approval

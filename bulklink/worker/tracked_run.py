@@ -143,11 +143,10 @@ def left_text(run: TrackedRun, left: LeftRun, path: Path) -> Advice:
         path: its folder.
     """
     was_sent = run.standing is not None and run.standing.was_sent
-    again = NextCall(
-        "resume" if was_sent else "apply",
-        path,
-        settings=[Keyword("queue", value=True), Keyword("expect", run.approval.digest)],
-    )
+    settings = [Keyword("queue", value=True), Keyword("expect", run.approval.digest)]
+    if run.approval.profile is not None:
+        settings.append(Keyword("profile", run.approval.profile))
+    again = NextCall("resume" if was_sent else "apply", path, settings=settings)
     return Advice(
         "{} is left to you ({}): {}{} Give it back to the worker: {}; or take it out of the"
         " queue: {}.",

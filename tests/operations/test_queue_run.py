@@ -148,10 +148,12 @@ async def test_approvals_keep_the_order_in_which_they_were_given(
     async with anyio.create_task_group() as group:
         for name, digest in digests.items():
             group.start_soon(partial(queue_run, tmp_path / name, connection, expect=digest))
-    again = await queue_run(tmp_path / "c", connection, expect=digests["c"])
+    before = await approved(tmp_path)
+    again = await queue_run(tmp_path / "c", connection, expect=digests["c"], accept_canary=True)
     found = await approved(tmp_path)
-    assert [approval.position for approval in found] == [2, 3, 4]
-    assert found[-1] == again
+    assert [approval.position for approval in found] == [1, 2, 3]
+    assert [approval.run for approval in found] == [approval.run for approval in before]
+    assert again in found
 
 
 async def test_a_state_folder_that_cannot_be_written_has_its_advice(
