@@ -105,8 +105,8 @@ def _find(approval: Approval, notes: RunNotes | None, path: Path, now: float) ->
     try:
         run.standing = read_standing(path)
         check_is_approved(run.standing, approval, path)
-    except BulklinkError as error:
-        return _Found(run, Verdict(Kind.LEFT, left=unreadable(error)))
+    except (BulklinkError, OSError) as error:
+        return _Found(run, Verdict(Kind.LEFT, left=unreadable(error, path)))
     run.is_elsewhere = run.standing.state is RunState.RUNNING
     if run.is_elsewhere:
         return _Found(run, None)

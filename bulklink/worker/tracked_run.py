@@ -128,10 +128,16 @@ def check_is_approved(standing: Standing, approval: Approval, path: Path) -> Non
         )
 
 
-def unreadable(error: BulklinkError) -> LeftRun:
-    """Return that a run was left to a person because its folder is not what was approved."""
-    place = f"{error.where}: " if error.where else ""
-    return LeftRun(error.code, f"{place}{error.message}")
+def unreadable(error: BulklinkError | OSError, path: Path) -> LeftRun:
+    """Return that a run was left to a person because its folder is not what was approved.
+
+    Args:
+        error: why not.
+        path: the folder.
+    """
+    if isinstance(error, OSError):
+        return LeftRun(RunDirError.code, f"{path}: {error.strerror or error}.")
+    return LeftRun(error.code, f"{error.where or path}: {error.message}")
 
 
 def left_text(run: TrackedRun, left: LeftRun, path: Path) -> Advice:

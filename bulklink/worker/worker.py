@@ -155,6 +155,10 @@ class _Worker:
         with anyio.move_on_after(seconds):
             await self._changed.wait()
 
+    def _is_queued(self, run: TrackedRun) -> bool:
+        """Return whether a run is still in the queue, by the approval that the worker knows."""
+        return self._runs.get(run.approval.run) is run
+
     def _is_stopping(self) -> bool:
         return self.stop.reason is not None
 
@@ -235,9 +239,9 @@ class _Worker:
         try:
             standing = await self.environment.run_blocking(partial(read_standing, path))
             check_is_approved(standing, run.approval, path)
-        except BulklinkError as error:
+        except (BulklinkError, OSError) as error:
             run.standing = None
-            self._leave(run, unreadable(error))
+            self._leave(run, unreadable(error, path))
             return None
         run.standing = standing
         self._org_keys.learn(run)
@@ -296,7 +300,7 @@ class _Worker:
         else:
             emails = count_of(approval.messages, "email")
             self.report(f"{name}: started, {approval.op} of {emails}.")
-            if self._is_stopping() or name not in self._runs:
+            if self._is_stopping() or not self._is_queued(run):
                 child.stop()
             try:
                 ended = await child.wait()
@@ -308,7 +312,7 @@ class _Worker:
 
     async def _settle(self, run: TrackedRun, ended: Ended, seconds: float) -> None:
         """Carry out what is to be done with a run whose child process lived for some seconds."""
-        if run.approval.run not in self._runs:
+        if not self._is_queued(run):
             self.report(f"{run.approval.run}: stopped.")
             return
         standing = await self._read_standing(run)
@@ -324,6 +328,8 @@ class _Worker:
         self, run: TrackedRun, verdict: Verdict, standing: Standing, *, has_ended: bool
     ) -> None:
         name = run.approval.run
+        if not self._is_queued(run):  # it was taken out of the queue meanwhile
+            return
         if verdict.kind is Kind.DONE:
             self._finish(run, standing)
         elif verdict.left is not None:

@@ -183,3 +183,67 @@ def test_an_approval_that_is_removed_while_the_queue_is_read_hides_no_other(
     assert len(queue.entries()) == RUNS - queue.removed
     assert queue.removed >= RUNS // 2 - 1
     assert all(isinstance(entry, Approval) for entry in queue.entries().values())
+
+
+class StoppableChild(FinishingChild):
+    """A child that finishes its run, or is stopped before."""
+
+    def __init__(self, run: RunFolder, seconds: float) -> None:
+        super().__init__(run, seconds)
+        self._stopped = anyio.Event()
+
+    async def wait(self) -> Ended:
+        with anyio.move_on_after(self._seconds):
+            await self._stopped.wait()
+            return Ended(143, stopped=True)
+        self._seconds = 0.0
+        return await super().wait()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_runs_can_be_taken_out_of_the_queue_and_approved_again_at_any_time(
+    seed: int, tmp_path: Path
+) -> None:
+    rng = random.Random(seed)
+    environment, runs_dir = make_environment(rng), tmp_path / "runs"
+    approve_runs(runs_dir, environment)
+    queue, started = open_queue(runs_dir, environment), set[str]()
+
+    async def start(command: Sequence[str]) -> Child:
+        started.add(Path(command[5]).name)
+        return StoppableChild(RunFolder(Path(command[5])), rng.uniform(0.0, 0.3))
+
+    async def meddle() -> None:
+        for _ in range(60):
+            await anyio.sleep(rng.uniform(0.0, 0.05))
+            name = f"run{rng.randrange(RUNS)}"
+            queue.remove(name)
+            if rng.random() < 0.5:
+                queue.add(make_approval(name))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(meddle)
+        await work(
+            runs_dir,
+            slots=SLOTS,
+            drain=True,
+            stop=StopController(),
+            report=lambda event: None,
+            environment=environment,
+            start=start,
+        )
+    await work(
+        runs_dir,
+        slots=SLOTS,
+        drain=True,
+        stop=StopController(),
+        report=lambda event: None,
+        environment=environment,
+        start=start,
+    )
+    assert queue.approvals() == []
+    records = {name: RunFolder(runs_dir / name).read() for name in started}
+    assert all(record.state in (RunState.FINISHED, RunState.PLANNED) for record in records.values())
