@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -77,6 +77,24 @@ def make_approval(run: str) -> Approval:
     )
 
 
+async def drain(
+    runs_dir: Path,
+    environment: Environment,
+    start: Callable[[Sequence[str]], Awaitable[Child]],
+    report: Callable[[str | Advice], None] = lambda event: None,
+) -> WorkResult:
+    """Let a worker drain the queue."""
+    return await work(
+        runs_dir,
+        slots=SLOTS,
+        drain=True,
+        stop=StopController(),
+        report=report,
+        environment=environment,
+        start=start,
+    )
+
+
 class FinishingChild:
     """A child that finishes its run after a while."""
 
@@ -111,15 +129,7 @@ async def test_each_run_is_noted_before_its_start_and_finishes_once(
     def report(event: str | Advice) -> None:
         events[str(event)] += 1
 
-    result = await work(
-        runs_dir,
-        slots=SLOTS,
-        drain=True,
-        stop=StopController(),
-        report=report,
-        environment=environment,
-        start=start,
-    )
+    result = await drain(runs_dir, environment, start, report)
     assert result == WorkResult(str(runs_dir), RUNS, 0, (), (), None, 0)
     assert set(events.values()) == {1}, events.most_common(3)
     assert notes == [RunNotes(_CREATED, started=True)] * RUNS
@@ -146,15 +156,7 @@ async def test_the_failures_of_a_run_count_however_its_process_ended(
     async def start(command: Sequence[str]) -> Child:
         return KilledChild(RunFolder(Path(command[5])), 1.0)
 
-    result = await work(
-        runs_dir,
-        slots=SLOTS,
-        drain=True,
-        stop=StopController(),
-        report=lambda event: None,
-        environment=environment,
-        start=start,
-    )
+    result = await drain(runs_dir, environment, start)
     assert (result.finished, result.with_failures, result.exit_code) == (RUNS, RUNS, 1)
 
 
@@ -226,24 +228,8 @@ async def test_runs_can_be_taken_out_of_the_queue_and_approved_again_at_any_time
 
     async with anyio.create_task_group() as group:
         group.start_soon(meddle)
-        await work(
-            runs_dir,
-            slots=SLOTS,
-            drain=True,
-            stop=StopController(),
-            report=lambda event: None,
-            environment=environment,
-            start=start,
-        )
-    await work(
-        runs_dir,
-        slots=SLOTS,
-        drain=True,
-        stop=StopController(),
-        report=lambda event: None,
-        environment=environment,
-        start=start,
-    )
+        await drain(runs_dir, environment, start)
+    await drain(runs_dir, environment, start)
     assert queue.approvals() == []
     records = {name: RunFolder(runs_dir / name).read() for name in started}
     assert all(record.state in (RunState.FINISHED, RunState.PLANNED) for record in records.values())
