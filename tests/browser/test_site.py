@@ -1,4 +1,4 @@
-"""The site of the documentation in a browser: on a phone, light and dark, and its search."""
+"""The site of the documentation in a browser: phone and desktop, light and dark; its search."""
 
 from __future__ import annotations
 
@@ -36,12 +36,14 @@ def phone(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_fits_a_phone_and_is_readable(name: str, phone: Page, site: Path) -> None:
+def test_a_page_fits_phone_and_desktop_and_is_readable(name: str, phone: Page, site: Path) -> None:
     """Tables and code scroll in themselves."""
     page = OpenPage(phone, site / f"{name}.html")
-    width, viewport = phone.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-    assert width <= viewport
-    assert weak_texts(phone) == []
+    for size in (ViewportSize(width=390, height=844), ViewportSize(width=1280, height=800)):
+        phone.set_viewport_size(size)
+        width, viewport = phone.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert width <= viewport
+        assert weak_texts(phone) == []
     assert page.console_messages == []
     assert [url for url in page.requests if not url.startswith("file:")] == []
 

@@ -60,6 +60,11 @@ def test_refused_rows_are_named(run_steps: ModuleType) -> None:
     Path("bad.csv").write_text("contact_id,owner_id,message_id,deal_id\nx,1,2,3\n")
     with pytest.raises(RuntimeError, match="row 1: bad-id"):
         run_steps.seal("bad.csv", "run")
+    # The next try plans the mended mapping, and a later one keeps that plan.
+    assert status(run_steps.seal("crm/mapping.csv", "run")).state is RunState.PLANNED
+    sealed = Path("run/plan.parquet").read_bytes()
+    run_steps.seal("crm/mapping.csv", "run")
+    assert Path("run/plan.parquet").read_bytes() == sealed
 
 
 def test_the_page_links_every_file() -> None:

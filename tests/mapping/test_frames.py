@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import uuid
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -52,6 +54,55 @@ def test_a_column_of_ids_that_are_floats_is_refused_whatever_its_values(
         plan(planner, make(data))
     assert advice in raised.value.advice
     assert raised.value.where.endswith(("DataFrame", "Table"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda values: pd.Series(values, dtype=pd.ArrowDtype(pa.float64())),
+        lambda values: pd.Series(pd.Categorical(np.array(values, dtype=float))),
+        lambda values: pd.Series(pd.arrays.SparseArray(np.array(values, dtype=float))),
+        lambda values: pd.Series(np.array(values, dtype=np.longdouble)),
+    ],
+    ids=["arrow", "categorical", "sparse", "longdouble"],
+)
+@pytest.mark.parametrize("values", [[5.0, 6.0], [float("nan"), 5.0]], ids=str)
+def test_floats_in_any_form_of_pandas_are_refused_as_ids(
+    planner: MappingPlanner, make: Any, values: list[float]
+) -> None:
+    data = {name: [cell, cell] for name, cell in ROW.items()} | {"deal_id": make(values)}
+    with pytest.raises(BadFileError, match="deal_id holds floats") as raised:
+        plan(planner, pd.DataFrame(data))
+    assert "dtype=str" in raised.value.advice
+    assert plan(planner, pd.DataFrame(data), UNLINK).rows == 2  # its deals are not ids to it
+
+
+def test_decimals_as_ids_are_named_as_such(planner: MappingPlanner) -> None:
+    overrides = {"deal_id": pl.Decimal(38, 2)}
+    frame = pl.DataFrame([ROW | {"deal_id": Decimal("5.00")}], schema_overrides=overrides)
+    with pytest.raises(BadFileError, match=r"numbers with decimals \(DECIMAL\(38,2\)\)"):
+        plan(planner, frame)
+
+
+def test_python_objects_in_a_polars_frame_are_texts_as_elsewhere(planner: MappingPlanner) -> None:
+    values = [uuid.UUID(int=7), "line\nbreak", None, 5, True]
+    rows = [
+        {**ROW, "message_id": f"{place:064x}", "Note": value} for place, value in enumerate(values)
+    ]
+    notes = pl.Series("Note", values, dtype=pl.Object)
+    frame = pl.DataFrame([{k: v for k, v in row.items() if k != "Note"} for row in rows])
+    frame = frame.with_columns(notes)
+    ids = pl.Series("message_id", [row["message_id"] for row in rows], dtype=pl.Object)
+    expected = [row["Note"] for row in plan(planner, rows).plan]
+    assert expected == [str(uuid.UUID(int=7)), "line\nbreak", None, "5", "true"]
+    for same in (frame, frame.with_columns(ids)):
+        assert [row["Note"] for row in plan(planner, same).plan] == expected
+        assert plan(planner, same).digest == plan(planner, rows).digest
+    only_ids = MappingOptions(op=Op.LINK, keep=("contact_id",))
+    hidden = frame.with_columns(pl.Series("Note", [object()] * len(rows), dtype=pl.Object))
+    assert plan(planner, hidden, only_ids).messages == len(rows)
+    with pytest.raises(BadFileError, match="The value of Note in row 1 is"):
+        plan(planner, hidden)
 
 
 def test_a_column_of_floats_is_accepted_where_it_is_the_users_own(planner: MappingPlanner) -> None:

@@ -29,7 +29,7 @@ from bulklink.mapping.input.typed_columns import TypedColumn
 from bulklink.mapping.schema import GUARD, ID_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from bulklink.mapping.database import Database
     from bulklink.mapping.input.rows import Rows
@@ -90,11 +90,20 @@ class Frame:
         self._is_pandas = rows.kind is RowsKind.PANDAS
         self._data: Any = rows.take()
         self._stream_columns: tuple[StreamColumn, ...] = ()
+        self._float_types: dict[str, str] = {}
+        self._objects: dict[int, Any] = {}
+        self._frame: Any = None
         self.records: int | None = None
         if self._is_pandas:
             self.headers = tuple(map(str, self._data.columns))
             self.records = len(self._data)
+            self._float_types = _float_types(self._data)
         else:
+            self._objects = _polars_objects(self._data, self._library)
+            if self._objects:
+                self._frame = self._data
+                # A stream has only their addresses; they are converted when they are used.
+                self._data = _with_texts(self._frame, dict.fromkeys(self._objects))
             self._data, columns = self._open_stream(self._data)
             self._stream_columns = columns
             self.headers = tuple(column.name for column in columns)
@@ -129,8 +138,7 @@ class Frame:
             BadFileError: if they cannot be read.
         """
         rows = 0
-        chunks = self._pandas_chunks(used) if self._is_pandas else iter([FrameChunk(self._data)])
-        for chunk in chunks:
+        for chunk in self._pandas_chunks(used) if self._is_pandas else self._stream_chunks(used):
             try:
                 with database.registered(chunk.data) as described:
                     columns = [
@@ -156,16 +164,32 @@ class Frame:
         Raises:
             BadFileError: if it is refused, whatever its values.
         """
-        if known not in (*ID_COLUMNS, GUARD) or not column.cell_kind:
+        float_type = self._float_types.get(column.name)
+        if known not in (*ID_COLUMNS, GUARD) or not (column.cell_kind or float_type):
             return
         option = _TEXT_OPTIONS.get(self._library, "").format(column=column.name)
         advice = f"Read the ids as text{option}."
-        if column.cell_kind != FLOAT_CELL:
+        if not float_type and column.cell_kind != FLOAT_CELL:
             problem = f"has the type {column.kind}; ids are text or whole numbers"
         else:
-            problem = f"holds floats ({column.kind}), which do not keep every digit of an id"
-            advice = f"{advice} The floats cannot be converted back."
+            kind = float_type or column.kind
+            name = "numbers with decimals" if kind.startswith("DECIMAL") else "floats"
+            problem = f"holds {name} ({kind}), which do not keep every digit of an id"
+            advice = f"{advice} They cannot be converted back."
         raise BadFileError(f"The column {column.name} {problem}.", where=self._name, advice=advice)
+
+    def _stream_chunks(self, used: Collection[int]) -> Iterator[FrameChunk]:
+        texts = {
+            place: self._staged_cells(values.to_list(), self.headers[place], 0)
+            for place, values in self._objects.items()
+            if place in used
+        }
+        data = self._data
+        if texts:
+            data, _ = self._open_stream(
+                _with_texts(self._frame, dict.fromkeys(self._objects) | texts)
+            )
+        yield FrameChunk(data, frozenset(texts))
 
     def _pandas_chunks(self, used: Collection[int]) -> Iterator[FrameChunk]:
         frame: Any = self._data
@@ -211,6 +235,35 @@ class Frame:
             where=self._name,
             advice="Check what makes them; none of them was used.",
         )
+
+
+def _polars_objects(data: Any, library: str) -> dict[int, Any]:
+    """Return the columns of a polars frame that hold Python objects, by place."""
+    if library != "polars":
+        return {}
+    kind: Any = sys.modules["polars"].Object
+    columns: Any = getattr(data, "get_columns", list)()  # a series has none
+    return {place: column for place, column in enumerate(columns) if column.dtype == kind}
+
+
+def _with_texts(data: Any, columns: Mapping[int, list[str | None] | None]) -> Any:
+    """Return a polars frame with texts in place of some columns; None stands for no texts."""
+    polars: Any = sys.modules["polars"]
+    return data.with_columns(
+        polars.Series(data.columns[place], texts or [None] * len(data), dtype=polars.String)
+        for place, texts in columns.items()
+    )
+
+
+def _float_types(data: Any) -> dict[str, str]:
+    """Return the types of a pandas frame's columns that hold floats in some form, by header."""
+    types = {}
+    for header, dtype in zip(map(str, data.columns), data.dtypes, strict=True):
+        categories = getattr(dtype, "categories", None)
+        values = dtype if categories is None else categories.dtype
+        if getattr(values, "kind", "") == "f":
+            types[header] = str(dtype) if categories is None else f"categories of {values}"
+    return types
 
 
 def _is_read_as_is(series: Any, pandas: Any) -> bool:

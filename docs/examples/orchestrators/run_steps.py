@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import bulklink
@@ -16,10 +17,16 @@ class OutOfCreditsError(Exception):
 def seal(mapping: str, run: str) -> str:
     """Check the mapping and seal its plan in the run folder, unless an earlier try did.
 
+    A plan that was refused sent nothing: it is made again, of the mapping as it is now.
+
     Raises:
         RuntimeError: if rows are refused.
     """
-    if not (Path(run) / "run.json").exists():
+    is_planned = (Path(run) / "run.json").exists()
+    if is_planned and bulklink.status(run).state is RunState.REFUSED:
+        shutil.rmtree(run)
+        is_planned = False
+    if not is_planned:
         job = Job(mappings=(mapping,), op=Op.RELINK, run_dir=Path(run))
         try:
             bulklink.plan(job)
