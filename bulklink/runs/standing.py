@@ -12,7 +12,7 @@ from bulklink.errors import ExitCode, StoppedBy
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.job_folder import JobFolder, JobRecord, find_job
 from bulklink.runs.record import OrgRecord, RunRecord, RunState
-from bulklink.runs.status import current_record, job_state, run_exit_code
+from bulklink.runs.status import current_record, job_exit_code, job_state, run_exit_code
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +85,8 @@ def read_standing(run: Path) -> Standing:
 
 
 def _job_standing(job: JobFolder, record: JobRecord, shards: Sequence[RunRecord]) -> Standing:
-    state = job_state({shard.state for shard in shards})
+    states = {shard.state for shard in shards}
+    state = job_state(states)
     if state is RunState.STOPPED and job.is_running():  # between two shards
         state = RunState.RUNNING
     stopped = next((shard for shard in shards if shard.state is RunState.STOPPED), None)
@@ -103,7 +104,7 @@ def _job_standing(job: JobFolder, record: JobRecord, shards: Sequence[RunRecord]
         resume_at=stopped.resume_at if stopped else None,
         reason=stopped.reason if stopped else None,
         invocations=sum(len(shard.invocations) for shard in shards),
-        exit_code=run_exit_code(state, stopped_by, counts),
+        exit_code=job_exit_code(states, stopped_by, counts),
         was_sent=any(shard.was_sent for shard in shards),
         org=sent.org,
         api_url=sent.api_url,

@@ -240,7 +240,7 @@ def build_job_result(
         calls=CallCounts(**calls),
         credits=sum(result.credits for result in results),
         seconds=round(sum(result.seconds for result in results), 3),
-        exit_code=_job_exit_code(state, stopped_by, counts, results),
+        exit_code=job_exit_code({result.state for result in results}, stopped_by, counts),
         undo_of=_undone_job(results),
         undone=_is_undone(results),
         messages_per_second=settled / sending_seconds if sending_seconds else None,
@@ -249,15 +249,18 @@ def build_job_result(
     )
 
 
-def _job_exit_code(
-    state: RunState,
-    stopped_by: str | None,
-    counts: Mapping[str, int],
-    results: Sequence[RunResult],
+def job_exit_code(
+    states: AbstractSet[RunState], stopped_by: str | None, counts: Mapping[str, int]
 ) -> ExitCode | None:
-    """Return the exit code of a job; rows of a refused shard are not done."""
-    code = run_exit_code(state, stopped_by, counts)
-    was_refused = any(result.state is RunState.REFUSED for result in results)
+    """Return the exit code of a job; rows of a refused shard are not done.
+
+    Args:
+        states: states of its shards.
+        stopped_by: StoppedBy value, None unless it stopped.
+        counts: rows of all shards by status.
+    """
+    code = run_exit_code(job_state(states), stopped_by, counts)
+    was_refused = RunState.REFUSED in states
     return ExitCode.ROWS_NOT_DONE if was_refused and code is ExitCode.OK else code
 
 
