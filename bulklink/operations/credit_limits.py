@@ -63,6 +63,11 @@ def usage_key(api_url: str, org_id: str) -> str:
     return f"{host} {org_id}"
 
 
+def org_key(connection: Connection, org: Org) -> str:
+    """Return the key of an org; that of the connection if the org reports no id."""
+    return usage_key(connection.api_url, org.id) if org.id else connection_key(connection)
+
+
 def connection_key(connection: Connection) -> str:
     """Return the key of a connection in the 24-hour usage: a hash of its host and credentials.
 

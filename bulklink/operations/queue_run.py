@@ -12,7 +12,7 @@ from bulklink.errors import InterruptedPlanningError, RunDirError
 from bulklink.ledger.records import timestamp
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.continue_run import load_started_record, load_unsent_record
-from bulklink.operations.credit_limits import connection_key, usage_key
+from bulklink.operations.credit_limits import org_key
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.job import Job
 from bulklink.operations.preflight import (
@@ -84,6 +84,7 @@ async def queue_run(
     path = queueable_path(Path(run))
     _check_sendable(path, expect, resume=resume, accept_canary=accept_canary)
     record, standing = first_record(path), read_standing(path)
+    _refuse_finished(path, standing)
     check_same_host(record, connection)
     queue = open_queue(path.parent, environment)
     org = Org()
@@ -98,7 +99,6 @@ async def queue_run(
             where=str(path),
             advice="Run the command again to be asked again.",
         )
-    known = bool(org.id)
     return queue.add(
         Approval(
             run=path.name,
@@ -108,8 +108,8 @@ async def queue_run(
             messages=standing.messages,
             invocations=standing.invocations,
             approved=timestamp(environment.clock.wall()),
-            org_key=usage_key(connection.api_url, org.id) if org.id else connection_key(connection),
-            org=OrgRecord(org.id, org.name, org.type) if known else None,
+            org_key=org_key(connection, org),
+            org=OrgRecord(org.id, org.name, org.type) if org.id else None,
             profile=profile,
             options=tuple(options),
             canary=canary,
@@ -133,8 +133,6 @@ def _check_sendable(path: Path, expect: str, *, resume: bool, accept_canary: boo
         else:
             started = load_unsent_record(folder, expect=expect)
         refuse_shard(started, path, "resume" if resume else "apply")
-    if resume:
-        _refuse_finished(path, read_standing(path))
 
 
 def _refuse_finished(path: Path, standing: Standing) -> None:

@@ -41,7 +41,13 @@ from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import Status
 from bulklink.operations.callbacks import ReadProgress, RunCallbacks
 from bulklink.operations.cancellation import make_planning_stop
-from bulklink.operations.credit_limits import connection_key, credit_limits, daily_quota, usage_key
+from bulklink.operations.credit_limits import (
+    connection_key,
+    credit_limits,
+    daily_quota,
+    org_key,
+    usage_key,
+)
 from bulklink.operations.environment import Environment
 from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.job import Job, WhenCreditsOut
@@ -267,7 +273,9 @@ class CrmSession:
     async def use_org(self, org: Org) -> None:
         """Apply the licence of the org, and count its credits, including those of earlier calls."""
         self.on_org(org.name, org.type)
-        await self._shared_limit.join(self._org_key(org), self.job.max_in_flight(org.paid_type))
+        await self._shared_limit.join(
+            org_key(self.connection, org), self.job.max_in_flight(org.paid_type)
+        )
         limits = credit_limits(self.job, daily_quota(self.job, org))
         if org.id is None:
             self.quota.budget.limits = limits
@@ -298,7 +306,7 @@ class CrmSession:
         """
         if self.environment.org_locks is None:
             return
-        take = partial(self.environment.org_locks.take, self._org_key(org), run_dir)
+        take = partial(self.environment.org_locks.take, org_key(self.connection, org), run_dir)
         is_waiting = False
         while (lock := await self._try_lock(take)) is not None and lock.holder is not None:
             if not wait:
@@ -309,12 +317,6 @@ class CrmSession:
             await self.stop.sleep(_LOCK_POLL_SECONDS)
         if lock is not None:
             self._stack.callback(lock.release)
-
-    def _org_key(self, org: Org) -> str:
-        """Return the key of an org; that of the connection if it reports no id."""
-        if org.id is None:
-            return connection_key(self.connection)
-        return usage_key(self.connection.api_url, org.id)
 
     async def _try_lock(self, take: Callable[[], OrgLock]) -> OrgLock | None:
         """Try to take the lock of the org; return None, with a warning, if there can be none."""
