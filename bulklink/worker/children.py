@@ -46,7 +46,6 @@ class _ErrorText(msgspec.Struct):
     code: str = ""
     where: str = ""
     message: str = ""
-    advice: str = ""
 
 
 class _Output(msgspec.Struct):

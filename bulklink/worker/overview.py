@@ -11,12 +11,18 @@ from bulklink.errors import BulklinkError
 from bulklink.ledger.records import timestamp
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.queue_access import open_queue
-from bulklink.runs.queue import Approval, LeftRun, RunNotes, RunQueue
+from bulklink.runs.queue import Approval, RunQueue
 from bulklink.runs.record import RunState
 from bulklink.runs.standing import read_standing
-from bulklink.worker.choice import WaitingRun, choose
-from bulklink.worker.tracked_run import OrgKeys, TrackedRun, check_is_approved, unreadable
-from bulklink.worker.verdict import Kind, Timing, Verdict, judge_found
+from bulklink.worker.choice import choose
+from bulklink.worker.tracked_run import (
+    OrgKeys,
+    TrackedRun,
+    check_is_approved,
+    unreadable,
+    waiting_runs,
+)
+from bulklink.worker.verdict import Timing, judge_found
 
 
 class QueuedRun(msgspec.Struct, frozen=True):
@@ -82,70 +88,49 @@ def overview(runs_dir: Path, environment: Environment | None = None) -> QueueOve
     queue, now = open_queue(runs_dir, environment), environment.clock.wall()
     notes = queue.notes()
     problems = [entry for entry in queue.entries().values() if not isinstance(entry, Approval)]
-    found = [
-        _find(approval, notes.get(approval.run), runs_dir / approval.run, now)
+    runs = [
+        _look_at(TrackedRun.of(approval, notes.get(approval.run)), runs_dir, now)
         for approval in queue.approvals()
     ]
     return QueueOverview(
         queue.has_worker(),
-        tuple(_queued_runs(found, runs_dir, now)),
+        tuple(_queued_runs(runs, runs_dir, now)),
         tuple(f"{problem.where}: {problem.message}" for problem in problems),
     )
 
 
-class _Found(msgspec.Struct, frozen=True):
-    """A run in the queue: where it stands, and what a worker would do with it."""
-
-    run: TrackedRun
-    verdict: Verdict | None
-
-
-def _find(approval: Approval, notes: RunNotes | None, path: Path, now: float) -> _Found:
-    run = TrackedRun.of(approval, notes)
+def _look_at(run: TrackedRun, runs_dir: Path, now: float) -> TrackedRun:
+    """Return a run with where it stands, and with what a worker would do with it."""
+    path = runs_dir / run.approval.run
     try:
         run.standing = read_standing(path)
-        check_is_approved(run.standing, approval, path)
+        check_is_approved(run.standing, run.approval, path)
     except (BulklinkError, OSError) as error:
-        return _Found(run, Verdict(Kind.LEFT, left=unreadable(error, path)))
+        run.left = unreadable(error, path)
+        return run
     run.is_elsewhere = run.standing.state is RunState.RUNNING
-    if run.is_elsewhere:
-        return _Found(run, None)
-    verdict = judge_found(run.standing, approval, run.notes, now, Timing())
-    if verdict.kind is Kind.START:
+    if not run.is_elsewhere:
+        verdict = judge_found(run.standing, run.approval, run.notes, now, Timing())
         run.wait(verdict, now)
-    run.left = verdict.left
-    return _Found(run, verdict)
+        run.left = verdict.left
+    return run
 
 
-def _queued_runs(found: Sequence[_Found], runs_dir: Path, now: float) -> Iterator[QueuedRun]:
+def _queued_runs(runs: Sequence[TrackedRun], runs_dir: Path, now: float) -> Iterator[QueuedRun]:
     keys = OrgKeys()
-    for each in found:
-        keys.learn(each.run)
-    running = [each.run for each in found if each.run.is_elsewhere]
-    choice = choose(
-        (
-            WaitingRun(
-                each.run.approval.run,
-                keys.of(each.run),
-                each.run.approval.position,
-                each.run.may_start_at(now),
-            )
-            for each in found
-            if not each.run.is_elsewhere and (each.run.left is None or each.run.left.holds_org)
-        ),
-        active={keys.of(run) for run in running},
-        slots=len(found),
-        now=now,
-    )
-    names = {keys.of(run): run.approval.run for run in running}
-    for each in found:
-        run, approval = each.run, each.run.approval
-        behind = choice.behind.get(approval.run)
-        if behind is None and not run.is_elsewhere:
-            behind = names.get(keys.of(run))
+    for run in runs:
+        keys.learn(run)
+    driven = {keys.of(run): run.approval.run for run in runs if run.is_elsewhere}
+    others = (run for run in runs if not run.is_elsewhere and not _has_finished(run))
+    waiting = waiting_runs(others, keys, now)
+    choice = choose(waiting, active=driven.keys(), slots=len(runs), now=now)
+    for run in runs:
+        approval = run.approval
+        behind = None
+        if run.left is None and not run.is_elsewhere and not _has_finished(run):
+            behind = choice.behind.get(approval.run) or driven.get(keys.of(run))
         org = approval.org or (run.standing.org if run.standing else None)
-        left = run.left or (each.verdict.left if each.verdict else None)
-        until = run.until if run.until is not None and run.until > now else None
+        is_waiting = run.left is None and run.until is not None and run.until > now
         yield QueuedRun(
             run_dir=str(runs_dir / approval.run),
             op=approval.op,
@@ -153,21 +138,25 @@ def _queued_runs(found: Sequence[_Found], runs_dir: Path, now: float) -> Iterato
             org=org.name if org else None,
             profile=approval.profile,
             approved=approval.approved,
-            state=_state(each, left, until, behind),
-            until=None if until is None or left else timestamp(until),
-            behind=None if left else behind,
-            code=left.code if left else None,
-            message=left.message if left else None,
+            state=_state(run, is_waiting=is_waiting, is_behind=behind is not None),
+            until=timestamp(run.until) if is_waiting and run.until is not None else None,
+            behind=behind,
+            code=run.left.code if run.left else None,
+            message=run.left.message if run.left else None,
         )
 
 
-def _state(found: _Found, left: LeftRun | None, until: float | None, behind: str | None) -> str:
-    if left is not None:
+def _has_finished(run: TrackedRun) -> bool:
+    return run.standing is not None and run.standing.state is RunState.FINISHED
+
+
+def _state(run: TrackedRun, *, is_waiting: bool, is_behind: bool) -> str:
+    if run.left is not None:
         return "left"
-    if found.run.is_elsewhere:
+    if run.is_elsewhere:
         return "running"
-    if found.verdict is not None and found.verdict.kind is Kind.DONE:
+    if _has_finished(run):
         return "finished"
-    if until is not None:
+    if is_waiting:
         return "waiting"
-    return "ready" if behind is None else "behind"
+    return "behind" if is_behind else "ready"

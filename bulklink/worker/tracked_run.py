@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from bulklink.local_time import format_local_moment
 from bulklink.operations.credit_limits import usage_key
 from bulklink.runs.queue import Approval, LeftRun, RunNotes
 from bulklink.runs.standing import Standing
+from bulklink.worker.choice import WaitingRun
 from bulklink.worker.verdict import Verdict
 
 _APPROVE_AGAIN = "Look at the plan, and approve it again if it is right."
@@ -105,6 +107,22 @@ class OrgKeys:
     def of(self, run: TrackedRun) -> str:
         """Return the key of the org of a run; that of its connection until the org is known."""
         return self._learned.get(run.approval.org_key, run.approval.org_key)
+
+
+def waiting_runs(
+    runs: Iterable[TrackedRun], org_keys: OrgKeys, wall: float
+) -> Iterator[WaitingRun]:
+    """Yield the runs that wait to be started, or that a person must release for their org.
+
+    Args:
+        runs: runs that no process drives.
+        org_keys: keys of their orgs.
+        wall: seconds since 1970.
+    """
+    for run in runs:
+        if run.left is None or run.left.holds_org:
+            key, position = org_keys.of(run), run.approval.position
+            yield WaitingRun(run.approval.run, key, position, run.may_start_at(wall))
 
 
 def check_is_approved(standing: Standing, approval: Approval, path: Path) -> None:

@@ -23,13 +23,14 @@ from bulklink.runs.standing import Standing, read_standing
 from bulklink.runs.status import run_exit_code
 from bulklink.task_group import task_group
 from bulklink.worker.children import Child, child_command, start_child
-from bulklink.worker.choice import Choice, WaitingRun, choose
+from bulklink.worker.choice import Choice, choose
 from bulklink.worker.tracked_run import (
     OrgKeys,
     TrackedRun,
     check_is_approved,
     left_text,
     unreadable,
+    waiting_runs,
     waiting_text,
 )
 from bulklink.worker.verdict import Ended, Kind, Timing, Verdict, judge_ended, judge_found
@@ -249,19 +250,22 @@ class _Worker:
 
     def _choose(self) -> Choice:
         wall = self.environment.clock.wall()
-        waiting, active = [], []
-        for name, run in self._runs.items():
-            if name in self._children or run.is_elsewhere:
-                active.append(self._org_keys.of(run))
-            elif run.left is None or run.left.holds_org:
-                key, position = self._org_keys.of(run), run.approval.position
-                waiting.append(WaitingRun(name, key, position, run.may_start_at(wall)))
-        free = self.slots - len(active)
-        return choose(waiting, active=set(active), slots=free, now=self._now())
+        driven = [run for run in self._runs.values() if self._is_driven(run)]
+        others = (run for run in self._runs.values() if not self._is_driven(run))
+        return choose(
+            waiting_runs(others, self._org_keys, wall),
+            active=set(map(self._org_keys.of, driven)),
+            slots=self.slots - len(driven),
+            now=self._now(),
+        )
+
+    def _is_driven(self, run: TrackedRun) -> bool:
+        """Return whether a process drives a run."""
+        return run.is_elsewhere or run.approval.run in self._children
 
     def _is_drained(self, choice: Choice) -> bool:
         """Return whether nothing is being sent, or will be without a person."""
-        is_active = self._children or any(run.is_elsewhere for run in self._runs.values())
+        is_active = bool(self._children) or any(map(self._is_driven, self._runs.values()))
         return not is_active and not choice.starts and choice.wake_at == math.inf
 
     async def _drive(self, run: TrackedRun) -> None:

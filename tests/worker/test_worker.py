@@ -313,6 +313,18 @@ def test_the_overview_says_what_each_run_waits_for(runs: FakeRuns) -> None:
     }
 
 
+def test_a_run_that_has_finished_keeps_no_other_waiting(runs: FakeRuns) -> None:
+    runs.add("finished")
+    runs.add("next")
+    folder = RunFolder(runs.folder / "finished")
+    folder.write(folder.read().replace(state=RunState.FINISHED))
+    shown = overview(runs.folder, runs.environment())
+    assert shown is not None
+    assert [(run.state, run.behind) for run in shown.runs] == [("finished", None), ("ready", None)]
+    assert runs.work().finished == 2
+    assert runs.started("finished") == []
+
+
 def test_a_worker_without_work_looks_at_the_queue_now_and_then(runs: FakeRuns) -> None:
     runs.folder.mkdir()
 
