@@ -122,7 +122,7 @@ def press_button(tab: Page, name: str) -> None:
 def tab_to(tab: Page, name: str) -> None:
     """Move the focus to a control by the tab key alone.
 
-    A page that loads itself anew when a run ends has the control only then.
+    A page reloads when a run ends, and only then has its next controls.
     """
     expect(tab.locator("a, button").get_by_text(name, exact=True).first).to_be_visible()
     for _ in range(40):

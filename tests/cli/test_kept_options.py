@@ -13,6 +13,7 @@ from bulklink import Edition, MaxFailures, WhenCreditsOut
 from bulklink.cli.arguments import (
     given_options,
     limit_arguments,
+    option_words,
     pace_arguments,
     send_arguments,
 )
@@ -132,6 +133,27 @@ def test_only_options_set_on_the_command_line_are_passed_on(command: str, key: s
         Job(mappings=(), **{name: value}),  # type: ignore[arg-type]
         name,
     )
+
+
+QUEUED = [
+    (command, key, text)
+    for command, key in PAIRS
+    if command in ("apply", "resume")
+    for text in dict.fromkeys([OPTIONS[key][0], DEFAULTS_GIVEN.get(key, OPTIONS[key])[0]])
+]
+
+
+@pytest.mark.parametrize(("command", "key", "text"), QUEUED)
+def test_the_words_of_a_queued_run_mean_what_was_given(
+    command: str, key: str, text: str | None
+) -> None:
+    words = [f"--{key.replace('_', '-')}", *([text] if text is not None else [])]
+    arguments, convert, _ = COMMANDS[command]
+    with parse_context(["bulklink", command, *arguments, *words]) as ctx:
+        queued = option_words([key])
+        given = convert(given_options(ctx.params))
+    assert given.keys() == {OPTIONS[key][1]}
+    assert _passed_on(command, *queued) == given
 
 
 @pytest.mark.parametrize(("command", "key"), PAIRS)

@@ -17,7 +17,7 @@ from bulklink.errors import ExitCode
 @click.argument("run", type=RunPath())
 @common_options
 def cancel(run: Path, *, as_json: bool) -> int:
-    """Take RUN out of the queue, and back its approval.
+    """Take RUN out of the queue, and withdraw its approval.
 
     \b
     Example:

@@ -172,7 +172,7 @@ def _queue_run(
 
     if expect is None:
         raise UsageError(
-            "--queue needs the digest that you approve.",
+            "The digest that you approve is missing.",
             where="--queue",
             advice="Add --expect DIGEST; `bulklink plan` printed it, and run.json has it.",
         )
