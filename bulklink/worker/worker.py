@@ -130,6 +130,9 @@ class _Worker:
     async def work(self, *, drain: bool) -> WorkResult:
         """Drive the runs until the stop, or until nothing is left that can be sent."""
         self.stop.on_stop(self._wake)
+        approvals = await self.environment.run_blocking(self.queue.approvals)
+        queued = count_of(len(approvals), "approved run") if approvals else "No approved runs yet"
+        self.report(f"{queued}; up to {self.slots} are sent at the same time.")
         async with task_group() as group:
             while not self._is_stopping():
                 self._changed = anyio.Event()

@@ -53,6 +53,9 @@ def test_approved_runs_are_sent_and_others_are_not(
     worked = command("work", "runs", "--drain", "--json")
     assert worked.code == 0, worked
     assert (worked.object["finished"], worked.object["left"]) == (2, [])
+    assert worked.err.startswith("2 approved runs; up to 8 are sent at the same time.\n")
+    empty = command("work", "runs", "--drain")
+    assert "No approved runs yet; up to 8 are sent at the same time." in empty.err
     assert len(world.links()) == len(standin.links())
     linked = {message for call in standin.requests_of("link") for message in call.messages}
     assert len(linked) == 2 * EMAILS
