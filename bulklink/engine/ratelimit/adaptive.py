@@ -108,12 +108,14 @@ def initial_limit(ceiling: int) -> AdaptiveLimit:
 def with_ceiling(state: AdaptiveLimit, ceiling: int) -> AdaptiveLimit:
     """Return the state with another ceiling; a limit that was never cut starts there."""
     if state.limit == state.ceiling:
-        return _replace(state, ceiling=ceiling, limit=ceiling, known_good=ceiling)
+        state = _replace(state, limit=ceiling, known_good=ceiling)
     return _replace(
         state,
         ceiling=ceiling,
         limit=min(state.limit, ceiling),
         known_good=min(state.known_good, ceiling),
+        first_known_good=min(state.first_known_good, ceiling),
+        min_limit=min(state.min_limit, ceiling),
     )
 
 

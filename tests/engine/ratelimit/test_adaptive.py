@@ -127,6 +127,14 @@ def test_refusals_during_a_lockout_do_not_lower_the_known_good_limit() -> None:
     assert probe_until_accepted(limit, 1.0, 11.0).known_good == 12
 
 
+def test_a_lower_ceiling_holds_for_refusals_during_a_lockout_and_of_earlier_calls() -> None:
+    refused = after_refusal(adaptive.initial_limit(20), in_flight=13, at=1.0)
+    lowered = adaptive.with_ceiling(refused, 3)
+    assert after_refusal(lowered, in_flight=12, at=1.1, started_at=0.9).known_good <= 3
+    probe = adaptive.on_slot_granted(lowered)
+    assert after_refusal(probe, in_flight=1, at=2.0).limit <= 3
+
+
 def test_a_learned_penalty_decays_while_shorter_pauses_suffice() -> None:
     limit = probe_until_accepted(
         after_refusal(adaptive.initial_limit(10), in_flight=10, at=1.0), 1.0, 11.0
@@ -165,7 +173,7 @@ def test_costly_refusals_make_increases_rare() -> None:
 @given(
     ceiling=st.integers(1, 50),
     events=st.lists(
-        st.tuples(st.sampled_from("rgaw"), st.floats(0.001, 5.0), st.integers(1, 50)),
+        st.tuples(st.sampled_from("rgawc"), st.floats(0.001, 5.0), st.integers(1, 50)),
         max_size=80,
     ),
 )
@@ -181,6 +189,9 @@ def test_the_limit_always_stays_between_one_and_the_ceiling(
             limit = adaptive.on_slot_granted(limit)
         elif event == "a":
             limit = adaptive.on_accepted(limit, now - later, now)
+        elif event == "c":
+            ceiling = in_flight
+            limit = adaptive.with_ceiling(limit, ceiling)
         else:
             limit = adaptive.on_probe_lost(adaptive.increase_if_due(limit, now))
         assert 1 <= limit.limit <= ceiling
