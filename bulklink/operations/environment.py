@@ -21,6 +21,7 @@ from bulklink.mapping.plan_reader import SealedPlan
 from bulklink.operations.cancellation import PeriodicSampling
 from bulklink.operations.machine_mark import load_machine_mark
 from bulklink.operations.org_lock import OrgLocks
+from bulklink.operations.org_share import OrgShares
 from bulklink.zoho.http import Transport
 from bulklink.zoho.tokens import TokenStore
 
@@ -49,6 +50,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             simulation compares runs with and without.
         sample_periodically: calls a function periodically while a block runs.
         org_locks: locks of the orgs that runs are sent to; None if runs need none.
+        org_shares: shares of the calls in flight of orgs; None if commands share none.
         may_leave: called right before each request to the CRM leaves, with no `await` in between.
             What drives runs on several machines raises `RunStoppedError` with `StoppedBy.LEASE`
             here once another machine may drive the run: nothing more is sent then, and the ledger
@@ -70,6 +72,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         [Callable[[], Awaitable[object]]], AbstractAsyncContextManager[None]
     ] = PeriodicSampling
     org_locks: OrgLocks | None = None
+    org_shares: OrgShares | None = None
     may_leave: Callable[[], None] = lambda: None
 
 
@@ -93,4 +96,5 @@ def real_environment() -> Environment:
         ),
         machine_mark=lambda: load_machine_mark(state_folder),
         org_locks=OrgLocks(state_folder / "orgs"),
+        org_shares=OrgShares(state_folder / "orgs"),
     )

@@ -47,6 +47,7 @@ from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.job import Job, WhenCreditsOut
 from bulklink.operations.monitor import MetricsSampler
 from bulklink.operations.org_lock import OrgLock, org_locked_error
+from bulklink.operations.shared_limit import SharedLimit
 from bulklink.runs.figures import summarize_latencies
 from bulklink.runs.forecast import CreditRange
 from bulklink.task_group import task_group
@@ -83,6 +84,8 @@ class CrmSession:
         on_org: called with name and type of the org once it is looked up.
         calls_left: returns the calls that the run may still need; None if unknown.
         adapts: whether refusals lower the limit of calls in flight and pause the calls.
+        shares_limit: whether commands of this machine that contact the same org share its limit of
+            calls in flight; load tests do not.
 
     Attributes:
         recorded_calls: requests that the ledger records, as `Caller` counts them.
@@ -90,6 +93,7 @@ class CrmSession:
         interrupt: interrupts blocking functions when the run stops.
         limiter: limits the calls in flight and per second.
         quota: limits the credits.
+        shared_limit: keeps the calls in flight to this session's share.
         ledger: writes the ledger; set while the session is open.
         caller: makes the calls; set while the session is open.
     """
@@ -110,11 +114,13 @@ class CrmSession:
     on_org: Callable[[str | None, str | None], None] = lambda name, kind: None
     calls_left: Callable[[], int] | None = None
     adapts: bool = True
+    shares_limit: bool = True
     recorded_calls: Counter[str] = field(default_factory=Counter, init=False)
     recorded_results: Counter[Status] = field(default_factory=Counter, init=False)
     interrupt: PlanningStop = field(init=False)
     limiter: ConcurrencyLimiter = field(init=False)
     quota: QuotaGate = field(init=False)
+    shared_limit: SharedLimit = field(init=False)
     ledger: LedgerWriter = field(init=False)
     caller: Caller = field(init=False)
     _stack: AsyncExitStack = field(init=False)
@@ -129,6 +135,15 @@ class CrmSession:
             random=self.clock.random,
             notify=self.warn,
             adapts=self.adapts,
+        )
+        self.shared_limit = SharedLimit(
+            limiter=self.limiter,
+            max_in_flight=self.job.max_in_flight(),
+            shares=self.environment.org_shares if self.shares_limit else None,
+            stop=self.stop,
+            monotonic=self.clock.monotonic,
+            run_blocking=self.environment.run_blocking,
+            warn=self.warn,
         )
         policy = QuotaPolicy(
             credit_limits(self.job),
@@ -161,6 +176,7 @@ class CrmSession:
                 LedgerWriter(files, self.ledger_digest, self.recorded_results)
             )
             await stack.enter_async_context(self.limiter)
+            await stack.enter_async_context(self.shared_limit)
             tokens = TokenProvider(
                 self.connection,
                 transport,
@@ -212,7 +228,7 @@ class CrmSession:
     @property
     def workers(self) -> int:
         """Contacts processed concurrently."""
-        return worker_count(self.limiter.max_in_flight)
+        return worker_count(self.shared_limit.max_in_flight)
 
     @property
     def latency(self) -> LatencyFigures | None:
@@ -245,14 +261,22 @@ class CrmSession:
 
     async def look_up_org(self) -> Org:
         """Look up the org and apply its licence."""
-        org = await look_up_org(self.caller)
+        org = await self.find_org()
         await self.use_org(org)
         return org
+
+    async def find_org(self) -> Org:
+        """Look up the org; this call is in its share already if an earlier command found it."""
+        await self.shared_limit.join(
+            await self.quota.allowance.org() or connection_key(self.connection)
+        )
+        return await look_up_org(self.caller)
 
     async def use_org(self, org: Org) -> None:
         """Apply the licence of the org, and count its credits, including those of earlier calls."""
         self.on_org(org.name, org.type)
-        self.limiter.resize(self.job.max_in_flight(org.paid_type))
+        await self.shared_limit.join(self._key_of(org))
+        await self.shared_limit.resize(self.job.max_in_flight(org.paid_type))
         limits = credit_limits(self.job, daily_quota(self.job, org))
         if org.id is None:
             self.quota.budget.limits = limits
@@ -266,10 +290,16 @@ class CrmSession:
     async def _count_for(self, org_id: str, limits: CreditLimits) -> None:
         await self.quota.use_org(usage_key(self.connection.api_url, org_id), limits)
 
+    def _key_of(self, org: Org) -> str:
+        """Return the key of an org's files on this machine."""
+        if org.id:
+            return usage_key(self.connection.api_url, org.id)
+        return connection_key(self.connection)
+
     async def lock_org(
         self, org: Org, run_dir: Path, *, wait: bool = False, on_wait: Callable[[str], None]
     ) -> None:
-        """Lock the org on this machine until the session ends.
+        """Lock the org on this machine until the session ends, and share its limit.
 
         Args:
             org: the org, which was looked up.
@@ -283,19 +313,19 @@ class CrmSession:
         """
         if self.environment.org_locks is None:
             return
-        api_url = self.connection.api_url
-        key = usage_key(api_url, org.id) if org.id else connection_key(self.connection)
-        take = partial(self.environment.org_locks.take, key, run_dir)
+        take = partial(self.environment.org_locks.take, self._key_of(org), run_dir)
         is_waiting = False
         while (lock := await self._try_lock(take)) is not None and lock.holder is not None:
             if not wait:
                 raise org_locked_error(org, lock.holder, run_dir)
             if not is_waiting:
                 on_wait(f"Waiting until {lock.holder or 'another run'} ends")
+                await self.shared_limit.leave()  # it makes no call meanwhile
             is_waiting = True
             await self.stop.sleep(_LOCK_POLL_SECONDS)
         if lock is not None:
             self._stack.callback(lock.release)
+        await self.shared_limit.join(self._key_of(org))
 
     async def _try_lock(self, take: Callable[[], OrgLock]) -> OrgLock | None:
         """Try to take the lock of the org; return None, with a warning, if there can be none."""
