@@ -319,8 +319,8 @@ class CrmSession:
             if not wait:
                 raise org_locked_error(org, lock.holder, run_dir)
             if not is_waiting:
-                on_wait(f"Waiting until {lock.holder or 'another run'} ends")
                 await self.shared_limit.leave()  # it makes no call meanwhile
+                on_wait(f"Waiting until {lock.holder or 'another run'} ends")
             is_waiting = True
             await self.stop.sleep(_LOCK_POLL_SECONDS)
         if lock is not None:

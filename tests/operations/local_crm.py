@@ -7,7 +7,7 @@ import csv
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp.test_utils import TestServer
 
@@ -86,16 +86,25 @@ class LocalCrm(Crm):
         )
 
 
+AnyCrm = TypeVar("AnyCrm", bound=LocalCrm)
+
+
 @asynccontextmanager
 async def local_crm(crm_world: World | None = None) -> AsyncIterator[LocalCrm]:
     """Serve one, with the world of this module or another one."""
-    crm = LocalCrm(crm_world or world())
-    async with TestServer(create_app(crm)) as server:
-        crm.url = str(server.make_url("")).rstrip("/")
+    async with served(LocalCrm(crm_world or world())) as crm:
         try:
             yield crm
         finally:
             crm.gate.set()
+
+
+@asynccontextmanager
+async def served(crm: AnyCrm) -> AsyncIterator[AnyCrm]:
+    """Serve a CRM, and set its address."""
+    async with TestServer(create_app(crm)) as server:
+        crm.url = str(server.make_url("")).rstrip("/")
+        yield crm
 
 
 def job(tmp_path: Path, rows: int = EMAILS, deal: str = DEAL, **options: Any) -> Job:
