@@ -19,10 +19,13 @@ from bulklink.emulator.crm import Crm
 from bulklink.emulator.http import Answer, Request
 from bulklink.emulator.world import World
 from bulklink.emulator.worldfile import parse_world
+from bulklink.engine.dispatch import worker_count
 from bulklink.engine.ratelimit.limiter import ConcurrencyLimiter
 from bulklink.engine.signal import Signal
 from bulklink.operations.credit_limits import usage_key
+from bulklink.operations.environment import real_environment
 from bulklink.operations.org_share import OrgShare, OrgShares
+from bulklink.operations.session import CrmSession
 from bulklink.operations.shared_limit import SharedLimit
 from tests.operations.local_crm import OWNER, LocalCrm, message, served
 from tests.operations.test_org_lock import WaitingCallbacks
@@ -146,8 +149,8 @@ def job_of(tmp_path: Path, numbers: range, name: str, **options: Any) -> Job:
     path = tmp_path / f"{name}.csv"
     rows = [f"{contact(n)},{OWNER},{message(n)},{deal(n)}\n" for n in numbers]
     path.write_text("contact_id,owner_id,message_id,deal_id\n" + "".join(rows))
-    settings: dict[str, Any] = {"op": "link", "concurrency": LIMIT, "snapshot": False}
-    return Job(mappings=(str(path),), run_dir=tmp_path / name, **settings, **options)
+    settings: dict[str, Any] = {"op": "link", "concurrency": LIMIT, "snapshot": False} | options
+    return Job(mappings=(str(path),), run_dir=tmp_path / name, **settings)
 
 
 @asynccontextmanager
@@ -335,6 +338,52 @@ def link_lock(folder: Path) -> None:
     (lock,) = folder.glob("*.calls/lock")
     lock.unlink()
     lock.symlink_to(folder / "elsewhere")
+
+
+async def test_places_of_calls_in_flight_are_not_free(shares: OrgShares) -> None:
+    """The claim shrinks with the calls that are still in flight, not before."""
+    limit, other = shared_limit(shares), shares.share_of("org")
+
+    async def places_of_other() -> int:
+        await limit.resize(LIMIT - 1)  # it recounts twice
+        await limit.resize(LIMIT)
+        share = await anyio.to_thread.run_sync(lambda: other.recount(LIMIT, held=0))
+        return share.places
+
+    async with limit.limiter as limiter, limit:
+        await limit.join("org")
+        attempts = [await limiter.admit(limiter.new_call()) for _ in range(LIMIT)]
+        for attempt in attempts:
+            await limiter.acquire_slot(attempt)
+        assert [await places_of_other() for _ in range(2)] == [0, 0]
+        limiter.end(attempts[0])
+        assert await places_of_other() == 1
+        for attempt in attempts[1:]:
+            limiter.end(attempt)
+        assert await places_of_other() == LIMIT // 2
+    other.leave()
+
+
+@pytest.mark.parametrize("shares_limit", [True, False])
+async def test_a_session_prepares_as_many_calls_as_it_may_have_once_it_is_alone(
+    tmp_path: Path, crm: CountingCrm, connection: Connection, shares_limit: bool
+) -> None:
+    other, limit = share_of_org(crm), 100
+    session = CrmSession(
+        environment=real_environment(),
+        connection=connection,
+        job=job_of(tmp_path, range(1), "job", concurrency=limit),
+        stop=StopController(),
+        ledger_path=tmp_path / "ledger.jsonl",
+        answers_path=tmp_path / "answers.jsonl",
+        shares_limit=shares_limit,
+    )
+    await anyio.to_thread.run_sync(lambda: other.recount(LIMIT, held=0))
+    async with session:
+        await session.look_up_org()
+        assert session.limiter.max_in_flight == limit - LIMIT * shares_limit
+        assert session.workers == worker_count(limit)
+    other.leave()
 
 
 async def test_a_share_that_cannot_be_recounted_is_given_up(
