@@ -1,10 +1,10 @@
 """Division of an org's calls in flight among the commands of this machine.
 
 An org limits the calls in flight of all commands together. Each session is a participant: it keeps
-a file locked, which the system releases when the process ends, and states its claim in another.
-Claims change only under a lock of their folder. A participant shrinks before its claim does, and
-its claim grows only into places that no other claims, so the claims together never exceed the
-limit.
+a file locked, which the system releases when the process ends, and states in another how many
+places it takes. These files change only under a lock of their folder. A participant gives up a
+place only once no call of its own needs it, and takes only what no other has, so all of them
+together never exceed the limit.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _NAME = re.compile(r"[0-9a-f]{16}(?=\.)")
 """Names of participants, before the suffixes of their files."""
 
 
-class Claim(msgspec.Struct, frozen=True):
-    """What one participant states.
+class Participant(msgspec.Struct, frozen=True):
+    """A command that contacts an org, as it states itself.
 
     Args:
         limit: calls in flight that it would have if it were alone.
@@ -46,7 +46,7 @@ class Claim(msgspec.Struct, frozen=True):
     places: Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 
-_UNREADABLE = Claim(1, 1)
+_UNREADABLE = Participant(1, 1)
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class Share(msgspec.Struct, frozen=True):
         places: calls in flight that it may have now; 0 while others have not made room.
         fair: calls in flight that it may have once they have.
         others: number of other participants.
-        is_settled: whether its claim is its fair share.
+        is_settled: whether it states its fair share.
     """
 
     places: int
@@ -65,12 +65,12 @@ class Share(msgspec.Struct, frozen=True):
     is_settled: bool
 
 
-def divide(limits: Mapping[str, int]) -> dict[str, int]:
+def fair_shares(limits: Mapping[str, int]) -> dict[str, int]:
     """Return the fair share of each participant.
 
     The largest limit is taken as the org's, since a smaller one is the user's choice for one
     command. It is divided evenly; what a participant with a smaller limit leaves goes to the
-    others. Each has at least one place, also if there are more participants than places.
+    others. Each has at least one place, even if there are more participants than places.
 
     Args:
         limits: limit of each participant by its name.
@@ -83,20 +83,20 @@ def divide(limits: Mapping[str, int]) -> dict[str, int]:
 
 
 def next_share(
-    name: str, limit: int, others: Mapping[str, Claim], *, held: int, insists: bool
+    name: str, limit: int, others: Mapping[str, Participant], *, held: int, insists: bool
 ) -> Share:
     """Return the share of a participant after a recount.
 
     Args:
         name: its name.
         limit: calls in flight that it would have if it were alone.
-        others: claims of the others by name.
+        others: the other participants by name.
         held: calls in flight that it may have, or still has.
         insists: whether it takes its fair share even if the others have not made room.
     """
-    limits = {name: limit} | {other: claim.limit for other, claim in others.items()}
-    fair, total = divide(limits)[name], max(limits.values())
-    free = total - sum(claim.places for claim in others.values())
+    limits = {name: limit} | {other: one.limit for other, one in others.items()}
+    fair, total = fair_shares(limits)[name], max(limits.values())
+    free = total - sum(one.places for one in others.values())
     places = fair
     if fair > held and not insists and len(limits) <= total:
         places = max(held, min(fair, free))
@@ -133,11 +133,11 @@ class OrgShare:
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
         self._name = name
-        self._claim: Claim | None = None
+        self._stated: Participant | None = None
         self._lock = file_lock(folder / f"{name}.lock")
 
     def recount(self, limit: int, *, held: int, insists: bool = False) -> Share:
-        """Count the participants, update the claim and return the share; blocks.
+        """Count the participants, state the places and return the share; blocks.
 
         Args:
             limit: calls in flight that this one would have if it were alone.
@@ -157,41 +157,41 @@ class OrgShare:
             if not self._lock.is_locked:
                 self._lock.acquire()
             share = next_share(self._name, limit, self._others(), held=held, insists=insists)
-            self._state(Claim(limit, max(share.places, held)))
+            self._state(Participant(limit, max(share.places, held)))
         return share
 
     def leave(self) -> None:
-        """Stop to be a participant; does not block."""
+        """Stop being a participant; does not block."""
         if not self._lock.is_locked:
             return
-        _remove([self._claim_path(self._name)])
+        _remove([self._places_path(self._name)])
         self._lock.release()
         _remove([self._lock_path(self._name)])
 
-    def _others(self) -> dict[str, Claim]:
-        """Return the claims of the others, and remove what ended processes left behind."""
+    def _others(self) -> dict[str, Participant]:
+        """Return the other participants by name, and remove what ended processes left behind."""
         paths = sorted(path for path in self._folder.iterdir() if _NAME.match(path.name))
-        claims = dict[str, Claim]()
+        others = dict[str, Participant]()
         for name, files in groupby(paths, key=lambda path: path.name[:16]):
             if name == self._name:
                 continue
             with suppress(RunDirError):  # a link is not from a participant
                 if _is_held(self._lock_path(name)):
-                    claims[name] = _read_claim(self._claim_path(name))
+                    others[name] = _read_participant(self._places_path(name))
                 else:
                     _remove([*files, self._lock_path(name)])
-        return claims
+        return others
 
-    def _state(self, claim: Claim) -> None:
-        if claim != self._claim:
-            with atomic_replace(self._claim_path(self._name)) as temporary:
-                temporary.write_bytes(msgspec.json.encode(claim))
-            self._claim = claim
+    def _state(self, own: Participant) -> None:
+        if own != self._stated:
+            with atomic_replace(self._places_path(self._name)) as temporary:
+                temporary.write_bytes(msgspec.json.encode(own))
+            self._stated = own
 
     def _lock_path(self, name: str) -> Path:
         return self._folder / f"{name}.lock"
 
-    def _claim_path(self, name: str) -> Path:
+    def _places_path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
 
 
@@ -211,9 +211,9 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-def _read_claim(path: Path) -> Claim:
+def _read_participant(path: Path) -> Participant:
     with suppress(BulklinkError, OSError, ValueError, RecursionError):
-        return decode_json(read_small_file(path), Claim)
+        return decode_json(read_small_file(path), Participant)
     return _UNREADABLE
 
 

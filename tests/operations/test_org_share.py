@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulklink.errors import RunDirError
-from bulklink.operations.org_share import Claim, OrgShare, OrgShares, divide, next_share
+from bulklink.operations.org_share import OrgShare, OrgShares, Participant, fair_shares, next_share
 
 NAMES = st.text("0123456789abcdef", min_size=4, max_size=4)
 KEY = "www.zohoapis.eu 20070891270"
@@ -21,7 +21,7 @@ KEY = "www.zohoapis.eu 20070891270"
 
 @given(st.dictionaries(NAMES, st.integers(1, 25), min_size=1, max_size=40))
 def test_shares_are_fair_and_together_use_the_whole_limit(limits: dict[str, int]) -> None:
-    shares, total = divide(limits), max(limits.values())
+    shares, total = fair_shares(limits), max(limits.values())
     assert shares.keys() == limits.keys()
     assert all(1 <= share <= limits[name] for name, share in shares.items())
     if len(limits) > total:
@@ -47,20 +47,22 @@ def test_what_a_smaller_limit_leaves_goes_to_the_others(
     limits: tuple[int, ...], shares: tuple[int, ...]
 ) -> None:
     names = "abcdef"
-    assert divide(dict(zip(names, limits, strict=False))) == dict(zip(names, shares, strict=False))
+    assert fair_shares(dict(zip(names, limits, strict=False))) == dict(
+        zip(names, shares, strict=False)
+    )
 
 
 @dataclass
-class Participant:
+class Command:
     """One command, without files.
 
     Attributes:
-        claim: what it states.
+        stated: what it states.
         ceiling: calls that it may have in flight.
         in_flight: calls that it has.
     """
 
-    claim: Claim
+    stated: Participant
     ceiling: int = 0
     in_flight: int = 0
 
@@ -69,24 +71,24 @@ class Machine:
     """Commands of one machine that contact an org.
 
     Attributes:
-        participants: the commands by name.
+        commands: the commands by name.
     """
 
     def __init__(self) -> None:
-        self.participants: dict[str, Participant] = {}
+        self.commands: dict[str, Command] = {}
 
     def recount(self, name: str, limit: int) -> None:
         """Recount, as a session does, for a participant that may be new."""
-        one = self.participants.setdefault(name, Participant(Claim(limit, 0)))
-        others = {other: p.claim for other, p in self.participants.items() if other != name}
+        one = self.commands.setdefault(name, Command(Participant(limit, 0)))
+        others = {other: p.stated for other, p in self.commands.items() if other != name}
         held = max(one.ceiling, one.in_flight)
         share = next_share(name, limit, others, held=held, insists=False)
-        one.claim, one.ceiling = Claim(limit, max(share.places, held)), share.places
+        one.stated, one.ceiling = Participant(limit, max(share.places, held)), share.places
 
     @property
     def in_flight(self) -> int:
         """Calls that may be in flight at the next moment."""
-        return sum(max(p.ceiling, p.in_flight) for p in self.participants.values())
+        return sum(max(p.ceiling, p.in_flight) for p in self.commands.values())
 
 
 @given(
@@ -100,7 +102,7 @@ def test_all_calls_together_never_exceed_the_limit(
     machine = Machine()
     for step, number in steps:
         name = str(number % limit)
-        one = machine.participants.get(name)
+        one = machine.commands.get(name)
         if step == "r":
             machine.recount(name, limit)
         elif one is not None and step == "s":
@@ -110,14 +112,14 @@ def test_all_calls_together_never_exceed_the_limit(
         elif one is not None and step == "e":
             one.in_flight = max(0, one.in_flight - 1)
         elif one is not None and step == "l":
-            del machine.participants[name]
+            del machine.commands[name]
         assert machine.in_flight <= limit
-    for one in machine.participants.values():
+    for one in machine.commands.values():
         one.in_flight = 0
     for _ in range(3):
-        for name in machine.participants:
+        for name in machine.commands:
             machine.recount(name, limit)
-    if machine.participants:
+    if machine.commands:
         assert machine.in_flight == limit, "each has its fair share in the end"
 
 
@@ -224,13 +226,13 @@ def test_files_of_a_command_that_was_killed_before_it_had_a_share_are_removed(
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"limit":9999999999999,"places":-1}', "[" * 9999])
-def test_a_command_whose_claim_is_unreadable_has_one_place(
+def test_a_command_whose_file_is_unreadable_has_one_place(
     tmp_path: Path, shares: OrgShares, share: OrgShare, content: str
 ) -> None:
     other = shares.share_of(KEY)
     other.recount(10, held=0)
-    (claim,) = folder_of_org(tmp_path).glob("*.json")
-    claim.write_text(content)
+    (path,) = folder_of_org(tmp_path).glob("*.json")
+    path.write_text(content)
     assert share.recount(10, held=0).places == 9
     other.leave()
 

@@ -341,7 +341,7 @@ def link_lock(folder: Path) -> None:
 
 
 async def test_places_of_calls_in_flight_are_not_free(shares: OrgShares) -> None:
-    """The claim shrinks with the calls that are still in flight, not before."""
+    """A place is given up when its call has ended, not before."""
     limit, other = shared_limit(shares), shares.share_of("org")
 
     async def places_of_other() -> int:
