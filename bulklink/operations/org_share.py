@@ -34,7 +34,7 @@ _NAME = re.compile(r"[0-9a-f]{16}(?=\.)")
 """Names of participants, before the suffixes of their files."""
 
 
-class Participant(msgspec.Struct, frozen=True):
+class SharingCommand(msgspec.Struct, frozen=True):
     """A command that contacts an org, as it states itself.
 
     Args:
@@ -46,7 +46,7 @@ class Participant(msgspec.Struct, frozen=True):
     places: Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 
-_UNREADABLE = Participant(1, 1)
+_UNREADABLE = SharingCommand(1, 1)
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -83,7 +83,7 @@ def fair_shares(limits: Mapping[str, int]) -> dict[str, int]:
 
 
 def next_share(
-    name: str, limit: int, others: Mapping[str, Participant], *, held: int, insists: bool
+    name: str, limit: int, others: Mapping[str, SharingCommand], *, held: int, insists: bool
 ) -> Share:
     """Return the share of a participant after a recount.
 
@@ -133,7 +133,7 @@ class OrgShare:
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
         self._name = name
-        self._stated: Participant | None = None
+        self._stated: SharingCommand | None = None
         self._lock = file_lock(folder / f"{name}.lock")
 
     def recount(self, limit: int, *, held: int, insists: bool = False) -> Share:
@@ -157,7 +157,7 @@ class OrgShare:
             if not self._lock.is_locked:
                 self._lock.acquire()
             share = next_share(self._name, limit, self._others(), held=held, insists=insists)
-            self._state(Participant(limit, max(share.places, held)))
+            self._state(SharingCommand(limit, max(share.places, held)))
         return share
 
     def leave(self) -> None:
@@ -168,10 +168,10 @@ class OrgShare:
         self._lock.release()
         _remove([self._lock_path(self._name)])
 
-    def _others(self) -> dict[str, Participant]:
+    def _others(self) -> dict[str, SharingCommand]:
         """Return the other participants by name, and remove what ended processes left behind."""
         paths = sorted(path for path in self._folder.iterdir() if _NAME.match(path.name))
-        others = dict[str, Participant]()
+        others = dict[str, SharingCommand]()
         for name, files in groupby(paths, key=lambda path: path.name[:16]):
             if name == self._name:
                 continue
@@ -182,7 +182,7 @@ class OrgShare:
                     _remove([*files, self._lock_path(name)])
         return others
 
-    def _state(self, own: Participant) -> None:
+    def _state(self, own: SharingCommand) -> None:
         if own != self._stated:
             with atomic_replace(self._places_path(self._name)) as temporary:
                 temporary.write_bytes(msgspec.json.encode(own))
@@ -211,9 +211,9 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-def _read_participant(path: Path) -> Participant:
+def _read_participant(path: Path) -> SharingCommand:
     with suppress(BulklinkError, OSError, ValueError, RecursionError):
-        return decode_json(read_small_file(path), Participant)
+        return decode_json(read_small_file(path), SharingCommand)
     return _UNREADABLE
 
 

@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulklink.errors import RunDirError
-from bulklink.operations.org_share import OrgShare, OrgShares, Participant, fair_shares, next_share
+from bulklink.operations.org_share import (
+    OrgShare,
+    OrgShares,
+    SharingCommand,
+    fair_shares,
+    next_share,
+)
 
 NAMES = st.text("0123456789abcdef", min_size=4, max_size=4)
 KEY = "www.zohoapis.eu 20070891270"
@@ -62,7 +68,7 @@ class Command:
         in_flight: calls that it has.
     """
 
-    stated: Participant
+    stated: SharingCommand
     ceiling: int = 0
     in_flight: int = 0
 
@@ -79,11 +85,11 @@ class Machine:
 
     def recount(self, name: str, limit: int) -> None:
         """Recount, as a session does, for a participant that may be new."""
-        one = self.commands.setdefault(name, Command(Participant(limit, 0)))
+        one = self.commands.setdefault(name, Command(SharingCommand(limit, 0)))
         others = {other: p.stated for other, p in self.commands.items() if other != name}
         held = max(one.ceiling, one.in_flight)
         share = next_share(name, limit, others, held=held, insists=False)
-        one.stated, one.ceiling = Participant(limit, max(share.places, held)), share.places
+        one.stated, one.ceiling = SharingCommand(limit, max(share.places, held)), share.places
 
     @property
     def in_flight(self) -> int:
