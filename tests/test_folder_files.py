@@ -209,6 +209,7 @@ ELSEWHERE = {
     "ledger/state.py": "a descriptor from `folder_files`",
     "runs/timeline.py": "a descriptor from `folder_files`",
     "operations/org_lock.py": "the temporary file of an atomic replacement",
+    "operations/org_share.py": "the temporary file of an atomic replacement",
     "mapping/audit_lists.py": "the temporary file of an atomic replacement",
     "operations/auditing/deals_file.py": "the temporary file of an atomic replacement",
     "operations/auditing/reading.py": "opens a reading, not a file",

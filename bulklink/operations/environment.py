@@ -50,7 +50,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             simulation compares runs with and without.
         sample_periodically: calls a function periodically while a block runs.
         org_locks: locks of the orgs that runs are sent to; None if runs need none.
-        org_shares: participants of orgs, who share the calls in flight; None if nothing is shared.
+        org_shares: shares of the calls in flight of orgs; None if commands share none.
         approval_key: returns the key that signs approvals for a worker of this machine; None if it
             cannot be stored.
         may_leave: called right before each request to the CRM leaves, with no `await` in between.

@@ -27,6 +27,15 @@ class _Holder(msgspec.Struct):
     run_dir: str
 
 
+def org_file_name(key: str) -> str:
+    """Return the name of an org's files in the state folder, without their suffixes.
+
+    Args:
+        key: key of the org.
+    """
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
 class OrgLocks:
     """Locks of orgs, as files in the state folder of this machine.
 
@@ -52,7 +61,7 @@ class OrgLocks:
             RunDirError: if a file of the lock is a link.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = hashlib.sha256(key.encode()).hexdigest()[:32]
+        name = org_file_name(key)
         path, holder = self._folder / f"{name}.lock", self._folder / f"{name}.json"
         check_folder_file(path, one_name=True)
         lock = file_lock(path)

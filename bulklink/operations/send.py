@@ -13,7 +13,6 @@ from bulklink.advice import Advice, Keyword
 from bulklink.engine.active_contacts import ActiveContacts
 from bulklink.engine.breaker import CircuitBreaker
 from bulklink.engine.context import RunContext, SendSettings
-from bulklink.engine.lookups import look_up_org
 from bulklink.engine.message_state import MessageState, initial_state, need_one_call
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import BulklinkError, RefusedError, RunStoppedError, StoppedBy, StoppedError
@@ -200,7 +199,7 @@ class _SendRun:
             on_org=self.callbacks.on_org,
             calls_left=lambda: _CALLS_PER_MESSAGE * self.counter.pending,
             adapts=self.load is None or not self.load.options.is_open,
-            shares_org=self.load is None,  # a load test measures a server by itself
+            shares_limit=self.load is None,
         )
 
     async def execute(self) -> None:
@@ -268,7 +267,7 @@ class _SendRun:
         if self.record.org is not None and self.record.org.id is not None:
             await self.session.use_known_org(self.record.org.id)
         self.callbacks.on_phase("Looking up the org")
-        org = await look_up_org(self.session.caller)
+        org = await self.session.find_org()
         check_same_org(self.record, org)
         check_expected_org(self.job.expect_org, org)
         if self.load is None:  # several load tests may measure one server together

@@ -53,7 +53,7 @@ from bulklink.operations.forecast_renewal import ReadForecaster
 from bulklink.operations.job import Job, WhenCreditsOut
 from bulklink.operations.monitor import MetricsSampler
 from bulklink.operations.org_lock import OrgLock, org_locked_error
-from bulklink.operations.org_share import SharedLimit
+from bulklink.operations.shared_limit import SharedLimit
 from bulklink.runs.figures import summarize_latencies
 from bulklink.runs.forecast import CreditRange
 from bulklink.task_group import task_group
@@ -90,7 +90,8 @@ class CrmSession:
         on_org: called with name and type of the org once it is looked up.
         calls_left: returns the calls that the run may still need; None if unknown.
         adapts: whether refusals lower the limit of calls in flight and pause the calls.
-        shares_org: whether the calls in flight are shared with other commands of this machine.
+        shares_limit: whether commands of this machine that contact the same org share its limit of
+            calls in flight; load tests do not.
 
     Attributes:
         recorded_calls: requests that the ledger records, as `Caller` counts them.
@@ -98,6 +99,7 @@ class CrmSession:
         interrupt: interrupts blocking functions when the run stops.
         limiter: limits the calls in flight and per second.
         quota: limits the credits.
+        shared_limit: keeps the calls in flight to this session's share.
         ledger: writes the ledger; set while the session is open.
         caller: makes the calls; set while the session is open.
     """
@@ -118,12 +120,13 @@ class CrmSession:
     on_org: Callable[[str | None, str | None], None] = lambda name, kind: None
     calls_left: Callable[[], int] | None = None
     adapts: bool = True
-    shares_org: bool = True
+    shares_limit: bool = True
     recorded_calls: Counter[str] = field(default_factory=Counter, init=False)
     recorded_results: Counter[Status] = field(default_factory=Counter, init=False)
     interrupt: PlanningStop = field(init=False)
     limiter: ConcurrencyLimiter = field(init=False)
     quota: QuotaGate = field(init=False)
+    shared_limit: SharedLimit = field(init=False)
     ledger: LedgerWriter = field(init=False)
     caller: Caller = field(init=False)
     _stack: AsyncExitStack = field(init=False)
@@ -140,11 +143,13 @@ class CrmSession:
             notify=self.warn,
             adapts=self.adapts,
         )
-        self._shared_limit = SharedLimit(
-            self.environment.org_shares if self.shares_org else None,
-            self.limiter,
+        self.shared_limit = SharedLimit(
+            limiter=self.limiter,
+            max_in_flight=self.job.max_in_flight(),
+            shares=self.environment.org_shares if self.shares_limit else None,
+            stop=self.stop,
+            monotonic=self.clock.monotonic,
             run_blocking=self.environment.run_blocking,
-            sleep=self.stop.sleep,
             warn=self.warn,
         )
         policy = QuotaPolicy(
@@ -178,10 +183,7 @@ class CrmSession:
                 LedgerWriter(files, self.ledger_digest, self.recorded_results)
             )
             await stack.enter_async_context(self.limiter)
-            if self._shared_limit.may_be_shared:
-                sampling = self.environment.sample_periodically(self._shared_limit.update)
-                await stack.enter_async_context(sampling)
-                stack.push_async_callback(self._shared_limit.leave)
+            await stack.enter_async_context(self.shared_limit)
             tokens = TokenProvider(
                 self.connection,
                 transport,
@@ -233,7 +235,7 @@ class CrmSession:
     @property
     def workers(self) -> int:
         """Contacts processed concurrently."""
-        return worker_count(self._shared_limit.whole)
+        return worker_count(self.shared_limit.max_in_flight)
 
     @property
     def latency(self) -> LatencyFigures | None:
@@ -266,16 +268,22 @@ class CrmSession:
 
     async def look_up_org(self) -> Org:
         """Look up the org and apply its licence."""
-        org = await look_up_org(self.caller)
+        org = await self.find_org()
         await self.use_org(org)
         return org
+
+    async def find_org(self) -> Org:
+        """Look up the org; this call is in its share already if an earlier command found it."""
+        await self.shared_limit.join(
+            await self.quota.allowance.org() or connection_key(self.connection)
+        )
+        return await look_up_org(self.caller)
 
     async def use_org(self, org: Org) -> None:
         """Apply the licence of the org, and count its credits, including those of earlier calls."""
         self.on_org(org.name, org.type)
-        await self._shared_limit.join(
-            org_key(self.connection, org), self.job.max_in_flight(org.paid_type)
-        )
+        await self.shared_limit.join(org_key(self.connection, org))
+        await self.shared_limit.resize(self.job.max_in_flight(org.paid_type))
         limits = credit_limits(self.job, daily_quota(self.job, org))
         if org.id is None:
             self.quota.budget.limits = limits
@@ -292,7 +300,7 @@ class CrmSession:
     async def lock_org(
         self, org: Org, run_dir: Path, *, wait: bool = False, on_wait: Callable[[str], None]
     ) -> None:
-        """Lock the org on this machine until the session ends.
+        """Lock the org on this machine until the session ends, and share its limit.
 
         Args:
             org: the org, which was looked up.
@@ -312,11 +320,13 @@ class CrmSession:
             if not wait:
                 raise org_locked_error(org, lock.holder, run_dir)
             if not is_waiting:
+                await self.shared_limit.leave()  # it makes no call meanwhile
                 on_wait(f"Waiting until {lock.holder or 'another run'} ends")
             is_waiting = True
             await self.stop.sleep(_LOCK_POLL_SECONDS)
         if lock is not None:
             self._stack.callback(lock.release)
+        await self.shared_limit.join(org_key(self.connection, org))
 
     async def _try_lock(self, take: Callable[[], OrgLock]) -> OrgLock | None:
         """Try to take the lock of the org; return None, with a warning, if there can be none."""

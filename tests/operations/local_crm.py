@@ -96,7 +96,7 @@ async def local_crm(crm_world: World | None = None) -> AsyncIterator[LocalCrm]:
 
 @asynccontextmanager
 async def serve_crm(crm: LocalCrm) -> AsyncIterator[None]:
-    """Serve a CRM."""
+    """Serve a CRM, and set its address."""
     async with TestServer(create_app(crm)) as server:
         crm.url = str(server.make_url("")).rstrip("/")
         try:

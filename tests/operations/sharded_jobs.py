@@ -29,8 +29,8 @@ CONTACT_IDS = sorted(
 DEAL_OF = {contact: str(int(contact) + 1000) for contact in CONTACT_IDS}
 
 
-def sharded_world(emails_each: int = EMAILS_EACH) -> World:
-    """Return contacts with free emails and a deal each."""
+def sharded_world() -> World:
+    """Return contacts with five free emails and a deal each."""
     return parse_world(
         {
             "module_id": "5843104000000003735",
@@ -42,15 +42,15 @@ def sharded_world(emails_each: int = EMAILS_EACH) -> World:
             ],
             "emails": [
                 {"contact_id": contact, "message_id": message(row), "owner_id": OWNER}
-                for row, contact in enumerate(row_contacts(emails_each), 1)
+                for row, contact in enumerate(row_contacts(), 1)
             ],
         }
     )
 
 
-def row_contacts(emails_each: int = EMAILS_EACH) -> list[str]:
+def row_contacts() -> list[str]:
     """Return the contact of each row: rows of one contact are not next to each other."""
-    return CONTACT_IDS * emails_each
+    return CONTACT_IDS * EMAILS_EACH
 
 
 def shards_of_rows() -> list[int]:

@@ -1,215 +1,276 @@
-"""Commands that contact an org at the same time share its calls in flight."""
+"""The calls in flight of an org are divided among the commands of this machine."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Sequence
-from functools import partial
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulklink import Job, Op, RunCallbacks, StopController, run, verify
-from bulklink.emulator.http import Answer, Request
-from bulklink.emulator.world import World
 from bulklink.errors import RunDirError
-from bulklink.operations import cancellation, org_share
-from bulklink.operations.org_share import OrgShares, calls_share
-from tests.operations.local_crm import OWNER, LocalCrm, message, serve_crm
-from tests.operations.sharded_jobs import (
-    CONTACT_IDS,
-    DEAL_OF,
-    row_contacts,
-    sharded_world,
+from bulklink.operations.org_share import (
+    OrgShare,
+    OrgShares,
+    SharingCommand,
+    fair_shares,
+    next_share,
 )
 
-KEY = "crm 58"
-_EMAILS = 20
-"""Emails of each contact: a run has enough of any two to fill its places."""
+NAMES = st.text("0123456789abcdef", min_size=4, max_size=4)
+KEY = "www.zohoapis.eu 20070891270"
 
 
-def test_each_participant_counts_the_others_until_they_leave(tmp_path: Path) -> None:
-    shares = OrgShares(tmp_path / "orgs")
-    first, second = shares.join(KEY), shares.join(KEY)
-    other = shares.join("another org")
-    assert (first.count(), second.count(), other.count()) == (2, 2, 1)
-    third = shares.join(KEY)
-    assert (first.count(), third.count()) == (3, 3)
-    second.leave()
-    third.leave()
-    assert first.count() == 1
-    first.leave()
-    other.leave()
-    assert list((tmp_path / "orgs").glob("*/*")) == []
+@given(st.dictionaries(NAMES, st.integers(1, 25), min_size=1, max_size=40))
+def test_shares_are_fair_and_together_use_the_whole_limit(limits: dict[str, int]) -> None:
+    shares, total = fair_shares(limits), max(limits.values())
+    assert shares.keys() == limits.keys()
+    assert all(1 <= share <= limits[name] for name, share in shares.items())
+    if len(limits) > total:
+        assert set(shares.values()) == {1}
+    else:
+        assert sum(shares.values()) == min(total, sum(limits.values()))
+    largest = max(shares.values())
+    assert all(share in (limits[name], largest, largest - 1) for name, share in shares.items())
 
 
-def test_what_a_killed_process_left_behind_does_not_count_and_goes(tmp_path: Path) -> None:
-    shares = OrgShares(tmp_path)
-    share = shares.join(KEY)
-    (folder,) = tmp_path.iterdir()
-    (folder / "0123456789abcdef.part").touch()
-    (folder / "fedcba9876543210.part").symlink_to(tmp_path / "elsewhere")
-    assert share.count() == 1
-    assert share.count() == 1
-    assert not (folder / "0123456789abcdef.part").exists()
-    assert not (tmp_path / "elsewhere").exists()
-
-
-def test_a_folder_of_participants_that_is_a_link_is_refused(tmp_path: Path) -> None:
-    shares = OrgShares(tmp_path / "orgs")
-    shares.join(KEY).leave()
-    (folder,) = (tmp_path / "orgs").iterdir()
-    folder.rmdir()
-    (tmp_path / "elsewhere").mkdir()
-    folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(RunDirError, match="symbolic link"):
-        shares.join(KEY)
-
-
-@given(st.lists(st.integers(1, 25), min_size=1, max_size=30))
-def test_shares_never_exceed_the_highest_limit_while_there_are_places(
-    limits: list[int],
+@pytest.mark.parametrize(
+    ("limits", "shares"),
+    [
+        ((10,), (10,)),
+        ((10, 10, 10), (3, 3, 4)),
+        ((10, 4), (6, 4)),
+        ((25, 1), (24, 1)),
+        ((2, 2, 2), (1, 1, 1)),
+    ],
+    ids=lambda values: "-".join(map(str, values)),
+)
+def test_what_a_smaller_limit_leaves_goes_to_the_others(
+    limits: tuple[int, ...], shares: tuple[int, ...]
 ) -> None:
-    total = sum(calls_share(limit, len(limits)) for limit in limits)
-    assert total <= max(max(limits), len(limits))
-    assert all(calls_share(limit, 1) == limit for limit in limits)
+    names = "abcdef"
+    assert fair_shares(dict(zip(names, limits, strict=False))) == dict(
+        zip(names, shares, strict=False)
+    )
 
 
-class GatedCrm(LocalCrm):
-    """A CRM that holds link calls until they may pass, and counts calls.
+@dataclass
+class Command:
+    """One command, without files.
 
     Attributes:
-        in_flight: calls in flight.
-        most: the most of them at the same time since it was reset.
-        passes: link calls that may pass.
-        held: link calls that wait until they may.
+        stated: what it states.
+        ceiling: calls that it may have in flight.
+        in_flight: calls that it has.
     """
 
-    def __init__(self, crm_world: World) -> None:
-        super().__init__(crm_world)
-        self.in_flight = 0
-        self.most = 0
-        self.passes = 1000
-        self.held = 0
-        self._changed = anyio.Event()
-
-    async def handle(self, request: Request) -> Answer:
-        # A command knows its org only after it has looked it up.
-        is_counted = not request.path.endswith("/org") and "oauth" not in request.path
-        self._count(int(is_counted))
-        try:
-            if request.path.endswith("link_record"):
-                await self._pass()
-            return await super().handle(request)
-        finally:
-            self._count(-int(is_counted))
-
-    def let_pass(self, calls: int) -> None:
-        """Let further link calls pass."""
-        self.passes += calls
-        self._count()
-
-    async def _pass(self) -> None:
-        self._count(held=1)
-        await self.wait_until(lambda: self.passes > 0)
-        self.passes -= 1
-        self._count(held=-1)
-
-    async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition on the counts holds."""
-        while not condition():
-            await self._changed.wait()
-
-    def _count(self, in_flight: int = 0, held: int = 0) -> None:
-        self.in_flight += in_flight
-        self.held += held
-        self.most = max(self.most, self.in_flight)
-        self._changed.set()
-        self._changed = anyio.Event()
+    stated: SharingCommand
+    ceiling: int = 0
+    in_flight: int = 0
 
 
-class SharingCallbacks(RunCallbacks):
-    """Waits for the warning that calls are shared.
+class Machine:
+    """Commands of one machine that contact an org.
 
     Attributes:
-        shared: set then.
-        warnings: all warnings.
+        commands: the commands by name.
     """
 
     def __init__(self) -> None:
-        self.shared = anyio.Event()
-        self.warnings: list[str] = []
+        self.commands: dict[str, Command] = {}
 
-    def on_warning(self, text: str) -> None:
-        self.warnings.append(text)
-        self.shared.set()
+    def recount(self, name: str, limit: int) -> None:
+        """Recount, as a session does, for a participant that may be new."""
+        one = self.commands.setdefault(name, Command(SharingCommand(limit, 0)))
+        others = {other: p.stated for other, p in self.commands.items() if other != name}
+        held = max(one.ceiling, one.in_flight)
+        share = next_share(name, limit, others, held=held, insists=False)
+        one.stated, one.ceiling = SharingCommand(limit, max(share.places, held)), share.places
 
-
-class RoomyStop(StopController):
-    """Lets a newcomer wait until the other command has made room, however slow the machine is.
-
-    Args:
-        crm: the CRM that both contact.
-        other: callbacks of the other command.
-    """
-
-    def __init__(self, crm: GatedCrm, other: SharingCallbacks) -> None:
-        super().__init__()
-        self._crm, self._other = crm, other
-
-    async def sleep(self, seconds: float, *, completes_relink: bool = False) -> None:
-        if seconds != org_share.SETTLE_SECONDS:
-            await super().sleep(seconds, completes_relink=completes_relink)
-            return
-        await self._other.shared.wait()
-        assert self._crm.in_flight == 4, "calls in flight are not affected"
-        self._crm.let_pass(2)
-        await self._crm.wait_until(lambda: self._crm.in_flight == 2)
+    @property
+    def in_flight(self) -> int:
+        """Calls that may be in flight at the next moment."""
+        return sum(max(p.ceiling, p.in_flight) for p in self.commands.values())
 
 
-def links(tmp_path: Path, name: str, contacts: Sequence[str]) -> Job:
-    """Return a job that links the emails of some contacts, one in each call."""
-    path = tmp_path / f"{name}.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["contact_id", "owner_id", "message_id", "deal_id"])
-        for row, contact in enumerate(row_contacts(_EMAILS), 1):
-            if contact in contacts:
-                writer.writerow([contact, OWNER, message(row), DEAL_OF[contact]])
-    options: dict[str, Any] = {"batch_size": 1, "canary": 0, "snapshot": False, "rate": None}
-    return Job(mappings=(str(path),), op=Op.LINK, run_dir=tmp_path / name, concurrency=4, **options)
-
-
-async def test_a_verification_beside_a_run_shares_its_calls_in_flight(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@given(
+    limit=st.integers(1, 12),
+    steps=st.lists(st.tuples(st.sampled_from("rrrsefl"), st.integers(0, 3)), max_size=80),
+)
+def test_all_calls_together_never_exceed_the_limit(
+    limit: int, steps: list[tuple[str, int]]
 ) -> None:
-    monkeypatch.setattr(cancellation, "SAMPLE_SECONDS", 0.05)
-    crm = GatedCrm(sharded_world(_EMAILS))
-    sending, verifying = SharingCallbacks(), SharingCallbacks()
-    async with serve_crm(crm):
-        await run(links(tmp_path, "linked", CONTACT_IDS[:2]), crm.connection)
-        crm.passes = 20  # the first calls of a run are few until they are answered
-        async with anyio.create_task_group() as group:
-            sent = links(tmp_path, "sent", CONTACT_IDS[2:])
-            group.start_soon(partial(run, sent, crm.connection, callbacks=sending))
-            await crm.wait_until(lambda: crm.held == 4 and not crm.passes)
-            crm.most = 0
-            result = await verify(
-                tmp_path / "linked",
-                crm.connection,
-                callbacks=verifying,
-                stop=RoomyStop(crm, sending),
-                concurrency=4,
-                settle_after=0.0,
-            )
-            assert result.as_recorded == 2 * _EMAILS
-            assert 2 < crm.most <= 4
-            await crm.wait_until(lambda: crm.held == 4)  # the run has the whole limit again
-            crm.let_pass(len(CONTACT_IDS) * _EMAILS)
-    for callbacks in (sending, verifying):
-        (warning,) = callbacks.warnings
-        assert "share the calls in flight, 2 for this one" in warning
+    """Whatever the order of joining, recounting, starting and ending calls, and leaving."""
+    machine = Machine()
+    for step, number in steps:
+        name = str(number % limit)
+        one = machine.commands.get(name)
+        if step == "r":
+            machine.recount(name, limit)
+        elif one is not None and step == "s":
+            one.in_flight += one.in_flight < one.ceiling
+        elif one is not None and step == "f":
+            one.in_flight = max(one.in_flight, one.ceiling)
+        elif one is not None and step == "e":
+            one.in_flight = max(0, one.in_flight - 1)
+        elif one is not None and step == "l":
+            del machine.commands[name]
+        assert machine.in_flight <= limit
+    for one in machine.commands.values():
+        one.in_flight = 0
+    for _ in range(3):
+        for name in machine.commands:
+            machine.recount(name, limit)
+    if machine.commands:
+        assert machine.in_flight == limit, "each has its fair share in the end"
+
+
+@pytest.fixture
+def shares(tmp_path: Path) -> OrgShares:
+    """Return the shares of a machine."""
+    return OrgShares(tmp_path / "orgs")
+
+
+@pytest.fixture
+def share(shares: OrgShares) -> Iterator[OrgShare]:
+    """Return a share of the org, given up at the end."""
+    own = shares.share_of(KEY)
+    yield own
+    own.leave()
+
+
+def folder_of_org(tmp_path: Path) -> Path:
+    """Return the folder of the participants."""
+    (folder,) = (tmp_path / "orgs").glob("*.calls")
+    return folder
+
+
+def test_a_newcomer_waits_until_the_other_has_made_room(shares: OrgShares, share: OrgShare) -> None:
+    newcomer = shares.share_of(KEY)
+    assert share.recount(10, held=0).places == 10
+    assert newcomer.recount(10, held=0).places == 0
+    shrinking = share.recount(10, held=10)
+    assert (shrinking.places, shrinking.others, shrinking.is_settled) == (5, 1, False)
+    assert newcomer.recount(10, held=0).places == 0, "ten calls are still in flight"
+    assert share.recount(10, held=8).places == 5
+    assert newcomer.recount(10, held=0).places == 2
+    assert share.recount(10, held=5).is_settled
+    assert newcomer.recount(10, held=2).places == 5
+    newcomer.leave()
+    assert share.recount(10, held=5).places == 10
+
+
+def test_a_newcomer_insists_on_its_share(shares: OrgShares, share: OrgShare) -> None:
+    other = shares.share_of(KEY)
+    other.recount(10, held=0)
+    assert share.recount(10, held=0, insists=True).places == 5
+    assert share.recount(10, held=5).places == 5, "it keeps what it took"
+    other.leave()
+
+
+def test_more_commands_than_places_have_one_each(shares: OrgShares) -> None:
+    several = [shares.share_of(KEY) for _ in range(3)]
+    assert [one.recount(2, held=0).places for one in several] == [2, 0, 1]
+    first, second, third = several
+    assert first.recount(2, held=2).places == 1
+    assert second.recount(2, held=0).places == 1
+    assert third.recount(2, held=1).places == 1
+    for one in several:
+        one.leave()
+
+
+def test_orgs_are_counted_apart(shares: OrgShares, share: OrgShare) -> None:
+    other = shares.share_of("www.zohoapis.eu 1")
+    share.recount(10, held=0)
+    assert other.recount(10, held=0).places == 10
+    other.leave()
+
+
+def test_a_share_that_was_given_up_leaves_no_file(tmp_path: Path, share: OrgShare) -> None:
+    share.recount(10, held=0)
+    share.leave()
+    assert [path.name for path in folder_of_org(tmp_path).iterdir()] == ["lock"]
+
+
+_TAKE_A_SHARE = """
+import sys
+from pathlib import Path
+from bulklink.operations.org_share import OrgShares
+share = OrgShares(Path(sys.argv[1])).share_of(sys.argv[2])
+share.recount(10, held=0)
+print("taken", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_command_does_not_count(tmp_path: Path, share: OrgShare) -> None:
+    arguments = (sys.executable, "-c", _TAKE_A_SHARE, str(tmp_path / "orgs"), KEY)
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"taken\n"
+        assert share.recount(10, held=0).places == 0
+        process.kill()
+        process.wait()
+        assert share.recount(10, held=0).places == 10
+    assert len(list(folder_of_org(tmp_path).iterdir())) == 3, "and leaves no file"
+
+
+def test_files_of_a_command_that_was_killed_before_it_had_a_share_are_removed(
+    tmp_path: Path, share: OrgShare
+) -> None:
+    share.recount(10, held=0)
+    folder = folder_of_org(tmp_path)
+    left = [folder / f"0123456789abcdef.{suffix}" for suffix in ("json", "json.partial")]
+    for path in (*left, folder / "fedcba9876543210.partial"):
+        path.write_text('{"limit":10,"places":10}')
+    assert share.recount(10, held=10).others == 0
+    assert len(list(folder.iterdir())) == 3
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"limit":9999999999999,"places":-1}', "[" * 9999])
+def test_a_command_whose_file_is_unreadable_has_one_place(
+    tmp_path: Path, shares: OrgShares, share: OrgShare, content: str
+) -> None:
+    other = shares.share_of(KEY)
+    other.recount(10, held=0)
+    (path,) = folder_of_org(tmp_path).glob("*.json")
+    path.write_text(content)
+    assert share.recount(10, held=0).places == 9
+    other.leave()
+
+
+def test_links_in_the_folder_are_neither_followed_nor_counted(
+    tmp_path: Path, share: OrgShare
+) -> None:
+    share.recount(10, held=0)
+    folder, target = folder_of_org(tmp_path), tmp_path / "target"
+    for path in (folder / "0123456789abcdef.lock", folder / "fedcba9876543210.json"):
+        path.symlink_to(target)
+    assert share.recount(10, held=10).others == 0
+    assert not target.exists()
+    target.write_text("unchanged")
+    assert share.recount(10, held=10).others == 0
+    assert target.read_text() == "unchanged"
+
+
+@pytest.mark.parametrize("linked", ["folder", "lock"])
+def test_a_folder_that_is_a_link_or_has_a_linked_lock_is_refused(
+    tmp_path: Path, shares: OrgShares, share: OrgShare, linked: str
+) -> None:
+    other = shares.share_of(KEY)
+    other.recount(10, held=0)
+    other.leave()
+    folder = folder_of_org(tmp_path)
+    target = tmp_path / "target"
+    if linked == "folder":
+        folder.rename(target)
+        folder.symlink_to(target)
+    else:
+        (folder / "lock").unlink()
+        (folder / "lock").symlink_to(target)
+    with pytest.raises(RunDirError, match="symbolic link"):
+        share.recount(10, held=0)

@@ -38,8 +38,8 @@ from tests.operations.local_crm import CONTACT, EMAILS, job, local_crm
 T = TypeVar("T")
 _CALLS = 9
 """Calls to threads of a run: the org is locked, names are found, compared, written and checked, the
-plan is read in two, and the ledger and the result at the end. Writes of the timeline are not among
-them, as they depend on how long a run takes."""
+plan is read in two, and the ledger and the result at the end. Writes of the timeline and recounts
+of the commands that contact the org are not among them, as they depend on how long a run takes."""
 _NOT_INTERRUPTED = (1, 7)
 """The calls that lock the org, and that find that all of the plan was read."""
 _ENDING = 2

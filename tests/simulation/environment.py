@@ -199,6 +199,9 @@ class InMemoryDailyUsage:
     async def window_minutes(self) -> int:
         return self._file.window_minutes()
 
+    async def org(self) -> str | None:
+        return self._file.org()
+
     def close(self) -> None:
         pass  # the next command continues the count
 
@@ -221,6 +224,9 @@ class _MachineDailyUsage:
 
     async def window_minutes(self) -> int:
         return await self._daily_usage.window_minutes()
+
+    async def org(self) -> str | None:
+        return await self._daily_usage.org()
 
     def close(self) -> None:
         self._daily_usage.close()

@@ -24,6 +24,7 @@ from bulklink.emulator.worldfile import parse_world
 from bulklink.errors import BulklinkError, ConfigError, RunDirError, UsageError
 from bulklink.operations.check import check_run
 from bulklink.operations.environment import Environment
+from bulklink.operations.org_share import OrgShares
 from bulklink.operations.resume import resume
 from bulklink.runs.status import status
 from bulklink.zoho.http import Answer, NoResponse, Transport
@@ -34,6 +35,7 @@ from tests.virtual import now
 
 OWNER, MODULE = "5843104000000424672", "5843104000000003735"
 LOCAL = msgspec.structs.replace(CONNECTION, api_url="http://127.0.0.1:1", module_id=MODULE)
+REMOTE = msgspec.structs.replace(CONNECTION, module_id=MODULE)
 FAST = 0.05
 
 
@@ -61,6 +63,7 @@ class Lab:
         stall: a time in seconds after the first link call, and how long nothing is answered then.
         dies_at: seconds after the first link call from which nothing accepts connections.
         org_type: what the org says that it is.
+        shares: shares of the calls in flight of orgs.
     """
 
     folder: Path
@@ -70,6 +73,7 @@ class Lab:
     stall: tuple[float, float] = (math.inf, 0.0)
     dies_at: float = math.inf
     org_type: str = "Sandbox"
+    shares: OrgShares | None = None
     crm: Crm = field(init=False)
 
     def __post_init__(self) -> None:
@@ -163,7 +167,7 @@ class Lab:
                     method, url.replace(LOCAL.api_url, "http://crm"), headers, body
                 )
 
-        return msgspec.structs.replace(environment, transport=transport)
+        return msgspec.structs.replace(environment, transport=transport, org_shares=self.shares)
 
     def links(self) -> dict[str, str | None]:
         """Return the deal of each email in the CRM."""
@@ -455,14 +459,20 @@ async def test_elsewhere_the_org_must_say_that_it_is_a_sandbox(
     org_type: str, allowed: bool, tmp_path: Path
 ) -> None:
     lab = Lab(tmp_path, contacts=5, org_type=org_type)
-    connection = msgspec.structs.replace(CONNECTION, api_url="http://crm", module_id=MODULE)
-    run = lab.run(connection=connection, messages=100, job={"yes": True})
+    run = lab.run(connection=REMOTE, messages=100, job={"yes": True})
     if allowed:
         assert (await run).messages == 100
     else:
         with pytest.raises(BulklinkError, match="load tests need a sandbox"):
             await run
         assert not any(lab.links().values())
+
+
+async def test_a_load_test_shares_no_calls_in_flight(tmp_path: Path) -> None:
+    """It measures its server alone, and several may measure one together."""
+    lab = Lab(tmp_path, contacts=5, shares=OrgShares(tmp_path / "orgs"))
+    await lab.run(connection=REMOTE, messages=100, job={"yes": True})
+    assert not (tmp_path / "orgs").exists()
 
 
 async def test_a_schedule_above_the_given_rate_is_refused(lab: Lab) -> None:

@@ -64,6 +64,11 @@ class DailyAllowance:
             self._usage = usage
             await self._sync_usage(wanted=self._block_size, minimum=0)
 
+    async def org(self) -> str | None:
+        """Return the key of the org that the connection is known to have; None if unknown."""
+        async with self._lock:
+            return None if self._usage is None else await self._usage.org()
+
     async def use_org(self, org: str) -> None:
         """Count for an org from now on, and move the credits counted so far to it.
 

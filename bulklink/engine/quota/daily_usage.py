@@ -85,6 +85,10 @@ class DailyUsage(Protocol):
         """Return the length of the window: 24 hours unless an emulator reported another."""
         ...
 
+    async def org(self) -> str | None:
+        """Return the key of the connection's org; None if no command has looked it up yet."""
+        ...
+
 
 class DailyUsageFile:
     """The 24-hour usage in a file.
@@ -145,6 +149,10 @@ class DailyUsageFile:
             )
             return [(int(spent_minute), int(credits_)) for spent_minute, credits_ in rows]
 
+    def org(self) -> str | None:
+        """Return the key of the connection's org; None if no command has looked it up yet."""
+        return self._org or self._remembered_org()
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()
@@ -161,7 +169,7 @@ class DailyUsageFile:
 
     def _account(self) -> str:
         """Return the key under which credits are counted: the org's, or the connection's."""
-        return self._org or self._remembered_org() or self._connection
+        return self.org() or self._connection
 
     def _remembered_org(self) -> str | None:
         row = self._database.execute(
@@ -277,6 +285,13 @@ class ThreadedDailyUsage:
             return await anyio.to_thread.run_sync(self._file.window_minutes)
         except sqlite3.Error:
             return WINDOW_MINUTES
+
+    async def org(self) -> str | None:
+        """Return the key of the connection's org; None if unknown."""
+        try:
+            return await anyio.to_thread.run_sync(self._file.org)
+        except sqlite3.Error:
+            return None
 
     def close(self) -> None:
         """Close the file."""

@@ -159,6 +159,11 @@ class ConcurrencyLimiter:
         return self._adaptive.limit
 
     @property
+    def in_flight(self) -> int:
+        """Calls that have a slot now."""
+        return self._in_flight.total
+
+    @property
     def paused(self) -> bool:
         """Whether no call may start now because the server refused one."""
         return self._clock() < self._adaptive.paused_until

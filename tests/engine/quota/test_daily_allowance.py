@@ -30,6 +30,9 @@ class InMemoryDailyUsage:
     async def window_minutes(self) -> int:
         return self.file.window_minutes()
 
+    async def org(self) -> str | None:
+        return self.file.org()
+
     def close(self) -> None:
         self.file.close()
 

@@ -74,6 +74,7 @@ def test_the_org_of_a_connection_is_remembered(tmp_path: Path) -> None:
     path = tmp_path / "credits.sqlite3"
     DailyUsageFile(path, "connection").take(AllowanceRequest(NOW, 7, 1, org="org"))
     next_run, other_connection = (DailyUsageFile(path, key) for key in ("connection", "other"))
+    assert (next_run.org(), other_connection.org()) == ("org", None)
     assert next_run.spent_by_minute(NOW) == [(NOW, 7)]
     assert next_run.take(AllowanceRequest(NOW, 1, 1, limit=7)) == 0
     other_connection.take(AllowanceRequest(NOW, 1, 1, org="org"))
