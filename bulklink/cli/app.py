@@ -13,7 +13,7 @@ SECTIONS = {
     "Find wrong links": ("audit", "match"),
     "Change emails": ("plan", "link", "unlink", "relink", "run", "apply"),
     "Resume, inspect, undo": ("resume", "retry", "status", "verify", "history", "undo"),
-    "Many orgs, many runs": ("work", "cancel"),
+    "Many orgs, many runs": ("work", "cancel", "cluster"),
     "Files": ("fetch", "export", "report", "merge", "forget"),
     "Local CRM": ("emulator", "generate", "probe"),
     "Load tests": ("loadtest",),

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+import msgspec
+
 from bulklink.advice import Advice, NextCall
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import InterruptedPlanningError, RunDirError
@@ -80,15 +82,68 @@ async def queue_run(
         RunStoppedError: if the org cannot be looked up.
         InterruptedPlanningError: if it was stopped.
     """
-    environment, callbacks = environment or real_environment(), callbacks or RunCallbacks()
+    environment = environment or real_environment()
+    queue = open_queue(queueable_path(Path(run)).parent, environment)
+    approval = await approve(
+        run,
+        connection,
+        expect=expect,
+        resume=resume,
+        accept_canary=accept_canary,
+        yes=yes,
+        expect_org=expect_org,
+        profile=profile,
+        options=options,
+        callbacks=callbacks or RunCallbacks(),
+        stop=stop,
+        environment=environment,
+    )
+    return queue.add(msgspec.structs.replace(approval, canary=canary))
+
+
+async def approve(
+    run: str | PathLike[str],
+    connection: Connection,
+    *,
+    expect: str | None,
+    resume: bool = False,
+    accept_canary: bool = False,
+    yes: bool,
+    expect_org: str | None,
+    profile: str | None,
+    options: Sequence[str],
+    callbacks: RunCallbacks,
+    stop: StopController | None,
+    environment: Environment,
+    always_looks_up_org: bool = False,
+) -> Approval:
+    """Return the approval of a run or job, after the question before the first change.
+
+    Args:
+        run: the run folder, or the folder of a job.
+        connection: endpoint and credentials of the CRM.
+        expect: digest that the plan must have; None accepts any.
+        resume: whether the run was started before, and is to be continued.
+        accept_canary: whether it may continue after a failed canary.
+        yes: ask no question.
+        expect_org: id that the org must have; None accepts any.
+        profile: profile to connect with.
+        options: words of the command line that set options of sending.
+        callbacks: asked for confirmation.
+        stop: stops it; None if nothing does.
+        environment: network, disk and clock.
+        always_looks_up_org: whether the org of a CRM on this machine is looked up too.
+
+    Raises:
+        BulklinkError: as for `queue_run`.
+    """
     path = queueable_path(Path(run))
     _check_sendable(path, expect, resume=resume, accept_canary=accept_canary)
     record, standing = first_record(path), read_standing(path)
     _refuse_finished(path, standing)
     check_same_host(record, connection)
-    queue = open_queue(path.parent, environment)
     org = Org()
-    if not connection.loopback:
+    if always_looks_up_org or not connection.loopback:
         org = await _look_up_org(connection, callbacks, environment)
         check_same_org(record, org)
         check_expected_org(expect_org, org)
@@ -99,26 +154,23 @@ async def queue_run(
             where=str(path),
             advice="Run the command again to be asked again.",
         )
-    return queue.add(
-        Approval(
-            run=path.name,
-            created=standing.created,
-            digest=expect,
-            op=standing.op,
-            messages=standing.messages,
-            invocations=standing.invocations,
-            approved=timestamp(environment.clock.wall()),
-            org_key=org_key(connection, org),
-            org=OrgRecord(org.id, org.name, org.type) if org.id else None,
-            profile=profile,
-            options=tuple(options),
-            canary=canary,
-            accept_canary=accept_canary,
-        )
+    return Approval(
+        run=path.name,
+        created=standing.created,
+        digest=expect or standing.digest or "",
+        op=standing.op,
+        messages=standing.messages,
+        invocations=standing.invocations,
+        approved=timestamp(environment.clock.wall()),
+        org_key=org_key(connection, org),
+        org=OrgRecord(org.id, org.name, org.type) if org.id else None,
+        profile=profile,
+        options=tuple(options),
+        accept_canary=accept_canary,
     )
 
 
-def _check_sendable(path: Path, expect: str, *, resume: bool, accept_canary: bool) -> None:
+def _check_sendable(path: Path, expect: str | None, *, resume: bool, accept_canary: bool) -> None:
     """Refuse a run or job that a worker could not send, as `apply` and `resume` would."""
     job = find_job(path)
     if job is not None:

@@ -415,6 +415,19 @@ def read_record(path: Path) -> RunRecord:
             where=str(path.parent),
             advice=_missing_advice(path.parent),
         ) from None
+    return parse_record(content, str(path))
+
+
+def parse_record(content: bytes, where: str) -> RunRecord:
+    """Parse the content of `run.json`.
+
+    Args:
+        content: the content.
+        where: where it is from, for the error.
+
+    Raises:
+        RunDirError: if it is not valid.
+    """
     try:
         record = decode_json(content, RunRecord)
         for time in record.times():
@@ -424,7 +437,7 @@ def read_record(path: Path) -> RunRecord:
     except (ValueError, RecursionError) as error:
         raise RunDirError(
             f"run.json is not valid{_place_of(error)}.",
-            where=str(path),
+            where=where,
             advice="Restore it from a backup.",
         ) from None
     return record

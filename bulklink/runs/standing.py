@@ -64,23 +64,29 @@ def read_standing(run: Path) -> Standing:
         record = job.read()
         folders = [folder for folder, _ in job.open_shards(record)]
         return _job_standing(job, record, [current_record(folder) for folder in folders])
-    run_record = current_record(RunFolder(run))
+    return standing_of(current_record(RunFolder(run)))
+
+
+def standing_of(record: RunRecord) -> Standing:
+    """Return where a run stands by its record.
+
+    Args:
+        record: the record, which says STOPPED if the run was killed.
+    """
     return Standing(
-        op=run_record.shown_op,
-        created=run_record.created,
-        digest=run_record.digest,
-        messages=run_record.messages,
-        state=run_record.state,
-        stopped_by=run_record.stopped_by,
-        resume_at=run_record.resume_at,
-        reason=run_record.reason,
-        invocations=len(run_record.invocations),
-        exit_code=run_exit_code(
-            run_record.state, run_record.stopped_by, Counter(run_record.counts)
-        ),
-        was_sent=run_record.was_sent,
-        org=run_record.org,
-        api_url=run_record.api_url,
+        op=record.shown_op,
+        created=record.created,
+        digest=record.digest,
+        messages=record.messages,
+        state=record.state,
+        stopped_by=record.stopped_by,
+        resume_at=record.resume_at,
+        reason=record.reason,
+        invocations=len(record.invocations),
+        exit_code=run_exit_code(record.state, record.stopped_by, Counter(record.counts)),
+        was_sent=record.was_sent,
+        org=record.org,
+        api_url=record.api_url,
     )
 
 

@@ -41,6 +41,10 @@ class Child(Protocol):
         """Ask it to stop gently; asked again, it stops immediately."""
         ...
 
+    def kill(self) -> None:
+        """End it at once, even if it is suspended."""
+        ...
+
 
 class _ErrorText(msgspec.Struct):
     code: str = ""
@@ -127,6 +131,11 @@ class _ChildProcess:
         self._was_asked = True
         with suppress(ProcessLookupError):
             self._process.send_signal(_STOP_SIGNAL)
+
+    def kill(self) -> None:
+        """End it at once, even if it is suspended."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
 
 
 def _message_of(error: _ErrorText) -> str:

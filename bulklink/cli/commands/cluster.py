@@ -1,0 +1,459 @@
+"""`bulklink cluster`: runs of many orgs on several machines, by way of PostgreSQL."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from bulklink.cli.completion import RunPath
+from bulklink.cli.connection import connection_for_run, connection_options, profile_option
+from bulklink.cli.console import command_words, note, print_json, print_line
+from bulklink.cli.help import Command, Group
+from bulklink.cli.options import (
+    combine_options,
+    common_options,
+    display_options,
+    limit_options,
+    option,
+)
+from bulklink.cli.param_types import WholeNumber
+from bulklink.counts import count_of
+from bulklink.errors import ConfigError, ExitCode, RunDirError, UsageError
+from bulklink.shell import bulklink_command
+
+if TYPE_CHECKING:
+    from bulklink.advice import Advice
+    from bulklink.cluster.database import Database
+    from bulklink.cluster.runs import ClusterRun
+    from bulklink.cluster.supervisor import ClusterWorkResult
+    from bulklink.cluster.timing import ClusterTiming
+
+T = TypeVar("T")
+_submit_options = combine_options(
+    connection_options, limit_options, display_options, common_options
+)
+_run_argument = click.argument("run", metavar="RUN")
+
+
+@click.group("cluster", cls=Group)
+def cluster() -> None:
+    """Send the runs of many orgs from several machines, by way of a PostgreSQL database.
+
+    \b
+    Examples:
+      bulklink cluster init
+      bulklink cluster submit approved --profile acme
+      bulklink cluster worker --slots 8
+      bulklink status --cluster
+
+    BULKLINK_CLUSTER_URL says where the database is. Each run is driven by one worker at a time, and
+    one run of an org; if a worker or its machine dies, another one continues. Needs the extra
+    bulklink[cluster]. `bulklink work` does the same on one machine without a database.
+    """
+
+
+@cluster.command("init", cls=Command)
+@common_options
+def init(*, as_json: bool) -> int:
+    """Prepare the database of BULKLINK_CLUSTER_URL.
+
+    \b
+    Example:
+      bulklink cluster init
+
+    Creates the schema bulklink, unless it is there. Run once, by a user who may create a schema.
+    """
+    schema = _import_schema()
+    from bulklink.cluster.database import conninfo_from, describe  # noqa: PLC0415 - an extra
+
+    conninfo = conninfo_from()
+    is_new = schema.initialize(conninfo)
+    if as_json:
+        print_json({"database": describe(conninfo), "created": is_new, "exit_code": 0})
+    else:
+        verb = "is ready" if is_new else "was prepared before"
+        print_line(f"{describe(conninfo)} {verb}.")
+    return ExitCode.OK
+
+
+@cluster.command("submit", cls=Command)
+@click.argument("run", type=RunPath())
+@option("--expect", metavar="DIGEST", help="Refuse the plan unless it has this digest.")
+@option(
+    "--request",
+    metavar="KEY",
+    help="Idempotency key: the same plan with the same key is submitted once. By default a sealed"
+    " plan is submitted once.",
+)
+@_submit_options
+def submit(run: Path, expect: str | None, request: str | None, **options: Any) -> int:
+    """Submit the sealed plan or job RUN to the cluster.
+
+    \b
+    Examples:
+      bulklink cluster submit approved --profile acme
+      bulklink cluster submit approved --profile acme --expect DIGEST --yes
+
+    The org is looked up, and you are asked before it is changed; workers send without a question.
+    The folder is copied to the database, secrets are not: a worker sends what it has a profile for.
+    Options default to those that the plan was sealed with.
+    """
+    from bulklink.cli.arguments import option_words  # noqa: PLC0415 - not for --help
+    from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
+    from bulklink.operations.environment import real_environment  # noqa: PLC0415 - not for --help
+    from bulklink.operations.job_options import LIMIT_OPTIONS  # noqa: PLC0415 - not for --help
+
+    _import_schema()
+    from bulklink.cluster.submitting import submit as submit_run  # noqa: PLC0415 - an extra
+
+    connection = connection_for_run(run, options)
+    database, _ = _open_cluster()
+    operation = partial(
+        submit_run,
+        run,
+        connection,
+        database=database,
+        expect=expect,
+        request=request,
+        profile=options["profile"],
+        options=option_words(LIMIT_OPTIONS - {"yes", "wait_for_org", "expect_org", "canary"}),
+        approved_by=f"{getpass.getuser()}@{socket.gethostname()}",
+        yes=options["yes"],
+        expect_org=options["expect_org"],
+        environment=real_environment(),
+    )
+    submitted = run_with_progress(operation, options)[0]
+    if options["as_json"]:
+        runs = [{"id": str(each.run), "name": each.name} for each in submitted.runs]
+        print_json({"run_dir": str(run), "new": submitted.is_new, "runs": runs, "exit_code": 0})
+        return ExitCode.OK
+    emails = count_of(sum(each.messages for each in submitted.runs), "email")
+    verb = "Submitted" if submitted.is_new else "Submitted before"
+    print_line(f"{verb}: {submitted.runs[0].op} of {emails}.")
+    print_line(f"To see where it stands: {bulklink_command('status', '--cluster')}")
+    return ExitCode.OK
+
+
+@cluster.command("worker", cls=Command)
+@option(
+    "--slots",
+    type=WholeNumber(1, 1000),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="Runs that are sent at the same time, each in a process of its own (about 130 MB).",
+)
+@option(
+    "--drain",
+    is_flag=True,
+    help="End when nothing in the cluster can be sent any more but what a person must look at.",
+)
+@option(
+    "--keep-days",
+    type=WholeNumber(1, 3650),
+    metavar="N",
+    help="Remove finished runs from the database after N days. By default they stay.",
+)
+@profile_option
+@common_options
+def worker(
+    *, slots: int, drain: bool, keep_days: int | None, profile: str | None, as_json: bool
+) -> int:
+    """Send the runs of the cluster, one at a time for each org.
+
+    \b
+    Examples:
+      bulklink cluster worker
+      bulklink cluster worker --slots 20 --keep-days 30
+
+    Start it on as many machines as you like. A worker sends the runs whose profiles it has, and
+    those that were submitted without one, with --profile or the environment. Ctrl-C or SIGTERM
+    stops gently, and other workers go on.
+    """
+    _import_schema()
+    from bulklink.cli.event_loop import run_in_loop  # noqa: PLC0415 - not for --help
+    from bulklink.cli.signals import run_with_signals  # noqa: PLC0415 - not for --help
+    from bulklink.cluster.running import run_worker  # noqa: PLC0415 - an extra
+    from bulklink.engine.shutdown import StopController  # noqa: PLC0415 - not for --help
+    from bulklink.profiles.names import config_folder  # noqa: PLC0415 - not for --help
+    from bulklink.profiles.profile import Profiles  # noqa: PLC0415 - not for --help
+
+    database, timing = _open_cluster()
+    stop = StopController()
+    operation = partial(
+        run_worker,
+        database,
+        timing,
+        slots=slots,
+        drain=drain,
+        keep_days=keep_days,
+        stop=stop,
+        report=_report,
+        profiles=Profiles(config_folder()).names,
+        profile=profile,
+    )
+    result: ClusterWorkResult = run_in_loop(run_with_signals, operation, stop)
+    _show_result(result, as_json=as_json)
+    return result.exit_code
+
+
+@cluster.command("drive", cls=Command, hidden=True)
+@_run_argument
+@option("--driver", required=True, metavar="NAME", help="Name of the driver that has the run.")
+@_submit_options
+def drive(run: str, driver: str, **options: Any) -> int:
+    """Drive a run; a worker starts this."""
+    _import_schema()
+    from uuid import UUID  # noqa: PLC0415 - not for --help
+
+    from bulklink.cli.arguments import given_options, limit_arguments  # noqa: PLC0415
+    from bulklink.cli.connection import connection_from_options  # noqa: PLC0415
+    from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
+    from bulklink.cli.run_summary import show_run  # noqa: PLC0415 - not for --help
+    from bulklink.cluster.driving import drive as drive_run  # noqa: PLC0415 - an extra
+    from bulklink.cluster.running import work_folder  # noqa: PLC0415 - an extra
+
+    database, timing = _open_cluster()
+    operation = partial(
+        drive_run,
+        UUID(run),
+        driver,
+        connection_from_options(options),
+        database=database,
+        timing=timing,
+        work_folder=work_folder(),
+        options=limit_arguments(given_options(options)),
+    )
+    result, reason = run_with_progress(operation, options)
+    return show_run(result, reason, as_json=options["as_json"])
+
+
+@cluster.command("cancel", cls=Command)
+@_run_argument
+@common_options
+def cancel(run: str, *, as_json: bool) -> int:
+    """Take RUN out of the queue of the cluster; stop it gently if it is being sent.
+
+    \b
+    Example:
+      bulklink cluster cancel 20261122T101500Z-link-3f2a
+
+    RUN is its name or its id, or the name of a job. What was sent stays.
+    """
+    _import_schema()
+    from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
+
+    database, _ = _open_cluster()
+    table = RunTable(database)
+    runs = _ask(database, partial(_find, table, run))
+    states = [_ask(database, partial(table.cancel, each.run)) for each in runs]
+    if as_json:
+        states_by_name = {each.name: state for each, state in zip(runs, states, strict=True)}
+        print_json({"runs": states_by_name, "exit_code": 0})
+        return ExitCode.OK
+    for each, state in zip(runs, states, strict=True):
+        print_line(
+            f"{each.name} is being stopped." if state == "running" else f"{each.name} is {state}."
+        )
+    return ExitCode.OK
+
+
+@cluster.command("resume", cls=Command)
+@_run_argument
+@option(
+    "--accept-canary",
+    is_flag=True,
+    help="Continue a run whose canary did not pass, without another canary.",
+)
+@common_options
+def resume(run: str, *, accept_canary: bool, as_json: bool) -> int:
+    """Give RUN back to the workers, after it was left to you or cancelled.
+
+    \b
+    Example:
+      bulklink cluster resume 20261122T101500Z-link-3f2a
+
+    RUN is its name or its id, or the name of a job. `bulklink status --cluster` says why a run was
+    left.
+    """
+    _import_schema()
+    from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
+
+    database, _ = _open_cluster()
+    table = RunTable(database)
+    runs = _ask(database, partial(_find, table, run))
+    given = [
+        each
+        for each in runs
+        if _ask(database, partial(table.give_back, each.run, accept_canary=accept_canary))
+    ]
+    if not given:
+        raise RunDirError(
+            f"This run is {runs[0].state}: there is nothing to give back.",
+            where=run,
+            advice="See where it stands: `bulklink status --cluster`.",
+        )
+    if as_json:
+        print_json({"runs": [each.name for each in given], "exit_code": 0})
+    else:
+        for each in given:
+            print_line(f"{each.name} is queued again.")
+    return ExitCode.OK
+
+
+@cluster.command("pull", cls=Command)
+@_run_argument
+@option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="Folder to write, missing or empty.",
+)
+@common_options
+def pull(run: str, output: Path, *, as_json: bool) -> int:
+    """Write the folder of RUN, as the cluster has it now.
+
+    \b
+    Example:
+      bulklink cluster pull 20261122T101500Z-link-3f2a -o pulled
+
+    The folder is an ordinary one: status, report, verify, export and undo work with it. Do not
+    resume the copy of a run that the cluster still sends.
+    """
+    _import_schema()
+    from bulklink.cluster.pulling import pull as pull_runs  # noqa: PLC0415 - an extra
+    from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
+
+    database, _ = _open_cluster()
+    runs = _ask(database, partial(_find, RunTable(database), run))
+    _ask(database, partial(pull_runs, database, runs, output))
+    if as_json:
+        print_json({"run_dir": str(output), "exit_code": 0})
+    else:
+        print_line(f"Written to {output}: {bulklink_command('status', output)}")
+    return ExitCode.OK
+
+
+@cluster.command("forget", cls=Command)
+@_run_argument
+@option("--force", is_flag=True, help="Also a run that was never pulled, or is not finished.")
+@common_options
+def forget(run: str, *, force: bool, as_json: bool) -> int:
+    """Remove RUN from the database: plan, names, answers and ledger.
+
+    \b
+    Example:
+      bulklink cluster forget 20261122T101500Z-link-3f2a
+
+    Pull it first if you want to keep its ledger: without it the run can neither be verified nor
+    undone. A run that is being sent is not removed.
+    """
+    _import_schema()
+    from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
+
+    database, _ = _open_cluster()
+    table = RunTable(database)
+    runs = _ask(database, partial(_find, table, run))
+    for each in runs:
+        if each.state == "running" or (each.state not in ("finished", "cancelled") and not force):
+            raise RunDirError(
+                f"This run is {each.state}.",
+                where=each.name,
+                advice="Cancel it first: `bulklink cluster cancel`.",
+            )
+    for each in runs:
+        _ask(database, partial(table.delete, each.run))
+    if as_json:
+        print_json({"runs": [each.name for each in runs], "exit_code": 0})
+    else:
+        print_line(f"Removed {count_of(len(runs), 'run')} from the database.")
+    return ExitCode.OK
+
+
+def _import_schema() -> Any:
+    """Import what needs the extra.
+
+    Raises:
+        ConfigError: if the extra is not installed.
+    """
+    try:
+        from bulklink.cluster import schema  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ConfigError(
+            f"The libraries of clusters are not installed ({error.name}).",
+            where="bulklink[cluster]",
+            advice="Install them: pip install 'bulklink[cluster]'.",
+        ) from None
+    return schema
+
+
+def _open_cluster() -> tuple[Database, ClusterTiming]:
+    from bulklink.cluster.database import conninfo_from  # noqa: PLC0415 - an extra
+    from bulklink.cluster.schema import open_database  # noqa: PLC0415 - an extra
+
+    return open_database(conninfo_from())
+
+
+def _ask(database: Database, function: Callable[[], T]) -> T:
+    """Call a function that uses the database.
+
+    Raises:
+        ConfigError: if it cannot be used.
+    """
+    import psycopg  # noqa: PLC0415 - an extra
+
+    from bulklink.cluster.database import unreachable_error  # noqa: PLC0415 - an extra
+
+    try:
+        return function()
+    except psycopg.Error as error:
+        raise unreachable_error(error, database.conninfo) from None
+
+
+def _find(table: Any, name: str) -> list[ClusterRun]:
+    """Return the run with a name or id, or the runs of a job.
+
+    Raises:
+        RunDirError: if there is none.
+        UsageError: if several have that name.
+    """
+    runs: list[ClusterRun] = table.find(name)
+    if not runs:
+        raise RunDirError(
+            "The cluster has no such run.",
+            where=name,
+            advice="See what it has: `bulklink status --cluster`.",
+        )
+    if len({each.job or each.run for each in runs}) > 1:
+        ids = ", ".join(str(each.run) for each in runs)
+        raise UsageError(
+            f"{count_of(len(runs), 'run')} have this name.", where=name, advice=f"Name one: {ids}."
+        )
+    return runs
+
+
+def _report(event: str | Advice) -> None:
+    note(event if isinstance(event, str) else event.worded(command_words))
+
+
+def _show_result(result: ClusterWorkResult, *, as_json: bool) -> None:
+    import msgspec  # noqa: PLC0415 - not for --help
+
+    if as_json:
+        print_json(msgspec.to_builtins(result))
+        return
+    failures = f", {result.with_failures:,} with emails that are not done"
+    print_line(
+        f"Finished {count_of(result.finished, 'run')}{failures if result.with_failures else ''};"
+        f" {len(result.left):,} left to you."
+    )
+    for name in result.left:
+        print_line(f"  {name}")

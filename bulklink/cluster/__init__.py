@@ -1,0 +1,1 @@
+"""Runs of many orgs on several machines, by way of PostgreSQL (extra `bulklink[cluster]`)."""

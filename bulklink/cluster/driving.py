@@ -1,0 +1,226 @@
+"""A driver: the process that sends one run while it has the lease of the org."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import anyio
+import msgspec
+
+from bulklink.cluster.clocks import DatabaseClock
+from bulklink.cluster.database import Database, in_thread
+from bulklink.cluster.holding import LeaseHolder
+from bulklink.cluster.leases import OrgLeases, TakenLease
+from bulklink.cluster.parcels import unpack
+from bulklink.cluster.runs import ClusterRun, RunTable
+from bulklink.cluster.segments import (
+    UNSHIPPED,
+    DriverStore,
+    SegmentFiles,
+    ShippedFolder,
+    lease_error,
+)
+from bulklink.cluster.timing import ClusterTiming
+from bulklink.cluster.usage import ClusterUsage
+from bulklink.engine.shutdown import StopController
+from bulklink.errors import LockedError, StoppedBy, StoppedError
+from bulklink.ledger.records import parse_time, timestamp
+from bulklink.ledger.writer import DiskLedgerFiles, LedgerFiles
+from bulklink.operations.callbacks import RunCallbacks
+from bulklink.operations.cancellation import run_guarded
+from bulklink.operations.continue_run import continue_run, load_started_record, load_unsent_record
+from bulklink.operations.environment import Environment, real_environment
+from bulklink.operations.job_options import LimitOptions
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.record import RunRecord
+from bulklink.runs.status import RunResult
+from bulklink.task_group import task_group
+from bulklink.zoho.connection import Connection
+
+_POLL_SECONDS = 0.2
+MACHINE = "cluster"
+"""Mark of all machines of a cluster: their drivers record one time, that of the database."""
+
+
+async def drive(
+    run: UUID,
+    driver: str,
+    connection: Connection,
+    *,
+    database: Database,
+    timing: ClusterTiming,
+    work_folder: Path,
+    options: LimitOptions,
+    callbacks: RunCallbacks,
+    stop: StopController,
+    environment: Environment | None = None,
+) -> RunResult:
+    """Take the lease of a run's org, and send what is left of the run.
+
+    Args:
+        run: id of the run.
+        driver: name of this driver, to which its worker gave the run.
+        connection: endpoint and credentials of the CRM.
+        database: the database of the cluster.
+        timing: times of the cluster.
+        work_folder: parent of the folder in which the run is driven.
+        options: options of sending.
+        callbacks: callbacks of the run.
+        stop: stops the run.
+        environment: network and disk; None for this machine's, others for tests.
+
+    Returns:
+        The state of the run: finished, or stopped and why.
+
+    Raises:
+        LockedError: if another driver has the org or the run.
+        BulklinkError: as for `resume`.
+    """
+    clock = DatabaseClock()
+    cluster_run = await in_thread(partial(RunTable(database).read, run))
+    leases = partial(
+        OrgLeases,
+        org_key=cluster_run.org_key,
+        run=run,
+        driver=driver,
+        timing=timing,
+        clock=clock,
+    )
+    taken = await in_thread(leases(database).take)
+    if taken is None:
+        raise LockedError(
+            "Another driver has this run, or another run of its org.",
+            where=cluster_run.name,
+            advice="A worker of the cluster tries it again.",
+        )
+    renewing = Database(database.conninfo)
+    try:
+        with LeaseHolder(taken.lease, leases(renewing), renew=timing.renew) as holder:
+            driving = _Driving(
+                run=cluster_run,
+                taken=taken,
+                holder=holder,
+                clock=clock,
+                database=database,
+                folder=RunFolder(work_folder / f"{run}-{taken.lease.epoch}" / cluster_run.name),
+                connection=connection,
+                options=options,
+                environment=environment or real_environment(),
+            )
+            result = await run_guarded(driving.send, callbacks, stop)
+        await in_thread(leases(database).end)
+    finally:
+        await in_thread(renewing.close)
+    return result
+
+
+class _Driving(msgspec.Struct, kw_only=True):
+    run: ClusterRun
+    taken: TakenLease
+    holder: LeaseHolder
+    clock: DatabaseClock
+    database: Database
+    folder: RunFolder
+    connection: Connection
+    options: LimitOptions
+    environment: Environment
+
+    async def send(self, callbacks: RunCallbacks, stop: StopController) -> RunResult:
+        """Send what is left, and ship all of it."""
+        next_seqs = await in_thread(partial(unpack, self.database, self.run.run, self.folder))
+        record = self._close_last_invocation(self.folder.read())
+        shipped = self._shipped_folder(next_seqs)
+        try:
+            async with task_group() as group:
+                group.start_soon(self._watch, stop)
+                callbacks.on_phase("Waiting until the org is free")
+                with suppress(StoppedError):  # the run records why
+                    await stop.sleep(self.taken.ready_in)
+                result = await continue_run(
+                    callbacks,
+                    stop,
+                    folder=self.folder,
+                    load_record=self._loader(record),
+                    options=self.options,
+                    connection=self.connection,
+                    environment=self._environment(shipped),
+                    accept_canary=self.run.accept_canary,
+                )
+                group.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await in_thread(partial(self._ship_rest, shipped))
+        return result
+
+    def _ship_rest(self, shipped: ShippedFolder) -> None:
+        """Ship the final record, and remove the folder of what is in the database."""
+        if not self.holder.may_send():
+            return
+        shipped.ship(b"", b"", is_last=True)
+        if not (self.folder.path / UNSHIPPED).exists():
+            shutil.rmtree(self.folder.path.parent, ignore_errors=True)
+
+    async def _watch(self, stop: StopController) -> None:
+        """Stop the run gently when it is cancelled, and immediately when the lease is over."""
+        while self.holder.may_send():
+            if self.holder.is_cancelled and stop.reason is None:
+                stop.interrupt(StoppedBy.TERMINATED)
+            await anyio.sleep(_POLL_SECONDS)
+        stop.request(lease_error())
+
+    def _loader(self, record: RunRecord) -> Callable[[RunFolder], RunRecord]:
+        if record.was_sent:
+            return partial(
+                load_started_record,
+                accept_canary=self.run.accept_canary,
+                expect=self.run.digest,
+            )
+        return partial(load_unsent_record, expect=self.run.digest)
+
+    def _close_last_invocation(self, record: RunRecord) -> RunRecord:
+        """Record when a driver that died could send for the last time.
+
+        What it sent is trusted to be settled only some time after that, not after this takeover.
+        """
+        ended_at = self.taken.last_driver_ended
+        if not record.invocations or record.invocations[-1].ended is not None or ended_at is None:
+            return record
+        *earlier, killed = record.invocations
+        seconds = max(0.0, ended_at - parse_time(killed.started).timestamp())
+        closed = msgspec.structs.replace(
+            killed, ended=timestamp(ended_at), seconds=seconds, stopped_by=StoppedBy.KILLED
+        )
+        record = record.replace(invocations=(*earlier, closed))
+        self.folder.write(record)
+        return record
+
+    def _shipped_folder(self, next_seqs: dict[str, int]) -> ShippedFolder:
+        store = DriverStore(
+            Database(self.database.conninfo),
+            org_key=self.run.org_key,
+            run=self.run.run,
+            epoch=self.taken.lease.epoch,
+            may_send=self.holder.may_send,
+        )
+        return ShippedFolder(self.folder, store, next_seqs)
+
+    def _environment(self, shipped: ShippedFolder) -> Environment:
+        def open_files(ledger: Path, answers: Path, sync: bool) -> LedgerFiles:  # noqa: FBT001
+            del sync  # the database has flushed it
+            return SegmentFiles(DiskLedgerFiles(ledger, answers, sync=False), shipped)
+
+        return msgspec.structs.replace(
+            self.environment,
+            clock=self.clock.clock(),
+            files=open_files,
+            daily_usage=lambda _: ClusterUsage(
+                Database(self.database.conninfo), self.run.org_key, self.holder.may_send
+            ),
+            machine_mark=lambda: MACHINE,
+            may_leave=self.holder.check,
+        )

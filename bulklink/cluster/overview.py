@@ -1,0 +1,122 @@
+"""What is in a cluster, and what each run waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import psycopg
+
+from bulklink.cluster.database import Database, describe, unreachable_error
+from bulklink.cluster.runs import ClusterRun, RunTable
+from bulklink.cluster.timing import ClusterTiming
+from bulklink.cluster.workers import WorkerInfo, living_workers
+from bulklink.ledger.records import timestamp
+
+
+class OverviewRun(msgspec.Struct, frozen=True):
+    """A run of a cluster.
+
+    Args:
+        id: its id.
+        name: name of its folder.
+        op: its operation.
+        messages: messages that it sends.
+        org: name of its org, or its key.
+        profile: profile that its worker needs; None for the worker's own connection.
+        approved: time of its approval, RFC 3339 in UTC.
+        state: running; starting, which a takeover does too; ready; waiting for credits or a
+            restart; behind another run of its org; no-worker, if none has its profile; left to a
+            person; cancelled; or finished.
+        driver: name of the driver that has it; None without one.
+        until: when it is started again, RFC 3339; None if it does not wait for a time.
+        behind: name of the run of its org that goes first; None without one.
+        code: why it was left: an error code or a StoppedBy value; None if it was not.
+        message: the same in words.
+    """
+
+    id: str
+    name: str
+    op: str
+    messages: int
+    org: str
+    profile: str | None
+    approved: str
+    state: str
+    driver: str | None = None
+    until: str | None = None
+    behind: str | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+class ClusterOverview(msgspec.Struct, frozen=True):
+    """A cluster.
+
+    Args:
+        database: where its database is.
+        workers: the workers that are alive.
+        runs: the runs, by position.
+    """
+
+    database: str
+    workers: tuple[WorkerInfo, ...]
+    runs: tuple[OverviewRun, ...]
+
+
+def cluster_overview(database: Database, timing: ClusterTiming) -> ClusterOverview:
+    """Return what is in a cluster; blocks.
+
+    Args:
+        database: its database.
+        timing: its times.
+
+    Raises:
+        ConfigError: if the database cannot be used.
+    """
+    try:
+        workers = living_workers(database, timing.stalled)
+        runs = RunTable(database).all()
+    except psycopg.Error as error:
+        raise unreachable_error(error, database.conninfo) from None
+    profiles = {profile for worker in workers for profile in worker.profiles}
+    return ClusterOverview(
+        describe(database.conninfo), tuple(workers), tuple(_overview_runs(runs, profiles))
+    )
+
+
+def _overview_runs(runs: list[ClusterRun], profiles: set[str]) -> Iterator[OverviewRun]:
+    first: dict[str, str] = {}
+    for run in runs:
+        behind = first.get(run.org_key)
+        state = _state(run, profiles, is_behind=behind is not None)
+        if run.state in ("queued", "running") or (run.state == "left" and run.holds_org):
+            first.setdefault(run.org_key, run.name)
+        is_waiting = state == "waiting" and run.not_before is not None
+        yield OverviewRun(
+            id=str(run.run),
+            name=run.name,
+            op=run.op,
+            messages=run.messages,
+            org=run.org_name or run.org_key,
+            profile=run.profile,
+            approved=timestamp(run.approved_at),
+            state=state,
+            driver=run.driver if run.is_driven else None,
+            until=timestamp(run.not_before) if is_waiting and run.not_before else None,
+            behind=behind if state == "behind" else None,
+            code=run.left_code,
+            message=run.left_message,
+        )
+
+
+def _state(run: ClusterRun, profiles: set[str], *, is_behind: bool) -> str:
+    if run.state == "running":
+        return "running" if run.is_driven else "starting"
+    if run.state != "queued":
+        return run.state
+    if is_behind:
+        return "behind"
+    if run.not_before is not None and run.not_before > run.now:
+        return "waiting"
+    return "ready" if run.profile is None or run.profile in profiles else "no-worker"

@@ -1,0 +1,122 @@
+"""Run folders as parcels in the database: put in by `submit`, taken out by drivers and `pull`."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from pathlib import Path
+from uuid import UUID
+
+from bulklink.atomic_files import write_error
+from bulklink.cluster.database import Database
+from bulklink.cluster.segments import ANSWERS, LEDGER, TIMELINE, parts_of
+from bulklink.errors import LedgerError, RunDirError
+from bulklink.folder_files import create_file
+from bulklink.private_files import make_folder_private
+from bulklink.runs.folder import RunFolder
+
+_INSERT_PART = """
+INSERT INTO file (run, name, part, bytes) VALUES (%(run)s, %(name)s, %(part)s, %(bytes)s)
+"""
+_PARTS = "SELECT name, part, bytes FROM file WHERE run = %(run)s ORDER BY name, part"
+_SEGMENTS = """
+SELECT seq, epoch, bytes, sha256 FROM segment WHERE run = %(run)s AND kind = %(kind)s ORDER BY seq
+"""
+
+
+def store_files(database: Database, run: UUID, folder: RunFolder) -> None:
+    """Store the files of a sealed run, apart from `run.json`; blocks.
+
+    Args:
+        database: the database, within a transaction.
+        run: id of the run.
+        folder: its folder.
+    """
+    for path in _stored_files(folder):
+        if path.exists():
+            for part, content in enumerate(parts_of(path)):
+                values = {"run": run, "name": path.name, "part": part, "bytes": content}
+                database.query(_INSERT_PART, values)
+
+
+def _stored_files(folder: RunFolder) -> tuple[Path, ...]:
+    return folder.plan, folder.names, folder.rejects
+
+
+def unpack(database: Database, run: UUID, folder: RunFolder) -> dict[str, int]:
+    """Write a run folder as it is in the database; blocks.
+
+    Args:
+        database: the database.
+        run: id of the run.
+        folder: the folder, which must be missing or empty.
+
+    Returns:
+        The number of the next segment of each kind.
+
+    Raises:
+        RunDirError: if the folder is in use or cannot be written, or the run is gone.
+        LedgerError: if segments of its ledger are missing or damaged.
+    """
+    try:
+        if folder.path.exists() and any(folder.path.iterdir()):
+            raise RunDirError(
+                "The folder is in use.",
+                where=str(folder.path),
+                advice="Use a folder that is missing or empty.",
+            )
+        folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder_private(folder.path)
+        next_seqs = _unpack(database, run, folder)
+    except OSError as error:
+        raise write_error(folder.path, error) from None
+    return next_seqs
+
+
+def _unpack(database: Database, run: UUID, folder: RunFolder) -> dict[str, int]:
+    with create_file(folder.path / ".gitignore") as file:
+        file.write(b"*\n")
+    allowed = {path.name: path for path in _stored_files(folder)}
+    for name, part, content in database.stream(_PARTS, {"run": run}):
+        if name not in allowed:
+            raise RunDirError(
+                f"The database has a file {name!r} for this run, which no run folder has.",
+                where=str(run),
+                advice="Find out who wrote it: only bulklink should write to this database.",
+            )
+        if part == 0:
+            create_file(allowed[name]).close()
+        with allowed[name].open("ab") as file:
+            file.write(content)
+    row = database.query_one("SELECT record FROM run WHERE run = %(run)s", {"run": run})
+    if row is None:
+        raise RunDirError("This run is not in the cluster any more.", where=str(run))
+    create_file(folder.ledger).close()
+    paths = {LEDGER: folder.ledger, ANSWERS: folder.answers, TIMELINE: folder.timeline}
+    next_seqs = {kind: _join(database, run, kind, path) for kind, path in paths.items()}
+    with create_file(folder.record) as file:
+        file.write(row[0])
+    return next_seqs
+
+
+def _join(database: Database, run: UUID, kind: str, path: Path) -> int:
+    """Write the segments of a kind one after another, and return how many there are."""
+    expected, last_epoch = 0, 0
+    for seq, epoch, compressed, sha256 in database.stream(_SEGMENTS, {"run": run, "kind": kind}):
+        try:
+            content = zlib.decompress(compressed)
+        except zlib.error:
+            content = b""
+        if seq != expected or epoch < last_epoch or hashlib.sha256(content).digest() != sha256:
+            raise LedgerError(
+                f"Segment {expected} of the {kind} is missing or damaged in the database.",
+                where=str(run),
+                advice="Restore the database from a backup of a later time. `bulklink verify` shows"
+                " what is on which deal.",
+            )
+        if expected == 0 and kind != LEDGER:
+            create_file(path).close()
+        with path.open("ab") as file:
+            file.write(content)
+        expected, last_epoch = expected + 1, epoch
+    return expected

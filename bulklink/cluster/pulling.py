@@ -1,0 +1,49 @@
+"""Run folders out of a cluster: what `pull` writes is an ordinary run folder, or that of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bulklink.atomic_files import write_error
+from bulklink.cluster.database import Database
+from bulklink.cluster.parcels import unpack
+from bulklink.cluster.runs import ClusterRun
+from bulklink.decoding import decode_json
+from bulklink.errors import RunDirError
+from bulklink.folder_files import create_file
+from bulklink.runs.folder import RunFolder
+from bulklink.runs.job_folder import JobFolder, JobRecord
+
+
+def pull(database: Database, runs: Sequence[ClusterRun], folder: Path) -> Path:
+    """Write a run, or the runs of a job, to a folder; blocks.
+
+    Args:
+        database: the database of the cluster.
+        runs: the run, or all runs of one job.
+        folder: the folder, which must be missing or empty.
+
+    Returns:
+        The folder.
+
+    Raises:
+        RunDirError: if the folder is in use or cannot be written.
+        LedgerError: if a ledger is incomplete in the database.
+    """
+    job_id = runs[0].job
+    if job_id is None:
+        unpack(database, runs[0].run, RunFolder(folder))
+        return folder
+    row = database.query_one("SELECT record FROM job WHERE job = %(job)s", {"job": job_id})
+    if row is None:
+        raise RunDirError("This job is not in the cluster any more.", where=str(job_id))
+    job, record = JobFolder(folder), decode_json(row[0], JobRecord)
+    for run in runs:
+        unpack(database, run.run, job.shard(run.shard or 0, record.shards))
+    try:
+        with create_file(job.record) as file:
+            file.write(row[0])
+    except OSError as error:
+        raise write_error(folder, error) from None
+    return folder

@@ -1,0 +1,66 @@
+"""A worker with what it needs: database, queue, and removal of old runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import platformdirs
+import psycopg
+
+from bulklink.advice import Advice
+from bulklink.cluster.database import Database, in_thread
+from bulklink.cluster.queue import ProcrastinateQueue
+from bulklink.cluster.runs import RunTable
+from bulklink.cluster.supervisor import ClusterWorkResult, supervise
+from bulklink.cluster.timing import ClusterTiming
+from bulklink.engine.shutdown import StopController
+
+
+async def run_worker(
+    database: Database,
+    timing: ClusterTiming,
+    *,
+    slots: int,
+    drain: bool,
+    keep_days: int | None,
+    stop: StopController,
+    report: Callable[[str | Advice], None],
+    profiles: Callable[[], Sequence[str]],
+    profile: str | None,
+) -> ClusterWorkResult:
+    """Drive runs of a cluster until this worker is stopped; see `supervise`.
+
+    Args:
+        database: the database of the cluster.
+        timing: its times.
+        slots: runs that are sent at the same time.
+        drain: whether to end when nothing can be sent any more.
+        keep_days: days after which finished runs are removed at the start; None keeps them.
+        stop: stops the worker.
+        report: called with each event.
+        profiles: returns the profiles of this machine.
+        profile: profile of runs that were submitted without one.
+    """
+    if keep_days is not None:
+        with suppress(psycopg.Error):
+            await in_thread(partial(RunTable(database).delete_ended, keep_days))
+    async with ProcrastinateQueue(database.conninfo, timing) as queue:
+        return await supervise(
+            database,
+            queue,
+            timing,
+            slots=slots,
+            drain=drain,
+            stop=stop,
+            report=report,
+            profiles=profiles,
+            profile=profile,
+        )
+
+
+def work_folder() -> Path:
+    """Return the folder in which drivers keep the runs that they drive."""
+    return Path(platformdirs.user_state_dir("bulklink", appauthor=False)) / "cluster"

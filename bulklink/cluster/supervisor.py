@@ -1,0 +1,473 @@
+"""The worker of a cluster: takes orgs from the queue, and drives a run of each in a child process.
+
+The decisions are those of the worker of one machine (`worker/verdict`). Where a run stands is read
+from the database, where its driver has recorded it, or has not: so a driver that died with its
+machine is judged like one whose end was seen.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from secrets import token_hex
+from typing import TypeVar
+
+import anyio
+import msgspec
+import psycopg
+from anyio.abc import TaskGroup
+
+from bulklink.advice import Advice, NextCall
+from bulklink.cluster.clocks import DatabaseClock, now
+from bulklink.cluster.database import Database, describe, first_line, in_thread
+from bulklink.cluster.lease import Lease
+from bulklink.cluster.leases import OrgLeases
+from bulklink.cluster.queue import OrgQueue, QueueUnavailableError
+from bulklink.cluster.runs import ClusterRun, RunTable
+from bulklink.cluster.timing import ClusterTiming
+from bulklink.cluster.workers import forget_worker, mark_seen
+from bulklink.counts import count_of
+from bulklink.engine.shutdown import StopController
+from bulklink.errors import ExitCode, StoppedBy
+from bulklink.runs.queue import LeftRun
+from bulklink.runs.record import RunState
+from bulklink.runs.standing import Standing, standing_of
+from bulklink.runs.status import run_exit_code
+from bulklink.task_group import task_group
+from bulklink.worker.children import Child, start_child
+from bulklink.worker.tracked_run import waiting_text
+from bulklink.worker.verdict import Ended, Kind, Verdict, judge_ended
+
+T = TypeVar("T")
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+
+
+class ClusterWorkResult(msgspec.Struct, frozen=True):
+    """What a worker of a cluster did until it ended.
+
+    Args:
+        worker: its name.
+        finished: runs that finished.
+        with_failures: those of them with emails that are not done.
+        left: names of the runs that were left to a person.
+        stopped_by: StoppedBy value if it was stopped; None if the queue was drained.
+        exit_code: exit code.
+    """
+
+    worker: str
+    finished: int
+    with_failures: int
+    left: tuple[str, ...]
+    stopped_by: str | None
+    exit_code: int
+
+
+def driver_command(run: ClusterRun, profile: str | None) -> list[str]:
+    """Return the command of the process that drives a run.
+
+    Args:
+        run: the run, which was given to its driver.
+        profile: profile to connect with; None for the environment's.
+    """
+    # -P: nothing is imported from the working folder.
+    command = [sys.executable, "-P", "-m", "bulklink", "cluster", "drive", str(run.run)]
+    command += ["--driver", str(run.driver), "--yes", "--json", "--progress", "none"]
+    if profile is not None:
+        command += ["--profile", profile]
+    if run.org_id is not None:
+        command += ["--expect-org", run.org_id]
+    return [*command, *run.options]
+
+
+async def supervise(
+    database: Database,
+    queue: OrgQueue,
+    timing: ClusterTiming,
+    *,
+    slots: int,
+    drain: bool,
+    stop: StopController,
+    report: Callable[[str | Advice], None],
+    profiles: Callable[[], Sequence[str]],
+    profile: str | None = None,
+    start: Callable[[Sequence[str]], Awaitable[Child]] = start_child,
+) -> ClusterWorkResult:
+    """Drive runs of the cluster until this worker is stopped.
+
+    Args:
+        database: the database, for this worker alone.
+        queue: the queue of orgs.
+        timing: times of the cluster.
+        slots: runs that are sent at the same time.
+        drain: whether to end when nothing in the cluster can be sent any more.
+        stop: stops the worker; its drivers are stopped gently then.
+        report: called with each event.
+        profiles: returns the profiles of this machine.
+        profile: profile of runs that were submitted without one; None for the environment's.
+        start: starts a child process by its command.
+    """
+    supervisor = _Supervisor(
+        database=database,
+        queue=queue,
+        timing=timing,
+        slots=slots,
+        stop=stop,
+        report=report,
+        profiles=profiles,
+        profile=profile,
+        start=start,
+    )
+    return await supervisor.work(drain=drain)
+
+
+@dataclass(slots=True)
+class _Driver:
+    """A child process that drives a run.
+
+    Attributes:
+        run: the run.
+        child: the process; None until it has started.
+        lease: what is known of its lease; None until it has one.
+    """
+
+    run: ClusterRun
+    child: Child | None = None
+    lease: Lease | None = None
+
+
+class _Settled(msgspec.Struct, frozen=True):
+    """What was found about a run that nobody drives any more.
+
+    Args:
+        verdict: what is to be done.
+        standing: where it stands.
+        is_cancelled: whether it was cancelled.
+        is_recorded: whether the verdict was recorded: another driver may have the run already.
+    """
+
+    verdict: Verdict
+    standing: Standing
+    is_cancelled: bool
+    is_recorded: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class _Supervisor:
+    database: Database
+    queue: OrgQueue
+    timing: ClusterTiming
+    slots: int
+    stop: StopController
+    report: Callable[[str | Advice], None]
+    profiles: Callable[[], Sequence[str]]
+    profile: str | None
+    start: Callable[[Sequence[str]], Awaitable[Child]]
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{token_hex(3)}")
+    _runs: RunTable = field(init=False)
+    _drivers: dict[str, _Driver] = field(default_factory=dict, init=False)
+    _group: TaskGroup = field(init=False)
+    _busy: anyio.Lock = field(default_factory=anyio.Lock, init=False)
+    _wake: anyio.Event = field(default_factory=anyio.Event, init=False)
+    _is_reachable: bool = field(default=True, init=False)
+    _finished: int = field(default=0, init=False)
+    _with_failures: int = field(default=0, init=False)
+    _left: set[str] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self._runs = RunTable(self.database)
+
+    async def work(self, *, drain: bool) -> ClusterWorkResult:
+        """Drive runs until the stop, or until nothing can be sent any more."""
+        self.stop.on_stop(self._on_stop)
+        self.report(
+            f"Worker {self.name}; up to {count_of(self.slots, 'run')} at the same time, from"
+            f" {describe(self.database.conninfo)}."
+        )
+        async with task_group() as drivers:
+            self._group = drivers
+            async with task_group() as group:
+                group.start_soon(self._work_queue)
+                await self._watch(drain=drain)
+                self.queue.stop()
+            for driver in self._drivers.values():
+                if driver.child is not None:
+                    driver.child.stop()
+        await self._try(partial(forget_worker, self.database, self.name, self.timing.stalled))
+        return self._result()
+
+    def _on_stop(self) -> None:
+        self._wake.set()
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self.stop.reason is not None
+
+    async def _work_queue(self) -> None:
+        """Take orgs from the queue, also after the database was away."""
+        wait = _FIRST_WAIT
+        while not self._is_stopping:
+            try:
+                await self.queue.work(
+                    self._drive, slots=self.slots, profiles=sorted(self.profiles())
+                )
+            except QueueUnavailableError:
+                await self._sleep(wait)
+                wait = min(2 * wait, _LONGEST_WAIT)
+            else:
+                return
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, unless the worker is stopped meanwhile."""
+        with anyio.move_on_after(seconds):
+            while not self._is_stopping:
+                await self._wake.wait()
+
+    async def _watch(self, *, drain: bool) -> None:
+        """Look at the drivers and for orgs that nobody drives, until the end."""
+        while not self._is_stopping:
+            await self._mark_seen()
+            await self._look_at_leases()
+            self._kill_expired()
+            orgs = await self._queue_due_orgs()
+            if drain and orgs == 0 and not self._drivers and not await self._are_runs_active():
+                return
+            await self._sleep(self.timing.watch)
+
+    async def _mark_seen(self) -> None:
+        profiles = sorted(self.profiles())
+        host = socket.gethostname()
+        await self._try(
+            partial(
+                mark_seen,
+                self.database,
+                self.name,
+                host=host,
+                slots=self.slots,
+                profiles=profiles,
+            )
+        )
+
+    async def _queue_due_orgs(self) -> int | None:
+        """Queue the orgs that have something to send now; return how many, None if unknown."""
+        orgs = await self._try(partial(self._runs.due_orgs, sorted(self.profiles())))
+        if orgs is None:
+            return None
+        try:
+            await self.queue.drop_lost(self.timing.stalled)
+            for org_key, profile in orgs:
+                await self.queue.add(org_key, profile)
+        except QueueUnavailableError:
+            return None
+        return len(orgs)
+
+    async def _are_runs_active(self) -> bool:
+        return bool(await self._try(self._runs.has_active))
+
+    async def _look_at_leases(self) -> None:
+        """Learn until when the own drivers have their leases."""
+        for driver in list(self._drivers.values()):
+            asked_at = now()
+            run = await self._try(partial(self._runs.read, driver.run.run))
+            if run is not None and run.is_driven and run.driver == driver.run.driver:
+                seconds = (run.lease_until or run.now) - run.now
+                driver.lease = Lease(0, asked_at, seconds, 0.0)
+
+    def _kill_expired(self) -> None:
+        """Kill drivers whose lease is over, as they should have ended by themselves."""
+        for driver in self._drivers.values():
+            lease, child = driver.lease, driver.child
+            if lease is None or child is None:
+                continue
+            if lease.seconds_to_end(now()) < -self.timing.kill:
+                self.report(f"{driver.run.name}: its driver kept on after its lease; it is killed.")
+                child.kill()
+
+    async def _drive(self, org_key: str) -> None:
+        """Drive the runs of an org, in a task that outlives the queue."""
+        ended = anyio.Event()
+        self._group.start_soon(self._drive_org, org_key, ended)
+        await ended.wait()
+
+    async def _drive_org(self, org_key: str, ended: anyio.Event) -> None:
+        try:
+            while not self._is_stopping:
+                run = await self._claim_next(org_key)
+                if run is None:
+                    break
+                await self._send(run)
+        finally:
+            ended.set()
+
+    async def _claim_next(self, org_key: str) -> ClusterRun | None:
+        """Return the run of an org that this worker is to send now, after claiming it."""
+        run = await self._try(partial(self._runs.first_of, org_key))
+        if run is None or run.state == "left" or self._is_elsewhere(run):
+            return None
+        if run.state == "running":
+            died = Ended(-9, message="Its worker, or its machine, died with it.")
+            lived = (run.lease_until or run.now) - (run.started_at or run.now)
+            await self._settle(run, died, lived, was_seen=False)
+            run = await self._try(partial(self._runs.first_of, org_key))
+            if run is None or run.state != "queued":
+                return None
+        if run.not_before is not None and run.not_before > run.now:
+            return None
+        if run.profile is not None and run.profile not in self.profiles():
+            return None
+        driver = f"{self.name}-{token_hex(4)}"
+        if not await self._try(partial(self._runs.claim, run.run, driver)):
+            return None
+        return msgspec.structs.replace(run, state="running", driver=driver)
+
+    def _is_elsewhere(self, run: ClusterRun) -> bool:
+        """Return whether a run has a driver, or was given to one that may still start."""
+        if run.state != "running":
+            return not run.is_lease_free
+        starting = run.started_at is not None and run.now - run.started_at < self.timing.ttl
+        return not run.is_lease_free or (starting and run.lease_until is None)
+
+    async def _send(self, run: ClusterRun) -> None:
+        """Send a run in a child process, and settle what is to be done next."""
+        driver = self._drivers[run.driver or ""] = _Driver(run)
+        started_at = now().boot
+        try:
+            try:
+                command = driver_command(run, run.profile or self.profile)
+                child = driver.child = await self.start(command)
+            except OSError as error:
+                ended = Ended(ExitCode.STOPPED, message=f"It cannot be started: {error}.")
+            else:
+                org = f" for {run.org_name}" if run.org_name else ""
+                emails = count_of(run.messages, "email")
+                self.report(f"{run.name}: started, {run.op} of {emails}{org}.")
+                if self._is_stopping:
+                    child.stop()
+                try:
+                    ended = await child.wait()
+                except BaseException:  # stopped immediately
+                    child.stop()
+                    raise
+            await self._settle(run, ended, now().boot - started_at)
+        finally:
+            del self._drivers[run.driver or ""]
+
+    async def _settle(
+        self, run: ClusterRun, ended: Ended, seconds: float, *, was_seen: bool = True
+    ) -> None:
+        """Record what is to be done with a run whose driver has ended.
+
+        Args:
+            run: the run.
+            ended: how its driver ended.
+            seconds: how long it lived.
+            was_seen: whether its end was seen, so that its lease can be ended now.
+        """
+        settle = partial(self._settle_blocking, run, ended, seconds, was_seen=was_seen)
+        wait = _FIRST_WAIT
+        while (settled := await self._try(settle)) is None:
+            if self._is_stopping:
+                return  # another worker finds it, once its lease is over
+            await self._sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT)
+        if settled.is_recorded:
+            self._report(run, settled)
+
+    def _settle_blocking(
+        self, run: ClusterRun, ended: Ended, seconds: float, *, was_seen: bool
+    ) -> _Settled:
+        if was_seen:
+            self._leases_of(run).end()
+        current, record = self._runs.read(run.run), self._runs.read_record(run.run)
+        if record.state is RunState.RUNNING:
+            if ended.exit_code == ExitCode.STOPPED:  # it lost its lease, so it recorded no end
+                ended = Ended(-9, message=ended.message)
+            record = record.replace(
+                state=RunState.STOPPED, stopped_by=StoppedBy.KILLED, resume_at=None
+            )
+        standing, restarts = standing_of(record), self.timing.restarts
+        verdict = judge_ended(ended, seconds, standing, run.deaths, current.now, restarts)
+        is_recorded = self._runs.settle(run, verdict)
+        return _Settled(verdict, standing, current.cancel, is_recorded)
+
+    def _leases_of(self, run: ClusterRun) -> OrgLeases:
+        return OrgLeases(
+            self.database,
+            org_key=run.org_key,
+            run=run.run,
+            driver=run.driver or "",
+            timing=self.timing,
+            clock=DatabaseClock(),
+        )
+
+    def _report(self, run: ClusterRun, settled: _Settled) -> None:
+        verdict = settled.verdict
+        if verdict.kind is Kind.DONE:
+            has_failures = settled.standing.exit_code == ExitCode.ROWS_NOT_DONE
+            self._finished += 1
+            self._with_failures += has_failures
+            not_done = ", not all emails are done" if has_failures else ""
+            self.report(f"{run.name}: finished{not_done}.")
+        elif settled.is_cancelled:
+            self.report(f"{run.name}: cancelled.")
+        elif verdict.left is not None:
+            self._left.add(run.name)
+            self.report(left_text(run, verdict.left))
+        elif verdict.deaths > run.deaths or verdict.after:
+            self.report(waiting_text(run.name, verdict, has_died=verdict.deaths > run.deaths))
+        else:
+            self.report(f"{run.name}: stopped.")
+
+    async def _try(self, function: Callable[[], T]) -> T | None:
+        """Ask the database; return None, with a report, while it cannot be used."""
+        try:
+            async with self._busy:
+                result = await in_thread(function)
+        except psycopg.Error as error:
+            if self._is_reachable:
+                self._is_reachable = False
+                self.report(
+                    f"The database cannot be used: {first_line(error)}. Drivers stop before their"
+                    " leases end; this worker goes on when the database is back."
+                )
+            return None
+        if not self._is_reachable:
+            self._is_reachable = True
+            self.report("The database can be used again.")
+        return result
+
+    def _result(self) -> ClusterWorkResult:
+        reason = self.stop.reason
+        stopped_by = None if reason is None else reason.stopped_by
+        return ClusterWorkResult(
+            worker=self.name,
+            finished=self._finished,
+            with_failures=self._with_failures,
+            left=tuple(sorted(self._left)),
+            stopped_by=stopped_by,
+            exit_code=_exit_code(stopped_by, self._left, self._with_failures),
+        )
+
+
+def left_text(run: ClusterRun, left: LeftRun) -> Advice:
+    """Return that a run was left to a person, why, and what to do."""
+    return Advice(
+        "{} is left to you ({}): {}{} Give it back to the workers: {}; or take it out of the"
+        " queue: {}.",
+        run.name,
+        left.code,
+        left.message,
+        " The later runs of its org wait." if left.holds_org else "",
+        NextCall("cluster_resume", run.name),
+        NextCall("cluster_cancel", run.name),
+    )
+
+
+def _exit_code(stopped_by: str | None, left: set[str], with_failures: int) -> int:
+    if stopped_by is not None:
+        return run_exit_code(RunState.STOPPED, stopped_by, {}) or ExitCode.TERMINATED
+    if left:
+        return ExitCode.STOPPED
+    return ExitCode.ROWS_NOT_DONE if with_failures else ExitCode.OK
