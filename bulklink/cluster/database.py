@@ -161,6 +161,18 @@ async def in_thread(function: Callable[[], T]) -> T:
     return await anyio.to_thread.run_sync(function)
 
 
+def ask(database: Database, function: Callable[[], T]) -> T:
+    """Call a function that uses the database, for a command that cannot go on without it.
+
+    Raises:
+        ConfigError: if the database cannot be used.
+    """
+    try:
+        return function()
+    except psycopg.Error as error:
+        raise unreachable_error(error, database.conninfo) from None
+
+
 def unreachable_error(error: psycopg.Error, conninfo: str) -> ConfigError:
     """Return the error of a command that cannot use the database, without its password."""
     return ConfigError(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
-import psycopg
 
-from bulklink.cluster.database import Database, describe, unreachable_error
+from bulklink.cluster.database import Database, ask, describe
 from bulklink.cluster.runs import ClusterRun, RunTable
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.cluster.workers import WorkerInfo, living_workers
@@ -74,11 +74,8 @@ def cluster_overview(database: Database, timing: ClusterTiming) -> ClusterOvervi
     Raises:
         ConfigError: if the database cannot be used.
     """
-    try:
-        workers = living_workers(database, timing.stalled)
-        runs = RunTable(database).all()
-    except psycopg.Error as error:
-        raise unreachable_error(error, database.conninfo) from None
+    workers = ask(database, partial(living_workers, database, timing.stalled))
+    runs = ask(database, RunTable(database).all)
     profiles = {profile for worker in workers for profile in worker.profiles}
     return ClusterOverview(
         describe(database.conninfo), tuple(workers), tuple(_overview_runs(runs, profiles))

@@ -31,6 +31,7 @@ from bulklink.cluster.timing import ClusterTiming
 from bulklink.cluster.workers import forget_worker, mark_seen
 from bulklink.counts import count_of
 from bulklink.engine.shutdown import StopController
+from bulklink.engine.signal import Signal
 from bulklink.errors import ExitCode, StoppedBy
 from bulklink.runs.queue import LeftRun
 from bulklink.runs.record import RunState
@@ -170,7 +171,7 @@ class _Supervisor:
     _drivers: dict[str, _Driver] = field(default_factory=dict, init=False)
     _group: TaskGroup = field(init=False)
     _busy: anyio.Lock = field(default_factory=anyio.Lock, init=False)
-    _wake: anyio.Event = field(default_factory=anyio.Event, init=False)
+    _changed: Signal = field(default_factory=Signal, init=False)
     _is_reachable: bool = field(default=True, init=False)
     _finished: int = field(default=0, init=False)
     _with_failures: int = field(default=0, init=False)
@@ -199,7 +200,7 @@ class _Supervisor:
         return self._result()
 
     def _on_stop(self) -> None:
-        self._wake.set()
+        self._changed.notify()
 
     @property
     def _is_stopping(self) -> bool:
@@ -220,10 +221,10 @@ class _Supervisor:
                 return
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep, unless the worker is stopped meanwhile."""
+        """Sleep, unless the worker is stopped meanwhile, or one of its runs ends."""
         with anyio.move_on_after(seconds):
-            while not self._is_stopping:
-                await self._wake.wait()
+            if not self._is_stopping:
+                await self._changed.wait()
 
     async def _watch(self, *, drain: bool) -> None:
         """Look at the drivers and for orgs that nobody drives, until the end."""
@@ -300,6 +301,7 @@ class _Supervisor:
                 await self._send(run)
         finally:
             ended.set()
+            self._changed.notify()
 
     async def _claim_next(self, org_key: str) -> ClusterRun | None:
         """Return the run of an org that this worker is to send now, after claiming it."""

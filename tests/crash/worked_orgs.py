@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,13 +142,18 @@ class WorkedOrg:
     world: World
     runs: dict[str, Op] = field(default_factory=dict)
 
-    async def approve(self, runs_dir: Path, op: Op) -> None:
-        """Seal a plan of an op, and approve it for the worker."""
-        name = f"{self.name}-{op}"
+    @property
+    def connection(self) -> Connection:
+        """Connection to its CRM."""
+        return Connection.from_values(api_url=self.crm.url, accounts_url=self.crm.url, **_SECRETS)
+
+    async def seal(self, runs_dir: Path, op: Op) -> tuple[Path, str]:
+        """Seal a plan of an op; return its folder and its digest."""
+        run_dir = runs_dir / f"{self.name}-{op}"
         job = Job(
             mappings=self._rows(op),
             op=op,
-            run_dir=runs_dir / name,
+            run_dir=run_dir,
             canary=0,
             concurrency=PLACES,
             rate=None,
@@ -156,13 +161,8 @@ class WorkedOrg:
         )
         planned = await off_loop(plan, job)
         assert planned.digest is not None
-        connection = Connection.from_values(
-            api_url=self.crm.url, accounts_url=self.crm.url, **_SECRETS
-        )
-        await queue_run(
-            runs_dir / name, connection, expect=planned.digest, yes=True, profile=self.name
-        )
-        self.runs[name] = op
+        self.runs[run_dir.name] = op
+        return run_dir, planned.digest
 
     def _rows(self, op: Op) -> list[dict[str, str]]:
         """Return the rows of an op; no two ops have an email in common."""
@@ -191,9 +191,18 @@ class Orgs:
     orgs: list[WorkedOrg]
 
 
+async def queue_for_worker(org: WorkedOrg, run_dir: Path, digest: str) -> None:
+    """Approve a sealed run for the worker of its folder."""
+    await queue_run(run_dir, org.connection, expect=digest, yes=True, profile=org.name)
+
+
 @asynccontextmanager
 async def serve_orgs(
-    ops_by_org: Sequence[Sequence[Op]], runs_dir: Path, *, first: int = 0
+    ops_by_org: Sequence[Sequence[Op]],
+    runs_dir: Path,
+    *,
+    first: int = 0,
+    approve: Callable[[WorkedOrg, Path, str], Awaitable[None]] = queue_for_worker,
 ) -> AsyncIterator[Orgs]:
     """Serve orgs whose runs are approved in turn: the first of each, then the second.
 
@@ -201,6 +210,7 @@ async def serve_orgs(
         ops_by_org: ops of the runs of each org.
         runs_dir: folder of all runs.
         first: number of the first org, from which its name follows.
+        approve: approves a sealed run, by its folder and its digest.
     """
     gate = Gate()
     async with AsyncExitStack() as stack:
@@ -218,7 +228,7 @@ async def serve_orgs(
         for turn in range(max(map(len, ops_by_org))):
             for org, ops in zip(orgs, ops_by_org, strict=True):
                 if turn < len(ops):
-                    await org.approve(runs_dir, ops[turn])
+                    await approve(org, *await org.seal(runs_dir, ops[turn]))
         try:
             yield Orgs(runs_dir, gate, orgs)
         finally:

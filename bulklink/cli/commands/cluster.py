@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from bulklink.cli.cluster_access import import_schema, open_cluster
 from bulklink.cli.completion import RunPath
 from bulklink.cli.connection import connection_for_run, connection_options, profile_option
 from bulklink.cli.console import command_words, note, print_json, print_line
@@ -24,17 +24,14 @@ from bulklink.cli.options import (
 )
 from bulklink.cli.param_types import WholeNumber
 from bulklink.counts import count_of
-from bulklink.errors import ConfigError, ExitCode, RunDirError, UsageError
+from bulklink.errors import ExitCode, RunDirError, UsageError
 from bulklink.shell import bulklink_command
 
 if TYPE_CHECKING:
     from bulklink.advice import Advice
-    from bulklink.cluster.database import Database
     from bulklink.cluster.runs import ClusterRun
     from bulklink.cluster.supervisor import ClusterWorkResult
-    from bulklink.cluster.timing import ClusterTiming
 
-T = TypeVar("T")
 _submit_options = combine_options(
     connection_options, limit_options, display_options, common_options
 )
@@ -69,7 +66,7 @@ def init(*, as_json: bool) -> int:
 
     Creates the schema bulklink, unless it is there. Run once, by a user who may create a schema.
     """
-    schema = _import_schema()
+    schema = import_schema()
     from bulklink.cluster.database import conninfo_from, describe  # noqa: PLC0415 - an extra
 
     conninfo = conninfo_from()
@@ -109,11 +106,11 @@ def submit(run: Path, expect: str | None, request: str | None, **options: Any) -
     from bulklink.operations.environment import real_environment  # noqa: PLC0415 - not for --help
     from bulklink.operations.job_options import LIMIT_OPTIONS  # noqa: PLC0415 - not for --help
 
-    _import_schema()
+    import_schema()
     from bulklink.cluster.submitting import submit as submit_run  # noqa: PLC0415 - an extra
 
     connection = connection_for_run(run, options)
-    database, _ = _open_cluster()
+    database, _ = open_cluster()
     operation = partial(
         submit_run,
         run,
@@ -176,7 +173,7 @@ def worker(
     those that were submitted without one, with --profile or the environment. Ctrl-C or SIGTERM
     stops gently, and other workers go on.
     """
-    _import_schema()
+    import_schema()
     from bulklink.cli.event_loop import run_in_loop  # noqa: PLC0415 - not for --help
     from bulklink.cli.signals import run_with_signals  # noqa: PLC0415 - not for --help
     from bulklink.cluster.running import run_worker  # noqa: PLC0415 - an extra
@@ -184,7 +181,7 @@ def worker(
     from bulklink.profiles.names import config_folder  # noqa: PLC0415 - not for --help
     from bulklink.profiles.profile import Profiles  # noqa: PLC0415 - not for --help
 
-    database, timing = _open_cluster()
+    database, timing = open_cluster()
     stop = StopController()
     operation = partial(
         run_worker,
@@ -205,11 +202,13 @@ def worker(
 
 @cluster.command("drive", cls=Command, hidden=True)
 @_run_argument
-@option("--driver", required=True, metavar="NAME", help="Name of the driver that has the run.")
+@click.option(
+    "--driver", required=True, metavar="NAME", help="Name of the driver that has the run."
+)
 @_submit_options
 def drive(run: str, driver: str, **options: Any) -> int:
     """Drive a run; a worker starts this."""
-    _import_schema()
+    import_schema()
     from uuid import UUID  # noqa: PLC0415 - not for --help
 
     from bulklink.cli.arguments import given_options, limit_arguments  # noqa: PLC0415
@@ -219,7 +218,7 @@ def drive(run: str, driver: str, **options: Any) -> int:
     from bulklink.cluster.driving import drive as drive_run  # noqa: PLC0415 - an extra
     from bulklink.cluster.running import work_folder  # noqa: PLC0415 - an extra
 
-    database, timing = _open_cluster()
+    database, timing = open_cluster()
     operation = partial(
         drive_run,
         UUID(run),
@@ -246,13 +245,14 @@ def cancel(run: str, *, as_json: bool) -> int:
 
     RUN is its name or its id, or the name of a job. What was sent stays.
     """
-    _import_schema()
+    import_schema()
+    from bulklink.cluster.database import ask  # noqa: PLC0415 - an extra
     from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
 
-    database, _ = _open_cluster()
+    database, _ = open_cluster()
     table = RunTable(database)
-    runs = _ask(database, partial(_find, table, run))
-    states = [_ask(database, partial(table.cancel, each.run)) for each in runs]
+    runs = ask(database, partial(_find, table, run))
+    states = [ask(database, partial(table.cancel, each.run)) for each in runs]
     if as_json:
         states_by_name = {each.name: state for each, state in zip(runs, states, strict=True)}
         print_json({"runs": states_by_name, "exit_code": 0})
@@ -282,16 +282,17 @@ def resume(run: str, *, accept_canary: bool, as_json: bool) -> int:
     RUN is its name or its id, or the name of a job. `bulklink status --cluster` says why a run was
     left.
     """
-    _import_schema()
+    import_schema()
+    from bulklink.cluster.database import ask  # noqa: PLC0415 - an extra
     from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
 
-    database, _ = _open_cluster()
+    database, _ = open_cluster()
     table = RunTable(database)
-    runs = _ask(database, partial(_find, table, run))
+    runs = ask(database, partial(_find, table, run))
     given = [
         each
         for each in runs
-        if _ask(database, partial(table.give_back, each.run, accept_canary=accept_canary))
+        if ask(database, partial(table.give_back, each.run, accept_canary=accept_canary))
     ]
     if not given:
         raise RunDirError(
@@ -328,13 +329,14 @@ def pull(run: str, output: Path, *, as_json: bool) -> int:
     The folder is an ordinary one: status, report, verify, export and undo work with it. Do not
     resume the copy of a run that the cluster still sends.
     """
-    _import_schema()
+    import_schema()
+    from bulklink.cluster.database import ask  # noqa: PLC0415 - an extra
     from bulklink.cluster.pulling import pull as pull_runs  # noqa: PLC0415 - an extra
     from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
 
-    database, _ = _open_cluster()
-    runs = _ask(database, partial(_find, RunTable(database), run))
-    _ask(database, partial(pull_runs, database, runs, output))
+    database, _ = open_cluster()
+    runs = ask(database, partial(_find, RunTable(database), run))
+    ask(database, partial(pull_runs, database, runs, output))
     if as_json:
         print_json({"run_dir": str(output), "exit_code": 0})
     else:
@@ -356,12 +358,13 @@ def forget(run: str, *, force: bool, as_json: bool) -> int:
     Pull it first if you want to keep its ledger: without it the run can neither be verified nor
     undone. A run that is being sent is not removed.
     """
-    _import_schema()
+    import_schema()
+    from bulklink.cluster.database import ask  # noqa: PLC0415 - an extra
     from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
 
-    database, _ = _open_cluster()
+    database, _ = open_cluster()
     table = RunTable(database)
-    runs = _ask(database, partial(_find, table, run))
+    runs = ask(database, partial(_find, table, run))
     for each in runs:
         if each.state == "running" or (each.state not in ("finished", "cancelled") and not force):
             raise RunDirError(
@@ -370,52 +373,12 @@ def forget(run: str, *, force: bool, as_json: bool) -> int:
                 advice="Cancel it first: `bulklink cluster cancel`.",
             )
     for each in runs:
-        _ask(database, partial(table.delete, each.run))
+        ask(database, partial(table.delete, each.run))
     if as_json:
         print_json({"runs": [each.name for each in runs], "exit_code": 0})
     else:
         print_line(f"Removed {count_of(len(runs), 'run')} from the database.")
     return ExitCode.OK
-
-
-def _import_schema() -> Any:
-    """Import what needs the extra.
-
-    Raises:
-        ConfigError: if the extra is not installed.
-    """
-    try:
-        from bulklink.cluster import schema  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise ConfigError(
-            f"The libraries of clusters are not installed ({error.name}).",
-            where="bulklink[cluster]",
-            advice="Install them: pip install 'bulklink[cluster]'.",
-        ) from None
-    return schema
-
-
-def _open_cluster() -> tuple[Database, ClusterTiming]:
-    from bulklink.cluster.database import conninfo_from  # noqa: PLC0415 - an extra
-    from bulklink.cluster.schema import open_database  # noqa: PLC0415 - an extra
-
-    return open_database(conninfo_from())
-
-
-def _ask(database: Database, function: Callable[[], T]) -> T:
-    """Call a function that uses the database.
-
-    Raises:
-        ConfigError: if it cannot be used.
-    """
-    import psycopg  # noqa: PLC0415 - an extra
-
-    from bulklink.cluster.database import unreachable_error  # noqa: PLC0415 - an extra
-
-    try:
-        return function()
-    except psycopg.Error as error:
-        raise unreachable_error(error, database.conninfo) from None
 
 
 def _find(table: Any, name: str) -> list[ClusterRun]:

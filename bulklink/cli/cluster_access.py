@@ -1,0 +1,41 @@
+"""The database of a cluster, for commands; its libraries are an extra."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bulklink.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bulklink.cluster.database import Database
+    from bulklink.cluster.timing import ClusterTiming
+
+
+def import_schema() -> Any:
+    """Return the module `schema` of clusters.
+
+    Raises:
+        ConfigError: if the extra is not installed.
+    """
+    try:
+        from bulklink.cluster import schema  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ConfigError(
+            f"The libraries of clusters are not installed ({error.name}).",
+            where="bulklink[cluster]",
+            advice="Install them: pip install 'bulklink[cluster]'.",
+        ) from None
+    return schema
+
+
+def open_cluster() -> tuple[Database, ClusterTiming]:
+    """Connect to the database of `BULKLINK_CLUSTER_URL`, and return it with the cluster's times.
+
+    Raises:
+        ConfigError: if it cannot be used, or the extra is not installed.
+    """
+    import_schema()
+    from bulklink.cluster.database import conninfo_from  # noqa: PLC0415 - an extra
+    from bulklink.cluster.schema import open_database  # noqa: PLC0415 - an extra
+
+    return open_database(conninfo_from())

@@ -1,0 +1,51 @@
+"""A PostgreSQL server for the tests of clusters, and a database for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bulklink.cluster.database import Database, conninfo_from
+from bulklink.cluster.schema import initialize
+from bulklink.cluster.timing import ClusterTiming
+from tests.cluster.postgres import PostgresServer, serve_postgres
+
+TIMING = ClusterTiming().scaled(0.1)
+"""Times of the clusters of tests: a tenth of the usual ones."""
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep profiles, locks and tokens in the folder of the test, for the workers too."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in os.environ:
+        if name.startswith("BULKLINK_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Run a server for all tests of this process."""
+    with serve_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def url(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the address of a database that is prepared for a cluster."""
+    address = postgres.create_database()
+    initialize(conninfo_from({"BULKLINK_CLUSTER_URL": address}), TIMING)
+    monkeypatch.setenv("BULKLINK_CLUSTER_URL", address)
+    return address
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    """Return a connection to it."""
+    connection = Database(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
+    yield connection
+    connection.close()

@@ -1,0 +1,147 @@
+"""Orgs with runs in a cluster, each with a CRM in this process, and workers in others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bulklink import Op, RunCallbacks, StopController
+from bulklink.cluster.database import Database, conninfo_from
+from bulklink.cluster.pulling import pull
+from bulklink.cluster.runs import ClusterRun, RunTable
+from bulklink.cluster.submitting import submit
+from bulklink.operations.environment import real_environment
+from tests.crash.worked_orgs import Orgs, WorkedOrg, serve_orgs
+from tests.guard import off_loop
+
+
+async def submit_run(url: str, org: WorkedOrg, run_dir: Path, digest: str) -> None:
+    """Submit a sealed run to a cluster, with the profile of its org."""
+    database = Database(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
+    submitted = await submit(
+        run_dir,
+        org.connection,
+        database=database,
+        expect=digest,
+        request=None,
+        profile=org.name,
+        options=(),
+        approved_by="tests",
+        yes=True,
+        expect_org=None,
+        callbacks=RunCallbacks(),
+        stop=StopController(),
+        environment=real_environment(),
+    )
+    assert submitted.is_new
+    await off_loop(database.close)
+
+
+def serve_cluster_orgs(
+    url: str, ops_by_org: Sequence[Sequence[Op]], runs_dir: Path
+) -> AbstractAsyncContextManager[Orgs]:
+    """Serve orgs whose runs are submitted to a cluster in turn; see `serve_orgs`."""
+    return serve_orgs(ops_by_org, runs_dir, approve=partial(submit_run, url))
+
+
+async def pull_run(url: str, name: str, folder: Path) -> Path:
+    """Write the folder of a run of a cluster."""
+    database = Database(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
+    try:
+        runs = await off_loop(RunTable(database).find, name)
+        return await off_loop(pull, database, runs, folder)
+    finally:
+        await off_loop(database.close)
+
+
+async def find_run(url: str, name: str) -> ClusterRun:
+    """Return a run of a cluster by its name."""
+    database = Database(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
+    try:
+        (run,) = await off_loop(RunTable(database).find, name)
+        return run
+    finally:
+        await off_loop(database.close)
+
+
+@dataclass(slots=True)
+class ClusterWorker:
+    """A worker of a cluster in a process of its own, as on a machine of its own.
+
+    Args:
+        process: its process.
+        log: what it reported so far.
+    """
+
+    process: asyncio.subprocess.Process
+    log: list[str] = field(default_factory=list)
+
+    def signal_all(self, number: int) -> None:
+        """Send a signal to the worker and to its drivers, as if to their machine."""
+        for pid in (self.process.pid, *self.drivers()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def drivers(self) -> list[int]:
+        """Return the processes that drive its runs."""
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        with suppress(OSError):
+            return list(map(int, path.read_text().split()))
+        return []
+
+    async def reports(self, event: str) -> None:
+        """Wait until it reports an event that contains a text."""
+        assert self.process.stderr is not None
+        while line := (await self.process.stderr.readline()).decode():
+            self.log.append(line.rstrip("\n"))
+            if event in line:
+                return
+        raise AssertionError(f"it ended: {self.log}")
+
+    async def result(self) -> dict[str, Any]:
+        """Wait until it has ended, and return what it did."""
+        output, errors = await self.process.communicate()
+        self.log += errors.decode().splitlines()
+        assert output, self.log
+        result: dict[str, Any] = orjson.loads(output)
+        return result
+
+
+@asynccontextmanager
+async def cluster_worker(
+    url: str, *options: str, slots: int = 4, state: Path | None = None
+) -> AsyncIterator[ClusterWorker]:
+    """Start a worker; kill it and its drivers if they still run at the end.
+
+    Args:
+        url: address of the database.
+        options: more options of `bulklink cluster worker`.
+        slots: runs that it sends at the same time.
+        state: its state folder, if it is on another machine.
+    """
+    environment = os.environ | {"BULKLINK_CLUSTER_URL": url}
+    if state is not None:
+        environment["XDG_STATE_HOME"] = str(state)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "bulklink", "cluster", "worker", "--slots", str(slots)),
+        *("--json", *options),
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    started = ClusterWorker(process)
+    try:
+        yield started
+    finally:
+        started.signal_all(signal.SIGKILL)
+        await process.communicate()
