@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from uuid import UUID
 
 import msgspec
 
@@ -84,11 +85,14 @@ def cluster_overview(database: Database, timing: ClusterTiming) -> ClusterOvervi
 
 def _overview_runs(runs: list[ClusterRun], profiles: set[str]) -> Iterator[OverviewRun]:
     first: dict[str, str] = {}
+    held: dict[UUID, str] = {}
     for run in runs:
-        behind = first.get(run.org_key)
+        behind = (held.get(run.job) if run.job else None) or first.get(run.org_key)
         state = _state(run, profiles, is_behind=behind is not None)
         if run.state in ("queued", "running") or (run.state == "left" and run.holds_org):
             first.setdefault(run.org_key, run.name)
+        if run.job and run.state in ("left", "cancelled"):
+            held.setdefault(run.job, run.name)
         is_waiting = state == "waiting" and run.not_before is not None
         yield OverviewRun(
             id=str(run.run),

@@ -14,7 +14,14 @@ from bulklink.errors import RunDirError
 from bulklink.runs.record import RunRecord, parse_record
 from bulklink.worker.verdict import Kind, Verdict
 
-ACTIVE = "('queued', 'running', 'left')"
+_FIRST = """
+    SELECT DISTINCT ON (org_key) * FROM run
+    WHERE (state IN ('queued', 'running') OR (state = 'left' AND holds_org)) AND {org}
+        AND NOT EXISTS (SELECT FROM run AS earlier WHERE earlier.job = run.job
+            AND earlier.position < run.position AND earlier.state IN ('left', 'cancelled'))
+    ORDER BY org_key, position
+"""
+"""The run of each org that goes first. A shard that a person must look at holds the later ones."""
 _COLUMNS = """
     run.run, position, name, run.org_key, job, shard, digest, op, messages, org_id, org_name,
     profile, options, accept_canary, state, run.driver, deaths, left_code, left_message, holds_org,
@@ -112,6 +119,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
         profile: profile that its worker needs.
         options: words of the command line.
         approved_by: who approved it.
+        state: queued; finished for a shard that was refused before, and is sent by nobody.
         record: content of `run.json`.
     """
 
@@ -129,6 +137,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     profile: str | None
     options: Sequence[str]
     approved_by: str
+    state: str
     record: bytes
 
 
@@ -168,9 +177,9 @@ class RunTable:
 
     def first_of(self, org_key: str) -> ClusterRun | None:
         """Return the run of an org that goes first; None if none is left but to a person."""
+        first = _FIRST.format(org="org_key = %(org_key)s")
         return self._find(
-            "run.org_key = %(org_key)s AND state IN ('queued', 'running', 'left')"
-            " AND (state <> 'left' OR holds_org) ORDER BY position LIMIT 1",
+            f"run.run IN (SELECT run FROM ({first}) AS first)",  # noqa: S608 - a constant
             {"org_key": org_key},
         )
 
@@ -244,11 +253,8 @@ class RunTable:
         """
         return self._database.query(
             f"""
-            SELECT org_key, profile FROM (
-                SELECT DISTINCT ON (org_key) run.*, org.until FROM run JOIN org USING (org_key)
-                WHERE state IN {ACTIVE} AND (state <> 'left' OR holds_org)
-                ORDER BY org_key, position
-            ) AS first
+            SELECT org_key, profile FROM ({_FIRST.format(org="true")}) AS first JOIN org
+                USING (org_key)
             WHERE state <> 'left' AND (until IS NULL OR until < clock_timestamp())
                 AND (not_before IS NULL OR not_before <= clock_timestamp())
                 AND (profile IS NULL OR profile = ANY (%(profiles)s))
@@ -260,7 +266,8 @@ class RunTable:
     def has_active(self) -> bool:
         """Return whether a run can be sent, or is being sent, without a person."""
         row = self._database.query_one(
-            "SELECT 1 FROM run WHERE state IN ('queued', 'running') LIMIT 1"
+            f"SELECT 1 FROM ({_FIRST.format(org='true')}) AS first"  # noqa: S608 - a constant
+            " WHERE state <> 'left' LIMIT 1"
         )
         return row is not None
 

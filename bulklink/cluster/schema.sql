@@ -55,6 +55,7 @@ CREATE TABLE run (
     ended_at timestamptz,
     UNIQUE (org_key, digest, request)
 );
+CREATE INDEX run_of_job ON run (job, position);
 CREATE INDEX run_of_org ON run (org_key, position) WHERE state IN ('queued', 'running', 'left');
 
 -- Files of a run, in parts of 1 MB.

@@ -20,7 +20,7 @@ from bulklink.operations.queue_run import approve
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.job_folder import JobFolder, find_job
 from bulklink.runs.queue import Approval
-from bulklink.runs.record import RunRecord
+from bulklink.runs.record import RunRecord, RunState
 from bulklink.zoho.connection import Connection
 
 
@@ -163,6 +163,7 @@ def _add_run(
             profile=approval.profile,
             options=approval.options,
             approved_by=approved_by,
+            state="finished" if record.state is RunState.REFUSED else "queued",
             record=folder.record.read_bytes(),
         )
     )
