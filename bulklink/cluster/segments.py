@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -169,10 +169,12 @@ class DriverStore:
             wait = min(2 * wait, _LONGEST_WAIT)
 
 
-def parts_of(path: Path) -> list[bytes]:
-    """Return the content of a file in parts; an empty file has one."""
-    content = path.read_bytes()
-    return [content[at : at + PART_BYTES] for at in range(0, max(1, len(content)), PART_BYTES)]
+def parts_of(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file in parts; an empty file has one."""
+    with path.open("rb") as file:
+        yield file.read(PART_BYTES)
+        while content := file.read(PART_BYTES):
+            yield content
 
 
 class ShippedFolder:
