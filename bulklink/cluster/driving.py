@@ -18,6 +18,7 @@ from bulklink.cluster.holding import LeaseHolder
 from bulklink.cluster.leases import OrgLeases, TakenLease
 from bulklink.cluster.parcels import unpack
 from bulklink.cluster.runs import ClusterRun, RunTable
+from bulklink.cluster.seen_epochs import check_epoch
 from bulklink.cluster.segments import (
     UNSHIPPED,
     DriverStore,
@@ -98,6 +99,12 @@ async def drive(
             where=cluster_run.name,
             advice="A worker of the cluster tries it again.",
         )
+    ((cluster,),) = await in_thread(partial(database.query, "SELECT cluster FROM setting"))
+    await in_thread(
+        partial(
+            check_epoch, work_folder, cluster, cluster_run.org_key, cluster_run.name, taken.lease
+        )
+    )
     renewing = Database(database.conninfo)
     try:
         with LeaseHolder(taken.lease, leases(renewing), renew=timing.renew) as holder:

@@ -292,6 +292,14 @@ class RunTable:
         )
         return str(state)
 
+    def skip_epochs(self, run: UUID) -> None:
+        """Let the next epoch of the run's org be greater than any that a machine has seen."""
+        self._database.query(
+            "UPDATE org SET epoch = greatest(epoch, extract(epoch FROM clock_timestamp())::bigint)"
+            " FROM run WHERE run.run = %(run)s AND run.org_key = org.org_key",
+            {"run": run},
+        )
+
     def give_back(self, run: UUID, *, accept_canary: bool) -> bool:
         """Queue a run again that was left to a person, or was cancelled."""
         row = self._database.query_one(

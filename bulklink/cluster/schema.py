@@ -50,7 +50,7 @@ def initialize(conninfo: str, timing: ClusterTiming | None = None) -> bool:
             database.run_script(content)
             database.run_script(_queue_schema())
             database.query(
-                "INSERT INTO setting VALUES (%(version)s, %(timing)s::jsonb)",
+                "INSERT INTO setting (version, timing) VALUES (%(version)s, %(timing)s::jsonb)",
                 {
                     "version": SCHEMA_VERSION,
                     "timing": msgspec.json.encode(timing or ClusterTiming()).decode(),

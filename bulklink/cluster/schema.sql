@@ -1,6 +1,7 @@
 -- Schema of a cluster. Applied by schema.py, with the version after it.
 
 CREATE TABLE setting (
+    cluster uuid NOT NULL DEFAULT gen_random_uuid(),
     version integer NOT NULL,
     timing jsonb NOT NULL
 );

@@ -271,8 +271,14 @@ def cancel(run: str, *, as_json: bool) -> int:
     is_flag=True,
     help="Continue a run whose canary did not pass, without another canary.",
 )
+@option(
+    "--accept-restored",
+    is_flag=True,
+    help="Continue although the database was restored from an old backup. Emails whose results it"
+    " has lost are sent again.",
+)
 @common_options
-def resume(run: str, *, accept_canary: bool, as_json: bool) -> int:
+def resume(run: str, *, accept_canary: bool, accept_restored: bool, as_json: bool) -> int:
     """Give RUN back to the workers, after it was left to you or cancelled.
 
     \b
@@ -289,6 +295,8 @@ def resume(run: str, *, accept_canary: bool, as_json: bool) -> int:
     database, _ = open_cluster()
     table = RunTable(database)
     runs = ask(database, partial(_find, table, run))
+    if accept_restored:
+        ask(database, partial(table.skip_epochs, runs[0].run))
     given = [
         each
         for each in runs
