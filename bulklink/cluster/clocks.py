@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+
+import msgspec
 
 from bulklink.cluster.lease import Moment
 from bulklink.engine.clock import Clock, real_clock
@@ -15,13 +16,19 @@ def now() -> Moment:
     return Moment(_boot_time(), time.time())
 
 
-def _boot_time() -> float:
-    """Return monotonic seconds that include the time in which the machine slept."""
-    if sys.platform == "win32":
-        return time.monotonic()  # counts it
-    if sys.platform == "darwin":
-        return time.clock_gettime(time.CLOCK_MONOTONIC)  # counts it, unlike time.monotonic()
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+if sys.platform == "linux":
+
+    def _boot_time() -> float:
+        """Return monotonic seconds that include the time in which the machine slept."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+elif sys.platform == "darwin":
+
+    def _boot_time() -> float:
+        return time.clock_gettime(time.CLOCK_MONOTONIC)  # includes it, unlike time.monotonic()
+
+else:
+    _boot_time = time.monotonic  # includes it on Windows
 
 
 class DatabaseClock:
@@ -49,7 +56,6 @@ class DatabaseClock:
         """Return the time of the database, in seconds since 1970."""
         return _boot_time() + self._offset
 
-    def clock(self, monotonic: Callable[[], float] | None = None) -> Clock:
+    def clock(self) -> Clock:
         """Return the clocks of a run, with this one as its wall clock."""
-        real = real_clock()
-        return Clock(wall=self.wall, monotonic=monotonic or real.monotonic, random=real.random)
+        return msgspec.structs.replace(real_clock(), wall=self.wall)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import socket
@@ -103,7 +104,7 @@ def serve_postgres() -> Iterator[PostgresServer]:
         if os.environ.get("CI"):
             pytest.fail("PostgreSQL is not installed")
         pytest.skip("PostgreSQL is not installed: install it to run the tests of clusters")
-    user = "postgres" if os.geteuid() == 0 else None
+    user = "postgres" if getpass.getuser() == "root" else None
     folder = Path(tempfile.mkdtemp(prefix="bulklink-postgres-"))
     server = PostgresServer(programs, folder / "data", _free_port(), user)
     try:

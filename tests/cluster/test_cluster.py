@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tests.cluster.worked_cluster import (
     serve_cluster_orgs,
 )
 from tests.crash.agreement import compare_with_the_crm, read_lines
+from tests.crash.worked_orgs import KILL
 from tests.guard import off_loop
 
 pytestmark = pytest.mark.timeout(120)
@@ -51,7 +51,7 @@ async def test_another_worker_continues_the_run_of_one_that_dies(url: str, tmp_p
         second = await stack.enter_async_context(
             cluster_worker(url, "--drain", state=tmp_path / "second")
         )
-        first.signal_all(signal.SIGKILL)
+        first.signal_all(KILL)
         orgs.gate.open()
         await second.reports("org0-link: its process died; it is started again at once.")
         await second.reports("org0-link: started")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -21,7 +20,7 @@ from bulklink.cluster.pulling import pull
 from bulklink.cluster.runs import ClusterRun, RunTable
 from bulklink.cluster.submitting import submit
 from bulklink.operations.environment import real_environment
-from tests.crash.worked_orgs import Orgs, WorkedOrg, serve_orgs
+from tests.crash.worked_orgs import KILL, Orgs, WorkedOrg, serve_orgs
 from tests.guard import off_loop
 
 
@@ -143,5 +142,5 @@ async def cluster_worker(
     try:
         yield started
     finally:
-        started.signal_all(signal.SIGKILL)
+        started.signal_all(KILL)
         await process.communicate()

@@ -36,7 +36,7 @@ from tests.guard import off_loop
 CONTACTS = 60
 PLACES = 5
 """Calls in flight that each CRM accepts, and that each run makes."""
-_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _SECRETS = {"client_id": "demo", "client_secret": "demo", "refresh_token": "demo"}
 _WORKER = """
 import sys
@@ -314,4 +314,4 @@ async def find_children(runs_dir: Path) -> dict[int, str]:
 def kill_child(pid: int) -> None:
     """Kill the process of a run."""
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, _KILL)
+        os.kill(pid, KILL)
