@@ -12,6 +12,7 @@ from bulklink.cluster.database import Database
 from bulklink.cluster.lease import Lease, Moment
 from bulklink.cluster.timing import ClusterTiming
 
+_LEAST_SECONDS = 0.5
 _TAKE = """
 UPDATE org SET
     epoch = epoch + 1, run = %(run)s, driver = %(driver)s,
@@ -122,7 +123,9 @@ class OrgLeases:
             psycopg.Error: if the database cannot be used.
         """
         asked_at: Moment = now()
-        row = self._database.query_one(_RENEW, self._values | {"epoch": lease.epoch})
+        within = max(_LEAST_SECONDS, lease.seconds_to_end(asked_at))
+        values = self._values | {"epoch": lease.epoch}
+        row = self._database.query_one(_RENEW, values, within=within)
         if row is None:
             return None
         is_cancelled, wall = row

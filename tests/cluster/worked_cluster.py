@@ -20,6 +20,7 @@ from bulklink.cluster.database import Database, conninfo_from
 from bulklink.cluster.pulling import pull
 from bulklink.cluster.runs import ClusterRun, RunTable
 from bulklink.cluster.submitting import submit
+from bulklink.engine.signal import Signal
 from bulklink.operations.environment import real_environment
 from tests.crash.worked_orgs import Orgs, WorkedOrg, serve_orgs
 from tests.guard import off_loop
@@ -85,6 +86,8 @@ class ClusterWorker:
 
     process: asyncio.subprocess.Process
     log: list[str] = field(default_factory=list)
+    _read: int = 0
+    _changed: Signal = field(default_factory=Signal)
 
     def signal_all(self, number: int) -> None:
         """Send a signal to the worker and to its drivers, as if to their machine."""
@@ -99,19 +102,30 @@ class ClusterWorker:
             return list(map(int, path.read_text().split()))
         return []
 
-    async def reports(self, event: str) -> None:
-        """Wait until it reports an event that contains a text."""
+    async def read_log(self) -> None:
+        """Read what it reports until it ends."""
         assert self.process.stderr is not None
         while line := (await self.process.stderr.readline()).decode():
             self.log.append(line.rstrip("\n"))
-            if event in line:
-                return
-        raise AssertionError(f"it ended: {self.log}")
+            self._changed.notify()
+        self.log.append("(ended)")
+        self._changed.notify()
+
+    async def reports(self, event: str) -> None:
+        """Wait until it reports an event that contains a text, after those waited for before."""
+        while True:
+            while self._read < len(self.log):
+                self._read += 1
+                if event in self.log[self._read - 1]:
+                    return
+            assert "(ended)" not in self.log, self.log
+            await self._changed.wait()
 
     async def result(self) -> dict[str, Any]:
         """Wait until it has ended, and return what it did."""
-        output, errors = await self.process.communicate()
-        self.log += errors.decode().splitlines()
+        assert self.process.stdout is not None
+        output = await self.process.stdout.read()
+        await self.process.wait()
         assert output, self.log
         result: dict[str, Any] = orjson.loads(output)
         return result
@@ -140,8 +154,10 @@ async def cluster_worker(
         stderr=asyncio.subprocess.PIPE,
     )
     started = ClusterWorker(process)
+    reading = asyncio.create_task(started.read_log())
     try:
         yield started
     finally:
         started.signal_all(signal.SIGKILL)
-        await process.communicate()
+        await process.wait()
+        await reading
