@@ -26,7 +26,9 @@ from tests.crash.worked_orgs import Orgs, WorkedOrg, serve_orgs
 from tests.guard import off_loop
 
 
-async def submit_run(url: str, org: WorkedOrg, run_dir: Path, digest: str) -> None:
+async def submit_run(
+    url: str, options: Sequence[str], org: WorkedOrg, run_dir: Path, digest: str
+) -> None:
     """Submit a sealed run to a cluster, with the profile of its org."""
     database = Database(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
     submitted = await submit(
@@ -36,7 +38,7 @@ async def submit_run(url: str, org: WorkedOrg, run_dir: Path, digest: str) -> No
         expect=digest,
         request=None,
         profile=org.name,
-        options=(),
+        options=options,
         approved_by="tests",
         yes=True,
         expect_org=None,
@@ -49,10 +51,20 @@ async def submit_run(url: str, org: WorkedOrg, run_dir: Path, digest: str) -> No
 
 
 def serve_cluster_orgs(
-    url: str, ops_by_org: Sequence[Sequence[Op]], runs_dir: Path
+    url: str,
+    ops_by_org: Sequence[Sequence[Op]],
+    runs_dir: Path,
+    options: Sequence[str] = (),
 ) -> AbstractAsyncContextManager[Orgs]:
-    """Serve orgs whose runs are submitted to a cluster in turn; see `serve_orgs`."""
-    return serve_orgs(ops_by_org, runs_dir, approve=partial(submit_run, url))
+    """Serve orgs whose runs are submitted to a cluster in turn; see `serve_orgs`.
+
+    Args:
+        url: address of the database.
+        ops_by_org: ops of the runs of each org.
+        runs_dir: folder of the sealed runs.
+        options: words of the command line that set options of sending.
+    """
+    return serve_orgs(ops_by_org, runs_dir, approve=partial(submit_run, url, options))
 
 
 async def pull_run(url: str, name: str, folder: Path) -> Path:
