@@ -13,7 +13,7 @@ from bulklink.runs.record import RunRecord
 from bulklink.runs.status import status
 from tests.cluster.worked_cluster import pull_run
 from tests.crash.agreement import compare_with_the_crm, read_lines
-from tests.crash.worked_orgs import WorkedOrg
+from tests.crash.worked_orgs import PLACES, WorkedOrg
 from tests.guard import off_loop
 
 
@@ -26,6 +26,7 @@ async def check_org(url: str, org: WorkedOrg, folder: Path) -> list[RunRecord]:
         folder: folder into which the runs are pulled.
     """
     assert org.crm.state.answered_429 == 0, "two drivers would make more calls than it accepts"
+    assert org.crm.state.peak_in_flight <= PLACES
     records, spans = [], []
     for name, op in org.runs.items():
         pulled = RunFolder(await pull_run(url, name, folder / name))
