@@ -153,8 +153,9 @@ async def _drive(
                 environment=environment,
             )
             result = await run_guarded(driving.send, callbacks, stop)
-        with suppress(psycopg.Error):  # its worker ends it, or it ends by itself
-            await in_thread(leases(database).end)
+        if seconds := holder.seconds_left():
+            with suppress(psycopg.Error):  # its worker ends it, or it ends by itself
+                await in_thread(partial(leases(database).end, seconds))
     finally:
         await in_thread(renewing.close)
     return result
@@ -175,7 +176,8 @@ class _Driving(msgspec.Struct, kw_only=True):
         """Send what is left, and ship all of it."""
         next_seqs = await in_thread(partial(unpack, self.database, self.run.run, self.folder))
         record = self._close_last_invocation(self.folder.read())
-        shipped = self._shipped_folder(next_seqs)
+        store = self._store()
+        shipped = ShippedFolder(self.folder, store, next_seqs)
         try:
             async with task_group() as group:
                 group.start_soon(self._watch, stop)
@@ -196,6 +198,7 @@ class _Driving(msgspec.Struct, kw_only=True):
         finally:
             with anyio.CancelScope(shield=True):
                 await in_thread(partial(self._ship_rest, shipped))
+                store.close()
         return result
 
     def _ship_rest(self, shipped: ShippedFolder) -> None:
@@ -243,15 +246,14 @@ class _Driving(msgspec.Struct, kw_only=True):
         self.folder.write(record)
         return record
 
-    def _shipped_folder(self, next_seqs: dict[str, int]) -> ShippedFolder:
-        store = DriverStore(
+    def _store(self) -> DriverStore:
+        return DriverStore(
             Database(self.database.conninfo),
             org_key=self.run.org_key,
             run=self.run.run,
             epoch=self.taken.lease.epoch,
             seconds_left=self.holder.seconds_left,
         )
-        return ShippedFolder(self.folder, store, next_seqs)
 
     def _environment(self, shipped: ShippedFolder) -> Environment:
         def open_files(ledger: Path, answers: Path, sync: bool) -> LedgerFiles:  # noqa: FBT001

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from bulklink.cluster.clocks import DatabaseClock, now
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ANSWER_SECONDS, Database
 from bulklink.cluster.lease import Lease, Moment
 from bulklink.cluster.timing import ClusterTiming
 
@@ -132,10 +132,13 @@ class OrgLeases:
         self._clock.set(wall, asked_at, now())
         return Renewal(lease.renewed(asked_at), bool(is_cancelled))
 
-    def end(self) -> None:
+    def end(self, within: float = ANSWER_SECONDS) -> None:
         """End the lease of this driver, which sends nothing any more.
+
+        Args:
+            within: seconds after which the statement counts as lost.
 
         Raises:
             psycopg.Error: if the database cannot be used.
         """
-        self._database.query(_END, self._values)
+        self._database.query(_END, self._values, within=within)

@@ -26,7 +26,7 @@ from bulklink.runs.folder import RunFolder
 
 LEDGER, ANSWERS, TIMELINE = "ledger", "answers", "timeline"
 UNSHIPPED = "ledger.unshipped"
-"""Lines that were not committed any more: evidence only, for a person."""
+"""Lines that may not have been committed any more: evidence only, for a person."""
 PART_BYTES = 1 << 20
 _TIMELINE_SECONDS = 5.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
@@ -154,6 +154,10 @@ class DriverStore:
             values = self._values | {"name": name, "part": part, "bytes": content}
             if not self._insist(_PUT_PART, values):
                 raise LeaseOverError
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
 
     def _insist(self, statement: str, values: dict[str, Any]) -> list[Any]:
         """Execute a statement that may be repeated, until the lease may be over."""

@@ -10,13 +10,14 @@ import pytest
 from bulklink import Op
 from bulklink.cluster.database import Database
 from tests.cluster.agreement import check_org
+from tests.cluster.conftest import TIMEOUT
 from tests.cluster.worked_cluster import cluster_worker, find_run, serve_cluster_orgs
 from tests.crash.worked_orgs import CONTACTS, WorkedOrg, kill_child
 from tests.guard import off_loop
 
 CREDITS = 3 * CONTACTS // 4
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(TIMEOUT)
 
 
 async def test_a_takeover_does_not_forget_what_was_spent(

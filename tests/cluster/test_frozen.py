@@ -11,10 +11,11 @@ import pytest
 
 from bulklink import Op
 from tests.cluster.agreement import check_org
+from tests.cluster.conftest import TIMEOUT
 from tests.cluster.worked_cluster import cluster_worker, serve_cluster_orgs
 from tests.crash.worked_orgs import CONTACTS, GatedCrm
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(TIMEOUT)
 
 
 async def test_a_machine_that_wakes_up_sends_nothing_after_its_successor(

@@ -12,6 +12,7 @@ import pytest
 
 from bulklink import Op
 from tests.cluster.agreement import check_org
+from tests.cluster.conftest import TIMEOUT
 from tests.cluster.worked_cluster import ClusterWorker, cluster_worker, serve_cluster_orgs
 from tests.crash.worked_orgs import CONTACTS, kill_child
 
@@ -20,7 +21,7 @@ _VICTIMS = ("driver", "worker", "both")
 _CALLS = 4 * CONTACTS
 """Fewer calls than all runs make; a relink makes two for each contact."""
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(TIMEOUT)
 
 
 @pytest.mark.parametrize("number", range(SCENARIOS))

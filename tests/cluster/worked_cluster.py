@@ -13,15 +13,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
+import msgspec
 import orjson
 
 from bulklink import Op, RunCallbacks, StopController
 from bulklink.cluster.database import Database, conninfo_from
+from bulklink.cluster.driving import drive
 from bulklink.cluster.pulling import pull
 from bulklink.cluster.runs import ClusterRun, RunTable
 from bulklink.cluster.submitting import submit
 from bulklink.engine.signal import Signal
 from bulklink.operations.environment import real_environment
+from bulklink.runs.status import RunResult
+from tests.cluster.conftest import TIMING
 from tests.crash.worked_orgs import Orgs, WorkedOrg, serve_orgs
 from tests.guard import off_loop
 
@@ -87,6 +92,40 @@ async def find_run(url: str, name: str) -> ClusterRun:
         await off_loop(database.close)
 
 
+async def drive_run(
+    url: str, org: WorkedOrg, name: str, folder: Path, stop: StopController | None = None
+) -> RunResult:
+    """Give a queued run to a driver in this process, and let it send what is left.
+
+    Args:
+        url: address of the database, for the driver.
+        org: its org.
+        name: name of the run.
+        folder: folder in which it is driven.
+        stop: stops the run.
+    """
+    database = Database(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
+    try:
+        (run,) = await off_loop(RunTable(database).find, name)
+        assert await off_loop(RunTable(database).claim, run.run, folder.name)
+        return await drive(
+            run.run,
+            folder.name,
+            org.connection,
+            database=database,
+            timing=TIMING,
+            work_folder=folder,
+            options={"yes": True},
+            callbacks=RunCallbacks(),
+            stop=stop or StopController(),
+            environment=msgspec.structs.replace(
+                real_environment(), org_locks=None, org_shares=None, token_store=None
+            ),
+        )
+    finally:
+        await off_loop(database.close)
+
+
 @dataclass(slots=True)
 class ClusterWorker:
     """A worker of a cluster in a process of its own, as on a machine of its own.
@@ -113,6 +152,16 @@ class ClusterWorker:
         with suppress(OSError):
             return list(map(int, path.read_text().split()))
         return []
+
+    async def is_idle(self) -> None:
+        """Wait until none of its drivers is left."""
+        for pid in self.drivers():
+            with suppress(ProcessLookupError):
+                pidfd = os.pidfd_open(pid)
+                try:
+                    await anyio.wait_readable(pidfd)
+                finally:
+                    os.close(pidfd)
 
     async def read_log(self) -> None:
         """Read what it reports until it ends."""
