@@ -199,8 +199,9 @@ class RunTable:
         row = self._database.query_one(
             "UPDATE run SET state = 'running', driver = %(driver)s, not_before = NULL,"
             " started_at = clock_timestamp()"
-            " WHERE run = %(run)s AND state = 'queued' AND NOT EXISTS (SELECT FROM org"
+            " WHERE run = %(run)s AND (state = 'queued' AND NOT EXISTS (SELECT FROM org"
             "  WHERE org.org_key = run.org_key AND until > clock_timestamp())"
+            "  OR state = 'running' AND driver = %(driver)s)"  # the first answer was lost
             " RETURNING 1",
             {"run": run, "driver": driver},
         )
@@ -223,12 +224,13 @@ class RunTable:
             UPDATE run SET
                 state = CASE WHEN cancel AND %(state)s <> 'finished' THEN 'cancelled'
                     ELSE %(state)s END,
-                driver = NULL, deaths = %(deaths)s, left_code = %(code)s,
+                deaths = %(deaths)s, left_code = %(code)s,
                 left_message = %(message)s, holds_org = %(holds_org)s,
                 not_before = greatest(
                     clock_timestamp() + make_interval(secs => %(after)s), to_timestamp(%(until)s)),
                 ended_at = CASE WHEN %(state)s = 'finished' THEN clock_timestamp() END
-            WHERE run = %(run)s AND state = 'running' AND driver = %(driver)s
+            WHERE run = %(run)s AND driver = %(driver)s
+                AND state IN ('running', %(state)s, 'cancelled')  -- the first answer was lost
             RETURNING 1
             """,
             {
@@ -261,6 +263,16 @@ class RunTable:
             ORDER BY position
             """,  # noqa: S608 - a constant
             {"profiles": list(profiles)},
+        )
+
+    def lease_seconds(self, drivers: Sequence[str]) -> dict[str, float]:
+        """Return the seconds until the leases of drivers end; nothing for those without one."""
+        return dict(
+            self._database.query(
+                "SELECT driver, extract(epoch FROM until - clock_timestamp())::float8 FROM org"
+                " WHERE driver = ANY (%(drivers)s) AND until IS NOT NULL",
+                {"drivers": list(drivers)},
+            )
         )
 
     def has_active(self) -> bool:
@@ -304,7 +316,7 @@ class RunTable:
         """Queue a run again that was left to a person, or was cancelled."""
         row = self._database.query_one(
             "UPDATE run SET state = 'queued', cancel = false, deaths = 0, left_code = NULL,"
-            " left_message = NULL, holds_org = false, not_before = NULL,"
+            " left_message = NULL, holds_org = false, not_before = NULL, driver = NULL,"
             " accept_canary = %(accept_canary)s"
             " WHERE run = %(run)s AND state IN ('left', 'cancelled') RETURNING 1",
             {"run": run, "accept_canary": accept_canary},
