@@ -26,6 +26,27 @@ _COLUMNS = """
     extract(epoch FROM clock_timestamp())::float8 AS now
 """
 
+_DUE_AT_ONCE = 100
+"""Orgs that a look adds to the queue at most; the next look of a worker finds the others."""
+_DUE_ORGS = f"""
+SELECT org_key, profile FROM org CROSS JOIN LATERAL (
+    SELECT position, state, not_before, profile FROM run
+    WHERE run.org_key = org.org_key AND state IN {ACTIVE} AND (state <> 'left' OR holds_org)
+    ORDER BY position LIMIT 1
+) AS first
+WHERE state <> 'left' AND (until IS NULL OR until < clock_timestamp())
+    AND (not_before IS NULL OR not_before <= clock_timestamp())
+    AND (profile IS NULL OR profile = ANY (%(profiles)s))
+    AND org_key NOT IN (SELECT lock FROM procrastinate_jobs
+                        WHERE status IN ('todo', 'doing') AND lock IS NOT NULL)
+ORDER BY position LIMIT %(orgs)s
+"""  # noqa: S608 - a constant
+"""The first run of each org is found by the index, so that the rows of all runs are not sorted.
+
+Orgs in the queue are found once, for a hash, however many they are. A second job of an org would be
+passed over by every fetch until the first one is done.
+"""
+
 
 class ClusterRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run of a cluster. Times are by the clock of the database, seconds since 1970.
@@ -237,25 +258,14 @@ class RunTable:
         return row is not None
 
     def due_orgs(self, profiles: Sequence[str]) -> list[tuple[str, str | None]]:
-        """Return the orgs whose first run can be started now, with its profile.
+        """Return orgs whose first run can be started now, with its profile; the first in line.
+
+        Orgs that are in the queue already, or driven from it, are left out.
 
         Args:
             profiles: profiles that a worker has; runs without one count too.
         """
-        return self._database.query(
-            f"""
-            SELECT org_key, profile FROM (
-                SELECT DISTINCT ON (org_key) run.*, org.until FROM run JOIN org USING (org_key)
-                WHERE state IN {ACTIVE} AND (state <> 'left' OR holds_org)
-                ORDER BY org_key, position
-            ) AS first
-            WHERE state <> 'left' AND (until IS NULL OR until < clock_timestamp())
-                AND (not_before IS NULL OR not_before <= clock_timestamp())
-                AND (profile IS NULL OR profile = ANY (%(profiles)s))
-            ORDER BY position
-            """,  # noqa: S608 - a constant
-            {"profiles": list(profiles)},
-        )
+        return self._database.query(_DUE_ORGS, {"profiles": list(profiles), "orgs": _DUE_AT_ONCE})
 
     def has_active(self) -> bool:
         """Return whether a run can be sent, or is being sent, without a person."""
