@@ -14,14 +14,37 @@ from bulklink.errors import RunDirError
 from bulklink.runs.record import RunRecord, parse_record
 from bulklink.worker.verdict import Kind, Verdict
 
-_FIRST = """
-    SELECT DISTINCT ON (org_key) * FROM run
-    WHERE (state IN ('queued', 'running') OR (state = 'left' AND holds_org)) AND {org}
-        AND NOT EXISTS (SELECT FROM run AS earlier WHERE earlier.job = run.job
-            AND earlier.position < run.position AND earlier.state IN ('left', 'cancelled'))
-    ORDER BY org_key, position
+_IN_LINE = """state IN ('queued', 'running', 'left') AND (state <> 'left' OR holds_org)
+    AND NOT EXISTS (SELECT FROM run AS earlier WHERE earlier.job = run.job
+        AND earlier.position < run.position AND earlier.state IN ('left', 'cancelled'))"""
+"""Runs that are sent, or hold those behind them. A shard that was left holds the later ones."""
+_FIRST = f"""
+run.run = (SELECT run FROM run WHERE org_key = %(org_key)s AND {_IN_LINE} ORDER BY position LIMIT 1)
+"""  # noqa: S608 - a constant
+_DUE_AT_ONCE = 100
+"""Orgs that a look adds to the queue at most; the next look of a worker finds the others."""
+_FIRST_OF_EACH = f"""
+org CROSS JOIN LATERAL (
+    SELECT position, state, not_before, profile FROM run
+    WHERE run.org_key = org.org_key AND {_IN_LINE}
+    ORDER BY position LIMIT 1
+) AS first
+"""  # noqa: S608 - a constant
+"""The first run of each org is found by the index, so that the rows of all runs are not sorted."""
+_DUE_ORGS = f"""
+SELECT org_key, profile FROM {_FIRST_OF_EACH}
+WHERE state <> 'left' AND (until IS NULL OR until < clock_timestamp())
+    AND (not_before IS NULL OR not_before <= clock_timestamp())
+    AND (profile IS NULL OR profile = ANY (%(profiles)s))
+    AND org_key NOT IN (SELECT lock FROM procrastinate_jobs
+                        WHERE status IN ('todo', 'doing') AND lock IS NOT NULL)
+ORDER BY position LIMIT %(orgs)s
+"""  # noqa: S608 - a constant
+"""Orgs in the queue are found once, for a hash, however many they are. A second job of an org would
+be passed over by every fetch until the first one is done.
 """
-"""The run of each org that goes first. A shard that a person must look at holds the later ones."""
+
+
 _COLUMNS = """
     run.run, position, name, run.org_key, job, shard, digest, op, messages, org_id, org_name,
     profile, options, accept_canary, state, run.driver, deaths, left_code, left_message, holds_org,
@@ -137,8 +160,8 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     profile: str | None
     options: Sequence[str]
     approved_by: str
-    state: str
     record: bytes
+    state: str = "queued"
 
 
 class RunTable:
@@ -177,11 +200,7 @@ class RunTable:
 
     def first_of(self, org_key: str) -> ClusterRun | None:
         """Return the run of an org that goes first; None if none is left but to a person."""
-        first = _FIRST.format(org="org_key = %(org_key)s")
-        return self._find(
-            f"run.run IN (SELECT run FROM ({first}) AS first)",  # noqa: S608 - a constant
-            {"org_key": org_key},
-        )
+        return self._find(_FIRST, {"org_key": org_key})
 
     def read(self, run: UUID) -> ClusterRun:
         """Return a run.
@@ -248,22 +267,14 @@ class RunTable:
         return row is not None
 
     def due_orgs(self, profiles: Sequence[str]) -> list[tuple[str, str | None]]:
-        """Return the orgs whose first run can be started now, with its profile.
+        """Return orgs whose first run can be started now, with its profile; the first in line.
+
+        Orgs that are in the queue already, or driven from it, are left out.
 
         Args:
             profiles: profiles that a worker has; runs without one count too.
         """
-        return self._database.query(
-            f"""
-            SELECT org_key, profile FROM ({_FIRST.format(org="true")}) AS first JOIN org
-                USING (org_key)
-            WHERE state <> 'left' AND (until IS NULL OR until < clock_timestamp())
-                AND (not_before IS NULL OR not_before <= clock_timestamp())
-                AND (profile IS NULL OR profile = ANY (%(profiles)s))
-            ORDER BY position
-            """,  # noqa: S608 - a constant
-            {"profiles": list(profiles)},
-        )
+        return self._database.query(_DUE_ORGS, {"profiles": list(profiles), "orgs": _DUE_AT_ONCE})
 
     def lease_seconds(self, drivers: Sequence[str]) -> dict[str, float]:
         """Return the seconds until the leases of drivers end; nothing for those without one."""
@@ -278,8 +289,7 @@ class RunTable:
     def has_active(self) -> bool:
         """Return whether a run can be sent, or is being sent, without a person."""
         row = self._database.query_one(
-            f"SELECT 1 FROM ({_FIRST.format(org='true')}) AS first"  # noqa: S608 - a constant
-            " WHERE state <> 'left' LIMIT 1"
+            f"SELECT 1 FROM {_FIRST_OF_EACH} WHERE state <> 'left' LIMIT 1"  # noqa: S608
         )
         return row is not None
 

@@ -47,8 +47,8 @@ def initialize(conninfo: str, timing: ClusterTiming | None = None) -> bool:
             if _read_version(database) is not None:
                 return False
             database.run_script(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-            database.run_script(content)
             database.run_script(_queue_schema())
+            database.run_script(content)
             database.query(
                 "INSERT INTO setting (version, timing) VALUES (%(version)s, %(timing)s::jsonb)",
                 {
