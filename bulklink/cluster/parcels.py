@@ -67,7 +67,8 @@ def unpack(database: Database, run: UUID, folder: RunFolder) -> dict[str, int]:
             )
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         make_folder_private(folder.path)
-        next_seqs = _unpack(database, run, folder)
+        with database.snapshot():
+            next_seqs = _unpack(database, run, folder)
     except OSError as error:
         raise write_error(folder.path, error) from None
     return next_seqs

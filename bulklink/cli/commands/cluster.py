@@ -354,7 +354,7 @@ def pull(run: str, output: Path, *, as_json: bool) -> int:
 
 @cluster.command("forget", cls=Command)
 @_run_argument
-@option("--force", is_flag=True, help="Also a run that was never pulled, or is not finished.")
+@option("--force", is_flag=True, help="Also a run that is queued or was left to you.")
 @common_options
 def forget(run: str, *, force: bool, as_json: bool) -> int:
     """Remove RUN from the database: plan, names, answers and ledger.
