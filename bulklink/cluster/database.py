@@ -32,8 +32,8 @@ _ADVICE = {
     "too many": "Raise max_connections on the server, or use fewer slots: each run takes four"
     " connections.",
     "pg_hba.conf": "Allow this machine and user in the server's pg_hba.conf.",
-    "password": f"Compare the user and the password in {URL_VARIABLE} and ~/.pgpass, which must have"
-    " mode 0600.",
+    "password": f"Compare user and password in {URL_VARIABLE} and ~/.pgpass, which must have mode"
+    " 0600.",
     "read-only": "Give the address of the primary; this one cannot be written.",
     "permission denied": "Use the user that ran `bulklink cluster init`; it needs the right to"
     " create a schema: GRANT CREATE ON DATABASE … TO ….",
@@ -233,8 +233,9 @@ def unreachable_error(error: psycopg.Error, conninfo: str) -> ConfigError:
     return ConfigError(
         f"The database of the cluster cannot be used: {text}.",
         where=describe(conninfo),
-        advice=advice[0] if advice else f"Start the server, and compare its address in"
-        f" {URL_VARIABLE}. Its log says more.",
+        advice=advice[0]
+        if advice
+        else f"Start the server, and compare its address in {URL_VARIABLE}. Its log says more.",
     )
 
 

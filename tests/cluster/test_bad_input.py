@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from bulklink.cluster.database import conninfo_from
 from bulklink.cluster.schema import initialize
@@ -118,25 +119,26 @@ def test_another_machine_is_not_reached_without_encryption(command: Command, mod
 
 
 @pytest.mark.parametrize(
-    ("environ", "mode", "roots"),
+    ("url", "environ", "mode", "roots"),
     [
-        ({"BULKLINK_CLUSTER_URL": "postgresql://db.example.com/crm"}, "verify-full", "system"),
-        ({"BULKLINK_CLUSTER_URL": "postgresql://localhost,db.example.com/crm"}, "verify-full", "system"),
-        ({"BULKLINK_CLUSTER_URL": "postgresql:///crm", "PGHOST": "db.example.com"}, "verify-full", "system"),
-        ({"BULKLINK_CLUSTER_URL": "postgresql:///crm", "PGSERVICE": "crm"}, "verify-full", "system"),
-        ({"BULKLINK_CLUSTER_URL": "service=crm"}, "verify-full", "system"),
-        ({"BULKLINK_CLUSTER_URL": "postgresql://db.example.com/crm?sslmode=require"}, "require", None),
-        ({"BULKLINK_CLUSTER_URL": "postgresql://db.example.com/crm?sslrootcert=/ca.pem"}, "verify-full", "/ca.pem"),
-        ({"BULKLINK_CLUSTER_URL": "postgresql://localhost/crm"}, None, None),
-        ({"BULKLINK_CLUSTER_URL": "postgresql://[::1]/crm"}, None, None),
-        ({"BULKLINK_CLUSTER_URL": "postgresql:///crm?host=/run/postgresql"}, None, None),
-        ({"BULKLINK_CLUSTER_URL": "postgresql:///crm", "PGHOST": "127.0.0.1"}, None, None),
+        ("postgresql://db.example.com/crm", {}, "verify-full", "system"),
+        ("postgresql://localhost,db.example.com/crm", {}, "verify-full", "system"),
+        ("postgresql:///crm", {"PGHOST": "db.example.com"}, "verify-full", "system"),
+        ("postgresql:///crm", {"PGHOSTADDR": "10.0.0.5"}, "verify-full", "system"),
+        ("postgresql:///crm", {"PGSERVICE": "crm"}, "verify-full", "system"),
+        ("service=crm", {}, "verify-full", "system"),
+        ("postgresql://db.example.com/crm?sslmode=require", {}, "require", None),
+        ("postgresql://db.example.com/crm?sslrootcert=/ca", {}, "verify-full", "/ca"),
+        ("postgresql://localhost/crm", {}, None, None),
+        ("postgresql://[::1]/crm", {}, None, None),
+        ("postgresql:///crm?host=/run/postgresql", {}, None, None),
+        ("postgresql:///crm", {"PGHOST": "127.0.0.1"}, None, None),
     ],
-)  # fmt: skip
+)
 def test_only_a_server_on_this_machine_is_reached_without_tls(
-    environ: dict[str, str], mode: str | None, roots: str | None
+    url: str, environ: dict[str, str], mode: str | None, roots: str | None
 ) -> None:
-    parts = psycopg.conninfo.conninfo_to_dict(conninfo_from(environ))
+    parts = conninfo_to_dict(conninfo_from(environ | {"BULKLINK_CLUSTER_URL": url}))
     assert (parts.get("sslmode"), parts.get("sslrootcert")) == (mode, roots)
 
 
@@ -145,7 +147,7 @@ def test_sslmode_require_suits_libpq(postgres: PostgresServer) -> None:
         {"BULKLINK_CLUSTER_URL": "postgresql://postgres@db.example.com/x?sslmode=require"}
     )
     # Only to get past the name, which no test may look up: TLS is refused by a server without it.
-    there = psycopg.conninfo.make_conninfo(conninfo, hostaddr="127.0.0.1", port=postgres.port)
+    there = make_conninfo(conninfo, hostaddr="127.0.0.1", port=postgres.port)
     with pytest.raises(ConfigError, match="does not support SSL") as refusal:
         initialize(there)
     assert "ssl=on" in refusal.value.advice
@@ -304,9 +306,7 @@ def test_a_database_that_is_not_prepared_is_named(
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_a_newer_schema_is_left_alone(
-    command: Command, url: str, words: tuple[str, ...]
-) -> None:
+def test_a_newer_schema_is_left_alone(command: Command, url: str, words: tuple[str, ...]) -> None:
     set_version(url, 2)
     error = refused(with_url(command, url), *words)
     assert "version 2" in error["message"]
