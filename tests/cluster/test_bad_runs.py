@@ -243,6 +243,15 @@ def test_a_run_whose_profile_leads_to_another_org_is_left_unsent(
     assert drain(plain)["finished"] == 1
 
 
+def test_a_run_that_stops_is_left_with_its_own_reason(command: Command) -> None:
+    submit(command, "--max-credits", "5")
+    assert drain(command)["left"] == ["july"]
+    (run,) = shown_runs(command)
+    assert (run["state"], run["code"]) == ("left", "max-credits")
+    assert command("cluster", "resume", "july").code == 0
+    assert [each["state"] for each in shown_runs(command)] == ["ready"]
+
+
 @pytest.mark.parametrize("years", [1, -1])
 def test_a_worker_whose_clock_is_a_year_off_drives_and_records_the_time_of_the_database(
     command: Command, tmp_path: Path, years: int

@@ -13,7 +13,7 @@ import click
 from bulklink.cli.cluster_access import import_schema, open_cluster
 from bulklink.cli.completion import RunPath
 from bulklink.cli.connection import connection_for_run, connection_options, profile_option
-from bulklink.cli.console import command_words, note, print_json, print_line
+from bulklink.cli.console import command_words, note, print_json, print_line, show_error
 from bulklink.cli.help import Command, Group
 from bulklink.cli.options import (
     combine_options,
@@ -214,7 +214,6 @@ def drive(run: str, driver: str, **options: Any) -> int:
     from bulklink.cli.arguments import given_options, limit_arguments  # noqa: PLC0415
     from bulklink.cli.connection import connection_from_options  # noqa: PLC0415
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
-    from bulklink.cli.run_summary import show_run  # noqa: PLC0415 - not for --help
     from bulklink.cluster.driving import drive as drive_run  # noqa: PLC0415 - an extra
     from bulklink.cluster.running import work_folder  # noqa: PLC0415 - an extra
 
@@ -230,7 +229,11 @@ def drive(run: str, driver: str, **options: Any) -> int:
         options=limit_arguments(given_options(options)),
     )
     result, reason = run_with_progress(operation, options)
-    return show_run(result, reason, as_json=options["as_json"])
+    if reason is not None:
+        show_error(reason, as_json=False)
+    # No summary: the folder of the run is gone, as all of it is in the database.
+    print_json({"run": run, "state": result.state, "exit_code": int(result.exit_code or 0)})
+    return int(result.exit_code or 0)
 
 
 @cluster.command("cancel", cls=Command)
