@@ -16,8 +16,8 @@ from bulklink.cluster.database import conninfo_from
 from bulklink.cluster.schema import initialize
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.errors import ExitCode
-from tests.cluster.postgres import serve_postgres
 from tests.cli.command_tree import parse_context
+from tests.cluster.postgres import serve_postgres
 from tests.docs.test_reference import DOCS
 from tests.docs.test_worker import block as block_of
 

@@ -76,10 +76,10 @@ def _serve_two_orgs(folder: Path, servers: ExitStack) -> None:
         assert made.code == 0
         (folder / org / "mapping.csv").rename(folder / f"{org}.csv")
         server = serve_world_file(folder / org / "world.json")
-        _store_profile(folder / "config" / "bulklink", org, servers.enter_context(server).url)
+        store_profile(folder / "config" / "bulklink", org, servers.enter_context(server).url)
 
 
-def _store_profile(config: Path, name: str, url: str) -> None:
+def store_profile(config: Path, name: str, url: str) -> None:
     """Store a profile of a local CRM, as a sign-in with --plain-file does."""
     for folder in (config / "profiles", config / "secrets"):
         folder.mkdir(parents=True, exist_ok=True)
