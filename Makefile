@@ -8,11 +8,15 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 VERSION = $(shell $(BIN)/hatchling version)
 
-.PHONY: demo test soak check format docs site pictures bench lock sbom release clean
+.PHONY: demo demo-cluster test soak check format docs site pictures bench lock sbom release clean
 
 demo: $(VENV)/.installed
 	@echo "Linking the emails of a sample mapping in a local CRM: bulklink demo"
 	@$(BIN)/bulklink demo
+
+demo-cluster: $(VENV)/.installed-cluster
+	@echo "Sending the runs of five orgs with three workers, one of which is killed: two minutes"
+	@$(BIN)/python -m tests.cluster.demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
@@ -92,7 +96,12 @@ $(VENV)/.installed: pyproject.toml requirements.lock | $(VENV)/bin/python
 	@$(PIP) --editable .
 	@touch $@
 
+$(VENV)/.installed-cluster: pyproject.toml requirements.lock | $(VENV)/bin/python
+	@echo "Installing bulklink and its cluster in $(VENV): about half a minute, once"
+	@$(PIP) --editable '.[cluster]'
+	@touch $@ $(VENV)/.installed
+
 $(VENV)/.installed-dev: pyproject.toml requirements.lock | $(VENV)/bin/python
 	@echo "Installing bulklink, its tests and its checks in $(VENV): one to two minutes, once"
 	@$(PIP) --editable '.[test,check,docs]'
-	@touch $@ $(VENV)/.installed
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-cluster

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from bulklink.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,8 +22,9 @@ def import_schema() -> Any:
     try:
         from bulklink.cluster import schema  # noqa: PLC0415 - an extra
     except ImportError as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
         raise ConfigError(
-            f"The libraries of clusters are not installed ({error.name}).",
+            f"The libraries of clusters are not installed: {reason}.",
             where="bulklink[cluster]",
             advice="Install them: pip install 'bulklink[cluster]'.",
         ) from None
@@ -31,6 +34,8 @@ def import_schema() -> Any:
 def open_cluster() -> tuple[Database, ClusterTiming]:
     """Connect to the database of `BULKLINK_CLUSTER_URL`, and return it with the cluster's times.
 
+    The connection is closed at the end of the command.
+
     Raises:
         ConfigError: if it cannot be used, or the extra is not installed.
     """
@@ -38,4 +43,6 @@ def open_cluster() -> tuple[Database, ClusterTiming]:
     from bulklink.cluster.database import conninfo_from  # noqa: PLC0415 - an extra
     from bulklink.cluster.schema import open_database  # noqa: PLC0415 - an extra
 
-    return open_database(conninfo_from())
+    database, timing = open_database(conninfo_from())
+    click.get_current_context().call_on_close(database.close)
+    return database, timing

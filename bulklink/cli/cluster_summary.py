@@ -51,7 +51,10 @@ def _lines(overview: ClusterOverview) -> Iterator[Line]:
     yield f"{count_of(len(overview.runs), 'run')}:" if overview.runs else "No runs."
     yield from format_columns(
         [
-            (str(number), run.name, run.op, f"{run.messages:,}", run.org, _state_text(run))
+            (
+                *(str(number), run.name, run.op, f"{run.messages:,}", run.org),
+                _state_text(run, has_workers=bool(overview.workers)),
+            )
             for number, run in enumerate(overview.runs, 1)
         ],
         right_aligned=(0, 3),
@@ -63,7 +66,7 @@ def _lines(overview: ClusterOverview) -> Iterator[Line]:
             yield f"  To give it back: {bulklink_command('cluster', 'resume', run.name)}"
 
 
-def _state_text(run: OverviewRun) -> str:
+def _state_text(run: OverviewRun, *, has_workers: bool) -> str:
     match run.state:
         case "waiting" if run.until is not None:
             return f"waits until {format_local_time(run.until)}"
@@ -74,6 +77,6 @@ def _state_text(run: OverviewRun) -> str:
         case "left":
             return "left to you"
         case "ready":
-            return "waits for a slot"
+            return "waits for a slot" if has_workers else "waits for a worker"
         case state:
             return state

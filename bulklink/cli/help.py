@@ -91,12 +91,19 @@ class Group(click.Group):
 
 
 def subcommands(command: click.Command) -> dict[str, click.Command]:
-    """Import the commands of a group and return them by name; any other command has none."""
+    """Import the commands of a group and return them by name, but for hidden ones.
+
+    Any other command has none.
+    """
     if not isinstance(command, click.Group):
         return {}
     ctx = click.Context(command)
     named = {name: command.get_command(ctx, name) for name in command.list_commands(ctx)}
-    return {name: subcommand for name, subcommand in named.items() if subcommand is not None}
+    return {
+        name: subcommand
+        for name, subcommand in named.items()
+        if subcommand is not None and not subcommand.hidden
+    }
 
 
 def write_lists(

@@ -24,7 +24,27 @@ _IDLE_MILLISECONDS = 10_000
 """Time after which the server ends a transaction whose client has stopped."""
 ANSWER_SECONDS = 15.0
 """Time after which a statement counts as lost: longer than the server lets it take."""
-_VERIFIED = ("require", "verify-ca", "verify-full")
+_ENCRYPTED = ("require", "verify-ca", "verify-full")
+_NAMES_OF_HOSTS = {"host", "hostaddr", "service"}
+_ADVICE = {
+    "startup parameter": "A pooler refuses the settings of a session: connect to the server"
+    " itself.",
+    "prepared statement": "A pooler mixes up the sessions: connect to the server itself, or let it"
+    " pool sessions.",
+    "certificate": "Use the name of the host that is in its certificate; for a certificate of your"
+    " own, add sslrootcert=FILE to the address.",
+    "SSL": "Set up TLS on the server (ssl=on), and sslmode=verify-full in the address.",
+    "too many": "Raise max_connections on the server, or use fewer slots: each run takes four"
+    " connections.",
+    "pg_hba.conf": "Allow this machine and user in the server's pg_hba.conf.",
+    "password": f"Compare user and password in {URL_VARIABLE} and ~/.pgpass, which must have mode"
+    " 0600.",
+    "read-only": "Give the address of the primary; this one cannot be written.",
+    "permission denied": "Use the user that ran `bulklink cluster init`; it needs the right to"
+    " create a schema: GRANT CREATE ON DATABASE … TO ….",
+    "does not exist": f"Create it, or correct {URL_VARIABLE}.",
+}
+"""What to do, by a part of what the server says; the first one counts."""
 
 
 def conninfo_from(environ: Mapping[str, str] = os.environ) -> str:
@@ -49,16 +69,27 @@ def conninfo_from(environ: Mapping[str, str] = os.environ) -> str:
     try:
         parts = conninfo_to_dict(url)
     except psycopg.Error as error:
-        raise ConfigError(
-            f"This is no address of a PostgreSQL database: {first_line(error)}.",
-            where=URL_VARIABLE,
-            advice="Set it to postgresql://USER@HOST/DATABASE.",
-        ) from None
-    return make_conninfo(**{**_defaults(parts), **parts, **_settings(parts)})
+        raise _address_error(error) from None
+    if not _NAMES_OF_HOSTS & parts.keys():
+        hosts = {"host": environ.get("PGHOST"), "hostaddr": environ.get("PGHOSTADDR")}
+        parts |= {name: host for name, host in hosts.items() if host}
+    is_here = _is_here(parts) and not (parts.get("service") or environ.get("PGSERVICE"))
+    return make_conninfo(**{**_defaults(parts, is_here=is_here), **parts, **_settings(parts)})
 
 
-def _defaults(parts: Mapping[str, Any]) -> dict[str, Any]:
-    hosts = f"{parts.get('host') or ''},{parts.get('hostaddr') or ''}".split(",")
+def _address_error(error: psycopg.Error) -> ConfigError:
+    """Return what is wrong with an address, without its text, which may have a password."""
+    text = first_line(error)
+    reason = f": {text}" if text.startswith("invalid URI query parameter") else ""
+    return ConfigError(
+        f"This is not the address of a PostgreSQL database{reason}.",
+        where=URL_VARIABLE,
+        advice="Set it to postgresql://USER@HOST/DATABASE. A password belongs in ~/.pgpass; in the"
+        " address, its special characters are written as %40 for @, %2F for /, %25 for %.",
+    )
+
+
+def _defaults(parts: Mapping[str, Any], *, is_here: bool) -> dict[str, Any]:
     defaults: dict[str, Any] = {
         "connect_timeout": _CONNECT_SECONDS,
         "keepalives_idle": 5,
@@ -66,20 +97,30 @@ def _defaults(parts: Mapping[str, Any]) -> dict[str, Any]:
         "keepalives_count": 2,
         "tcp_user_timeout": _STATEMENT_MILLISECONDS,
     }
-    if all(map(_is_here, hosts)):
+    if is_here:
         return defaults
-    if "sslmode" in parts and parts["sslmode"] not in _VERIFIED:
+    mode = parts.get("sslmode", "verify-full")
+    if mode not in _ENCRYPTED:
         raise ConfigError(
-            f"sslmode={parts['sslmode']} would send the users' data unencrypted.",
+            f"sslmode={mode} may send the users' data unencrypted.",
             where=URL_VARIABLE,
             advice="Leave it out, or set sslmode=verify-full, and sslrootcert=FILE for a"
             " certificate of your own.",
         )
-    return defaults | {"sslmode": "verify-full", "sslrootcert": "system"}
+    # The certificates of the system, which libpq allows with verify-full alone.
+    roots = {"sslrootcert": "system"} if mode == "verify-full" else {}
+    return defaults | {"sslmode": mode} | roots
 
 
-def _is_here(host: str) -> bool:
-    return not host or host.startswith(("/", "@")) or is_loopback(f"http://{host}")
+def _is_here(parts: Mapping[str, Any]) -> bool:
+    """Return whether all hosts of an address are this machine, as without any."""
+    hosts = f"{parts.get('host') or ''},{parts.get('hostaddr') or ''}".split(",")
+    return all(map(_is_local, hosts))
+
+
+def _is_local(host: str) -> bool:
+    shown = f"[{host}]" if ":" in host else host
+    return not host or host.startswith(("/", "@")) or is_loopback(f"http://{shown}")
 
 
 def _settings(parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,6 +213,11 @@ class Database:
         rows = self.query(statement, values, within=within)
         return rows[0] if rows else None
 
+    def process(self) -> int:
+        """Return the process of the server that serves this connection now."""
+        row = self._connected().execute(b"SELECT pg_backend_pid()", prepare=False).fetchone()
+        return int(row[0]) if row else 0
+
     def run_script(self, script: str) -> None:
         """Execute several statements.
 
@@ -184,6 +230,13 @@ class Database:
     def transaction(self) -> Iterator[None]:
         """Execute the statements of the block together or not at all; for no one who is driving."""
         with self._connected().transaction():
+            yield
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Execute the queries of the block on the database as it is at the first of them."""
+        with self.transaction():
+            self.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield
 
     def stream(self, statement: str, values: Mapping[str, Any]) -> Iterator[Any]:
@@ -235,12 +288,15 @@ def ask(database: Database, function: Callable[[], T]) -> T:
 
 def unreachable_error(error: psycopg.Error, conninfo: str) -> ConfigError:
     """Return the error of a command that cannot use the database, without its password."""
+    text = first_line(error)
+    advice = [advice for part, advice in _ADVICE.items() if part in text]
     is_away = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return (UnreachableDatabaseError if is_away else ConfigError)(
-        f"The database of the cluster cannot be used: {first_line(error)}.",
+        f"The database of the cluster cannot be used: {text}.",
         where=describe(conninfo),
-        advice="Start the server, and compare the address, the user and the password in"
-        f" {URL_VARIABLE} and ~/.pgpass.",
+        advice=advice[0]
+        if advice
+        else f"Start the server, and compare its address in {URL_VARIABLE}. Its log says more.",
     )
 
 
@@ -255,4 +311,4 @@ def first_line(error: psycopg.Error) -> str:
     """Return what the server or the connection says, in a line."""
     diagnosis = error.diag.message_primary
     text = diagnosis or str(error).strip().partition("\n")[0] or type(error).__name__
-    return text.rstrip(".")
+    return text.removeprefix("connection failed: ").removeprefix("connection is bad: ").rstrip(".")

@@ -59,18 +59,29 @@ def unpack(database: Database, run: UUID, folder: RunFolder) -> dict[str, int]:
         LedgerError: if segments of its ledger are missing or damaged.
     """
     try:
-        if folder.path.exists() and any(folder.path.iterdir()):
-            raise RunDirError(
-                "The folder is in use.",
-                where=str(folder.path),
-                advice="Use a folder that is missing or empty.",
-            )
+        refuse_used_folder(folder.path)
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         make_folder_private(folder.path)
-        next_seqs = _unpack(database, run, folder)
+        with database.snapshot():
+            next_seqs = _unpack(database, run, folder)
     except OSError as error:
         raise write_error(folder.path, error) from None
     return next_seqs
+
+
+def refuse_used_folder(path: Path) -> None:
+    """Refuse to write a run into a folder in which anything is.
+
+    Raises:
+        RunDirError: if anything is in it.
+        OSError: if that cannot be found out.
+    """
+    if path.exists() and any(path.iterdir()):
+        raise RunDirError(
+            "The folder is in use.",
+            where=str(path),
+            advice="Use a folder that is missing or empty.",
+        )
 
 
 def _unpack(database: Database, run: UUID, folder: RunFolder) -> dict[str, int]:

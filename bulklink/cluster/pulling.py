@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import UUID
 
 from bulklink.atomic_files import write_error
 from bulklink.cluster.database import Database
-from bulklink.cluster.parcels import unpack
+from bulklink.cluster.parcels import refuse_used_folder, unpack
 from bulklink.cluster.runs import ClusterRun
 from bulklink.decoding import decode_json
 from bulklink.errors import RunDirError
@@ -31,19 +33,30 @@ def pull(database: Database, runs: Sequence[ClusterRun], folder: Path) -> Path:
         RunDirError: if the folder is in use or cannot be written.
         LedgerError: if a ledger is incomplete in the database.
     """
-    job_id = runs[0].job
-    if job_id is None:
-        unpack(database, runs[0].run, RunFolder(folder))
-        return folder
+    try:
+        refuse_used_folder(folder)
+    except OSError as error:
+        raise write_error(folder, error) from None
+    try:
+        if runs[0].job is None:
+            unpack(database, runs[0].run, RunFolder(folder))
+        else:
+            _pull_job(database, runs[0].job, runs, JobFolder(folder))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # half a run would look like a whole one
+        raise
+    return folder
+
+
+def _pull_job(database: Database, job_id: UUID, runs: Sequence[ClusterRun], job: JobFolder) -> None:
     row = database.query_one("SELECT record FROM job WHERE job = %(job)s", {"job": job_id})
     if row is None:
         raise RunDirError("This job is not in the cluster any more.", where=str(job_id))
-    job, record = JobFolder(folder), decode_json(row[0], JobRecord)
+    record = decode_json(row[0], JobRecord)
     for run in runs:
         unpack(database, run.run, job.shard(run.shard or 0, record.shards))
     try:
         with create_file(job.record) as file:
             file.write(row[0])
     except OSError as error:
-        raise write_error(folder, error) from None
-    return folder
+        raise write_error(job.record, error) from None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import anyio
 import platformdirs
 import psycopg
 
@@ -17,6 +18,9 @@ from bulklink.cluster.runs import RunTable
 from bulklink.cluster.supervisor import ClusterWorkResult, supervise
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.engine.shutdown import StopController
+from bulklink.task_group import task_group
+
+_REMOVAL_SECONDS = 3600.0
 
 
 async def run_worker(
@@ -38,17 +42,16 @@ async def run_worker(
         timing: its times.
         slots: runs that are sent at the same time.
         drain: whether to end when nothing can be sent any more.
-        keep_days: days after which finished runs are removed at the start; None keeps them.
+        keep_days: days after which finished runs are removed; None keeps them.
         stop: stops the worker.
         report: called with each event.
         profiles: returns the profiles of this machine.
         profile: profile of runs that were submitted without one.
     """
-    if keep_days is not None:
-        with suppress(psycopg.Error):
-            await in_thread(partial(RunTable(database).delete_ended, keep_days))
-    async with ProcrastinateQueue(database.conninfo, timing) as queue:
-        return await supervise(
+    async with task_group() as group, ProcrastinateQueue(database.conninfo, timing) as queue:
+        if keep_days is not None:
+            group.start_soon(remove_old_runs, Database(database.conninfo), keep_days)
+        result = await supervise(
             database,
             queue,
             timing,
@@ -59,6 +62,27 @@ async def run_worker(
             profiles=profiles,
             profile=profile,
         )
+        group.cancel_scope.cancel()
+    return result
+
+
+async def remove_old_runs(
+    database: Database, days: float, sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+) -> None:
+    """Remove runs that finished some days ago, now and every hour, until it is cancelled.
+
+    Args:
+        database: the database, for this task alone.
+        days: the days.
+        sleep: sleeps some seconds.
+    """
+    try:
+        while True:
+            with suppress(psycopg.Error):  # the next hour tries it again
+                await in_thread(partial(RunTable(database).delete_ended, days))
+            await sleep(_REMOVAL_SECONDS)
+    finally:
+        database.close()
 
 
 def work_folder() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from importlib import resources
 
 import msgspec
@@ -10,57 +11,80 @@ import psycopg
 
 from bulklink.cluster.database import SCHEMA, Database, describe, unreachable_error
 from bulklink.cluster.timing import ClusterTiming
+from bulklink.decoding import decode_json
 from bulklink.errors import ConfigError
 
 SCHEMA_VERSION = 1
 _MIN_SERVER = 140_000
-_UNDEFINED = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
+_UPDATES: Mapping[int, str] = {}
+"""The script that leads from a version of the schema to the next one."""
 _SETTINGS = """
 SELECT pg_is_in_recovery(), current_setting('server_version_num')::int,
-       current_setting('synchronous_commit'), current_setting('fsync'), pg_backend_pid()
+       current_setting('synchronous_commit'), current_setting('fsync')
 """
 
 
-def initialize(conninfo: str, timing: ClusterTiming | None = None) -> bool:
-    """Create the schema, unless it is there.
+def initialize(
+    conninfo: str,
+    timing: ClusterTiming | None = None,
+    *,
+    updates: Mapping[int, str] = _UPDATES,
+) -> bool:
+    """Create the schema, or update that of an older version.
 
     Args:
         conninfo: how to connect.
-        timing: times of the cluster; None for the usual ones.
+        timing: times of a new cluster; None for the usual ones.
+        updates: the script that leads from a version of the schema to the next one.
 
     Returns:
-        Whether it was created now.
+        Whether anything was created or updated.
 
     Raises:
-        ConfigError: if the database cannot be used, or has the schema of another version.
+        ConfigError: if the database cannot be used, has the schema of a newer version, or one that
+            cannot be updated.
     """
     database = Database(conninfo)
     try:
         _check_server(database)
-        version = _read_version(database)
-        if version is not None:
-            _check_version(version, conninfo)
-            return False
-        content = resources.files("bulklink.cluster").joinpath("schema.sql").read_text("utf-8")
         with database.transaction():
             database.query("SELECT pg_advisory_xact_lock(hashtext('bulklink cluster init'))")
-            if _read_version(database) is not None:
-                return False
-            database.run_script(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-            database.run_script(_queue_schema())
-            database.run_script(content)
-            database.query(
-                "INSERT INTO setting (version, timing) VALUES (%(version)s, %(timing)s::jsonb)",
-                {
-                    "version": SCHEMA_VERSION,
-                    "timing": msgspec.json.encode(timing or ClusterTiming()).decode(),
-                },
-            )
+            version = _read_version(database)
+            if version is None:
+                _create(database, timing or ClusterTiming())
+            else:
+                _update(database, version, updates)
     except psycopg.Error as error:
         raise unreachable_error(error, conninfo) from None
     finally:
         database.close()
-    return True
+    return version != SCHEMA_VERSION
+
+
+def _create(database: Database, timing: ClusterTiming) -> None:
+    content = resources.files("bulklink.cluster").joinpath("schema.sql").read_text("utf-8")
+    database.run_script(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+    database.run_script(_queue_schema())
+    database.run_script(content)
+    database.query(
+        "INSERT INTO setting (version, timing) VALUES (%(version)s, %(timing)s::jsonb)",
+        {"version": SCHEMA_VERSION, "timing": msgspec.json.encode(timing).decode()},
+    )
+
+
+def _update(database: Database, version: int, updates: Mapping[int, str]) -> None:
+    if version > SCHEMA_VERSION:
+        _check_version(version, database.conninfo)
+    for older in range(version, SCHEMA_VERSION):
+        if older not in updates:
+            raise ConfigError(
+                f"The schema of this database is version {older}, which this bulklink cannot"
+                " update.",
+                where=describe(database.conninfo),
+                advice="Pull its runs with the bulklink that made it, and prepare a new database.",
+            )
+        database.run_script(updates[older])
+    database.query("UPDATE setting SET version = %(version)s", {"version": SCHEMA_VERSION})
 
 
 def open_database(conninfo: str) -> tuple[Database, ClusterTiming]:
@@ -84,7 +108,7 @@ def open_database(conninfo: str) -> tuple[Database, ClusterTiming]:
     except BaseException:
         database.close()
         raise
-    return database, msgspec.json.decode(timing, type=ClusterTiming)
+    return database, decode_json(timing, ClusterTiming)
 
 
 def _queue_schema() -> str:
@@ -127,7 +151,14 @@ def _check_version(version: int | None, conninfo: str) -> None:
 def _check_server(database: Database) -> None:
     """Refuse a server that must not be relied on."""
     where = describe(database.conninfo)
-    ((is_replica, version, commits, flushes, process),) = database.query(_SETTINGS)
+    if _is_pooled(database):
+        raise ConfigError(
+            "A pooler gives each statement another connection, so settings and notifications of a"
+            " session are lost.",
+            where=where,
+            advice="Connect to the server itself, or let the pooler pool sessions.",
+        )
+    ((is_replica, version, commits, flushes),) = database.query(_SETTINGS)
     if is_replica:
         raise ConfigError(
             "This server is a replica, which cannot be written.",
@@ -140,27 +171,31 @@ def _check_server(database: Database) -> None:
             where=where,
             advice="Update the server.",
         )
-    if commits in ("off", "local") or flushes == "off":
+    if unsafe := list(_unsafe_settings(commits, flushes)):
         raise ConfigError(
-            f"This server may lose what it has confirmed: synchronous_commit is {commits}, fsync"
-            f" {flushes}.",
+            f"This server may lose what it has confirmed: {' and '.join(unsafe)}.",
             where=where,
-            advice="Set both to on, for this user or for the server.",
-        )
-    if _is_pooled(database, process):
-        raise ConfigError(
-            "A pooler gives each statement another connection, so settings and notifications of a"
-            " session are lost.",
-            where=where,
-            advice="Connect to the server itself, or let the pooler pool sessions.",
+            advice="Set both to on: synchronous_commit by ALTER ROLE … SET, fsync in"
+            " postgresql.conf.",
         )
 
 
-def _is_pooled(database: Database, process: int) -> bool:
-    """Return whether another connection is served by the same process of the server."""
-    other = Database(database.conninfo)
+def _unsafe_settings(commits: str, flushes: str) -> Iterator[str]:
+    if commits in ("off", "local"):
+        yield f"synchronous_commit is {commits}"
+    if flushes == "off":
+        yield "fsync is off"
+
+
+def _is_pooled(database: Database) -> bool:
+    """Return whether connections share the processes of the server.
+
+    Then another connection is served by the same process, or this one by another process while that
+    one is in use.
+    """
+    process, other = database.process(), Database(database.conninfo)
     try:
-        ((its_process,),) = other.query("SELECT pg_backend_pid()")
+        with other.transaction():
+            return other.process() == process or database.process() != process
     finally:
         other.close()
-    return bool(its_process == process)

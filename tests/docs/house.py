@@ -15,6 +15,7 @@ from tests.docs.reference import ROOT
 TARGET = ROOT / "docs" / "house.svg"
 WHAT = {
     "cli": "commands, options, terminal: the only package that prints",
+    "cluster": "several machines, by way of PostgreSQL",
     "ui": "the page of bulklink ui",
     "worker": "sends approved runs",
     "operations": "a module for each verb: run, resume, undo, audit, …",

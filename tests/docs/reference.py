@@ -16,7 +16,7 @@ import click
 from bulklink import errors
 from bulklink.cli.app import SECTIONS
 from bulklink.cli.errors import examples_of
-from bulklink.cli.help import options_by_group
+from bulklink.cli.help import options_by_group, subcommands
 from bulklink.errors import BulklinkError, ExitCode, StoppedBy
 from bulklink.models import Status
 from bulklink.runs.record import RunState
@@ -32,6 +32,7 @@ CONNECTION = {
     "BULKLINK_REFRESH_TOKEN": "the token that access tokens are requested with",
     "BULKLINK_GRANT_CODE": "the code that `bulklink auth login` exchanges",
     "BULKLINK_ACCESS_TOKEN": "an access token, used until it is refused",
+    "BULKLINK_CLUSTER_URL": "the address of the database of [a cluster](cluster.md)",
     "BULKLINK_DEALS_MODULE_ID": "the id of the module Deals in the org; looked up if it is not set",
     "BULKLINK_API_URL": "another address of the API, such as the emulator's",
     "BULKLINK_ACCOUNTS_URL": "another address of the accounts server",
@@ -86,8 +87,10 @@ STOPPED_BY = {
     StoppedBy.MAX_CREDITS: "the credits of the command are used up: `--max-credits`",
     StoppedBy.CANARY: "the first emails are not as the CRM had answered: `--canary`",
     StoppedBy.LEDGER: "the ledger cannot be written, or does not add up",
-    StoppedBy.LEASE: "another machine may drive the run now: only where a program drives runs on"
-    " several machines",
+    StoppedBy.LEASE: (
+        "another machine may drive the run now, in [a cluster](cluster.md) or where a program"
+        " drives runs on several machines"
+    ),
     StoppedBy.INTERNAL: "a bug in bulklink",
 }
 _HEAD = """# Reference
@@ -141,9 +144,8 @@ def _command(command: click.Command, parent: str, level: int = 3) -> Iterator[st
     yield f"```text\n{usage}\n```\n"
     yield from _help_text(command)
     yield from _options(ctx)
-    if isinstance(command, click.Group):
-        for subcommand in command.commands.values():
-            yield from _command(subcommand, path, level + 1)
+    for subcommand in subcommands(command).values():
+        yield from _command(subcommand, path, level + 1)
 
 
 def _help_text(command: click.Command) -> Iterator[str]:

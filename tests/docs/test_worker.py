@@ -18,9 +18,9 @@ TEXT = DOCS["worker.md"]
 _NUMBERS = {5: "five"}
 
 
-def block(language: str) -> str:
-    """Return the first block of a language."""
-    return TEXT.partition(f"```{language}\n")[2].partition("```")[0]
+def block(language: str, text: str = TEXT) -> str:
+    """Return the first block of a language in a page, without another one in this page."""
+    return text.partition(f"```{language}\n")[2].partition("```")[0]
 
 
 def parameters(command: str) -> dict[str, object]:

@@ -21,7 +21,7 @@ from tests.e2e.command import Command
 from tests.e2e.servers import connection, serve_world_file
 
 PAGE = ROOT / "docs" / "tutorial.md"
-_NOT_FOLLOWED = ("crontab", "ini", "powershell", "shell", "text")
+_NOT_FOLLOWED = ("crontab", "ini", "powershell", "shell", "sql", "text")
 _PART = re.compile(r"^```(\w+)\n(.*?)^```$|^<!-- ([\w ]+) -->$", re.DOTALL | re.MULTILINE)
 _SAVED_AS = re.compile(r"`(\w+\.py)`:\s*$")
 _ADDRESS = "http://127.0.0.1:8080"
@@ -113,6 +113,10 @@ class Follower:
         self._serve()
         settings = connection(self._url, BULKLINK_SETTLE_AFTER="0")
         self._command = self._command.with_env(**settings)
+
+    def set_variables(self, **variables: str) -> None:
+        """Set environment variables of the commands that follow."""
+        self._command = self._command.with_env(**variables)
 
     def _serve(self) -> None:
         server = serve_world_file(self.folder / "crm" / "world.json")

@@ -230,10 +230,11 @@ def drive(run: str, driver: str, **options: Any) -> int:
         options=limit_arguments(given_options(options)),
     )
     result, reason = run_with_progress(operation, options)
-    # The worker reads where the run stands in the database; its folder may be gone.
     if reason is not None and result.state is not RunState.FINISHED:  # a stop may come too late
         show_error(reason, as_json=False)
-    return int(result.exit_code or ExitCode.OK)
+    # No summary: the folder of the run is gone, as all of it is in the database.
+    print_json({"run": run, "state": result.state, "exit_code": int(result.exit_code or 0)})
+    return int(result.exit_code or 0)
 
 
 @cluster.command("cancel", cls=Command)
@@ -357,7 +358,7 @@ def pull(run: str, output: Path, *, as_json: bool) -> int:
 
 @cluster.command("forget", cls=Command)
 @_run_argument
-@option("--force", is_flag=True, help="Also a run that was never pulled, or is not finished.")
+@option("--force", is_flag=True, help="Also a run that is queued or was left to you.")
 @common_options
 def forget(run: str, *, force: bool, as_json: bool) -> int:
     """Remove RUN from the database: plan, names, answers and ledger.

@@ -1,0 +1,330 @@
+"""Runs that cannot be submitted, found or driven: each is named, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+
+from bulklink.cluster.clocks import DatabaseClock
+from bulklink.cluster.database import Database, conninfo_from
+from bulklink.cluster.lease import Lease, Moment
+from bulklink.cluster.running import remove_old_runs
+from bulklink.ledger.records import parse_time
+from bulklink.profiles.profile import Profile, Profiles, SecretBackend
+from bulklink.profiles.secrets import FileSecretStore
+from bulklink.runs.folder import RunFolder
+from bulklink.zoho.connection import Credentials
+from tests.cluster.test_bad_input import refused
+from tests.crash.agreement import read_lines
+from tests.e2e.command import Command
+from tests.e2e.servers import Emulator, connection, serve_world_file
+
+pytestmark = pytest.mark.timeout(120)
+ORG = "5843104000000020005"
+YEAR = 365 * 86_400.0
+WORLD = ("--messages", "40", "--contacts", "4", "--linked-wrong", "0.5")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a world with a mapping."""
+    folder = tmp_path_factory.mktemp("world")
+    assert Command(folder)("generate", *WORLD, "--out", "crm").code == 0
+    return folder / "crm"
+
+
+@pytest.fixture
+def crm(world: Path) -> Iterator[Emulator]:
+    """Serve the world."""
+    with serve_world_file(world / "world.json") as server:
+        yield server
+
+
+@pytest.fixture
+def command(url: str, crm: Emulator, world: Path, tmp_path: Path) -> Command:
+    """Return the command in a folder with two sealed plans, connected to cluster and CRM."""
+    connected = Command(
+        tmp_path, {"BULKLINK_CLUSTER_URL": url, **connection(crm.url, BULKLINK_SETTLE_AFTER="0")}
+    )
+    for name in ("july", "other/july"):
+        sealed = connected("plan", "--op", "relink", world / "mapping.csv", "--run-dir", name)
+        assert sealed.code == 0, sealed
+    return connected
+
+
+def submit(command: Command, *words: str, run: str = "july") -> dict[str, Any]:
+    result = command("cluster", "submit", run, "--yes", *words, "--json")
+    assert result.code == 0, result
+    return result.object
+
+
+def drain(command: Command) -> dict[str, object]:
+    """Run a worker until nothing can be sent any more."""
+    result = command.run_in_subprocess("cluster", "worker", "--drain", "--json")
+    read: dict[str, object] = orjson.loads(result.out)
+    return read
+
+
+def shown_runs(command: Command) -> list[dict[str, str]]:
+    result = command("status", "--cluster", "--json")
+    assert result.code == 0, result
+    runs: list[dict[str, str]] = result.object["runs"]
+    return runs
+
+
+# Submitting
+
+
+def test_what_is_no_plan_is_refused(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("nowhere", "empty"):
+        error = refused(command, "cluster", "submit", name, "--yes")
+        assert name in error["where"]
+    assert shown_runs(command) == []
+
+
+def test_another_plan_than_the_expected_one_is_refused(command: Command) -> None:
+    error = refused(command, "cluster", "submit", "july", "--yes", "--expect", "0" * 64)
+    assert error["code"] == "digest"
+    assert shown_runs(command) == []
+
+
+def test_a_run_of_another_org_is_refused(command: Command) -> None:
+    error = refused(command, "cluster", "submit", "july", "--yes", "--expect-org", "111")
+    assert ORG in error["message"]
+    assert "111" in error["message"]
+    assert error["where"] == "--expect-org"
+    assert shown_runs(command) == []
+
+
+def test_a_plan_that_is_submitted_twice_is_sent_once(command: Command, crm: Emulator) -> None:
+    first, second = submit(command), submit(command)
+    assert (first["new"], second["new"]) == (True, False)
+    assert first["runs"] == second["runs"]
+    assert (
+        "Submitted before: relink of 40 emails."
+        in command("cluster", "submit", "july", "--yes").out
+    )
+    assert drain(command)["finished"] == 1
+    assert submit(command)["new"] is False
+    assert [run["state"] for run in shown_runs(command)] == ["finished"]
+    assert submit(command, "--request", "once more")["new"] is True
+
+
+def test_a_plan_that_was_sent_already_is_refused(command: Command) -> None:
+    assert command("apply", "july", "--yes").code == 0
+    error = refused(command, "cluster", "submit", "july", "--yes")
+    assert "july" in error["where"]
+    assert shown_runs(command) == []
+
+
+# Naming
+
+
+@pytest.mark.parametrize("verb", ["cancel", "resume", "forget", "pull"])
+def test_a_run_that_is_unknown_is_named(command: Command, verb: str) -> None:
+    words = ["-o", "pulled"] if verb == "pull" else []
+    for name in ("nowhere", "0191d2f0-0000-7000-8000-000000000000"):
+        error = refused(command, "cluster", verb, name, *words)
+        assert error["where"] == name
+        assert "bulklink status --cluster" in error["advice"]
+
+
+@pytest.mark.parametrize("verb", ["cancel", "resume", "forget", "pull"])
+def test_two_runs_of_one_name_are_told_apart_by_their_ids(command: Command, verb: str) -> None:
+    ids = [submitted_id(command, run) for run in ("july", "other/july")]
+    words = ["-o", "pulled"] if verb == "pull" else []
+    error = refused(command, "cluster", verb, "july", *words)
+    assert error["where"] == "july"
+    assert all(run_id in error["advice"] for run_id in ids)
+    assert [run["state"] for run in shown_runs(command)] == ["ready", "behind"]
+    assert command("cluster", "pull", ids[1], "-o", "pulled").code == 0
+
+
+def submitted_id(command: Command, run: str) -> str:
+    return str(submit(command, run=run)["runs"][0]["id"])
+
+
+def test_a_run_that_is_queued_is_neither_given_back_nor_forgotten(command: Command) -> None:
+    submit(command)
+    assert "queued" in refused(command, "cluster", "resume", "july")["message"]
+    error = refused(command, "cluster", "forget", "july")
+    assert "queued" in error["message"]
+    assert "bulklink cluster cancel" in error["advice"]
+    assert command("cluster", "forget", "july", "--force").code == 0
+    assert shown_runs(command) == []
+
+
+def test_a_run_is_not_pulled_over_what_is_there(command: Command, tmp_path: Path) -> None:
+    submit(command)
+    before = (tmp_path / "july" / "run.json").read_bytes()
+    error = refused(command, "cluster", "pull", "july", "-o", "july")
+    assert error["where"] == "july"
+    assert (tmp_path / "july" / "run.json").read_bytes() == before
+
+
+def test_a_run_with_a_damaged_ledger_is_not_pulled(
+    command: Command, url: str, tmp_path: Path
+) -> None:
+    submit(command)
+    drain(command)
+    with psycopg.connect(url) as database:
+        database.execute("DELETE FROM bulklink.segment WHERE kind = 'ledger' AND seq = 1")
+    result = command("cluster", "pull", "july", "-o", "pulled", "--json")
+    assert result.code == 3
+    assert "Segment 1 of the ledger is missing" in result.error["message"]
+    assert "backup" in result.error["advice"]
+    assert not (tmp_path / "pulled").exists(), "half a run would look like a whole one"
+
+
+# Driving
+
+
+def save_profile(folder: Path, name: str, url: str) -> None:
+    config = folder / "config" / "bulklink"
+    profile = Profile("demo", SecretBackend.FILE, api_url=url, accounts_url=url)
+    Profiles(config).save(name, profile)
+    secrets = {"client_id": "demo", "client_secret": "demo", "refresh_token": "demo"}
+    FileSecretStore(config).save(name, Credentials(**secrets))
+
+
+def without_connection(command: Command) -> Command:
+    names = {name for name in command.env if name != "BULKLINK_CLUSTER_URL"}
+    return Command(
+        command.folder, {name: text for name, text in command.env.items() if name not in names}
+    )
+
+
+def test_a_run_whose_profile_no_worker_has_is_named(
+    command: Command, crm: Emulator, tmp_path: Path
+) -> None:
+    save_profile(tmp_path, "acme", crm.url)
+    plain = without_connection(command)
+    submit(plain, "--profile", "acme")
+    (run,) = shown_runs(plain)
+    assert (run["state"], run["profile"]) == ("no-worker", "acme")
+    assert "no worker has the profile acme" in " ".join(plain("status", "--cluster").out.split())
+    (tmp_path / "config").rename(tmp_path / "away")
+    with database_of(plain) as database:
+        assert [row[0] for row in database.query("SELECT state FROM run")] == ["queued"]
+    (tmp_path / "away").rename(tmp_path / "config")
+    assert drain(plain)["finished"] == 1
+
+
+def test_a_run_whose_profile_leads_to_another_org_is_left_unsent(
+    command: Command, crm: Emulator, world: Path, tmp_path: Path
+) -> None:
+    save_profile(tmp_path, "acme", crm.url)
+    plain = without_connection(command)
+    submit(plain, "--profile", "acme")
+    content = json.loads((world / "world.json").read_text("utf-8"))
+    content["org"]["id"] = "111"
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(content), "utf-8")
+    with serve_world_file(other) as wrong:
+        save_profile(tmp_path, "acme", wrong.url)
+        result = drain(plain)
+        assert (result["finished"], result["left"], result["exit_code"]) == (0, ["july"], 3)
+        calls = wrong.state()["calls"]
+        assert not any("link_record" in call for call in calls), calls
+    (run,) = shown_runs(plain)
+    assert run["state"] == "left"
+    assert run["message"]
+    save_profile(tmp_path, "acme", crm.url)
+    assert plain("cluster", "resume", "july").code == 0
+    assert drain(plain)["finished"] == 1
+
+
+def test_a_run_that_stops_is_left_with_its_own_reason(command: Command) -> None:
+    submit(command, "--max-credits", "5")
+    assert drain(command)["left"] == ["july"]
+    (run,) = shown_runs(command)
+    assert (run["state"], run["code"]) == ("left", "max-credits")
+    assert command("cluster", "resume", "july").code == 0
+    assert [each["state"] for each in shown_runs(command)] == ["ready"]
+
+
+@pytest.mark.parametrize("years", [1, -1])
+def test_a_worker_whose_clock_is_a_year_off_drives_and_records_the_time_of_the_database(
+    command: Command, tmp_path: Path, years: int
+) -> None:
+    (tmp_path / "clock").mkdir()
+    (tmp_path / "clock" / "sitecustomize.py").write_text(
+        f"import time\nreal = time.time\ntime.time = lambda: real() + {years * YEAR}\n"
+    )
+    submit(command, "--credits-per-day", "1000")
+    shifted = command.with_env(PYTHONPATH=str(tmp_path / "clock"))
+    result = drain(shifted)
+    assert (result["finished"], result["left"]) == (1, [])
+    assert command("cluster", "pull", "july", "-o", "pulled").code == 0
+    folder = RunFolder(tmp_path / "pulled")
+    (invocation,) = folder.read().invocations
+    assert invocation.ended is not None
+    for moment in (invocation.started, invocation.ended):
+        assert abs(parse_time(moment).timestamp() - time.time()) < 60
+    times = [line["ts"] for line in read_lines(folder.ledger)]
+    assert times
+    assert all(abs(parse_time(each).timestamp() - time.time()) < 60 for each in times)
+    with database_of(command) as database:
+        spent = database.query("SELECT minute FROM spent")
+    assert spent
+    assert all(abs(minute - time.time() / 60) < 2 for (minute,) in spent)
+
+
+def database_of(command: Command) -> closing[Database]:
+    return closing(Database(conninfo_from(command.env)))
+
+
+# Clocks
+
+
+@pytest.mark.parametrize("offset", [0.0, YEAR, -YEAR])
+def test_the_clock_of_the_database_does_not_depend_on_that_of_the_machine(offset: float) -> None:
+    clock = DatabaseClock()
+    here = clock.wall()
+    asked, answered = Moment(1000.0, 5e8 + offset), Moment(1000.4, 5e8 + offset + 0.4)
+    clock.set(2e9, asked, answered)
+    # The answer is from the middle of the question; only the monotonic clock counts on from there.
+    assert clock.wall() == pytest.approx(2e9 + here - 1000.2, abs=1.0)
+
+
+@pytest.mark.parametrize("offset", [0.0, YEAR, -YEAR])
+def test_a_lease_lasts_as_long_on_a_machine_whose_clock_is_a_year_off(offset: float) -> None:
+    lease = Lease(1, Moment(100.0, 5e8 + offset), ttl=30.0, margin=5.0)
+    assert lease.may_send(Moment(124.9, 5e8 + offset + 24.9))
+    assert not lease.may_send(Moment(125.0, 5e8 + offset + 25.0))
+
+
+def test_a_clock_that_is_set_ends_a_lease_early_and_never_late() -> None:
+    lease = Lease(1, Moment(100.0, 5e8), ttl=30.0, margin=5.0)
+    assert not lease.may_send(Moment(101.0, 5e8 + YEAR))
+    assert lease.may_send(Moment(124.9, 5e8 - YEAR))
+    assert not lease.may_send(Moment(125.0, 5e8 - YEAR))
+    assert not lease.may_send(Moment(101.0, 5e8 + 25.0)), "it slept, and boot did not count"
+
+
+# Removal
+
+
+async def test_old_runs_are_removed_every_hour(database: Database) -> None:
+    waits: list[float] = []
+
+    class EndError(Exception):
+        pass
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise EndError
+
+    with pytest.raises(EndError):
+        await remove_old_runs(database, 30, sleep)
+    assert waits == [3600.0] * 3
