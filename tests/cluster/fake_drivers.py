@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import anyio
 import msgspec
 
-from bulklink.cluster.database import Database
-from bulklink.cluster.queue import OrgQueue
+from bulklink.cluster.database import Database, conninfo_from
+from bulklink.cluster.queue import OrgQueue, ProcrastinateQueue
 from bulklink.cluster.runs import RunTable
 from bulklink.cluster.segments import LEDGER, LeaseOverError, Segment
 from bulklink.cluster.supervisor import ClusterWorkResult, supervise
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import ExitCode, LockedError
+from bulklink.errors import ExitCode, LockedError, StoppedBy
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.task_group import task_group
+from bulklink.worker.children import Child
 from bulklink.worker.verdict import Ended
 from tests.cluster.conftest import TIMING
 from tests.cluster.single_runs import LeasedRun, add_run, open_url
 from tests.guard import off_loop
 
 RECORD = RunRecord(version="1", op="link", asked={}, inputs=(), created="2026-01-01T00:00:00Z")
-_FINISHED = msgspec.json.encode(RECORD.replace(state=RunState.FINISHED))
 _KILLED = Ended(-9)
 
 
@@ -39,6 +39,7 @@ class FakeDrivers:
         calls: calls that each of them makes.
         rng: chooses those that die.
         dying: share of them that die.
+        stopped_by: why runs stop after their calls, by name; the others finish.
 
     Attributes:
         sending: the driver of each org that sends now.
@@ -50,15 +51,14 @@ class FakeDrivers:
     calls: int
     rng: random.Random = field(default_factory=random.Random)
     dying: float = 0.0
+    stopped_by: dict[str, StoppedBy] = field(default_factory=dict)
     sending: dict[str, str] = field(default_factory=dict)
     overlaps: list[tuple[str, str]] = field(default_factory=list)
     most: int = 0
 
     async def start(self, command: Sequence[str]) -> FakeDriver:
         """Start a driver by the command of its process."""
-        at = command.index("drive")
-        assert command[at + 2] == "--driver"
-        return FakeDriver(self, UUID(command[at + 1]), command[at + 3])
+        return FakeDriver(self, *named_in(command))
 
     def send(self, org_key: str, driver: str) -> None:
         """Make a call."""
@@ -123,23 +123,43 @@ class FakeDriver:
                     self.drivers.send(run.org_key, self.name)
                 if dies:
                     return _KILLED
-                await off_loop(store.commit, [], _FINISHED)
+                await off_loop(store.commit, [], _record(self.drivers.stopped_by.get(run.name)))
             except LeaseOverError:
                 return Ended(ExitCode.STOPPED)
             finally:
                 self.drivers.end(run.org_key, self.name)
         await off_loop(leased.leases(reading).end)
-        return Ended(ExitCode.OK)
+        is_stopped = run.name in self.drivers.stopped_by
+        return Ended(ExitCode.STOPPED if is_stopped else ExitCode.OK)
+
+
+def _record(stopped_by: StoppedBy | None) -> bytes:
+    """Return the record of a run that has finished, or was stopped."""
+    state = RunState.STOPPED if stopped_by else RunState.FINISHED
+    return msgspec.json.encode(RECORD.replace(state=state, stopped_by=stopped_by))
 
 
 async def work(
-    drivers: FakeDrivers, queues: Sequence[OrgQueue], *, slots: int
+    url: str,
+    start: Callable[[Sequence[str]], Awaitable[Child]],
+    queues: Sequence[OrgQueue],
+    *,
+    slots: int,
+    profiles: Sequence[str] = (),
 ) -> list[ClusterWorkResult]:
-    """Let a worker with each queue drive all runs; return what each did."""
+    """Let a worker with each queue drive all runs; return what each did.
+
+    Args:
+        url: address of the database.
+        start: starts a driver by its command.
+        queues: the queues.
+        slots: slots of each worker.
+        profiles: profiles of each worker.
+    """
     results = []
 
     async def work_on(queue: OrgQueue) -> None:
-        database = open_url(drivers.url)
+        database = open_url(url)
         try:
             result = await supervise(
                 database,
@@ -149,8 +169,8 @@ async def work(
                 drain=True,
                 stop=StopController(),
                 report=lambda event: None,
-                profiles=lambda: (),
-                start=drivers.start,
+                profiles=lambda: profiles,
+                start=start,
             )
         finally:
             await off_loop(database.close)
@@ -160,6 +180,24 @@ async def work(
         for queue in queues:
             group.start_soon(work_on, queue)
     return results
+
+
+@asynccontextmanager
+async def real_queues(url: str, workers: int) -> AsyncIterator[list[ProcrastinateQueue]]:
+    """Open the queue of each worker."""
+    conninfo = conninfo_from({"BULKLINK_CLUSTER_URL": url})
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(ProcrastinateQueue(conninfo, TIMING))
+            for _ in range(workers)
+        ]
+
+
+def named_in(command: Sequence[str]) -> tuple[UUID, str]:
+    """Return the run and the name of a driver by the command of its process."""
+    at = command.index("drive")
+    assert command[at + 2] == "--driver"
+    return UUID(command[at + 1]), command[at + 3]
 
 
 async def add_runs(database: Database, orgs: int, runs: int) -> None:

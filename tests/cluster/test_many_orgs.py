@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import AsyncExitStack
 
 import pytest
 
-from bulklink.cluster.database import Database, conninfo_from
-from bulklink.cluster.queue import ProcrastinateQueue
-from tests.cluster.conftest import TIMEOUT, TIMING
-from tests.cluster.fake_drivers import FakeDrivers, add_runs, check_ledgers, work
+from bulklink.cluster.database import Database
+from tests.cluster.conftest import TIMEOUT
+from tests.cluster.fake_drivers import FakeDrivers, add_runs, check_ledgers, real_queues, work
 
 ORGS = int(os.environ.get("BULKLINK_TEST_ORGS", "24"))
 
@@ -20,12 +18,8 @@ pytestmark = pytest.mark.timeout(TIMEOUT)
 async def test_many_orgs_are_sent_by_three_workers(url: str, database: Database) -> None:
     await add_runs(database, ORGS, 2)
     drivers = FakeDrivers(url, calls=4)
-    conninfo = conninfo_from({"BULKLINK_CLUSTER_URL": url})
-    async with AsyncExitStack() as stack:
-        queues = [
-            await stack.enter_async_context(ProcrastinateQueue(conninfo, TIMING)) for _ in range(3)
-        ]
-        results = await work(drivers, queues, slots=6)
+    async with real_queues(url, 3) as queues:
+        results = await work(url, drivers.start, queues, slots=6)
     assert drivers.overlaps == []
     assert 1 < drivers.most <= 3 * 6
     assert sum(result.finished for result in results) == 2 * ORGS

@@ -78,7 +78,7 @@ async def test_an_org_has_one_driver_whatever_the_queue_does(url: str, database:
     await add_runs(database, ORGS, RUNS)
     drivers = FakeDrivers(url, calls=8, rng=rng, dying=0.2)
     jobs = Jobs(rng)
-    results = await work(drivers, [UnreliableQueue(jobs) for _ in range(3)], slots=3)
+    results = await work(url, drivers.start, [UnreliableQueue(jobs) for _ in range(3)], slots=3)
     assert drivers.overlaps == [], seed
     assert sum(result.finished for result in results) == ORGS * RUNS, (seed, results)
     await check_ledgers(database, runs=ORGS * RUNS)
