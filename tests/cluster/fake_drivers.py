@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import anyio
 import msgspec
+import psycopg
 
 from bulklink.cluster.database import Database, conninfo_from
 from bulklink.cluster.queue import OrgQueue, ProcrastinateQueue
@@ -17,6 +18,7 @@ from bulklink.cluster.runs import RunTable
 from bulklink.cluster.segments import LEDGER, LeaseOverError, Segment
 from bulklink.cluster.supervisor import ClusterWorkResult, supervise
 from bulklink.engine.shutdown import StopController
+from bulklink.engine.signal import Signal
 from bulklink.errors import ExitCode, LockedError, StoppedBy
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.task_group import task_group
@@ -30,6 +32,13 @@ RECORD = RunRecord(version="1", op="link", asked={}, inputs=(), created="2026-01
 _KILLED = Ended(-9)
 
 
+def set_event() -> anyio.Event:
+    """Return an event that is set."""
+    event = anyio.Event()
+    event.set()
+    return event
+
+
 @dataclass(slots=True)
 class FakeDrivers:
     """Drivers of all workers of a test.
@@ -39,22 +48,28 @@ class FakeDrivers:
         calls: calls that each of them makes.
         rng: chooses those that die.
         dying: share of them that die.
-        stopped_by: why runs stop after their calls, by name; the others finish.
+        records: what runs record after their calls, by name; the others finish.
+        may_call: set while they may make calls.
 
     Attributes:
         sending: the driver of each org that sends now.
         overlaps: drivers that sent while another one of their org did.
         most: most drivers that sent at the same time.
+        died: drivers that died.
+        changed: notified when one begins to send.
     """
 
     url: str
     calls: int
     rng: random.Random = field(default_factory=random.Random)
     dying: float = 0.0
-    stopped_by: dict[str, StoppedBy] = field(default_factory=dict)
+    records: dict[str, bytes] = field(default_factory=dict)
+    may_call: anyio.Event = field(default_factory=set_event)
     sending: dict[str, str] = field(default_factory=dict)
     overlaps: list[tuple[str, str]] = field(default_factory=list)
     most: int = 0
+    died: int = 0
+    changed: Signal = field(default_factory=Signal)
 
     async def start(self, command: Sequence[str]) -> FakeDriver:
         """Start a driver by the command of its process."""
@@ -66,6 +81,7 @@ class FakeDrivers:
         if other != driver:
             self.overlaps.append((other, driver))
         self.most = max(self.most, len(self.sending))
+        self.changed.notify()
 
     def end(self, org_key: str, driver: str) -> None:
         """Make no call any more."""
@@ -121,19 +137,23 @@ class FakeDriver:
                     if not holder.may_send():
                         return Ended(ExitCode.STOPPED)
                     self.drivers.send(run.org_key, self.name)
+                    await self.drivers.may_call.wait()
                 if dies:
+                    self.drivers.died += 1
                     return _KILLED
-                await off_loop(store.commit, [], _record(self.drivers.stopped_by.get(run.name)))
+                record = self.drivers.records.get(run.name, record_of(None))
+                await off_loop(store.commit, [], record)
             except LeaseOverError:
                 return Ended(ExitCode.STOPPED)
             finally:
                 self.drivers.end(run.org_key, self.name)
-        await off_loop(leased.leases(reading).end)
-        is_stopped = run.name in self.drivers.stopped_by
+        with suppress(psycopg.OperationalError):
+            await off_loop(leased.leases(reading).end)
+        is_stopped = run.name in self.drivers.records
         return Ended(ExitCode.STOPPED if is_stopped else ExitCode.OK)
 
 
-def _record(stopped_by: StoppedBy | None) -> bytes:
+def record_of(stopped_by: StoppedBy | None) -> bytes:
     """Return the record of a run that has finished, or was stopped."""
     state = RunState.STOPPED if stopped_by else RunState.FINISHED
     return msgspec.json.encode(RECORD.replace(state=state, stopped_by=stopped_by))
@@ -146,6 +166,8 @@ async def work(
     *,
     slots: int,
     profiles: Sequence[str] = (),
+    report: Callable[[str], None] = lambda event: None,
+    database_url: str | None = None,
 ) -> list[ClusterWorkResult]:
     """Let a worker with each queue drive all runs; return what each did.
 
@@ -155,11 +177,13 @@ async def work(
         queues: the queues.
         slots: slots of each worker.
         profiles: profiles of each worker.
+        report: called with each event of a worker.
+        database_url: address of the database for the workers, if they have another one.
     """
     results = []
 
     async def work_on(queue: OrgQueue) -> None:
-        database = open_url(url)
+        database = open_url(database_url or url)
         try:
             result = await supervise(
                 database,
@@ -168,7 +192,7 @@ async def work(
                 slots=slots,
                 drain=True,
                 stop=StopController(),
-                report=lambda event: None,
+                report=lambda event: report(str(event)),
                 profiles=lambda: profiles,
                 start=start,
             )
@@ -200,10 +224,10 @@ def named_in(command: Sequence[str]) -> tuple[UUID, str]:
     return UUID(command[at + 1]), command[at + 3]
 
 
-async def add_runs(database: Database, orgs: int, runs: int) -> None:
-    """Add runs of some orgs."""
+async def add_runs(database: Database, orgs: int, runs: int, *, first: int = 0) -> None:
+    """Add runs of some orgs, whose names follow from their numbers."""
     for number in range(runs):
-        for org in range(orgs):
+        for org in range(first, first + orgs):
             await off_loop(add_run, database, RECORD, f"org{org}", f"run{org}-{number}")
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import anyio
@@ -14,12 +11,12 @@ import pytest
 from bulklink import Op
 from bulklink.cluster.database import Database
 from bulklink.cluster.runs import RunTable
-from bulklink.errors import ExitCode, StoppedBy
+from bulklink.errors import StoppedBy
 from bulklink.runs.folder import RunFolder
 from bulklink.task_group import task_group
 from tests.cluster.agreement import check_org
 from tests.cluster.conftest import TIMEOUT
-from tests.cluster.fake_drivers import FakeDrivers, add_runs, named_in, real_queues, work
+from tests.cluster.fake_drivers import FakeDrivers, add_runs, named_in, real_queues, record_of, work
 from tests.cluster.worked_cluster import (
     DrivingChild,
     cluster_worker,
@@ -36,40 +33,31 @@ pytestmark = pytest.mark.timeout(TIMEOUT)
 async def test_a_stopped_worker_hands_its_runs_to_another(url: str, tmp_path: Path) -> None:
     async with (
         serve_cluster_orgs(url, [(Op.RELINK,)], tmp_path / "runs") as orgs,
-        AsyncExitStack() as stack,
+        cluster_worker(url, state=tmp_path / "first") as first,
     ):
-        first, second, third = [
-            await stack.enter_async_context(
-                cluster_worker(url, state=tmp_path / f"machine{number}")
-            )
-            for number in range(3)
-        ]
         orgs.gate.close_after(CONTACTS // 3)
         await orgs.gate.reached.wait()
-        workers = [first, second, third]
-        busy = next(worker for worker in workers if worker.drivers())
-        workers.remove(busy)
-        busy.process.terminate()
-        orgs.gate.open()
-        result = await busy.result()
-        assert (result["exit_code"], result["stopped_by"]) == (ExitCode.TERMINATED, "terminated")
-
-        # The machine of another one is shut down: its driver stops gently, the worker is killed.
-        orgs.gate.close_after(CONTACTS // 3)
-        await orgs.gate.reached.wait()
-        busy = next(worker for worker in workers if worker.drivers())
-        workers.remove(busy)
-        (driver,) = busy.drivers()
-        busy.process.kill()
-        os.kill(driver, signal.SIGTERM)
-        orgs.gate.open()
-        (last,) = workers
-        await last.reports("org0-relink: started, ")
-        await last.reports("org0-relink: finished.")
+        async with cluster_worker(url, "--drain", state=tmp_path / "second") as second:
+            first.process.terminate()
+            orgs.gate.open()
+            result = await first.result()
+            assert (result["exit_code"], result["stopped_by"]) == (143, "terminated"), first.log
+            assert (await second.result())["finished"] == 1, second.log
         (org,) = orgs.orgs
         (record,) = await check_org(url, org, tmp_path / "pulled")
-        stops = [invocation.stopped_by for invocation in record.invocations]
-        assert stops == ["terminated", "terminated", None]
+        assert [i.stopped_by for i in record.invocations] == ["terminated", None]
+
+
+async def test_a_run_that_stopped_with_its_machine_is_continued(
+    url: str, database: Database
+) -> None:
+    await add_runs(database, orgs=1, runs=1)
+    stopped = {"record": record_of(StoppedBy.TERMINATED)}
+    lost = "UPDATE run SET state = 'running', driver = 'gone', started_at = '2026-01-01'"
+    await off_loop(database.query, f"{lost}, record = %(record)s", stopped)
+    async with real_queues(url, 1) as queues:
+        (result,) = await work(url, FakeDrivers(url, calls=1).start, queues, slots=1)
+    assert (result.finished, result.left) == (1, ())
 
 
 async def test_a_run_is_cancelled_while_it_is_sent_and_the_next_one_follows(
@@ -114,7 +102,7 @@ async def test_a_run_that_was_left_to_a_person_holds_its_org_only_for_a_reason_o
     stopped_by: StoppedBy, is_of_the_org: bool, url: str, database: Database
 ) -> None:
     await add_runs(database, orgs=2, runs=2)
-    drivers = FakeDrivers(url, calls=1, stopped_by={"run0-0": stopped_by})
+    drivers = FakeDrivers(url, calls=1, records={"run0-0": record_of(stopped_by)})
     async with real_queues(url, 1) as queues:
         (result,) = await work(url, drivers.start, queues, slots=2)
     assert result.left == ("run0-0",)
@@ -126,3 +114,13 @@ async def test_a_run_that_was_left_to_a_person_holds_its_org_only_for_a_reason_o
         "run0-1": later,
         "run1-1": "finished",
     }
+
+
+async def test_a_run_whose_record_cannot_be_read_is_left_to_a_person(
+    url: str, database: Database
+) -> None:
+    await add_runs(database, orgs=1, runs=2)
+    drivers = FakeDrivers(url, calls=1, records={"run0-0": b"of a later version"})
+    async with real_queues(url, 1) as queues:
+        (result,) = await work(url, drivers.start, queues, slots=1)
+    assert (result.finished, result.left) == (1, ("run0-0",))

@@ -15,6 +15,7 @@ from bulklink.engine.signal import Signal
 from bulklink.task_group import task_group
 from tests.cluster.conftest import TIMEOUT
 from tests.cluster.fake_drivers import FakeDrivers, add_runs, check_ledgers, work
+from tests.guard import off_loop
 
 ORGS, RUNS = 6, 2
 
@@ -76,9 +77,13 @@ async def test_an_org_has_one_driver_whatever_the_queue_does(url: str, database:
     seed = time.time_ns()
     rng = random.Random(seed)
     await add_runs(database, ORGS, RUNS)
+    # As after machines that died: a driver that starts now has no lease yet.
+    await off_loop(database.query, "UPDATE org SET until = clock_timestamp() - interval '1 hour'")
     drivers = FakeDrivers(url, calls=8, rng=rng, dying=0.2)
-    jobs = Jobs(rng)
-    results = await work(url, drivers.start, [UnreliableQueue(jobs) for _ in range(3)], slots=3)
+    jobs, events = Jobs(rng), list[str]()
+    queues = [UnreliableQueue(jobs) for _ in range(3)]
+    results = await work(url, drivers.start, queues, slots=3, report=events.append)
     assert drivers.overlaps == [], seed
+    assert sum("its process died" in event for event in events) == drivers.died, (seed, events)
     assert sum(result.finished for result in results) == ORGS * RUNS, (seed, results)
     await check_ledgers(database, runs=ORGS * RUNS)
