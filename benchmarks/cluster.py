@@ -17,6 +17,7 @@ import asyncio
 import csv
 import json
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -69,13 +70,38 @@ class TimedOrg(Org):
         return super().arrive()
 
 
+class ReadingOrgServer(OrgServer):
+    """Server of one org that also shows the emails of a contact, each on its deal."""
+
+    _contact = re.compile(rb"/Contacts/(\d+)/Emails")
+
+    def _answer(self, head: bytes, body: bytes) -> None:
+        if page := self._contact.search(head) if not body else None:
+            self._write(_page(int(page[1])))
+        else:
+            super()._answer(head, body)
+
+
+def _page(contact_id: int) -> bytes:
+    """Return the emails of a contact of the mapping that `Bench.seal` writes."""
+    first = (contact_id - FIRST_CONTACT) * PER_CALL
+    deal = {"module": {"api_name": "Deals", "id": MODULE}, "id": str(DEAL), "name": "Deal"}
+    owner = {"id": "5843104000000424672", "name": "Owner"}
+    emails = [
+        {"message_id": f"{n:064x}", "owner": owner, "linked_record": deal}
+        for n in range(first, first + PER_CALL)
+    ]
+    info = {"per_page": PER_CALL, "count": PER_CALL, "more_records": False, "next_index": None}
+    return json.dumps({"Emails": emails, "info": info}).encode()
+
+
 async def serve_orgs(first: int, count: int, log: Path) -> None:
     """Serve orgs until terminated; print their addresses first."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     orgs = [TimedOrg(first + number, log) for number in range(count)]
     servers = [
-        await loop.create_server(partial(OrgServer, org), "127.0.0.1", 0, backlog=128)
+        await loop.create_server(partial(ReadingOrgServer, org), "127.0.0.1", 0, backlog=128)
         for org in orgs
     ]
     ports = [server.sockets[0].getsockname()[1] for server in servers]

@@ -145,8 +145,7 @@ class Outcome(msgspec.Struct, frozen=True):
         most_calls: most calls of a second, on average over a minute.
         mean_calls: calls of a second on average, while any org without a limit was left.
         machine_deaths: machines that died or stood still.
-        driver_deaths: drivers that died, whoever saw it.
-        takeovers: runs that another driver continued.
+        takeovers: drivers that died or stood still, so that another one continued their run.
     """
 
     finished: int
@@ -158,7 +157,6 @@ class Outcome(msgspec.Struct, frozen=True):
     most_calls: float
     mean_calls: float
     machine_deaths: int
-    driver_deaths: int
     takeovers: int
 
 
@@ -195,7 +193,7 @@ class ClusterSimulation:
         self._driven_seconds = 0.0
         self._counted_at = START
         self._finished = 0
-        self._calls = self._machine_deaths = self._driver_deaths = self._takeovers = 0
+        self._calls = self._machine_deaths = self._takeovers = 0
         self._calls_by_minute: dict[int, int] = {}
         self._unlimited_left = scenario.orgs - limited
 
@@ -265,7 +263,7 @@ class ClusterSimulation:
         if org.rules.is_held(self._time):
             self._at(self._timing.watch, self._take_up, driver)
         elif org.rules.settle(driver.name):
-            self._driver_deaths += 1
+            self._takeovers += 1
             lived = self._time - driver.started_at
             self._settle(org, _KILLED, StoppedBy.KILLED, None, lived)
 
@@ -292,7 +290,6 @@ class ClusterSimulation:
         machine.drivers.add(driver)
         self._count(1)
         if org.last_driver is not None:
-            self._takeovers += 1
             repeated = min(self.scenario.places, self.scenario.calls - org.left)
             org.left += repeated if org.deaths else 0
         self._at(self._timing.renew, self._renew, driver)
@@ -382,7 +379,7 @@ class ClusterSimulation:
             driver.was_seen_to_end = True
             org.rules.end(self._time, driver.name)
         if stopped_by is StoppedBy.KILLED:
-            self._driver_deaths += 1
+            self._takeovers += 1
         if org.rules.settle(driver.name):
             seconds = self._time - driver.started_at
             self._settle(org, ended, stopped_by, resume_at, seconds)
@@ -462,9 +459,8 @@ class ClusterSimulation:
                 for minute, calls in self._calls_by_minute.items()
                 if minute <= minute_of(START + seconds)
             )
-            / seconds,
+            / (seconds or max(ends)),
             machine_deaths=self._machine_deaths,
-            driver_deaths=self._driver_deaths,
             takeovers=self._takeovers,
         )
 

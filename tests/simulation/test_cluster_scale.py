@@ -15,7 +15,7 @@ def test_all_runs_finish_while_machines_die(seed: int) -> None:
     outcome = ClusterSimulation(scenario).run()
     assert outcome.finished == scenario.orgs
     assert outcome.machine_deaths > 20
-    assert outcome.driver_deaths > 20
+    assert outcome.takeovers > 20
     assert outcome.most_at_once <= scenario.machines * scenario.slots
     assert outcome.limited_seconds > 86_400.0, "the credits of a day are not enough"
 
