@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -19,6 +20,10 @@ SCHEMA = "bulklink"
 URL_VARIABLE = "BULKLINK_CLUSTER_URL"
 _CONNECT_SECONDS = 5
 _STATEMENT_MILLISECONDS = 10_000
+_IDLE_MILLISECONDS = 10_000
+"""Time after which the server ends a transaction whose client has stopped."""
+ANSWER_SECONDS = 15.0
+"""Time after which a statement counts as lost: longer than the server lets it take."""
 _ENCRYPTED = ("require", "verify-ca", "verify-full")
 _NAMES_OF_HOSTS = {"host", "hostaddr", "service"}
 _ADVICE = {
@@ -119,11 +124,42 @@ def _is_local(host: str) -> bool:
 
 
 def _settings(parts: Mapping[str, Any]) -> dict[str, Any]:
-    own = f"-c search_path={SCHEMA} -c statement_timeout={_STATEMENT_MILLISECONDS}"
+    own = (
+        f"-c search_path={SCHEMA} -c statement_timeout={_STATEMENT_MILLISECONDS}"
+        f" -c idle_in_transaction_session_timeout={_IDLE_MILLISECONDS}"
+    )
     return {
         "application_name": "bulklink",
         "options": f"{parts.get('options') or ''} {own}".strip(),
     }
+
+
+class _Connection(psycopg.Connection[Any]):
+    """A connection that waits no longer than some seconds for the server.
+
+    The system notices a connection that is lost, but not a server, or something in between, that
+    keeps it open and answers nothing.
+    """
+
+    within = ANSWER_SECONDS
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
+        return super().wait(_limit(gen, self.within), *args, **options)
+
+
+def _limit(operation: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
+    """Return an operation that fails if the server is silent after some seconds."""
+    end = time.monotonic() + seconds
+    is_ready: Any = None
+    while True:
+        try:
+            wanted = operation.send(is_ready)
+        except StopIteration as result:
+            answer: T = result.value
+            return answer
+        is_ready = yield wanted
+        if not is_ready and time.monotonic() > end:
+            raise psycopg.OperationalError("the server does not answer")
 
 
 class Database:
@@ -138,20 +174,27 @@ class Database:
 
     def __init__(self, conninfo: str) -> None:
         self.conninfo = conninfo
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connection: _Connection | None = None
 
-    def query(self, statement: str, values: Mapping[str, Any] | None = None) -> list[Any]:
+    def query(
+        self,
+        statement: str,
+        values: Mapping[str, Any] | None = None,
+        *,
+        within: float = ANSWER_SECONDS,
+    ) -> list[Any]:
         """Execute a statement, and return its rows.
 
         Args:
             statement: the statement, with places such as %(run)s.
             values: values of the places.
+            within: seconds after which it counts as lost; a new connection may take 2 s longer.
 
         Raises:
             psycopg.Error: if that failed; after an `OperationalError` it is unknown whether it was
                 carried out.
         """
-        connection = self._connected()
+        connection = self._connected(within)
         try:
             cursor = connection.execute(statement.encode(), values, prepare=True)
             return cursor.fetchall() if cursor.description else []
@@ -159,9 +202,15 @@ class Database:
             self.close()
             raise
 
-    def query_one(self, statement: str, values: Mapping[str, Any] | None = None) -> Any:
-        """Execute a statement, and return its only row; None if it has none."""
-        rows = self.query(statement, values)
+    def query_one(
+        self,
+        statement: str,
+        values: Mapping[str, Any] | None = None,
+        *,
+        within: float = ANSWER_SECONDS,
+    ) -> Any:
+        """Execute a statement as `query` does, and return its only row; None if it has none."""
+        rows = self.query(statement, values, within=within)
         return rows[0] if rows else None
 
     def process(self) -> int:
@@ -203,10 +252,21 @@ class Database:
         if connection is not None:
             connection.close()
 
-    def _connected(self) -> psycopg.Connection[Any]:
+    def _connected(self, within: float = ANSWER_SECONDS) -> _Connection:
+        within = min(within, ANSWER_SECONDS)
         if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(self.conninfo, autocommit=True)
+            seconds = max(1, min(_CONNECT_SECONDS, int(within)))  # libpq takes 1 as 2
+            self._connection = _Connection.connect(
+                self.conninfo, autocommit=True, connect_timeout=seconds
+            )
+        self._connection.within = within
         return self._connection
+
+
+class UnreachableDatabaseError(ConfigError):
+    """Raised when the database of a cluster does not answer."""
+
+    code = "unreachable"
 
 
 async def in_thread(function: Callable[[], T]) -> T:
@@ -230,7 +290,8 @@ def unreachable_error(error: psycopg.Error, conninfo: str) -> ConfigError:
     """Return the error of a command that cannot use the database, without its password."""
     text = first_line(error)
     advice = [advice for part, advice in _ADVICE.items() if part in text]
-    return ConfigError(
+    is_away = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return (UnreachableDatabaseError if is_away else ConfigError)(
         f"The database of the cluster cannot be used: {text}.",
         where=describe(conninfo),
         advice=advice[0]

@@ -11,9 +11,10 @@ from uuid import UUID
 
 import anyio
 import msgspec
+import psycopg
 
 from bulklink.cluster.clocks import DatabaseClock
-from bulklink.cluster.database import Database, in_thread
+from bulklink.cluster.database import Database, in_thread, unreachable_error
 from bulklink.cluster.holding import LeaseHolder
 from bulklink.cluster.leases import OrgLeases, TakenLease
 from bulklink.cluster.parcels import unpack
@@ -22,6 +23,7 @@ from bulklink.cluster.seen_epochs import check_epoch
 from bulklink.cluster.segments import (
     UNSHIPPED,
     DriverStore,
+    LeaseOverError,
     SegmentFiles,
     ShippedFolder,
     lease_error,
@@ -80,8 +82,39 @@ async def drive(
 
     Raises:
         LockedError: if another driver has the org or the run.
+        ConfigError: if the database cannot be used before anything is sent.
         BulklinkError: as for `resume`.
     """
+    try:
+        return await _drive(
+            run,
+            driver,
+            connection,
+            database=database,
+            timing=timing,
+            work_folder=work_folder,
+            options=options,
+            callbacks=callbacks,
+            stop=stop,
+            environment=environment or real_environment(),
+        )
+    except psycopg.Error as error:
+        raise unreachable_error(error, database.conninfo) from None
+
+
+async def _drive(
+    run: UUID,
+    driver: str,
+    connection: Connection,
+    *,
+    database: Database,
+    timing: ClusterTiming,
+    work_folder: Path,
+    options: LimitOptions,
+    callbacks: RunCallbacks,
+    stop: StopController,
+    environment: Environment,
+) -> RunResult:
     clock = DatabaseClock()
     cluster_run = await in_thread(partial(RunTable(database).read, run))
     leases = partial(
@@ -117,10 +150,12 @@ async def drive(
                 folder=RunFolder(work_folder / f"{run}-{taken.lease.epoch}" / cluster_run.name),
                 connection=connection,
                 options=options,
-                environment=environment or real_environment(),
+                environment=environment,
             )
             result = await run_guarded(driving.send, callbacks, stop)
-        await in_thread(leases(database).end)
+        if seconds := holder.seconds_left():
+            with suppress(psycopg.Error):  # its worker ends it, or it ends by itself
+                await in_thread(partial(leases(database).end, seconds))
     finally:
         await in_thread(renewing.close)
     return result
@@ -141,7 +176,8 @@ class _Driving(msgspec.Struct, kw_only=True):
         """Send what is left, and ship all of it."""
         next_seqs = await in_thread(partial(unpack, self.database, self.run.run, self.folder))
         record = self._close_last_invocation(self.folder.read())
-        shipped = self._shipped_folder(next_seqs)
+        store = self._store()
+        shipped = ShippedFolder(self.folder, store, next_seqs)
         try:
             async with task_group() as group:
                 group.start_soon(self._watch, stop)
@@ -162,13 +198,17 @@ class _Driving(msgspec.Struct, kw_only=True):
         finally:
             with anyio.CancelScope(shield=True):
                 await in_thread(partial(self._ship_rest, shipped))
+                store.close()
         return result
 
     def _ship_rest(self, shipped: ShippedFolder) -> None:
         """Ship the final record, and remove the folder of what is in the database."""
         if not self.holder.may_send():
             return
-        shipped.ship(b"", b"", is_last=True)
+        try:
+            shipped.ship(b"", b"", is_last=True)
+        except LeaseOverError:
+            return
         if not (self.folder.path / UNSHIPPED).exists():
             shutil.rmtree(self.folder.path.parent, ignore_errors=True)
 
@@ -206,15 +246,14 @@ class _Driving(msgspec.Struct, kw_only=True):
         self.folder.write(record)
         return record
 
-    def _shipped_folder(self, next_seqs: dict[str, int]) -> ShippedFolder:
-        store = DriverStore(
+    def _store(self) -> DriverStore:
+        return DriverStore(
             Database(self.database.conninfo),
             org_key=self.run.org_key,
             run=self.run.run,
             epoch=self.taken.lease.epoch,
-            may_send=self.holder.may_send,
+            seconds_left=self.holder.seconds_left,
         )
-        return ShippedFolder(self.folder, store, next_seqs)
 
     def _environment(self, shipped: ShippedFolder) -> Environment:
         def open_files(ledger: Path, answers: Path, sync: bool) -> LedgerFiles:  # noqa: FBT001
@@ -226,7 +265,7 @@ class _Driving(msgspec.Struct, kw_only=True):
             clock=self.clock.clock(),
             files=open_files,
             daily_usage=lambda _: ClusterUsage(
-                Database(self.database.conninfo), self.run.org_key, self.holder.may_send
+                Database(self.database.conninfo), self.run.org_key, self.holder.seconds_left
             ),
             machine_mark=lambda: MACHINE,
             may_leave=self.holder.check,

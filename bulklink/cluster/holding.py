@@ -59,7 +59,11 @@ class LeaseHolder:
 
     def may_send(self) -> bool:
         """Return whether a request may leave now."""
-        return not self._is_over and self._lease.may_send(self._clocks())
+        return self.seconds_left() > 0.0
+
+    def seconds_left(self) -> float:
+        """Return for how many seconds requests may leave."""
+        return 0.0 if self._is_over else max(0.0, self._lease.seconds_left(self._clocks()))
 
     def check(self) -> None:
         """Refuse a request that may not leave any more.

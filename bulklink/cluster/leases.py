@@ -8,10 +8,11 @@ from uuid import UUID
 import msgspec
 
 from bulklink.cluster.clocks import DatabaseClock, now
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ANSWER_SECONDS, Database
 from bulklink.cluster.lease import Lease, Moment
 from bulklink.cluster.timing import ClusterTiming
 
+_LEAST_SECONDS = 0.5
 _TAKE = """
 UPDATE org SET
     epoch = epoch + 1, run = %(run)s, driver = %(driver)s,
@@ -122,17 +123,22 @@ class OrgLeases:
             psycopg.Error: if the database cannot be used.
         """
         asked_at: Moment = now()
-        row = self._database.query_one(_RENEW, self._values | {"epoch": lease.epoch})
+        within = max(_LEAST_SECONDS, lease.seconds_to_end(asked_at))
+        values = self._values | {"epoch": lease.epoch}
+        row = self._database.query_one(_RENEW, values, within=within)
         if row is None:
             return None
         is_cancelled, wall = row
         self._clock.set(wall, asked_at, now())
         return Renewal(lease.renewed(asked_at), bool(is_cancelled))
 
-    def end(self) -> None:
+    def end(self, within: float = ANSWER_SECONDS) -> None:
         """End the lease of this driver, which sends nothing any more.
+
+        Args:
+            within: seconds after which the statement counts as lost.
 
         Raises:
             psycopg.Error: if the database cannot be used.
         """
-        self._database.query(_END, self._values)
+        self._database.query(_END, self._values, within=within)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import procrastinate
+import psycopg
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
-from procrastinate.jobs import Status
+from procrastinate.jobs import Job, Status
 from procrastinate.worker import Worker
 
 from bulklink.cluster.timing import ClusterTiming
@@ -68,6 +69,21 @@ class OrgQueue(Protocol):
         ...
 
 
+class _Worker(Worker):
+    """A worker of the queue that goes on if the end of a job cannot be recorded."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.unrecorded: dict[int, Job] = {}
+
+    async def _persist_job_status(self, job: Job, *args: Any, **options: Any) -> None:
+        try:
+            await super()._persist_job_status(job, *args, **options)
+        except ConnectorException:
+            # It would keep the org from all workers: this one is alive.
+            self.unrecorded[job.id or 0] = job
+
+
 class ProcrastinateQueue:
     """Queue of orgs in PostgreSQL; a context manager.
 
@@ -81,7 +97,8 @@ class ProcrastinateQueue:
         logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
         self._timing = timing
         self._drive: Callable[[str], Awaitable[None]] | None = None
-        self._worker: Worker | None = None
+        self._worker: _Worker | None = None
+        self._unrecorded: dict[int, Job] = {}
         connector = procrastinate.PsycopgConnector(
             conninfo=conninfo, min_size=0, max_size=4, timeout=_POOL_SECONDS
         )
@@ -113,18 +130,28 @@ class ProcrastinateQueue:
         """Drop what workers had that were silent for some seconds: it is queued anew."""
         manager = self._app.job_manager
         try:
+            for number, job in list(self._unrecorded.items()):
+                await self._drop(job)
+                del self._unrecorded[number]
             for job in await manager.get_stalled_jobs(seconds_since_heartbeat=seconds):
-                with suppress(ConnectorException):  # another worker was first
-                    await manager.finish_job(job, Status.ABORTED, delete_job=True)
+                await self._drop(job)
         except ConnectorException as error:
             raise QueueUnavailableError from error
+
+    async def _drop(self, job: Job) -> None:
+        try:
+            await self._app.job_manager.finish_job(job, Status.ABORTED, delete_job=True)
+        except ConnectorException as error:
+            if isinstance(error.__cause__, psycopg.OperationalError):
+                raise
+            # Another worker was first.
 
     async def work(
         self, drive: Callable[[str], Awaitable[None]], *, slots: int, profiles: Sequence[str]
     ) -> None:
         """Call a function for each org that is queued, until `stop`."""
         self._drive = drive
-        self._worker = Worker(
+        self._worker = _Worker(
             self._app,
             queues=[_queue_of(None), *map(_queue_of, profiles)],
             concurrency=slots,
@@ -137,6 +164,7 @@ class ProcrastinateQueue:
             stalled_worker_timeout=self._timing.stalled,
         )
         try:
+            self._worker.unrecorded = self._unrecorded
             await self._worker.run()  # type: ignore[no-untyped-call]
         except ConnectorException as error:
             raise QueueUnavailableError from error

@@ -14,14 +14,37 @@ from bulklink.errors import RunDirError
 from bulklink.runs.record import RunRecord, parse_record
 from bulklink.worker.verdict import Kind, Verdict
 
-_FIRST = """
-    SELECT DISTINCT ON (org_key) * FROM run
-    WHERE (state IN ('queued', 'running') OR (state = 'left' AND holds_org)) AND {org}
-        AND NOT EXISTS (SELECT FROM run AS earlier WHERE earlier.job = run.job
-            AND earlier.position < run.position AND earlier.state IN ('left', 'cancelled'))
-    ORDER BY org_key, position
+_IN_LINE = """state IN ('queued', 'running', 'left') AND (state <> 'left' OR holds_org)
+    AND NOT EXISTS (SELECT FROM run AS earlier WHERE earlier.job = run.job
+        AND earlier.position < run.position AND earlier.state IN ('left', 'cancelled'))"""
+"""Runs that are sent, or hold those behind them. A shard that was left holds the later ones."""
+_FIRST = f"""
+run.run = (SELECT run FROM run WHERE org_key = %(org_key)s AND {_IN_LINE} ORDER BY position LIMIT 1)
+"""  # noqa: S608 - a constant
+_DUE_AT_ONCE = 100
+"""Orgs that a look adds to the queue at most; the next look of a worker finds the others."""
+_FIRST_OF_EACH = f"""
+org CROSS JOIN LATERAL (
+    SELECT position, state, not_before, profile FROM run
+    WHERE run.org_key = org.org_key AND {_IN_LINE}
+    ORDER BY position LIMIT 1
+) AS first
+"""  # noqa: S608 - a constant
+"""The first run of each org is found by the index, so that the rows of all runs are not sorted."""
+_DUE_ORGS = f"""
+SELECT org_key, profile FROM {_FIRST_OF_EACH}
+WHERE state <> 'left' AND (until IS NULL OR until < clock_timestamp())
+    AND (not_before IS NULL OR not_before <= clock_timestamp())
+    AND (profile IS NULL OR profile = ANY (%(profiles)s))
+    AND org_key NOT IN (SELECT lock FROM procrastinate_jobs
+                        WHERE status IN ('todo', 'doing') AND lock IS NOT NULL)
+ORDER BY position LIMIT %(orgs)s
+"""  # noqa: S608 - a constant
+"""Orgs in the queue are found once, for a hash, however many they are. A second job of an org would
+be passed over by every fetch until the first one is done.
 """
-"""The run of each org that goes first. A shard that a person must look at holds the later ones."""
+
+
 _COLUMNS = """
     run.run, position, name, run.org_key, job, shard, digest, op, messages, org_id, org_name,
     profile, options, accept_canary, state, run.driver, deaths, left_code, left_message, holds_org,
@@ -137,8 +160,8 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     profile: str | None
     options: Sequence[str]
     approved_by: str
-    state: str
     record: bytes
+    state: str = "queued"
 
 
 class RunTable:
@@ -177,11 +200,7 @@ class RunTable:
 
     def first_of(self, org_key: str) -> ClusterRun | None:
         """Return the run of an org that goes first; None if none is left but to a person."""
-        first = _FIRST.format(org="org_key = %(org_key)s")
-        return self._find(
-            f"run.run IN (SELECT run FROM ({first}) AS first)",  # noqa: S608 - a constant
-            {"org_key": org_key},
-        )
+        return self._find(_FIRST, {"org_key": org_key})
 
     def read(self, run: UUID) -> ClusterRun:
         """Return a run.
@@ -199,8 +218,9 @@ class RunTable:
         row = self._database.query_one(
             "UPDATE run SET state = 'running', driver = %(driver)s, not_before = NULL,"
             " started_at = clock_timestamp()"
-            " WHERE run = %(run)s AND state = 'queued' AND NOT EXISTS (SELECT FROM org"
+            " WHERE run = %(run)s AND (state = 'queued' AND NOT EXISTS (SELECT FROM org"
             "  WHERE org.org_key = run.org_key AND until > clock_timestamp())"
+            "  OR state = 'running' AND driver = %(driver)s)"  # the first answer was lost
             " RETURNING 1",
             {"run": run, "driver": driver},
         )
@@ -223,12 +243,13 @@ class RunTable:
             UPDATE run SET
                 state = CASE WHEN cancel AND %(state)s <> 'finished' THEN 'cancelled'
                     ELSE %(state)s END,
-                driver = NULL, deaths = %(deaths)s, left_code = %(code)s,
+                deaths = %(deaths)s, left_code = %(code)s,
                 left_message = %(message)s, holds_org = %(holds_org)s,
                 not_before = greatest(
                     clock_timestamp() + make_interval(secs => %(after)s), to_timestamp(%(until)s)),
                 ended_at = CASE WHEN %(state)s = 'finished' THEN clock_timestamp() END
-            WHERE run = %(run)s AND state = 'running' AND driver = %(driver)s
+            WHERE run = %(run)s AND driver = %(driver)s
+                AND state IN ('running', %(state)s, 'cancelled')  -- the first answer was lost
             RETURNING 1
             """,
             {
@@ -246,28 +267,29 @@ class RunTable:
         return row is not None
 
     def due_orgs(self, profiles: Sequence[str]) -> list[tuple[str, str | None]]:
-        """Return the orgs whose first run can be started now, with its profile.
+        """Return orgs whose first run can be started now, with its profile; the first in line.
+
+        Orgs that are in the queue already, or driven from it, are left out.
 
         Args:
             profiles: profiles that a worker has; runs without one count too.
         """
-        return self._database.query(
-            f"""
-            SELECT org_key, profile FROM ({_FIRST.format(org="true")}) AS first JOIN org
-                USING (org_key)
-            WHERE state <> 'left' AND (until IS NULL OR until < clock_timestamp())
-                AND (not_before IS NULL OR not_before <= clock_timestamp())
-                AND (profile IS NULL OR profile = ANY (%(profiles)s))
-            ORDER BY position
-            """,  # noqa: S608 - a constant
-            {"profiles": list(profiles)},
+        return self._database.query(_DUE_ORGS, {"profiles": list(profiles), "orgs": _DUE_AT_ONCE})
+
+    def lease_seconds(self, drivers: Sequence[str]) -> dict[str, float]:
+        """Return the seconds until the leases of drivers end; nothing for those without one."""
+        return dict(
+            self._database.query(
+                "SELECT driver, extract(epoch FROM until - clock_timestamp())::float8 FROM org"
+                " WHERE driver = ANY (%(drivers)s) AND until IS NOT NULL",
+                {"drivers": list(drivers)},
+            )
         )
 
     def has_active(self) -> bool:
         """Return whether a run can be sent, or is being sent, without a person."""
         row = self._database.query_one(
-            f"SELECT 1 FROM ({_FIRST.format(org='true')}) AS first"  # noqa: S608 - a constant
-            " WHERE state <> 'left' LIMIT 1"
+            f"SELECT 1 FROM {_FIRST_OF_EACH} WHERE state <> 'left' LIMIT 1"  # noqa: S608
         )
         return row is not None
 
@@ -304,7 +326,7 @@ class RunTable:
         """Queue a run again that was left to a person, or was cancelled."""
         row = self._database.query_one(
             "UPDATE run SET state = 'queued', cancel = false, deaths = 0, left_code = NULL,"
-            " left_message = NULL, holds_org = false, not_before = NULL,"
+            " left_message = NULL, holds_org = false, not_before = NULL, driver = NULL,"
             " accept_canary = %(accept_canary)s"
             " WHERE run = %(run)s AND state IN ('left', 'cancelled') RETURNING 1",
             {"run": run, "accept_canary": accept_canary},

@@ -64,8 +64,8 @@ def initialize(
 def _create(database: Database, timing: ClusterTiming) -> None:
     content = resources.files("bulklink.cluster").joinpath("schema.sql").read_text("utf-8")
     database.run_script(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-    database.run_script(content)
     database.run_script(_queue_schema())
+    database.run_script(content)
     database.query(
         "INSERT INTO setting (version, timing) VALUES (%(version)s, %(timing)s::jsonb)",
         {"version": SCHEMA_VERSION, "timing": msgspec.json.encode(timing).decode()},

@@ -1,4 +1,4 @@
--- Schema of a cluster. Applied by schema.py, with the version after it.
+-- Schema of a cluster. Applied by schema.py, after that of the queue, with the version after it.
 
 CREATE TABLE setting (
     cluster uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -57,7 +57,11 @@ CREATE TABLE run (
     UNIQUE (org_key, digest, request)
 );
 CREATE INDEX run_of_job ON run (job, position);
-CREATE INDEX run_of_org ON run (org_key, position) WHERE state IN ('queued', 'running', 'left');
+CREATE INDEX run_of_org ON run (org_key, position) INCLUDE (state, holds_org, not_before, profile, job)
+    WHERE state IN ('queued', 'running', 'left');   -- all that `due_orgs` asks of a run
+
+-- The queue asks of each waiting job whether another one of its org is being done or goes first.
+CREATE INDEX job_of_lock ON procrastinate_jobs (lock) WHERE status IN ('todo', 'doing');
 
 -- Files of a run, in parts of 1 MB.
 CREATE TABLE file (

@@ -26,7 +26,7 @@ from bulklink.runs.folder import RunFolder
 
 LEDGER, ANSWERS, TIMELINE = "ledger", "answers", "timeline"
 UNSHIPPED = "ledger.unshipped"
-"""Lines that were not committed any more: evidence only, for a person."""
+"""Lines that may not have been committed any more: evidence only, for a person."""
 PART_BYTES = 1 << 20
 _TIMELINE_SECONDS = 5.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
@@ -44,6 +44,7 @@ _COMMIT = f"""{_HELD}, inserted AS (
 ), recorded AS (
     UPDATE run SET record = %(record)s FROM held
     WHERE run.run = %(run)s AND %(record)s::bytea IS NOT NULL
+        AND (cardinality(%(kinds)s::text[]) = 0 OR EXISTS (SELECT FROM inserted))
 )
 SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM inserted)
 """  # noqa: S608 - constants
@@ -98,7 +99,7 @@ class DriverStore:
         org_key: key of the org.
         run: id of the run.
         epoch: epoch of the driver's lease.
-        may_send: whether the driver still has the lease for certain.
+        seconds_left: returns for how many seconds the driver has the lease for certain.
         sleep: sleeps some seconds in this thread.
     """
 
@@ -109,12 +110,12 @@ class DriverStore:
         org_key: str,
         run: UUID,
         epoch: int,
-        may_send: Callable[[], bool],
+        seconds_left: Callable[[], float],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._database = database
         self._values: dict[str, Any] = {"org_key": org_key, "run": run, "epoch": epoch}
-        self._may_send = may_send
+        self._seconds_left = seconds_left
         self._sleep = sleep
 
     def commit(self, segments: Sequence[Segment], record: bytes | None = None) -> None:
@@ -154,19 +155,23 @@ class DriverStore:
             if not self._insist(_PUT_PART, values):
                 raise LeaseOverError
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
+
     def _insist(self, statement: str, values: dict[str, Any]) -> list[Any]:
         """Execute a statement that may be repeated, until the lease may be over."""
         wait = _FIRST_WAIT
-        while True:
+        while (seconds := self._seconds_left()) > 0.0:
             try:
-                return self._database.query(statement, values)
+                return self._database.query(statement, values, within=seconds)
             except (psycopg.OperationalError, psycopg.InterfaceError):
-                if not self._may_send():
-                    raise LeaseOverError from None
+                pass  # it is unknown whether it was carried out
             except psycopg.Error as error:
                 raise OSError(f"the database refused it: {first_line(error)}") from None
-            self._sleep(wait)
+            self._sleep(min(wait, seconds))
             wait = min(2 * wait, _LONGEST_WAIT)
+        raise LeaseOverError
 
 
 def parts_of(path: Path) -> Iterator[bytes]:

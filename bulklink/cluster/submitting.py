@@ -112,8 +112,9 @@ def _add(
     org_key = approval.org_key
     with database.transaction():
         table.add_org(org_key)
+        # Not the row of the org: the driver of its current run needs it while the plan is copied.
         database.query(
-            "SELECT 1 FROM org WHERE org_key = %(org_key)s FOR UPDATE", {"org_key": org_key}
+            "SELECT pg_advisory_xact_lock(hashtextextended(%(org_key)s, 0))", {"org_key": org_key}
         )
         known = [
             table.find_submitted(org_key, record.digest or "", request) for _, record in folders

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from secrets import token_hex
@@ -22,7 +23,14 @@ from anyio.abc import TaskGroup
 
 from bulklink.advice import Advice, NextCall
 from bulklink.cluster.clocks import DatabaseClock, now
-from bulklink.cluster.database import Database, describe, first_line, in_thread
+from bulklink.cluster.database import (
+    ANSWER_SECONDS,
+    Database,
+    UnreachableDatabaseError,
+    describe,
+    first_line,
+    in_thread,
+)
 from bulklink.cluster.lease import Lease
 from bulklink.cluster.leases import OrgLeases
 from bulklink.cluster.queue import OrgQueue, QueueUnavailableError
@@ -32,7 +40,7 @@ from bulklink.cluster.workers import forget_worker, mark_seen
 from bulklink.counts import count_of
 from bulklink.engine.shutdown import StopController
 from bulklink.engine.signal import Signal
-from bulklink.errors import ExitCode, StoppedBy
+from bulklink.errors import ExitCode, LockedError, RunDirError, StoppedBy
 from bulklink.runs.queue import LeftRun
 from bulklink.runs.record import RunState
 from bulklink.runs.standing import Standing, standing_of
@@ -130,13 +138,13 @@ class _Driver:
 
     Attributes:
         run: the run.
+        lease: what is known of its lease; until it has one, of the time in which it must take it.
         child: the process; None until it has started.
-        lease: what is known of its lease; None until it has one.
     """
 
     run: ClusterRun
+    lease: Lease
     child: Child | None = None
-    lease: Lease | None = None
 
 
 class _Settled(msgspec.Struct, frozen=True):
@@ -144,13 +152,13 @@ class _Settled(msgspec.Struct, frozen=True):
 
     Args:
         verdict: what is to be done.
-        standing: where it stands.
+        exit_code: exit code of the state in which it is; None while it runs.
         is_cancelled: whether it was cancelled.
         is_recorded: whether the verdict was recorded: another driver may have the run already.
     """
 
     verdict: Verdict
-    standing: Standing
+    exit_code: ExitCode | None
     is_cancelled: bool
     is_recorded: bool
 
@@ -172,6 +180,8 @@ class _Supervisor:
     _group: TaskGroup = field(init=False)
     _busy: anyio.Lock = field(default_factory=anyio.Lock, init=False)
     _changed: Signal = field(default_factory=Signal, init=False)
+    _places: anyio.Semaphore = field(init=False)
+    _is_ending: bool = field(default=False, init=False)
     _is_reachable: bool = field(default=True, init=False)
     _finished: int = field(default=0, init=False)
     _with_failures: int = field(default=0, init=False)
@@ -179,6 +189,7 @@ class _Supervisor:
 
     def __post_init__(self) -> None:
         self._runs = RunTable(self.database)
+        self._places = anyio.Semaphore(self.slots)
 
     async def work(self, *, drain: bool) -> ClusterWorkResult:
         """Drive runs until the stop, or until nothing can be sent any more."""
@@ -187,38 +198,45 @@ class _Supervisor:
             f"Worker {self.name}; up to {count_of(self.slots, 'run')} at the same time, from"
             f" {describe(self.database.conninfo)}."
         )
-        async with task_group() as drivers:
-            self._group = drivers
-            async with task_group() as group:
-                group.start_soon(self._work_queue)
-                await self._watch(drain=drain)
-                self.queue.stop()
-            for driver in self._drivers.values():
-                if driver.child is not None:
-                    driver.child.stop()
+        async with task_group() as guards:
+            guards.start_soon(self._look_at_leases)
+            guards.start_soon(self._kill_expired)
+            async with task_group() as drivers:
+                self._group = drivers
+                async with task_group() as group:
+                    group.start_soon(self._work_queue)
+                    await self._watch(drain=drain)
+                    self._is_ending = True
+                    self.queue.stop()
+                    self._changed.notify()
+            guards.cancel_scope.cancel()
         await self._try(partial(forget_worker, self.database, self.name, self.timing.stalled))
         return self._result()
 
     def _on_stop(self) -> None:
         self._changed.notify()
+        for driver in self._drivers.values():
+            if driver.child is not None:
+                driver.child.stop()
 
     @property
     def _is_stopping(self) -> bool:
         return self.stop.reason is not None
 
     async def _work_queue(self) -> None:
-        """Take orgs from the queue, also after the database was away."""
+        """Take orgs from the queue, also after the database was away: the queue ends then."""
         wait = _FIRST_WAIT
-        while not self._is_stopping:
-            try:
+        while not self._is_ending and not self._is_stopping:
+            started_at = now().boot
+            with suppress(QueueUnavailableError):
                 await self.queue.work(
                     self._drive, slots=self.slots, profiles=sorted(self.profiles())
                 )
-            except QueueUnavailableError:
+            if now().boot - started_at > _LONGEST_WAIT:
+                wait = _FIRST_WAIT
+            if not self._is_ending:
                 await self._sleep(wait)
-                wait = min(2 * wait, _LONGEST_WAIT)
-            else:
-                return
+            wait = min(2 * wait, _LONGEST_WAIT)
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, unless the worker is stopped meanwhile, or one of its runs ends."""
@@ -230,8 +248,6 @@ class _Supervisor:
         """Look at the drivers and for orgs that nobody drives, until the end."""
         while not self._is_stopping:
             await self._mark_seen()
-            await self._look_at_leases()
-            self._kill_expired()
             orgs = await self._queue_due_orgs()
             if drain and orgs == 0 and not self._drivers and not await self._are_runs_active():
                 return
@@ -256,35 +272,42 @@ class _Supervisor:
         orgs = await self._try(partial(self._runs.due_orgs, sorted(self.profiles())))
         if orgs is None:
             return None
-        try:
+        with anyio.move_on_after(ANSWER_SECONDS), suppress(QueueUnavailableError):
             await self.queue.drop_lost(self.timing.stalled)
             for org_key, profile in orgs:
                 await self.queue.add(org_key, profile)
-        except QueueUnavailableError:
-            return None
-        return len(orgs)
+            return len(orgs)
+        return None
 
     async def _are_runs_active(self) -> bool:
-        return bool(await self._try(self._runs.has_active))
+        return await self._try(self._runs.has_active) is not False
 
     async def _look_at_leases(self) -> None:
-        """Learn until when the own drivers have their leases."""
-        for driver in list(self._drivers.values()):
-            asked_at = now()
-            run = await self._try(partial(self._runs.read, driver.run.run))
-            if run is not None and run.is_driven and run.driver == driver.run.driver:
-                seconds = (run.lease_until or run.now) - run.now
-                driver.lease = Lease(0, asked_at, seconds, 0.0)
-
-    def _kill_expired(self) -> None:
-        """Kill drivers whose lease is over, as they should have ended by themselves."""
-        for driver in self._drivers.values():
-            lease, child = driver.lease, driver.child
-            if lease is None or child is None:
+        """Learn until when the own drivers have their leases, until it is cancelled."""
+        while True:
+            await anyio.sleep(self.timing.watch)
+            if not self._drivers:
                 continue
-            if lease.seconds_to_end(now()) < -self.timing.kill:
-                self.report(f"{driver.run.name}: its driver kept on after its lease; it is killed.")
-                child.kill()
+            asked_at = now()
+            seconds = await self._try(partial(self._runs.lease_seconds, list(self._drivers)))
+            for name, left in (seconds or {}).items():
+                if name in self._drivers:
+                    self._drivers[name].lease = Lease(0, asked_at, left, 0.0)
+
+    async def _kill_expired(self) -> None:
+        """Kill drivers whose lease is over, as they should have ended; until it is cancelled.
+
+        It asks nobody: the database may be what is away.
+        """
+        while True:
+            await anyio.sleep(self.timing.watch)
+            for driver in self._drivers.values():
+                child = driver.child
+                if child is not None and driver.lease.seconds_to_end(now()) < -self.timing.kill:
+                    self.report(
+                        f"{driver.run.name}: its driver kept on after its lease; it is killed."
+                    )
+                    child.kill()
 
     async def _drive(self, org_key: str) -> None:
         """Drive the runs of an org, in a task that outlives the queue."""
@@ -294,11 +317,12 @@ class _Supervisor:
 
     async def _drive_org(self, org_key: str, ended: anyio.Event) -> None:
         try:
-            while not self._is_stopping:
-                run = await self._claim_next(org_key)
-                if run is None:
-                    break
-                await self._send(run)
+            async with self._places:  # drivers of before an outage may have them
+                while not self._is_stopping:
+                    run = await self._claim_next(org_key)
+                    if run is None:
+                        break
+                    await self._send(run)
         finally:
             ended.set()
             self._changed.notify()
@@ -320,20 +344,22 @@ class _Supervisor:
         if run.profile is not None and run.profile not in self.profiles():
             return None
         driver = f"{self.name}-{token_hex(4)}"
-        if not await self._try(partial(self._runs.claim, run.run, driver)):
+        if not await self._insist(partial(self._runs.claim, run.run, driver)):
             return None
         return msgspec.structs.replace(run, state="running", driver=driver)
 
     def _is_elsewhere(self, run: ClusterRun) -> bool:
         """Return whether a run has a driver, or was given to one that may still start."""
-        if run.state != "running":
+        if run.state != "running" or not run.is_lease_free:
             return not run.is_lease_free
-        starting = run.started_at is not None and run.now - run.started_at < self.timing.ttl
-        return not run.is_lease_free or (starting and run.lease_until is None)
+        started_at = run.started_at or run.now
+        has_had_lease = run.lease_until is not None and run.lease_until > started_at
+        return not has_had_lease and run.now - started_at < self.timing.start
 
     async def _send(self, run: ClusterRun) -> None:
         """Send a run in a child process, and settle what is to be done next."""
-        driver = self._drivers[run.driver or ""] = _Driver(run)
+        lease = Lease(0, now(), self.timing.start, 0.0)
+        driver = self._drivers[run.driver or ""] = _Driver(run, lease)
         started_at = now().boot
         try:
             try:
@@ -368,13 +394,8 @@ class _Supervisor:
             was_seen: whether its end was seen, so that its lease can be ended now.
         """
         settle = partial(self._settle_blocking, run, ended, seconds, was_seen=was_seen)
-        wait = _FIRST_WAIT
-        while (settled := await self._try(settle)) is None:
-            if self._is_stopping:
-                return  # another worker finds it, once its lease is over
-            await self._sleep(wait)
-            wait = min(2 * wait, _LONGEST_WAIT)
-        if settled.is_recorded:
+        settled = await self._insist(settle)  # None: another worker finds it after its lease
+        if settled is not None and settled.is_recorded:
             self._report(run, settled)
 
     def _settle_blocking(
@@ -382,17 +403,21 @@ class _Supervisor:
     ) -> _Settled:
         if was_seen:
             self._leases_of(run).end()
-        current, record = self._runs.read(run.run), self._runs.read_record(run.run)
-        if record.state is RunState.RUNNING:
-            if ended.exit_code == ExitCode.STOPPED:  # it lost its lease, so it recorded no end
-                ended = Ended(-9, message=ended.message)
+        try:
+            current, record = self._runs.read(run.run), self._runs.read_record(run.run)
+        except RunDirError as error:  # of a later version, or gone
+            left = LeftRun(error.code, error.message, holds_org=False, invocations=0)
+            verdict = Verdict(Kind.LEFT, left=left)
+            return _Settled(verdict, None, run.cancel, self._runs.settle(run, verdict))
+        if record.state is RunState.RUNNING:  # it lost its lease, or died
             record = record.replace(
                 state=RunState.STOPPED, stopped_by=StoppedBy.KILLED, resume_at=None
             )
         standing, restarts = standing_of(record), self.timing.restarts
+        ended = _as_seen(ended, standing, was_seen=was_seen)
         verdict = judge_ended(ended, seconds, standing, run.deaths, current.now, restarts)
         is_recorded = self._runs.settle(run, verdict)
-        return _Settled(verdict, standing, current.cancel, is_recorded)
+        return _Settled(verdict, standing.exit_code, current.cancel, is_recorded)
 
     def _leases_of(self, run: ClusterRun) -> OrgLeases:
         return OrgLeases(
@@ -407,7 +432,7 @@ class _Supervisor:
     def _report(self, run: ClusterRun, settled: _Settled) -> None:
         verdict = settled.verdict
         if verdict.kind is Kind.DONE:
-            has_failures = settled.standing.exit_code == ExitCode.ROWS_NOT_DONE
+            has_failures = settled.exit_code == ExitCode.ROWS_NOT_DONE
             self._finished += 1
             self._with_failures += has_failures
             not_done = ", not all emails are done" if has_failures else ""
@@ -421,6 +446,14 @@ class _Supervisor:
             self.report(waiting_text(run.name, verdict, has_died=verdict.deaths > run.deaths))
         else:
             self.report(f"{run.name}: stopped.")
+
+    async def _insist(self, function: Callable[[], T]) -> T | None:
+        """Ask the database until it answers; return None if the worker is stopped before."""
+        wait = _FIRST_WAIT
+        while (result := await self._try(function)) is None and not self._is_stopping:
+            await self._sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT)
+        return result
 
     async def _try(self, function: Callable[[], T]) -> T | None:
         """Ask the database; return None, with a report, while it cannot be used."""
@@ -451,6 +484,21 @@ class _Supervisor:
             stopped_by=stopped_by,
             exit_code=_exit_code(stopped_by, self._left, self._with_failures),
         )
+
+
+def _as_seen(ended: Ended, standing: Standing, *, was_seen: bool) -> Ended:
+    """Return how a driver ended, where its exit code alone does not say it.
+
+    Args:
+        ended: how it ended, as far as that is known.
+        standing: where its run stands.
+        was_seen: whether its end was seen.
+    """
+    if ended.code == UnreachableDatabaseError.code:  # as if another driver had the org
+        return msgspec.structs.replace(ended, code=LockedError.code)
+    if not was_seen and standing.stopped_by == StoppedBy.TERMINATED:  # together with its worker
+        return msgspec.structs.replace(ended, stopped=True)
+    return ended
 
 
 def left_text(run: ClusterRun, left: LeftRun) -> Advice:

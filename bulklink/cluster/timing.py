@@ -19,6 +19,7 @@ class ClusterTiming(msgspec.Struct, frozen=True, kw_only=True):
         stalled: silence after which the jobs of a worker count as lost.
         watch: between two looks of a worker at its drivers and at the queue.
         kill: how long after the end of its lease a driver is killed.
+        start: how long a driver may take until it has the lease of its org.
         restarts: between two restarts of a run that dies, and what else a worker waits for.
     """
 
@@ -29,11 +30,12 @@ class ClusterTiming(msgspec.Struct, frozen=True, kw_only=True):
     stalled: float = 30.0
     watch: float = 5.0
     kill: float = 5.0
+    start: float = 60.0
     restarts: Timing = Timing()
 
     def scaled(self, factor: float) -> ClusterTiming:
         """Return the times multiplied by a factor, for tests."""
-        names = ("ttl", "renew", "margin", "answer", "stalled", "watch", "kill")
+        names = ("ttl", "renew", "margin", "answer", "stalled", "watch", "kill", "start")
         times = {name: getattr(self, name) * factor for name in names}
         own = msgspec.structs.asdict(self.restarts)
         return ClusterTiming(

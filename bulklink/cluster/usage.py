@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import msgspec
 import psycopg
 
-from bulklink.cluster.database import Database, first_line
+from bulklink.cluster.database import Database, first_line, in_thread
 from bulklink.cluster.segments import lease_error
 from bulklink.engine.quota.daily_usage import WINDOW_MINUTES, AllowanceRequest, uncountable_error
 
@@ -37,13 +37,13 @@ class ClusterUsage:
     Args:
         database: the database, for this object alone.
         org_key: key of the org.
-        may_send: whether the driver still has the lease for certain.
+        seconds_left: returns for how many seconds the driver has the lease for certain.
     """
 
-    def __init__(self, database: Database, org_key: str, may_send: Callable[[], bool]) -> None:
+    def __init__(self, database: Database, org_key: str, seconds_left: Callable[[], float]) -> None:
         self._database = database
         self._org_key = org_key
-        self._may_send = may_send
+        self._seconds_left = seconds_left
 
     async def take(self, request: AllowanceRequest) -> int:
         """Take credits, and return how many were granted.
@@ -75,14 +75,13 @@ class ClusterUsage:
         self._database.close()
 
     async def _query(self, statement: str, values: dict[str, Any]) -> list[Any]:
-        while True:
+        values = values | {"org_key": self._org_key}
+        while (seconds := self._seconds_left()) > 0.0:
+            query = partial(self._database.query, statement, values, within=seconds)
             try:
-                return await anyio.to_thread.run_sync(
-                    self._database.query, statement, values | {"org_key": self._org_key}
-                )
+                return await in_thread(query)
             except (psycopg.OperationalError, psycopg.InterfaceError):
-                if not self._may_send():
-                    raise lease_error() from None
+                await anyio.sleep(min(_WAIT_SECONDS, seconds))
             except psycopg.Error as error:
                 raise uncountable_error(Exception(first_line(error))) from None
-            await anyio.sleep(_WAIT_SECONDS)
+        raise lease_error()

@@ -21,11 +21,14 @@ from tests.e2e.command import Command
 
 HEAVY = (
     *("aiohttp", "anyio", "asyncio", "duckdb", "filelock", "keyring", "msgspec", "orjson", "rich"),
-    *("jinja2", "ssl", "tomli_w"),
+    *("jinja2", "procrastinate", "psycopg", "ssl", "tomli_w"),
 )
 LONG = [path for path, command in LEAVES.items() if len(command.params) > 15]
 TYPED = ("bulklink link m.csv --on", "bulklink resume ", "bulklink undo run --profile ")
-ASKED = ("--help", "link --help", "auth login --help", "report --help", "--version", "lnk", "")
+ASKED = (
+    *("--help", "link --help", "auth login --help", "report --help", "cluster worker --help"),
+    *("--version", "lnk", ""),
+)
 _IMPORTED = """
 import json, os, sys
 from contextlib import suppress

@@ -13,8 +13,11 @@ from bulklink.cluster.schema import initialize
 from bulklink.cluster.timing import ClusterTiming
 from tests.cluster.postgres import PostgresServer, serve_postgres
 
-TIMING = ClusterTiming().scaled(0.1)
+FACTOR = float(os.environ.get("BULKLINK_TEST_CLUSTER_FACTOR", "0.1"))
+TIMING = ClusterTiming().scaled(FACTOR)
 """Times of the clusters of tests: a tenth of the usual ones."""
+TIMEOUT = round(60 + 600 * FACTOR)
+"""Seconds after which a test with several processes has failed."""
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +38,16 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def url(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> str:
+def timing() -> ClusterTiming:
+    """Return the times of the cluster."""
+    return TIMING
+
+
+@pytest.fixture
+def url(postgres: PostgresServer, timing: ClusterTiming, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the address of a database that is prepared for a cluster."""
     address = postgres.create_database()
-    initialize(conninfo_from({"BULKLINK_CLUSTER_URL": address}), TIMING)
+    initialize(conninfo_from({"BULKLINK_CLUSTER_URL": address}), timing)
     monkeypatch.setenv("BULKLINK_CLUSTER_URL", address)
     return address
 

@@ -12,19 +12,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
+import msgspec
 import orjson
 
 from bulklink import Op, RunCallbacks, StopController
 from bulklink.cluster.database import Database, conninfo_from
+from bulklink.cluster.driving import drive
 from bulklink.cluster.pulling import pull
 from bulklink.cluster.runs import ClusterRun, RunTable
 from bulklink.cluster.submitting import submit
+from bulklink.engine.signal import Signal
 from bulklink.operations.environment import real_environment
+from bulklink.runs.status import RunResult
+from tests.cluster.conftest import TIMING
 from tests.crash.worked_orgs import KILL, Orgs, WorkedOrg, serve_orgs
 from tests.guard import off_loop
 
 
-async def submit_run(url: str, org: WorkedOrg, run_dir: Path, digest: str) -> None:
+async def submit_run(
+    url: str, options: Sequence[str], org: WorkedOrg, run_dir: Path, digest: str
+) -> None:
     """Submit a sealed run to a cluster, with the profile of its org."""
     database = Database(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
     submitted = await submit(
@@ -34,7 +42,7 @@ async def submit_run(url: str, org: WorkedOrg, run_dir: Path, digest: str) -> No
         expect=digest,
         request=None,
         profile=org.name,
-        options=(),
+        options=options,
         approved_by="tests",
         yes=True,
         expect_org=None,
@@ -47,10 +55,20 @@ async def submit_run(url: str, org: WorkedOrg, run_dir: Path, digest: str) -> No
 
 
 def serve_cluster_orgs(
-    url: str, ops_by_org: Sequence[Sequence[Op]], runs_dir: Path
+    url: str,
+    ops_by_org: Sequence[Sequence[Op]],
+    runs_dir: Path,
+    options: Sequence[str] = (),
 ) -> AbstractAsyncContextManager[Orgs]:
-    """Serve orgs whose runs are submitted to a cluster in turn; see `serve_orgs`."""
-    return serve_orgs(ops_by_org, runs_dir, approve=partial(submit_run, url))
+    """Serve orgs whose runs are submitted to a cluster in turn; see `serve_orgs`.
+
+    Args:
+        url: address of the database.
+        ops_by_org: ops of the runs of each org.
+        runs_dir: folder of the sealed runs.
+        options: words of the command line that set options of sending.
+    """
+    return serve_orgs(ops_by_org, runs_dir, approve=partial(submit_run, url, options))
 
 
 async def pull_run(url: str, name: str, folder: Path) -> Path:
@@ -73,6 +91,40 @@ async def find_run(url: str, name: str) -> ClusterRun:
         await off_loop(database.close)
 
 
+async def drive_run(
+    url: str, org: WorkedOrg, name: str, folder: Path, stop: StopController | None = None
+) -> RunResult:
+    """Give a queued run to a driver in this process, and let it send what is left.
+
+    Args:
+        url: address of the database, for the driver.
+        org: its org.
+        name: name of the run.
+        folder: folder in which it is driven.
+        stop: stops the run.
+    """
+    database = Database(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
+    try:
+        (run,) = await off_loop(RunTable(database).find, name)
+        assert await off_loop(RunTable(database).claim, run.run, folder.name)
+        return await drive(
+            run.run,
+            folder.name,
+            org.connection,
+            database=database,
+            timing=TIMING,
+            work_folder=folder,
+            options={"yes": True},
+            callbacks=RunCallbacks(),
+            stop=stop or StopController(),
+            environment=msgspec.structs.replace(
+                real_environment(), org_locks=None, org_shares=None, token_store=None
+            ),
+        )
+    finally:
+        await off_loop(database.close)
+
+
 @dataclass(slots=True)
 class ClusterWorker:
     """A worker of a cluster in a process of its own, as on a machine of its own.
@@ -84,6 +136,8 @@ class ClusterWorker:
 
     process: asyncio.subprocess.Process
     log: list[str] = field(default_factory=list)
+    _read: int = 0
+    _changed: Signal = field(default_factory=Signal)
 
     def signal_all(self, number: int) -> None:
         """Send a signal to the worker and to its drivers, as if to their machine."""
@@ -98,19 +152,40 @@ class ClusterWorker:
             return list(map(int, path.read_text().split()))
         return []
 
-    async def reports(self, event: str) -> None:
-        """Wait until it reports an event that contains a text."""
+    async def is_idle(self) -> None:
+        """Wait until none of its drivers is left."""
+        for pid in self.drivers():
+            with suppress(ProcessLookupError):
+                pidfd = os.pidfd_open(pid)
+                try:
+                    await anyio.wait_readable(pidfd)
+                finally:
+                    os.close(pidfd)
+
+    async def read_log(self) -> None:
+        """Read what it reports until it ends."""
         assert self.process.stderr is not None
         while line := (await self.process.stderr.readline()).decode():
             self.log.append(line.rstrip("\n"))
-            if event in line:
-                return
-        raise AssertionError(f"it ended: {self.log}")
+            self._changed.notify()
+        self.log.append("(ended)")
+        self._changed.notify()
+
+    async def reports(self, event: str) -> None:
+        """Wait until it reports an event that contains a text, after those waited for before."""
+        while True:
+            while self._read < len(self.log):
+                self._read += 1
+                if event in self.log[self._read - 1]:
+                    return
+            assert "(ended)" not in self.log, self.log
+            await self._changed.wait()
 
     async def result(self) -> dict[str, Any]:
         """Wait until it has ended, and return what it did."""
-        output, errors = await self.process.communicate()
-        self.log += errors.decode().splitlines()
+        assert self.process.stdout is not None
+        output = await self.process.stdout.read()
+        await self.process.wait()
         assert output, self.log
         result: dict[str, Any] = orjson.loads(output)
         return result
@@ -139,8 +214,10 @@ async def cluster_worker(
         stderr=asyncio.subprocess.PIPE,
     )
     started = ClusterWorker(process)
+    reading = asyncio.create_task(started.read_log())
     try:
         yield started
     finally:
         started.signal_all(KILL)
-        await process.communicate()
+        await process.wait()
+        await reading

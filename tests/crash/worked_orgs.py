@@ -106,16 +106,23 @@ class Gate:
 
 
 class GatedCrm(Crm):
-    """A CRM whose link and unlink calls pass a gate, each before or after it is executed."""
+    """A CRM whose link and unlink calls pass a gate, each before or after it is executed.
+
+    Attributes:
+        senders: the authorization of each of these calls, which tells machines apart, in the order
+            in which they came.
+    """
 
     def __init__(self, world: World, settings: Settings, gate: Gate) -> None:
         super().__init__(parse_world(world.as_file()), settings)
         self.url = ""
+        self.senders: list[str] = []
         self._gate = gate
 
     async def handle(self, request: Request) -> Answer:
         if not request.path.endswith("link_record"):
             return await super().handle(request)
+        self.senders.append(request.headers["authorization"])
         await self._gate.count()
         is_held_before = self._gate.calls % 2 == 0
         if is_held_before:

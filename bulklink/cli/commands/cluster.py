@@ -216,6 +216,7 @@ def drive(run: str, driver: str, **options: Any) -> int:
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.cluster.driving import drive as drive_run  # noqa: PLC0415 - an extra
     from bulklink.cluster.running import work_folder  # noqa: PLC0415 - an extra
+    from bulklink.runs.record import RunState  # noqa: PLC0415 - not for --help
 
     database, timing = open_cluster()
     operation = partial(
@@ -229,7 +230,7 @@ def drive(run: str, driver: str, **options: Any) -> int:
         options=limit_arguments(given_options(options)),
     )
     result, reason = run_with_progress(operation, options)
-    if reason is not None:
+    if reason is not None and result.state is not RunState.FINISHED:  # a stop may come too late
         show_error(reason, as_json=False)
     # No summary: the folder of the run is gone, as all of it is in the database.
     print_json({"run": run, "state": result.state, "exit_code": int(result.exit_code or 0)})

@@ -1,0 +1,94 @@
+"""Runs of a cluster without a plan, for tests of leases, ledgers and queues alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import msgspec
+
+from bulklink.cluster.clocks import DatabaseClock
+from bulklink.cluster.database import Database, conninfo_from
+from bulklink.cluster.holding import LeaseHolder
+from bulklink.cluster.leases import OrgLeases, TakenLease
+from bulklink.cluster.runs import NewRun, RunTable
+from bulklink.cluster.segments import DriverStore
+from bulklink.runs.record import RunRecord
+from tests.cluster.conftest import TIMING
+
+
+def open_url(url: str) -> Database:
+    """Return a connection to the database of an address."""
+    return Database(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
+
+
+def add_run(database: Database, record: RunRecord, org_key: str, name: str = "run") -> UUID:
+    """Add a queued run of an org; blocks."""
+    table, run = RunTable(database), uuid4()
+    table.add_org(org_key)
+    table.add(
+        NewRun(
+            run=run,
+            name=name,
+            org_key=org_key,
+            job=None,
+            shard=None,
+            request=name,
+            digest="digest",
+            op="link",
+            messages=1,
+            org_id=None,
+            org_name=None,
+            profile=None,
+            options=(),
+            approved_by="tests",
+            state="queued",
+            record=msgspec.json.encode(record),
+        )
+    )
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedRun:
+    """A run of an org as one driver has it.
+
+    Args:
+        run: id of the run.
+        org_key: key of the org.
+        driver: name of the driver.
+    """
+
+    run: UUID
+    org_key: str
+    driver: str
+
+    def leases(self, database: Database) -> OrgLeases:
+        """Return its leases by way of a connection."""
+        return OrgLeases(
+            database,
+            org_key=self.org_key,
+            run=self.run,
+            driver=self.driver,
+            timing=TIMING,
+            clock=DatabaseClock(),
+        )
+
+    def take(self, database: Database) -> TakenLease | None:
+        """Give the run to the driver, and let it take the lease; blocks."""
+        RunTable(database).claim(self.run, self.driver)
+        return self.leases(database).take()
+
+    def holder(self, taken: TakenLease, database: Database) -> LeaseHolder:
+        """Return what renews its lease."""
+        return LeaseHolder(taken.lease, self.leases(database), renew=TIMING.renew)
+
+    def store(self, database: Database, taken: TakenLease, holder: LeaseHolder) -> DriverStore:
+        """Return what writes to the database."""
+        return DriverStore(
+            database,
+            org_key=self.org_key,
+            run=self.run,
+            epoch=taken.lease.epoch,
+            seconds_left=holder.seconds_left,
+        )
