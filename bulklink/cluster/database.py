@@ -274,7 +274,7 @@ async def in_thread(function: Callable[[], T]) -> T:
     return await anyio.to_thread.run_sync(function)
 
 
-def ask(database: Database, function: Callable[[], T]) -> T:
+def ask_database(database: Database, function: Callable[[], T]) -> T:
     """Call a function that uses the database, for a command that cannot go on without it.
 
     Raises:
