@@ -239,8 +239,11 @@ class Database:
             self.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield
 
-    def stream(self, statement: str, values: Mapping[str, Any]) -> Iterator[Any]:
-        """Yield the rows of a query as they arrive, so that memory holds few of them."""
+    def stream(self, statement: str, values: Mapping[str, Any]) -> Generator[Any, None, None]:
+        """Yield the rows of a query as they arrive, so that memory holds few of them.
+
+        It is to be closed, as its transaction ends with it.
+        """
         with self._connected().transaction(), self._connected().cursor("rows") as cursor:
             cursor.itersize = 16
             cursor.execute(statement.encode(), values)

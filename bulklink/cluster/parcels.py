@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import Any, BinaryIO
 from uuid import UUID
 
 from bulklink.atomic_files import write_error
@@ -103,17 +105,17 @@ def _unpack(database: Database, run: UUID, folder: RunFolder) -> dict[str, int]:
 
 def _write_files(database: Database, run: UUID, allowed: Mapping[str, Path]) -> None:
     """Write the stored files of a run, part after part."""
-    parts = database.stream(_PARTS, {"run": run})
-    for name, parts_of_file in groupby(parts, key=itemgetter(0)):
-        if name not in allowed:
-            raise RunDirError(
-                f"The database has a file {name!r} for this run, which no run folder has.",
-                where=str(run),
-                advice="Find out who wrote it: only bulklink should write to this database.",
-            )
-        with create_file(allowed[name]) as file:
-            for _, _, content in parts_of_file:
-                file.write(content)
+    with closing(database.stream(_PARTS, {"run": run})) as parts:
+        for name, parts_of_file in groupby(parts, key=itemgetter(0)):
+            if name not in allowed:
+                raise RunDirError(
+                    f"The database has a file {name!r} for this run, which no run folder has.",
+                    where=str(run),
+                    advice="Find out who wrote it: only bulklink should write to this database.",
+                )
+            with create_file(allowed[name]) as file:
+                for _, _, content in parts_of_file:
+                    file.write(content)
 
 
 def _join(database: Database, run: UUID, kind: str, path: Path) -> int:
@@ -121,23 +123,27 @@ def _join(database: Database, run: UUID, kind: str, path: Path) -> int:
 
     Only a ledger is written where there are none.
     """
-    segments = database.stream(_SEGMENTS, {"run": run, "kind": kind})
-    first = next(segments, None)
-    if first is None and kind != LEDGER:
-        return 0
+    with closing(database.stream(_SEGMENTS, {"run": run, "kind": kind})) as segments:
+        first = next(segments, None)
+        if first is None and kind != LEDGER:
+            return 0
+        with create_file(path) as file:
+            return _write_segments(chain([first] if first else (), segments), file, run, kind)
+
+
+def _write_segments(segments: Iterable[Any], file: BinaryIO, run: UUID, kind: str) -> int:
     expected, last_epoch = 0, 0
-    with create_file(path) as file:
-        for seq, epoch, compressed, sha256 in chain([first] if first else (), segments):
-            content = _decompressed(compressed)
-            if seq != expected or epoch < last_epoch or hashlib.sha256(content).digest() != sha256:
-                raise LedgerError(
-                    f"Segment {expected} of the {kind} is missing or damaged in the database.",
-                    where=str(run),
-                    advice="Restore the database from a backup of a later time. `bulklink verify`"
-                    " shows what is on which deal.",
-                )
-            file.write(content)
-            expected, last_epoch = expected + 1, epoch
+    for seq, epoch, compressed, sha256 in segments:
+        content = _decompressed(compressed)
+        if seq != expected or epoch < last_epoch or hashlib.sha256(content).digest() != sha256:
+            raise LedgerError(
+                f"Segment {expected} of the {kind} is missing or damaged in the database.",
+                where=str(run),
+                advice="Restore the database from a backup of a later time. `bulklink verify` shows"
+                " what is on which deal.",
+            )
+        file.write(content)
+        expected, last_epoch = expected + 1, epoch
     return expected
 
 
