@@ -107,6 +107,8 @@ _THREADS = {
     "operations/environment.py",  # run_blocking
     "ledger/writer.py",  # files of the environment
     "engine/quota/daily_usage.py",  # usage file of the environment
+    "cluster/database.py",  # statements, each of which has a time-out
+    "cluster/segments.py",  # ledger files of the environment
     "cli/progress.py",  # operations that are not coroutines
     "ui/activity.py",  # its thread ends
     "ui/server.py",  # windows that wait for a change

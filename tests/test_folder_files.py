@@ -200,6 +200,7 @@ ELSEWHERE = {
     "zoho/tokens.py": "tokens, in the folder of the user's state",
     "engine/quota": "credits, in the folder of the user's state",
     "html_pages/page.py": "files of the package",
+    "cluster/schema.py": "a file of the package",
     "tables": "tables that the user names, and their temporary files",
     "mapping/input": "mappings that the user names, and temporary files made of them",
     "mapping/contact_selection.py": "the temporary file of an atomic replacement",

@@ -41,8 +41,8 @@ def open_cluster() -> tuple[Database, ClusterTiming]:
     """
     import_schema()
     from bulklink.cluster.database import conninfo_from  # noqa: PLC0415 - an extra
-    from bulklink.cluster.schema import open_database  # noqa: PLC0415 - an extra
+    from bulklink.cluster.schema import open_cluster_database  # noqa: PLC0415 - an extra
 
-    database, timing = open_database(conninfo_from())
+    database, timing = open_cluster_database(conninfo_from())
     click.get_current_context().call_on_close(database.close)
     return database, timing

@@ -239,8 +239,11 @@ class Database:
             self.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield
 
-    def stream(self, statement: str, values: Mapping[str, Any]) -> Iterator[Any]:
-        """Yield the rows of a query as they arrive, so that memory holds few of them."""
+    def stream(self, statement: str, values: Mapping[str, Any]) -> Generator[Any, None, None]:
+        """Yield the rows of a query as they arrive, so that memory holds few of them.
+
+        It is to be closed, as its transaction ends with it.
+        """
         with self._connected().transaction(), self._connected().cursor("rows") as cursor:
             cursor.itersize = 16
             cursor.execute(statement.encode(), values)
@@ -274,7 +277,7 @@ async def in_thread(function: Callable[[], T]) -> T:
     return await anyio.to_thread.run_sync(function)
 
 
-def ask(database: Database, function: Callable[[], T]) -> T:
+def ask_database(database: Database, function: Callable[[], T]) -> T:
     """Call a function that uses the database, for a command that cannot go on without it.
 
     Raises:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from bulklink.cluster.database import Database, ask, describe
+from bulklink.cluster.database import Database, ask_database, describe
 from bulklink.cluster.runs import ClusterRun, RunTable
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.cluster.workers import WorkerInfo, living_workers
@@ -75,8 +75,8 @@ def cluster_overview(database: Database, timing: ClusterTiming) -> ClusterOvervi
     Raises:
         ConfigError: if the database cannot be used.
     """
-    workers = ask(database, partial(living_workers, database, timing.stalled))
-    runs = ask(database, RunTable(database).all)
+    workers = ask_database(database, partial(living_workers, database, timing.stalled))
+    runs = ask_database(database, RunTable(database).all)
     profiles = {profile for worker in workers for profile in worker.profiles}
     return ClusterOverview(
         describe(database.conninfo), tuple(workers), tuple(_overview_runs(runs, profiles))

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import Any, BinaryIO
 from uuid import UUID
 
 from bulklink.atomic_files import write_error
@@ -87,22 +92,10 @@ def refuse_used_folder(path: Path) -> None:
 def _unpack(database: Database, run: UUID, folder: RunFolder) -> dict[str, int]:
     with create_file(folder.path / ".gitignore") as file:
         file.write(b"*\n")
-    allowed = {path.name: path for path in _stored_files(folder)}
-    for name, part, content in database.stream(_PARTS, {"run": run}):
-        if name not in allowed:
-            raise RunDirError(
-                f"The database has a file {name!r} for this run, which no run folder has.",
-                where=str(run),
-                advice="Find out who wrote it: only bulklink should write to this database.",
-            )
-        if part == 0:
-            create_file(allowed[name]).close()
-        with allowed[name].open("ab") as file:
-            file.write(content)
+    _write_files(database, run, {path.name: path for path in _stored_files(folder)})
     row = database.query_one("SELECT record FROM run WHERE run = %(run)s", {"run": run})
     if row is None:
-        raise RunDirError("This run is not in the cluster any more.", where=str(run))
-    create_file(folder.ledger).close()
+        raise gone_error(run)
     paths = {LEDGER: folder.ledger, ANSWERS: folder.answers, TIMELINE: folder.timeline}
     next_seqs = {kind: _join(database, run, kind, path) for kind, path in paths.items()}
     with create_file(folder.record) as file:
@@ -110,14 +103,38 @@ def _unpack(database: Database, run: UUID, folder: RunFolder) -> dict[str, int]:
     return next_seqs
 
 
+def _write_files(database: Database, run: UUID, allowed: Mapping[str, Path]) -> None:
+    """Write the stored files of a run, part after part."""
+    with closing(database.stream(_PARTS, {"run": run})) as parts:
+        for name, parts_of_file in groupby(parts, key=itemgetter(0)):
+            if name not in allowed:
+                raise RunDirError(
+                    f"The database has a file {name!r} for this run, which no run folder has.",
+                    where=str(run),
+                    advice="Find out who wrote it: only bulklink should write to this database.",
+                )
+            with create_file(allowed[name]) as file:
+                for _, _, content in parts_of_file:
+                    file.write(content)
+
+
 def _join(database: Database, run: UUID, kind: str, path: Path) -> int:
-    """Write the segments of a kind one after another, and return how many there are."""
+    """Write the segments of a kind one after another, and return how many there are.
+
+    Only a ledger is written where there are none.
+    """
+    with closing(database.stream(_SEGMENTS, {"run": run, "kind": kind})) as segments:
+        first = next(segments, None)
+        if first is None and kind != LEDGER:
+            return 0
+        with create_file(path) as file:
+            return _write_segments(chain([first] if first else (), segments), file, run, kind)
+
+
+def _write_segments(segments: Iterable[Any], file: BinaryIO, run: UUID, kind: str) -> int:
     expected, last_epoch = 0, 0
-    for seq, epoch, compressed, sha256 in database.stream(_SEGMENTS, {"run": run, "kind": kind}):
-        try:
-            content = zlib.decompress(compressed)
-        except zlib.error:
-            content = b""
+    for seq, epoch, compressed, sha256 in segments:
+        content = _decompressed(compressed)
         if seq != expected or epoch < last_epoch or hashlib.sha256(content).digest() != sha256:
             raise LedgerError(
                 f"Segment {expected} of the {kind} is missing or damaged in the database.",
@@ -125,9 +142,23 @@ def _join(database: Database, run: UUID, kind: str, path: Path) -> int:
                 advice="Restore the database from a backup of a later time. `bulklink verify` shows"
                 " what is on which deal.",
             )
-        if expected == 0 and kind != LEDGER:
-            create_file(path).close()
-        with path.open("ab") as file:
-            file.write(content)
+        file.write(content)
         expected, last_epoch = expected + 1, epoch
     return expected
+
+
+def _decompressed(compressed: bytes) -> bytes:
+    """Return the content of a segment; nothing if it is damaged."""
+    try:
+        return zlib.decompress(compressed)
+    except zlib.error:
+        return b""
+
+
+def gone_error(what: UUID) -> RunDirError:
+    """Return the error that a run or a job is not in the database any more."""
+    return RunDirError(
+        "It is not in the cluster any more.",
+        where=str(what),
+        advice="Somebody has removed it, as `bulklink cluster forget` does.",
+    )

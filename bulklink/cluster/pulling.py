@@ -9,10 +9,9 @@ from uuid import UUID
 
 from bulklink.atomic_files import write_error
 from bulklink.cluster.database import Database
-from bulklink.cluster.parcels import refuse_used_folder, unpack
+from bulklink.cluster.parcels import gone_error, refuse_used_folder, unpack
 from bulklink.cluster.runs import ClusterRun
 from bulklink.decoding import decode_json
-from bulklink.errors import RunDirError
 from bulklink.folder_files import create_file
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.job_folder import JobFolder, JobRecord
@@ -51,7 +50,7 @@ def pull(database: Database, runs: Sequence[ClusterRun], folder: Path) -> Path:
 def _pull_job(database: Database, job_id: UUID, runs: Sequence[ClusterRun], job: JobFolder) -> None:
     row = database.query_one("SELECT record FROM job WHERE job = %(job)s", {"job": job_id})
     if row is None:
-        raise RunDirError("This job is not in the cluster any more.", where=str(job_id))
+        raise gone_error(job_id)
     record = decode_json(row[0], JobRecord)
     for run in runs:
         unpack(database, run.run, job.shard(run.shard or 0, record.shards))

@@ -87,7 +87,7 @@ def _update(database: Database, version: int, updates: Mapping[int, str]) -> Non
     database.query("UPDATE setting SET version = %(version)s", {"version": SCHEMA_VERSION})
 
 
-def open_database(conninfo: str) -> tuple[Database, ClusterTiming]:
+def open_cluster_database(conninfo: str) -> tuple[Database, ClusterTiming]:
     """Connect to the database of a cluster, and return it with the cluster's times.
 
     Args:

@@ -14,6 +14,7 @@ from bulklink.cluster.database import Database, in_thread, unreachable_error
 from bulklink.cluster.parcels import store_files
 from bulklink.cluster.runs import ClusterRun, NewRun, RunTable
 from bulklink.engine.shutdown import StopController
+from bulklink.folder_files import read_small_file
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.environment import Environment
 from bulklink.operations.queue_run import approve
@@ -133,7 +134,7 @@ def _add_job(database: Database, name: str, job: JobFolder) -> UUID:
     job_id = uuid4()
     database.query(
         "INSERT INTO job (job, name, record) VALUES (%(job)s, %(name)s, %(record)s)",
-        {"job": job_id, "name": name, "record": job.record.read_bytes()},
+        {"job": job_id, "name": name, "record": read_small_file(job.record)},
     )
     return job_id
 
@@ -165,7 +166,7 @@ def _add_run(
             options=approval.options,
             approved_by=approved_by,
             state="finished" if record.state is RunState.REFUSED else "queued",
-            record=folder.record.read_bytes(),
+            record=read_small_file(folder.record),
         )
     )
     store_files(database, run, folder)

@@ -185,6 +185,18 @@ def test_a_run_with_a_damaged_ledger_is_not_pulled(
     assert not (tmp_path / "pulled").exists(), "half a run would look like a whole one"
 
 
+def test_a_file_that_no_run_folder_has_is_not_written(
+    command: Command, url: str, tmp_path: Path
+) -> None:
+    submit(command)
+    with psycopg.connect(url) as database:
+        database.execute("UPDATE bulklink.file SET name = '../stolen' WHERE name = 'plan.parquet'")
+    error = refused(command, "cluster", "pull", "july", "-o", "pulled")
+    assert "'../stolen'" in error["message"]
+    assert not (tmp_path / "pulled").exists()
+    assert not (tmp_path / "stolen").exists()
+
+
 # Driving
 
 

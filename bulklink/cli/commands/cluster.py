@@ -40,18 +40,18 @@ _run_argument = click.argument("run", metavar="RUN")
 
 @click.group("cluster", cls=Group)
 def cluster() -> None:
-    """Send the runs of many orgs from several machines, by way of a PostgreSQL database.
+    """Send the runs of many orgs from several machines.
 
     \b
     Examples:
       bulklink cluster init
-      bulklink cluster submit approved --profile acme
+      bulklink cluster submit approved --expect DIGEST
       bulklink cluster worker --slots 8
-      bulklink status --cluster
 
-    BULKLINK_CLUSTER_URL says where the database is. Each run is driven by one worker at a time, and
-    one run of an org; if a worker or its machine dies, another one continues. Needs the extra
-    bulklink[cluster]. `bulklink work` does the same on one machine without a database.
+    The machines share a PostgreSQL database, whose address is in BULKLINK_CLUSTER_URL, and nothing
+    else. `bulklink status --cluster` shows what is in it. Each run is driven by one worker at a
+    time, and one run of an org; if a worker or its machine dies, another one continues. Needs the
+    extra bulklink[cluster]. `bulklink work` does the same on one machine without a database.
     """
 
 
@@ -94,8 +94,8 @@ def submit(run: Path, expect: str | None, request: str | None, **options: Any) -
 
     \b
     Examples:
-      bulklink cluster submit approved --profile acme
-      bulklink cluster submit approved --profile acme --expect DIGEST --yes
+      bulklink cluster submit approved
+      bulklink cluster submit approved --expect DIGEST --yes
 
     The org is looked up, and you are asked before it is changed; workers send without a question.
     The folder is copied to the database, secrets are not: a worker sends what it has a profile for.
@@ -241,22 +241,23 @@ def drive(run: str, driver: str, **options: Any) -> int:
 @_run_argument
 @common_options
 def cancel(run: str, *, as_json: bool) -> int:
-    """Take RUN out of the queue of the cluster; stop it gently if it is being sent.
+    """Take RUN out of the queue of the cluster.
 
     \b
     Example:
       bulklink cluster cancel 20261122T101500Z-link-3f2a
 
-    RUN is its name or its id, or the name of a job. What was sent stays.
+    RUN is its name or its id, or the name of a job. If it is being sent, it is stopped gently. What
+    was sent stays.
     """
     import_schema()
-    from bulklink.cluster.database import ask  # noqa: PLC0415 - an extra
+    from bulklink.cluster.database import ask_database  # noqa: PLC0415 - an extra
     from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
 
     database, _ = open_cluster()
     table = RunTable(database)
-    runs = ask(database, partial(_find, table, run))
-    states = [ask(database, partial(table.cancel, each.run)) for each in runs]
+    runs = ask_database(database, partial(_find, table, run))
+    states = [ask_database(database, partial(table.cancel, each.run)) for each in runs]
     if as_json:
         states_by_name = {each.name: state for each, state in zip(runs, states, strict=True)}
         print_json({"runs": states_by_name, "exit_code": 0})
@@ -283,28 +284,28 @@ def cancel(run: str, *, as_json: bool) -> int:
 )
 @common_options
 def resume(run: str, *, accept_canary: bool, accept_restored: bool, as_json: bool) -> int:
-    """Give RUN back to the workers, after it was left to you or cancelled.
+    """Give RUN back to the workers of the cluster.
 
     \b
     Example:
       bulklink cluster resume 20261122T101500Z-link-3f2a
 
-    RUN is its name or its id, or the name of a job. `bulklink status --cluster` says why a run was
-    left.
+    RUN was left to you or cancelled. RUN is its name or its id, or the name of a job.
+    `bulklink status --cluster` says why a run was left.
     """
     import_schema()
-    from bulklink.cluster.database import ask  # noqa: PLC0415 - an extra
+    from bulklink.cluster.database import ask_database  # noqa: PLC0415 - an extra
     from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
 
     database, _ = open_cluster()
     table = RunTable(database)
-    runs = ask(database, partial(_find, table, run))
+    runs = ask_database(database, partial(_find, table, run))
     if accept_restored:
-        ask(database, partial(table.skip_epochs, runs[0].run))
+        ask_database(database, partial(table.skip_epochs, runs[0].run))
     given = [
         each
         for each in runs
-        if ask(database, partial(table.give_back, each.run, accept_canary=accept_canary))
+        if ask_database(database, partial(table.give_back, each.run, accept_canary=accept_canary))
     ]
     if not given:
         raise RunDirError(
@@ -342,13 +343,13 @@ def pull(run: str, output: Path, *, as_json: bool) -> int:
     resume the copy of a run that the cluster still sends.
     """
     import_schema()
-    from bulklink.cluster.database import ask  # noqa: PLC0415 - an extra
+    from bulklink.cluster.database import ask_database  # noqa: PLC0415 - an extra
     from bulklink.cluster.pulling import pull as pull_runs  # noqa: PLC0415 - an extra
     from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
 
     database, _ = open_cluster()
-    runs = ask(database, partial(_find, RunTable(database), run))
-    ask(database, partial(pull_runs, database, runs, output))
+    runs = ask_database(database, partial(_find, RunTable(database), run))
+    ask_database(database, partial(pull_runs, database, runs, output))
     if as_json:
         print_json({"run_dir": str(output), "exit_code": 0})
     else:
@@ -371,12 +372,12 @@ def forget(run: str, *, force: bool, as_json: bool) -> int:
     undone. A run that is being sent is not removed.
     """
     import_schema()
-    from bulklink.cluster.database import ask  # noqa: PLC0415 - an extra
+    from bulklink.cluster.database import ask_database  # noqa: PLC0415 - an extra
     from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
 
     database, _ = open_cluster()
     table = RunTable(database)
-    runs = ask(database, partial(_find, table, run))
+    runs = ask_database(database, partial(_find, table, run))
     for each in runs:
         if each.state == "running" or (each.state not in ("finished", "cancelled") and not force):
             raise RunDirError(
@@ -385,7 +386,7 @@ def forget(run: str, *, force: bool, as_json: bool) -> int:
                 advice="Cancel it first: `bulklink cluster cancel`.",
             )
     for each in runs:
-        ask(database, partial(table.delete, each.run))
+        ask_database(database, partial(table.delete, each.run))
     if as_json:
         print_json({"runs": [each.name for each in runs], "exit_code": 0})
     else:

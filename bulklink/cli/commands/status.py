@@ -27,7 +27,7 @@ from bulklink.errors import ExitCode, LedgerError, UsageError
 @runs_dir_option
 @common_options
 def status(run: Path | None, runs_dir: Path, *, check: bool, cluster: bool, as_json: bool) -> int:
-    """Show the state of RUN, of all runs and their queue, or of a cluster.
+    """Show the state of RUN, of all runs, or of a cluster.
 
     \b
     Examples:
