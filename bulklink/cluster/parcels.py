@@ -14,6 +14,7 @@ from uuid import UUID
 
 from bulklink.atomic_files import write_error
 from bulklink.cluster.database import Database
+from bulklink.cluster.runs import gone_error
 from bulklink.cluster.segments import ANSWERS, LEDGER, TIMELINE, parts_of
 from bulklink.errors import LedgerError, RunDirError
 from bulklink.folder_files import create_file
@@ -153,12 +154,3 @@ def _decompressed(compressed: bytes) -> bytes:
         return zlib.decompress(compressed)
     except zlib.error:
         return b""
-
-
-def gone_error(what: UUID) -> RunDirError:
-    """Return the error that a run or a job is not in the database any more."""
-    return RunDirError(
-        "It is not in the cluster any more.",
-        where=str(what),
-        advice="Somebody has removed it, as `bulklink cluster forget` does.",
-    )

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from bulklink.atomic_files import write_error
 from bulklink.cluster.database import Database
-from bulklink.cluster.parcels import gone_error, refuse_used_folder, unpack
-from bulklink.cluster.runs import ClusterRun
+from bulklink.cluster.parcels import refuse_used_folder, unpack
+from bulklink.cluster.runs import ClusterRun, gone_error
 from bulklink.decoding import decode_json
 from bulklink.folder_files import create_file
 from bulklink.runs.folder import RunFolder

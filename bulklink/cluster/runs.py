@@ -164,6 +164,15 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     state: str = "queued"
 
 
+def gone_error(what: UUID) -> RunDirError:
+    """Return the error that a run or a job is not in the database any more."""
+    return RunDirError(
+        "It is not in the cluster any more.",
+        where=str(what),
+        advice="Somebody has removed it, as `bulklink cluster forget` does.",
+    )
+
+
 class RunTable:
     """The runs of a cluster.
 
@@ -210,7 +219,7 @@ class RunTable:
         """
         found = self._find("run.run = %(run)s", {"run": run})
         if found is None:
-            raise RunDirError("This run is not in the cluster any more.", where=str(run))
+            raise gone_error(run)
         return found
 
     def claim(self, run: UUID, driver: str) -> bool:
@@ -303,7 +312,7 @@ class RunTable:
         """
         row = self._database.query_one("SELECT record FROM run WHERE run = %(run)s", {"run": run})
         if row is None:
-            raise RunDirError("This run is not in the cluster any more.", where=str(run))
+            raise gone_error(run)
         return parse_record(row[0], str(run))
 
     def cancel(self, run: UUID) -> str:

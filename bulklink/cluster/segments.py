@@ -8,6 +8,7 @@ inserted, and so no call is made, because no call leaves before its line is comm
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ import psycopg
 
 from bulklink.cluster.database import Database, first_line
 from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.folder_files import open_to_append, open_to_read, read_small_file
 from bulklink.ledger.writer import LedgerFiles
 from bulklink.runs.folder import RunFolder
 
@@ -176,7 +178,7 @@ class DriverStore:
 
 def parts_of(path: Path) -> Iterator[bytes]:
     """Yield the content of a file in parts; an empty file has one."""
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         yield file.read(PART_BYTES)
         while content := file.read(PART_BYTES):
             yield content
@@ -235,10 +237,10 @@ class ShippedFolder:
             if names is not None and names != self._names_mark:
                 self._store.put_file(self._folder.names.name, self._folder.names)
             if segments or has_record:
-                content = self._folder.record.read_bytes() if has_record else None
+                content = read_small_file(self._folder.record) if has_record else None
                 self._store.commit(segments, content)
         except LeaseOverError:
-            with (self._folder.path / UNSHIPPED).open("ab") as file:
+            with os.fdopen(open_to_append(self._folder.path / UNSHIPPED), "ab") as file:
                 file.write(ledger)
             raise
         self._names_mark, self._record_mark = names, record
@@ -252,9 +254,9 @@ class ShippedFolder:
             return b""
         self._timeline_at = self._monotonic()
         try:
-            with self._folder.timeline.open("rb") as file:
+            with open_to_read(self._folder.timeline) as file:
                 file.seek(self._timeline_bytes)
-                new = file.read()
+                new = file.readall()
         except FileNotFoundError:
             return b""
         return new[: new.rfind(b"\n") + 1]

@@ -46,7 +46,7 @@ from bulklink.runs.record import RunState
 from bulklink.runs.standing import Standing, standing_of
 from bulklink.runs.status import run_exit_code
 from bulklink.task_group import task_group
-from bulklink.worker.children import Child, start_child
+from bulklink.worker.children import KillableChild, start_child
 from bulklink.worker.tracked_run import waiting_text
 from bulklink.worker.verdict import Ended, Kind, Verdict, judge_ended
 
@@ -102,7 +102,7 @@ async def supervise(
     report: Callable[[str | Advice], None],
     profiles: Callable[[], Sequence[str]],
     profile: str | None = None,
-    start: Callable[[Sequence[str]], Awaitable[Child]] = start_child,
+    start: Callable[[Sequence[str]], Awaitable[KillableChild]] = start_child,
 ) -> ClusterWorkResult:
     """Drive runs of the cluster until this worker is stopped.
 
@@ -144,7 +144,7 @@ class _Driver:
 
     run: ClusterRun
     lease: Lease
-    child: Child | None = None
+    child: KillableChild | None = None
 
 
 class _Settled(msgspec.Struct, frozen=True):
@@ -173,7 +173,7 @@ class _Supervisor:
     report: Callable[[str | Advice], None]
     profiles: Callable[[], Sequence[str]]
     profile: str | None
-    start: Callable[[Sequence[str]], Awaitable[Child]]
+    start: Callable[[Sequence[str]], Awaitable[KillableChild]]
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{token_hex(3)}")
     _runs: RunTable = field(init=False)
     _drivers: dict[str, _Driver] = field(default_factory=dict, init=False)

@@ -41,6 +41,10 @@ class Child(Protocol):
         """Ask it to stop gently; asked again, it stops immediately."""
         ...
 
+
+class KillableChild(Child, Protocol):
+    """A process that can be ended without its help."""
+
     def kill(self) -> None:
         """End it at once, even if it is suspended."""
         ...
@@ -81,7 +85,7 @@ def child_command(
     return [*command, *approval.options]
 
 
-async def start_child(command: Sequence[str]) -> Child:
+async def start_child(command: Sequence[str]) -> KillableChild:
     """Start a command in a session of its own, so that Ctrl-C does not reach it.
 
     Its output goes to files without a name, as it may outlive the worker.
