@@ -226,12 +226,13 @@ class RunTable:
         )
         return row is not None
 
-    def settle(self, run: ClusterRun, verdict: Verdict) -> bool:
+    def settle(self, run: ClusterRun, verdict: Verdict, *, is_repeated: bool = False) -> bool:
         """Record what is to be done with a run that its driver does not drive any more.
 
         Args:
             run: the run, as its driver had it.
             verdict: what is to be done; times in it are relative or of the database.
+            is_repeated: whether the answer was lost when it was recorded before, or not.
 
         Returns:
             Whether it was recorded: another driver may have the run already.
@@ -248,14 +249,15 @@ class RunTable:
                 not_before = greatest(
                     clock_timestamp() + make_interval(secs => %(after)s), to_timestamp(%(until)s)),
                 ended_at = CASE WHEN %(state)s = 'finished' THEN clock_timestamp() END
-            WHERE run = %(run)s AND driver = %(driver)s
-                AND state IN ('running', %(state)s, 'cancelled')  -- the first answer was lost
+            WHERE run = %(run)s AND driver = %(driver)s AND (state = 'running'
+                OR %(is_repeated)s AND state IN (%(state)s, 'cancelled'))
             RETURNING 1
             """,
             {
                 "run": run.run,
                 "driver": run.driver,
                 "state": state,
+                "is_repeated": is_repeated,
                 "deaths": verdict.deaths,
                 "code": left.code if left else None,
                 "message": left.message if left else None,

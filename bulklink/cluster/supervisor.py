@@ -393,13 +393,21 @@ class _Supervisor:
             seconds: how long it lived.
             was_seen: whether its end was seen, so that its lease can be ended now.
         """
-        settle = partial(self._settle_blocking, run, ended, seconds, was_seen=was_seen)
+        is_repeated = False
+
+        def settle() -> _Settled:
+            nonlocal is_repeated
+            was_tried, is_repeated = is_repeated, True
+            return self._settle_blocking(
+                run, ended, seconds, was_seen=was_seen, is_repeated=was_tried
+            )
+
         settled = await self._insist(settle)  # None: another worker finds it after its lease
         if settled is not None and settled.is_recorded:
             self._report(run, settled)
 
     def _settle_blocking(
-        self, run: ClusterRun, ended: Ended, seconds: float, *, was_seen: bool
+        self, run: ClusterRun, ended: Ended, seconds: float, *, was_seen: bool, is_repeated: bool
     ) -> _Settled:
         if was_seen:
             self._leases_of(run).end()
@@ -408,7 +416,8 @@ class _Supervisor:
         except RunDirError as error:  # of a later version, or gone
             left = LeftRun(error.code, error.message, holds_org=False, invocations=0)
             verdict = Verdict(Kind.LEFT, left=left)
-            return _Settled(verdict, None, run.cancel, self._runs.settle(run, verdict))
+            is_recorded = self._runs.settle(run, verdict, is_repeated=is_repeated)
+            return _Settled(verdict, None, run.cancel, is_recorded)
         if record.state is RunState.RUNNING:  # it lost its lease, or died
             record = record.replace(
                 state=RunState.STOPPED, stopped_by=StoppedBy.KILLED, resume_at=None
@@ -416,7 +425,7 @@ class _Supervisor:
         standing, restarts = standing_of(record), self.timing.restarts
         ended = _as_seen(ended, standing, was_seen=was_seen)
         verdict = judge_ended(ended, seconds, standing, run.deaths, current.now, restarts)
-        is_recorded = self._runs.settle(run, verdict)
+        is_recorded = self._runs.settle(run, verdict, is_repeated=is_repeated)
         return _Settled(verdict, standing.exit_code, current.cancel, is_recorded)
 
     def _leases_of(self, run: ClusterRun) -> OrgLeases:

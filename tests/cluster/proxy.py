@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -23,10 +23,12 @@ class DatabaseProxy:
     Args:
         server_port: port of the server on this machine.
         port: port of the proxy.
+        is_lost: returns whether an answer is lost, with its connection.
     """
 
     server_port: int
     port: int = 0
+    is_lost: Callable[[], bool] = lambda: False
     _open: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _catch: _Catch | None = None
@@ -104,6 +106,8 @@ class DatabaseProxy:
                     await catch.released.wait()
                 held.clear()
                 await self._open.wait()
+                if self.is_lost():
+                    return
                 writer.write(answer)
 
         tasks = {asyncio.create_task(send_requests()), asyncio.create_task(send_answers())}

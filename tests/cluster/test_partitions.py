@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -54,11 +56,15 @@ async def test_another_worker_continues_the_run_of_one_that_is_cut_off(
     ):
         orgs.gate.close_after(CONTACTS // 2)
         await orgs.gate.reached.wait()
+        (driver,) = far.drivers()
         async with cluster_worker(url, "--drain", state=tmp_path / "near") as near:
             proxy.cut()
+            os.kill(driver, signal.SIGSTOP)
             orgs.gate.open()
             await near.reports("its process died; it is started again at once.")
             assert (await near.result())["finished"] == 1
+        # Although the database is silent.
+        await far.reports("its driver kept on after its lease; it is killed.")
         proxy.restore()
         assert (await far.result())["left"] == []
         assert "The database can be used again." in far.log

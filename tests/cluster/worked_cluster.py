@@ -11,21 +11,24 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import anyio
 import msgspec
 import orjson
 
 from bulklink import Op, RunCallbacks, StopController
-from bulklink.cluster.database import Database, conninfo_from
 from bulklink.cluster.driving import drive
 from bulklink.cluster.pulling import pull
 from bulklink.cluster.runs import ClusterRun, RunTable
 from bulklink.cluster.submitting import submit
 from bulklink.engine.signal import Signal
+from bulklink.errors import BulklinkError, StoppedBy
 from bulklink.operations.environment import real_environment
 from bulklink.runs.status import RunResult
+from bulklink.worker.verdict import Ended
 from tests.cluster.conftest import TIMING
+from tests.cluster.single_runs import open_url
 from tests.crash.worked_orgs import KILL, Orgs, WorkedOrg, serve_orgs
 from tests.guard import off_loop
 
@@ -34,7 +37,7 @@ async def submit_run(
     url: str, options: Sequence[str], org: WorkedOrg, run_dir: Path, digest: str
 ) -> None:
     """Submit a sealed run to a cluster, with the profile of its org."""
-    database = Database(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
+    database = open_url(url)
     submitted = await submit(
         run_dir,
         org.connection,
@@ -73,7 +76,7 @@ def serve_cluster_orgs(
 
 async def pull_run(url: str, name: str, folder: Path) -> Path:
     """Write the folder of a run of a cluster."""
-    database = Database(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
+    database = open_url(url)
     try:
         runs = await off_loop(RunTable(database).find, name)
         return await off_loop(pull, database, runs, folder)
@@ -83,7 +86,7 @@ async def pull_run(url: str, name: str, folder: Path) -> Path:
 
 async def find_run(url: str, name: str) -> ClusterRun:
     """Return a run of a cluster by its name."""
-    database = Database(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
+    database = open_url(url)
     try:
         (run,) = await off_loop(RunTable(database).find, name)
         return run
@@ -91,9 +94,7 @@ async def find_run(url: str, name: str) -> ClusterRun:
         await off_loop(database.close)
 
 
-async def drive_run(
-    url: str, org: WorkedOrg, name: str, folder: Path, stop: StopController | None = None
-) -> RunResult:
+async def drive_run(url: str, org: WorkedOrg, name: str, folder: Path) -> RunResult:
     """Give a queued run to a driver in this process, and let it send what is left.
 
     Args:
@@ -101,28 +102,69 @@ async def drive_run(
         org: its org.
         name: name of the run.
         folder: folder in which it is driven.
-        stop: stops the run.
     """
-    database = Database(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
-    try:
-        (run,) = await off_loop(RunTable(database).find, name)
-        assert await off_loop(RunTable(database).claim, run.run, folder.name)
-        return await drive(
-            run.run,
-            folder.name,
-            org.connection,
-            database=database,
-            timing=TIMING,
-            work_folder=folder,
-            options={"yes": True},
-            callbacks=RunCallbacks(),
-            stop=stop or StopController(),
-            environment=msgspec.structs.replace(
-                real_environment(), org_locks=None, org_shares=None, token_store=None
-            ),
-        )
-    finally:
-        await off_loop(database.close)
+    run, driver = (await find_run(url, name)).run, folder.name
+    database = open_url(url)
+    assert await off_loop(RunTable(database).claim, run, driver)
+    await off_loop(database.close)
+    return await DrivingChild(url, org, run, driver, folder).drive()
+
+
+@dataclass(frozen=True, slots=True)
+class DrivingChild:
+    """A driver in this process, as a child of a worker.
+
+    Args:
+        url: address of the database.
+        org: org of the run.
+        run: id of the run.
+        name: name of the driver, which has the run.
+        folder: folder in which it is driven.
+        controller: stops it.
+    """
+
+    url: str
+    org: WorkedOrg
+    run: UUID
+    name: str
+    folder: Path
+    controller: StopController = field(default_factory=StopController)
+
+    async def drive(self) -> RunResult:
+        """Drive the run."""
+        database = open_url(self.url)
+        try:
+            return await drive(
+                self.run,
+                self.name,
+                self.org.connection,
+                database=database,
+                timing=TIMING,
+                work_folder=self.folder,
+                options={"yes": True},
+                callbacks=RunCallbacks(),
+                stop=self.controller,
+                environment=msgspec.structs.replace(
+                    real_environment(), org_locks=None, org_shares=None, token_store=None
+                ),
+            )
+        finally:
+            await off_loop(database.close)
+
+    async def wait(self) -> Ended:
+        """Drive the run, and return how that ended."""
+        try:
+            result = await self.drive()
+        except BulklinkError as error:
+            return Ended(error.exit_code, code=error.code, message=error.message)
+        return Ended(result.exit_code or 0)
+
+    def stop(self) -> None:
+        """Stop it gently."""
+        self.controller.interrupt(StoppedBy.TERMINATED)
+
+    def kill(self) -> None:
+        raise AssertionError("it lost its lease")
 
 
 @dataclass(slots=True)

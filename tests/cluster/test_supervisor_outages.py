@@ -1,0 +1,181 @@
+"""Workers whose connections break, and a queue that cannot record what it did."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+from bulklink.cluster.database import Database, UnreachableDatabaseError
+from bulklink.cluster.queue import ProcrastinateQueue
+from bulklink.errors import ExitCode
+from bulklink.task_group import task_group
+from bulklink.worker.children import Child
+from bulklink.worker.verdict import Ended
+from tests.cluster.conftest import TIMEOUT
+from tests.cluster.fake_drivers import (
+    FakeDrivers,
+    add_runs,
+    check_ledgers,
+    real_queues,
+    work,
+)
+from tests.cluster.postgres import PostgresServer
+from tests.cluster.proxy import database_proxy
+from tests.guard import off_loop
+
+TERMINATE = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+DISK_FULL = """
+CREATE SEQUENCE attempts;
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM nextval('attempts');
+    RAISE 'the disk is full' USING ERRCODE = 'disk_full';
+END $$;
+CREATE TRIGGER disk_full BEFORE DELETE ON procrastinate_jobs FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+pytestmark = pytest.mark.timeout(TIMEOUT)
+
+
+async def test_no_lost_answer_costs_a_run(
+    url: str, postgres: PostgresServer, database: Database
+) -> None:
+    seed = time.time_ns()
+    rng = random.Random(seed)
+    await add_runs(database, orgs=6, runs=3)
+    drivers, events = FakeDrivers(url, calls=2), list[str]()
+    async with database_proxy(postgres.port) as proxy, real_queues(url, 2) as queues:
+        proxy.is_lost = lambda: rng.random() < 0.05
+        results = await work(
+            url,
+            drivers.start,
+            queues,
+            slots=3,
+            report=events.append,
+            database_url=postgres.url_of(url.rpartition("/")[2], proxy.port),
+        )
+    assert drivers.overlaps == []
+    assert sum(result.finished for result in results) == 18, (seed, events)
+    assert not [event for event in events if "died" in event], (seed, events)
+    await check_ledgers(database, runs=18)
+
+
+async def test_a_worker_takes_orgs_again_after_all_its_connections_broke(
+    url: str, database: Database
+) -> None:
+    await add_runs(database, orgs=1, runs=1)
+    drivers = FakeDrivers(url, calls=2, may_call=anyio.Event())
+    results = []
+
+    async def work_on() -> None:
+        async with real_queues(url, 1) as queues:
+            results.extend(await work(url, drivers.start, queues, slots=1))
+
+    async with task_group() as group:
+        group.start_soon(work_on)
+        await drivers.changed.wait()
+        await off_loop(database.query, TERMINATE)
+        await add_runs(database, orgs=3, runs=1, first=1)
+        drivers.may_call.set()
+    assert results[0].finished == 4
+    assert drivers.most == 1, "no more than it has slots"
+
+
+async def test_an_outage_while_a_driver_starts_leaves_no_run_to_a_person(
+    url: str, database: Database
+) -> None:
+    await add_runs(database, orgs=1, runs=1)
+    drivers = FakeDrivers(url, calls=1)
+    started = []
+
+    class CutOff:
+        async def wait(self) -> Ended:
+            return Ended(ExitCode.REFUSED, code=UnreachableDatabaseError.code)
+
+        def stop(self) -> None:
+            pass
+
+        def kill(self) -> None:
+            pass
+
+    async def start(command: Sequence[str]) -> Child:
+        started.append(command)
+        return CutOff() if len(started) == 1 else await drivers.start(command)
+
+    async with real_queues(url, 1) as queues:
+        (result,) = await work(url, start, queues, slots=1)
+    assert (result.finished, result.left, len(started)) == (1, (), 2)
+
+
+async def test_a_job_that_another_worker_dropped_ends_without_a_trace(
+    url: str, database: Database
+) -> None:
+    errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    async with real_queues(url, 1) as queues, driving(queues[0]) as orgs:
+        await off_loop(database.query, "DELETE FROM procrastinate_jobs")
+        orgs.may_end.set()
+        await queues[0].add("org", None)
+        await orgs.driven_twice.wait()
+    gc.collect()
+    assert errors == []
+
+
+async def test_a_job_whose_end_could_not_be_recorded_keeps_its_org_from_nobody(
+    url: str, database: Database
+) -> None:
+    async with real_queues(url, 1) as queues, driving(queues[0]) as orgs:
+        await off_loop(database.run_script, DISK_FULL)
+        orgs.may_end.set()
+        while not (await off_loop(database.query, "SELECT is_called FROM attempts"))[0][0]:
+            pass
+        await off_loop(database.run_script, "DROP TRIGGER disk_full ON procrastinate_jobs")
+        while not orgs.driven_twice.is_set():
+            await queues[0].drop_lost(60.0)
+            await queues[0].add("org", None)
+
+
+@dataclass(slots=True)
+class DrivenOrgs:
+    """An org that a queue gives to a worker.
+
+    Attributes:
+        may_end: set when its drivers may end.
+        driven: set when it was given to it.
+        driven_twice: set when it was given to it again.
+    """
+
+    may_end: asyncio.Event = field(default_factory=asyncio.Event)
+    driven: asyncio.Event = field(default_factory=asyncio.Event)
+    driven_twice: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def drive(self, org_key: str) -> None:
+        """Drive it."""
+        assert org_key == "org"
+        (self.driven_twice if self.driven.is_set() else self.driven).set()
+        await self.may_end.wait()
+
+
+@asynccontextmanager
+async def driving(queue: ProcrastinateQueue) -> AsyncIterator[DrivenOrgs]:
+    """Queue an org, and work until the block ends; yield once it is driven."""
+    orgs = DrivenOrgs()
+    await queue.add("org", None)
+    async with task_group() as group:
+        group.start_soon(partial(queue.work, orgs.drive, slots=1, profiles=()))
+        await orgs.driven.wait()
+        yield orgs
+        queue.stop()
