@@ -38,6 +38,7 @@ from tests.cluster.postgres_server import find_programs, temporary_server
 ORGS = ("acme", "globex", "initech", "umbrella", "hooli")
 WORKERS = ("anna", "bert", "cleo")
 """Names of the machines."""
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _SECRETS = {"client_id": "demo", "client_secret": "demo", "refresh_token": "demo"}
 _POLL_SECONDS = 0.1
 _SENT_BEFORE_DEATH = 8
@@ -137,7 +138,7 @@ class Machine:
         drivers = self._drivers()
         for pid in (self._process.pid, *drivers):
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, _KILL)
         self.wait()
 
     def _drivers(self) -> list[int]:
