@@ -183,6 +183,7 @@ async def test_a_driver_that_stops_within_a_statement_holds_no_lock(
     async with task_group() as group:
         group.start_soon(fails, statement)
         await caught.caught.wait()
+        await off_loop(database.query, "SET lock_timeout = '1s'")  # where it would wait, it fails
         assert await take_over(second, database)
         proxy.break_all()
 

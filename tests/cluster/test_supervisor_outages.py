@@ -6,7 +6,7 @@ import asyncio
 import gc
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +16,8 @@ import anyio
 import pytest
 
 from bulklink.cluster.database import Database, UnreachableDatabaseError
-from bulklink.cluster.queue import ProcrastinateQueue
+from bulklink.cluster.queue import ProcrastinateQueue, QueueUnavailableError
+from bulklink.engine.signal import Signal
 from bulklink.errors import ExitCode
 from bulklink.task_group import task_group
 from bulklink.worker.children import Child
@@ -33,10 +34,8 @@ from tests.cluster.postgres import PostgresServer
 from tests.cluster.proxy import database_proxy
 from tests.guard import off_loop
 
-TERMINATE = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
-"""
+LOST = 0.15
+"""Share of the answers of the database to workers that are lost, with their connections."""
 DISK_FULL = """
 CREATE SEQUENCE attempts;
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -58,7 +57,7 @@ async def test_no_lost_answer_costs_a_run(
     await add_runs(database, orgs=6, runs=3)
     drivers, events = FakeDrivers(url, calls=2), list[str]()
     async with database_proxy(postgres.port) as proxy, real_queues(url, 2) as queues:
-        proxy.is_lost = lambda: rng.random() < 0.05
+        proxy.is_lost = lambda: rng.random() < LOST
         results = await work(
             url,
             drivers.start,
@@ -73,24 +72,60 @@ async def test_no_lost_answer_costs_a_run(
     await check_ledgers(database, runs=18)
 
 
-async def test_a_worker_takes_orgs_again_after_all_its_connections_broke(
-    url: str, database: Database
-) -> None:
-    await add_runs(database, orgs=1, runs=1)
+@dataclass(slots=True)
+class EndingQueue:
+    """A queue that ends after its first org, fails after the second one, then works.
+
+    Args:
+        has_recovered: set when it gives an org to the worker for the third time.
+    """
+
+    has_recovered: anyio.Event
+    _orgs: list[str] = field(default_factory=list)
+    _starts: int = 0
+    _changed: Signal = field(default_factory=Signal)
+    _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    async def add(self, org_key: str, profile: str | None) -> None:
+        """Queue an org, unless it waits already."""
+        del profile
+        if org_key not in self._orgs:
+            self._orgs.append(org_key)
+            self._changed.notify()
+
+    async def drop_lost(self, seconds: float) -> None:
+        """Do nothing."""
+
+    async def work(
+        self, drive: Callable[[str], Awaitable[None]], *, slots: int, profiles: Sequence[str]
+    ) -> None:
+        """Call a function for each org, until it ends; then its calls are abandoned."""
+        del slots, profiles
+        self._starts += 1
+        with self._scope:
+            async with task_group() as group:
+                while True:
+                    while not self._orgs:
+                        await self._changed.wait()
+                    group.start_soon(drive, self._orgs.pop(0))
+                    await anyio.lowlevel.checkpoint()
+                    if self._starts < 3:
+                        group.cancel_scope.cancel()
+                        break
+                    self.has_recovered.set()
+        if self._starts == 2:
+            raise QueueUnavailableError
+
+    def stop(self) -> None:
+        """Call it no more."""
+        self._scope.cancel()
+
+
+async def test_a_worker_goes_on_after_its_queue_has_ended(url: str, database: Database) -> None:
+    await add_runs(database, orgs=4, runs=1)
     drivers = FakeDrivers(url, calls=2, may_call=anyio.Event())
-    results = []
-
-    async def work_on() -> None:
-        async with real_queues(url, 1) as queues:
-            results.extend(await work(url, drivers.start, queues, slots=1))
-
-    async with task_group() as group:
-        group.start_soon(work_on)
-        await drivers.changed.wait()
-        await off_loop(database.query, TERMINATE)
-        await add_runs(database, orgs=3, runs=1, first=1)
-        drivers.may_call.set()
-    assert results[0].finished == 4
+    (result,) = await work(url, drivers.start, [EndingQueue(drivers.may_call)], slots=1)
+    assert result.finished == 4
     assert drivers.most == 1, "no more than it has slots"
 
 
