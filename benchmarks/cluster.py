@@ -37,7 +37,7 @@ from tables import put_table, table
 from worker import Org, OrgServer, save_profile
 
 from bulklink import Connection, Job, Op, RunCallbacks, StopController, plan
-from bulklink.cluster.database import Database, conninfo_from
+from bulklink.cluster.database import ClusterDatabase, conninfo_from
 from bulklink.cluster.runs import ClusterRun, RunTable
 from bulklink.cluster.schema import initialize
 from bulklink.cluster.submitting import submit
@@ -179,7 +179,7 @@ class Cluster:
         os.environ["BULKLINK_CLUSTER_URL"] = url
         self._conninfo = conninfo_from({"BULKLINK_CLUSTER_URL": url})
         initialize(self._conninfo)
-        self.database = Database(self._conninfo)
+        self.database = ClusterDatabase(self._conninfo)
 
     def submit(self, run: Path, url: str, profile: str) -> None:
         """Submit a sealed run to an org."""

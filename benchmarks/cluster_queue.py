@@ -24,7 +24,7 @@ from typing import NamedTuple
 import procrastinate
 from tables import put_table, table
 
-from bulklink.cluster.database import Database, conninfo_from
+from bulklink.cluster.database import ClusterDatabase, conninfo_from
 from bulklink.cluster.queue import ProcrastinateQueue
 from bulklink.cluster.runs import RunTable
 from bulklink.cluster.schema import initialize
@@ -120,7 +120,7 @@ class Jobs:
         conninfo = conninfo_from({"BULKLINK_CLUSTER_URL": server.create_database()})
         initialize(conninfo, ClusterTiming())
         self.server = server
-        self.database = Database(conninfo)
+        self.database = ClusterDatabase(conninfo)
         self.queue = ProcrastinateQueue(conninfo, ClusterTiming())
         connector = procrastinate.PsycopgConnector(conninfo=conninfo, min_size=1, max_size=1)
         self.worker = procrastinate.App(connector=connector)

@@ -9,7 +9,7 @@ import click
 from bulklink.errors import ConfigError
 
 if TYPE_CHECKING:
-    from bulklink.cluster.database import Database
+    from bulklink.cluster.database import ClusterDatabase
     from bulklink.cluster.timing import ClusterTiming
 
 
@@ -31,7 +31,7 @@ def import_schema() -> Any:
     return schema
 
 
-def open_cluster() -> tuple[Database, ClusterTiming]:
+def open_cluster() -> tuple[ClusterDatabase, ClusterTiming]:
     """Connect to the database of `BULKLINK_CLUSTER_URL`, and return it with the cluster's times.
 
     The connection is closed at the end of the command.

@@ -162,7 +162,7 @@ def _limit(operation: Generator[Any, Any, T], seconds: float) -> Generator[Any, 
             raise psycopg.OperationalError("the server does not answer")
 
 
-class Database:
+class ClusterDatabase:
     """One connection to the database, made when it is needed and again once it is lost.
 
     Each statement is a transaction of its own, so that no lock is held over a round trip. Not for
@@ -272,12 +272,12 @@ class UnreachableDatabaseError(ConfigError):
     code = "unreachable"
 
 
-async def in_thread(function: Callable[[], T]) -> T:
+async def call_in_thread(function: Callable[[], T]) -> T:
     """Call a function that uses the database in a thread."""
     return await anyio.to_thread.run_sync(function)
 
 
-def ask_database(database: Database, function: Callable[[], T]) -> T:
+def ask_database(database: ClusterDatabase, function: Callable[[], T]) -> T:
     """Call a function that uses the database, for a command that cannot go on without it.
 
     Raises:

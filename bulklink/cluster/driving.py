@@ -14,7 +14,7 @@ import msgspec
 import psycopg
 
 from bulklink.cluster.clocks import DatabaseClock
-from bulklink.cluster.database import Database, in_thread, unreachable_error
+from bulklink.cluster.database import ClusterDatabase, call_in_thread, unreachable_error
 from bulklink.cluster.holding import LeaseHolder
 from bulklink.cluster.leases import OrgLeases, TakenLease
 from bulklink.cluster.parcels import unpack
@@ -55,7 +55,7 @@ async def drive(
     driver: str,
     connection: Connection,
     *,
-    database: Database,
+    database: ClusterDatabase,
     timing: ClusterTiming,
     work_folder: Path,
     options: LimitOptions,
@@ -107,7 +107,7 @@ async def _drive(
     driver: str,
     connection: Connection,
     *,
-    database: Database,
+    database: ClusterDatabase,
     timing: ClusterTiming,
     work_folder: Path,
     options: LimitOptions,
@@ -116,7 +116,7 @@ async def _drive(
     environment: Environment,
 ) -> RunResult:
     clock = DatabaseClock()
-    cluster_run = await in_thread(partial(RunTable(database).read, run))
+    cluster_run = await call_in_thread(partial(RunTable(database).read, run))
     leases = partial(
         OrgLeases,
         org_key=cluster_run.org_key,
@@ -125,20 +125,20 @@ async def _drive(
         timing=timing,
         clock=clock,
     )
-    taken = await in_thread(leases(database).take)
+    taken = await call_in_thread(leases(database).take)
     if taken is None:
         raise LockedError(
             "Another driver has this run, or another run of its org.",
             where=cluster_run.name,
             advice="A worker of the cluster tries it again.",
         )
-    ((cluster,),) = await in_thread(partial(database.query, "SELECT cluster FROM setting"))
-    await in_thread(
+    ((cluster,),) = await call_in_thread(partial(database.query, "SELECT cluster FROM setting"))
+    await call_in_thread(
         partial(
             check_epoch, work_folder, cluster, cluster_run.org_key, cluster_run.name, taken.lease
         )
     )
-    renewing = Database(database.conninfo)
+    renewing = ClusterDatabase(database.conninfo)
     try:
         with LeaseHolder(taken.lease, leases(renewing), renew=timing.renew) as holder:
             driving = _Driving(
@@ -155,9 +155,9 @@ async def _drive(
             result = await run_guarded(driving.send, callbacks, stop)
         if seconds := holder.seconds_left():
             with suppress(psycopg.Error):  # its worker ends it, or it ends by itself
-                await in_thread(partial(leases(database).end, seconds))
+                await call_in_thread(partial(leases(database).end, seconds))
     finally:
-        await in_thread(renewing.close)
+        await call_in_thread(renewing.close)
     return result
 
 
@@ -166,7 +166,7 @@ class _Driving(msgspec.Struct, kw_only=True):
     taken: TakenLease
     holder: LeaseHolder
     clock: DatabaseClock
-    database: Database
+    database: ClusterDatabase
     folder: RunFolder
     connection: Connection
     options: LimitOptions
@@ -174,7 +174,7 @@ class _Driving(msgspec.Struct, kw_only=True):
 
     async def send(self, callbacks: RunCallbacks, stop: StopController) -> RunResult:
         """Send what is left, and ship all of it."""
-        next_seqs = await in_thread(partial(unpack, self.database, self.run.run, self.folder))
+        next_seqs = await call_in_thread(partial(unpack, self.database, self.run.run, self.folder))
         record = self._close_last_invocation(self.folder.read())
         store = self._store()
         shipped = ShippedFolder(self.folder, store, next_seqs)
@@ -197,7 +197,7 @@ class _Driving(msgspec.Struct, kw_only=True):
                 group.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
-                await in_thread(partial(self._ship_rest, shipped))
+                await call_in_thread(partial(self._ship_rest, shipped))
                 store.close()
         return result
 
@@ -248,7 +248,7 @@ class _Driving(msgspec.Struct, kw_only=True):
 
     def _store(self) -> DriverStore:
         return DriverStore(
-            Database(self.database.conninfo),
+            ClusterDatabase(self.database.conninfo),
             org_key=self.run.org_key,
             run=self.run.run,
             epoch=self.taken.lease.epoch,
@@ -265,7 +265,7 @@ class _Driving(msgspec.Struct, kw_only=True):
             clock=self.clock.clock(),
             files=open_files,
             daily_usage=lambda _: ClusterUsage(
-                Database(self.database.conninfo), self.run.org_key, self.holder.seconds_left
+                ClusterDatabase(self.database.conninfo), self.run.org_key, self.holder.seconds_left
             ),
             machine_mark=lambda: MACHINE,
             may_leave=self.holder.check,

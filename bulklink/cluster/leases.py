@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from bulklink.cluster.clocks import DatabaseClock, now
-from bulklink.cluster.database import ANSWER_SECONDS, Database
+from bulklink.cluster.database import ANSWER_SECONDS, ClusterDatabase
 from bulklink.cluster.lease import Lease, Moment
 from bulklink.cluster.timing import ClusterTiming
 
@@ -82,7 +82,7 @@ class OrgLeases:
 
     def __init__(
         self,
-        database: Database,
+        database: ClusterDatabase,
         *,
         org_key: str,
         run: UUID,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from bulklink.cluster.database import Database, ask_database, describe
+from bulklink.cluster.database import ClusterDatabase, ask_database, describe
 from bulklink.cluster.runs import ClusterRun, RunTable
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.cluster.workers import WorkerInfo, living_workers
@@ -65,7 +65,7 @@ class ClusterOverview(msgspec.Struct, frozen=True):
     runs: tuple[OverviewRun, ...]
 
 
-def cluster_overview(database: Database, timing: ClusterTiming) -> ClusterOverview:
+def cluster_overview(database: ClusterDatabase, timing: ClusterTiming) -> ClusterOverview:
     """Return what is in a cluster; blocks.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from uuid import UUID
 
 from bulklink.atomic_files import write_error
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ClusterDatabase
 from bulklink.cluster.runs import gone_error
 from bulklink.cluster.segments import ANSWERS, LEDGER, TIMELINE, parts_of
 from bulklink.errors import LedgerError, RunDirError
@@ -30,7 +30,7 @@ SELECT seq, epoch, bytes, sha256 FROM segment WHERE run = %(run)s AND kind = %(k
 """
 
 
-def store_files(database: Database, run: UUID, folder: RunFolder) -> None:
+def store_files(database: ClusterDatabase, run: UUID, folder: RunFolder) -> None:
     """Store the files of a sealed run, apart from `run.json`; blocks.
 
     Args:
@@ -49,7 +49,7 @@ def _stored_files(folder: RunFolder) -> tuple[Path, ...]:
     return folder.plan, folder.names, folder.rejects
 
 
-def unpack(database: Database, run: UUID, folder: RunFolder) -> dict[str, int]:
+def unpack(database: ClusterDatabase, run: UUID, folder: RunFolder) -> dict[str, int]:
     """Write a run folder as it is in the database; blocks.
 
     Args:
@@ -90,7 +90,7 @@ def refuse_used_folder(path: Path) -> None:
         )
 
 
-def _unpack(database: Database, run: UUID, folder: RunFolder) -> dict[str, int]:
+def _unpack(database: ClusterDatabase, run: UUID, folder: RunFolder) -> dict[str, int]:
     with create_file(folder.path / ".gitignore") as file:
         file.write(b"*\n")
     _write_files(database, run, {path.name: path for path in _stored_files(folder)})
@@ -104,7 +104,7 @@ def _unpack(database: Database, run: UUID, folder: RunFolder) -> dict[str, int]:
     return next_seqs
 
 
-def _write_files(database: Database, run: UUID, allowed: Mapping[str, Path]) -> None:
+def _write_files(database: ClusterDatabase, run: UUID, allowed: Mapping[str, Path]) -> None:
     """Write the stored files of a run, part after part."""
     with closing(database.stream(_PARTS, {"run": run})) as parts:
         for name, parts_of_file in groupby(parts, key=itemgetter(0)):
@@ -119,7 +119,7 @@ def _write_files(database: Database, run: UUID, allowed: Mapping[str, Path]) -> 
                     file.write(content)
 
 
-def _join(database: Database, run: UUID, kind: str, path: Path) -> int:
+def _join(database: ClusterDatabase, run: UUID, kind: str, path: Path) -> int:
     """Write the segments of a kind one after another, and return how many there are.
 
     Only a ledger is written where there are none.

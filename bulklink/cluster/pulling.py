@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 from bulklink.atomic_files import write_error
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ClusterDatabase
 from bulklink.cluster.parcels import refuse_used_folder, unpack
 from bulklink.cluster.runs import ClusterRun, gone_error
 from bulklink.decoding import decode_json
@@ -17,7 +17,7 @@ from bulklink.runs.folder import RunFolder
 from bulklink.runs.job_folder import JobFolder, JobRecord
 
 
-def pull(database: Database, runs: Sequence[ClusterRun], folder: Path) -> Path:
+def pull(database: ClusterDatabase, runs: Sequence[ClusterRun], folder: Path) -> Path:
     """Write a run, or the runs of a job, to a folder; blocks.
 
     Args:
@@ -47,7 +47,9 @@ def pull(database: Database, runs: Sequence[ClusterRun], folder: Path) -> Path:
     return folder
 
 
-def _pull_job(database: Database, job_id: UUID, runs: Sequence[ClusterRun], job: JobFolder) -> None:
+def _pull_job(
+    database: ClusterDatabase, job_id: UUID, runs: Sequence[ClusterRun], job: JobFolder
+) -> None:
     row = database.query_one("SELECT record FROM job WHERE job = %(job)s", {"job": job_id})
     if row is None:
         raise gone_error(job_id)

@@ -12,7 +12,7 @@ import platformdirs
 import psycopg
 
 from bulklink.advice import Advice
-from bulklink.cluster.database import Database, in_thread
+from bulklink.cluster.database import ClusterDatabase, call_in_thread
 from bulklink.cluster.queue import ProcrastinateQueue
 from bulklink.cluster.runs import RunTable
 from bulklink.cluster.supervisor import ClusterWorkResult, supervise
@@ -24,7 +24,7 @@ _REMOVAL_SECONDS = 3600.0
 
 
 async def run_worker(
-    database: Database,
+    database: ClusterDatabase,
     timing: ClusterTiming,
     *,
     slots: int,
@@ -50,7 +50,7 @@ async def run_worker(
     """
     async with task_group() as group, ProcrastinateQueue(database.conninfo, timing) as queue:
         if keep_days is not None:
-            group.start_soon(remove_old_runs, Database(database.conninfo), keep_days)
+            group.start_soon(remove_old_runs, ClusterDatabase(database.conninfo), keep_days)
         result = await supervise(
             database,
             queue,
@@ -67,7 +67,7 @@ async def run_worker(
 
 
 async def remove_old_runs(
-    database: Database, days: float, sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    database: ClusterDatabase, days: float, sleep: Callable[[float], Awaitable[None]] = anyio.sleep
 ) -> None:
     """Remove runs that finished some days ago, now and every hour, until it is cancelled.
 
@@ -79,7 +79,7 @@ async def remove_old_runs(
     try:
         while True:
             with suppress(psycopg.Error):  # the next hour tries it again
-                await in_thread(partial(RunTable(database).delete_ended, days))
+                await call_in_thread(partial(RunTable(database).delete_ended, days))
             await sleep(_REMOVAL_SECONDS)
     finally:
         database.close()

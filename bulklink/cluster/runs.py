@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ClusterDatabase
 from bulklink.errors import RunDirError
 from bulklink.runs.record import RunRecord, parse_record
 from bulklink.worker.verdict import Kind, Verdict
@@ -180,7 +180,7 @@ class RunTable:
         database: the database.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: ClusterDatabase) -> None:
         self._database = database
 
     def find_submitted(self, org_key: str, digest: str, request: str) -> ClusterRun | None:
@@ -222,7 +222,7 @@ class RunTable:
             raise gone_error(run)
         return found
 
-    def claim(self, run: UUID, driver: str) -> bool:
+    def assign(self, run: UUID, driver: str) -> bool:
         """Give a queued run to a driver, unless its org has one; return whether that worked."""
         row = self._database.query_one(
             "UPDATE run SET state = 'running', driver = %(driver)s, not_before = NULL,"

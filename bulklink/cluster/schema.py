@@ -9,7 +9,7 @@ import msgspec
 import procrastinate
 import psycopg
 
-from bulklink.cluster.database import SCHEMA, Database, describe, unreachable_error
+from bulklink.cluster.database import SCHEMA, ClusterDatabase, describe, unreachable_error
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.decoding import decode_json
 from bulklink.errors import ConfigError
@@ -44,7 +44,7 @@ def initialize(
         ConfigError: if the database cannot be used, has the schema of a newer version, or one that
             cannot be updated.
     """
-    database = Database(conninfo)
+    database = ClusterDatabase(conninfo)
     try:
         _check_server(database)
         with database.transaction():
@@ -61,7 +61,7 @@ def initialize(
     return version != SCHEMA_VERSION
 
 
-def _create(database: Database, timing: ClusterTiming) -> None:
+def _create(database: ClusterDatabase, timing: ClusterTiming) -> None:
     content = resources.files("bulklink.cluster").joinpath("schema.sql").read_text("utf-8")
     database.run_script(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
     database.run_script(_queue_schema())
@@ -72,7 +72,7 @@ def _create(database: Database, timing: ClusterTiming) -> None:
     )
 
 
-def _update(database: Database, version: int, updates: Mapping[int, str]) -> None:
+def _update(database: ClusterDatabase, version: int, updates: Mapping[int, str]) -> None:
     if version > SCHEMA_VERSION:
         _check_version(version, database.conninfo)
     for older in range(version, SCHEMA_VERSION):
@@ -87,7 +87,7 @@ def _update(database: Database, version: int, updates: Mapping[int, str]) -> Non
     database.query("UPDATE setting SET version = %(version)s", {"version": SCHEMA_VERSION})
 
 
-def open_cluster_database(conninfo: str) -> tuple[Database, ClusterTiming]:
+def open_cluster_database(conninfo: str) -> tuple[ClusterDatabase, ClusterTiming]:
     """Connect to the database of a cluster, and return it with the cluster's times.
 
     Args:
@@ -97,7 +97,7 @@ def open_cluster_database(conninfo: str) -> tuple[Database, ClusterTiming]:
         ConfigError: if it cannot be used: no server, a refused password, a replica, a server that
             may lose what it has confirmed, or the schema of another version.
     """
-    database = Database(conninfo)
+    database = ClusterDatabase(conninfo)
     try:
         _check_server(database)
         _check_version(_read_version(database), conninfo)
@@ -116,7 +116,7 @@ def _queue_schema() -> str:
     return procrastinate.schema.SchemaManager.get_schema()
 
 
-def _read_version(database: Database) -> int | None:
+def _read_version(database: ClusterDatabase) -> int | None:
     """Return the version of the schema; None if there is none."""
     ((exists,),) = database.query("SELECT to_regclass(%(name)s) IS NOT NULL", {"name": "setting"})
     if not exists:
@@ -148,7 +148,7 @@ def _check_version(version: int | None, conninfo: str) -> None:
         )
 
 
-def _check_server(database: Database) -> None:
+def _check_server(database: ClusterDatabase) -> None:
     """Refuse a server that must not be relied on."""
     where = describe(database.conninfo)
     if _is_pooled(database):
@@ -187,13 +187,13 @@ def _unsafe_settings(commits: str, flushes: str) -> Iterator[str]:
         yield "fsync is off"
 
 
-def _is_pooled(database: Database) -> bool:
+def _is_pooled(database: ClusterDatabase) -> bool:
     """Return whether connections share the processes of the server.
 
     Then another connection is served by the same process, or this one by another process while that
     one is in use.
     """
-    process, other = database.process(), Database(database.conninfo)
+    process, other = database.process(), ClusterDatabase(database.conninfo)
     try:
         with other.transaction():
             return other.process() == process or database.process() != process

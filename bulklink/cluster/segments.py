@@ -20,7 +20,7 @@ import anyio.to_thread
 import msgspec
 import psycopg
 
-from bulklink.cluster.database import Database, first_line
+from bulklink.cluster.database import ClusterDatabase, first_line
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.folder_files import open_to_append, open_to_read, read_small_file
 from bulklink.ledger.writer import LedgerFiles
@@ -107,7 +107,7 @@ class DriverStore:
 
     def __init__(
         self,
-        database: Database,
+        database: ClusterDatabase,
         *,
         org_key: str,
         run: UUID,

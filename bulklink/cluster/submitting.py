@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import msgspec
 import psycopg
 
-from bulklink.cluster.database import Database, in_thread, unreachable_error
+from bulklink.cluster.database import ClusterDatabase, call_in_thread, unreachable_error
 from bulklink.cluster.parcels import store_files
 from bulklink.cluster.runs import ClusterRun, NewRun, RunTable
 from bulklink.engine.shutdown import StopController
@@ -43,7 +43,7 @@ async def submit(
     run: Path,
     connection: Connection,
     *,
-    database: Database,
+    database: ClusterDatabase,
     expect: str | None,
     request: str | None,
     profile: str | None,
@@ -96,13 +96,13 @@ async def submit(
     callbacks.on_phase("Copying the plan")
     add = partial(_add, database, run, approval, request or approval.created, approved_by)
     try:
-        return await in_thread(add)
+        return await call_in_thread(add)
     except psycopg.Error as error:
         raise unreachable_error(error, database.conninfo) from None
 
 
 def _add(
-    database: Database, path: Path, approval: Approval, request: str, approved_by: str
+    database: ClusterDatabase, path: Path, approval: Approval, request: str, approved_by: str
 ) -> Submitted:
     table, job = RunTable(database), find_job(path)
     folders = (
@@ -130,7 +130,7 @@ def _add(
     return Submitted(str(path), tuple(runs), is_new=not any(known))
 
 
-def _add_job(database: Database, name: str, job: JobFolder) -> UUID:
+def _add_job(database: ClusterDatabase, name: str, job: JobFolder) -> UUID:
     job_id = uuid4()
     database.query(
         "INSERT INTO job (job, name, record) VALUES (%(job)s, %(name)s, %(record)s)",
@@ -140,7 +140,7 @@ def _add_job(database: Database, name: str, job: JobFolder) -> UUID:
 
 
 def _add_run(
-    database: Database,
+    database: ClusterDatabase,
     folder: RunFolder,
     record: RunRecord,
     approval: Approval,

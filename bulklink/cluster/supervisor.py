@@ -25,11 +25,11 @@ from bulklink.advice import Advice, NextCall
 from bulklink.cluster.clocks import DatabaseClock, now
 from bulklink.cluster.database import (
     ANSWER_SECONDS,
-    Database,
+    ClusterDatabase,
     UnreachableDatabaseError,
+    call_in_thread,
     describe,
     first_line,
-    in_thread,
 )
 from bulklink.cluster.lease import Lease
 from bulklink.cluster.leases import OrgLeases
@@ -92,7 +92,7 @@ def driver_command(run: ClusterRun, profile: str | None) -> list[str]:
 
 
 async def supervise(
-    database: Database,
+    database: ClusterDatabase,
     queue: OrgQueue,
     timing: ClusterTiming,
     *,
@@ -165,7 +165,7 @@ class _Settled(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True, kw_only=True)
 class _Supervisor:
-    database: Database
+    database: ClusterDatabase
     queue: OrgQueue
     timing: ClusterTiming
     slots: int
@@ -319,7 +319,7 @@ class _Supervisor:
         try:
             async with self._places:  # drivers of before an outage may have them
                 while not self._is_stopping:
-                    run = await self._claim_next(org_key)
+                    run = await self._assign_next(org_key)
                     if run is None:
                         break
                     await self._send(run)
@@ -327,8 +327,8 @@ class _Supervisor:
             ended.set()
             self._changed.notify()
 
-    async def _claim_next(self, org_key: str) -> ClusterRun | None:
-        """Return the run of an org that this worker is to send now, after claiming it."""
+    async def _assign_next(self, org_key: str) -> ClusterRun | None:
+        """Return the run of an org that this worker is to send now, after assigning it."""
         run = await self._try(partial(self._runs.first_of, org_key))
         if run is None or run.state == "left" or self._is_elsewhere(run):
             return None
@@ -344,7 +344,7 @@ class _Supervisor:
         if run.profile is not None and run.profile not in self.profiles():
             return None
         driver = f"{self.name}-{token_hex(4)}"
-        if not await self._insist(partial(self._runs.claim, run.run, driver)):
+        if not await self._insist(partial(self._runs.assign, run.run, driver)):
             return None
         return msgspec.structs.replace(run, state="running", driver=driver)
 
@@ -450,7 +450,7 @@ class _Supervisor:
             self.report(f"{run.name}: cancelled.")
         elif verdict.left is not None:
             self._left.add(run.name)
-            self.report(left_text(run, verdict.left))
+            self.report(_left_text(run, verdict.left))
         elif verdict.deaths > run.deaths or verdict.after:
             self.report(waiting_text(run.name, verdict, has_died=verdict.deaths > run.deaths))
         else:
@@ -468,7 +468,7 @@ class _Supervisor:
         """Ask the database; return None, with a report, while it cannot be used."""
         try:
             async with self._busy:
-                result = await in_thread(function)
+                result = await call_in_thread(function)
         except psycopg.Error as error:
             if self._is_reachable:
                 self._is_reachable = False
@@ -510,7 +510,7 @@ def _as_seen(ended: Ended, standing: Standing, *, was_seen: bool) -> Ended:
     return ended
 
 
-def left_text(run: ClusterRun, left: LeftRun) -> Advice:
+def _left_text(run: ClusterRun, left: LeftRun) -> Advice:
     """Return that a run was left to a person, why, and what to do."""
     return Advice(
         "{} is left to you ({}): {}{} Give it back to the workers: {}; or take it out of the"

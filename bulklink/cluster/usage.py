@@ -10,7 +10,7 @@ import anyio
 import msgspec
 import psycopg
 
-from bulklink.cluster.database import Database, first_line, in_thread
+from bulklink.cluster.database import ClusterDatabase, call_in_thread, first_line
 from bulklink.cluster.segments import lease_error
 from bulklink.engine.quota.daily_usage import WINDOW_MINUTES, AllowanceRequest, uncountable_error
 
@@ -40,7 +40,9 @@ class ClusterUsage:
         seconds_left: returns for how many seconds the driver has the lease for certain.
     """
 
-    def __init__(self, database: Database, org_key: str, seconds_left: Callable[[], float]) -> None:
+    def __init__(
+        self, database: ClusterDatabase, org_key: str, seconds_left: Callable[[], float]
+    ) -> None:
         self._database = database
         self._org_key = org_key
         self._seconds_left = seconds_left
@@ -79,7 +81,7 @@ class ClusterUsage:
         while (seconds := self._seconds_left()) > 0.0:
             query = partial(self._database.query, statement, values, within=seconds)
             try:
-                return await in_thread(query)
+                return await call_in_thread(query)
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 await anyio.sleep(min(_WAIT_SECONDS, seconds))
             except psycopg.Error as error:

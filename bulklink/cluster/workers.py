@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ClusterDatabase
 
 _SEEN = """
 INSERT INTO worker (worker, host, slots, profiles)
@@ -42,18 +42,18 @@ class WorkerInfo(msgspec.Struct, frozen=True):
 
 
 def mark_seen(
-    database: Database, worker: str, *, host: str, slots: int, profiles: Sequence[str]
+    database: ClusterDatabase, worker: str, *, host: str, slots: int, profiles: Sequence[str]
 ) -> None:
     """Record that a worker is alive; see `WorkerInfo` for the arguments."""
     values = {"worker": worker, "host": host, "slots": slots}
     database.query(_SEEN, values | {"profiles": msgspec.json.encode(list(profiles)).decode()})
 
 
-def forget_worker(database: Database, worker: str, stalled: float) -> None:
+def forget_worker(database: ClusterDatabase, worker: str, stalled: float) -> None:
     """Record that a worker has ended, and drop those that were silent for long."""
     database.query(_DROP, {"worker": worker, "stalled": stalled})
 
 
-def living_workers(database: Database, stalled: float) -> list[WorkerInfo]:
+def living_workers(database: ClusterDatabase, stalled: float) -> list[WorkerInfo]:
     """Return the workers that were seen within some seconds."""
     return [WorkerInfo(*row) for row in database.query(_ALIVE, {"stalled": stalled})]

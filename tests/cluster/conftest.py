@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bulklink.cluster.database import Database, conninfo_from
+from bulklink.cluster.database import ClusterDatabase, conninfo_from
 from bulklink.cluster.schema import initialize
 from bulklink.cluster.timing import ClusterTiming
 from tests.cluster.postgres import PostgresServer, serve_postgres
@@ -53,8 +53,8 @@ def url(postgres: PostgresServer, timing: ClusterTiming, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def database(url: str) -> Iterator[Database]:
+def database(url: str) -> Iterator[ClusterDatabase]:
     """Return a connection to it."""
-    connection = Database(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
+    connection = ClusterDatabase(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
     yield connection
     connection.close()

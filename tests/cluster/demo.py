@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bulklink.cluster.database import Database, conninfo_from
+from bulklink.cluster.database import ClusterDatabase, conninfo_from
 from bulklink.cluster.schema import initialize
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.errors import ExitCode
@@ -253,7 +253,7 @@ class Demo:
 
     def _kill_one(self, machines: Sequence[Machine]) -> tuple[float, list[str]]:
         """Kill a worker that is sending; return when, and the runs that it sent."""
-        with closing(Database(self._conninfo)) as database:
+        with closing(ClusterDatabase(self._conninfo)) as database:
             while not all(machine.has_ended for machine in machines):
                 driven = database.query(_DRIVEN)
                 for machine in machines:

@@ -12,7 +12,7 @@ import anyio
 import msgspec
 import psycopg
 
-from bulklink.cluster.database import Database, conninfo_from
+from bulklink.cluster.database import ClusterDatabase, conninfo_from
 from bulklink.cluster.queue import OrgQueue, ProcrastinateQueue
 from bulklink.cluster.runs import RunTable
 from bulklink.cluster.segments import LEDGER, LeaseOverError, Segment
@@ -116,7 +116,9 @@ class FakeDriver:
         """End it."""
         self._scope.cancel()
 
-    async def _drive(self, reading: Database, renewing: Database, writing: Database) -> Ended:
+    async def _drive(
+        self, reading: ClusterDatabase, renewing: ClusterDatabase, writing: ClusterDatabase
+    ) -> Ended:
         run = await off_loop(RunTable(reading).read, self.run)
         leased = LeasedRun(run.run, run.org_key, self.name)
         taken = await off_loop(leased.leases(reading).take)
@@ -224,14 +226,14 @@ def named_in(command: Sequence[str]) -> tuple[UUID, str]:
     return UUID(command[at + 1]), command[at + 3]
 
 
-async def add_runs(database: Database, orgs: int, runs: int, *, first: int = 0) -> None:
+async def add_runs(database: ClusterDatabase, orgs: int, runs: int, *, first: int = 0) -> None:
     """Add runs of some orgs, whose names follow from their numbers."""
     for number in range(runs):
         for org in range(first, first + orgs):
             await off_loop(add_run, database, RECORD, f"org{org}", f"run{org}-{number}")
 
 
-async def check_ledgers(database: Database, *, runs: int) -> None:
+async def check_ledgers(database: ClusterDatabase, *, runs: int) -> None:
     """Check that all runs have finished, and that their ledgers have no gap and no old epoch."""
     states = await off_loop(database.query, "SELECT state, count(*) FROM run GROUP BY state")
     assert states == [("finished", runs)]

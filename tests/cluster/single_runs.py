@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from bulklink.cluster.clocks import DatabaseClock
-from bulklink.cluster.database import Database, conninfo_from
+from bulklink.cluster.database import ClusterDatabase, conninfo_from
 from bulklink.cluster.holding import LeaseHolder
 from bulklink.cluster.leases import OrgLeases, TakenLease
 from bulklink.cluster.runs import NewRun, RunTable
@@ -17,12 +17,12 @@ from bulklink.runs.record import RunRecord
 from tests.cluster.conftest import TIMING
 
 
-def open_url(url: str) -> Database:
+def open_url(url: str) -> ClusterDatabase:
     """Return a connection to the database of an address."""
-    return Database(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
+    return ClusterDatabase(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
 
 
-def add_run(database: Database, record: RunRecord, org_key: str, name: str = "run") -> UUID:
+def add_run(database: ClusterDatabase, record: RunRecord, org_key: str, name: str = "run") -> UUID:
     """Add a queued run of an org; blocks."""
     table, run = RunTable(database), uuid4()
     table.add_org(org_key)
@@ -63,7 +63,7 @@ class LeasedRun:
     org_key: str
     driver: str
 
-    def leases(self, database: Database) -> OrgLeases:
+    def leases(self, database: ClusterDatabase) -> OrgLeases:
         """Return its leases by way of a connection."""
         return OrgLeases(
             database,
@@ -74,16 +74,18 @@ class LeasedRun:
             clock=DatabaseClock(),
         )
 
-    def take(self, database: Database) -> TakenLease | None:
+    def take(self, database: ClusterDatabase) -> TakenLease | None:
         """Give the run to the driver, and let it take the lease; blocks."""
-        RunTable(database).claim(self.run, self.driver)
+        RunTable(database).assign(self.run, self.driver)
         return self.leases(database).take()
 
-    def holder(self, taken: TakenLease, database: Database) -> LeaseHolder:
+    def holder(self, taken: TakenLease, database: ClusterDatabase) -> LeaseHolder:
         """Return what renews its lease."""
         return LeaseHolder(taken.lease, self.leases(database), renew=TIMING.renew)
 
-    def store(self, database: Database, taken: TakenLease, holder: LeaseHolder) -> DriverStore:
+    def store(
+        self, database: ClusterDatabase, taken: TakenLease, holder: LeaseHolder
+    ) -> DriverStore:
         """Return what writes to the database."""
         return DriverStore(
             database,

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from bulklink.cluster.clocks import DatabaseClock
-from bulklink.cluster.database import Database, conninfo_from
+from bulklink.cluster.database import ClusterDatabase, conninfo_from
 from bulklink.cluster.lease import Lease, Moment
 from bulklink.cluster.running import remove_old_runs
 from bulklink.ledger.records import parse_time
@@ -291,8 +291,8 @@ def test_a_worker_whose_clock_is_a_year_off_drives_and_records_the_time_of_the_d
     assert all(abs(minute - time.time() / 60) < 2 for (minute,) in spent)
 
 
-def database_of(command: Command) -> closing[Database]:
-    return closing(Database(conninfo_from(command.env)))
+def database_of(command: Command) -> closing[ClusterDatabase]:
+    return closing(ClusterDatabase(conninfo_from(command.env)))
 
 
 # Clocks
@@ -326,7 +326,7 @@ def test_a_clock_that_is_set_ends_a_lease_early_and_never_late() -> None:
 # Removal
 
 
-async def test_old_runs_are_removed_every_hour(database: Database) -> None:
+async def test_old_runs_are_removed_every_hour(database: ClusterDatabase) -> None:
     waits: list[float] = []
 
     class EndError(Exception):

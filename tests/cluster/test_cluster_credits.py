@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bulklink import Op
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ClusterDatabase
 from tests.cluster.agreement import check_org
 from tests.cluster.conftest import TIMEOUT
 from tests.cluster.worked_cluster import cluster_worker, find_run, serve_cluster_orgs
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(TIMEOUT)
 
 
 async def test_a_takeover_does_not_forget_what_was_spent(
-    url: str, database: Database, tmp_path: Path
+    url: str, database: ClusterDatabase, tmp_path: Path
 ) -> None:
     options = ("--credits-per-day", str(CREDITS))
     async with (

@@ -7,7 +7,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ClusterDatabase
 from bulklink.cluster.queue import ProcrastinateQueue
 from bulklink.cluster.runs import NewRun, RunTable
 from tests.cluster.conftest import TIMING
@@ -15,7 +15,7 @@ from tests.guard import off_loop
 
 
 @pytest.fixture
-def runs(database: Database) -> RunTable:
+def runs(database: ClusterDatabase) -> RunTable:
     return RunTable(database)
 
 
@@ -60,7 +60,7 @@ def test_an_org_is_due_once_and_by_the_position_of_its_first_run(runs: RunTable)
     ids=["waits", "holds the org"],
 )
 def test_later_runs_of_an_org_are_not_due_before_its_first(
-    runs: RunTable, database: Database, first: str
+    runs: RunTable, database: ClusterDatabase, first: str
 ) -> None:
     run = add_run(runs, "a")
     add_run(runs, "a")
@@ -70,7 +70,7 @@ def test_later_runs_of_an_org_are_not_due_before_its_first(
 
 @pytest.mark.parametrize("state", ["left", "finished", "cancelled"])
 def test_the_next_run_is_due_after_one_that_nobody_will_send(
-    runs: RunTable, database: Database, state: str
+    runs: RunTable, database: ClusterDatabase, state: str
 ) -> None:
     run = add_run(runs, "a", profile="gone")
     add_run(runs, "a")
@@ -80,7 +80,7 @@ def test_the_next_run_is_due_after_one_that_nobody_will_send(
 
 
 def test_orgs_of_other_profiles_and_orgs_with_a_driver_are_not_due(
-    runs: RunTable, database: Database
+    runs: RunTable, database: ClusterDatabase
 ) -> None:
     add_run(runs, "mine", profile="mine")
     add_run(runs, "other", profile="other")
@@ -92,7 +92,7 @@ def test_orgs_of_other_profiles_and_orgs_with_a_driver_are_not_due(
 
 
 async def test_orgs_that_the_queue_has_are_not_due(
-    runs: RunTable, database: Database, url: str
+    runs: RunTable, database: ClusterDatabase, url: str
 ) -> None:
     for org_key in ("waits", "done", "free"):
         await off_loop(add_run, runs, org_key)

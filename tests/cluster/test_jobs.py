@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp.test_utils import TestServer
 
 from bulklink import Connection, Job, Op, RunCallbacks, StopController, merge, plan
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ClusterDatabase
 from bulklink.cluster.overview import cluster_overview
 from bulklink.cluster.pulling import pull
 from bulklink.cluster.runs import RunTable
@@ -53,7 +53,7 @@ def seal(mapping: list[dict[str, str]], folder: Path, **options: Any) -> None:
     plan(job, shards=SHARDS)
 
 
-async def submit_job(database: Database, connection: Connection, folder: Path) -> Submitted:
+async def submit_job(database: ClusterDatabase, connection: Connection, folder: Path) -> Submitted:
     """Submit a job."""
     return await submit(
         folder,
@@ -73,7 +73,7 @@ async def submit_job(database: Database, connection: Connection, folder: Path) -
 
 
 async def test_a_job_is_sent_shard_after_shard_and_pulled_whole(
-    url: str, database: Database, tmp_path: Path
+    url: str, database: ClusterDatabase, tmp_path: Path
 ) -> None:
     world, folder = World(), tmp_path / "job"
     contacts = [world.add(free=3) for _ in range(CONTACTS)]
@@ -95,7 +95,7 @@ async def test_a_job_is_sent_shard_after_shard_and_pulled_whole(
 
 
 async def test_a_shard_that_is_left_to_a_person_holds_the_later_ones(
-    url: str, database: Database, tmp_path: Path
+    url: str, database: ClusterDatabase, tmp_path: Path
 ) -> None:
     world, folder = World(), tmp_path / "job"
     contacts = [world.add(free=3) for _ in range(CONTACTS)]

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from bulklink.cluster import clocks
 from bulklink.cluster.clocks import DatabaseClock
-from bulklink.cluster.database import Database, conninfo_from
+from bulklink.cluster.database import ClusterDatabase, conninfo_from
 from bulklink.cluster.lease import Lease, Moment
 from bulklink.cluster.leases import OrgLeases
 from bulklink.cluster.runs import NewRun, RunTable
@@ -66,7 +66,7 @@ def _parts(operation: tuple[object, ...]) -> list[tuple[object, ...]]:
     if name != "begin":
         return [operation]
     settled = [("settle", driver) for driver in _DRIVERS]
-    return [*settled, ("claim", *values), ("take", *values)]
+    return [*settled, ("assign", *values), ("take", *values)]
 
 
 class SqlOrg:
@@ -76,7 +76,7 @@ class SqlOrg:
         database: the database, in which `clock_timestamp` is that of the test.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: ClusterDatabase) -> None:
         self.database = database
         self._runs = RunTable(database)
 
@@ -107,8 +107,8 @@ class SqlOrg:
         """Set the clock of the database, in seconds since 1970."""
         self.database.query("UPDATE test_clock SET seconds = %(seconds)s", {"seconds": seconds})
 
-    def claim(self, driver: str) -> bool:
-        return self._runs.claim(RUN, driver)
+    def assign(self, driver: str) -> bool:
+        return self._runs.assign(RUN, driver)
 
     def settle(self, driver: str) -> bool:
         run = self._runs.read(RUN)
@@ -159,7 +159,7 @@ def sql_org(postgres: PostgresServer) -> Iterator[SqlOrg]:
     initialize(conninfo)
     # Where the catalog is named, it is not searched first.
     options = f"{conninfo_to_dict(conninfo)['options']} -c search_path=bulklink,pg_catalog"
-    database = Database(make_conninfo(conninfo, options=options))
+    database = ClusterDatabase(make_conninfo(conninfo, options=options))
     database.run_script(_CLOCK)
     yield SqlOrg(database)
     database.close()
@@ -219,7 +219,7 @@ def test_the_statements_follow_the_rules(
     assert [tuple(row) for row in stored] == rules.segments
 
 
-class RecordingDatabase(Database):
+class RecordingDatabase(ClusterDatabase):
     """A database that answers at once, and remembers the moment."""
 
     def __init__(self, answer: tuple[object, ...]) -> None:

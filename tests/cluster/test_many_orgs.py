@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ClusterDatabase
 from tests.cluster.conftest import TIMEOUT
 from tests.cluster.fake_drivers import FakeDrivers, add_runs, check_ledgers, real_queues, work
 
@@ -15,7 +15,7 @@ ORGS = int(os.environ.get("BULKLINK_TEST_ORGS", "24"))
 pytestmark = pytest.mark.timeout(TIMEOUT)
 
 
-async def test_many_orgs_are_sent_by_three_workers(url: str, database: Database) -> None:
+async def test_many_orgs_are_sent_by_three_workers(url: str, database: ClusterDatabase) -> None:
     await add_runs(database, ORGS, 2)
     drivers = FakeDrivers(url, calls=4)
     async with real_queues(url, 3) as queues:

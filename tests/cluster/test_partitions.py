@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulklink import Op
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ClusterDatabase
 from bulklink.cluster.segments import UNSHIPPED
 from bulklink.errors import StoppedBy
 from bulklink.runs.folder import RunFolder
@@ -76,7 +76,7 @@ async def test_another_worker_continues_the_run_of_one_that_is_cut_off(
 
 
 async def test_what_a_driver_cannot_commit_stays_on_its_machine(
-    url: str, far_url: str, proxy: DatabaseProxy, database: Database, tmp_path: Path
+    url: str, far_url: str, proxy: DatabaseProxy, database: ClusterDatabase, tmp_path: Path
 ) -> None:
     async with serve_cluster_orgs(url, [(Op.LINK,)], tmp_path / "runs") as orgs:
         (org,) = orgs.orgs
@@ -128,7 +128,7 @@ async def test_commits_whose_answers_are_lost_are_in_the_ledger_once(
 
 
 async def test_a_submission_holds_no_lock_while_it_copies_the_plan(
-    url: str, far_url: str, proxy: DatabaseProxy, database: Database, tmp_path: Path
+    url: str, far_url: str, proxy: DatabaseProxy, database: ClusterDatabase, tmp_path: Path
 ) -> None:
     async with serve_cluster_orgs(url, [(Op.LINK,)], tmp_path / "runs") as orgs:
         (org,) = orgs.orgs

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from bulklink import Op
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ClusterDatabase
 from bulklink.cluster.lease import Lease, Moment
 from bulklink.cluster.runs import RunTable
 from bulklink.cluster.seen_epochs import check_epoch
@@ -37,7 +37,7 @@ def test_epochs_of_an_org_only_grow(tmp_path: Path) -> None:
 
 
 async def test_a_run_of_a_restored_database_goes_on_only_once_a_person_accepts_it(
-    url: str, database: Database, tmp_path: Path
+    url: str, database: ClusterDatabase, tmp_path: Path
 ) -> None:
     ops = [(Op.LINK, Op.UNLINK)]
     async with serve_cluster_orgs(url, ops, tmp_path / "runs") as orgs:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ClusterDatabase
 from bulklink.cluster.parcels import unpack
 from bulklink.cluster.runs import RunTable
 from bulklink.cluster.segments import ANSWERS, LEDGER, DriverStore, LeaseOverError, Segment
@@ -19,25 +19,25 @@ ORG = "org"
 
 
 @pytest.fixture
-def run(database: Database) -> UUID:
+def run(database: ClusterDatabase) -> UUID:
     """Submit a run whose org has a driver of epoch 2."""
     run = UUID(add_run(RunTable(database), ORG))
     set_epoch(database, 2)
     return run
 
 
-def set_epoch(database: Database, epoch: int) -> None:
+def set_epoch(database: ClusterDatabase, epoch: int) -> None:
     database.query(
         "UPDATE org SET epoch = %(epoch)s, until = clock_timestamp() + interval '1 hour'",
         {"epoch": epoch},
     )
 
 
-def store_of(database: Database, run: UUID, epoch: int = 2) -> DriverStore:
-    return DriverStore(database, org_key=ORG, run=run, epoch=epoch, may_send=lambda: True)
+def store_of(database: ClusterDatabase, run: UUID, epoch: int = 2) -> DriverStore:
+    return DriverStore(database, org_key=ORG, run=run, epoch=epoch, seconds_left=lambda: 60.0)
 
 
-def unpacked(database: Database, run: UUID, folder: Path) -> tuple[bytes, dict[str, int]]:
+def unpacked(database: ClusterDatabase, run: UUID, folder: Path) -> tuple[bytes, dict[str, int]]:
     next_seqs = unpack(database, run, RunFolder(folder))
     return RunFolder(folder).ledger.read_bytes(), next_seqs
 
@@ -46,7 +46,7 @@ SEGMENTS = [Segment(LEDGER, 0, b"a\n"), Segment(ANSWERS, 0, b"b\n")]
 
 
 def test_segments_whose_answer_was_lost_are_accepted_once(
-    database: Database, run: UUID, tmp_path: Path
+    database: ClusterDatabase, run: UUID, tmp_path: Path
 ) -> None:
     store = store_of(database, run)
     store.commit(SEGMENTS)
@@ -59,7 +59,7 @@ def test_segments_whose_answer_was_lost_are_accepted_once(
 
 @pytest.mark.parametrize(("epoch", "content"), [(1, b"a\n"), (3, b"a\n"), (2, b"other\n")], ids=str)
 def test_the_same_segment_of_another_driver_or_content_is_refused(
-    database: Database, run: UUID, epoch: int, content: bytes
+    database: ClusterDatabase, run: UUID, epoch: int, content: bytes
 ) -> None:
     store_of(database, run).commit(SEGMENTS)
     with pytest.raises(LeaseOverError):
@@ -67,7 +67,7 @@ def test_the_same_segment_of_another_driver_or_content_is_refused(
 
 
 def test_a_driver_commits_nothing_after_the_next_one_has_the_org(
-    database: Database, run: UUID, tmp_path: Path
+    database: ClusterDatabase, run: UUID, tmp_path: Path
 ) -> None:
     former = store_of(database, run)
     former.commit(SEGMENTS)
@@ -80,7 +80,9 @@ def test_a_driver_commits_nothing_after_the_next_one_has_the_org(
     assert (tmp_path / "run" / "run.json").read_bytes() == b"{}"
 
 
-def test_a_driver_commits_nothing_after_the_end_of_its_lease(database: Database, run: UUID) -> None:
+def test_a_driver_commits_nothing_after_the_end_of_its_lease(
+    database: ClusterDatabase, run: UUID
+) -> None:
     database.query("UPDATE org SET until = clock_timestamp() - interval '1 ms'")
     with pytest.raises(LeaseOverError):
         store_of(database, run).commit(SEGMENTS)
@@ -99,7 +101,7 @@ def test_a_driver_commits_nothing_after_the_end_of_its_lease(database: Database,
     ids=["gap", "start lost", "changed", "damaged", "epoch falls"],
 )
 def test_a_faulty_ledger_is_not_unpacked(
-    database: Database, run: UUID, tmp_path: Path, fault: str
+    database: ClusterDatabase, run: UUID, tmp_path: Path, fault: str
 ) -> None:
     store_of(database, run).commit([Segment(LEDGER, n, b"%d\n" % n) for n in range(4)])
     database.run_script(fault)
@@ -108,7 +110,7 @@ def test_a_faulty_ledger_is_not_unpacked(
 
 
 def test_a_file_that_no_run_folder_has_is_not_unpacked(
-    database: Database, run: UUID, tmp_path: Path
+    database: ClusterDatabase, run: UUID, tmp_path: Path
 ) -> None:
     values = {"run": run, "name": "../../evil"}
     database.query(
@@ -119,6 +121,6 @@ def test_a_file_that_no_run_folder_has_is_not_unpacked(
     assert not (tmp_path / "evil").exists()
 
 
-def test_a_run_that_is_gone_is_not_unpacked(database: Database, tmp_path: Path) -> None:
+def test_a_run_that_is_gone_is_not_unpacked(database: ClusterDatabase, tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match="not in the cluster any more"):
         unpacked(database, uuid4(), tmp_path / "run")

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from bulklink import Op
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ClusterDatabase
 from bulklink.cluster.runs import RunTable
 from bulklink.errors import StoppedBy
 from bulklink.runs.folder import RunFolder
@@ -49,7 +49,7 @@ async def test_a_stopped_worker_hands_its_runs_to_another(url: str, tmp_path: Pa
 
 
 async def test_a_run_that_stopped_with_its_machine_is_continued(
-    url: str, database: Database
+    url: str, database: ClusterDatabase
 ) -> None:
     await add_runs(database, orgs=1, runs=1)
     stopped = {"record": record_of(StoppedBy.TERMINATED)}
@@ -61,7 +61,7 @@ async def test_a_run_that_stopped_with_its_machine_is_continued(
 
 
 async def test_a_run_is_cancelled_while_it_is_sent_and_the_next_one_follows(
-    url: str, database: Database, tmp_path: Path
+    url: str, database: ClusterDatabase, tmp_path: Path
 ) -> None:
     ops = [(Op.LINK, Op.UNLINK)]
     async with serve_cluster_orgs(url, ops, tmp_path / "runs") as orgs, task_group() as group:
@@ -99,7 +99,7 @@ async def test_a_run_is_cancelled_while_it_is_sent_and_the_next_one_follows(
     [(StoppedBy.MAX_FAILURES, False), (StoppedBy.FATAL, True), (StoppedBy.NO_ANSWER, True)],
 )
 async def test_a_run_that_was_left_to_a_person_holds_its_org_only_for_a_reason_of_the_org(
-    stopped_by: StoppedBy, is_of_the_org: bool, url: str, database: Database
+    stopped_by: StoppedBy, is_of_the_org: bool, url: str, database: ClusterDatabase
 ) -> None:
     await add_runs(database, orgs=2, runs=2)
     drivers = FakeDrivers(url, calls=1, records={"run0-0": record_of(stopped_by)})
@@ -117,7 +117,7 @@ async def test_a_run_that_was_left_to_a_person_holds_its_org_only_for_a_reason_o
 
 
 async def test_a_run_whose_record_cannot_be_read_is_left_to_a_person(
-    url: str, database: Database
+    url: str, database: ClusterDatabase
 ) -> None:
     await add_runs(database, orgs=1, runs=2)
     drivers = FakeDrivers(url, calls=1, records={"run0-0": b"of a later version"})

@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
-from bulklink.cluster.database import Database, UnreachableDatabaseError
+from bulklink.cluster.database import ClusterDatabase, UnreachableDatabaseError
 from bulklink.cluster.queue import ProcrastinateQueue, QueueUnavailableError
 from bulklink.engine.signal import Signal
 from bulklink.errors import ExitCode
@@ -50,7 +50,7 @@ pytestmark = pytest.mark.timeout(TIMEOUT)
 
 
 async def test_no_lost_answer_costs_a_run(
-    url: str, postgres: PostgresServer, database: Database
+    url: str, postgres: PostgresServer, database: ClusterDatabase
 ) -> None:
     seed = time.time_ns()
     rng = random.Random(seed)
@@ -121,7 +121,9 @@ class EndingQueue:
         self._scope.cancel()
 
 
-async def test_a_worker_goes_on_after_its_queue_has_ended(url: str, database: Database) -> None:
+async def test_a_worker_goes_on_after_its_queue_has_ended(
+    url: str, database: ClusterDatabase
+) -> None:
     await add_runs(database, orgs=4, runs=1)
     drivers = FakeDrivers(url, calls=2, may_call=anyio.Event())
     (result,) = await work(url, drivers.start, [EndingQueue(drivers.may_call)], slots=1)
@@ -130,7 +132,7 @@ async def test_a_worker_goes_on_after_its_queue_has_ended(url: str, database: Da
 
 
 async def test_an_outage_while_a_driver_starts_leaves_no_run_to_a_person(
-    url: str, database: Database
+    url: str, database: ClusterDatabase
 ) -> None:
     await add_runs(database, orgs=1, runs=1)
     drivers = FakeDrivers(url, calls=1)
@@ -156,7 +158,7 @@ async def test_an_outage_while_a_driver_starts_leaves_no_run_to_a_person(
 
 
 async def test_a_job_that_another_worker_dropped_ends_without_a_trace(
-    url: str, database: Database
+    url: str, database: ClusterDatabase
 ) -> None:
     errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
@@ -170,7 +172,7 @@ async def test_a_job_that_another_worker_dropped_ends_without_a_trace(
 
 
 async def test_a_job_whose_end_could_not_be_recorded_keeps_its_org_from_nobody(
-    url: str, database: Database
+    url: str, database: ClusterDatabase
 ) -> None:
     async with real_queues(url, 1) as queues, driving(queues[0]) as orgs:
         await off_loop(database.run_script, DISK_FULL)

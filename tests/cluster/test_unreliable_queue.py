@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import anyio
 import pytest
 
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ClusterDatabase
 from bulklink.engine.signal import Signal
 from bulklink.task_group import task_group
 from tests.cluster.conftest import TIMEOUT
@@ -73,7 +73,9 @@ class UnreliableQueue:
         self._scope.cancel()
 
 
-async def test_an_org_has_one_driver_whatever_the_queue_does(url: str, database: Database) -> None:
+async def test_an_org_has_one_driver_whatever_the_queue_does(
+    url: str, database: ClusterDatabase
+) -> None:
     seed = time.time_ns()
     rng = random.Random(seed)
     await add_runs(database, ORGS, RUNS)

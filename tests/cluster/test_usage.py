@@ -6,7 +6,7 @@ import anyio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulklink.cluster.database import Database
+from bulklink.cluster.database import ClusterDatabase
 from bulklink.cluster.usage import ClusterUsage
 from bulklink.engine.quota.daily_usage import AllowanceRequest, DailyUsageFile
 
@@ -49,7 +49,7 @@ async def take_all(
 )
 @given(requests)
 def test_the_database_grants_what_the_file_of_one_machine_grants(
-    database: Database, requests: list[AllowanceRequest]
+    database: ClusterDatabase, requests: list[AllowanceRequest]
 ) -> None:
     database.run_script("DELETE FROM spent; DELETE FROM org;")
     database.query("INSERT INTO org (org_key) VALUES (%(org)s)", {"org": ORG})

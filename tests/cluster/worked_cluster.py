@@ -105,7 +105,7 @@ async def drive_run(url: str, org: WorkedOrg, name: str, folder: Path) -> RunRes
     """
     run, driver = (await find_run(url, name)).run, folder.name
     database = open_url(url)
-    assert await off_loop(RunTable(database).claim, run, driver)
+    assert await off_loop(RunTable(database).assign, run, driver)
     await off_loop(database.close)
     return await DrivingChild(url, org, run, driver, folder).drive()
 
