@@ -187,7 +187,7 @@ class LeaseMachine(RuleBasedStateMachine):
         driver = Driver(f"driver {next(self._numbers)}", machine)
         if self.org.assigned is not None and not self.org.is_held(self.database_time):
             self.org.settle(self.org.assigned)
-        self.org.claim(self.database_time, driver.name)  # or the queue has doubled a job
+        self.org.assign(self.database_time, driver.name)  # or the queue has doubled a job
         self.drivers.append(driver)
         if takes_at_once:
             self._ask(driver, "take")

@@ -60,7 +60,7 @@ class OrgRules:
         """Return whether a driver has the lease."""
         return self.until is not None and self.until > now
 
-    def claim(self, now: float, driver: str) -> bool:
+    def assign(self, now: float, driver: str) -> bool:
         """Give the queued run to a driver."""
         if self.assigned is not None or self.is_held(now):
             return False

@@ -66,7 +66,7 @@ def _parts(operation: tuple[object, ...]) -> list[tuple[object, ...]]:
     if name != "begin":
         return [operation]
     settled = [("settle", driver) for driver in _DRIVERS]
-    return [*settled, ("claim", *values), ("take", *values)]
+    return [*settled, ("assign", *values), ("take", *values)]
 
 
 class SqlOrg:
@@ -107,7 +107,7 @@ class SqlOrg:
         """Set the clock of the database, in seconds since 1970."""
         self.database.query("UPDATE test_clock SET seconds = %(seconds)s", {"seconds": seconds})
 
-    def claim(self, driver: str) -> bool:
+    def assign(self, driver: str) -> bool:
         return self._runs.claim(RUN, driver)
 
     def settle(self, driver: str) -> bool:

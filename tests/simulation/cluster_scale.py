@@ -280,7 +280,7 @@ class ClusterSimulation:
 
     def _start(self, machine: ScaledMachine, org: ScaledOrg) -> None:
         name = f"driver {next(self._numbers):09}"
-        if not org.rules.claim(self._time, name):
+        if not org.rules.assign(self._time, name):
             return
         taken = org.rules.take(self._time, name)
         assert taken is not None
