@@ -431,8 +431,6 @@ class Bench:
             before = cluster.cpu()
             cpu = measure([*BULKLINK, "cluster", "worker", "--drain", "--json"]).cpu
             server_cpu = cluster.cpu() - before
-            commits = cluster.database.query("SELECT kind, count(*) FROM segment GROUP BY kind")
-            print("segments:", commits)
             return Sending(_rate_of(orgs.arrivals()), cpu, server_cpu)
 
     def idle(self) -> list[Result]:
