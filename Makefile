@@ -24,6 +24,7 @@ test: $(VENV)/.installed-dev
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulation.soak --seeds 30000
 	BULKLINK_TEST_KILLS=20 BULKLINK_TEST_COMMANDS=99 $(BIN)/pytest -n $(WORKERS) --dist worksteal tests/crash tests/hostile
+	BULKLINK_TEST_KILLS=20 BULKLINK_TEST_CLUSTER_FACTOR=1 BULKLINK_TEST_ORGS=200 $(BIN)/pytest -n 2 tests/cluster
 	BULKLINK_TEST_INSTALLS=9 $(BIN)/pytest tests/docs/test_install.py
 	$(BIN)/pytest tests/docs/soak_orchestrators.py
 

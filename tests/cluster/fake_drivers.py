@@ -22,7 +22,7 @@ from bulklink.engine.signal import Signal
 from bulklink.errors import ExitCode, LockedError, StoppedBy
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.task_group import task_group
-from bulklink.worker.children import Child
+from bulklink.worker.children import KillableChild
 from bulklink.worker.verdict import Ended
 from tests.cluster.conftest import TIMING
 from tests.cluster.single_runs import LeasedRun, add_run, open_url
@@ -163,7 +163,7 @@ def record_of(stopped_by: StoppedBy | None) -> bytes:
 
 async def work(
     url: str,
-    start: Callable[[Sequence[str]], Awaitable[Child]],
+    start: Callable[[Sequence[str]], Awaitable[KillableChild]],
     queues: Sequence[OrgQueue],
     *,
     slots: int,

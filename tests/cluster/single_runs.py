@@ -16,6 +16,9 @@ from bulklink.cluster.segments import DriverStore
 from bulklink.runs.record import RunRecord
 from tests.cluster.conftest import TIMING
 
+EXPIRE = "UPDATE org SET until = clock_timestamp() - make_interval(secs => 1)"
+"""Ends all leases, as time does."""
+
 
 def open_url(url: str) -> ClusterDatabase:
     """Return a connection to the database of an address."""

@@ -19,7 +19,7 @@ from tests.cluster.agreement import check_org
 from tests.cluster.conftest import TIMEOUT
 from tests.cluster.postgres import PostgresServer
 from tests.cluster.proxy import DatabaseProxy, database_proxy
-from tests.cluster.single_runs import LeasedRun
+from tests.cluster.single_runs import EXPIRE, LeasedRun
 from tests.cluster.worked_cluster import (
     cluster_worker,
     drive_run,
@@ -96,6 +96,7 @@ async def test_what_a_driver_cannot_commit_stays_on_its_machine(
         calls = org.crm.state.calls.total()
         (unshipped,) = (tmp_path / "far").rglob(UNSHIPPED)
         assert "result" in {line["event"] for line in read_lines(unshipped)}
+        await off_loop(database.query, EXPIRE)
         await off_loop(database.query, "UPDATE run SET state = 'queued'")
         finished = await drive_run(url, org, "org0-link", tmp_path / "near")
         assert finished.state == "finished"

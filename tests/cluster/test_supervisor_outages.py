@@ -34,7 +34,7 @@ from tests.cluster.postgres import PostgresServer
 from tests.cluster.proxy import database_proxy
 from tests.guard import off_loop
 
-LOST = 0.15
+LOST = 0.05
 """Share of the answers of the database to workers that are lost, with their connections."""
 DISK_FULL = """
 CREATE SEQUENCE attempts;
@@ -107,7 +107,7 @@ class EndingQueue:
                 while True:
                     while not self._orgs:
                         await self._changed.wait()
-                    group.start_soon(drive, self._orgs.pop(0))
+                    group.start_soon(self._drive, drive, self._orgs.pop(0))
                     await anyio.lowlevel.checkpoint()
                     if self._starts < 3:
                         group.cancel_scope.cancel()
@@ -115,6 +115,9 @@ class EndingQueue:
                     self.has_recovered.set()
         if self._starts == 2:
             raise QueueUnavailableError
+
+    async def _drive(self, drive: Callable[[str], Awaitable[None]], org_key: str) -> None:
+        await drive(org_key)
 
     def stop(self) -> None:
         """Call it no more."""
