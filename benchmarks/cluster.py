@@ -34,7 +34,7 @@ from typing import NamedTuple
 from processes import measure
 from servers import BULKLINK, DEAL, FIRST_CONTACT, MODULE
 from tables import put_table, table
-from worker import Org, OrgServer, save_profile
+from worker import Org, OrgServer, save_profile  # type: ignore[attr-defined,unused-ignore]
 
 from bulklink import Connection, Job, Op, RunCallbacks, StopController, plan
 from bulklink.cluster.database import ClusterDatabase, conninfo_from
@@ -43,6 +43,8 @@ from bulklink.cluster.schema import initialize
 from bulklink.cluster.submitting import submit
 from bulklink.operations.environment import real_environment
 from tests.cluster.postgres import PostgresServer, serve_postgres
+
+assert sys.platform != "win32", "Windows does not report the CPU time of other processes"
 
 LATENCY = 0.5
 PER_CALL = 10

@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import os
 import statistics
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -30,6 +31,8 @@ from bulklink.cluster.runs import RunTable
 from bulklink.cluster.schema import initialize
 from bulklink.cluster.timing import ClusterTiming
 from tests.cluster.postgres import PostgresServer, serve_postgres
+
+assert sys.platform != "win32", "Windows does not report the CPU time of other processes"
 
 MAX_SECONDS = 0.05
 """Maximum CPU time of the server that a fetch, or a look for orgs that are due, may take."""

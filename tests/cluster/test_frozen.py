@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from bulklink import Op
 from tests.cluster.agreement import check_org
 from tests.cluster.conftest import FACTOR, TIMEOUT
 from tests.cluster.worked_cluster import cluster_worker, serve_cluster_orgs
-from tests.crash.worked_orgs import CONTACTS, GatedCrm
+from tests.crash.worked_orgs import CONTACTS, CONTINUE, SUSPEND, GatedCrm
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
 
@@ -30,7 +29,7 @@ async def test_a_machine_that_wakes_up_sends_nothing_after_its_successor(
             cluster_worker(url, "--drain", state=tmp_path / "frozen")
         )
         await orgs.gate.reached.wait()
-        frozen.signal_all(signal.SIGSTOP)
+        frozen.signal_all(SUSPEND)
         orgs.gate.open()
         second = await stack.enter_async_context(
             cluster_worker(url, "--drain", state=tmp_path / "second")
@@ -38,7 +37,7 @@ async def test_a_machine_that_wakes_up_sends_nothing_after_its_successor(
         await second.reports("its process died; it is started again at once.")
         orgs.gate.close_after(CONTACTS // 2)
         await orgs.gate.reached.wait()
-        frozen.signal_all(signal.SIGCONT)
+        frozen.signal_all(CONTINUE)
         orgs.gate.open()
         assert (await second.result())["left"] == []
         assert (await frozen.result())["left"] == []
@@ -56,7 +55,7 @@ async def test_a_frozen_driver_is_killed_and_its_run_is_continued(url: str, tmp_
         async with cluster_worker(url, "--drain") as worker:
             await orgs.gate.reached.wait()
             (driver,) = worker.drivers()
-            os.kill(driver, signal.SIGSTOP)
+            os.kill(driver, SUSPEND)
             orgs.gate.open()
             await worker.reports("its driver kept on after its lease; it is killed.")
             assert (await worker.result())["finished"] == 1

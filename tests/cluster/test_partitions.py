@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from tests.cluster.worked_cluster import (
     submit_run,
 )
 from tests.crash.agreement import read_lines
-from tests.crash.worked_orgs import CONTACTS
+from tests.crash.worked_orgs import CONTACTS, SUSPEND
 from tests.guard import off_loop
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
@@ -59,7 +58,7 @@ async def test_another_worker_continues_the_run_of_one_that_is_cut_off(
         (driver,) = far.drivers()
         async with cluster_worker(url, "--drain", state=tmp_path / "near") as near:
             proxy.cut()
-            os.kill(driver, signal.SIGSTOP)
+            os.kill(driver, SUSPEND)
             orgs.gate.open()
             await near.reports("its process died; it is started again at once.")
             assert (await near.result())["finished"] == 1

@@ -20,7 +20,7 @@ from bulklink.cluster.queue import ProcrastinateQueue, QueueUnavailableError
 from bulklink.engine.signal import Signal
 from bulklink.errors import ExitCode
 from bulklink.task_group import task_group
-from bulklink.worker.children import Child
+from bulklink.worker.children import KillableChild
 from bulklink.worker.verdict import Ended
 from tests.cluster.conftest import TIMEOUT
 from tests.cluster.fake_drivers import (
@@ -151,7 +151,7 @@ async def test_an_outage_while_a_driver_starts_leaves_no_run_to_a_person(
         def kill(self) -> None:
             pass
 
-    async def start(command: Sequence[str]) -> Child:
+    async def start(command: Sequence[str]) -> KillableChild:
         started.append(command)
         return CutOff() if len(started) == 1 else await drivers.start(command)
 

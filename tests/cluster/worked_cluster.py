@@ -198,7 +198,7 @@ class ClusterWorker:
         """Wait until none of its drivers is left."""
         for pid in self.drivers():
             with suppress(ProcessLookupError):
-                pidfd = os.pidfd_open(pid)
+                pidfd = os.pidfd_open(pid)  # type: ignore[attr-defined,unused-ignore]
                 try:
                     await anyio.wait_readable(pidfd)
                 finally:

@@ -37,6 +37,8 @@ CONTACTS = 60
 PLACES = 5
 """Calls in flight that each CRM accepts, and that each run makes."""
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+SUSPEND = getattr(signal, "SIGSTOP", signal.SIGTERM)
+CONTINUE = getattr(signal, "SIGCONT", signal.SIGTERM)
 _SECRETS = {"client_id": "demo", "client_secret": "demo", "refresh_token": "demo"}
 _WORKER = """
 import sys
