@@ -138,6 +138,7 @@ async def _drive(
             check_epoch, work_folder, cluster, cluster_run.org_key, cluster_run.name, taken.lease
         )
     )
+    await call_in_thread(partial(_remove_earlier_folders, work_folder, run))
     renewing = ClusterDatabase(database.conninfo)
     try:
         with LeaseHolder(taken.lease, leases(renewing), renew=timing.renew) as holder:
@@ -159,6 +160,13 @@ async def _drive(
     finally:
         await call_in_thread(renewing.close)
     return result
+
+
+def _remove_earlier_folders(work_folder: Path, run: UUID) -> None:
+    """Remove the folders of drivers of a run that died, but what was not committed of them."""
+    for path in work_folder.glob(f"{run}-*"):
+        if not any(path.glob(f"*/{UNSHIPPED}")):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class _Driving(msgspec.Struct, kw_only=True):

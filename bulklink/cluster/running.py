@@ -13,7 +13,7 @@ import psycopg
 
 from bulklink.advice import Advice
 from bulklink.cluster.database import ClusterDatabase, call_in_thread
-from bulklink.cluster.queue import ProcrastinateQueue
+from bulklink.cluster.queue import ProcrastinateQueue, QueueUnavailableError
 from bulklink.cluster.runs import RunTable
 from bulklink.cluster.supervisor import ClusterWorkResult, supervise
 from bulklink.cluster.timing import ClusterTiming
@@ -83,6 +83,19 @@ async def remove_old_runs(
             await sleep(_REMOVAL_SECONDS)
     finally:
         database.close()
+
+
+async def wake_worker(conninfo: str, org_key: str, profile: str | None) -> None:
+    """Queue an org whose run was just submitted, so that no worker has to look for it.
+
+    Args:
+        conninfo: how to connect.
+        org_key: key of the org.
+        profile: profile that its first run needs.
+    """
+    with suppress(QueueUnavailableError):  # the next look of a worker finds it
+        async with ProcrastinateQueue(conninfo, ClusterTiming()) as queue:
+            await queue.add(org_key, profile)
 
 
 def work_folder() -> Path:

@@ -316,11 +316,19 @@ class RunTable:
         return parse_record(row[0], str(run))
 
     def cancel(self, run: UUID) -> str:
-        """Stop a run, or take it out of the queue; return its state after that."""
+        """Stop a run, or take it out of the queue; return its state after that.
+
+        A waiting job of its org goes too: it may be for a profile that the next run does not need.
+        """
         ((state,),) = self._database.query(
             "UPDATE run SET cancel = true,"
             " state = CASE state WHEN 'queued' THEN 'cancelled' WHEN 'left' THEN 'cancelled'"
             " ELSE state END WHERE run = %(run)s RETURNING state",
+            {"run": run},
+        )
+        self._database.query(
+            "DELETE FROM procrastinate_jobs USING run"
+            " WHERE run = %(run)s AND lock = org_key AND status = 'todo'",
             {"run": run},
         )
         return str(state)
@@ -360,16 +368,22 @@ class RunTable:
     def delete(self, run: UUID) -> None:
         """Delete a run with its files and its ledger."""
         self._database.query("DELETE FROM run WHERE run = %(run)s", {"run": run})
+        self._delete_empty_jobs()
 
     def delete_ended(self, days: float) -> int:
         """Delete the runs that finished some days ago; return how many."""
-        return len(
-            self._database.query(
-                "DELETE FROM run WHERE state = 'finished'"
-                " AND ended_at < clock_timestamp() - make_interval(secs => %(seconds)s)"
-                " RETURNING 1",
-                {"seconds": days * 86_400.0},
-            )
+        deleted = self._database.query(
+            "DELETE FROM run WHERE state = 'finished'"
+            " AND ended_at < clock_timestamp() - make_interval(secs => %(seconds)s)"
+            " RETURNING 1",
+            {"seconds": days * 86_400.0},
+        )
+        self._delete_empty_jobs()
+        return len(deleted)
+
+    def _delete_empty_jobs(self) -> None:
+        self._database.query(
+            "DELETE FROM job WHERE NOT EXISTS (SELECT FROM run WHERE run.job = job.job)"
         )
 
     def _find(self, condition: str, values: dict[str, Any]) -> ClusterRun | None:

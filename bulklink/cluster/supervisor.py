@@ -41,6 +41,7 @@ from bulklink.counts import count_of
 from bulklink.engine.shutdown import StopController
 from bulklink.engine.signal import Signal
 from bulklink.errors import ExitCode, LockedError, RunDirError, StoppedBy
+from bulklink.operations.job_options import LIMIT_OPTIONS
 from bulklink.runs.queue import LeftRun
 from bulklink.runs.record import RunState
 from bulklink.runs.standing import Standing, standing_of
@@ -51,6 +52,8 @@ from bulklink.worker.tracked_run import waiting_text
 from bulklink.worker.verdict import Ended, Kind, Verdict, judge_ended
 
 T = TypeVar("T")
+STORED_OPTIONS = LIMIT_OPTIONS - {"yes", "wait_for_org", "expect_org", "canary", "sync"}
+"""Options of sending that a submission may set. The rest are its own, or fixed in a cluster."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 
 
@@ -80,7 +83,11 @@ def driver_command(run: ClusterRun, profile: str | None) -> list[str]:
     Args:
         run: the run, which was given to its driver.
         profile: profile to connect with; None for the environment's.
+
+    Raises:
+        RunDirError: if the database has other options for it than those of sending.
     """
+    _check_options(run.options)
     # -P: nothing is imported from the working folder.
     command = [sys.executable, "-P", "-m", "bulklink", "cluster", "drive", str(run.run)]
     command += ["--driver", str(run.driver), "--yes", "--json", "--progress", "none"]
@@ -89,6 +96,17 @@ def driver_command(run: ClusterRun, profile: str | None) -> list[str]:
     if run.org_id is not None:
         command += ["--expect-org", run.org_id]
     return [*command, *run.options]
+
+
+def _check_options(words: Sequence[str]) -> None:
+    """Refuse words that `submit` does not store, such as the name of a file to write."""
+    names = {f"--{name.replace('_', '-')}" for name in STORED_OPTIONS}
+    for word in words:
+        if word.startswith("-") and word.replace("--no-", "--") not in names:
+            raise RunDirError(
+                f"The database has the option {word} for this run, which no submission stores.",
+                advice="Find out who wrote it: only bulklink should write to this database.",
+            )
 
 
 async def supervise(
@@ -269,11 +287,11 @@ class _Supervisor:
 
     async def _queue_due_orgs(self) -> int | None:
         """Queue the orgs that have something to send now; return how many, None if unknown."""
-        orgs = await self._try(partial(self._runs.due_orgs, sorted(self.profiles())))
-        if orgs is None:
-            return None
         with anyio.move_on_after(ANSWER_SECONDS), suppress(QueueUnavailableError):
             await self.queue.drop_lost(self.timing.stalled)
+            orgs = await self._try(partial(self._runs.due_orgs, sorted(self.profiles())))
+            if orgs is None:
+                return None
             for org_key, profile in orgs:
                 await self.queue.add(org_key, profile)
             return len(orgs)
@@ -367,6 +385,8 @@ class _Supervisor:
                 child = driver.child = await self.start(command)
             except OSError as error:
                 ended = Ended(ExitCode.STOPPED, message=f"It cannot be started: {error}.")
+            except RunDirError as error:
+                ended = Ended(ExitCode.REFUSED, error.code, error.message)
             else:
                 org = f" for {run.org_name}" if run.org_name else ""
                 emails = count_of(run.messages, "email")

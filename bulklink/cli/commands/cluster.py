@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import getpass
 import socket
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -32,10 +33,22 @@ if TYPE_CHECKING:
     from bulklink.cluster.runs import ClusterRun
     from bulklink.cluster.supervisor import ClusterWorkResult
 
+F = TypeVar("F", bound=Callable[..., Any])
 _submit_options = combine_options(
     connection_options, limit_options, display_options, common_options
 )
 _run_argument = click.argument("run", metavar="RUN")
+
+
+def _without(*names: str) -> Callable[[F], F]:
+    """Return a decorator that takes options away: in a cluster they have no meaning."""
+
+    def decorate(function: F) -> F:
+        params: list[click.Parameter] = getattr(function, "__click_params__", [])
+        params[:] = [param for param in params if param.name not in names]
+        return function
+
+    return decorate
 
 
 @click.group("cluster", cls=Group)
@@ -88,6 +101,7 @@ def init(*, as_json: bool) -> int:
     help="Idempotency key: the same plan with the same key is submitted once. By default a sealed"
     " plan is submitted once.",
 )
+@_without("sync", "wait_for_org")
 @_submit_options
 def submit(run: Path, expect: str | None, request: str | None, **options: Any) -> int:
     """Submit the sealed plan or job RUN to the cluster.
@@ -102,12 +116,14 @@ def submit(run: Path, expect: str | None, request: str | None, **options: Any) -
     Options default to those that the plan was sealed with.
     """
     from bulklink.cli.arguments import option_words  # noqa: PLC0415 - not for --help
+    from bulklink.cli.event_loop import run_in_loop  # noqa: PLC0415 - not for --help
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.operations.environment import real_environment  # noqa: PLC0415 - not for --help
-    from bulklink.operations.job_options import LIMIT_OPTIONS  # noqa: PLC0415 - not for --help
 
     import_schema()
+    from bulklink.cluster.running import wake_worker  # noqa: PLC0415 - an extra
     from bulklink.cluster.submitting import submit as submit_run  # noqa: PLC0415 - an extra
+    from bulklink.cluster.supervisor import STORED_OPTIONS  # noqa: PLC0415 - an extra
 
     connection = connection_for_run(run, options)
     database, _ = open_cluster()
@@ -119,13 +135,15 @@ def submit(run: Path, expect: str | None, request: str | None, **options: Any) -
         expect=expect,
         request=request,
         profile=options["profile"],
-        options=option_words(LIMIT_OPTIONS - {"yes", "wait_for_org", "expect_org", "canary"}),
+        options=option_words(STORED_OPTIONS),
         approved_by=f"{getpass.getuser()}@{socket.gethostname()}",
         yes=options["yes"],
         expect_org=options["expect_org"],
         environment=real_environment(),
     )
     submitted = run_with_progress(operation, options)[0]
+    first = submitted.runs[0]
+    run_in_loop(partial(wake_worker, database.conninfo, first.org_key, first.profile))
     if options["as_json"]:
         runs = [{"id": str(each.run), "name": each.name} for each in submitted.runs]
         print_json({"run_dir": str(run), "new": submitted.is_new, "runs": runs, "exit_code": 0})
