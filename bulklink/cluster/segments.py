@@ -240,8 +240,7 @@ class ShippedFolder:
                 content = read_small_file(self._folder.record) if has_record else None
                 self._store.commit(segments, content)
         except LeaseOverError:
-            with os.fdopen(open_to_append(self._folder.path / UNSHIPPED), "ab") as file:
-                file.write(ledger)
+            _append(self._folder.path / UNSHIPPED, ledger)
             raise
         self._names_mark, self._record_mark = names, record
         for segment in segments:
@@ -287,6 +286,15 @@ class SegmentFiles:
     def close(self) -> None:
         """Close the files on this machine."""
         self._local.close()
+
+
+def _append(path: Path, content: bytes) -> None:
+    file, rest = open_to_append(path), memoryview(content)
+    try:
+        while rest:
+            rest = rest[os.write(file, rest) :]
+    finally:
+        os.close(file)
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:
