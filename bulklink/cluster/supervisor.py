@@ -87,7 +87,7 @@ def driver_command(run: ClusterRun, profile: str | None) -> list[str]:
     Raises:
         RunDirError: if the database has other options for it than those of sending.
     """
-    _check_options(run.options)
+    _check_options(run)
     # -P: nothing is imported from the working folder.
     command = [sys.executable, "-P", "-m", "bulklink", "cluster", "drive", str(run.run)]
     command += ["--driver", str(run.driver), "--yes", "--json", "--progress", "none"]
@@ -98,13 +98,14 @@ def driver_command(run: ClusterRun, profile: str | None) -> list[str]:
     return [*command, *run.options]
 
 
-def _check_options(words: Sequence[str]) -> None:
+def _check_options(run: ClusterRun) -> None:
     """Refuse words that `submit` does not store, such as the name of a file to write."""
     names = {f"--{name.replace('_', '-')}" for name in STORED_OPTIONS}
-    for word in words:
+    for word in run.options:
         if word.startswith("-") and word.replace("--no-", "--") not in names:
             raise RunDirError(
                 f"The database has the option {word} for this run, which no submission stores.",
+                where=run.name,
                 advice="Find out who wrote it: only bulklink should write to this database.",
             )
 

@@ -197,7 +197,10 @@ def no_connection(path: str, command: click.Command, typed: list[str]) -> Made:
 
 def no_output(path: str, command: click.Command, typed: list[str]) -> Made:
     del path
-    if any(param.name == "output" and param.required for param in command.params):
+    if any(
+        param.name == "output" and param.required and getattr(param.type, "file_okay", True)
+        for param in command.params
+    ):
         for case_name, name in (
             *(("there", "m.csv"), ("a folder", "folder"), ("without a folder", "no/such.csv")),
             ("of no known format", "out.doc"),
