@@ -165,8 +165,13 @@ async def _drive(
 def _remove_earlier_folders(work_folder: Path, run: UUID) -> None:
     """Remove the folders of drivers of a run that died, but what was not committed of them."""
     for path in work_folder.glob(f"{run}-*"):
-        if not any(path.glob(f"*/{UNSHIPPED}")):
+        if not any(map(_is_needed, path.iterdir())):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_needed(folder: Path) -> bool:
+    """Return whether a driver still has a folder, or left evidence in it."""
+    return (folder / UNSHIPPED).exists() or RunFolder(folder).is_running()
 
 
 class _Driving(msgspec.Struct, kw_only=True):
