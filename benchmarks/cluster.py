@@ -502,7 +502,7 @@ def main() -> None:
     results: list[Result] = []
     with (
         tempfile.TemporaryDirectory(prefix="bulklink-cluster-") as temporary,
-        serve_postgres() as pg,
+        serve_postgres(in_memory=False) as pg,
     ):
         os.environ |= {
             "XDG_STATE_HOME": f"{temporary}/state",

@@ -236,7 +236,7 @@ def main() -> None:
     parser.add_argument("--orgs", type=int, default=10_000)
     parser.add_argument("--write", action="store_true", help="write the table to README.md")
     options = parser.parse_args()
-    with serve_postgres() as server:
+    with serve_postgres(in_memory=False) as server:
         costs = asyncio.run(measure(server, options.orgs))
     header = ["what", "with", "CPU of the server", "median time", "maximum"]
     text = table(header, [cost.row() for cost in costs])

@@ -16,12 +16,12 @@ __all__ = ["PostgresServer", "find_program", "serve_postgres"]
 
 
 @contextmanager
-def serve_postgres(**settings: str) -> Iterator[PostgresServer]:
+def serve_postgres(*, in_memory: bool = True, **settings: str) -> Iterator[PostgresServer]:
     """Start a server with some settings; skip the test, or fail in CI, where there is none."""
     programs = find_programs()
     if programs is None:
         skip("PostgreSQL")
-    with temporary_server(programs, **settings) as server:
+    with temporary_server(programs, in_memory=in_memory, **settings) as server:
         yield server
 
 

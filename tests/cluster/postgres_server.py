@@ -16,6 +16,8 @@ from uuid import uuid4
 import psycopg
 
 _TIMEOUT = 50
+_MEMORY_BYTES = 4 << 30
+"""Free memory without which the databases are on disk: each process of the tests has a server."""
 _SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "32MB",
@@ -126,16 +128,28 @@ def find_programs() -> Path | None:
     return Path(on_path).resolve().parent if on_path else None
 
 
+def _memory_folder() -> Path | None:
+    """Return a folder in memory, where flushing to disk takes no time; None without room for it."""
+    folder = Path("/dev/shm")
+    is_large = folder.is_dir() and shutil.disk_usage(folder).free > _MEMORY_BYTES
+    return folder if is_large else None
+
+
 @contextmanager
-def temporary_server(programs: Path, **settings: str) -> Iterator[PostgresServer]:
+def temporary_server(
+    programs: Path, *, in_memory: bool = False, **settings: str
+) -> Iterator[PostgresServer]:
     """Run a server in a temporary folder.
 
     Args:
         programs: folder of the programs of PostgreSQL.
+        in_memory: whether its databases are in memory, if there is room.
         settings: settings besides the usual ones.
     """
     user = "postgres" if getpass.getuser() == "root" else None
-    folder = Path(tempfile.mkdtemp(prefix="bulklink-postgres-"))
+    folder = Path(
+        tempfile.mkdtemp(prefix="bulklink-postgres-", dir=_memory_folder() if in_memory else None)
+    )
     server = PostgresServer(programs, folder / "data", free_port(), user, settings)
     try:
         if user is not None:
