@@ -5,10 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-import msgspec
-
 from bulklink.cluster.lease import Moment
-from bulklink.engine.clock import Clock, real_clock
 
 
 def now() -> Moment:
@@ -55,7 +52,3 @@ class DatabaseClock:
     def wall(self) -> float:
         """Return the time of the database, in seconds since 1970."""
         return _boot_time() + self._offset
-
-    def clock(self) -> Clock:
-        """Return the clocks of a run, with this one as its wall clock."""
-        return msgspec.structs.replace(real_clock(), wall=self.wall)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ import anyio.to_thread
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from bulklink.cluster.clocks import now
 from bulklink.errors import ConfigError
 from bulklink.zoho.connection import is_loopback
 
@@ -149,7 +149,7 @@ class _Connection(psycopg.Connection[Any]):
 
 def _limit(operation: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
     """Return an operation that fails if the server is silent after some seconds."""
-    end = time.monotonic() + seconds
+    end = now().boot + seconds
     is_ready: Any = None
     while True:
         try:
@@ -158,7 +158,7 @@ def _limit(operation: Generator[Any, Any, T], seconds: float) -> Generator[Any, 
             answer: T = result.value
             return answer
         is_ready = yield wanted
-        if not is_ready and time.monotonic() > end:
+        if not is_ready and now().boot > end:
             raise psycopg.OperationalError("the server does not answer")
 
 

@@ -275,7 +275,7 @@ class _Driving(msgspec.Struct, kw_only=True):
 
         return msgspec.structs.replace(
             self.environment,
-            clock=self.clock.clock(),
+            clock=msgspec.structs.replace(self.environment.clock, wall=self.clock.wall),
             files=open_files,
             daily_usage=lambda _: ClusterUsage(
                 ClusterDatabase(self.database.conninfo), self.run.org_key, self.holder.seconds_left

@@ -20,7 +20,9 @@ import anyio.to_thread
 import msgspec
 import psycopg
 
+from bulklink.cluster.clocks import now
 from bulklink.cluster.database import ClusterDatabase, first_line
+from bulklink.cluster.lease import Moment
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.folder_files import open_to_append, open_to_read, read_small_file
 from bulklink.ledger.writer import LedgerFiles
@@ -191,7 +193,7 @@ class ShippedFolder:
         folder: the folder.
         store: the database.
         next_seqs: number of the next segment of each kind.
-        monotonic: returns monotonic seconds.
+        clocks: returns the current moment.
     """
 
     def __init__(
@@ -199,14 +201,14 @@ class ShippedFolder:
         folder: RunFolder,
         store: DriverStore,
         next_seqs: dict[str, int],
-        monotonic: Callable[[], float] = time.monotonic,
+        clocks: Callable[[], Moment] = now,
     ) -> None:
         self._folder = folder
         self._store = store
         self._next_seqs = dict(next_seqs)
-        self._monotonic = monotonic
+        self._clocks = clocks
         self._timeline_bytes = _size(folder.timeline)
-        self._timeline_at = monotonic()
+        self._timeline_at = clocks().boot
         self._record_mark = _mark(folder.record)
         self._names_mark = _mark(folder.names)
 
@@ -249,9 +251,9 @@ class ShippedFolder:
 
     def _new_timeline(self, is_last: bool) -> bytes:  # noqa: FBT001 - of one caller
         """Return the whole lines of the timeline that were not committed yet, now and then."""
-        if not is_last and self._monotonic() - self._timeline_at < _TIMELINE_SECONDS:
+        if not is_last and self._clocks().boot - self._timeline_at < _TIMELINE_SECONDS:
             return b""
-        self._timeline_at = self._monotonic()
+        self._timeline_at = self._clocks().boot
         try:
             with open_to_read(self._folder.timeline) as file:
                 file.seek(self._timeline_bytes)

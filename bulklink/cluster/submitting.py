@@ -16,7 +16,7 @@ from bulklink.cluster.runs import ClusterRun, NewRun, RunTable
 from bulklink.engine.shutdown import StopController
 from bulklink.folder_files import read_small_file
 from bulklink.operations.callbacks import RunCallbacks
-from bulklink.operations.environment import Environment
+from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.queue_run import approve
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.job_folder import JobFolder, find_job
@@ -53,7 +53,7 @@ async def submit(
     expect_org: str | None,
     callbacks: RunCallbacks,
     stop: StopController,
-    environment: Environment,
+    environment: Environment | None = None,
 ) -> Submitted:
     """Submit a sealed, unsent plan or job, after the usual question.
 
@@ -72,7 +72,7 @@ async def submit(
         expect_org: id that the org must have; None accepts any.
         callbacks: asked for confirmation.
         stop: stops it before it is submitted.
-        environment: network, disk and clock.
+        environment: network, disk and clock; None for this machine's, others for tests.
 
     Raises:
         RunDirError: if there is no such plan, or it was sent before.
@@ -90,7 +90,7 @@ async def submit(
         options=options,
         callbacks=callbacks,
         stop=stop,
-        environment=environment,
+        environment=environment or real_environment(),
         always_looks_up_org=True,
     )
     callbacks.on_phase("Copying the plan")

@@ -102,12 +102,16 @@ class Reader:
         elif text:
             seen = self._tab.locator("h1 .badge, h2, [role=status]").filter(has_text=text)
             expect(seen.first).to_be_visible(timeout=MILLISECONDS)
-        elif self._tab.get_by_label(pressed, exact=True).count():
-            self._field = pressed
         else:
+            field = self._tab.get_by_label(pressed, exact=True)
             button = self._tab.get_by_role("button", name=pressed, exact=True)
             link = self._tab.get_by_role("link", name=pressed, exact=True)
-            button.or_(link).first.click(timeout=MILLISECONDS)
+            # The page may still be loading.
+            field.or_(button).or_(link).first.wait_for(state="attached", timeout=MILLISECONDS)
+            if field.count():
+                self._field = pressed
+            else:
+                button.or_(link).first.click(timeout=MILLISECONDS)
 
 
 @pytest.mark.timeout(300)

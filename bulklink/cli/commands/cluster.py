@@ -118,7 +118,6 @@ def submit(run: Path, expect: str | None, request: str | None, **options: Any) -
     from bulklink.cli.arguments import option_words  # noqa: PLC0415 - not for --help
     from bulklink.cli.event_loop import run_in_loop  # noqa: PLC0415 - not for --help
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
-    from bulklink.operations.environment import real_environment  # noqa: PLC0415 - not for --help
 
     import_schema()
     from bulklink.cluster.running import wake_worker  # noqa: PLC0415 - an extra
@@ -139,7 +138,6 @@ def submit(run: Path, expect: str | None, request: str | None, **options: Any) -
         approved_by=f"{getpass.getuser()}@{socket.gethostname()}",
         yes=options["yes"],
         expect_org=options["expect_org"],
-        environment=real_environment(),
     )
     submitted = run_with_progress(operation, options)[0]
     first = submitted.runs[0]
