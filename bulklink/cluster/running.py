@@ -85,17 +85,23 @@ async def remove_old_runs(
         database.close()
 
 
-async def wake_worker(conninfo: str, org_key: str, profile: str | None) -> None:
-    """Queue an org whose run was just submitted, so that no worker has to look for it.
+async def wake_worker(database: ClusterDatabase, timing: ClusterTiming, org_key: str) -> None:
+    """Queue an org for which a run was just submitted, so that no worker has to look for it.
+
+    It is queued for the profile of its first run, which may be an earlier one: the job of a profile
+    that no worker has would keep the org from those that have the right one.
 
     Args:
-        conninfo: how to connect.
+        database: the database of the cluster.
+        timing: its times.
         org_key: key of the org.
-        profile: profile that its first run needs.
     """
-    with suppress(QueueUnavailableError):  # the next look of a worker finds it
-        async with ProcrastinateQueue(conninfo, ClusterTiming()) as queue:
-            await queue.add(org_key, profile)
+    with suppress(psycopg.Error, QueueUnavailableError):  # the next look of a worker finds it
+        first = await call_in_thread(partial(RunTable(database).first_of, org_key))
+        if first is None or first.state != "queued":
+            return
+        async with ProcrastinateQueue(database.conninfo, timing) as queue:
+            await queue.add(org_key, first.profile)
 
 
 def work_folder() -> Path:

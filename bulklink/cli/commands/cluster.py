@@ -125,7 +125,7 @@ def submit(run: Path, expect: str | None, request: str | None, **options: Any) -
     from bulklink.cluster.supervisor import STORED_OPTIONS  # noqa: PLC0415 - an extra
 
     connection = connection_for_run(run, options)
-    database, _ = open_cluster()
+    database, timing = open_cluster()
     operation = partial(
         submit_run,
         run,
@@ -140,8 +140,7 @@ def submit(run: Path, expect: str | None, request: str | None, **options: Any) -
         expect_org=options["expect_org"],
     )
     submitted = run_with_progress(operation, options)[0]
-    first = submitted.runs[0]
-    run_in_loop(partial(wake_worker, database.conninfo, first.org_key, first.profile))
+    run_in_loop(wake_worker, database, timing, submitted.runs[0].org_key)
     if options["as_json"]:
         runs = [{"id": str(each.run), "name": each.name} for each in submitted.runs]
         print_json({"run_dir": str(run), "new": submitted.is_new, "runs": runs, "exit_code": 0})
