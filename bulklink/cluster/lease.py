@@ -17,7 +17,7 @@ class Moment(NamedTuple):
 
     Args:
         boot: monotonic, and counts the time in which the machine slept.
-        wall: since 1970; it jumps when a suspended virtual machine is told the time.
+        wall: since 1970; it jumps when a suspended virtual machine resumes and sets its clock.
     """
 
     boot: float

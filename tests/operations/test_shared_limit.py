@@ -61,7 +61,7 @@ def deal(number: int) -> str:
 
 
 class CountingCrm(LocalCrm):
-    """A CRM that counts calls in flight and answers them when it is told.
+    """A CRM that counts calls in flight and answers them when told to.
 
     Attributes:
         held_back: kinds of calls that are not answered.
