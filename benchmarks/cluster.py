@@ -134,7 +134,7 @@ class Orgs:
         return [float(time_) for number, time_ in calls if wanted in (None, number)]
 
     def wait_for_calls(self, count: int) -> None:
-        """Wait until so many calls have arrived."""
+        """Wait until this many calls have arrived."""
         wait_until(lambda: len(self.arrivals()) >= count)
 
     def wait_for_call_after(self, moment: float, url: str) -> float:

@@ -42,7 +42,7 @@ class OrgQueue(Protocol):
         ...
 
     async def drop_lost(self, seconds: float) -> None:
-        """Remove the jobs of workers that were silent for some seconds; due orgs are queued again.
+        """Remove the jobs of workers that were silent for some seconds; others queue them again.
 
         Raises:
             QueueUnavailableError: if the database cannot be used.
@@ -127,7 +127,7 @@ class ProcrastinateQueue:
             raise QueueUnavailableError from error
 
     async def drop_lost(self, seconds: float) -> None:
-        """Remove the jobs of workers that were silent for some seconds; due orgs are queued again."""
+        """Remove the jobs of workers that were silent for some seconds; others queue them again."""
         manager = self._app.job_manager
         try:
             for number, job in list(self._unrecorded.items()):
