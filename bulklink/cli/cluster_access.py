@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulklink.errors import ConfigError
+from bulklink.counts import count_of
+from bulklink.errors import ConfigError, RunDirError, UsageError
 
 if TYPE_CHECKING:
     from bulklink.cluster.database import ClusterDatabase
+    from bulklink.cluster.runs import ClusterRun, RunTable
     from bulklink.cluster.timing import ClusterTiming
 
 
@@ -46,3 +50,40 @@ def open_cluster() -> tuple[ClusterDatabase, ClusterTiming]:
     database, timing = open_cluster_database(conninfo_from())
     click.get_current_context().call_on_close(database.close)
     return database, timing
+
+
+@contextmanager
+def open_runs(name: str) -> Iterator[tuple[RunTable, list[ClusterRun]]]:
+    """Yield the runs of the cluster, and of these the one with a name, or those of a job.
+
+    Args:
+        name: name or id of a run or of a job.
+
+    Raises:
+        ConfigError: if the database cannot be used, in the block too.
+        RunDirError: if there is no such run.
+        UsageError: if several have that name.
+    """
+    database, _ = open_cluster()
+    from bulklink.cluster.database import database_errors  # noqa: PLC0415 - an extra
+    from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
+
+    table = RunTable(database)
+    with database_errors(database.conninfo):
+        yield table, _find(table, name)
+
+
+def _find(table: RunTable, name: str) -> list[ClusterRun]:
+    runs = table.find(name)
+    if not runs:
+        raise RunDirError(
+            "The cluster has no such run.",
+            where=name,
+            advice="See what it has: `bulklink status --cluster`.",
+        )
+    if len({each.job or each.run for each in runs}) > 1:
+        ids = ", ".join(str(each.run) for each in runs)
+        raise UsageError(
+            f"{count_of(len(runs), 'run')} have this name.", where=name, advice=f"Name one: {ids}."
+        )
+    return runs

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import anyio.to_thread
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -272,24 +271,23 @@ class UnreachableDatabaseError(ConfigError):
     code = "unreachable"
 
 
-async def call_in_thread(function: Callable[[], T]) -> T:
-    """Call a function that uses the database in a thread."""
-    return await anyio.to_thread.run_sync(function)
+@contextmanager
+def database_errors(conninfo: str) -> Iterator[None]:
+    """Raise errors of the database as what a command reports that cannot go on without it.
 
-
-def ask_database(database: ClusterDatabase, function: Callable[[], T]) -> T:
-    """Call a function that uses the database, for a command that cannot go on without it.
+    Args:
+        conninfo: how it connects.
 
     Raises:
-        ConfigError: if the database cannot be used.
+        ConfigError: if the database cannot be used; an `UnreachableDatabaseError` if it is away.
     """
     try:
-        return function()
+        yield
     except psycopg.Error as error:
-        raise unreachable_error(error, database.conninfo) from None
+        raise _database_error(error, conninfo) from None
 
 
-def unreachable_error(error: psycopg.Error, conninfo: str) -> ConfigError:
+def _database_error(error: psycopg.Error, conninfo: str) -> ConfigError:
     """Return the error of a command that cannot use the database, without its password."""
     text = first_line(error)
     advice = [advice for part, advice in _ADVICE.items() if part in text]

@@ -10,11 +10,12 @@ from pathlib import Path
 from uuid import UUID
 
 import anyio
+import anyio.to_thread
 import msgspec
 import psycopg
 
 from bulklink.cluster.clocks import DatabaseClock
-from bulklink.cluster.database import ClusterDatabase, call_in_thread, unreachable_error
+from bulklink.cluster.database import ClusterDatabase, database_errors
 from bulklink.cluster.holding import LeaseHolder
 from bulklink.cluster.leases import OrgLeases, TakenLease
 from bulklink.cluster.parcels import unpack
@@ -85,81 +86,57 @@ async def drive(
         ConfigError: if the database cannot be used before anything is sent.
         BulklinkError: as for `resume`.
     """
-    try:
-        return await _drive(
-            run,
-            driver,
-            connection,
-            database=database,
+    with database_errors(database.conninfo):
+        clock = DatabaseClock()
+        cluster_run = await anyio.to_thread.run_sync(RunTable(database).read, run)
+        leases = partial(
+            OrgLeases,
+            org_key=cluster_run.org_key,
+            run=run,
+            driver=driver,
             timing=timing,
-            work_folder=work_folder,
-            options=options,
-            callbacks=callbacks,
-            stop=stop,
-            environment=environment or real_environment(),
+            clock=clock,
         )
-    except psycopg.Error as error:
-        raise unreachable_error(error, database.conninfo) from None
-
-
-async def _drive(
-    run: UUID,
-    driver: str,
-    connection: Connection,
-    *,
-    database: ClusterDatabase,
-    timing: ClusterTiming,
-    work_folder: Path,
-    options: LimitOptions,
-    callbacks: RunCallbacks,
-    stop: StopController,
-    environment: Environment,
-) -> RunResult:
-    clock = DatabaseClock()
-    cluster_run = await call_in_thread(partial(RunTable(database).read, run))
-    leases = partial(
-        OrgLeases,
-        org_key=cluster_run.org_key,
-        run=run,
-        driver=driver,
-        timing=timing,
-        clock=clock,
-    )
-    taken = await call_in_thread(leases(database).take)
-    if taken is None:
-        raise LockedError(
-            "Another driver has this run, or another run of its org.",
-            where=cluster_run.name,
-            advice="A worker of the cluster tries it again.",
-        )
-    ((cluster,),) = await call_in_thread(partial(database.query, "SELECT cluster FROM setting"))
-    await call_in_thread(
-        partial(
-            check_epoch, work_folder, cluster, cluster_run.org_key, cluster_run.name, taken.lease
-        )
-    )
-    await call_in_thread(partial(_remove_earlier_folders, work_folder, run))
-    renewing = ClusterDatabase(database.conninfo)
-    try:
-        with LeaseHolder(taken.lease, leases(renewing), renew=timing.renew) as holder:
-            driving = _Driving(
-                run=cluster_run,
-                taken=taken,
-                holder=holder,
-                clock=clock,
-                database=database,
-                folder=RunFolder(work_folder / f"{run}-{taken.lease.epoch}" / cluster_run.name),
-                connection=connection,
-                options=options,
-                environment=environment,
+        taken = await anyio.to_thread.run_sync(leases(database).take)
+        if taken is None:
+            raise LockedError(
+                "Another driver has this run, or another run of its org.",
+                where=cluster_run.name,
+                advice="A worker of the cluster tries it again.",
             )
-            result = await run_guarded(driving.send, callbacks, stop)
-        if seconds := holder.seconds_left():
-            with suppress(psycopg.Error):  # its worker ends it, or it ends by itself
-                await call_in_thread(partial(leases(database).end, seconds))
-    finally:
-        await call_in_thread(renewing.close)
-    return result
+        ((cluster,),) = await anyio.to_thread.run_sync(
+            database.query, "SELECT cluster FROM setting"
+        )
+        await anyio.to_thread.run_sync(
+            check_epoch,
+            work_folder,
+            cluster,
+            cluster_run.org_key,
+            cluster_run.name,
+            taken.lease,
+        )
+        await anyio.to_thread.run_sync(_remove_earlier_folders, work_folder, run)
+        renewing = ClusterDatabase(database.conninfo)
+        try:
+            with LeaseHolder(taken.lease, leases(renewing), renew=timing.renew) as holder:
+                driving = _Driving(
+                    run=cluster_run,
+                    taken=taken,
+                    holder=holder,
+                    clock=clock,
+                    database=database,
+                    folder=RunFolder(work_folder / f"{run}-{taken.lease.epoch}" / cluster_run.name),
+                    connection=connection,
+                    options=options,
+                    environment=environment or real_environment(),
+                )
+                result = await run_guarded(driving.send, callbacks, stop)
+            if seconds := holder.seconds_left():
+                with suppress(psycopg.Error):  # its worker ends it, or it ends by itself
+                    await anyio.to_thread.run_sync(leases(database).end, seconds)
+        finally:
+            await anyio.to_thread.run_sync(renewing.close)
+        return result
 
 
 def _remove_earlier_folders(work_folder: Path, run: UUID) -> None:
@@ -187,7 +164,7 @@ class _Driving(msgspec.Struct, kw_only=True):
 
     async def send(self, callbacks: RunCallbacks, stop: StopController) -> RunResult:
         """Send what is left, and ship all of it."""
-        next_seqs = await call_in_thread(partial(unpack, self.database, self.run.run, self.folder))
+        next_seqs = await anyio.to_thread.run_sync(unpack, self.database, self.run.run, self.folder)
         record = self._close_last_invocation(self.folder.read())
         store = self._store()
         shipped = ShippedFolder(self.folder, store, next_seqs)
@@ -210,7 +187,7 @@ class _Driving(msgspec.Struct, kw_only=True):
                 group.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
-                await call_in_thread(partial(self._ship_rest, shipped))
+                await anyio.to_thread.run_sync(self._ship_rest, shipped)
                 store.close()
         return result
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from uuid import UUID
 
 import msgspec
 
-from bulklink.cluster.database import ClusterDatabase, ask_database, describe
+from bulklink.cluster.database import ClusterDatabase, database_errors, describe
 from bulklink.cluster.runs import ClusterRun, RunTable
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.cluster.workers import WorkerInfo, living_workers
@@ -75,8 +74,9 @@ def cluster_overview(database: ClusterDatabase, timing: ClusterTiming) -> Cluste
     Raises:
         ConfigError: if the database cannot be used.
     """
-    workers = ask_database(database, partial(living_workers, database, timing.stalled))
-    runs = ask_database(database, RunTable(database).all)
+    with database_errors(database.conninfo):
+        workers = living_workers(database, timing.stalled)
+        runs = RunTable(database).all()
     profiles = {profile for worker in workers for profile in worker.profiles}
     return ClusterOverview(
         describe(database.conninfo), tuple(workers), tuple(_overview_runs(runs, profiles))

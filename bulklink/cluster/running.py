@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import platformdirs
 import psycopg
 
 from bulklink.advice import Advice
-from bulklink.cluster.database import ClusterDatabase, call_in_thread
+from bulklink.cluster.database import ClusterDatabase
 from bulklink.cluster.queue import ProcrastinateQueue, QueueUnavailableError
 from bulklink.cluster.runs import RunTable
 from bulklink.cluster.supervisor import ClusterWorkResult, supervise
@@ -79,7 +79,7 @@ async def remove_old_runs(
     try:
         while True:
             with suppress(psycopg.Error):  # the next hour tries it again
-                await call_in_thread(partial(RunTable(database).delete_ended, days))
+                await anyio.to_thread.run_sync(RunTable(database).delete_ended, days)
             await sleep(_REMOVAL_SECONDS)
     finally:
         database.close()
@@ -97,7 +97,7 @@ async def wake_worker(database: ClusterDatabase, timing: ClusterTiming, org_key:
         org_key: key of the org.
     """
     with suppress(psycopg.Error, QueueUnavailableError):  # the next look of a worker finds it
-        first = await call_in_thread(partial(RunTable(database).first_of, org_key))
+        first = await anyio.to_thread.run_sync(RunTable(database).first_of, org_key)
         if first is None or first.state != "queued":
             return
         async with ProcrastinateQueue(database.conninfo, timing) as queue:

@@ -177,11 +177,11 @@ class RunTable:
     """The runs of a cluster.
 
     Args:
-        database: the database.
+        database: the database, also as an attribute.
     """
 
     def __init__(self, database: ClusterDatabase) -> None:
-        self._database = database
+        self.database = database
 
     def find_submitted(self, org_key: str, digest: str, request: str) -> ClusterRun | None:
         """Return the run that was submitted with an idempotency key; None if there is none."""
@@ -192,7 +192,7 @@ class RunTable:
 
     def add_org(self, org_key: str) -> None:
         """Add an org, if it is not known yet."""
-        self._database.query(
+        self.database.query(
             "INSERT INTO org (org_key) VALUES (%(org_key)s) ON CONFLICT DO NOTHING",
             {"org_key": org_key},
         )
@@ -205,7 +205,7 @@ class RunTable:
         places = ", ".join(
             "%(options)s::jsonb" if name == "options" else f"%({name})s" for name in values
         )
-        self._database.query(f"INSERT INTO run ({names}) VALUES ({places})", values)  # noqa: S608
+        self.database.query(f"INSERT INTO run ({names}) VALUES ({places})", values)  # noqa: S608
 
     def first_of(self, org_key: str) -> ClusterRun | None:
         """Return the run of an org that goes first; None if none is left but to a person."""
@@ -224,7 +224,7 @@ class RunTable:
 
     def assign(self, run: UUID, driver: str) -> bool:
         """Give a queued run to a driver, unless its org has one; return whether that worked."""
-        row = self._database.query_one(
+        row = self.database.query_one(
             "UPDATE run SET state = 'running', driver = %(driver)s, not_before = NULL,"
             " started_at = clock_timestamp()"
             " WHERE run = %(run)s AND (state = 'queued' AND NOT EXISTS (SELECT FROM org"
@@ -248,7 +248,7 @@ class RunTable:
         """
         left = verdict.left
         state = {Kind.DONE: "finished", Kind.START: "queued", Kind.LEFT: "left"}[verdict.kind]
-        row = self._database.query_one(
+        row = self.database.query_one(
             """
             UPDATE run SET
                 state = CASE WHEN cancel AND %(state)s <> 'finished' THEN 'cancelled'
@@ -285,12 +285,12 @@ class RunTable:
         Args:
             profiles: profiles that a worker has; runs without one count too.
         """
-        return self._database.query(_DUE_ORGS, {"profiles": list(profiles), "orgs": _DUE_AT_ONCE})
+        return self.database.query(_DUE_ORGS, {"profiles": list(profiles), "orgs": _DUE_AT_ONCE})
 
     def lease_seconds(self, drivers: Sequence[str]) -> dict[str, float]:
         """Return the seconds until the leases of drivers end; nothing for those without one."""
         return dict(
-            self._database.query(
+            self.database.query(
                 "SELECT driver, extract(epoch FROM until - clock_timestamp())::float8 FROM org"
                 " WHERE driver = ANY (%(drivers)s) AND until IS NOT NULL",
                 {"drivers": list(drivers)},
@@ -299,7 +299,7 @@ class RunTable:
 
     def has_active(self) -> bool:
         """Return whether a run can be sent, or is being sent, without a person."""
-        row = self._database.query_one(
+        row = self.database.query_one(
             f"SELECT 1 FROM {_FIRST_OF_EACH} WHERE state <> 'left' LIMIT 1"  # noqa: S608
         )
         return row is not None
@@ -310,7 +310,7 @@ class RunTable:
         Raises:
             RunDirError: if the run is gone, or its record is damaged.
         """
-        row = self._database.query_one("SELECT record FROM run WHERE run = %(run)s", {"run": run})
+        row = self.database.query_one("SELECT record FROM run WHERE run = %(run)s", {"run": run})
         if row is None:
             raise gone_error(run)
         return parse_record(row[0], str(run))
@@ -320,13 +320,13 @@ class RunTable:
 
         A waiting job of its org goes too: it may be for a profile that the next run does not need.
         """
-        ((state,),) = self._database.query(
+        ((state,),) = self.database.query(
             "UPDATE run SET cancel = true,"
             " state = CASE state WHEN 'queued' THEN 'cancelled' WHEN 'left' THEN 'cancelled'"
             " ELSE state END WHERE run = %(run)s RETURNING state",
             {"run": run},
         )
-        self._database.query(
+        self.database.query(
             "DELETE FROM procrastinate_jobs USING run"
             " WHERE run = %(run)s AND lock = org_key AND status = 'todo'",
             {"run": run},
@@ -335,7 +335,7 @@ class RunTable:
 
     def skip_epochs(self, run: UUID) -> None:
         """Let the next epoch of the run's org be greater than any that a machine has seen."""
-        self._database.query(
+        self.database.query(
             "UPDATE org SET epoch = greatest(epoch, extract(epoch FROM clock_timestamp())::bigint)"
             " FROM run WHERE run.run = %(run)s AND run.org_key = org.org_key",
             {"run": run},
@@ -343,7 +343,7 @@ class RunTable:
 
     def give_back(self, run: UUID, *, accept_canary: bool) -> bool:
         """Queue a run again that was left to a person, or was cancelled."""
-        row = self._database.query_one(
+        row = self.database.query_one(
             "UPDATE run SET state = 'queued', cancel = false, deaths = 0, left_code = NULL,"
             " left_message = NULL, holds_org = false, not_before = NULL, driver = NULL,"
             " accept_canary = %(accept_canary)s"
@@ -367,12 +367,12 @@ class RunTable:
 
     def delete(self, run: UUID) -> None:
         """Delete a run with its files and its ledger."""
-        self._database.query("DELETE FROM run WHERE run = %(run)s", {"run": run})
+        self.database.query("DELETE FROM run WHERE run = %(run)s", {"run": run})
         self._delete_empty_jobs()
 
     def delete_ended(self, days: float) -> int:
         """Delete the runs that finished some days ago; return how many."""
-        deleted = self._database.query(
+        deleted = self.database.query(
             "DELETE FROM run WHERE state = 'finished'"
             " AND ended_at < clock_timestamp() - make_interval(secs => %(seconds)s)"
             " RETURNING 1",
@@ -382,7 +382,7 @@ class RunTable:
         return len(deleted)
 
     def _delete_empty_jobs(self) -> None:
-        self._database.query(
+        self.database.query(
             "DELETE FROM job WHERE NOT EXISTS (SELECT FROM run WHERE run.job = job.job)"
         )
 
@@ -391,7 +391,7 @@ class RunTable:
         return found[0] if found else None
 
     def _select(self, condition: str, values: dict[str, Any]) -> list[ClusterRun]:
-        rows = self._database.query(
+        rows = self.database.query(
             f"SELECT {_COLUMNS} FROM run JOIN org USING (org_key) WHERE {condition}",  # noqa: S608
             values,
         )

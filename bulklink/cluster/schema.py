@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
 from importlib import resources
 
 import msgspec
 import procrastinate
-import psycopg
 
-from bulklink.cluster.database import SCHEMA, ClusterDatabase, describe, unreachable_error
+from bulklink.cluster.database import SCHEMA, ClusterDatabase, database_errors, describe
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.decoding import decode_json
 from bulklink.errors import ConfigError
@@ -45,7 +45,7 @@ def initialize(
             cannot be updated.
     """
     database = ClusterDatabase(conninfo)
-    try:
+    with closing(database), database_errors(conninfo):
         _check_server(database)
         with database.transaction():
             database.query("SELECT pg_advisory_xact_lock(hashtext('bulklink cluster init'))")
@@ -54,10 +54,6 @@ def initialize(
                 _create(database, timing or ClusterTiming())
             else:
                 _update(database, version, updates)
-    except psycopg.Error as error:
-        raise unreachable_error(error, conninfo) from None
-    finally:
-        database.close()
     return version != SCHEMA_VERSION
 
 
@@ -98,16 +94,13 @@ def open_cluster_database(conninfo: str) -> tuple[ClusterDatabase, ClusterTiming
             may lose what it has confirmed, or the schema of another version.
     """
     database = ClusterDatabase(conninfo)
-    try:
-        _check_server(database)
-        _check_version(_read_version(database), conninfo)
-        ((timing,),) = database.query("SELECT timing::text FROM setting")
-    except psycopg.Error as error:
-        database.close()
-        raise unreachable_error(error, conninfo) from None
-    except BaseException:
-        database.close()
-        raise
+    with ExitStack() as stack:
+        stack.callback(database.close)
+        with database_errors(conninfo):
+            _check_server(database)
+            _check_version(_read_version(database), conninfo)
+            ((timing,),) = database.query("SELECT timing::text FROM setting")
+        stack.pop_all()
     return database, decode_json(timing, ClusterTiming)
 
 

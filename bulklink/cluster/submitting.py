@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import anyio.to_thread
 import msgspec
-import psycopg
 
-from bulklink.cluster.database import ClusterDatabase, call_in_thread, unreachable_error
+from bulklink.cluster.database import ClusterDatabase, database_errors
 from bulklink.cluster.parcels import store_files
 from bulklink.cluster.runs import ClusterRun, NewRun, RunTable
 from bulklink.engine.shutdown import StopController
@@ -94,11 +93,9 @@ async def submit(
         always_looks_up_org=True,
     )
     callbacks.on_phase("Copying the plan")
-    add = partial(_add, database, run, approval, request or approval.created, approved_by)
-    try:
-        return await call_in_thread(add)
-    except psycopg.Error as error:
-        raise unreachable_error(error, database.conninfo) from None
+    request = request or approval.created
+    with database_errors(database.conninfo):
+        return await anyio.to_thread.run_sync(_add, database, run, approval, request, approved_by)
 
 
 def _add(

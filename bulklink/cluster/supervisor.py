@@ -17,6 +17,7 @@ from secrets import token_hex
 from typing import TypeVar
 
 import anyio
+import anyio.to_thread
 import msgspec
 import psycopg
 from anyio.abc import TaskGroup
@@ -27,7 +28,6 @@ from bulklink.cluster.database import (
     ANSWER_SECONDS,
     ClusterDatabase,
     UnreachableDatabaseError,
-    call_in_thread,
     describe,
     first_line,
 )
@@ -489,7 +489,7 @@ class _Supervisor:
         """Ask the database; return None, with a report, while it cannot be used."""
         try:
             async with self._busy:
-                result = await call_in_thread(function)
+                result = await anyio.to_thread.run_sync(function)
         except psycopg.Error as error:
             if self._is_reachable:
                 self._is_reachable = False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bulklink.cli.cluster_access import import_schema, open_cluster
+from bulklink.cli.cluster_access import import_schema, open_cluster, open_runs
 from bulklink.cli.completion import RunPath
 from bulklink.cli.connection import connection_for_run, connection_options, profile_option
 from bulklink.cli.console import command_words, note, print_json, print_line, show_error
@@ -25,12 +25,11 @@ from bulklink.cli.options import (
 )
 from bulklink.cli.param_types import WholeNumber
 from bulklink.counts import count_of
-from bulklink.errors import ExitCode, RunDirError, UsageError
+from bulklink.errors import ExitCode, RunDirError
 from bulklink.shell import bulklink_command
 
 if TYPE_CHECKING:
     from bulklink.advice import Advice
-    from bulklink.cluster.runs import ClusterRun
     from bulklink.cluster.supervisor import ClusterWorkResult
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -265,14 +264,8 @@ def cancel(run: str, *, as_json: bool) -> int:
     RUN is its name or its id, or the name of a job. If it is being sent, it is stopped gently. What
     was sent stays.
     """
-    import_schema()
-    from bulklink.cluster.database import ask_database  # noqa: PLC0415 - an extra
-    from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
-
-    database, _ = open_cluster()
-    table = RunTable(database)
-    runs = ask_database(database, partial(_find, table, run))
-    states = [ask_database(database, partial(table.cancel, each.run)) for each in runs]
+    with open_runs(run) as (table, runs):
+        states = [table.cancel(each.run) for each in runs]
     if as_json:
         states_by_name = {each.name: state for each, state in zip(runs, states, strict=True)}
         print_json({"runs": states_by_name, "exit_code": 0})
@@ -308,20 +301,10 @@ def resume(run: str, *, accept_canary: bool, accept_restored: bool, as_json: boo
     RUN was left to you or cancelled. RUN is its name or its id, or the name of a job.
     `bulklink status --cluster` says why a run was left.
     """
-    import_schema()
-    from bulklink.cluster.database import ask_database  # noqa: PLC0415 - an extra
-    from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
-
-    database, _ = open_cluster()
-    table = RunTable(database)
-    runs = ask_database(database, partial(_find, table, run))
-    if accept_restored:
-        ask_database(database, partial(table.skip_epochs, runs[0].run))
-    given = [
-        each
-        for each in runs
-        if ask_database(database, partial(table.give_back, each.run, accept_canary=accept_canary))
-    ]
+    with open_runs(run) as (table, runs):
+        if accept_restored:
+            table.skip_epochs(runs[0].run)
+        given = [each for each in runs if table.give_back(each.run, accept_canary=accept_canary)]
     if not given:
         raise RunDirError(
             f"This run is {runs[0].state}: there is nothing to give back.",
@@ -357,14 +340,10 @@ def pull(run: str, output: Path, *, as_json: bool) -> int:
     The folder is an ordinary one: status, report, verify, export and undo work with it. Do not
     resume the copy of a run that the cluster still sends.
     """
-    import_schema()
-    from bulklink.cluster.database import ask_database  # noqa: PLC0415 - an extra
-    from bulklink.cluster.pulling import pull as pull_runs  # noqa: PLC0415 - an extra
-    from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
+    with open_runs(run) as (table, runs):
+        from bulklink.cluster.pulling import pull as pull_runs  # noqa: PLC0415 - an extra
 
-    database, _ = open_cluster()
-    runs = ask_database(database, partial(_find, RunTable(database), run))
-    ask_database(database, partial(pull_runs, database, runs, output))
+        pull_runs(table.database, runs, output)
     if as_json:
         print_json({"run_dir": str(output), "exit_code": 0})
     else:
@@ -386,49 +365,22 @@ def forget(run: str, *, force: bool, as_json: bool) -> int:
     Pull it first if you want to keep its ledger: without it the run can neither be verified nor
     undone. A run that is being sent is not removed.
     """
-    import_schema()
-    from bulklink.cluster.database import ask_database  # noqa: PLC0415 - an extra
-    from bulklink.cluster.runs import RunTable  # noqa: PLC0415 - an extra
-
-    database, _ = open_cluster()
-    table = RunTable(database)
-    runs = ask_database(database, partial(_find, table, run))
-    for each in runs:
-        if each.state == "running" or (each.state not in ("finished", "cancelled") and not force):
-            raise RunDirError(
-                f"This run is {each.state}.",
-                where=each.name,
-                advice="Cancel it first: `bulklink cluster cancel`.",
-            )
-    for each in runs:
-        ask_database(database, partial(table.delete, each.run))
+    allowed = ("finished", "cancelled", "queued", "left") if force else ("finished", "cancelled")
+    with open_runs(run) as (table, runs):
+        for each in runs:
+            if each.state not in allowed:
+                raise RunDirError(
+                    f"This run is {each.state}.",
+                    where=each.name,
+                    advice="Cancel it first: `bulklink cluster cancel`.",
+                )
+        for each in runs:
+            table.delete(each.run)
     if as_json:
         print_json({"runs": [each.name for each in runs], "exit_code": 0})
     else:
         print_line(f"Removed {count_of(len(runs), 'run')} from the database.")
     return ExitCode.OK
-
-
-def _find(table: Any, name: str) -> list[ClusterRun]:
-    """Return the run with a name or id, or the runs of a job.
-
-    Raises:
-        RunDirError: if there is none.
-        UsageError: if several have that name.
-    """
-    runs: list[ClusterRun] = table.find(name)
-    if not runs:
-        raise RunDirError(
-            "The cluster has no such run.",
-            where=name,
-            advice="See what it has: `bulklink status --cluster`.",
-        )
-    if len({each.job or each.run for each in runs}) > 1:
-        ids = ", ".join(str(each.run) for each in runs)
-        raise UsageError(
-            f"{count_of(len(runs), 'run')} have this name.", where=name, advice=f"Name one: {ids}."
-        )
-    return runs
 
 
 def _report(event: str | Advice) -> None:
