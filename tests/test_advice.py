@@ -29,7 +29,7 @@ _WORDS_OF_THE_PAGE = (
 _WORDS_OF_ROWS = ("zoho/error_policy.py", "mapping/faults.py", "mapping/input/csv_reader.py")
 """Reasons of refused rows name options: readers of a ledger or of rejected rows type them."""
 
-_COMMAND_OF_A_CHILD = ("worker/children.py", "cluster/supervisor.py")
+_COMMAND_OF_A_CHILD = ("worker/children.py", "cluster/driver_command.py")
 """The worker starts processes with options."""
 
 

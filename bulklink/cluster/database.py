@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import anyio.to_thread
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -269,6 +270,11 @@ class UnreachableDatabaseError(ConfigError):
     """Raised when the database of a cluster does not answer."""
 
     code = "unreachable"
+
+
+async def call_in_thread(function: Callable[..., T], *args: object) -> T:
+    """Call a function that uses the database in a thread; its statements have time-outs."""
+    return await anyio.to_thread.run_sync(function, *args)
 
 
 @contextmanager

@@ -10,12 +10,11 @@ from pathlib import Path
 from uuid import UUID
 
 import anyio
-import anyio.to_thread
 import msgspec
 import psycopg
 
 from bulklink.cluster.clocks import DatabaseClock
-from bulklink.cluster.database import ClusterDatabase, database_errors
+from bulklink.cluster.database import ClusterDatabase, call_in_thread, database_errors
 from bulklink.cluster.holding import LeaseHolder
 from bulklink.cluster.leases import OrgLeases, TakenLease
 from bulklink.cluster.parcels import unpack
@@ -88,7 +87,7 @@ async def drive(
     """
     with database_errors(database.conninfo):
         clock = DatabaseClock()
-        cluster_run = await anyio.to_thread.run_sync(RunTable(database).read, run)
+        cluster_run = await call_in_thread(RunTable(database).read, run)
         leases = partial(
             OrgLeases,
             org_key=cluster_run.org_key,
@@ -97,17 +96,15 @@ async def drive(
             timing=timing,
             clock=clock,
         )
-        taken = await anyio.to_thread.run_sync(leases(database).take)
+        taken = await call_in_thread(leases(database).take)
         if taken is None:
             raise LockedError(
                 "Another driver has this run, or another run of its org.",
                 where=cluster_run.name,
                 advice="A worker of the cluster tries it again.",
             )
-        ((cluster,),) = await anyio.to_thread.run_sync(
-            database.query, "SELECT cluster FROM setting"
-        )
-        await anyio.to_thread.run_sync(
+        ((cluster,),) = await call_in_thread(database.query, "SELECT cluster FROM setting")
+        await call_in_thread(
             check_epoch,
             work_folder,
             cluster,
@@ -115,7 +112,7 @@ async def drive(
             cluster_run.name,
             taken.lease,
         )
-        await anyio.to_thread.run_sync(_remove_earlier_folders, work_folder, run)
+        await call_in_thread(_remove_earlier_folders, work_folder, run)
         renewing = ClusterDatabase(database.conninfo)
         try:
             with LeaseHolder(taken.lease, leases(renewing), renew=timing.renew) as holder:
@@ -133,9 +130,9 @@ async def drive(
                 result = await run_guarded(driving.send, callbacks, stop)
             if seconds := holder.seconds_left():
                 with suppress(psycopg.Error):  # its worker ends it, or it ends by itself
-                    await anyio.to_thread.run_sync(leases(database).end, seconds)
+                    await call_in_thread(leases(database).end, seconds)
         finally:
-            await anyio.to_thread.run_sync(renewing.close)
+            await call_in_thread(renewing.close)
         return result
 
 
@@ -164,7 +161,7 @@ class _Driving(msgspec.Struct, kw_only=True):
 
     async def send(self, callbacks: RunCallbacks, stop: StopController) -> RunResult:
         """Send what is left, and ship all of it."""
-        next_seqs = await anyio.to_thread.run_sync(unpack, self.database, self.run.run, self.folder)
+        next_seqs = await call_in_thread(unpack, self.database, self.run.run, self.folder)
         record = self._close_last_invocation(self.folder.read())
         store = self._store()
         shipped = ShippedFolder(self.folder, store, next_seqs)
@@ -187,7 +184,7 @@ class _Driving(msgspec.Struct, kw_only=True):
                 group.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._ship_rest, shipped)
+                await call_in_thread(self._ship_rest, shipped)
                 store.close()
         return result
 

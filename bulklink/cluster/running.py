@@ -7,12 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 import platformdirs
 import psycopg
 
 from bulklink.advice import Advice
-from bulklink.cluster.database import ClusterDatabase
+from bulklink.cluster.database import ClusterDatabase, call_in_thread
 from bulklink.cluster.queue import ProcrastinateQueue, QueueUnavailableError
 from bulklink.cluster.runs import RunTable
 from bulklink.cluster.supervisor import ClusterWorkResult, supervise
@@ -79,7 +78,7 @@ async def remove_old_runs(
     try:
         while True:
             with suppress(psycopg.Error):  # the next hour tries it again
-                await anyio.to_thread.run_sync(RunTable(database).delete_ended, days)
+                await call_in_thread(RunTable(database).delete_ended, days)
             await sleep(_REMOVAL_SECONDS)
     finally:
         database.close()
@@ -97,7 +96,7 @@ async def wake_worker(database: ClusterDatabase, timing: ClusterTiming, org_key:
         org_key: key of the org.
     """
     with suppress(psycopg.Error, QueueUnavailableError):  # the next look of a worker finds it
-        first = await anyio.to_thread.run_sync(RunTable(database).first_of, org_key)
+        first = await call_in_thread(RunTable(database).first_of, org_key)
         if first is None or first.state != "queued":
             return
         async with ProcrastinateQueue(database.conninfo, timing) as queue:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import anyio.to_thread
 import msgspec
 
-from bulklink.cluster.database import ClusterDatabase, database_errors
+from bulklink.cluster.database import ClusterDatabase, call_in_thread, database_errors
 from bulklink.cluster.parcels import store_files
 from bulklink.cluster.runs import ClusterRun, NewRun, RunTable
 from bulklink.engine.shutdown import StopController
@@ -95,7 +94,7 @@ async def submit(
     callbacks.on_phase("Copying the plan")
     request = request or approval.created
     with database_errors(database.conninfo):
-        return await anyio.to_thread.run_sync(_add, database, run, approval, request, approved_by)
+        return await call_in_thread(_add, database, run, approval, request, approved_by)
 
 
 def _add(

@@ -8,7 +8,6 @@ machine is judged like one whose end was seen.
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,43 +16,38 @@ from secrets import token_hex
 from typing import TypeVar
 
 import anyio
-import anyio.to_thread
 import msgspec
 import psycopg
 from anyio.abc import TaskGroup
 
 from bulklink.advice import Advice, NextCall
-from bulklink.cluster.clocks import DatabaseClock, now
+from bulklink.cluster.clocks import now
 from bulklink.cluster.database import (
     ANSWER_SECONDS,
     ClusterDatabase,
-    UnreachableDatabaseError,
+    call_in_thread,
     describe,
     first_line,
 )
+from bulklink.cluster.driver_command import driver_command
 from bulklink.cluster.lease import Lease
-from bulklink.cluster.leases import OrgLeases
 from bulklink.cluster.queue import OrgQueue, QueueUnavailableError
 from bulklink.cluster.runs import ClusterRun, RunTable
+from bulklink.cluster.settling import Settled, settle_run
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.cluster.workers import forget_worker, mark_seen
 from bulklink.counts import count_of
 from bulklink.engine.shutdown import StopController
 from bulklink.engine.signal import Signal
-from bulklink.errors import ExitCode, LockedError, RunDirError, StoppedBy
-from bulklink.operations.job_options import LIMIT_OPTIONS
+from bulklink.errors import ExitCode, RunDirError
 from bulklink.runs.queue import LeftRun
-from bulklink.runs.record import RunState
-from bulklink.runs.standing import Standing, standing_of
-from bulklink.runs.status import run_exit_code
 from bulklink.task_group import task_group
 from bulklink.worker.children import KillableChild, start_child
 from bulklink.worker.tracked_run import waiting_text
-from bulklink.worker.verdict import Ended, Kind, Verdict, judge_ended
+from bulklink.worker.verdict import Ended, Kind
+from bulklink.worker.worker import worker_exit_code
 
 T = TypeVar("T")
-STORED_OPTIONS = LIMIT_OPTIONS - {"yes", "wait_for_org", "expect_org", "canary", "sync"}
-"""Options of sending that a submission may set. The rest are its own, or fixed in a cluster."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 
 
@@ -75,39 +69,6 @@ class ClusterWorkResult(msgspec.Struct, frozen=True):
     left: tuple[str, ...]
     stopped_by: str | None
     exit_code: int
-
-
-def driver_command(run: ClusterRun, profile: str | None) -> list[str]:
-    """Return the command of the process that drives a run.
-
-    Args:
-        run: the run, which was given to its driver.
-        profile: profile to connect with; None for the environment's.
-
-    Raises:
-        RunDirError: if the database has other options for it than those of sending.
-    """
-    _check_options(run)
-    # -P: nothing is imported from the working folder.
-    command = [sys.executable, "-P", "-m", "bulklink", "cluster", "drive", str(run.run)]
-    command += ["--driver", str(run.driver), "--yes", "--json", "--progress", "none"]
-    if profile is not None:
-        command += ["--profile", profile]
-    if run.org_id is not None:
-        command += ["--expect-org", run.org_id]
-    return [*command, *run.options]
-
-
-def _check_options(run: ClusterRun) -> None:
-    """Refuse words that `submit` does not store, such as the name of a file to write."""
-    names = {f"--{name.replace('_', '-')}" for name in STORED_OPTIONS}
-    for word in run.options:
-        if word.startswith("-") and word.replace("--no-", "--") not in names:
-            raise RunDirError(
-                f"The database has the option {word} for this run, which no submission stores.",
-                where=run.name,
-                advice="Find out who wrote it: only bulklink should write to this database.",
-            )
 
 
 async def supervise(
@@ -164,22 +125,6 @@ class _Driver:
     run: ClusterRun
     lease: Lease
     child: KillableChild | None = None
-
-
-class _Settled(msgspec.Struct, frozen=True):
-    """What was found about a run that nobody drives any more.
-
-    Args:
-        verdict: what is to be done.
-        exit_code: exit code of the state in which it is; None while it runs.
-        is_cancelled: whether it was cancelled.
-        is_recorded: whether the verdict was recorded: another driver may have the run already.
-    """
-
-    verdict: Verdict
-    exit_code: ExitCode | None
-    is_cancelled: bool
-    is_recorded: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -416,50 +361,24 @@ class _Supervisor:
         """
         is_repeated = False
 
-        def settle() -> _Settled:
+        def settle() -> Settled:
             nonlocal is_repeated
             was_tried, is_repeated = is_repeated, True
-            return self._settle_blocking(
-                run, ended, seconds, was_seen=was_seen, is_repeated=was_tried
+            return settle_run(
+                self.database,
+                self.timing,
+                run,
+                ended,
+                seconds,
+                was_seen=was_seen,
+                is_repeated=was_tried,
             )
 
         settled = await self._insist(settle)  # None: another worker finds it after its lease
         if settled is not None and settled.is_recorded:
             self._report(run, settled)
 
-    def _settle_blocking(
-        self, run: ClusterRun, ended: Ended, seconds: float, *, was_seen: bool, is_repeated: bool
-    ) -> _Settled:
-        if was_seen:
-            self._leases_of(run).end()
-        try:
-            current, record = self._runs.read(run.run), self._runs.read_record(run.run)
-        except RunDirError as error:  # of a later version, or gone
-            left = LeftRun(error.code, error.message, holds_org=False, invocations=0)
-            verdict = Verdict(Kind.LEFT, left=left)
-            is_recorded = self._runs.settle(run, verdict, is_repeated=is_repeated)
-            return _Settled(verdict, None, run.cancel, is_recorded)
-        if record.state is RunState.RUNNING:  # it lost its lease, or died
-            record = record.replace(
-                state=RunState.STOPPED, stopped_by=StoppedBy.KILLED, resume_at=None
-            )
-        standing, restarts = standing_of(record), self.timing.restarts
-        ended = _as_seen(ended, standing, was_seen=was_seen)
-        verdict = judge_ended(ended, seconds, standing, run.deaths, current.now, restarts)
-        is_recorded = self._runs.settle(run, verdict, is_repeated=is_repeated)
-        return _Settled(verdict, standing.exit_code, current.cancel, is_recorded)
-
-    def _leases_of(self, run: ClusterRun) -> OrgLeases:
-        return OrgLeases(
-            self.database,
-            org_key=run.org_key,
-            run=run.run,
-            driver=run.driver or "",
-            timing=self.timing,
-            clock=DatabaseClock(),
-        )
-
-    def _report(self, run: ClusterRun, settled: _Settled) -> None:
+    def _report(self, run: ClusterRun, settled: Settled) -> None:
         verdict = settled.verdict
         if verdict.kind is Kind.DONE:
             has_failures = settled.exit_code == ExitCode.ROWS_NOT_DONE
@@ -489,7 +408,7 @@ class _Supervisor:
         """Ask the database; return None, with a report, while it cannot be used."""
         try:
             async with self._busy:
-                result = await anyio.to_thread.run_sync(function)
+                result = await call_in_thread(function)
         except psycopg.Error as error:
             if self._is_reachable:
                 self._is_reachable = False
@@ -506,29 +425,15 @@ class _Supervisor:
     def _result(self) -> ClusterWorkResult:
         reason = self.stop.reason
         stopped_by = None if reason is None else reason.stopped_by
+        left = tuple(sorted(self._left))
         return ClusterWorkResult(
             worker=self.name,
             finished=self._finished,
             with_failures=self._with_failures,
-            left=tuple(sorted(self._left)),
+            left=left,
             stopped_by=stopped_by,
-            exit_code=_exit_code(stopped_by, self._left, self._with_failures),
+            exit_code=worker_exit_code(stopped_by, left, self._with_failures),
         )
-
-
-def _as_seen(ended: Ended, standing: Standing, *, was_seen: bool) -> Ended:
-    """Return how a driver ended, where its exit code alone does not say it.
-
-    Args:
-        ended: how it ended, as far as that is known.
-        standing: where its run stands.
-        was_seen: whether its end was seen.
-    """
-    if ended.code == UnreachableDatabaseError.code:  # as if another driver had the org
-        return msgspec.structs.replace(ended, code=LockedError.code)
-    if not was_seen and standing.stopped_by == StoppedBy.TERMINATED:  # together with its worker
-        return msgspec.structs.replace(ended, stopped=True)
-    return ended
 
 
 def _left_text(run: ClusterRun, left: LeftRun) -> Advice:
@@ -543,11 +448,3 @@ def _left_text(run: ClusterRun, left: LeftRun) -> Advice:
         NextCall("cluster_resume", run.name),
         NextCall("cluster_cancel", run.name),
     )
-
-
-def _exit_code(stopped_by: str | None, left: set[str], with_failures: int) -> int:
-    if stopped_by is not None:
-        return run_exit_code(RunState.STOPPED, stopped_by, {}) or ExitCode.TERMINATED
-    if left:
-        return ExitCode.STOPPED
-    return ExitCode.ROWS_NOT_DONE if with_failures else ExitCode.OK

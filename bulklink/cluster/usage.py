@@ -7,11 +7,10 @@ from functools import partial
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import msgspec
 import psycopg
 
-from bulklink.cluster.database import ClusterDatabase, first_line
+from bulklink.cluster.database import ClusterDatabase, call_in_thread, first_line
 from bulklink.cluster.segments import lease_error
 from bulklink.engine.quota.daily_usage import WINDOW_MINUTES, AllowanceRequest, uncountable_error
 
@@ -82,7 +81,7 @@ class ClusterUsage:
         while (seconds := self._seconds_left()) > 0.0:
             query = partial(self._database.query, statement, values, within=seconds)
             try:
-                return await anyio.to_thread.run_sync(query)
+                return await call_in_thread(query)
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 await anyio.sleep(min(_WAIT_SECONDS, seconds))
             except psycopg.Error as error:

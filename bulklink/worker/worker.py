@@ -398,11 +398,18 @@ class _Worker:
             left=left,
             waiting=waiting,
             stopped_by=stopped_by,
-            exit_code=_exit_code(stopped_by, left, self._with_failures),
+            exit_code=worker_exit_code(stopped_by, left, self._with_failures),
         )
 
 
-def _exit_code(stopped_by: str | None, left: Sequence[str], with_failures: int) -> int:
+def worker_exit_code(stopped_by: str | None, left: Sequence[str], with_failures: int) -> int:
+    """Return the exit code of a worker, of one machine or of a cluster.
+
+    Args:
+        stopped_by: StoppedBy value; None if the queue was drained.
+        left: names of the runs that a person must look at.
+        with_failures: runs that finished with emails that are not done.
+    """
     if stopped_by is not None:
         return run_exit_code(RunState.STOPPED, stopped_by, {}) or ExitCode.TERMINATED
     if left:

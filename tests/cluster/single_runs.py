@@ -25,31 +25,49 @@ def open_url(url: str) -> ClusterDatabase:
     return ClusterDatabase(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
 
 
+def new_run(
+    org_key: str,
+    name: str = "run",
+    *,
+    run: UUID | None = None,
+    record: RunRecord | None = None,
+    profile: str | None = None,
+) -> NewRun:
+    """Return a run to be added; one without a record is sent by nobody."""
+    return NewRun(
+        run=run or uuid4(),
+        name=name,
+        org_key=org_key,
+        job=None,
+        shard=None,
+        request=name,
+        digest="digest",
+        op="link",
+        messages=1,
+        org_id=None,
+        org_name=None,
+        profile=profile,
+        options=(),
+        approved_by="tests",
+        record=b"{}" if record is None else msgspec.json.encode(record),
+    )
+
+
 def add_run(database: ClusterDatabase, record: RunRecord, org_key: str, name: str = "run") -> UUID:
     """Add a queued run of an org; blocks."""
-    table, run = RunTable(database), uuid4()
+    table, run = RunTable(database), new_run(org_key, name, record=record)
     table.add_org(org_key)
-    table.add(
-        NewRun(
-            run=run,
-            name=name,
-            org_key=org_key,
-            job=None,
-            shard=None,
-            request=name,
-            digest="digest",
-            op="link",
-            messages=1,
-            org_id=None,
-            org_name=None,
-            profile=None,
-            options=(),
-            approved_by="tests",
-            state="queued",
-            record=msgspec.json.encode(record),
-        )
-    )
-    return run
+    table.add(run)
+    return run.run
+
+
+def add_named_run(runs: RunTable, org_key: str, profile: str | None = None) -> str:
+    """Add a queued run of an org with a name of its own, which nobody can send; return its id."""
+    name = uuid4().hex
+    run = new_run(org_key, name, profile=profile)
+    runs.add_org(org_key)
+    runs.add(run)
+    return str(run.run)
 
 
 @dataclass(frozen=True, slots=True)

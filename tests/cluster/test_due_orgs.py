@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 import psycopg
 import pytest
 
 from bulklink.cluster.database import ClusterDatabase
 from bulklink.cluster.queue import ProcrastinateQueue
-from bulklink.cluster.runs import NewRun, RunTable
+from bulklink.cluster.runs import RunTable
 from tests.cluster.conftest import TIMING
+from tests.cluster.single_runs import add_named_run
 from tests.guard import off_loop
 
 
@@ -19,35 +18,9 @@ def runs(database: ClusterDatabase) -> RunTable:
     return RunTable(database)
 
 
-def add_run(runs: RunTable, org_key: str, profile: str | None = None) -> str:
-    """Submit a run of an org; return its id."""
-    run = uuid4()
-    runs.add_org(org_key)
-    runs.add(
-        NewRun(
-            run=run,
-            name=run.hex,
-            org_key=org_key,
-            job=None,
-            shard=None,
-            request=run.hex,
-            digest="d",
-            op="link",
-            messages=1,
-            org_id=None,
-            org_name=None,
-            profile=profile,
-            options=(),
-            approved_by="tests",
-            record=b"{}",
-        )
-    )
-    return str(run)
-
-
 def test_an_org_is_due_once_and_by_the_position_of_its_first_run(runs: RunTable) -> None:
     for org_key in ("b", "a", "b", "c", "a"):
-        add_run(runs, org_key)
+        add_named_run(runs, org_key)
     assert runs.due_orgs([]) == [("b", None), ("a", None), ("c", None)]
 
 
@@ -62,8 +35,8 @@ def test_an_org_is_due_once_and_by_the_position_of_its_first_run(runs: RunTable)
 def test_later_runs_of_an_org_are_not_due_before_its_first(
     runs: RunTable, database: ClusterDatabase, first: str
 ) -> None:
-    run = add_run(runs, "a")
-    add_run(runs, "a")
+    run = add_named_run(runs, "a")
+    add_named_run(runs, "a")
     database.query(f"UPDATE run SET {first} WHERE run = %(run)s", {"run": run})
     assert runs.due_orgs([]) == []
 
@@ -72,8 +45,8 @@ def test_later_runs_of_an_org_are_not_due_before_its_first(
 def test_the_next_run_is_due_after_one_that_nobody_will_send(
     runs: RunTable, database: ClusterDatabase, state: str
 ) -> None:
-    run = add_run(runs, "a", profile="gone")
-    add_run(runs, "a")
+    run = add_named_run(runs, "a", profile="gone")
+    add_named_run(runs, "a")
     values = {"state": state, "run": run}
     database.query("UPDATE run SET state = %(state)s WHERE run = %(run)s", values)
     assert runs.due_orgs([]) == [("a", None)]
@@ -82,9 +55,9 @@ def test_the_next_run_is_due_after_one_that_nobody_will_send(
 def test_orgs_of_other_profiles_and_orgs_with_a_driver_are_not_due(
     runs: RunTable, database: ClusterDatabase
 ) -> None:
-    add_run(runs, "mine", profile="mine")
-    add_run(runs, "other", profile="other")
-    add_run(runs, "driven")
+    add_named_run(runs, "mine", profile="mine")
+    add_named_run(runs, "other", profile="other")
+    add_named_run(runs, "driven")
     database.query(
         "UPDATE org SET until = clock_timestamp() + interval '1 hour' WHERE org_key = 'driven'"
     )
@@ -95,7 +68,7 @@ async def test_orgs_that_the_queue_has_are_not_due(
     runs: RunTable, database: ClusterDatabase, url: str
 ) -> None:
     for org_key in ("waits", "done", "free"):
-        await off_loop(add_run, runs, org_key)
+        await off_loop(add_named_run, runs, org_key)
     async with ProcrastinateQueue(database.conninfo, TIMING) as queue:
         await queue.add("waits", None)
         await queue.add("done", None)

@@ -15,13 +15,14 @@ from bulklink.cluster.clocks import DatabaseClock
 from bulklink.cluster.database import ClusterDatabase, conninfo_from
 from bulklink.cluster.lease import Lease, Moment
 from bulklink.cluster.leases import OrgLeases
-from bulklink.cluster.runs import NewRun, RunTable
+from bulklink.cluster.runs import RunTable
 from bulklink.cluster.schema import initialize
 from bulklink.cluster.segments import LEDGER, DriverStore, LeaseOverError, Segment
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.worker.verdict import Kind, Verdict
 from tests.cluster.lease_rules import OrgRules, Taken
 from tests.cluster.postgres import PostgresServer
+from tests.cluster.single_runs import new_run
 
 TIMING = ClusterTiming()
 START = 1_800_000_000.0
@@ -83,25 +84,7 @@ class SqlOrg:
     def reset(self) -> None:
         """Start with an org that never had a driver."""
         self.database.run_script(_RESET)
-        self._runs.add(
-            NewRun(
-                run=RUN,
-                name="run",
-                org_key=ORG,
-                job=None,
-                shard=None,
-                request="r",
-                digest="d",
-                op="link",
-                messages=1,
-                org_id=None,
-                org_name=None,
-                profile=None,
-                options=(),
-                approved_by="tests",
-                record=b"{}",
-            )
-        )
+        self._runs.add(new_run(ORG, run=RUN))
 
     def set_clock(self, seconds: float) -> None:
         """Set the clock of the database, in seconds since 1970."""

@@ -13,7 +13,7 @@ from bulklink.cluster.runs import RunTable
 from bulklink.cluster.segments import ANSWERS, LEDGER, DriverStore, LeaseOverError, Segment
 from bulklink.errors import LedgerError, RunDirError
 from bulklink.runs.folder import RunFolder
-from tests.cluster.test_due_orgs import add_run
+from tests.cluster.single_runs import add_named_run
 
 ORG = "org"
 
@@ -21,7 +21,7 @@ ORG = "org"
 @pytest.fixture
 def run(database: ClusterDatabase) -> UUID:
     """Submit a run whose org has a driver of epoch 2."""
-    run = UUID(add_run(RunTable(database), ORG))
+    run = UUID(add_named_run(RunTable(database), ORG))
     set_epoch(database, 2)
     return run
 

@@ -8,17 +8,17 @@ import msgspec
 import pytest
 
 from bulklink.cluster.database import ClusterDatabase
+from bulklink.cluster.driver_command import driver_command
 from bulklink.cluster.runs import ClusterRun, RunTable
-from bulklink.cluster.supervisor import driver_command
 from bulklink.errors import RunDirError
-from tests.cluster.test_due_orgs import add_run
+from tests.cluster.single_runs import add_named_run
 
 
 @pytest.fixture
 def run(database: ClusterDatabase) -> ClusterRun:
     """Return a run without options."""
     table = RunTable(database)
-    add_run(table, "org")
+    add_named_run(table, "org")
     (run,) = table.all()
     return run
 

@@ -8,7 +8,7 @@ from bulklink.cluster.database import ClusterDatabase
 from bulklink.cluster.running import wake_worker
 from bulklink.cluster.runs import RunTable
 from tests.cluster.conftest import TIMING
-from tests.cluster.test_due_orgs import add_run
+from tests.cluster.single_runs import add_named_run
 from tests.guard import off_loop
 
 
@@ -26,7 +26,7 @@ async def test_an_org_is_queued_once_for_the_profile_of_its_first_run(
     table = RunTable(database)
     for profile in profiles:
         await off_loop(database.query, "DELETE FROM procrastinate_jobs")  # a worker had it
-        await off_loop(add_run, table, "org", profile)
+        await off_loop(add_named_run, table, "org", profile)
         await wake_worker(database, TIMING, "org")
     await wake_worker(database, TIMING, "org")
     assert await queued_jobs(database) == [("org", queue)]
@@ -36,7 +36,7 @@ async def test_an_org_whose_first_run_is_being_sent_or_finished_is_not_queued(
     database: ClusterDatabase,
 ) -> None:
     table = RunTable(database)
-    await off_loop(add_run, table, "org")
+    await off_loop(add_named_run, table, "org")
     (run,) = await off_loop(table.all)
     assert await off_loop(table.assign, run.run, "driver")
     await wake_worker(database, TIMING, "org")

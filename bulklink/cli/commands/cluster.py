@@ -14,7 +14,7 @@ import click
 from bulklink.cli.cluster_access import import_schema, open_cluster, open_runs
 from bulklink.cli.completion import RunPath
 from bulklink.cli.connection import connection_for_run, connection_options, profile_option
-from bulklink.cli.console import command_words, note, print_json, print_line, show_error
+from bulklink.cli.console import print_json, print_line, show_error
 from bulklink.cli.help import Command, Group
 from bulklink.cli.options import (
     combine_options,
@@ -24,12 +24,12 @@ from bulklink.cli.options import (
     option,
 )
 from bulklink.cli.param_types import WholeNumber
+from bulklink.cli.worker_summary import report_event, show_work
 from bulklink.counts import count_of
 from bulklink.errors import ExitCode, RunDirError
 from bulklink.shell import bulklink_command
 
 if TYPE_CHECKING:
-    from bulklink.advice import Advice
     from bulklink.cluster.supervisor import ClusterWorkResult
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -119,9 +119,9 @@ def submit(run: Path, expect: str | None, request: str | None, **options: Any) -
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
 
     import_schema()
+    from bulklink.cluster.driver_command import STORED_OPTIONS  # noqa: PLC0415 - an extra
     from bulklink.cluster.running import wake_worker  # noqa: PLC0415 - an extra
     from bulklink.cluster.submitting import submit as submit_run  # noqa: PLC0415 - an extra
-    from bulklink.cluster.supervisor import STORED_OPTIONS  # noqa: PLC0415 - an extra
 
     connection = connection_for_run(run, options)
     database, timing = open_cluster()
@@ -205,12 +205,12 @@ def worker(
         drain=drain,
         keep_days=keep_days,
         stop=stop,
-        report=_report,
+        report=report_event,
         profiles=Profiles(config_folder()).names,
         profile=profile,
     )
     result: ClusterWorkResult = run_in_loop(run_with_signals, operation, stop)
-    _show_result(result, as_json=as_json)
+    show_work(result, as_json=as_json)
     return result.exit_code
 
 
@@ -381,22 +381,3 @@ def forget(run: str, *, force: bool, as_json: bool) -> int:
     else:
         print_line(f"Removed {count_of(len(runs), 'run')} from the database.")
     return ExitCode.OK
-
-
-def _report(event: str | Advice) -> None:
-    note(event if isinstance(event, str) else event.worded(command_words))
-
-
-def _show_result(result: ClusterWorkResult, *, as_json: bool) -> None:
-    import msgspec  # noqa: PLC0415 - not for --help
-
-    if as_json:
-        print_json(msgspec.to_builtins(result))
-        return
-    failures = f", {result.with_failures:,} with emails that are not done"
-    print_line(
-        f"Finished {count_of(result.finished, 'run')}{failures if result.with_failures else ''};"
-        f" {len(result.left):,} left to you."
-    )
-    for name in result.left:
-        print_line(f"  {name}")

@@ -10,14 +10,12 @@ import click
 
 from bulklink.cli.completion import FolderPath
 from bulklink.cli.connection import profile_option
-from bulklink.cli.console import command_words, note, print_json, print_line
 from bulklink.cli.help import Command
 from bulklink.cli.options import common_options, option
 from bulklink.cli.param_types import WholeNumber
-from bulklink.counts import count_of
+from bulklink.cli.worker_summary import report_event, show_work
 
 if TYPE_CHECKING:
-    from bulklink.advice import Advice
     from bulklink.worker.worker import WorkResult
 
 
@@ -66,28 +64,9 @@ def work(runs_dir: Path, *, slots: int, drain: bool, profile: str | None, as_jso
         slots=slots,
         drain=drain,
         stop=stop,
-        report=_report,
+        report=report_event,
         profile=profile,
     )
     result: WorkResult = run_in_loop(run_with_signals, operation, stop)
-    _show_result(result, as_json=as_json)
+    show_work(result, waiting=len(result.waiting), as_json=as_json)
     return result.exit_code
-
-
-def _report(event: str | Advice) -> None:
-    note(event if isinstance(event, str) else event.worded(command_words))
-
-
-def _show_result(result: WorkResult, *, as_json: bool) -> None:
-    import msgspec  # noqa: PLC0415 - not for --help
-
-    if as_json:
-        print_json(msgspec.to_builtins(result))
-        return
-    failures = f", {result.with_failures:,} with emails that are not done"
-    print_line(
-        f"Finished {count_of(result.finished, 'run')}{failures if result.with_failures else ''};"
-        f" {len(result.waiting):,} still in the queue, {len(result.left):,} left to you."
-    )
-    for name in result.left:
-        print_line(f"  {name}")
