@@ -16,18 +16,12 @@ import psycopg
 from bulklink.cluster.clocks import DatabaseClock
 from bulklink.cluster.database import ClusterDatabase, call_in_thread, database_errors
 from bulklink.cluster.holding import LeaseHolder
+from bulklink.cluster.lease import LeaseOverError, lease_error
 from bulklink.cluster.leases import OrgLeases, TakenLease
 from bulklink.cluster.parcels import unpack
 from bulklink.cluster.runs import ClusterRun, RunTable
 from bulklink.cluster.seen_epochs import check_epoch
-from bulklink.cluster.segments import (
-    UNSHIPPED,
-    DriverStore,
-    LeaseOverError,
-    SegmentFiles,
-    ShippedFolder,
-    lease_error,
-)
+from bulklink.cluster.segments import UNSHIPPED, DriverStore, SegmentFiles, ShippedFolder
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.cluster.usage import ClusterUsage
 from bulklink.engine.shutdown import StopController

@@ -9,9 +9,8 @@ from typing import Self
 import psycopg
 
 from bulklink.cluster.clocks import now
-from bulklink.cluster.lease import Lease, Moment
+from bulklink.cluster.lease import Lease, Moment, lease_error
 from bulklink.cluster.leases import OrgLeases
-from bulklink.cluster.segments import lease_error
 
 _RETRY_SECONDS = 0.5
 

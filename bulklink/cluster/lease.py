@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from bulklink.errors import RunStoppedError, StoppedBy
+
 
 class Moment(NamedTuple):
     """A moment by the clocks of one machine, in seconds.
@@ -59,3 +61,19 @@ class Lease(msgspec.Struct, frozen=True):
             asked_at: moment before the renewal was asked for.
         """
         return msgspec.structs.replace(self, asked_at=asked_at)
+
+
+class LeaseOverError(OSError):
+    """Raised where a driver would write although another one may have the org by now."""
+
+    def __init__(self) -> None:
+        super().__init__("the lease of this org is over")
+
+
+def lease_error() -> RunStoppedError:
+    """Return why a run stops whose driver has lost the lease."""
+    return RunStoppedError(
+        StoppedBy.LEASE,
+        "The lease of the org was not renewed in time: another worker may drive the run now.",
+        advice="Nothing is to be done: a worker of the cluster continues the run.",
+    )

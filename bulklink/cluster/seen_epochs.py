@@ -6,7 +6,6 @@ forgotten what its drivers did since: calls, and the credits that they took.
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
@@ -19,8 +18,7 @@ from bulklink.cluster.lease import Lease
 from bulklink.decoding import decode_json
 from bulklink.errors import BulklinkError, LedgerError
 from bulklink.folder_files import check_folder_file, read_small_file
-
-_SUFFIX = ".epoch"
+from bulklink.operations.org_lock import org_file_name
 
 
 class _Seen(msgspec.Struct):
@@ -41,8 +39,7 @@ def check_epoch(folder: Path, cluster: UUID, org_key: str, run: str, lease: Leas
         LedgerError: if the database is older than what this machine has seen.
         RunDirError: if it cannot be remembered.
     """
-    name = hashlib.sha256(f"{cluster} {org_key}".encode()).hexdigest()[:32]
-    path = folder / f"{name}{_SUFFIX}"
+    path = folder / f"{org_file_name(f'{cluster} {org_key}')}.epoch"
     seen = _read(path)
     if lease.epoch <= seen:
         raise LedgerError(

@@ -22,8 +22,7 @@ import psycopg
 
 from bulklink.cluster.clocks import now
 from bulklink.cluster.database import ClusterDatabase, first_line
-from bulklink.cluster.lease import Moment
-from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.cluster.lease import LeaseOverError, Moment
 from bulklink.folder_files import open_to_append, open_to_read, read_small_file
 from bulklink.ledger.writer import LedgerFiles
 from bulklink.runs.folder import RunFolder
@@ -77,22 +76,6 @@ class Segment(msgspec.Struct, frozen=True):
     kind: str
     seq: int
     content: bytes
-
-
-class LeaseOverError(OSError):
-    """Raised where a driver would write although another one may have the org by now."""
-
-    def __init__(self) -> None:
-        super().__init__("the lease of this org is over")
-
-
-def lease_error() -> RunStoppedError:
-    """Return why a run stops whose driver has lost the lease."""
-    return RunStoppedError(
-        StoppedBy.LEASE,
-        "The lease of the org was not renewed in time: another worker may drive the run now.",
-        advice="Nothing is to be done: a worker of the cluster continues the run.",
-    )
 
 
 class DriverStore:

@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 
 from bulklink.cluster.database import ClusterDatabase, call_in_thread, first_line
-from bulklink.cluster.segments import lease_error
+from bulklink.cluster.lease import lease_error
 from bulklink.engine.quota.daily_usage import WINDOW_MINUTES, AllowanceRequest, uncountable_error
 
 _TAKE = """

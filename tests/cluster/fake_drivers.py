@@ -13,9 +13,10 @@ import msgspec
 import psycopg
 
 from bulklink.cluster.database import ClusterDatabase, conninfo_from
+from bulklink.cluster.lease import LeaseOverError
 from bulklink.cluster.queue import OrgQueue, ProcrastinateQueue
 from bulklink.cluster.runs import RunTable
-from bulklink.cluster.segments import LEDGER, LeaseOverError, Segment
+from bulklink.cluster.segments import LEDGER, Segment
 from bulklink.cluster.supervisor import ClusterWorkResult, supervise
 from bulklink.engine.shutdown import StopController
 from bulklink.engine.signal import Signal

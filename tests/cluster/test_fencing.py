@@ -12,8 +12,9 @@ import pytest
 
 from bulklink.cluster.clocks import now
 from bulklink.cluster.database import ClusterDatabase
+from bulklink.cluster.lease import LeaseOverError
 from bulklink.cluster.leases import TakenLease
-from bulklink.cluster.segments import LEDGER, DriverStore, LeaseOverError, Segment
+from bulklink.cluster.segments import LEDGER, DriverStore, Segment
 from bulklink.runs.record import RunRecord
 from bulklink.task_group import task_group
 from tests.cluster.postgres import PostgresServer

@@ -13,11 +13,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from bulklink.cluster import clocks
 from bulklink.cluster.clocks import DatabaseClock
 from bulklink.cluster.database import ClusterDatabase, conninfo_from
-from bulklink.cluster.lease import Lease, Moment
+from bulklink.cluster.lease import Lease, LeaseOverError, Moment
 from bulklink.cluster.leases import OrgLeases
 from bulklink.cluster.runs import RunTable
 from bulklink.cluster.schema import initialize
-from bulklink.cluster.segments import LEDGER, DriverStore, LeaseOverError, Segment
+from bulklink.cluster.segments import LEDGER, DriverStore, Segment
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.worker.verdict import Kind, Verdict
 from tests.cluster.lease_rules import OrgRules, Taken

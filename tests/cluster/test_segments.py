@@ -8,9 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from bulklink.cluster.database import ClusterDatabase
+from bulklink.cluster.lease import LeaseOverError
 from bulklink.cluster.parcels import unpack
 from bulklink.cluster.runs import RunTable
-from bulklink.cluster.segments import ANSWERS, LEDGER, DriverStore, LeaseOverError, Segment
+from bulklink.cluster.segments import ANSWERS, LEDGER, DriverStore, Segment
 from bulklink.errors import LedgerError, RunDirError
 from bulklink.runs.folder import RunFolder
 from tests.cluster.single_runs import add_named_run
