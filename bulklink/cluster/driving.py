@@ -38,6 +38,7 @@ from bulklink.runs.record import RunRecord
 from bulklink.runs.status import RunResult
 from bulklink.task_group import task_group
 from bulklink.zoho.connection import Connection
+from bulklink.zoho.transport import HttpTransport
 
 _POLL_SECONDS = 0.2
 MACHINE = "cluster"
@@ -249,5 +250,6 @@ class _Driving(msgspec.Struct, kw_only=True):
                 ClusterDatabase(self.database.conninfo), self.run.org_key, self.holder.seconds_left
             ),
             machine_mark=lambda: MACHINE,
+            transport=partial(HttpTransport, may_leave=self.holder.check),
             may_leave=self.holder.check,
         )

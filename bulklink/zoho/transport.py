@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import selectors
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
@@ -62,10 +62,17 @@ class HttpTransport:
 
     Args:
         answer_timeout: seconds from a request to the end of its answer.
+        may_leave: called when a request has its connection, which may take seconds, with no `await`
+            before it is written; what it raises is raised by `send`.
     """
 
-    def __init__(self, answer_timeout: float = ANSWER_TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        answer_timeout: float = ANSWER_TIMEOUT_SECONDS,
+        may_leave: Callable[[], None] = lambda: None,
+    ) -> None:
         self._answer_timeout = answer_timeout
+        self._may_leave = may_leave
         self._stack = AsyncExitStack()
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._proxies: dict[str, Proxy | None] = {}
@@ -86,7 +93,8 @@ class HttpTransport:
 
     def _make_session(self, *, force_close: bool) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
-            connector=_Connector(limit=0, force_close=force_close),  # the limiter is the limit
+            # The limiter is the limit.
+            connector=_Connector(self._may_leave, limit=0, force_close=force_close),
             timeout=aiohttp.ClientTimeout(
                 total=self._answer_timeout, sock_connect=CONNECT_TIMEOUT_SECONDS
             ),
@@ -264,10 +272,17 @@ class _Response(aiohttp.ClientResponse):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Connection pool that discards connections with unread bytes."""
+    """Connection pool that discards connections with unread bytes.
 
-    def __init__(self, *, limit: int, force_close: bool) -> None:
+    Args:
+        may_leave: called when a request has its connection; raises if it may not leave.
+        limit: connections at most; 0 for any number.
+        force_close: whether a connection serves one request only.
+    """
+
+    def __init__(self, may_leave: Callable[[], None], *, limit: int, force_close: bool) -> None:
         super().__init__(limit=limit, force_close=force_close)
+        self._may_leave = may_leave
         # The class of connections has no public switch.
         make: type[ResponseHandler] = _Handler
         self._factory = partial(make, loop=self._loop)
@@ -278,6 +293,11 @@ class _Connector(aiohttp.TCPConnector):
         while (handler := _handler_of(connection)).idle and handler.has_unread():
             connection.close()
             connection = await super().connect(*args, **kwargs)
+        try:
+            self._may_leave()
+        except BaseException:
+            connection.close()
+            raise
         handler.begin_request()
         connection.add_callback(handler.end_request)
         return connection

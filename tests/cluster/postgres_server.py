@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import getpass
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,17 +18,20 @@ from uuid import uuid4
 import psycopg
 
 _TIMEOUT = 50
+_QUIT_TIMEOUT = 10
+"""Seconds for its processes to end: it kills them after five."""
+_PAUSE = 0.05
 _MEMORY_BYTES = 4 << 30
 """Free memory without which the databases are on disk: each process of the tests has a server."""
 _SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "32MB",
-    "unix_socket_directories": "''",
+    "unix_socket_directories": "",
     "listen_addresses": "127.0.0.1",
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class PostgresServer:
     """A server on this machine that may be stopped and started again.
 
@@ -43,6 +48,7 @@ class PostgresServer:
     port: int
     user: str | None
     settings: dict[str, str] = field(default_factory=dict)
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
     def url(self) -> str:
@@ -54,18 +60,35 @@ class PostgresServer:
         return f"postgresql://postgres@127.0.0.1:{port or self.port}/{database}"
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
-        settings = [f"-c {name}={value}" for name, value in (_SETTINGS | self.settings).items()]
-        options = " ".join([*settings, f"-p {self.port}"])
-        self._control("start", "-o", options, "-l", str(self.data / "log"))
+        """Start it, and wait until it answers.
+
+        Raises:
+            TimeoutError: if it does not; with the end of its log.
+        """
+        deadline = time.monotonic() + _TIMEOUT
+        while not self._is_ready():
+            # It ends at once while processes of one that was killed still hold its memory.
+            if self._process is None or self._process.poll() is not None:
+                self._process = self._launch()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"PostgreSQL is not ready: {self._log.read_text()[-2000:]}")
+            time.sleep(_PAUSE)
 
     def stop(self) -> None:
         """Stop it at once, as when its machine loses its power."""
-        self._control("stop", "-m", "immediate")
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGQUIT)
+        try:
+            self._process.wait(_QUIT_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()  # its children end when they miss it
+            self._process.wait()
+        self._process = None
 
     def reload(self) -> None:
         """Let it read its settings again."""
-        self._control("reload")
+        self.run("pg_ctl", "-D", str(self.data), "reload")
 
     def create_database(self) -> str:
         """Create a database, and return its address."""
@@ -100,8 +123,31 @@ class PostgresServer:
         finally:
             copy.stop()
 
-    def _control(self, *arguments: str) -> None:
-        self.run("pg_ctl", "-w", "-D", str(self.data), *arguments)
+    @property
+    def _log(self) -> Path:
+        return self.data.parent / f"{self.data.name}.log"
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        settings = _SETTINGS | self.settings | {"port": str(self.port)}
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [self.programs / "postgres", "-D", str(self.data), *options],
+                user=self.user,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _is_ready(self) -> bool:
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        is_own = self._process is not None and lines[:1] == [str(self._process.pid)]
+        return is_own and [line.strip() for line in lines[7:8]] in (["ready"], ["standby"])
 
     def run(self, program: str, *arguments: str) -> None:
         """Run one of its programs."""

@@ -28,7 +28,8 @@ async def test_a_machine_that_wakes_up_sends_nothing_after_its_successor(
         frozen = await stack.enter_async_context(
             cluster_worker(url, "--drain", state=tmp_path / "frozen")
         )
-        await orgs.gate.reached.wait()
+        # A request that a frozen driver is just writing leaves when it wakes up.
+        await orgs.gate.filled.wait()
         frozen.signal_all(SUSPEND)
         orgs.gate.open()
         second = await stack.enter_async_context(

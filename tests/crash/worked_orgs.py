@@ -76,11 +76,14 @@ class Gate:
     Attributes:
         calls: calls that came so far.
         reached: set while calls are held.
+        filled: set while so many are held that their sender has no place for another one.
     """
 
     def __init__(self) -> None:
         self.calls = 0
         self.reached = asyncio.Event()
+        self.filled = asyncio.Event()
+        self._held = 0
         self._limit: int | None = None
         self._opened = asyncio.Event()
         self._opened.set()
@@ -93,6 +96,7 @@ class Gate:
         """Let the calls go on."""
         self._limit = None
         self.reached.clear()
+        self.filled.clear()
         self._opened.set()
 
     async def count(self) -> None:
@@ -104,7 +108,11 @@ class Gate:
 
     async def wait(self) -> None:
         """Wait until calls go on."""
+        self._held += 1
+        if self._held == PLACES and self.reached.is_set():
+            self.filled.set()
         await self._opened.wait()
+        self._held -= 1
 
 
 class GatedCrm(Crm):

@@ -9,6 +9,8 @@ from contextlib import suppress
 
 import pytest
 
+from bulklink.cluster.lease import lease_error
+from bulklink.errors import RunStoppedError
 from bulklink.zoho.http import Answer, NoResponse
 from bulklink.zoho.transport import HttpTransport
 from tests.zoho.raw_server import RawRequest, Reply, serve_raw
@@ -107,6 +109,25 @@ async def test_a_refused_connection_is_reported_as_not_sent() -> None:
     assert isinstance(outcome, NoResponse)
     assert not outcome.sent
     assert_shows_no_secret(outcome)
+
+
+@pytest.mark.parametrize("requests_before", [0, 1], ids=["new", "kept alive"])
+async def test_a_request_that_may_no_longer_leave_when_it_has_its_connection_is_not_sent(
+    requests_before: int,
+) -> None:
+    checks = iter([True] * requests_before + [False])
+
+    def may_leave() -> None:
+        if not next(checks):
+            raise lease_error()
+
+    async with serve_raw(reply_with(EMPTY_OK)) as (server, _):
+        async with HttpTransport(may_leave=may_leave) as transport:
+            for _ in range(requests_before):
+                await transport.send("GET", f"{server.url}/1", HEADERS, None)
+            with pytest.raises(RunStoppedError):
+                await transport.send("GET", f"{server.url}/2", HEADERS, None)
+        assert len(server.requests) == requests_before
 
 
 @pytest.mark.parametrize(
