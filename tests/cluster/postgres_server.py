@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import psycopg
 
+_QUIT = getattr(signal, "SIGQUIT", signal.SIGTERM)
 _TIMEOUT = 50
 _QUIT_TIMEOUT = 10
 """Seconds for its processes to end: it kills them after five."""
@@ -78,7 +79,7 @@ class PostgresServer:
         """Stop it at once, as when its machine loses its power."""
         if self._process is None:
             return
-        self._process.send_signal(signal.SIGQUIT)
+        self._process.send_signal(_QUIT)
         try:
             self._process.wait(_QUIT_TIMEOUT)
         except subprocess.TimeoutExpired:
