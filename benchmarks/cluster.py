@@ -187,7 +187,7 @@ class Cluster:
         """Submit a sealed run to an org."""
         secrets = {"client_id": "bench", "client_secret": "bench", "refresh_token": "bench"}
         submission = submit(
-            run,
+            [run],
             Connection.from_values(api_url=url, accounts_url=url, **secrets),
             database=self.database,
             expect=None,

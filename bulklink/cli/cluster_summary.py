@@ -53,7 +53,7 @@ def _lines(overview: ClusterOverview) -> Iterator[Line]:
         [
             (
                 *(str(number), run.name, run.op, f"{run.messages:,}", run.org),
-                _state_text(run, has_workers=bool(overview.workers)),
+                state_text(run, has_workers=bool(overview.workers)),
             )
             for number, run in enumerate(overview.runs, 1)
         ],
@@ -66,7 +66,8 @@ def _lines(overview: ClusterOverview) -> Iterator[Line]:
             yield f"  To give it back: {bulklink_command('cluster', 'resume', run.name)}"
 
 
-def _state_text(run: OverviewRun, *, has_workers: bool) -> str:
+def state_text(run: OverviewRun, *, has_workers: bool) -> str:
+    """Return in words where a run stands, and what it waits for."""
     match run.state:
         case "waiting" if run.until is not None:
             return f"waits until {format_local_time(run.until)}"

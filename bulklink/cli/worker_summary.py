@@ -33,11 +33,15 @@ def show_work(
     if as_json:
         print_json(msgspec.to_builtins(result))
         return
-    failures = f", {result.with_failures:,} with emails that are not done"
     still = "" if waiting is None else f" {waiting:,} still in the queue,"
     print_line(
-        f"Finished {count_of(result.finished, 'run')}{failures if result.with_failures else ''};"
+        f"Finished {count_of(result.finished, 'run')}{failures_text(result.with_failures)};"
         f"{still} {len(result.left):,} left to you."
     )
     for name in result.left:
         print_line(f"  {name}")
+
+
+def failures_text(with_failures: int) -> str:
+    """Return how many of the runs that finished have emails that are not done; empty for none."""
+    return f", {with_failures:,} with emails that are not done" if with_failures else ""

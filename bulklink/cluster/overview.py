@@ -64,19 +64,22 @@ class ClusterOverview(msgspec.Struct, frozen=True):
     runs: tuple[OverviewRun, ...]
 
 
-def cluster_overview(database: ClusterDatabase, timing: ClusterTiming) -> ClusterOverview:
+def cluster_overview(
+    database: ClusterDatabase, timing: ClusterTiming, org_key: str | None = None
+) -> ClusterOverview:
     """Return what is in a cluster; blocks.
 
     Args:
         database: its database.
         timing: its times.
+        org_key: key of the org whose runs are wanted; None for those of all orgs.
 
     Raises:
         ConfigError: if the database cannot be used.
     """
     with database_errors(database.conninfo):
         workers = living_workers(database, timing.stalled)
-        runs = RunTable(database).all()
+        runs = RunTable(database).all(org_key)
     profiles = {profile for worker in workers for profile in worker.profiles}
     return ClusterOverview(
         describe(database.conninfo), tuple(workers), tuple(_overview_runs(runs, profiles))

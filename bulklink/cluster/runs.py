@@ -361,9 +361,10 @@ class RunTable:
             condition = f"run.run = %(id)s OR job = %(id)s OR {condition}"
         return self._select(f"{condition} ORDER BY position", {"name": name, "id": identifier})
 
-    def all(self) -> list[ClusterRun]:
-        """Return all runs, by position."""
-        return self._select("true ORDER BY position", {})
+    def all(self, org_key: str | None = None) -> list[ClusterRun]:
+        """Return all runs, or those of an org, by position."""
+        condition = "true" if org_key is None else "run.org_key = %(org_key)s"
+        return self._select(f"{condition} ORDER BY position", {"org_key": org_key})
 
     def delete(self, run: UUID) -> None:
         """Delete a run with its files and its ledger."""

@@ -38,7 +38,7 @@ class Submitted(msgspec.Struct, frozen=True):
 
 
 async def submit(
-    run: Path,
+    runs: Sequence[Path],
     connection: Connection,
     *,
     database: ClusterDatabase,
@@ -52,16 +52,17 @@ async def submit(
     callbacks: RunCallbacks,
     stop: StopController,
     environment: Environment | None = None,
-) -> Submitted:
-    """Submit a sealed, unsent plan or job, after the usual question.
+) -> list[Submitted]:
+    """Submit sealed, unsent plans and jobs of one org, after the usual question for each.
 
-    Submitted again with the same request, the same plan is found and not added twice.
+    None is submitted before all are approved. Submitted again with the same request, the same plan
+    is found and not added twice.
 
     Args:
-        run: the run folder, or the folder of a job.
+        runs: run folders, and folders of jobs.
         connection: endpoint and credentials of the CRM.
         database: the database of the cluster.
-        expect: digest that the plan must have; None accepts any, which is approved then.
+        expect: digest that each plan must have; None accepts any, which is approved then.
         request: idempotency key; None for the time at which the plan was sealed.
         profile: profile that its worker needs; None for the worker's own connection.
         options: words of the command line that set options of sending.
@@ -78,23 +79,30 @@ async def submit(
         NotConfirmedError: if the change was not confirmed.
         ConfigError: if the database cannot be used.
     """
-    approval = await approve(
-        run,
-        connection,
-        expect=expect,
-        yes=yes,
-        expect_org=expect_org,
-        profile=profile,
-        options=options,
-        callbacks=callbacks,
-        stop=stop,
-        environment=environment or real_environment(),
-        always_looks_up_org=True,
-    )
-    callbacks.on_phase("Copying the plan")
-    request = request or approval.created
+    approvals = [
+        await approve(
+            run,
+            connection,
+            expect=expect,
+            yes=yes,
+            expect_org=expect_org,
+            profile=profile,
+            options=options,
+            callbacks=callbacks,
+            stop=stop,
+            environment=environment or real_environment(),
+            always_looks_up_org=True,
+        )
+        for run in runs
+    ]
+    callbacks.on_phase("Copying the plan" if len(runs) == 1 else "Copying the plans")
     with database_errors(database.conninfo):
-        return await call_in_thread(_add, database, run, approval, request, approved_by)
+        return [
+            await call_in_thread(
+                _add, database, run, approval, request or approval.created, approved_by
+            )
+            for run, approval in zip(runs, approvals, strict=True)
+        ]
 
 
 def _add(

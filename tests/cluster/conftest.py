@@ -12,12 +12,15 @@ from bulklink.cluster.database import ClusterDatabase, conninfo_from
 from bulklink.cluster.schema import initialize
 from bulklink.cluster.timing import ClusterTiming
 from tests.cluster.postgres import PostgresServer, serve_postgres
+from tests.e2e.command import Command
+from tests.e2e.servers import Emulator, connection, serve_world_file
 
 FACTOR = float(os.environ.get("BULKLINK_TEST_CLUSTER_FACTOR", "0.1"))
 TIMING = ClusterTiming().scaled(FACTOR)
 """Times of the clusters of tests: a tenth of the usual ones."""
 TIMEOUT = round(60 + 600 * FACTOR)
 """Seconds after which a test with several processes has failed."""
+_WORLD = ("--messages", "40", "--contacts", "4", "--linked-wrong", "0.5")
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +61,30 @@ def database(url: str) -> Iterator[ClusterDatabase]:
     connection = ClusterDatabase(conninfo_from({"BULKLINK_CLUSTER_URL": url}))
     yield connection
     connection.close()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a world with a mapping."""
+    folder = tmp_path_factory.mktemp("world")
+    assert Command(folder)("generate", *_WORLD, "--out", "crm").code == 0
+    return folder / "crm"
+
+
+@pytest.fixture
+def crm(world: Path) -> Iterator[Emulator]:
+    """Serve the world."""
+    with serve_world_file(world / "world.json") as server:
+        yield server
+
+
+@pytest.fixture
+def command(url: str, crm: Emulator, world: Path, tmp_path: Path) -> Command:
+    """Return the command in a folder with two sealed plans, connected to cluster and CRM."""
+    connected = Command(
+        tmp_path, {"BULKLINK_CLUSTER_URL": url, **connection(crm.url, BULKLINK_SETTLE_AFTER="0")}
+    )
+    for name in ("july", "other/july"):
+        sealed = connected("plan", "--op", "relink", world / "mapping.csv", "--run-dir", name)
+        assert sealed.code == 0, sealed
+    return connected

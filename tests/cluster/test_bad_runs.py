@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import orjson
 import psycopg
 import pytest
 
@@ -22,62 +19,15 @@ from bulklink.profiles.profile import Profile, Profiles, SecretBackend
 from bulklink.profiles.secrets import FileSecretStore
 from bulklink.runs.folder import RunFolder
 from bulklink.zoho.connection import Credentials
+from tests.cluster.submitted import drain, shown_runs, submit
 from tests.cluster.test_bad_input import refused
 from tests.crash.agreement import read_lines
 from tests.e2e.command import Command
-from tests.e2e.servers import Emulator, connection, serve_world_file
+from tests.e2e.servers import Emulator, serve_world_file
 
 pytestmark = pytest.mark.timeout(120)
 ORG = "5843104000000020005"
 YEAR = 365 * 86_400.0
-WORLD = ("--messages", "40", "--contacts", "4", "--linked-wrong", "0.5")
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a world with a mapping."""
-    folder = tmp_path_factory.mktemp("world")
-    assert Command(folder)("generate", *WORLD, "--out", "crm").code == 0
-    return folder / "crm"
-
-
-@pytest.fixture
-def crm(world: Path) -> Iterator[Emulator]:
-    """Serve the world."""
-    with serve_world_file(world / "world.json") as server:
-        yield server
-
-
-@pytest.fixture
-def command(url: str, crm: Emulator, world: Path, tmp_path: Path) -> Command:
-    """Return the command in a folder with two sealed plans, connected to cluster and CRM."""
-    connected = Command(
-        tmp_path, {"BULKLINK_CLUSTER_URL": url, **connection(crm.url, BULKLINK_SETTLE_AFTER="0")}
-    )
-    for name in ("july", "other/july"):
-        sealed = connected("plan", "--op", "relink", world / "mapping.csv", "--run-dir", name)
-        assert sealed.code == 0, sealed
-    return connected
-
-
-def submit(command: Command, *words: str, run: str = "july") -> dict[str, Any]:
-    result = command("cluster", "submit", run, "--yes", *words, "--json")
-    assert result.code == 0, result
-    return result.object
-
-
-def drain(command: Command) -> dict[str, object]:
-    """Run a worker until nothing can be sent any more."""
-    result = command.run_in_subprocess("cluster", "worker", "--drain", "--json")
-    read: dict[str, object] = orjson.loads(result.out)
-    return read
-
-
-def shown_runs(command: Command) -> list[dict[str, str]]:
-    result = command("status", "--cluster", "--json")
-    assert result.code == 0, result
-    runs: list[dict[str, str]] = result.object["runs"]
-    return runs
 
 
 # Submitting

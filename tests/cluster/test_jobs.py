@@ -55,8 +55,8 @@ def seal(mapping: list[dict[str, str]], folder: Path, **options: Any) -> None:
 
 async def submit_job(database: ClusterDatabase, connection: Connection, folder: Path) -> Submitted:
     """Submit a job."""
-    return await submit(
-        folder,
+    (submitted,) = await submit(
+        [folder],
         connection,
         database=database,
         expect=None,
@@ -70,6 +70,7 @@ async def submit_job(database: ClusterDatabase, connection: Connection, folder: 
         stop=StopController(),
         environment=real_environment(),
     )
+    return submitted
 
 
 async def test_a_job_is_sent_shard_after_shard_and_pulled_whole(

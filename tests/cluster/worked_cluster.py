@@ -38,8 +38,8 @@ async def submit_run(
 ) -> None:
     """Submit a sealed run to a cluster, with the profile of its org."""
     database = open_url(url)
-    submitted = await submit(
-        run_dir,
+    (submitted,) = await submit(
+        [run_dir],
         org.connection,
         database=database,
         expect=digest,

@@ -24,9 +24,10 @@ from bulklink.cli.options import (
     option,
 )
 from bulklink.cli.param_types import WholeNumber
+from bulklink.cli.submit_summary import show_outcome, show_submitted, wait_until_ended
 from bulklink.cli.worker_summary import report_event, show_work
 from bulklink.counts import count_of
-from bulklink.errors import ExitCode, RunDirError
+from bulklink.errors import ExitCode, RunDirError, UsageError
 from bulklink.shell import bulklink_command
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def init(*, as_json: bool) -> int:
 
 
 @cluster.command("submit", cls=Command)
-@click.argument("run", type=RunPath())
+@click.argument("runs", metavar="RUN...", type=RunPath(), nargs=-1, required=True)
 @option("--expect", metavar="DIGEST", help="Refuse the plan unless it has this digest.")
 @option(
     "--request",
@@ -100,19 +101,28 @@ def init(*, as_json: bool) -> int:
     help="Idempotency key: the same plan with the same key is submitted once. By default a sealed"
     " plan is submitted once.",
 )
+@option(
+    "--wait",
+    is_flag=True,
+    help="Wait until all have ended, and exit as their worker would; Ctrl-C ends only the waiting.",
+)
 @_without("sync", "wait_for_org")
 @_submit_options
-def submit(run: Path, expect: str | None, request: str | None, **options: Any) -> int:
-    """Submit the sealed plan or job RUN to the cluster.
+def submit(
+    runs: tuple[Path, ...], expect: str | None, request: str | None, *, wait: bool, **options: Any
+) -> int:
+    """Submit sealed plans or jobs of one org to the cluster.
 
     \b
     Examples:
       bulklink cluster submit approved
       bulklink cluster submit approved --expect DIGEST --yes
+      bulklink cluster submit links unlinks --yes --wait
 
-    The org is looked up, and you are asked before it is changed; workers send without a question.
-    The folder is copied to the database, secrets are not: a worker sends what it has a profile for.
-    Options default to those that the plan was sealed with.
+    The org is looked up, and you are asked before it is changed; workers send without a question,
+    in the order in which you name the plans. The folders are copied to the database, secrets are
+    not: a worker sends what it has a profile for. Options default to those that a plan was sealed
+    with.
     """
     from bulklink.cli.arguments import option_words  # noqa: PLC0415 - not for --help
     from bulklink.cli.event_loop import run_in_loop  # noqa: PLC0415 - not for --help
@@ -121,13 +131,19 @@ def submit(run: Path, expect: str | None, request: str | None, **options: Any) -
     import_schema()
     from bulklink.cluster.driver_command import STORED_OPTIONS  # noqa: PLC0415 - an extra
     from bulklink.cluster.running import wake_worker  # noqa: PLC0415 - an extra
-    from bulklink.cluster.submitting import submit as submit_run  # noqa: PLC0415 - an extra
+    from bulklink.cluster.submitting import submit as submit_runs  # noqa: PLC0415 - an extra
 
-    connection = connection_for_run(run, options)
+    if expect is not None and len(runs) > 1:
+        raise UsageError(
+            "This is the digest of one plan.",
+            where="--expect",
+            advice="Submit the plans one after another, each with its digest.",
+        )
+    connection = connection_for_run(runs[0], options)
     database, timing = open_cluster()
     operation = partial(
-        submit_run,
-        run,
+        submit_runs,
+        runs,
         connection,
         database=database,
         expect=expect,
@@ -139,16 +155,12 @@ def submit(run: Path, expect: str | None, request: str | None, **options: Any) -
         expect_org=options["expect_org"],
     )
     submitted = run_with_progress(operation, options)[0]
-    run_in_loop(wake_worker, database, timing, submitted.runs[0].org_key)
-    if options["as_json"]:
-        runs = [{"id": str(each.run), "name": each.name} for each in submitted.runs]
-        print_json({"run_dir": str(run), "new": submitted.is_new, "runs": runs, "exit_code": 0})
-        return ExitCode.OK
-    emails = count_of(sum(each.messages for each in submitted.runs), "email")
-    verb = "Submitted" if submitted.is_new else "Submitted before"
-    print_line(f"{verb}: {submitted.runs[0].op} of {emails}.")
-    print_line(f"To see where it stands: {bulklink_command('status', '--cluster')}")
-    return ExitCode.OK
+    run_in_loop(wake_worker, database, timing, submitted[0].runs[0].org_key)
+    if not options["as_json"]:
+        show_submitted(submitted)
+    result = wait_until_ended(database, timing, submitted) if wait else None
+    show_outcome(submitted, result, as_json=options["as_json"])
+    return result.exit_code if result else ExitCode.OK
 
 
 @cluster.command("worker", cls=Command)

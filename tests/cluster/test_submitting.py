@@ -1,0 +1,114 @@
+"""Submission of several plans, and waiting for their end."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import anyio
+import pytest
+
+from bulklink.cluster.database import ClusterDatabase
+from bulklink.cluster.runs import RunTable
+from bulklink.cluster.waiting import WaitResult, wait_for_runs
+from bulklink.errors import ExitCode
+from tests.cluster.conftest import TIMING
+from tests.cluster.postgres import PostgresServer
+from tests.cluster.submitted import drain, shown_runs, submit
+from tests.cluster.test_bad_input import refused
+from tests.e2e.command import Command, ensure_terminated, interrupt, wait_for_exit
+from tests.guard import off_loop
+
+pytestmark = pytest.mark.timeout(120)
+BOTH = ("cluster", "submit", "july", "other/july", "--yes")
+
+
+def test_several_plans_are_sent_in_the_order_in_which_they_are_named(command: Command) -> None:
+    result = command("cluster", "submit", "other/july", "july", "--yes", "--json")
+    ids = [run["id"] for each in result.object["submitted"] for run in each["runs"]]
+    assert [(run["id"], run["state"]) for run in shown_runs(command)] == [
+        (ids[0], "ready"),
+        (ids[1], "behind"),
+    ]
+
+
+def test_no_plan_is_submitted_if_one_of_them_cannot_be(command: Command) -> None:
+    assert command("apply", "other/july", "--yes").code == 0
+    error = refused(command, *BOTH)
+    assert "other/july" in error["where"]
+    assert shown_runs(command) == []
+
+
+def test_the_digest_of_one_plan_is_not_that_of_several(command: Command) -> None:
+    error = refused(command, *BOTH, "--expect", "0" * 64)
+    assert error["where"] == "--expect"
+    assert shown_runs(command) == []
+
+
+def test_a_submitter_that_waits_exits_as_the_worker_of_its_runs(command: Command) -> None:
+    with ThreadPoolExecutor() as pool, ensure_terminated(command.start(*BOTH, "--wait")) as process:
+        ended = pool.submit(wait_for_exit, process)
+        while len(shown_runs(command)) < 2:
+            pass
+        assert drain(command)["finished"] == 2
+        result = ended.result()
+    assert result.code == 0
+    assert "Finished 2 runs; 0 left to you, 0 cancelled." in result.out
+    assert "july: finished" in result.err
+
+
+def test_a_run_that_is_left_or_cancelled_ends_the_wait(command: Command) -> None:
+    submit(command, "--max-credits", "5")
+    assert drain(command)["left"] == ["july"]
+    result = command("cluster", "submit", "july", "--yes", "--wait", "--json")
+    assert (result.code, result.object["left"]) == (ExitCode.STOPPED, ["july"])
+    assert "july: left to you" in result.err
+    assert command("cluster", "cancel", "july").code == 0
+    result = command("cluster", "submit", "july", "--yes", "--wait")
+    assert result.code == ExitCode.STOPPED
+    assert "0 left to you, 1 cancelled." in result.out
+
+
+def test_ctrl_c_ends_the_wait_and_not_the_run(command: Command) -> None:
+    with ensure_terminated(command.start(*BOTH, "--wait")) as process:
+        assert process.stderr is not None
+        while "waits for a worker" not in process.stderr.readline():
+            assert process.poll() is None
+        interrupt(process)
+        result = wait_for_exit(process)
+    assert result.code == ExitCode.INTERRUPTED
+    assert "The runs go on without you" in result.err
+    assert [run["state"] for run in shown_runs(command)] == ["ready", "behind"]
+
+
+def test_a_database_that_is_away_is_waited_for(
+    command: Command, database: ClusterDatabase, postgres: PostgresServer
+) -> None:
+    submit(command)
+    assert drain(command)["finished"] == 1
+    runs = RunTable(database).all()
+    postgres.stop()
+    reported: list[str] = []
+    waits: list[float] = []
+
+    async def start_again(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            await off_loop(postgres.start)
+
+    result = anyio.run(
+        partial(
+            wait_for_runs,
+            database,
+            TIMING,
+            runs,
+            report=lambda run, _: reported.append(run.state),
+            report_away=lambda error: reported.append(error.code),
+            sleep=start_again,
+        )
+    )
+    assert reported == ["unreachable", "finished"]
+    assert waits == [TIMING.watch, TIMING.watch]
+    assert result == WaitResult(
+        finished=1, with_failures=0, left=(), cancelled=(), exit_code=ExitCode.OK
+    )
