@@ -24,7 +24,7 @@ from bulklink.cluster.clocks import now
 from bulklink.cluster.database import ClusterDatabase, first_line
 from bulklink.cluster.lease import LeaseOverError, Moment
 from bulklink.folder_files import open_to_append, open_to_read, read_small_file
-from bulklink.ledger.writer import LedgerFiles
+from bulklink.ledger.writer import DiskLedgerFiles
 from bulklink.runs.folder import RunFolder
 
 LEDGER, ANSWERS, TIMELINE = "ledger", "answers", "timeline"
@@ -254,7 +254,7 @@ class SegmentFiles:
         folder: what ships them.
     """
 
-    def __init__(self, local: LedgerFiles, folder: ShippedFolder) -> None:
+    def __init__(self, local: DiskLedgerFiles, folder: ShippedFolder) -> None:
         self._local = local
         self._folder = folder
 
@@ -265,8 +265,11 @@ class SegmentFiles:
             LeaseOverError: if another driver may have the org; nothing is written then.
             OSError: if they cannot be written.
         """
-        await anyio.to_thread.run_sync(self._folder.ship, ledger, answers)
-        await self._local.write(ledger, answers)
+        await anyio.to_thread.run_sync(self._write, ledger, answers)
+
+    def _write(self, ledger: bytes, answers: bytes) -> None:
+        self._folder.ship(ledger, answers)
+        self._local.write_blocking(ledger, answers)
 
     def close(self) -> None:
         """Close the files on this machine."""

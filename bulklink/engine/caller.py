@@ -317,7 +317,8 @@ class Caller:
             self._ledger.append(call_line(self._clock.timestamp(), line))
             self._count_recorded(line, 1)
             try:
-                await self._ledger.commit()
+                is_needed = self._limiter.needs_ready_calls or queued_call.timing is not AT_ONCE
+                await self._ledger.commit(at_once=is_needed)
                 token = await self._wait_to_leave(attempt, credit, is_trial=progress.is_trial)
             except BaseException:
                 self._record_unsent(line)

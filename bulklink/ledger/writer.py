@@ -173,15 +173,21 @@ class LedgerWriter:
         """Queue a line of `answers.jsonl`."""
         self._batch.answers.append(line)
 
-    async def commit(self, *lines: bytes) -> None:
+    async def commit(self, *lines: bytes, at_once: bool = True) -> None:
         """Queue lines and return when they, and all before them, are on disk.
+
+        Args:
+            lines: the lines.
+            at_once: whether to write them now; otherwise with the next lines that are, or about
+                100 ms later.
 
         Raises:
             LedgerError: if the ledger cannot be written.
         """
         self.append(*lines)
         batch = self._batch
-        batch.flush_requested.set()
+        if at_once:
+            batch.flush_requested.set()
         await batch.written.wait()
         self._raise_write_error()
 

@@ -27,6 +27,7 @@ GIVEN = {
     "mapping": "m.csv",
     "job": "m.csv",
     "run": "nowhere",
+    "runs": "nowhere",
     "message_id": "8937fb4a",
     "contacts": "5843104000000424162",
     "shell": "bash",

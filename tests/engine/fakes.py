@@ -37,6 +37,8 @@ OTHER_OWNER = "5843104000000424673"
 DEAL = "5843104000004400001"
 OTHER_DEAL = "5843104000004400002"
 THIRD_DEAL = "5843104000004400003"
+PLACES = 10
+"""Calls in flight of a run."""
 
 
 def email(row: int, op: Op = Op.LINK, owner_id: str = OWNER, guard: str | None = None) -> Message:
@@ -133,12 +135,14 @@ class LedgerInMemory:
     ledger: bytes = b""
     answers: bytes = b""
     write_seconds: float = 0.0
+    writes: int = 0
 
     async def write(self, ledger: bytes, answers: bytes) -> None:
         if self.write_seconds:
             await anyio.sleep(self.write_seconds)
         self.ledger += ledger
         self.answers += answers
+        self.writes += 1
 
     def close(self) -> None:
         pass
@@ -194,7 +198,7 @@ async def engine_run(
     stop, files = StopController(), LedgerInMemory()
     clock = Clock(wall=now, monotonic=now, random=lambda: 0.5)
     connection = Connection("http://crm", None, None, "production", True, access_token="token")
-    limiter = ConcurrencyLimiter(max_in_flight=10, max_per_second=None, stop=stop, clock=now)
+    limiter = ConcurrencyLimiter(max_in_flight=PLACES, max_per_second=None, stop=stop, clock=now)
     policy = QuotaPolicy(CreditLimits(per_invocation=max_credits))
     quota = QuotaGate(policy, stop, wall=now, monotonic=now)
     breaker = CircuitBreaker(stop)

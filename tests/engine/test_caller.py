@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping
+
 import anyio
 import pytest
 
 from bulklink.engine.contact import ContactSender
+from bulklink.engine.dispatch import worker_count
 from bulklink.errors import RunStoppedError, StoppedBy, StoppedError
 from bulklink.models import Op
 from bulklink.zoho.coql import coql_request, select_deals
 from bulklink.zoho.coql_condition import Condition
-from bulklink.zoho.http import NoResponse
-from tests.engine.fakes import DEAL, LOST, ScriptedCrm, email, engine_run, page
+from bulklink.zoho.http import Answer, NoResponse
+from bulklink.zoho.requests import org_request
+from tests.engine.fakes import DEAL, LOST, PLACES, ScriptedCrm, email, engine_run, page
+from tests.virtual import now
 from tests.zoho.fakes import answer
 
 
@@ -74,3 +80,51 @@ async def test_a_call_that_costs_more_than_what_is_left_is_not_sent() -> None:
     assert reason.stopped_by is StoppedBy.MAX_CREDITS
     assert run.context.quota.budget.sent == 6
     assert len(crm.sent) == 2
+
+
+class SlowCrm(ScriptedCrm):
+    """A CRM that takes its time.
+
+    Args:
+        slowest: seconds of the slowest answers, besides 0.1 s.
+
+    Attributes:
+        seconds: seconds that all calls took together.
+    """
+
+    def __init__(self, slowest: float) -> None:
+        super().__init__(answer({"org": [{}]}))
+        self._slowest = slowest
+        self.seconds = 0.0
+        self._random = random.Random(1)
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer | NoResponse:
+        began = now()
+        await anyio.sleep(self._random.uniform(0.0, self._slowest))
+        received = await super().send(method, url, headers, body)
+        self.seconds += now() - began
+        return received
+
+
+@pytest.mark.parametrize(("slowest", "writes_a_second"), [(0.8, 14), (0.1, 40)])
+async def test_lines_of_calls_are_written_together_while_all_slots_are_used(
+    slowest: float, writes_a_second: float
+) -> None:
+    contacts = iter(map(str, range(400)))
+    crm = SlowCrm(slowest)
+    async with engine_run(crm) as run:
+        run.files.write_seconds = 0.003
+        began = now()
+
+        async def work() -> None:
+            for contact in contacts:
+                await run.context.caller.make(org_request(), contact_id=contact)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(worker_count(PLACES)):
+                group.start_soon(work)
+        seconds = now() - began
+    assert seconds <= 1.03 * crm.seconds / PLACES
+    assert run.files.writes <= writes_a_second * seconds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
 import pytest
 
@@ -63,6 +65,18 @@ async def test_one_flush_serves_all_waiting_commits() -> None:
             group.start_soon(ledger.commit, b"call %d\n" % number)
     assert len(disk.writes) <= 3
     assert disk.ledger.count(b"\n") == 50
+
+
+async def test_a_commit_that_can_wait_is_written_with_the_next_or_about_100_ms_later() -> None:
+    disk = SlowDisk()
+    async with LedgerWriter(disk) as ledger, anyio.create_task_group() as group:
+        before = now()
+        await ledger.commit(b"call 1\n", at_once=False)
+        assert 0.1 <= now() - before <= 0.12
+        group.start_soon(partial(ledger.commit, b"call 2\n", at_once=False))
+        await anyio.sleep(0.05)
+        await ledger.commit(b"call 3\n")
+        assert disk.writes == [b"call 1\n", b"call 2\ncall 3\n"]
 
 
 async def test_lines_are_written_in_the_order_in_which_they_were_queued() -> None:

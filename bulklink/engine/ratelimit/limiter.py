@@ -183,6 +183,11 @@ class ConcurrencyLimiter:
         """Whether two more calls would be admitted at once."""
         return not self._waiting and self._room() > 1
 
+    @property
+    def needs_ready_calls(self) -> bool:
+        """Whether a slot is empty, or soon would be, for want of calls that are prepared."""
+        return len(self._ready) < _MIN_READY_AHEAD or self.in_flight < self.limit
+
     def new_call(
         self,
         contact_id: str | None = None,
