@@ -92,7 +92,8 @@ def _summary_lines(result: PlanResult, *, undo: bool) -> Iterator[Line]:
             f" {bulklink_command('apply', result.run_dir)} sends them one after another."
         )
     elif result.run_dir:
-        yield f"Sealed in {result.run_dir}; {bulklink_command('apply', result.run_dir)} sends it."
+        sends = f"; {bulklink_command('apply', result.run_dir)} sends it" if result.messages else ""
+        yield f"Sealed in {result.run_dir}{sends}."
 
 
 def _estimate_lines(result: PlanResult, *, snapshot_optional: bool) -> Iterator[str]:

@@ -15,15 +15,24 @@ from uuid import UUID
 from bulklink.atomic_files import write_error
 from bulklink.cluster.database import ClusterDatabase
 from bulklink.cluster.runs import gone_error
-from bulklink.cluster.segments import ANSWERS, LEDGER, TIMELINE, parts_of
+from bulklink.cluster.segments import ANSWERS, LEDGER, TIMELINE, parts_of, segment_columns
 from bulklink.errors import LedgerError, RunDirError
 from bulklink.folder_files import create_file
 from bulklink.private_files import make_folder_private
 from bulklink.runs.folder import RunFolder
+from bulklink.runs.job_folder import JobFolder
 
 _INSERT_PART = """
 INSERT INTO file (run, name, part, bytes) VALUES (%(run)s, %(name)s, %(part)s, %(bytes)s)
 """
+_INSERT_SEGMENT = """
+INSERT INTO segment (run, kind, seq, epoch, bytes, sha256)
+VALUES (%(run)s, %(kind)s, %(seq)s, 0, %(bytes)s, %(sha256)s)
+"""
+_INSERT_JOB_REJECTS = """
+INSERT INTO job_rejects (job, part, bytes) VALUES (%(job)s, %(part)s, %(bytes)s)
+"""
+_JOB_REJECTS = "SELECT bytes FROM job_rejects WHERE job = %(job)s ORDER BY part"
 _PARTS = "SELECT name, part, bytes FROM file WHERE run = %(run)s ORDER BY name, part"
 _SEGMENTS = """
 SELECT seq, epoch, bytes, sha256 FROM segment WHERE run = %(run)s AND kind = %(kind)s ORDER BY seq
@@ -32,6 +41,8 @@ SELECT seq, epoch, bytes, sha256 FROM segment WHERE run = %(run)s AND kind = %(k
 
 def store_files(database: ClusterDatabase, run: UUID, folder: RunFolder) -> None:
     """Store the files of a sealed run, apart from `run.json`; blocks.
+
+    Its ledger has the results of refused rows: they become the first segments, of no driver.
 
     Args:
         database: the database, within a transaction.
@@ -43,6 +54,38 @@ def store_files(database: ClusterDatabase, run: UUID, folder: RunFolder) -> None
             for part, content in enumerate(parts_of(path)):
                 values = {"run": run, "name": path.name, "part": part, "bytes": content}
                 database.query(_INSERT_PART, values)
+    if folder.ledger.exists():
+        for seq, content in enumerate(filter(None, parts_of(folder.ledger))):
+            values = {"run": run, "kind": LEDGER, "seq": seq, **segment_columns(content)}
+            database.query(_INSERT_SEGMENT, values)
+
+
+def store_job_rejects(database: ClusterDatabase, job: UUID, folder: JobFolder) -> None:
+    """Store the refused rows of a job, if it has any; blocks.
+
+    Args:
+        database: the database, within a transaction.
+        job: id of the job.
+        folder: its folder.
+    """
+    if folder.rejects.exists():
+        for part, content in enumerate(parts_of(folder.rejects)):
+            values = {"job": job, "part": part, "bytes": content}
+            database.query(_INSERT_JOB_REJECTS, values)
+
+
+def unpack_job_rejects(database: ClusterDatabase, job: UUID, folder: JobFolder) -> None:
+    """Write the refused rows of a job, if it has any; blocks.
+
+    Raises:
+        OSError: if they cannot be written.
+    """
+    with closing(database.stream(_JOB_REJECTS, {"job": job})) as parts:
+        first = next(parts, None)
+        if first is not None:
+            with create_file(folder.rejects) as file:
+                for (content,) in chain([first], parts):
+                    file.write(content)
 
 
 def _stored_files(folder: RunFolder) -> tuple[Path, ...]:

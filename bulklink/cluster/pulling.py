@@ -9,7 +9,7 @@ from uuid import UUID
 
 from bulklink.atomic_files import write_error
 from bulklink.cluster.database import ClusterDatabase
-from bulklink.cluster.parcels import refuse_used_folder, unpack
+from bulklink.cluster.parcels import refuse_used_folder, unpack, unpack_job_rejects
 from bulklink.cluster.runs import ClusterRun, gone_error
 from bulklink.decoding import decode_json
 from bulklink.folder_files import create_file
@@ -57,7 +57,8 @@ def _pull_job(
     for run in runs:
         unpack(database, run.run, job.shard(run.shard or 0, record.shards))
     try:
+        unpack_job_rejects(database, job_id, job)
         with create_file(job.record) as file:
             file.write(row[0])
     except OSError as error:
-        raise write_error(job.record, error) from None
+        raise write_error(job.path, error) from None

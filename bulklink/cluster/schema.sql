@@ -72,6 +72,14 @@ CREATE TABLE file (
     PRIMARY KEY (run, name, part)
 );
 
+-- rejects.csv of a job, in parts of 1 MB.
+CREATE TABLE job_rejects (
+    job uuid NOT NULL REFERENCES job ON DELETE CASCADE,
+    part integer NOT NULL,
+    bytes bytea NOT NULL,
+    PRIMARY KEY (job, part)
+);
+
 -- What a driver appends to ledger, answers and timeline: gapless, and never changed.
 CREATE TABLE segment (
     run uuid NOT NULL REFERENCES run ON DELETE CASCADE,

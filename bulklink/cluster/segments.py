@@ -117,11 +117,12 @@ class DriverStore:
         Raises:
             LeaseOverError: if another driver may have the org.
         """
+        columns = [segment_columns(segment.content) for segment in segments]
         values = self._values | {
             "kinds": [segment.kind for segment in segments],
             "seqs": [segment.seq for segment in segments],
-            "contents": [zlib.compress(segment.content, 1) for segment in segments],
-            "hashes": [hashlib.sha256(segment.content).digest() for segment in segments],
+            "contents": [each["bytes"] for each in columns],
+            "hashes": [each["sha256"] for each in columns],
             "record": record,
         }
         ((held, inserted),) = self._insist(_COMMIT, values)
@@ -159,6 +160,11 @@ class DriverStore:
             self._sleep(min(wait, seconds))
             wait = min(2 * wait, _LONGEST_WAIT)
         raise LeaseOverError
+
+
+def segment_columns(content: bytes) -> dict[str, bytes]:
+    """Return what the table of segments has of a content: compressed, and its SHA-256."""
+    return {"bytes": zlib.compress(content, 1), "sha256": hashlib.sha256(content).digest()}
 
 
 def parts_of(path: Path) -> Iterator[bytes]:

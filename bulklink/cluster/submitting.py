@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from bulklink.cluster.database import ClusterDatabase, call_in_thread, database_errors
-from bulklink.cluster.parcels import store_files
+from bulklink.cluster.parcels import store_files, store_job_rejects
 from bulklink.cluster.runs import ClusterRun, NewRun, RunTable
 from bulklink.engine.shutdown import StopController
 from bulklink.folder_files import read_small_file
@@ -112,7 +112,7 @@ def _add(
     folders = (
         [(RunFolder(path), RunFolder(path).read())]
         if job is None
-        else [(folder, record) for folder, record in job.open_shards(job.read()) if record.messages]
+        else list(job.open_shards(job.read()))
     )
     org_key = approval.org_key
     with database.transaction():
@@ -122,7 +122,8 @@ def _add(
             "SELECT pg_advisory_xact_lock(hashtextextended(%(org_key)s, 0))", {"org_key": org_key}
         )
         known = [
-            table.find_submitted(org_key, record.digest or "", request) for _, record in folders
+            table.find_submitted(org_key, record.digest or "", _key_of(record, request))
+            for _, record in folders
         ]
         runs = [run for run in known if run is not None]
         if not runs:
@@ -140,6 +141,7 @@ def _add_job(database: ClusterDatabase, name: str, job: JobFolder) -> UUID:
         "INSERT INTO job (job, name, record) VALUES (%(job)s, %(name)s, %(record)s)",
         {"job": job_id, "name": name, "record": read_small_file(job.record)},
     )
+    store_job_rejects(database, job_id, job)
     return job_id
 
 
@@ -160,7 +162,7 @@ def _add_run(
             org_key=approval.org_key,
             job=job,
             shard=record.shard.number if record.shard else None,
-            request=request,
+            request=_key_of(record, request),
             digest=record.digest or "",
             op=record.shown_op,
             messages=record.messages,
@@ -169,12 +171,17 @@ def _add_run(
             profile=approval.profile,
             options=approval.options,
             approved_by=approved_by,
-            state="finished" if record.state is RunState.REFUSED else "queued",
+            state="queued" if record.state is RunState.PLANNED else "finished",
             record=read_small_file(folder.record),
         )
     )
     store_files(database, run, folder)
     return table.read(run)
+
+
+def _key_of(record: RunRecord, request: str) -> str:
+    """Return the idempotency key of a run: shards of which nothing is sent have the same digest."""
+    return request if record.shard is None else f"{request}, shard {record.shard.number}"
 
 
 def _name_of(folder: RunFolder, record: RunRecord) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import anyio
 import pytest
@@ -20,7 +21,40 @@ from tests.e2e.command import Command, ensure_terminated, interrupt, wait_for_ex
 from tests.guard import off_loop
 
 pytestmark = pytest.mark.timeout(120)
+PLAN = ("plan", "--op", "relink")
 BOTH = ("cluster", "submit", "july", "other/july", "--yes")
+
+
+def test_a_plan_with_refused_rows_is_sent_and_pulled_with_their_results(
+    command: Command, world: Path, tmp_path: Path
+) -> None:
+    header, *lines = (world / "mapping.csv").read_text("utf-8").splitlines()
+    lines[0] = ",".join("no id" if cell.isdigit() else cell for cell in lines[0].split(","))
+    (tmp_path / "refused.csv").write_text("\n".join([header, *lines]), "utf-8")
+    sealed = command(*PLAN, "refused.csv", "--on-invalid", "skip", "--run-dir", "refused")
+    assert sealed.code == ExitCode.ROWS_NOT_DONE, sealed
+    submit(command, run="refused")
+    drained = drain(command)
+    assert (drained["finished"], drained["with_failures"]) == (1, 1), drained
+    assert command("cluster", "pull", "refused", "-o", "pulled").code == 0
+    counts = command("status", "pulled", "--check", "--json").object["counts"]
+    assert (counts["rejected"], counts["pending"]) == (1, 0)
+    ledgers = [tmp_path / folder / "ledger.jsonl" for folder in ("refused", "pulled")]
+    before, after = [ledger.read_bytes() for ledger in ledgers]
+    assert before
+    assert after.startswith(before)
+
+
+def test_an_undo_is_sent_by_a_cluster(command: Command) -> None:
+    submit(command)
+    assert drain(command)["finished"] == 1
+    assert command("cluster", "pull", "july", "-o", "pulled").code == 0
+    sealed = command("undo", "pulled", "--dry-run", "--run-dir", "undo", "--json")
+    assert sealed.object["messages"] == 40, sealed
+    submit(command, run="undo")
+    drained = drain(command)
+    assert (drained["finished"], drained["exit_code"]) == (1, 0), drained
+    assert command("verify", "pulled").code == ExitCode.ROWS_NOT_DONE
 
 
 def test_several_plans_are_sent_in_the_order_in_which_they_are_named(command: Command) -> None:

@@ -138,6 +138,33 @@ def test_refused_rows_refuse_the_whole_or_are_listed_once(bulklink: Command, wor
     assert bulklink("merge", "job").code == 0
 
 
+@pytest.mark.parametrize("shards", [1, SHARDS])
+def test_a_plan_of_which_all_rows_are_refused_is_sent_with_no_call(
+    bulklink: Command, standin: StandIn, world: World, shards: int
+) -> None:
+    contacts = [world.add(free=3) for _ in range(CONTACTS)]
+    mapping = free_rows(contacts)
+    for line in mapping:
+        if shard_of(line["contact_id"], shards) == 1:
+            line["message_id"] = "not an id"
+    write_mapping(bulklink.folder / "m.csv", mapping)
+    refused = sum(line["message_id"] == "not an id" for line in mapping)
+    words = PLAN if shards > 1 else ("plan", "--op", "link", "m.csv", "--run-dir", "job")
+    sealed = bulklink(*words, "--on-invalid", "skip")
+    assert sealed.code == ExitCode.ROWS_NOT_DONE
+    assert ("nothing is left to send" in sealed.out) == (shards == 1)
+    assert "sends it" not in sealed.out
+    command = bulklink.with_env(**standin.env())
+    result = command("apply", "job", "--json")
+    assert (result.code, result.object["state"]) == (ExitCode.ROWS_NOT_DONE, "finished"), result
+    counts = result.object["counts"]
+    assert (counts["rejected"], counts["done"]) == (refused, EMAILS - refused)
+    assert len(standin.requests_of("link")) == (shards > 1) * (CONTACTS - refused // 3)
+    assert bulklink("status", "job", "--check").code == ExitCode.OK
+    if shards > 1:
+        assert bulklink("merge", "job").code == ExitCode.OK
+
+
 @pytest.mark.parametrize(
     ("options", "needle"),
     [
