@@ -38,9 +38,11 @@ from worker import Org, OrgServer, save_profile  # type: ignore[attr-defined,unu
 
 from bulklink import Connection, Job, Op, RunCallbacks, StopController, plan
 from bulklink.cluster.database import ClusterDatabase, conninfo_from
+from bulklink.cluster.running import wake_worker
 from bulklink.cluster.runs import ClusterRun, RunTable
 from bulklink.cluster.schema import initialize
 from bulklink.cluster.submitting import submit
+from bulklink.cluster.timing import ClusterTiming
 from bulklink.operations.environment import real_environment
 from tests.cluster.postgres import PostgresServer, serve_postgres
 
@@ -201,7 +203,9 @@ class Cluster:
             stop=StopController(),
             environment=real_environment(),
         )
-        asyncio.run(submission)
+        (submitted,) = asyncio.run(submission)
+        org_key = submitted.runs[0].org_key
+        asyncio.run(wake_worker(self.database, ClusterTiming(), org_key))
 
     def wait_for_end(self) -> None:
         """Wait until all runs have finished."""
