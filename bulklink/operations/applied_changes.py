@@ -160,7 +160,6 @@ def _applied_change(
     row, op, contact_id, owner_id, message_id, deal_id, owner_name = cells
     original_deal_id = snapshot.previous_deal_id if snapshot else None
     final_outcome = outcome if open_row is None else None
-    current_deal_id = final_outcome.current_deal_id if final_outcome else None
     return AppliedChange(
         row,
         Op(op),
@@ -175,7 +174,7 @@ def _applied_change(
         last_snapshot_deal_id=_last_snapshot_deal_id(outcome, original_deal_id),
         status=final_outcome.status if final_outcome else None,
         code=final_outcome.code if final_outcome else None,
-        current_deal_id=current_deal_id if isinstance(current_deal_id, str) else None,
+        current_deal_id=final_outcome.current_deal_id if final_outcome else msgspec.UNSET,
         may_have_changed=(outcome is not None and outcome.attempts > 0)
         or (open_row is not None and _may_have_been_sent(open_row)),
     )

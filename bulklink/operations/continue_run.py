@@ -256,6 +256,12 @@ def _load_sealed_record(folder: RunFolder) -> RunRecord:
                 "Complete it first: {}.", NextCall("forget", commanded_path(folder, record))
             ),
         )
+    if record.state is RunState.FINISHED and record.digest is None:
+        raise RunDirError(
+            "Of this undo nothing is to be sent: none of the changes can be undone.",
+            where=str(folder.path),
+            advice=Advice("See why: {}.", NextCall("status", folder.path)),
+        )
     if record.state is RunState.REFUSED or not folder.plan.is_file():
         raise RunDirError(
             "This run was refused before anything was sent: there is nothing to continue.",

@@ -64,8 +64,9 @@ def _forget_job(job: JobFolder, ts: str, *, force: bool) -> ForgetResult:
     """Forget each shard of a job, then what is about all of them."""
     record = job.read()
     shards = job.open_shards(record)
+    was_sent = any(shard.was_sent for _, shard in shards)
     for folder, _ in shards:
-        _check_can_forget(folder, force=force)
+        _check_can_forget(folder, force=force, was_sent=was_sent)
     with job.lock():
         for folder, _ in shards:
             _forget_run(folder, ts, force=force)
@@ -82,7 +83,14 @@ def _forget_run(folder: RunFolder, ts: str, *, force: bool) -> ForgetResult:
         return folder.read().forgotten[-1]
 
 
-def _check_can_forget(folder: RunFolder, *, force: bool) -> None:
+def _check_can_forget(folder: RunFolder, *, force: bool, was_sent: bool = False) -> None:
+    """Refuse a run that has not ended.
+
+    Args:
+        folder: its folder.
+        force: whether to forget it nevertheless.
+        was_sent: whether another shard of its job was sent.
+    """
     record = folder.read()
     in_progress = bool(record.forgotten) and not record.forgotten[-1].complete
     if record.state not in _ENDED_STATES and not force and not in_progress:
@@ -90,8 +98,13 @@ def _check_can_forget(folder: RunFolder, *, force: bool) -> None:
             "This run has not finished.",
             where=str(folder.path),
             advice=Advice(
-                "Finish it: {}. Or forget it now with {}: a resume then looks up the names again.",
-                continue_call(record, "resume", commanded_path(folder, record)),
+                "Finish it: {}. Or forget it now with {}: what is left then needs its names looked"
+                " up again.",
+                continue_call(
+                    record,
+                    "resume" if was_sent or record.was_sent else "apply",
+                    commanded_path(folder, record),
+                ),
                 Keyword("force", value=True),
             ),
         )

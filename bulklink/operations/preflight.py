@@ -322,10 +322,11 @@ def _unknown_rows_error(
 ) -> InvalidRowsError:
     return InvalidRowsError(
         f"{rejected:,} of {count_of(rows, 'row names', 'rows name')} a deal or owner that the CRM"
-        " does not show; nothing was changed.",
+        " does not show; nothing of this plan was changed.",
         where=str(folder.path),
         advice=Advice(
-            "Fix them in {}, which is a mapping itself, or leave them out with {}.",
+            "Fix them in {}, which is a mapping itself, and plan the whole mapping again in another"
+            " folder; or leave them out there with {}.",
             folder.rejects,
             Keyword("on_invalid", "skip"),
         ),

@@ -9,7 +9,7 @@ from functools import partial
 from bulklink.advice import Advice, Keyword, NextCall
 from bulklink.engine.quota.budget import command_credits_error
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import RunDirError, RunStoppedError, StoppedBy
+from bulklink.errors import InvalidRowsError, RunDirError, RunStoppedError, StoppedBy
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.continue_run import (
     ShouldRetry,
@@ -58,7 +58,8 @@ def refuse_unsent_job(
         RunDirError: if nothing was sent.
     """
     check_approved(record.digest, expect, job.path)
-    if not any(shard.invocations for shard in shards):
+    is_planned = any(shard.state is RunState.PLANNED for shard in shards)
+    if is_planned and not any(shard.invocations for shard in shards):
         raise RunDirError(
             "This job has not been sent yet, so there is nothing to continue.",
             where=str(job.path),
@@ -110,7 +111,17 @@ async def send_job(
         results: list[RunResult] = []
         is_first = True
         for entry, (folder, shard) in zip(record.entries, shards, strict=True):
-            result = await sending.send_shard(folder, shard, digest=entry.digest, is_first=is_first)
+            try:
+                result = await sending.send_shard(
+                    folder, shard, digest=entry.digest, is_first=is_first
+                )
+            except InvalidRowsError as error:
+                if not any(each.calls.link + each.calls.unlink for each in results):
+                    raise
+                callbacks.warn(
+                    Advice("{} is left out: {} {}", folder.path.name, error.message, error.guidance)
+                )
+                result = await environment.run_blocking(partial(status, folder))
             results.append(result)
             is_first = is_first and not shard.messages
             if result.state not in ENDED_STATES or stop.reason is not None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from bulklink.ledger.state import PUT_BACK_FAILED, SETTLED_BY_READ
+from bulklink.ledger.state import NOT_APPLIED, PUT_BACK_FAILED, SETTLED_BY_READ
 from bulklink.models import GUARD_SEPARATOR, NO_DEAL, Op, Status
 
 
@@ -27,7 +27,7 @@ class AppliedChange(msgspec.Struct, frozen=True):
         last_snapshot_deal_id: deal in the last snapshot; None for no deal.
         status: status of its result; None if the email was in flight when the run stopped.
         code: code of its result, if any.
-        current_deal_id: deal of the email in its result; None if unknown or no deal.
+        current_deal_id: deal of the email in its result; None for no deal, unset if unknown.
         may_have_changed: whether a call may have changed it.
     """
 
@@ -44,7 +44,7 @@ class AppliedChange(msgspec.Struct, frozen=True):
     last_snapshot_deal_id: str | None = None
     status: Status | None = None
     code: str | None = None
-    current_deal_id: str | None = None
+    current_deal_id: str | msgspec.UnsetType | None = msgspec.UNSET
     may_have_changed: bool = False
 
 
@@ -135,9 +135,14 @@ def _left_unlinked(change: AppliedChange) -> bool:
     """Return whether a failed relink took an email off its deal and did not put it back."""
     if change.code == PUT_BACK_FAILED:
         return True
+    if not change.has_snapshot and change.code == NOT_APPLIED and change.op is Op.RELINK:
+        return change.current_deal_id is None
     if (
         not (change.has_snapshot and change.may_have_changed and change.op is Op.RELINK)
         or change.original_deal_id is None
     ):
         return False
-    return change.original_deal_id != (change.current_deal_id or change.last_snapshot_deal_id)
+    current_deal_id = change.current_deal_id
+    if current_deal_id is msgspec.UNSET:
+        current_deal_id = change.last_snapshot_deal_id
+    return change.original_deal_id != current_deal_id

@@ -92,7 +92,8 @@ def standing_of(record: RunRecord) -> Standing:
 
 def _job_standing(job: JobFolder, record: JobRecord, shards: Sequence[RunRecord]) -> Standing:
     states = {shard.state for shard in shards}
-    state = job_state(states)
+    was_sent = any(shard.was_sent for shard in shards)
+    state = job_state(states, was_sent=was_sent)
     if state is RunState.STOPPED and job.is_running():  # between two shards
         state = RunState.RUNNING
     stopped = next((shard for shard in shards if shard.state is RunState.STOPPED), None)
@@ -110,8 +111,8 @@ def _job_standing(job: JobFolder, record: JobRecord, shards: Sequence[RunRecord]
         resume_at=stopped.resume_at if stopped else None,
         reason=stopped.reason if stopped else None,
         invocations=sum(len(shard.invocations) for shard in shards),
-        exit_code=job_exit_code(states, stopped_by, counts),
-        was_sent=any(shard.was_sent for shard in shards),
+        exit_code=job_exit_code(state, stopped_by, counts, was_refused=RunState.REFUSED in states),
+        was_sent=was_sent,
         org=sent.org,
         api_url=sent.api_url,
     )

@@ -217,11 +217,14 @@ def build_job_result(
         results: results of its shards, by number.
         by: why the command that sent it stopped between two shards; None if unknown.
     """
-    state = job_state({result.state for result in results})
+    states = {result.state for result in results}
+    state = job_state(states, was_sent=any(map(_was_sent, results)))
     stopped = next((result for result in results if result.state is RunState.STOPPED), None)
     stopped_by: str | None = None
     if state is RunState.STOPPED:
-        stopped_by = (stopped.stopped_by if stopped else by) or StoppedBy.KILLED
+        is_unknown = RunState.REFUSED not in states  # which ends the command
+        stopped_by = stopped.stopped_by if stopped else by
+        stopped_by = stopped_by or (StoppedBy.KILLED if is_unknown else None)
     counts = Counter(dict.fromkeys([*map(str, Status), PENDING], 0))
     calls = Counter(dict.fromkeys(CallCounts.__struct_fields__, 0))
     for result in results:
@@ -240,7 +243,7 @@ def build_job_result(
         calls=CallCounts(**calls),
         credits=sum(result.credits for result in results),
         seconds=round(sum(result.seconds for result in results), 3),
-        exit_code=job_exit_code({result.state for result in results}, stopped_by, counts),
+        exit_code=job_exit_code(state, stopped_by, counts, was_refused=RunState.REFUSED in states),
         undo_of=_undone_job(results),
         undone=_is_undone(results),
         messages_per_second=settled / sending_seconds if sending_seconds else None,
@@ -250,17 +253,17 @@ def build_job_result(
 
 
 def job_exit_code(
-    states: AbstractSet[RunState], stopped_by: str | None, counts: Mapping[str, int]
+    state: RunState, stopped_by: str | None, counts: Mapping[str, int], *, was_refused: bool
 ) -> ExitCode | None:
     """Return the exit code of a job; rows of a refused shard are not done.
 
     Args:
-        states: states of its shards.
+        state: its state.
         stopped_by: StoppedBy value, None unless it stopped.
         counts: rows of all shards by status.
+        was_refused: whether one of its shards was refused.
     """
-    code = run_exit_code(job_state(states), stopped_by, counts)
-    was_refused = RunState.REFUSED in states
+    code = run_exit_code(state, stopped_by, counts)
     return ExitCode.ROWS_NOT_DONE if was_refused and code is ExitCode.OK else code
 
 
@@ -272,19 +275,44 @@ def _undone_job(results: Sequence[RunResult]) -> str | None:
 
 def _is_undone(results: Sequence[RunResult]) -> bool:
     """Return whether undos reversed all changes; a shard that changed nothing has none."""
-    changed = [r for r in results if r.counts[Status.DONE] or r.counts[Status.IN_DOUBT]]
+    changed = list(filter(_may_have_changed, results))
     return bool(changed) and all(result.undone for result in changed)
 
 
-def job_state(states: AbstractSet[RunState]) -> RunState:
+def _was_sent(result: RunResult) -> bool:
+    """Return whether a command got as far as sending a shard, or may have."""
+    is_sealed = result.state is RunState.FINISHED and result.settings is None
+    return result.state is not RunState.PLANNED and not is_sealed
+
+
+def _may_have_changed(result: RunResult) -> bool:
+    """Return whether a shard changed emails, or may have: calls of a killed one count too."""
+    counts, calls = result.counts, result.calls
+    had_calls_in_flight = counts[PENDING] > 0 and calls.link + calls.unlink > 0
+    return (
+        result.undone
+        or counts[Status.DONE] > 0
+        or counts[Status.IN_DOUBT] > 0
+        or had_calls_in_flight
+    )
+
+
+def job_state(states: AbstractSet[RunState], *, was_sent: bool) -> RunState:
     """Return the state of a job: that of all shards, or stopped if they differ and none runs.
 
     It has also finished if the shards that have not were refused.
+
+    Args:
+        states: states of its shards.
+        was_sent: whether one of them was sent; shards of an undo that have nothing to undo are
+            finished from the beginning.
     """
     if RunState.RUNNING in states:
         return RunState.RUNNING
     if states == set(ENDED_STATES):
         return RunState.FINISHED
+    if RunState.PLANNED in states and not was_sent:
+        return RunState.PLANNED
     return next(iter(states)) if len(states) == 1 else RunState.STOPPED
 
 

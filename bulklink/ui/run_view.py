@@ -18,6 +18,7 @@ from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import PENDING, job_state
 from bulklink.ui.wording import ShownError
 
+_MAY_BE_CHANGED = (Status.DONE, Status.FAILED, Status.IN_DOUBT)
 _TITLES = {
     "link": "Link emails",
     "unlink": "Unlink emails",
@@ -140,7 +141,9 @@ def list_runs(runs_dir: Path) -> list[RunView | JobView | DamagedRun]:
 
 def _view_job(job: JobFolder) -> JobView:
     record = job.read()
-    job_is = job_state({shard.state for _, shard in job.open_shards(record)})
+    shards = [shard for _, shard in job.open_shards(record)]
+    was_sent = any(shard.was_sent for shard in shards)
+    job_is = job_state({shard.state for shard in shards}, was_sent=was_sent)
     state, tone = _JOB_STATES.get(job_is, (str(job_is), ""))
     return JobView(
         name=job.path.name,
@@ -190,7 +193,9 @@ def view_run(folder: RunFolder) -> RunView:
         can_apply=can_apply,
         can_resume=ended and record.state is not RunState.FINISHED,
         can_retry=ended and record.state is RunState.FINISHED and unsettled > 0,
-        can_undo=ended and counts[Status.DONE] > 0 and record.effective_undo is None,
+        can_undo=ended
+        and record.effective_undo is None
+        and any(counts[status] for status in _MAY_BE_CHANGED),
         can_verify=ended,
         is_elsewhere=is_running,
         counted_at=_counted_at(record),

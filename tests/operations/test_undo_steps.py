@@ -54,6 +54,24 @@ def test_an_email_with_a_snapshot_returns_to_its_previous_deal(
     [
         ({"code": "put-back-failed", "original_deal_id": A}, UndoStep(Op.LINK, "none", A)),
         (
+            {
+                "code": "not-applied",
+                "original_deal_id": A,
+                "last_snapshot_deal_id": A,
+                "current_deal_id": None,
+            },
+            UndoStep(Op.LINK, "none", A),
+        ),
+        (
+            {
+                "code": "not-applied",
+                "original_deal_id": A,
+                "last_snapshot_deal_id": A,
+                "current_deal_id": A,
+            },
+            None,
+        ),
+        (
             {"code": "put-back-failed", "original_deal_id": A, "current_deal_id": "33"},
             UndoStep(Op.LINK, "none", A),
         ),
@@ -102,6 +120,12 @@ def test_emails_that_the_run_did_not_change_are_not_undone(op: Op, known: dict[s
     [
         (Op.UNLINK, {"status": DONE}, NotUndoneReason.NO_SNAPSHOT, UndoStep(Op.RELINK, "none")),
         (Op.RELINK, {"status": DONE}, NotUndoneReason.NO_SNAPSHOT, UndoStep(Op.RELINK, B)),
+        (
+            Op.RELINK,
+            {"status": FAILED, "code": "not-applied", "current_deal_id": None},
+            NotUndoneReason.NO_SNAPSHOT,
+            UndoStep(Op.RELINK, "none"),
+        ),
         (
             Op.LINK,
             {"status": DONE, "code": "settled-by-read"},

@@ -191,7 +191,7 @@ def _applied_change(
         snapshots[0]["previous_deal_name"] if snapshots else None,
         snapshots[-1]["previous_deal_id"] if snapshots else None,
         Status(final_result["status"]) if final_result else None, final_result.get("code"),
-        final_result.get("current_deal_id"), times_sent > 0,
+        final_result.get("current_deal_id", msgspec.UNSET), times_sent > 0,
     )  # fmt: skip
 
 
