@@ -19,10 +19,12 @@ from bulklink.cli.console import (
     table_lines,
     wrap_text,
 )
+from bulklink.cli.detached_relinks import detached_relink_lines
 from bulklink.counts import count_of
 from bulklink.errors import RunStoppedError
 from bulklink.local_time import format_local_time
 from bulklink.runs.check_result import CheckResult
+from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunState
 from bulklink.runs.status import RunResult
 from bulklink.shell import format_command
@@ -48,7 +50,7 @@ def show_job(
     as_json: bool,
     check_results: Sequence[CheckResult] = (),
 ) -> int:
-    """Show the state of a job; return its exit code, 0 while it is active.
+    """Show the state of a job, detached relinks first; return its exit code, 0 while it is active.
 
     Args:
         result: state of the job.
@@ -56,6 +58,8 @@ def show_job(
         as_json: print one JSON object.
         check_results: results of checking its shards; empty if they were not checked.
     """
+    for text in detached_relink_lines(result):
+        print_line(Styled(text, "red", bold=True), err=as_json)
     if reason is not None and result.state is not RunState.FINISHED:
         show_error(reason, as_json=False)
     if as_json:
@@ -95,8 +99,11 @@ def _summary_lines(result: RunResult, check_results: Sequence[CheckResult]) -> I
     yield f"Time: {result.seconds:,.1f} s, {count_of(result.credits, 'credit')}"
     if result.resume_at is not None:
         yield f"Credits are expected at {format_local_time(result.resume_at)}."
-    if result.counts["rejected"]:
-        yield f"Refused rows: {Path(result.run_dir) / 'rejects.csv'}"
+    folders = [result.run_dir, *(shard.run_dir for shard in result.shards)]
+    for rejects in (RunFolder(Path(folder)).rejects for folder in folders):
+        if rejects.exists():
+            yield f"Refused rows: {rejects}"
+            break  # that of a job has the refused rows of all shards
     for shard, check_result in zip(result.shards, check_results, strict=False):
         yield f"{Path(shard.run_dir).name}:"
         yield from check_lines(check_result)
@@ -111,7 +118,10 @@ def _next_steps(result: RunResult) -> Iterator[str]:
         case RunState.PLANNED:
             steps.append(("To send it", ("apply", run)))
         case RunState.STOPPED:
-            steps.append(("To continue", ("resume", run)))
+            records = (RunFolder(Path(shard.run_dir)).read() for shard in result.shards)
+            needs_accept = any(record.needs_accept_canary for record in records)
+            accept = ("--accept-canary",) if needs_accept else ()
+            steps.append(("To continue", ("resume", run, *accept)))
         case RunState.FINISHED if result.undone:
             steps.append(("To verify its undo", ("verify", _undoing_job(result))))
         case RunState.FINISHED:
@@ -121,6 +131,9 @@ def _next_steps(result: RunResult) -> Iterator[str]:
             if counts["done"]:
                 sample = ("--sample", str(SAMPLE_SIZE)) if counts["done"] > SAMPLE_SIZE else ()
                 steps.append(("To read it back", ("verify", run, *sample)))
+    if any(shard.state is RunState.REFUSED for shard in result.shards):
+        rest = ("export", run, "--status", "pending", "--status", "rejected", "-o", "rest.csv")
+        steps.append(("To fix what was refused, and plan it anew with what was left out", rest))
     for purpose, arguments in steps:
         yield f"{purpose}:"
         yield f"  {format_command('bulklink', *arguments)}"

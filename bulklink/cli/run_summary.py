@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice, zip_longest
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from bulklink.cli.console import (
     table_lines,
     wrap_text,
 )
+from bulklink.cli.detached_relinks import detached_relink_lines
 from bulklink.cli.job_summary import SAMPLE_SIZE, job_object, show_job
 from bulklink.counts import count_of
 from bulklink.engine.failure_limit import example_text, explain_code
@@ -44,14 +45,12 @@ from bulklink.runs.folder import RunFolder
 from bulklink.runs.forecast import CallForecast
 from bulklink.runs.job_folder import commanded_path, undoing_path
 from bulklink.runs.record import RunRecord, RunState
-from bulklink.runs.status import PENDING, RunResult, load_detached_relinks
-from bulklink.shell import bulklink_command, format_command
+from bulklink.runs.status import RunResult
+from bulklink.shell import format_command
 
 if TYPE_CHECKING:
     from bulklink.worker.overview import QueueOverview
 
-_MAY_BE_DETACHED = (Status.FAILED, Status.IN_DOUBT, PENDING)
-"""Statuses of rows whose relink may be half done."""
 _MIXED = "mixed"
 _MAX_FAILURES_SHOWN = 5
 _ROWS = "rows"
@@ -180,10 +179,6 @@ def _after_success(result: RunResult, record: RunRecord) -> Iterator[_Step]:
         yield "To undo it", ("undo", run)
 
 
-_RELINK_OPS = ("relink", "mixed")
-_MAX_ROWS_LISTED = 20
-
-
 def show_run(
     result: RunResult,
     reason: RunStoppedError | None,
@@ -204,7 +199,7 @@ def show_run(
         return show_job(result, reason, as_json=as_json, check_results=check_results)
     check_result = next(iter(check_results), None)
     record = RunFolder(Path(result.run_dir)).read()
-    for text in _detached_relink_lines(result, record) if result.op in _RELINK_OPS else ():
+    for text in detached_relink_lines(result):
         print_line(Styled(text, "red", bold=True), err=as_json)
     if reason is not None and result.state is not RunState.FINISHED:  # a stop may come too late
         show_error(reason, as_json=False)
@@ -229,8 +224,10 @@ def _summary_lines(
         check_result: result of checking its files; None if they were not checked.
         explain: yield advice on the commonest failures; the reason of a stop includes it.
     """
+    folder = RunFolder(Path(result.run_dir))
     yield _headline(result)
-    yield from wrap_text(describe_undone(record)) if record.undone_by else ()
+    if text := describe_undone(record):
+        yield from wrap_text(text)
     yield from accounting_lines(result, record, explain=explain)
     calls = result.calls
     paragraphs = (
@@ -247,9 +244,9 @@ def _summary_lines(
     )
     for line in paragraphs:
         yield from wrap_text(line)
-    yield f"Ledger: {Path(result.run_dir) / 'ledger.jsonl'}"
-    if result.counts["rejected"]:
-        yield f"Refused rows: {Path(result.run_dir) / 'rejects.csv'}"
+    yield f"Ledger: {folder.ledger}"
+    if result.counts["rejected"] and folder.rejects.exists():
+        yield f"Refused rows: {folder.rejects}"
     yield from check_lines(check_result) if check_result else ()
     yield from next_steps(result, record)
 
@@ -360,35 +357,6 @@ def _canary_lines(record: RunRecord) -> Iterator[str]:
     if canary is not None:
         outcome = canary.found or f"the first {count_of(canary.messages, 'email')}; not finished."
         yield f"Canary {canary.state}: {outcome}"
-
-
-def _detached_relink_lines(result: RunResult, record: RunRecord) -> Iterator[str]:
-    """Yield the relinks that left an email off its deal, with advice."""
-    if not any(result.counts[status] for status in _MAY_BE_DETACHED):
-        return  # without a pass over the ledger
-    run_dir = result.run_dir
-    detached = load_detached_relinks(RunFolder(Path(run_dir)))
-    if detached.not_put_back:
-        retry = continue_arguments(record, "retry", run_dir, "--code", "put-back-failed")
-        yield (
-            f"Off its deal, and putting it back failed: {_format_rows(detached.not_put_back)}."
-            f" Link it by hand, or {bulklink_command(*retry)}."
-        )
-    if detached.unfinished:
-        resume = continue_arguments(record, "resume", run_dir)
-        yield (
-            f"Between the halves of a relink: {_format_rows(detached.unfinished)}."
-            f" {bulklink_command(*resume)} finishes these first."
-        )
-
-
-def _format_rows(rows: Mapping[int, str | None]) -> str:
-    texts = [
-        f"row {row} (was on deal {deal_id})" if deal_id else f"row {row}"
-        for row, deal_id in islice(rows.items(), _MAX_ROWS_LISTED)
-    ]
-    omitted = len(rows) - len(texts)
-    return ", ".join(texts) + (f" and {omitted:,} more" if omitted else "")
 
 
 def _headline(result: RunResult) -> Styled:

@@ -47,14 +47,13 @@ def canary_size(record: CanaryRecord | None, requested: int | None, to_send: int
     return DEFAULT_CANARY_MESSAGES if requested is None else requested
 
 
-def _canary_stop_reason(result: CanaryResult, remaining: int, run_dir: str) -> RunStoppedError:
+def _canary_stop_reason(result: CanaryResult, run_dir: str) -> RunStoppedError:
     """Return why a run stops after its canary, and what to do."""
     settings = [ACCEPT_CANARY]
     next_steps = Advice(
-        "Look at these emails in the CRM, or read them back: {}. Then send the other {} without"
+        "Look at these emails in the CRM, or read them back: {}. Then send the rest without"
         " another canary: {}. To retry failed emails too: {}.",
         NextCall("verify", run_dir),
-        f"{remaining:,}",
         NextCall("resume", run_dir, settings=settings),
         NextCall("retry", run_dir, settings=settings),
     )
@@ -231,7 +230,7 @@ class Delivery:
                 return CanaryState.CONFIRMED
         if self.stop.reason is not None:
             return CanaryState.TRYING  # stopped before the question was answered
-        self.stop.request(_canary_stop_reason(result, self.counter.to_send, self.run_dir))
+        self.stop.request(_canary_stop_reason(result, self.run_dir))
         return CanaryState.STOPPED
 
     def _on_correction(self, result: Result) -> None:

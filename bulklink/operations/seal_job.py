@@ -83,11 +83,13 @@ class ShardSize(NamedTuple):
             UsageError: if it exceeds what is possible.
         """
         contacts = count_contacts(checked)
+        has = f"The mapping has {count_of(contacts, 'contact')}"
+        has += " with a row that is not refused" if checked.rejected else ""
         if self.shards is not None:
             if self.shards > contacts:
                 raise UsageError(
-                    f"The mapping has {count_of(contacts, 'contact')}, too few for"
-                    f" {self.shards:,} shards: rows of one contact stay together.",
+                    f"{has}, too few for {self.shards:,} shards: rows of one contact stay"
+                    " together.",
                     where=Advice("{}", Keyword("shards")),
                     advice="Use fewer shards, or omit the option for one plan.",
                 )
@@ -151,14 +153,16 @@ def seal_job(
         InterruptedPlanningError: if it was ended from another thread.
     """
     _check_size(checked.rows + checked.left_out)
+    refused = is_refused(checked, job)
+    shards = 0 if refused else size.count(checked)  # before anything is in the folder
     if checked.rejected:
         checked.write_rejects(folder.rejects)
-    if is_refused(checked, job):
+    if refused:
         raise invalid_rows_error(
             checked, f"Fix them in {job.run_dir}/rejects.csv, which is a mapping itself"
         )
     check_snapshot(job, guarded=checked.guarded, relinks=checked.plan_stats().relinks)
-    shards, now, job_id = size.count(checked), clock.wall(), token_hex(16)
+    now, job_id = clock.wall(), token_hex(16)
     left_out, messages = checked.left_out, checked.messages
     runs: list[RunRecord] = []
     calls: list[CallEstimate] = []

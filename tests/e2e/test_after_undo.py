@@ -59,6 +59,20 @@ def test_the_export_of_an_undo_includes_rows_that_were_not_undone(
     assert crm("status", "none", "--check").code == 0
 
 
+def test_an_undo_that_can_undo_nothing_has_nothing_to_send(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    crm = bulklink.with_env(**standin.env())
+    contact = world.add(linked=2)
+    write_mapping(crm.folder / "m.csv", rows(contact.linked))
+    audit_run(crm("unlink", "m.csv", "--no-snapshot", "--run-dir", "blind", *QUICK), crm.folder, 2)
+    crm("undo", "blind", "--dry-run", "--run-dir", "none")
+    for command in ("apply", "resume", "retry"):
+        refused = crm(command, "none", "--json").error
+        assert refused["message"].startswith("Of this undo nothing is to be sent")
+        assert "bulklink status none" in refused["advice"]
+
+
 def link_and_undo(crm: Command, world: World) -> Contact:
     """Link three emails of a contact in `here`, undo that in `back`, and return the contact."""
     contact = world.add(free=3, linked=1)

@@ -108,6 +108,25 @@ def test_no_option_confirms_after_a_failed_canary(
     assert len(standin.requests_of("link")) == 1
 
 
+def test_an_undo_links_again_what_a_canary_found_off_its_deal(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contacts = [world.add(linked=20) for _ in range(12)]
+    before = world.links()
+    write_mapping(
+        bulklink.folder / "m.csv", [line for c in contacts for line in rows(c.linked, c.b)]
+    )
+    command = bulklink.with_env(**standin.env())
+    standin.script = ignore_links(standin, 3)
+    stopped = command("relink", "m.csv", *QUICK)
+    assert stopped.object["stopped_by"] == "canary"
+    assert list(standin.links().values()).count(None) == 3
+    standin.script = ignore_links(standin, 0)
+    undone = command("undo", "here", "--run-dir", "back", "--settle-after", "0", "--rate", "off")
+    assert undone.code == 0, undone
+    assert standin.links() == before
+
+
 def test_a_canary_detects_a_server_that_ignores_links(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
@@ -126,9 +145,7 @@ def test_a_canary_detects_a_server_that_ignores_links(
         "error: The canary did not pass. 3 of 20 emails that were answered with success are not on"
         " the wanted deal: row 1 is on no deal;"
     )
-    resume = (
-        "Then send the other 220 without another canary: `bulklink resume here --accept-canary`"
-    )
+    resume = "Then send the rest without another canary: `bulklink resume here --accept-canary`"
     assert resume in result.err
     assert command("status", "here", "--check").code == 0
     standin.script = ignore_links(standin, 0)

@@ -187,6 +187,17 @@ def test_numbers_that_make_no_job_are_refused(
     assert sorted(path.name for path in bulklink.folder.iterdir()) == ["m.csv"]
 
 
+def test_a_mapping_of_which_all_rows_are_refused_makes_no_job(
+    bulklink: Command, world: World
+) -> None:
+    mapping = free_rows([world.add(free=1) for _ in range(CONTACTS)])
+    write_mapping(bulklink.folder / "m.csv", [{**line, "deal_id": "x"} for line in mapping])
+    result = bulklink(*PLAN, "--on-invalid", "skip")
+    assert result.code == ExitCode.REFUSED
+    assert "0 contacts with a row that is not refused, too few for 3 shards" in result.err
+    assert sorted(path.name for path in bulklink.folder.iterdir()) == ["m.csv"]
+
+
 def test_a_job_needs_a_folder_that_is_not_in_use(bulklink: Command, world: World) -> None:
     seal_job(bulklink, world)
     before = (bulklink.folder / "job" / "job.json").read_bytes()
@@ -418,25 +429,53 @@ def test_a_canary_that_fails_stops_the_job_and_names_it(
     assert command("retry", "job", "--json").object["counts"]["done"] == EMAILS
 
 
-def test_a_shard_whose_deals_do_not_exist_is_left_out_by_a_resume(
-    bulklink: Command, standin: StandIn, world: World
-) -> None:
+def plan_unknown_deal(bulklink: Command, world: World, shard: int) -> int:
+    """Seal a job of which one row names an unknown deal; return how many rows its shard has."""
     contacts = [world.add(free=3) for _ in range(CONTACTS)]
     mapping = free_rows(contacts)
     for row in mapping:
         row["deal_name"] = "A name"  # so that only one deal is looked up
         row["owner_name"] = "Pat"
-    unknown = next(row for row in mapping if shard_of(row["contact_id"], SHARDS) == 2)
-    unknown |= {"deal_id": UNKNOWN_ID, "deal_name": ""}
+    of_shard = [row for row in mapping if shard_of(row["contact_id"], SHARDS) == shard]
+    of_shard[0] |= {"deal_id": UNKNOWN_ID, "deal_name": ""}
     write_mapping(bulklink.folder / "m.csv", mapping)
     assert bulklink(*PLAN).code == 0
+    return len(of_shard)
+
+
+def test_a_shard_whose_deals_do_not_exist_is_left_out_once_others_were_changed(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    left_out = plan_unknown_deal(bulklink, world, 2)
+    result = bulklink.with_env(**standin.env())("apply", "job")
+    assert result.code == ExitCode.ROWS_NOT_DONE, result
+    assert "shard-2 is left out: 1 of " in result.err
+    status = bulklink("status", "job", "--json").object
+    states = [shard["state"] for shard in status["shards"]]
+    assert (status["state"], states) == ("finished", ["finished", "refused", "finished"])
+    assert status["exit_code"] == ExitCode.ROWS_NOT_DONE
+    export = "export job --status pending --status rejected -o rest.csv"
+    assert f"bulklink {export}" in result.out
+    assert "Refused rows: job/shard-2/rejects.csv" in result.out
+    assert bulklink(*export.split()).code == 0
+    with (bulklink.folder / "rest.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == left_out
+
+
+def test_a_job_whose_first_shard_is_refused_changes_nothing_and_can_be_resumed(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    plan_unknown_deal(bulklink, world, 1)
     command = bulklink.with_env(**standin.env())
-    refused = command("apply", "job")
-    assert refused.code == ExitCode.REFUSED, refused
-    shards = bulklink("status", "job", "--json").object["shards"]
-    assert [shard["state"] for shard in shards] == ["finished", "refused", "planned"]
+    refused = command("apply", "job", "--json")
+    assert (refused.code, refused.error["code"]) == (ExitCode.REFUSED, "invalid-rows")
+    assert not standin.requests_of("link")
+    status = bulklink("status", "job", "--json").object
+    states = [shard["state"] for shard in status["shards"]]
+    assert (status["state"], status["stopped_by"]) == ("stopped", None)
+    assert states == ["refused", "planned", "planned"]
     resumed = command("resume", "job", "--json")
     assert resumed.code == ExitCode.ROWS_NOT_DONE, resumed
-    assert "shard-2 was refused" in resumed.err
+    assert "shard-1 was refused" in resumed.err
     states = [shard["state"] for shard in resumed.object["shards"]]
-    assert (resumed.object["state"], states) == ("finished", ["finished", "refused", "finished"])
+    assert (resumed.object["state"], states) == ("finished", ["refused", "finished", "finished"])

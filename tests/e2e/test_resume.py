@@ -308,18 +308,49 @@ def test_without_reading_back_emails_stay_in_doubt(
     assert set(standin.links().values()) == {None}
 
 
+async def refuse_links(seen: ReceivedRequest) -> Reply | None:
+    """Refuse every email of a link call."""
+    if seen.kind != "link":
+        return None
+    return Reply(400, {"Emails": [item_error("NOT_ALLOWED", name) for name in seen.messages]})
+
+
+def test_emails_that_an_undo_put_back_are_named_no_more(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contact = world.add(linked=2)
+    before = world.links()
+    standin.script = refuse_links
+    _run_to_end(bulklink, standin, contact, op="relink")
+    standin.script = _refuse_message("", 0)
+    assert "Off its deal" in bulklink("status", "here").out
+    command = bulklink.with_env(**standin.env())
+    assert command("undo", "here", "--run-dir", "back", "--json", *QUICK).code == 0
+    assert standin.links() == before
+    assert "Off its deal" not in bulklink("status", "here").out
+
+
+def test_emails_that_shards_did_not_put_back_are_named_first(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contacts = [world.add(linked=1) for _ in range(8)]
+    write_mapping(
+        bulklink.folder / "m.csv", [line for c in contacts for line in rows(c.linked, c.b)]
+    )
+    command = bulklink.with_env(**standin.env())
+    assert command("plan", "--op", "relink", "m.csv", "--shards", "2", "--run-dir", "job").code == 0
+    standin.script = refuse_links
+    command("apply", "job", "--json", "--max-failures", "off", *QUICK)
+    first, *_ = bulklink("status", "job").out.splitlines()
+    assert first.startswith("Off its deal, and putting it back failed: shard-1, row ")
+    assert "`bulklink retry job --code put-back-failed`" in first
+
+
 def test_emails_not_put_back_are_named_first_in_red(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
     contact = world.add(linked=2)
-
-    async def refuse(seen: ReceivedRequest) -> Reply | None:
-        if seen.kind != "link":
-            return None
-        refused = [item_error("NOT_ALLOWED", message) for message in seen.messages]
-        return Reply(400, {"Emails": refused})
-
-    standin.script = refuse
+    standin.script = refuse_links
     run = _run_to_end(bulklink, standin, contact, op="relink")
     assert {line["code"] for line in run.results.values()} == {"put-back-failed"}
     first = run_at_terminal(bulklink, "status", "here").splitlines()[0]
