@@ -210,7 +210,7 @@ class Cluster:
     def wait_for_end(self) -> None:
         """Wait until all runs have finished."""
         runs = RunTable(self.database)
-        wait_until(lambda: not runs.has_active(), timeout=3600.0)
+        wait_until(lambda: not runs.has_active(ClusterTiming().stalled), timeout=3600.0)
         if any(run.state != "finished" for run in runs.all()):
             raise SystemExit(f"A run did not finish: {[run.left_message for run in runs.all()]}")
 

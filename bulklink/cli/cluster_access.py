@@ -53,15 +53,18 @@ def open_cluster() -> tuple[ClusterDatabase, ClusterTiming]:
 
 
 @contextmanager
-def open_runs(name: str) -> Iterator[tuple[RunTable, list[ClusterRun]]]:
+def open_runs(
+    name: str, *, whole_jobs: bool = False
+) -> Iterator[tuple[RunTable, list[ClusterRun]]]:
     """Yield the runs of the cluster, and of these the one with a name, or those of a job.
 
     Args:
         name: name or id of a run or of a job.
+        whole_jobs: whether a shard alone is refused.
 
     Raises:
         ConfigError: if the database cannot be used, in the block too.
-        RunDirError: if there is no such run.
+        RunDirError: if there is no such run, or it is a shard alone.
         UsageError: if several have that name.
     """
     database, _ = open_cluster()
@@ -70,20 +73,34 @@ def open_runs(name: str) -> Iterator[tuple[RunTable, list[ClusterRun]]]:
 
     table = RunTable(database)
     with database_errors(database.conninfo):
-        yield table, _find(table, name)
+        runs = _find(table, name)
+        if whole_jobs:
+            _refuse_shard(table, runs, name)
+        yield table, runs
+
+
+def _refuse_shard(table: RunTable, runs: list[ClusterRun], name: str) -> None:
+    job = runs[0].job
+    if job is not None and len(runs) < len(table.find(str(job))):
+        raise RunDirError(
+            "This is a shard of a job.", where=name, advice=f"Name the job, by its name or {job}."
+        )
 
 
 def _find(table: RunTable, name: str) -> list[ClusterRun]:
-    runs = table.find(name)
+    is_text = name.encode("utf-8", "replace").decode() == name  # as all names in the database
+    runs = table.find(name) if is_text else []
     if not runs:
         raise RunDirError(
             "The cluster has no such run.",
             where=name,
             advice="See what it has: `bulklink status --cluster`.",
         )
-    if len({each.job or each.run for each in runs}) > 1:
-        ids = ", ".join(str(each.run) for each in runs)
+    ids = list(dict.fromkeys(str(each.job or each.run) for each in runs))
+    if len(ids) > 1:
         raise UsageError(
-            f"{count_of(len(runs), 'run')} have this name.", where=name, advice=f"Name one: {ids}."
+            f"{count_of(len(ids), 'run')} have this name.",
+            where=name,
+            advice=f"Name one by its id: {', '.join(ids)}.",
         )
     return runs

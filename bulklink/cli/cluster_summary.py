@@ -60,10 +60,11 @@ def _lines(overview: ClusterOverview) -> Iterator[Line]:
         right_aligned=(0, 3),
     )
     for run in overview.runs:
-        if run.message is not None:
+        if run.state == "left" and run.message is not None:
             yield Styled(f"{run.name} is left to you ({run.code})", "red")
             yield from wrap_text(run.message, "  ")
-            yield f"  To give it back: {bulklink_command('cluster', 'resume', run.name)}"
+            accept = ("--accept-canary",) if run.needs_accept_canary else ()
+            yield f"  To give it back: {bulklink_command('cluster', 'resume', run.name, *accept)}"
 
 
 def state_text(run: OverviewRun, *, has_workers: bool) -> str:

@@ -91,7 +91,8 @@ def show_outcome(
         return
     print_line(
         f"Finished {count_of(result.finished, 'run')}{failures_text(result.with_failures)};"
-        f" {len(result.left):,} left to you, {len(result.cancelled):,} cancelled."
+        f" {len(result.left):,} left to you, {len(result.cancelled):,} cancelled"
+        f"{f', {len(result.held):,} behind these' if result.held else ''}."
     )
-    for name in (*result.left, *result.cancelled):
+    for name in (*result.left, *result.cancelled, *result.held):
         print_line(f"  {name}")

@@ -69,7 +69,11 @@ def conninfo_from(environ: Mapping[str, str] = os.environ) -> str:
     try:
         parts = conninfo_to_dict(url)
     except psycopg.Error as error:
-        raise _address_error(error) from None
+        raise _address_error(first_line(error)) from None
+    except UnicodeEncodeError:
+        raise _address_error() from None
+    if "@" in str(parts.get("host")):  # a part of a password, which no message may show
+        raise _address_error()
     if not _NAMES_OF_HOSTS & parts.keys():
         hosts = {"host": environ.get("PGHOST"), "hostaddr": environ.get("PGHOSTADDR")}
         parts |= {name: host for name, host in hosts.items() if host}
@@ -77,9 +81,12 @@ def conninfo_from(environ: Mapping[str, str] = os.environ) -> str:
     return make_conninfo(**{**_defaults(parts, is_here=is_here), **parts, **_settings(parts)})
 
 
-def _address_error(error: psycopg.Error) -> ConfigError:
-    """Return what is wrong with an address, without its text, which may have a password."""
-    text = first_line(error)
+def _address_error(text: str = "") -> ConfigError:
+    """Return what is wrong with an address, without its text, which may have a password.
+
+    Args:
+        text: what the library says about it.
+    """
     reason = f": {text}" if text.startswith("invalid URI query parameter") else ""
     return ConfigError(
         f"This is not the address of a PostgreSQL database{reason}.",

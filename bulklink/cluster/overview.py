@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from bulklink.cluster.database import ClusterDatabase, database_errors, describe
-from bulklink.cluster.runs import ClusterRun, RunTable
+from bulklink.cluster.runs import ClusterRun, RunTable, resume_settings
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.cluster.workers import WorkerInfo, living_workers
 from bulklink.ledger.records import timestamp
@@ -33,6 +33,7 @@ class OverviewRun(msgspec.Struct, frozen=True):
         behind: name of the run of its org that goes first; None without one.
         code: why it was left: an error code or a StoppedBy value; None if it was not.
         message: the same in words.
+        needs_accept_canary: whether it is given back only with its failed canary accepted.
     """
 
     id: str
@@ -48,6 +49,7 @@ class OverviewRun(msgspec.Struct, frozen=True):
     behind: str | None = None
     code: str | None = None
     message: str | None = None
+    needs_accept_canary: bool = False
 
 
 class ClusterOverview(msgspec.Struct, frozen=True):
@@ -92,7 +94,8 @@ def _overview_runs(runs: list[ClusterRun], profiles: set[str]) -> Iterator[Overv
     for run in runs:
         behind = (held.get(run.job) if run.job else None) or first.get(run.org_key)
         state = _state(run, profiles, is_behind=behind is not None)
-        if run.state in ("queued", "running") or (run.state == "left" and run.holds_org):
+        is_held = run.job in held
+        if _is_in_line(run) and not is_held:
             first.setdefault(run.org_key, run.name)
         if run.job and run.state in ("left", "cancelled"):
             held.setdefault(run.job, run.name)
@@ -111,7 +114,12 @@ def _overview_runs(runs: list[ClusterRun], profiles: set[str]) -> Iterator[Overv
             behind=behind if state == "behind" else None,
             code=run.left_code,
             message=run.left_message,
+            needs_accept_canary=bool(resume_settings(run.left_code)),
         )
+
+
+def _is_in_line(run: ClusterRun) -> bool:
+    return run.state in ("queued", "running") or (run.state == "left" and run.holds_org)
 
 
 def _state(run: ClusterRun, profiles: set[str], *, is_behind: bool) -> str:

@@ -49,6 +49,10 @@ class OrgQueue(Protocol):
         """
         ...
 
+    def use_profiles(self, profiles: Sequence[str]) -> None:
+        """Take orgs that need these profiles too, from the next look of `work` on."""
+        ...
+
     async def work(
         self, drive: Callable[[str], Awaitable[None]], *, slots: int, profiles: Sequence[str]
     ) -> None:
@@ -146,6 +150,11 @@ class ProcrastinateQueue:
                 raise
             # Another worker was first.
 
+    def use_profiles(self, profiles: Sequence[str]) -> None:
+        """Take orgs that need these profiles too, from the next look of `work` on."""
+        if self._worker is not None:
+            self._worker.queues = _queues_of(profiles)
+
     async def work(
         self, drive: Callable[[str], Awaitable[None]], *, slots: int, profiles: Sequence[str]
     ) -> None:
@@ -153,7 +162,7 @@ class ProcrastinateQueue:
         self._drive = drive
         self._worker = _Worker(
             self._app,
-            queues=[_queue_of(None), *map(_queue_of, profiles)],
+            queues=_queues_of(profiles),
             concurrency=slots,
             fetch_job_polling_interval=self._timing.watch,
             abort_job_polling_interval=self._timing.stalled,
@@ -175,6 +184,10 @@ class ProcrastinateQueue:
         """Call it for no further org; calls that have not returned are abandoned."""
         if self._worker is not None:
             self._worker.stop()  # type: ignore[no-untyped-call]
+
+
+def _queues_of(profiles: Sequence[str]) -> list[str]:
+    return [_queue_of(None), *map(_queue_of, profiles)]
 
 
 def _queue_of(profile: str | None) -> str:

@@ -9,8 +9,10 @@ from uuid import UUID
 
 import msgspec
 
+from bulklink.advice import Keyword
 from bulklink.cluster.database import ClusterDatabase
-from bulklink.errors import RunDirError
+from bulklink.errors import NotConfirmedError, RunDirError, StoppedBy
+from bulklink.operations.wording import ACCEPT_CANARY
 from bulklink.runs.record import RunRecord, parse_record
 from bulklink.worker.verdict import Kind, Verdict
 
@@ -31,6 +33,14 @@ org CROSS JOIN LATERAL (
 ) AS first
 """  # noqa: S608 - a constant
 """The first run of each org is found by the index, so that the rows of all runs are not sorted."""
+_HAS_WORKER = """(state = 'running' OR profile IS NULL OR EXISTS (SELECT FROM worker
+    WHERE seen_at > clock_timestamp() - make_interval(secs => %(stalled)s)
+        AND worker.profiles ? profile))"""
+_NEEDING_PERSON = f"""
+SELECT name FROM run WHERE state = 'left'
+UNION ALL SELECT name FROM run WHERE position IN (
+    SELECT position FROM {_FIRST_OF_EACH} WHERE state = 'queued' AND NOT {_HAS_WORKER})
+"""  # noqa: S608 - constants
 _DUE_ORGS = f"""
 SELECT org_key, profile FROM {_FIRST_OF_EACH}
 WHERE state <> 'left' AND (until IS NULL OR until < clock_timestamp())
@@ -45,6 +55,15 @@ be passed over by every fetch until the first one is done.
 """
 
 
+_DELETE_ENDED = """
+DELETE FROM run WHERE state = 'finished'
+    AND coalesce(ended_at, approved_at) < clock_timestamp() - make_interval(secs => %(seconds)s)
+    AND NOT EXISTS (SELECT FROM run AS other WHERE other.job = run.job
+        AND (other.state <> 'finished'
+            OR other.ended_at >= clock_timestamp() - make_interval(secs => %(seconds)s)))
+RETURNING 1
+"""
+"""A refused shard was never started, and has no end."""
 _COLUMNS = """
     run.run, position, name, run.org_key, job, shard, digest, op, messages, org_id, org_name,
     profile, options, accept_canary, state, run.driver, deaths, left_code, left_message, holds_org,
@@ -55,6 +74,10 @@ _COLUMNS = """
     extract(epoch FROM org.until)::float8 AS lease_until,
     extract(epoch FROM clock_timestamp())::float8 AS now
 """
+
+
+_CANARY_CODES = (StoppedBy.CANARY, NotConfirmedError.code)
+"""Codes of runs whose canary did not pass: when it was sent, and when a driver was refused."""
 
 
 class ClusterRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,6 +187,11 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     state: str = "queued"
 
 
+def resume_settings(left_code: str | None) -> list[Keyword]:
+    """Return what giving a run back takes, by why it was left."""
+    return [ACCEPT_CANARY] if left_code in _CANARY_CODES else []
+
+
 def gone_error(what: UUID) -> RunDirError:
     """Return the error that a run or a job is not in the database any more."""
     return RunDirError(
@@ -253,8 +281,10 @@ class RunTable:
             UPDATE run SET
                 state = CASE WHEN cancel AND %(state)s <> 'finished' THEN 'cancelled'
                     ELSE %(state)s END,
-                deaths = %(deaths)s, left_code = %(code)s,
-                left_message = %(message)s, holds_org = %(holds_org)s,
+                deaths = %(deaths)s,
+                left_code = CASE WHEN cancel THEN NULL ELSE %(code)s END,
+                left_message = CASE WHEN cancel THEN NULL ELSE %(message)s END,
+                holds_org = %(holds_org)s AND NOT cancel,
                 not_before = greatest(
                     clock_timestamp() + make_interval(secs => %(after)s), to_timestamp(%(until)s)),
                 ended_at = CASE WHEN %(state)s = 'finished' THEN clock_timestamp() END
@@ -297,12 +327,28 @@ class RunTable:
             )
         )
 
-    def has_active(self) -> bool:
-        """Return whether a run can be sent, or is being sent, without a person."""
+    def has_active(self, stalled: float) -> bool:
+        """Return whether a run can be sent, or is being sent, without a person.
+
+        Args:
+            stalled: silence in seconds after which a worker, with its profiles, counts as lost.
+        """
         row = self.database.query_one(
-            f"SELECT 1 FROM {_FIRST_OF_EACH} WHERE state <> 'left' LIMIT 1"  # noqa: S608
+            f"SELECT 1 FROM {_FIRST_OF_EACH} WHERE state <> 'left' AND {_HAS_WORKER} LIMIT 1",  # noqa: S608
+            {"stalled": stalled},
         )
         return row is not None
+
+    def needing_person(self, stalled: float) -> list[str]:
+        """Return the names of the runs that nobody sends before a person has acted.
+
+        They were left, or no worker has their profile.
+
+        Args:
+            stalled: silence in seconds after which a worker, with its profiles, counts as lost.
+        """
+        rows = self.database.query(_NEEDING_PERSON, {"stalled": stalled})
+        return [name for (name,) in rows]
 
     def read_record(self, run: UUID) -> RunRecord:
         """Return `run.json` of a run.
@@ -322,6 +368,8 @@ class RunTable:
         """
         ((state,),) = self.database.query(
             "UPDATE run SET cancel = true,"
+            " left_code = CASE WHEN state <> 'running' THEN NULL ELSE left_code END,"
+            " left_message = CASE WHEN state <> 'running' THEN NULL ELSE left_message END,"
             " state = CASE state WHEN 'queued' THEN 'cancelled' WHEN 'left' THEN 'cancelled'"
             " ELSE state END WHERE run = %(run)s RETURNING state",
             {"run": run},
@@ -372,13 +420,8 @@ class RunTable:
         self._delete_empty_jobs()
 
     def delete_ended(self, days: float) -> int:
-        """Delete the runs that finished some days ago; return how many."""
-        deleted = self.database.query(
-            "DELETE FROM run WHERE state = 'finished'"
-            " AND ended_at < clock_timestamp() - make_interval(secs => %(seconds)s)"
-            " RETURNING 1",
-            {"seconds": days * 86_400.0},
-        )
+        """Delete the runs and the jobs as a whole that finished some days ago; return how many."""
+        deleted = self.database.query(_DELETE_ENDED, {"seconds": days * 86_400.0})
         self._delete_empty_jobs()
         return len(deleted)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from secrets import token_hex
 from typing import TypeVar
+from uuid import UUID
 
 import anyio
 import msgspec
@@ -32,7 +33,7 @@ from bulklink.cluster.database import (
 from bulklink.cluster.driver_command import driver_command
 from bulklink.cluster.lease import Lease
 from bulklink.cluster.queue import OrgQueue, QueueUnavailableError
-from bulklink.cluster.runs import ClusterRun, RunTable
+from bulklink.cluster.runs import ClusterRun, RunTable, resume_settings
 from bulklink.cluster.settling import Settled, settle_run
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.cluster.workers import forget_worker, mark_seen
@@ -58,7 +59,8 @@ class ClusterWorkResult(msgspec.Struct, frozen=True):
         worker: its name.
         finished: runs that finished.
         with_failures: those of them with emails that are not done.
-        left: names of the runs that were left to a person.
+        left: names of the runs that were left to a person; once drained, of all that need one in
+            the cluster, also because no worker has their profile.
         stopped_by: StoppedBy value if it was stopped; None if the queue was drained.
         exit_code: exit code.
     """
@@ -149,7 +151,7 @@ class _Supervisor:
     _is_reachable: bool = field(default=True, init=False)
     _finished: int = field(default=0, init=False)
     _with_failures: int = field(default=0, init=False)
-    _left: set[str] = field(default_factory=set, init=False)
+    _left: dict[UUID, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self._runs = RunTable(self.database)
@@ -174,8 +176,12 @@ class _Supervisor:
                     self.queue.stop()
                     self._changed.notify()
             guards.cancel_scope.cancel()
+        left = tuple(sorted(self._left.values()))
+        if not self._is_stopping:  # drained: also what others left, or nobody can send
+            needing_person = partial(self._runs.needing_person, self.timing.stalled)
+            left = tuple(sorted(await self._try(needing_person) or left))
         await self._try(partial(forget_worker, self.database, self.name, self.timing.stalled))
-        return self._result()
+        return self._result(left)
 
     def _on_stop(self) -> None:
         self._changed.notify()
@@ -219,6 +225,7 @@ class _Supervisor:
 
     async def _mark_seen(self) -> None:
         profiles = sorted(self.profiles())
+        self.queue.use_profiles(profiles)  # one may have been added
         host = socket.gethostname()
         await self._try(
             partial(
@@ -244,7 +251,7 @@ class _Supervisor:
         return None
 
     async def _are_runs_active(self) -> bool:
-        return await self._try(self._runs.has_active) is not False
+        return await self._try(partial(self._runs.has_active, self.timing.stalled)) is not False
 
     async def _look_at_leases(self) -> None:
         """Learn until when the own drivers have their leases, until it is cancelled."""
@@ -380,6 +387,7 @@ class _Supervisor:
 
     def _report(self, run: ClusterRun, settled: Settled) -> None:
         verdict = settled.verdict
+        self._left.pop(run.run, None)  # it was given back
         if verdict.kind is Kind.DONE:
             has_failures = settled.exit_code == ExitCode.ROWS_NOT_DONE
             self._finished += 1
@@ -389,7 +397,7 @@ class _Supervisor:
         elif settled.is_cancelled:
             self.report(f"{run.name}: cancelled.")
         elif verdict.left is not None:
-            self._left.add(run.name)
+            self._left[run.run] = run.name
             self.report(_left_text(run, verdict.left))
         elif verdict.deaths > run.deaths or verdict.after:
             self.report(waiting_text(run.name, verdict, has_died=verdict.deaths > run.deaths))
@@ -422,10 +430,9 @@ class _Supervisor:
             self.report("The database can be used again.")
         return result
 
-    def _result(self) -> ClusterWorkResult:
+    def _result(self, left: tuple[str, ...]) -> ClusterWorkResult:
         reason = self.stop.reason
         stopped_by = None if reason is None else reason.stopped_by
-        left = tuple(sorted(self._left))
         return ClusterWorkResult(
             worker=self.name,
             finished=self._finished,
@@ -445,6 +452,6 @@ def _left_text(run: ClusterRun, left: LeftRun) -> Advice:
         left.code,
         left.message,
         " The later runs of its org wait." if left.holds_org else "",
-        NextCall("cluster_resume", run.name),
+        NextCall("cluster_resume", run.name, settings=resume_settings(left.code)),
         NextCall("cluster_cancel", run.name),
     )

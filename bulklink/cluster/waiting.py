@@ -32,6 +32,7 @@ class WaitResult(msgspec.Struct, frozen=True):
         with_failures: those of them with emails that are not done.
         left: names of the runs that were left to a person.
         cancelled: names of the runs that were cancelled or removed.
+        held: names of the runs that wait until a person has acted on an earlier one.
         exit_code: exit code.
     """
 
@@ -39,6 +40,7 @@ class WaitResult(msgspec.Struct, frozen=True):
     with_failures: int
     left: tuple[str, ...]
     cancelled: tuple[str, ...]
+    held: tuple[str, ...]
     exit_code: int
 
 
@@ -51,7 +53,7 @@ async def wait_for_runs(
     report_away: Callable[[UnreachableDatabaseError], None],
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> WaitResult:
-    """Wait until runs of one org have finished, were left to a person or were cancelled.
+    """Wait until runs of one org have finished, or need a person.
 
     Runs that wait for credits or a restart are waited for; so are a database that is away, and a
     worker to be started.
@@ -84,17 +86,25 @@ async def wait_for_runs(
                 if seen.get(run.id) != (run.state, run.until):
                     seen[run.id] = (run.state, run.until)
                     report(run, overview)
-            if all(run.state in _ENDED for run in waited_for):
-                return await call_in_thread(_result, database, names, waited_for)
+            held = _held(overview.runs)
+            if all(run.state in _ENDED or run.id in held for run in waited_for):
+                return await call_in_thread(_result, database, names, waited_for, held)
         await sleep(timing.watch)
 
 
+def _held(runs: Sequence[OverviewRun]) -> set[str]:
+    """Return the ids of the runs that are behind one that needs a person, or was cancelled."""
+    stuck = {run.name for run in runs if run.state in ("left", "cancelled")}
+    return {run.id for run in runs if run.state == "behind" and run.behind in stuck}
+
+
 def _result(
-    database: ClusterDatabase, names: dict[str, str], runs: Sequence[OverviewRun]
+    database: ClusterDatabase, names: dict[str, str], runs: Sequence[OverviewRun], held: set[str]
 ) -> WaitResult:
     finished = [run for run in runs if run.state == "finished"]
     with_failures = sum(_has_failures(database, UUID(run.id)) for run in finished)
     left = tuple(run.name for run in runs if run.state == "left")
+    held_names = tuple(run.name for run in runs if run.id in held)
     there = {run.id for run in runs if run.state != "cancelled"}
     cancelled = tuple(name for run, name in names.items() if run not in there)
     return WaitResult(
@@ -102,7 +112,8 @@ def _result(
         with_failures=with_failures,
         left=left,
         cancelled=cancelled,
-        exit_code=worker_exit_code(None, left + cancelled, with_failures),
+        held=held_names,
+        exit_code=worker_exit_code(None, left + cancelled + held_names, with_failures),
     )
 
 

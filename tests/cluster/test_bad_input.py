@@ -86,7 +86,10 @@ def test_a_missing_address_is_named(command: Command, words: tuple[str, ...]) ->
         "postgresql://me:hunter2%zzsecret@127.0.0.1/crm",
         "host=127.0.0.1 password=hunter2 secret",
         "hunter2secret",
+        "postgresql://me:top@hunter2@localhost/crm",
+        "postgresql://hunter2\udcff@127.0.0.1/crm",
     ],
+    ids=ascii,
 )
 def test_what_is_no_address_of_postgresql_is_refused_without_its_text(
     command: Command, url: str

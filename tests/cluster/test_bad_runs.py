@@ -6,7 +6,9 @@ import json
 import time
 from contextlib import closing
 from pathlib import Path
+from uuid import uuid4
 
+import msgspec
 import psycopg
 import pytest
 
@@ -14,15 +16,17 @@ from bulklink.cluster.clocks import DatabaseClock
 from bulklink.cluster.database import ClusterDatabase, conninfo_from
 from bulklink.cluster.lease import Lease, Moment
 from bulklink.cluster.running import remove_old_runs
+from bulklink.cluster.runs import RunTable
 from bulklink.ledger.records import parse_time
 from bulklink.profiles.profile import Profile, Profiles, SecretBackend
 from bulklink.profiles.secrets import FileSecretStore
 from bulklink.runs.folder import RunFolder
 from bulklink.zoho.connection import Credentials
+from tests.cluster.single_runs import new_run
 from tests.cluster.submitted import drain, shown_runs, submit
 from tests.cluster.test_bad_input import refused
 from tests.crash.agreement import read_lines
-from tests.e2e.command import Command
+from tests.e2e.command import Command, ensure_terminated, wait_for_exit
 from tests.e2e.servers import Emulator, serve_world_file
 
 pytestmark = pytest.mark.timeout(120)
@@ -82,9 +86,9 @@ def test_a_plan_that_was_sent_already_is_refused(command: Command) -> None:
 @pytest.mark.parametrize("verb", ["cancel", "resume", "forget", "pull"])
 def test_a_run_that_is_unknown_is_named(command: Command, verb: str) -> None:
     words = ["-o", "pulled"] if verb == "pull" else []
-    for name in ("nowhere", "0191d2f0-0000-7000-8000-000000000000"):
+    for name in ("nowhere", "0191d2f0-0000-7000-8000-000000000000", "n\udce4me"):
         error = refused(command, "cluster", verb, name, *words)
-        assert error["where"] == name
+        assert error["where"] == name.replace("\udce4", r"\xe4")
         assert "bulklink status --cluster" in error["advice"]
 
 
@@ -179,6 +183,74 @@ def test_a_run_whose_profile_no_worker_has_is_named(
         assert [row[0] for row in database.query("SELECT state FROM run")] == ["queued"]
     (tmp_path / "away").rename(tmp_path / "config")
     assert drain(plain)["finished"] == 1
+
+
+def test_a_worker_that_drains_does_not_wait_for_a_profile(
+    command: Command, crm: Emulator, tmp_path: Path
+) -> None:
+    save_profile(tmp_path, "acme", crm.url)
+    plain = without_connection(command)
+    submit(plain, "--profile", "acme")
+    (tmp_path / "config").rename(tmp_path / "away")
+    result = drain(plain)
+    assert (result["left"], result["exit_code"]) == (["july"], 3)
+
+
+def test_a_profile_that_is_added_to_a_working_machine_is_used(
+    command: Command, crm: Emulator, tmp_path: Path
+) -> None:
+    save_profile(tmp_path, "acme", crm.url)
+    plain = without_connection(command)
+    submit(plain, "--profile", "acme")
+    (tmp_path / "config").rename(tmp_path / "away")
+    with ensure_terminated(plain.start("cluster", "worker")) as worker:
+        assert worker.stderr is not None
+        assert worker.stderr.readline().startswith("Worker ")
+        while not plain("status", "--cluster", "--json").object["workers"]:
+            time.sleep(0.05)
+        (tmp_path / "away").rename(tmp_path / "config")
+        while "finished" not in (line := worker.stderr.readline()):
+            assert line, "the worker ended"
+        worker.terminate()
+        wait_for_exit(worker)
+
+
+def test_a_failed_canary_is_given_back_only_with_its_acceptance(
+    command: Command, database: ClusterDatabase
+) -> None:
+    submit(command)
+    database.query("UPDATE run SET state = 'left', left_code = 'canary', left_message = 'No.'")
+    assert "cluster resume july --accept-canary" in command("status", "--cluster").out
+    error = refused(command, "cluster", "resume", "july")
+    assert "--accept-canary" in error["advice"]
+    assert command("cluster", "resume", "july", "--accept-canary").code == 0
+
+
+def test_a_run_that_is_being_stopped_is_not_given_back(
+    command: Command, database: ClusterDatabase
+) -> None:
+    submit(command)
+    database.query("UPDATE run SET state = 'running', cancel = true")
+    assert "being stopped" in refused(command, "cluster", "resume", "july")["message"]
+
+
+def test_old_runs_are_removed_by_whole_jobs(database: ClusterDatabase) -> None:
+    table, job = RunTable(database), uuid4()
+    table.add_org("org")
+    database.query("INSERT INTO job VALUES (%(job)s, 'job', '')", {"job": job})
+    for name in ("one", "two", "single"):
+        run = new_run("org", name)
+        run = msgspec.structs.replace(run, job=None if name == "single" else job, state="finished")
+        table.add(run)
+    age = "UPDATE run SET ended_at = clock_timestamp() - interval '40 days' WHERE name = %(name)s"
+    for name in ("one", "single"):
+        database.query(age, {"name": name})
+    database.query("UPDATE run SET ended_at = clock_timestamp() WHERE name = 'two'")
+    assert table.delete_ended(30) == 1
+    assert [run.name for run in table.all()] == ["one", "two"]
+    database.query(age, {"name": "two"})
+    assert table.delete_ended(30) == 2
+    assert database.query("SELECT 1 FROM job") == []
 
 
 def test_a_run_whose_profile_leads_to_another_org_is_left_unsent(

@@ -103,6 +103,63 @@ def test_a_run_that_is_left_or_cancelled_ends_the_wait(command: Command) -> None
     assert "0 left to you, 1 cancelled." in result.out
 
 
+def seal_job(command: Command, world: Path) -> None:
+    sealed = command(*PLAN, world / "mapping.csv", "--shards", "2", "--run-dir", "job")
+    assert sealed.code == 0, sealed
+
+
+def test_runs_behind_one_that_needs_a_person_end_the_wait(command: Command, world: Path) -> None:
+    seal_job(command, world)
+    submit(command, "--max-credits", "1", run="job")
+    assert drain(command)["left"] == ["job-shard-1"]
+    result = command("cluster", "submit", "job", "--yes", "--wait", "--json")
+    assert result.code == ExitCode.STOPPED
+    assert (result.object["left"], result.object["held"]) == (["job-shard-1"], ["job-shard-2"])
+    assert command("cluster", "cancel", "job-shard-1").code == 0
+    result = command("cluster", "submit", "job", "--yes", "--wait")
+    assert result.code == ExitCode.STOPPED
+    assert "0 left to you, 1 cancelled, 1 behind these." in result.out
+
+
+def test_a_shard_that_holds_others_of_its_job_holds_no_other_run(
+    command: Command, world: Path
+) -> None:
+    seal_job(command, world)
+    submit(command, run="job")
+    submit(command)
+    assert command("cluster", "cancel", "job-shard-1").code == 0
+    assert [(run["name"], run["state"]) for run in shown_runs(command)] == [
+        ("job-shard-1", "cancelled"),
+        ("job-shard-2", "behind"),
+        ("july", "ready"),
+    ]
+
+
+@pytest.mark.parametrize("verb", ["pull", "forget"])
+def test_a_shard_alone_is_neither_pulled_nor_forgotten(
+    command: Command, world: Path, verb: str
+) -> None:
+    seal_job(command, world)
+    submit(command, run="job")
+    words = ("-o", "pulled") if verb == "pull" else ("--force",)
+    error = refused(command, "cluster", verb, "job-shard-2", *words)
+    job = error["advice"].rpartition(" ")[2].rstrip(".")
+    assert command("cluster", verb, job, *words).code == 0
+
+
+def test_runs_that_an_earlier_worker_left_count_for_the_next_one(command: Command) -> None:
+    submit(command, "--max-credits", "5")
+    assert drain(command)["exit_code"] == ExitCode.STOPPED
+    again = drain(command)
+    assert (again["finished"], again["left"]) == (0, ["july"])
+    assert again["exit_code"] == ExitCode.STOPPED
+    assert command("cluster", "cancel", "july").code == 0
+    assert drain(command)["exit_code"] == ExitCode.OK
+    (run,) = shown_runs(command)
+    assert [run[name] for name in ("state", "code", "message")] == ["cancelled", None, None]
+    assert "left to you" not in command("status", "--cluster").out
+
+
 def test_ctrl_c_ends_the_wait_and_not_the_run(command: Command) -> None:
     with ensure_terminated(command.start(*BOTH, "--wait")) as process:
         assert process.stderr is not None
@@ -144,5 +201,5 @@ def test_a_database_that_is_away_is_waited_for(
     assert reported == ["unreachable", "finished"]
     assert waits == [TIMING.watch, TIMING.watch]
     assert result == WaitResult(
-        finished=1, with_failures=0, left=(), cancelled=(), exit_code=ExitCode.OK
+        finished=1, with_failures=0, left=(), cancelled=(), held=(), exit_code=ExitCode.OK
     )

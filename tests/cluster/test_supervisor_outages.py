@@ -93,6 +93,9 @@ class EndingQueue:
             self._orgs.append(org_key)
             self._changed.notify()
 
+    def use_profiles(self, profiles: Sequence[str]) -> None:
+        pass
+
     async def drop_lost(self, seconds: float) -> None:
         """Do nothing."""
 

@@ -45,6 +45,9 @@ class UnreliableQueue:
             self.jobs.orgs.insert(self.jobs.rng.randint(0, len(self.jobs.orgs)), org_key)
         self.jobs.changed.notify()
 
+    def use_profiles(self, profiles: Sequence[str]) -> None:
+        pass
+
     async def drop_lost(self, seconds: float) -> None:
         """Do nothing."""
 

@@ -31,6 +31,7 @@ from bulklink.errors import ExitCode, RunDirError, UsageError
 from bulklink.shell import bulklink_command
 
 if TYPE_CHECKING:
+    from bulklink.cluster.runs import ClusterRun
     from bulklink.cluster.supervisor import ClusterWorkResult
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -314,6 +315,8 @@ def resume(run: str, *, accept_canary: bool, accept_restored: bool, as_json: boo
     `bulklink status --cluster` says why a run was left.
     """
     with open_runs(run) as (table, runs):
+        for each in runs:
+            _refuse_to_give_back(each, accept_canary=accept_canary)
         if accept_restored:
             table.skip_epochs(runs[0].run)
         given = [each for each in runs if table.give_back(each.run, accept_canary=accept_canary)]
@@ -329,6 +332,24 @@ def resume(run: str, *, accept_canary: bool, accept_restored: bool, as_json: boo
         for each in given:
             print_line(f"{each.name} is queued again.")
     return ExitCode.OK
+
+
+def _refuse_to_give_back(run: ClusterRun, *, accept_canary: bool) -> None:
+    """Refuse a run that is still being stopped, or whose canary is to be accepted."""
+    from bulklink.cluster.runs import resume_settings  # noqa: PLC0415 - an extra
+
+    if run.state == "running" and run.cancel:
+        raise RunDirError(
+            "This run is being stopped.",
+            where=run.name,
+            advice="Give it back once it is cancelled: `bulklink status --cluster` shows when.",
+        )
+    if run.state == "left" and resume_settings(run.left_code) and not accept_canary:
+        raise RunDirError(
+            f"The canary of this run did not pass. {run.left_message or ''}".strip(),
+            where=run.name,
+            advice="Look at these emails in the CRM; then give it back with --accept-canary.",
+        )
 
 
 @cluster.command("pull", cls=Command)
@@ -352,7 +373,7 @@ def pull(run: str, output: Path, *, as_json: bool) -> int:
     The folder is an ordinary one: status, report, verify, export and undo work with it. Do not
     resume the copy of a run that the cluster still sends.
     """
-    with open_runs(run) as (table, runs):
+    with open_runs(run, whole_jobs=True) as (table, runs):
         from bulklink.cluster.pulling import pull as pull_runs  # noqa: PLC0415 - an extra
 
         pull_runs(table.database, runs, output)
@@ -378,7 +399,7 @@ def forget(run: str, *, force: bool, as_json: bool) -> int:
     undone. A run that is being sent is not removed.
     """
     allowed = ("finished", "cancelled", "queued", "left") if force else ("finished", "cancelled")
-    with open_runs(run) as (table, runs):
+    with open_runs(run, whole_jobs=True) as (table, runs):
         for each in runs:
             if each.state not in allowed:
                 raise RunDirError(
