@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice, zip_longest
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +32,14 @@ from bulklink.local_time import format_local_time
 from bulklink.models import Status
 from bulklink.operations import wording
 from bulklink.operations.wording import (
+    RELINK_OPS,
     beyond_max_credits,
     can_be_undone,
     continue_arguments,
     describe_limit,
     describe_rate,
     describe_undone,
+    list_relinks,
 )
 from bulklink.runs.check_result import CheckResult
 from bulklink.runs.folder import RunFolder
@@ -180,10 +182,6 @@ def _after_success(result: RunResult, record: RunRecord) -> Iterator[_Step]:
         yield "To undo it", ("undo", run)
 
 
-_RELINK_OPS = ("relink", "mixed")
-_MAX_ROWS_LISTED = 20
-
-
 def show_run(
     result: RunResult,
     reason: RunStoppedError | None,
@@ -204,7 +202,7 @@ def show_run(
         return show_job(result, reason, as_json=as_json, check_results=check_results)
     check_result = next(iter(check_results), None)
     record = RunFolder(Path(result.run_dir)).read()
-    for text in _detached_relink_lines(result, record) if result.op in _RELINK_OPS else ():
+    for text in _detached_relink_lines(result, record) if result.op in RELINK_OPS else ():
         print_line(Styled(text, "red", bold=True), err=as_json)
     if reason is not None and result.state is not RunState.FINISHED:  # a stop may come too late
         show_error(reason, as_json=False)
@@ -371,24 +369,15 @@ def _detached_relink_lines(result: RunResult, record: RunRecord) -> Iterator[str
     if detached.not_put_back:
         retry = continue_arguments(record, "retry", run_dir, "--code", "put-back-failed")
         yield (
-            f"Off its deal, and putting it back failed: {_format_rows(detached.not_put_back)}."
+            f"Off its deal, and putting it back failed: {list_relinks(detached.not_put_back)}."
             f" Link it by hand, or {bulklink_command(*retry)}."
         )
     if detached.unfinished:
         resume = continue_arguments(record, "resume", run_dir)
         yield (
-            f"Between the halves of a relink: {_format_rows(detached.unfinished)}."
+            f"Between the halves of a relink: {list_relinks(detached.unfinished)}."
             f" {bulklink_command(*resume)} finishes these first."
         )
-
-
-def _format_rows(rows: Mapping[int, str | None]) -> str:
-    texts = [
-        f"row {row} (was on deal {deal_id})" if deal_id else f"row {row}"
-        for row, deal_id in islice(rows.items(), _MAX_ROWS_LISTED)
-    ]
-    omitted = len(rows) - len(texts)
-    return ", ".join(texts) + (f" and {omitted:,} more" if omitted else "")
 
 
 def _headline(result: RunResult) -> Styled:

@@ -15,7 +15,8 @@ from bulklink.operations.report.write import report
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.job_folder import JobFolder, find_job, list_folders
 from bulklink.runs.record import RunRecord, RunState
-from bulklink.runs.status import PENDING, job_state
+from bulklink.runs.status import PENDING, current_record, job_state
+from bulklink.ui.killed_runs import KilledRun, read_killed_run
 from bulklink.ui.wording import ShownError
 
 _MAY_BE_CHANGED = (Status.DONE, Status.FAILED, Status.IN_DOUBT)
@@ -63,6 +64,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
         counted_at: end of the last command whose results `counts` includes; None before that.
         failed_canary: why its canary did not pass, if that is to be accepted first; else None.
         undone_by: names of the folders of its undos, in order.
+        detached: its half-done relinks, in words; empty unless it was killed amid them.
     """
 
     name: str
@@ -88,6 +90,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     counted_at: str | None = None
     failed_canary: str | None = None
     undone_by: tuple[str, ...] = ()
+    detached: tuple[str, ...] = ()
 
 
 class DamagedRun(msgspec.Struct, frozen=True):
@@ -132,7 +135,7 @@ def list_runs(runs_dir: Path) -> list[RunView | JobView | DamagedRun]:
     for path in list_folders(runs_dir):
         try:
             job = find_job(path)
-            views.append(_view_job(job) if job is not None else view_run(RunFolder(path)))
+            views.append(_view_job(job) if job is not None else _view_briefly(RunFolder(path)))
         except BulklinkError as error:
             shown = ShownError.of(error)
             views.append(DamagedRun(path.name, shown.message, shown.advice))
@@ -156,22 +159,40 @@ def _view_job(job: JobFolder) -> JobView:
     )
 
 
+def _view_briefly(folder: RunFolder) -> RunView:
+    """Return what the list shows of a run, without a pass over its ledger."""
+    return _view(folder, current_record(folder), None)
+
+
 def view_run(folder: RunFolder) -> RunView:
-    """Return what the page shows of a run; blocks.
+    """Return what the page shows of a run; blocks. The ledger of a killed one is read.
 
     Raises:
         RunDirError: if it is not a run folder, or is damaged.
+        LedgerError: if it was killed, and its ledger is damaged.
     """
-    record = folder.read()
-    is_running = record.state is RunState.RUNNING and folder.is_running()
-    if record.state is RunState.RUNNING and not is_running:
-        record = folder.read()  # it may have ended since the first read
-    counts = {**dict.fromkeys(map(str, Status), 0), **record.counts}
+    record = current_record(folder)
+    killed = read_killed_run(folder, record) if record.stopped_by == StoppedBy.KILLED else None
+    return _view(folder, record, killed)
+
+
+def _view(folder: RunFolder, record: RunRecord, killed: KilledRun | None) -> RunView:
+    """Return what the page shows of a run.
+
+    Args:
+        folder: its folder.
+        record: its record, which says STOPPED if it was killed.
+        killed: what the ledger of a killed run says; None for that of its record.
+    """
+    is_running = record.state is RunState.RUNNING
+    known = record.counts if killed is None else killed.counts
+    counts = {**dict.fromkeys(map(str, Status), 0), **known}
     counts[PENDING] = record.rows - sum(counts[str(status)] for status in Status)
-    state, tone = _state(record, counts, is_running=is_running)
+    state, tone = _state(record, counts)
     started = record.was_sent
     was_sent = started and record.state is not RunState.REFUSED and not record.load_test
     ended = was_sent and not is_running
+    has_stopped = record.state is RunState.STOPPED and record.stopped_by != StoppedBy.KILLED
     is_planned = record.state is RunState.PLANNED and not started
     can_apply = is_planned and record.messages > 0 and not record.load_test
     unsettled = counts[Status.FAILED] + counts[Status.IN_DOUBT]
@@ -188,7 +209,7 @@ def view_run(folder: RunFolder) -> RunView:
         counts=counts,
         mapping=", ".join(Path(source.name).name for source in record.inputs),
         cost=None if started else _cost(record),
-        reason=record.reason if record.state is RunState.STOPPED else None,
+        reason=record.reason if has_stopped else None,
         resume_at=record.resume_at,
         can_apply=can_apply,
         can_resume=ended and record.state is not RunState.FINISHED,
@@ -201,17 +222,18 @@ def view_run(folder: RunFolder) -> RunView:
         counted_at=_counted_at(record),
         failed_canary=_failed_canary(record) if ended else None,
         undone_by=tuple(Path(undo.run_dir).name for undo in record.undone_by),
+        detached=() if killed is None else killed.detached,
     )
 
 
-def _state(record: RunRecord, counts: dict[str, int], *, is_running: bool) -> tuple[str, str]:
+def _state(record: RunRecord, counts: dict[str, int]) -> tuple[str, str]:
     not_done = counts[Status.FAILED] + counts[Status.IN_DOUBT] + counts[Status.REJECTED]
     match record.state:
         case RunState.PLANNED:
             return "waits for approval", ""
-        case RunState.RUNNING if is_running:
-            return "running", "care"
         case RunState.RUNNING:
+            return "running", "care"
+        case RunState.STOPPED if record.stopped_by == StoppedBy.KILLED:
             return "was killed", "bad"
         case RunState.REFUSED:
             return "refused", "bad"

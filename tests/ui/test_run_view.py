@@ -13,6 +13,8 @@ import pytest
 from bulklink import Job, Op, plan
 from bulklink.engine.metrics import LimitedBy
 from bulklink.engine.outage import Outage
+from bulklink.errors import LedgerError
+from bulklink.ledger.records import CallLine, Result, call_line, result_line, snapshot_line
 from bulklink.models import Status
 from bulklink.operations.callbacks import Metrics, ReadProgress, RunProgress
 from bulklink.runs.folder import RunFolder
@@ -152,6 +154,68 @@ def test_a_run_of_another_process_offers_nothing(running: RunFolder) -> None:
     view = view_run(running)
     assert (view.state, view.tone, offers(view)) == ("running", "care", set())
     assert view.is_elsewhere
+
+
+def settled(row: int, status: Status) -> bytes:
+    return result_line(
+        ENDED,
+        Result(
+            row=row,
+            op=Op.RELINK,
+            contact_id="1",
+            owner_id="2",
+            message_id=f"m{row}",
+            deal_id="5",
+            status=status,
+            code=None,
+            message="",
+            http_status=200,
+        ),
+    )
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> RunFolder:
+    """A run that was killed between the halves of a relink."""
+    run = write_run(
+        tmp_path / "run",
+        op="relink",
+        state=RunState.RUNNING,
+        reason="It was interrupted.",
+        invocations=(Invocation(STARTED),),
+        counts={"done": 1},
+    )
+    results = [settled(row, Status.DONE) for row in range(1, 8)]
+    unlinked = [snapshot_line(STARTED, 8, "77", None, 1)]
+    call = call_line(STARTED, CallLine(2, "unlink", 1, "1", (8,)))
+    run.ledger.write_bytes(b"".join([*results, *unlinked, call]))
+    return run
+
+
+def test_a_killed_run_shows_what_its_ledger_says(killed: RunFolder) -> None:
+    view = view_run(killed)
+    assert (view.state, view.counts["done"], view.counts["pending"]) == ("was killed", 7, 3)
+    assert offers(view) == {"resume", "undo", "verify"}
+    assert view.reason is None, "that of an earlier command"
+    assert live_values(killed, None, TimelineFollowers()).progress == "7 of 10 rows"
+    with killed.ledger.open("ab") as ledger:
+        ledger.write(settled(9, Status.FAILED))
+    assert view_run(killed).counts["failed"] == 1
+
+
+def test_a_killed_run_names_its_half_done_relinks(killed: RunFolder) -> None:
+    (relinks,) = view_run(killed).detached
+    assert "row 8 (was on deal 77)" in relinks
+    with killed.ledger.open("ab") as ledger:
+        ledger.write(settled(8, Status.DONE))
+    assert view_run(killed).detached == ()
+
+
+def test_a_killed_run_with_a_damaged_ledger_is_listed(killed: RunFolder) -> None:
+    killed.ledger.write_bytes(b"{}\n{}\n")
+    with pytest.raises(LedgerError):
+        view_run(killed)
+    assert [run.name for run in list_runs(killed.path.parent)] == ["run"]
 
 
 def test_a_failed_canary_is_to_be_accepted_first(tmp_path: Path) -> None:
