@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 import msgspec
 
 from bulklink.counts import count_of
-from bulklink.errors import BulklinkError, StoppedBy
+from bulklink.errors import BulklinkError, ExitCode, StoppedBy
 from bulklink.ledger.records import parse_time
 from bulklink.models import Status
 from bulklink.operations.report.write import report
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.job_folder import JobFolder, find_job, list_folders
-from bulklink.runs.record import RunRecord, RunState
-from bulklink.runs.status import PENDING, current_record, job_state
+from bulklink.runs.job_folder import JobFolder, find_job, list_folders, undoing_path
+from bulklink.runs.record import RunRecord, RunState, UndoneBy
+from bulklink.runs.standing import read_standing
+from bulklink.runs.status import PENDING, current_record
 from bulklink.ui.killed_runs import KilledRun, read_killed_run
 from bulklink.ui.wording import ShownError
 
@@ -27,11 +29,6 @@ _TITLES = {
     "mixed": "Link, unlink and relink emails",
     "undo": "Undo a run",
     "load test": "Load test",
-}
-_JOB_STATES = {
-    RunState.PLANNED: ("waits for approval", ""),
-    RunState.FINISHED: ("finished", "good"),
-    RunState.STOPPED: ("stopped", "bad"),
 }
 STATUSES = (*map(str, Status), PENDING)
 """Statuses of rows, in the order in which the page shows them."""
@@ -63,7 +60,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
         is_elsewhere: whether another process works on it.
         counted_at: end of the last command whose results `counts` includes; None before that.
         failed_canary: why its canary did not pass, if that is to be accepted first; else None.
-        undone_by: names of the folders of its undos, in order.
+        undone_by: its undos, in order.
         detached: its half-done relinks, in words; empty unless it was killed amid them.
     """
 
@@ -89,8 +86,20 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     is_elsewhere: bool
     counted_at: str | None = None
     failed_canary: str | None = None
-    undone_by: tuple[str, ...] = ()
+    undone_by: tuple[ShownUndo, ...] = ()
     detached: tuple[str, ...] = ()
+
+
+class ShownUndo(msgspec.Struct, frozen=True):
+    """An undo of a run.
+
+    Args:
+        name: name of its folder, or of the folder of its job.
+        is_listed: whether the page lists it.
+    """
+
+    name: str
+    is_listed: bool
 
 
 class DamagedRun(msgspec.Struct, frozen=True):
@@ -99,11 +108,13 @@ class DamagedRun(msgspec.Struct, frozen=True):
     Args:
         name: name of the folder.
         message: what is wrong.
+        where: the file or line that it concerns.
         advice: what to do.
     """
 
     name: str
     message: str
+    where: str
     advice: str
 
 
@@ -114,7 +125,7 @@ class JobView(msgspec.Struct, frozen=True):
         name: name of its folder.
         title: what it does.
         state: where it stands.
-        tone: good or bad; empty for neither.
+        tone: good, care or bad; empty for neither.
         created: when it was planned, RFC 3339.
         messages: emails that it changes.
         shards: number of shards.
@@ -138,24 +149,22 @@ def list_runs(runs_dir: Path) -> list[RunView | JobView | DamagedRun]:
             views.append(_view_job(job) if job is not None else _view_briefly(RunFolder(path)))
         except BulklinkError as error:
             shown = ShownError.of(error)
-            views.append(DamagedRun(path.name, shown.message, shown.advice))
+            views.append(DamagedRun(path.name, shown.message, shown.where, shown.advice))
     return sorted(views, key=lambda view: getattr(view, "created", ""), reverse=True)
 
 
 def _view_job(job: JobFolder) -> JobView:
-    record = job.read()
-    shards = [shard for _, shard in job.open_shards(record)]
-    was_sent = any(shard.was_sent for shard in shards)
-    job_is = job_state({shard.state for shard in shards}, was_sent=was_sent)
-    state, tone = _JOB_STATES.get(job_is, (str(job_is), ""))
+    standing = read_standing(job.path)
+    not_done = standing.exit_code is ExitCode.ROWS_NOT_DONE
+    state, tone = _words(standing.state, standing.stopped_by, not_done=not_done)
     return JobView(
         name=job.path.name,
-        title=_TITLES.get(record.op, record.op),
+        title=_TITLES.get(standing.op, standing.op),
         state=state,
         tone=tone,
-        created=record.created,
-        messages=record.messages,
-        shards=record.shards,
+        created=standing.created,
+        messages=standing.messages,
+        shards=job.read().shards,
     )
 
 
@@ -194,7 +203,7 @@ def _view(folder: RunFolder, record: RunRecord, killed: KilledRun | None) -> Run
     ended = was_sent and not is_running
     has_stopped = record.state is RunState.STOPPED and record.stopped_by != StoppedBy.KILLED
     is_planned = record.state is RunState.PLANNED and not started
-    can_apply = is_planned and record.messages > 0 and not record.load_test
+    can_apply = is_planned and not record.load_test
     unsettled = counts[Status.FAILED] + counts[Status.IN_DOUBT]
     return RunView(
         name=folder.path.name,
@@ -221,28 +230,42 @@ def _view(folder: RunFolder, record: RunRecord, killed: KilledRun | None) -> Run
         is_elsewhere=is_running,
         counted_at=_counted_at(record),
         failed_canary=_failed_canary(record) if ended else None,
-        undone_by=tuple(Path(undo.run_dir).name for undo in record.undone_by),
+        undone_by=tuple(_undo(folder, record, undo) for undo in record.undone_by),
         detached=() if killed is None else killed.detached,
     )
 
 
 def _state(record: RunRecord, counts: dict[str, int]) -> tuple[str, str]:
+    if record.state is RunState.PLANNED and record.load_test:
+        return "not started", ""
+    if record.state is RunState.FINISHED and record.effective_undo is not None:
+        return "undone", ""
     not_done = counts[Status.FAILED] + counts[Status.IN_DOUBT] + counts[Status.REJECTED]
-    match record.state:
+    return _words(record.state, record.stopped_by, not_done=not_done > 0)
+
+
+def _words(state: RunState, stopped_by: str | None, *, not_done: bool) -> tuple[str, str]:
+    """Return where a run or job stands, in words, and the tone of that."""
+    match state:
         case RunState.PLANNED:
             return "waits for approval", ""
         case RunState.RUNNING:
             return "running", "care"
-        case RunState.STOPPED if record.stopped_by == StoppedBy.KILLED:
+        case RunState.STOPPED if stopped_by == StoppedBy.KILLED:
             return "was killed", "bad"
-        case RunState.REFUSED:
-            return "refused", "bad"
-        case RunState.STOPPED:
-            return "stopped", "bad"
-        case _ if record.effective_undo is not None:
-            return "undone", ""
-        case _:
+        case RunState.REFUSED | RunState.STOPPED:
+            return str(state), "bad"
+        case RunState.FINISHED:
             return ("finished, not all done", "care") if not_done else ("finished", "good")
+
+
+def _undo(folder: RunFolder, record: RunRecord, undo: UndoneBy) -> ShownUndo:
+    """Return an undo of a run; one in another folder of runs is not listed."""
+    beside = folder.path.parent / Path(undo.run_dir).name
+    is_listed = False
+    with suppress(BulklinkError, OSError, ValueError):
+        is_listed = RunFolder(beside).read().created == undo.created
+    return ShownUndo(undoing_path(record, undo).name, is_listed)
 
 
 def _counted_at(record: RunRecord) -> str | None:

@@ -172,7 +172,12 @@ class PageServer:
         except BulklinkError as error:
             shown = ShownError.of(error)
             return self._message(
-                409, "This cannot be done", shown.message, shown.advice, request=request
+                409,
+                "This cannot be done",
+                shown.message,
+                shown.where,
+                shown.advice,
+                request=request,
             )
         except web.HTTPRedirection:
             raise
@@ -351,6 +356,7 @@ class PageServer:
         status: int,
         title: str,
         message: str,
+        where: str = "",
         advice: str = "",
         *,
         request: web.Request | None = None,
@@ -361,6 +367,7 @@ class PageServer:
             section="",
             title=title,
             message=message,
+            where=where,
             advice=advice,
             back="/" if request is None else _back(request, status),
         )

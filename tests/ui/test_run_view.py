@@ -18,6 +18,7 @@ from bulklink.ledger.records import CallLine, Result, call_line, result_line, sn
 from bulklink.models import Status
 from bulklink.operations.callbacks import Metrics, ReadProgress, RunProgress
 from bulklink.runs.folder import RunFolder
+from bulklink.runs.job_folder import JobFolder
 from bulklink.runs.record import (
     CanaryRecord,
     CanaryState,
@@ -42,6 +43,7 @@ FINISHED = {
     "invocations": (ENDED_WELL,),
     "counts": {"done": 10},
 }
+KILLED = ("was killed", "bad")
 
 
 def write_run(folder: Path, **changed: Any) -> RunFolder:
@@ -71,7 +73,8 @@ def offers(view: RunView) -> set[str]:
     ("changed", "state", "tone", "offered"),
     [
         ({}, "waits for approval", "", {"apply"}),
-        ({"load_test": True}, "waits for approval", "", set()),
+        ({"messages": 0, "counts": {"rejected": 10}}, "waits for approval", "", {"apply"}),
+        ({"load_test": True}, "not started", "", set()),
         (
             {"state": RunState.RUNNING, "invocations": (Invocation(STARTED),)},
             "was killed",
@@ -129,6 +132,7 @@ def offers(view: RunView) -> set[str]:
     ],
     ids=[
         "planned",
+        "planned, all rows refused",
         "planned load test",
         "killed",
         "stopped",
@@ -255,7 +259,21 @@ def test_files_are_named_without_their_folders(tmp_path: Path) -> None:
     assert view_run(write_run(tmp_path / "run", inputs=inputs)).mapping == "a.csv, b.csv"
     undone = UndoneBy("/home/ann/runs/undo-1", CREATED, ENDED, RunState.FINISHED)
     view = view_run(write_run(tmp_path / "undone", **FINISHED, undone_by=(undone,)))
-    assert view.undone_by == ("undo-1",)
+    assert [undo.name for undo in view.undone_by] == ["undo-1"]
+
+
+def test_an_undo_is_a_link_only_if_the_page_lists_it(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    names = ("listed", "elsewhere/other", "elsewhere/taken", "elsewhere/..")
+    undone_by = tuple(
+        UndoneBy(str(runs / name), f"2026-11-30T13:0{minute}:00Z", ENDED, RunState.FINISHED)
+        for minute, name in enumerate(names)
+    )
+    write_run(runs / "listed", created=undone_by[0].created)
+    write_run(runs / "elsewhere" / "other", created=undone_by[1].created)
+    write_run(runs / "taken", created="2026-11-30T14:00:00Z")
+    view = view_run(write_run(runs / "run", **FINISHED, undone_by=undone_by))
+    assert [undo.is_listed for undo in view.undone_by] == [True, False, False, False]
 
 
 @pytest.mark.parametrize(
@@ -278,6 +296,7 @@ def test_runs_are_listed_the_newest_first_and_damaged_ones_are_named(tmp_path: P
     assert [run.name for run in listed] == ["new", "old", "bad"]
     assert isinstance(listed[-1], DamagedRun)
     assert listed[-1].message
+    assert listed[-1].where == str(tmp_path / "bad" / "run.json")
 
 
 def test_a_job_is_listed_with_its_shards_and_a_damaged_one_is_named(tmp_path: Path) -> None:
@@ -295,6 +314,49 @@ def test_a_job_is_listed_with_its_shards_and_a_damaged_one_is_named(tmp_path: Pa
     lost = listed["lost"]
     assert isinstance(lost, DamagedRun)
     assert "Shard 2 of 2 is missing" in lost.message
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> JobFolder:
+    """A job of two shards of 15 emails each, not sent."""
+    mapping = tmp_path / "m.csv"
+    rows = [f"{contact},1,m{contact},5" for contact in range(1, 31)]
+    mapping.write_text("\n".join(["contact_id,owner_id,message_id,deal_id", *rows]))
+    folder = tmp_path / "runs" / "job"
+    plan(Job(mappings=(str(mapping),), op=Op.LINK, run_dir=folder), shards=2)
+    return JobFolder(folder)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "state", "tone"),
+    [
+        ({"state": RunState.RUNNING, "invocations": (Invocation(STARTED),)}, {}, *KILLED),
+        (FINISHED, {"state": RunState.RUNNING, "invocations": (Invocation(STARTED),)}, *KILLED),
+        (FINISHED, FINISHED, "finished", "good"),
+        (FINISHED | {"counts": {"failed": 1}}, FINISHED, "finished, not all done", "care"),
+        (FINISHED, FINISHED | {"counts": {"in_doubt": 1}}, "finished, not all done", "care"),
+        (FINISHED, {"state": RunState.REFUSED}, "finished, not all done", "care"),
+    ],
+    ids=["killed", "killed later", "finished", "failed row", "row in doubt", "refused shard"],
+)
+def test_a_job_says_what_became_of_its_shards(
+    job: JobFolder, first: dict[str, Any], second: dict[str, Any], state: str, tone: str
+) -> None:
+    shards = [folder for folder, _ in job.open_shards(job.read())]
+    for shard, changed in zip(shards, (first, second), strict=True):
+        shard.write(shard.read().replace(**changed))
+    (view,) = list_runs(job.path.parent)
+    assert isinstance(view, JobView)
+    assert (view.state, view.tone) == (state, tone)
+
+
+def test_a_job_that_is_sent_is_running(job: JobFolder) -> None:
+    (shard, record), _ = job.open_shards(job.read())
+    shard.write(record.replace(state=RunState.RUNNING, invocations=(Invocation(STARTED),)))
+    with shard.run_lock():
+        (view,) = list_runs(job.path.parent)
+    assert isinstance(view, JobView)
+    assert (view.state, view.tone) == ("running", "care")
 
 
 def test_a_missing_folder_has_no_runs(tmp_path: Path) -> None:

@@ -404,8 +404,10 @@ async def test_a_damaged_run_is_listed_and_said_to_be_so(page: PageClient, runs:
     await off_loop(run.record.write_text, "{")
     listed = await page.get("/")
     assert "cannot be read" in listed.text
+    assert str(run.record) in listed.text
     shown = await page.get("/runs/march")
     assert shown.status == 409
+    assert str(run.record) in shown.text
     assert "run.json is not valid" in shown.text
     check_headers(shown)
 
