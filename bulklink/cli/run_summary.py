@@ -50,7 +50,7 @@ from bulklink.runs.status import PENDING, RunResult, load_detached_relinks
 from bulklink.shell import bulklink_command, format_command
 
 if TYPE_CHECKING:
-    from bulklink.worker.overview import QueueOverview
+    from bulklink.runs.queue import QueueOverview
 
 _MAY_BE_DETACHED = (Status.FAILED, Status.IN_DOUBT, PENDING)
 """Statuses of rows whose relink may be half done."""

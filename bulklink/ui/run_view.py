@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -19,8 +21,10 @@ from bulklink.runs.record import RunRecord, RunState, UndoneBy
 from bulklink.runs.standing import read_standing
 from bulklink.runs.status import PENDING, current_record
 from bulklink.ui.killed_runs import KilledRun, read_killed_run
+from bulklink.ui.queue_places import QueuePlace
 from bulklink.ui.wording import ShownError
 
+_NO_PLACES: Mapping[str, QueuePlace] = MappingProxyType({})
 _MAY_BE_CHANGED = (Status.DONE, Status.FAILED, Status.IN_DOUBT)
 _TITLES = {
     "link": "Link emails",
@@ -52,6 +56,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
         cost: credits that it may take, in words; None if that is unknown, or it was sent.
         reason: why it stopped; None unless it did.
         resume_at: when it can continue, RFC 3339; None if that is not known.
+        is_planned: whether nothing of it was sent.
         can_apply: whether its plan can be approved and sent.
         can_resume: whether it can be continued.
         can_retry: whether emails can be sent again.
@@ -61,6 +66,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
         counted_at: end of the last command whose results `counts` includes; None before that.
         failed_canary: why its canary did not pass, if that is to be accepted first; else None.
         undone_by: its undos, in order.
+        queue: its place in the queue; None if it is not in it.
         detached: its half-done relinks, in words; empty unless it was killed amid them.
     """
 
@@ -78,6 +84,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     cost: str | None
     reason: str | None
     resume_at: str | None
+    is_planned: bool
     can_apply: bool
     can_resume: bool
     can_retry: bool
@@ -87,6 +94,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     counted_at: str | None = None
     failed_canary: str | None = None
     undone_by: tuple[ShownUndo, ...] = ()
+    queue: QueuePlace | None = None
     detached: tuple[str, ...] = ()
 
 
@@ -140,23 +148,35 @@ class JobView(msgspec.Struct, frozen=True):
     shards: int
 
 
-def list_runs(runs_dir: Path) -> list[RunView | JobView | DamagedRun]:
-    """Return all runs and jobs of a folder, the newest first; blocks."""
+def list_runs(
+    runs_dir: Path, places: Mapping[str, QueuePlace] = _NO_PLACES
+) -> list[RunView | JobView | DamagedRun]:
+    """Return all runs and jobs of a folder, the newest first; blocks.
+
+    Args:
+        runs_dir: the folder.
+        places: places of its runs in the queue, by name.
+    """
     views: list[RunView | JobView | DamagedRun] = []
     for path in list_folders(runs_dir):
         try:
             job = find_job(path)
-            views.append(_view_job(job) if job is not None else _view_briefly(RunFolder(path)))
+            place = places.get(path.name)
+            if job is not None:
+                views.append(_view_job(job, place))
+            else:
+                folder = RunFolder(path)
+                views.append(_view(folder, current_record(folder), None, place))
         except BulklinkError as error:
             shown = ShownError.of(error)
             views.append(DamagedRun(path.name, shown.message, shown.where, shown.advice))
     return sorted(views, key=lambda view: getattr(view, "created", ""), reverse=True)
 
 
-def _view_job(job: JobFolder) -> JobView:
+def _view_job(job: JobFolder, place: QueuePlace | None) -> JobView:
     standing = read_standing(job.path)
     not_done = standing.exit_code is ExitCode.ROWS_NOT_DONE
-    state, tone = _words(standing.state, standing.stopped_by, not_done=not_done)
+    state, tone = _words(standing.state, standing.stopped_by, not_done=not_done, place=place)
     return JobView(
         name=job.path.name,
         title=_TITLES.get(standing.op, standing.op),
@@ -168,13 +188,12 @@ def _view_job(job: JobFolder) -> JobView:
     )
 
 
-def _view_briefly(folder: RunFolder) -> RunView:
-    """Return what the list shows of a run, without a pass over its ledger."""
-    return _view(folder, current_record(folder), None)
-
-
-def view_run(folder: RunFolder) -> RunView:
+def view_run(folder: RunFolder, place: QueuePlace | None = None) -> RunView:
     """Return what the page shows of a run; blocks. The ledger of a killed one is read.
+
+    Args:
+        folder: its folder.
+        place: its place in the queue; None if it is not in it.
 
     Raises:
         RunDirError: if it is not a run folder, or is damaged.
@@ -182,28 +201,32 @@ def view_run(folder: RunFolder) -> RunView:
     """
     record = current_record(folder)
     killed = read_killed_run(folder, record) if record.stopped_by == StoppedBy.KILLED else None
-    return _view(folder, record, killed)
+    return _view(folder, record, killed, place)
 
 
-def _view(folder: RunFolder, record: RunRecord, killed: KilledRun | None) -> RunView:
+def _view(
+    folder: RunFolder, record: RunRecord, killed: KilledRun | None, place: QueuePlace | None
+) -> RunView:
     """Return what the page shows of a run.
 
     Args:
         folder: its folder.
         record: its record, which says STOPPED if it was killed.
         killed: what the ledger of a killed run says; None for that of its record.
+        place: its place in the queue; None if it is not in it.
     """
     is_running = record.state is RunState.RUNNING
     known = record.counts if killed is None else killed.counts
     counts = {**dict.fromkeys(map(str, Status), 0), **known}
     counts[PENDING] = record.rows - sum(counts[str(status)] for status in Status)
-    state, tone = _state(record, counts)
+    state, tone = _state(record, counts, place)
+    is_sent_by_worker = place is not None and not place.is_left
     started = record.was_sent
     was_sent = started and record.state is not RunState.REFUSED and not record.load_test
     ended = was_sent and not is_running
     has_stopped = record.state is RunState.STOPPED and record.stopped_by != StoppedBy.KILLED
     is_planned = record.state is RunState.PLANNED and not started
-    can_apply = is_planned and not record.load_test
+    can_apply = is_planned and not record.load_test and not is_sent_by_worker
     unsettled = counts[Status.FAILED] + counts[Status.IN_DOUBT]
     return RunView(
         name=folder.path.name,
@@ -220,8 +243,9 @@ def _view(folder: RunFolder, record: RunRecord, killed: KilledRun | None) -> Run
         cost=None if started else _cost(record),
         reason=record.reason if has_stopped else None,
         resume_at=record.resume_at,
+        is_planned=is_planned,
         can_apply=can_apply,
-        can_resume=ended and record.state is not RunState.FINISHED,
+        can_resume=ended and record.state is not RunState.FINISHED and not is_sent_by_worker,
         can_retry=ended and record.state is RunState.FINISHED and unsettled > 0,
         can_undo=ended
         and record.effective_undo is None
@@ -231,32 +255,38 @@ def _view(folder: RunFolder, record: RunRecord, killed: KilledRun | None) -> Run
         counted_at=_counted_at(record),
         failed_canary=_failed_canary(record) if ended else None,
         undone_by=tuple(_undo(folder, record, undo) for undo in record.undone_by),
+        queue=None if record.state is RunState.FINISHED else place,
         detached=() if killed is None else killed.detached,
     )
 
 
-def _state(record: RunRecord, counts: dict[str, int]) -> tuple[str, str]:
+def _state(record: RunRecord, counts: dict[str, int], place: QueuePlace | None) -> tuple[str, str]:
     if record.state is RunState.PLANNED and record.load_test:
         return "not started", ""
     if record.state is RunState.FINISHED and record.effective_undo is not None:
         return "undone", ""
     not_done = counts[Status.FAILED] + counts[Status.IN_DOUBT] + counts[Status.REJECTED]
-    return _words(record.state, record.stopped_by, not_done=not_done > 0)
+    return _words(record.state, record.stopped_by, not_done=not_done > 0, place=place)
 
 
-def _words(state: RunState, stopped_by: str | None, *, not_done: bool) -> tuple[str, str]:
+def _words(
+    state: RunState, stopped_by: str | None, *, not_done: bool, place: QueuePlace | None
+) -> tuple[str, str]:
     """Return where a run or job stands, in words, and the tone of that."""
     match state:
+        case RunState.PLANNED if place is not None:
+            return ("left to you", "care") if place.is_left else ("approved, in the queue", "")
         case RunState.PLANNED:
             return "waits for approval", ""
         case RunState.RUNNING:
             return "running", "care"
-        case RunState.STOPPED if stopped_by == StoppedBy.KILLED:
-            return "was killed", "bad"
-        case RunState.REFUSED | RunState.STOPPED:
-            return str(state), "bad"
         case RunState.FINISHED:
             return ("finished, not all done", "care") if not_done else ("finished", "good")
+    is_killed = state is RunState.STOPPED and stopped_by == StoppedBy.KILLED
+    words = "was killed" if is_killed else str(state)
+    if place is not None:
+        words += ", left to you" if place.is_left else ", in the queue"
+    return words, "bad"
 
 
 def _undo(folder: RunFolder, record: RunRecord, undo: UndoneBy) -> ShownUndo:

@@ -123,6 +123,7 @@ class PageServer:
         app.router.add_get("/runs/{run}/export/{name}", self._send_export)
         app.router.add_post("/runs/{run}/stop", self._stop)
         app.router.add_post("/runs/{run}/answer", self._answer)
+        app.router.add_post("/runs/{run}/cancel", self._cancel)
         app.router.add_post("/runs/{run}/undo", self._plan_undo)
         app.router.add_post("/runs/{run}/{action}", self._start)
         self._draft_pages.add_routes(app.router)
@@ -185,7 +186,8 @@ class PageServer:
             return self._message(error.status, error.reason, _REASONS.get(error.status, ""))
 
     async def _show_runs(self, request: web.Request) -> web.Response:
-        runs = await self._run_blocking(partial(list_runs, self._commands.runs_dir))
+        places = await self._run_blocking(self._commands.queue_places)
+        runs = await self._run_blocking(partial(list_runs, self._commands.runs_dir, places))
         return self.page("runs", section="runs", runs=runs)
 
     async def _send_asset(self, request: web.Request) -> web.Response:
@@ -199,7 +201,8 @@ class PageServer:
         folder = await self._folder(request)
         name = folder.path.name
         activity = self._commands.activity_of(name)
-        run = await self._run_blocking(partial(view_run, folder))
+        places = await self._run_blocking(self._commands.queue_places)
+        run = await self._run_blocking(partial(view_run, folder, places.get(name)))
         live = await self.live(folder)
         ended = activity is not None and not activity.is_active
         glance = partial(self._failures.glance, folder)
@@ -289,6 +292,11 @@ class PageServer:
     async def _stop(self, request: web.Request) -> web.Response:
         folder = await self._folder(request)
         await self._run_blocking(partial(self._commands.stop, folder.path.name))
+        raise self._to_run(folder.path.name)
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        folder = await self._folder(request)
+        await self._run_blocking(partial(self._commands.cancel, folder))
         raise self._to_run(folder.path.name)
 
     async def _answer(self, request: web.Request) -> web.Response:
