@@ -34,6 +34,7 @@ _TITLES = {
     "undo": "Undo a run",
     "load test": "Load test",
 }
+_UNDONE = ("undone", "")
 STATUSES = (*map(str, Status), PENDING)
 """Statuses of rows, in the order in which the page shows them."""
 
@@ -137,6 +138,7 @@ class JobView(msgspec.Struct, frozen=True):
         created: when it was planned, RFC 3339.
         messages: emails that it changes.
         shards: number of shards.
+        queue: its place in the queue; None if it is not in it.
     """
 
     name: str
@@ -146,6 +148,7 @@ class JobView(msgspec.Struct, frozen=True):
     created: str
     messages: int
     shards: int
+    queue: QueuePlace | None = None
 
 
 def list_runs(
@@ -177,6 +180,8 @@ def _view_job(job: JobFolder, place: QueuePlace | None) -> JobView:
     standing = read_standing(job.path)
     not_done = standing.exit_code is ExitCode.ROWS_NOT_DONE
     state, tone = _words(standing.state, standing.stopped_by, not_done=not_done, place=place)
+    if standing.state is RunState.FINISHED and standing.undone:
+        state, tone = _UNDONE
     return JobView(
         name=job.path.name,
         title=_TITLES.get(standing.op, standing.op),
@@ -185,6 +190,7 @@ def _view_job(job: JobFolder, place: QueuePlace | None) -> JobView:
         created=standing.created,
         messages=standing.messages,
         shards=job.read().shards,
+        queue=place,
     )
 
 
@@ -264,7 +270,7 @@ def _state(record: RunRecord, counts: dict[str, int], place: QueuePlace | None) 
     if record.state is RunState.PLANNED and record.load_test:
         return "not started", ""
     if record.state is RunState.FINISHED and record.effective_undo is not None:
-        return "undone", ""
+        return _UNDONE
     not_done = counts[Status.FAILED] + counts[Status.IN_DOUBT] + counts[Status.REJECTED]
     return _words(record.state, record.stopped_by, not_done=not_done > 0, place=place)
 

@@ -135,6 +135,7 @@ async def test_a_queued_job_is_said_to_be_in_the_queue(
     await queue_run(sealed_job.path, connection, expect=digest)
     listed = (await page.get("/")).text
     assert IN_QUEUE in listed
+    assert "number 1 of 1 in the queue" in listed
     assert "waits for approval" not in listed
 
 

@@ -43,6 +43,9 @@ FINISHED = {
     "invocations": (ENDED_WELL,),
     "counts": {"done": 10},
 }
+UNDONE = FINISHED | {
+    "undone_by": (UndoneBy("undo", CREATED, ENDED, RunState.FINISHED, None, {"done": 10}),)
+}
 KILLED = ("was killed", "bad")
 
 
@@ -117,17 +120,7 @@ def offers(view: RunView) -> set[str]:
             "care",
             {"undo", "verify"},
         ),
-        (
-            FINISHED
-            | {
-                "undone_by": (
-                    UndoneBy("undo", CREATED, ENDED, RunState.FINISHED, None, {"done": 10}),
-                )
-            },
-            "undone",
-            "",
-            {"verify"},
-        ),
+        (UNDONE, "undone", "", {"verify"}),
         (FINISHED | {"load_test": True}, "finished", "good", set()),
     ],
     ids=[
@@ -336,8 +329,19 @@ def job(tmp_path: Path) -> JobFolder:
         (FINISHED | {"counts": {"failed": 1}}, FINISHED, "finished, not all done", "care"),
         (FINISHED, FINISHED | {"counts": {"in_doubt": 1}}, "finished, not all done", "care"),
         (FINISHED, {"state": RunState.REFUSED}, "finished, not all done", "care"),
+        (UNDONE, FINISHED, "finished", "good"),
+        (UNDONE, FINISHED | {"counts": {"unchanged": 10}}, "undone", ""),
     ],
-    ids=["killed", "killed later", "finished", "failed row", "row in doubt", "refused shard"],
+    ids=[
+        "killed",
+        "killed later",
+        "finished",
+        "failed row",
+        "row in doubt",
+        "refused shard",
+        "undone in part",
+        "undone",
+    ],
 )
 def test_a_job_says_what_became_of_its_shards(
     job: JobFolder, first: dict[str, Any], second: dict[str, Any], state: str, tone: str

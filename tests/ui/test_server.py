@@ -28,7 +28,7 @@ from tests.ui.planned import activity_of, digest_of, seal_plan, wait_for_end
 
 PAGES = ("/", "/assets/ui.css", "/assets/ui.js", "/runs/march", "/runs/march/state")
 PAGES_WITH_REPORT = (*PAGES, "/runs/march/report", "/runs/march/export/rows.csv")
-FORMS = ("apply", "resume", "retry", "verify", "stop", "answer", "undo")
+FORMS = ("apply", "resume", "retry", "verify", "stop", "answer", "cancel", "undo")
 HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -295,6 +295,7 @@ async def test_another_plan_is_refused_and_said_so(
     await wait_for_end(commands, run)
     shown = await page.get("/runs/march")
     assert 'role="alert"' in shown.text
+    assert f"<code>{run.path}</code>" in shown.text
     assert "Approve and start" in shown.text
     assert crm.linked == 0
 
