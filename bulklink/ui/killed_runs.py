@@ -24,10 +24,12 @@ class KilledRun(msgspec.Struct, frozen=True):
 
     Args:
         counts: its rows by status, pending ones included.
+        may_be_changed: whether it sent a call that changes emails.
         detached: its half-done relinks, in words.
     """
 
     counts: dict[str, int]
+    may_be_changed: bool
     detached: tuple[str, ...] = ()
 
 
@@ -67,10 +69,11 @@ def _read(folder: RunFolder, created: str, invocations: int, mark: _LedgerMark |
     record = folder.read()
     ledger_state = replay(folder.ledger, checkpoint=LedgerCheckpoint(record.last_row), hashed=False)
     counts = status_counts(record, ledger_state)
+    may_be_changed = ledger_state.calls.link + ledger_state.calls.unlink > 0
     if record.op not in RELINK_OPS:
-        return KilledRun(counts)
+        return KilledRun(counts, may_be_changed)
     detached = find_detached_relinks(folder, record, ledger_state)
-    return KilledRun(counts, tuple(_describe(detached)))
+    return KilledRun(counts, may_be_changed, tuple(_describe(detached)))
 
 
 def _describe(detached: DetachedRelinks) -> Iterator[str]:

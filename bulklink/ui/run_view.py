@@ -233,6 +233,8 @@ def _view(
     has_stopped = record.state is RunState.STOPPED and record.stopped_by != StoppedBy.KILLED
     is_planned = record.state is RunState.PLANNED and not started
     can_apply = is_planned and not record.load_test and not is_sent_by_worker
+    may_be_changed = any(counts[status] for status in _MAY_BE_CHANGED)
+    may_be_changed |= killed is not None and killed.may_be_changed
     unsettled = counts[Status.FAILED] + counts[Status.IN_DOUBT]
     return RunView(
         name=folder.path.name,
@@ -253,9 +255,7 @@ def _view(
         can_apply=can_apply,
         can_resume=ended and record.state is not RunState.FINISHED and not is_sent_by_worker,
         can_retry=ended and record.state is RunState.FINISHED and unsettled > 0,
-        can_undo=ended
-        and record.effective_undo is None
-        and any(counts[status] for status in _MAY_BE_CHANGED),
+        can_undo=ended and record.effective_undo is None and may_be_changed,
         can_verify=ended,
         is_elsewhere=is_running,
         counted_at=_counted_at(record),

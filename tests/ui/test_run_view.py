@@ -200,6 +200,11 @@ def test_a_killed_run_shows_what_its_ledger_says(killed: RunFolder) -> None:
     assert view_run(killed).counts["failed"] == 1
 
 
+def test_a_call_in_flight_of_a_killed_run_can_be_undone(killed: RunFolder) -> None:
+    killed.ledger.write_bytes(call_line(STARTED, CallLine(1, "link", 1, "1", (8,))))
+    assert offers(view_run(killed)) == {"resume", "undo", "verify"}
+
+
 def test_a_killed_run_names_its_half_done_relinks(killed: RunFolder) -> None:
     (relinks,) = view_run(killed).detached
     assert "row 8 (was on deal 77)" in relinks
