@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 
 from bulklink.models import Status
-from bulklink.operations.wording import continue_arguments
+from bulklink.operations.wording import RELINK_OPS, continue_arguments, list_relinks
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.job_folder import commanded_path
 from bulklink.runs.status import PENDING, RunResult, load_detached_relinks
 from bulklink.shell import bulklink_command
 
-_OPS = ("relink", "mixed")
 _MAY_BE_DETACHED = (Status.FAILED, Status.IN_DOUBT, PENDING)
 """Statuses of rows whose relink may be half done."""
-_MAX_ROWS_LISTED = 20
 
 
 def detached_relink_lines(result: RunResult) -> Iterator[str]:
@@ -27,7 +24,9 @@ def detached_relink_lines(result: RunResult) -> Iterator[str]:
     """
     for part in result.shards or (result,):
         has_any = any(part.counts[status] for status in _MAY_BE_DETACHED)
-        if part.op in _OPS and has_any and not part.undone:  # else without a pass over the ledger
+        if (
+            part.op in RELINK_OPS and has_any and not part.undone
+        ):  # else without a pass over the ledger
             yield from _lines(RunFolder(Path(part.run_dir)), is_shard=bool(result.shards))
 
 
@@ -38,21 +37,12 @@ def _lines(folder: RunFolder, *, is_shard: bool) -> Iterator[str]:
         retry = continue_arguments(record, "retry", run, "--code", "put-back-failed")
         yield (
             "Off its deal, and putting it back failed:"
-            f" {place}{_format_rows(detached.not_put_back)}."
+            f" {place}{list_relinks(detached.not_put_back)}."
             f" Link it by hand, or {bulklink_command(*retry)}."
         )
     if detached.unfinished:
         resume = continue_arguments(record, "resume", run)
         yield (
-            f"Between the halves of a relink: {place}{_format_rows(detached.unfinished)}."
+            f"Between the halves of a relink: {place}{list_relinks(detached.unfinished)}."
             f" {bulklink_command(*resume)} finishes these first."
         )
-
-
-def _format_rows(rows: Mapping[int, str | None]) -> str:
-    texts = [
-        f"row {row} (was on deal {deal_id})" if deal_id else f"row {row}"
-        for row, deal_id in islice(rows.items(), _MAX_ROWS_LISTED)
-    ]
-    omitted = len(rows) - len(texts)
-    return ", ".join(texts) + (f" and {omitted:,} more" if omitted else "")

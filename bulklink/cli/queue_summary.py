@@ -19,7 +19,7 @@ from bulklink.local_time import format_local_time
 from bulklink.shell import bulklink_command
 
 if TYPE_CHECKING:
-    from bulklink.worker.overview import QueuedRun, QueueOverview
+    from bulklink.runs.queue import QueuedRun, QueueOverview
 
 
 def show_queue(queue: QueueOverview, runs_dir: Path) -> None:

@@ -49,7 +49,7 @@ from bulklink.runs.status import RunResult
 from bulklink.shell import format_command
 
 if TYPE_CHECKING:
-    from bulklink.worker.overview import QueueOverview
+    from bulklink.runs.queue import QueueOverview
 
 _MIXED = "mixed"
 _MAX_FAILURES_SHOWN = 5

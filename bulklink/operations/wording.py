@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 from bulklink.advice import Keyword, NextCall
 from bulklink.counts import count_of
@@ -14,6 +15,9 @@ from bulklink.runs.status import PENDING, RunResult
 
 _PLANNED_STATUSES = (Status.DONE, Status.UNCHANGED, Status.FAILED, Status.IN_DOUBT)
 _NO_OP = "no op"
+RELINK_OPS = ("relink", "mixed")
+"""Operations of runs that may leave relinks half done."""
+_MAX_ROWS_LISTED = 20
 ACCEPT_CANARY = Keyword("accept_canary", value=True)
 """Setting of `resume` and `retry` that accepts a failed canary."""
 _CountsByStatus = dict[str, dict[str, int]]
@@ -160,3 +164,17 @@ def continue_call(record: RunRecord, verb: str, run: object) -> NextCall:
 def can_be_undone(record: RunRecord) -> bool:
     """Return whether the run knows the previous deals of its emails; links need no snapshot."""
     return record.by_op.get(Op.LINK, 0) > 0 or record.asked.get("snapshot") is not False
+
+
+def list_relinks(rows: Mapping[int, str | None]) -> str:
+    """Return half-done relinks in words, the first of them by row.
+
+    Args:
+        rows: previous deal by row, None if unknown.
+    """
+    texts = [
+        f"row {row} (was on deal {deal_id})" if deal_id else f"row {row}"
+        for row, deal_id in islice(rows.items(), _MAX_ROWS_LISTED)
+    ]
+    omitted = len(rows) - len(texts)
+    return ", ".join(texts) + (f" and {omitted:,} more" if omitted else "")

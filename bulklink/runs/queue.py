@@ -108,6 +108,51 @@ class RunNotes(msgspec.Struct, frozen=True):
     left: LeftRun | None = None
 
 
+class QueuedRun(msgspec.Struct, frozen=True):
+    """A run in the queue.
+
+    Args:
+        run_dir: its folder.
+        op: its operation.
+        messages: messages that it sends.
+        org: name of its org, as far as known.
+        profile: profile to connect with; None for that of the worker.
+        approved: time of its approval, RFC 3339 in UTC.
+        state: running; ready to be started; waiting for credits; behind another run of its org;
+            left to a person; or finished, and removed by the next worker.
+        until: when credits are expected, RFC 3339; None if it does not wait for them.
+        behind: name of the run of its org that goes first; None without one.
+        code: why it was left, an error code or a StoppedBy value; None if it was not.
+        message: why it was left, in words; None if it was not.
+    """
+
+    run_dir: str
+    op: str
+    messages: int
+    org: str | None
+    profile: str | None
+    approved: str
+    state: str
+    until: str | None = None
+    behind: str | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+class QueueOverview(msgspec.Struct, frozen=True):
+    """The queue of a runs folder.
+
+    Args:
+        worker: whether a worker drives its runs.
+        runs: the runs, by position.
+        problems: approvals that are not valid.
+    """
+
+    worker: bool
+    runs: tuple[QueuedRun, ...]
+    problems: tuple[str, ...] = ()
+
+
 class RunQueue:
     """Queue of a runs folder.
 

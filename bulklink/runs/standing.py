@@ -9,10 +9,13 @@ from pathlib import Path
 import msgspec
 
 from bulklink.errors import ExitCode, StoppedBy
+from bulklink.models import Status
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.job_folder import JobFolder, JobRecord, find_job
 from bulklink.runs.record import OrgRecord, RunRecord, RunState
 from bulklink.runs.status import current_record, job_exit_code, job_state, run_exit_code
+
+_MAY_BE_CHANGED = (Status.DONE, Status.IN_DOUBT)
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +35,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         was_sent: whether a command got as far as sending, or may have.
         org: the org that it changes; None before it was sent.
         api_url: address of the API; None before it was sent.
+        undone: whether undos reversed all its changes.
     """
 
     op: str
@@ -47,6 +51,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     was_sent: bool
     org: OrgRecord | None
     api_url: str | None
+    undone: bool = False
 
 
 def read_standing(run: Path) -> Standing:
@@ -87,6 +92,7 @@ def standing_of(record: RunRecord) -> Standing:
         was_sent=record.was_sent,
         org=record.org,
         api_url=record.api_url,
+        undone=record.effective_undo is not None,
     )
 
 
@@ -115,4 +121,18 @@ def _job_standing(job: JobFolder, record: JobRecord, shards: Sequence[RunRecord]
         was_sent=was_sent,
         org=sent.org,
         api_url=sent.api_url,
+        undone=_is_undone(shards),
     )
+
+
+def _is_undone(shards: Sequence[RunRecord]) -> bool:
+    """Return whether undos reversed all changes; a shard that changed nothing has none."""
+    changed = list(filter(_may_have_changed, shards))
+    return bool(changed) and all(shard.effective_undo is not None for shard in changed)
+
+
+def _may_have_changed(shard: RunRecord) -> bool:
+    """Return whether a shard may have changed emails; the counts of a killed one are old."""
+    was_killed = shard.stopped_by == StoppedBy.KILLED
+    is_changed = any(shard.counts.get(status, 0) for status in _MAY_BE_CHANGED)
+    return was_killed or is_changed or shard.effective_undo is not None

@@ -382,6 +382,13 @@ def load_detached_relinks(folder: RunFolder) -> DetachedRelinks:
     """
     record = folder.read()
     ledger_state = replay(folder.ledger, checkpoint=LedgerCheckpoint(record.last_row), hashed=False)
+    return find_detached_relinks(folder, record, ledger_state)
+
+
+def find_detached_relinks(
+    folder: RunFolder, record: RunRecord, ledger_state: LedgerState
+) -> DetachedRelinks:
+    """Return the half-done relinks of a run whose ledger was read."""
     unfinished = _only_relinks(
         folder,
         record.op,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -12,16 +13,19 @@ import anyio
 
 from bulklink.counts import count_of
 from bulklink.engine.shutdown import StopController
-from bulklink.errors import StoppedBy
+from bulklink.errors import BulklinkError, StoppedBy
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.environment import Environment
+from bulklink.operations.queue_access import cancel
 from bulklink.operations.resume import apply, resume, retry
 from bulklink.operations.undo import plan_undo
 from bulklink.operations.verify import verify
 from bulklink.operations.verify_run import VerifyResult
 from bulklink.runs.folder import RunFolder, list_run_folders, new_run_name
+from bulklink.runs.queue import QueueOverview
 from bulklink.task_group import task_group
 from bulklink.ui.activity import Activity
+from bulklink.ui.queue_places import QueuePlace, queue_places
 from bulklink.zoho.connection import Connection
 
 _MAX_ACTIVE = 8
@@ -36,6 +40,8 @@ _COMMANDS: Mapping[str, Callable[..., Awaitable[Any]]] = {
     "retry": retry,
     "verify": verify,
 }
+_SENDING = ("apply", "resume")
+"""Commands that do what a worker does with the runs in its queue."""
 
 
 class PageError(Exception):
@@ -60,6 +66,8 @@ class Commands:
         connect: returns the connection of a command, by the name of the profile that was chosen for
             it; None if none was.
         environment: network, disk and clock.
+        look_at_queue: returns the queue of a folder of runs, None if nothing was ever approved in
+            it; None if the page knows no queue.
 
     Attributes:
         connect: see above.
@@ -71,8 +79,10 @@ class Commands:
         runs_dir: Path,
         connect: Callable[[str | None], Connection],
         environment: Environment,
+        look_at_queue: Callable[[Path], QueueOverview | None] | None = None,
     ) -> None:
         self.runs_dir = runs_dir
+        self._look_at_queue = look_at_queue
         self.connect = connect
         self.environment = environment
         self._activities: dict[str, Activity] = {}
@@ -82,6 +92,23 @@ class Commands:
         """Return the run folder of this name; None if the page lists none."""
         folders = {folder.path.name: folder for folder in list_run_folders(self.runs_dir)}
         return folders.get(name)
+
+    def queue_places(self) -> Mapping[str, QueuePlace]:
+        """Return the places of approved runs in the queue, by name; none if it cannot be read."""
+        queue = None
+        if self._look_at_queue is not None:
+            with suppress(BulklinkError):  # as for a worker, which then sends nothing
+                queue = self._look_at_queue(self.runs_dir)
+        return {} if queue is None else queue_places(queue, self.runs_dir)
+
+    def cancel(self, folder: RunFolder) -> None:
+        """Take a run out of the queue; a worker that is sending it stops it gently. Blocks.
+
+        Raises:
+            RunDirError: if it is not in the queue, or the queue cannot be written.
+            ConfigError: if the key that signs approvals cannot be stored.
+        """
+        cancel(folder.path, environment=self.environment)
 
     def activity_of(self, name: str) -> Activity | None:
         """Return the last command of the page on a run; None if there was none."""
@@ -140,6 +167,10 @@ class Commands:
             raise PageError(f"{_MAX_ACTIVE} runs are active; wait until one has ended.")
         if verb == "apply" and not digest:
             raise PageError("Nothing was approved: the digest of the plan is missing.", 400)
+        if verb in _SENDING:
+            place = (await self.environment.run_blocking(self.queue_places)).get(name)
+            if place is not None and not place.is_left:
+                raise PageError(f"{place.text} To send it here, take it out of the queue first.")
         connection = await self.environment.run_blocking(partial(self.connect, profile))
         options: dict[str, Any] = {}
         if verb == "apply":

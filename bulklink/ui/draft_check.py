@@ -308,6 +308,8 @@ class DraftChecks:
                     " settings were changed in another window. Look at it again.",
                     _CONFLICT,
                 )
+            if not result.plan.messages:
+                raise PageError("Nothing was sealed: the plan has no email to change.", _CONFLICT)
             if not result.can_seal:
                 raise PageError(
                     "Nothing was sealed: rows are refused. Fix them, or leave them out.", _CONFLICT

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
 from bulklink.counts import count_of
-from bulklink.errors import BulklinkError, StoppedBy
+from bulklink.errors import BulklinkError, ExitCode, StoppedBy
 from bulklink.ledger.records import parse_time
 from bulklink.models import Status
 from bulklink.operations.report.write import report
 from bulklink.runs.folder import RunFolder
-from bulklink.runs.job_folder import JobFolder, find_job, list_folders
-from bulklink.runs.record import RunRecord, RunState
-from bulklink.runs.status import PENDING, job_state
+from bulklink.runs.job_folder import JobFolder, find_job, list_folders, undoing_path
+from bulklink.runs.record import RunRecord, RunState, UndoneBy
+from bulklink.runs.standing import read_standing
+from bulklink.runs.status import PENDING, current_record
+from bulklink.ui.killed_runs import KilledRun, read_killed_run
+from bulklink.ui.queue_places import QueuePlace
 from bulklink.ui.wording import ShownError
 
+_NO_PLACES: Mapping[str, QueuePlace] = MappingProxyType({})
 _MAY_BE_CHANGED = (Status.DONE, Status.FAILED, Status.IN_DOUBT)
 _TITLES = {
     "link": "Link emails",
@@ -27,11 +34,7 @@ _TITLES = {
     "undo": "Undo a run",
     "load test": "Load test",
 }
-_JOB_STATES = {
-    RunState.PLANNED: ("waits for approval", ""),
-    RunState.FINISHED: ("finished", "good"),
-    RunState.STOPPED: ("stopped", "bad"),
-}
+_UNDONE = ("undone", "")
 STATUSES = (*map(str, Status), PENDING)
 """Statuses of rows, in the order in which the page shows them."""
 
@@ -54,6 +57,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
         cost: credits that it may take, in words; None if that is unknown, or it was sent.
         reason: why it stopped; None unless it did.
         resume_at: when it can continue, RFC 3339; None if that is not known.
+        is_planned: whether nothing of it was sent.
         can_apply: whether its plan can be approved and sent.
         can_resume: whether it can be continued.
         can_retry: whether emails can be sent again.
@@ -62,7 +66,9 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
         is_elsewhere: whether another process works on it.
         counted_at: end of the last command whose results `counts` includes; None before that.
         failed_canary: why its canary did not pass, if that is to be accepted first; else None.
-        undone_by: names of the folders of its undos, in order.
+        undone_by: its undos, in order.
+        queue: its place in the queue; None if it is not in it.
+        detached: its half-done relinks, in words; empty unless it was killed amid them.
     """
 
     name: str
@@ -79,6 +85,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     cost: str | None
     reason: str | None
     resume_at: str | None
+    is_planned: bool
     can_apply: bool
     can_resume: bool
     can_retry: bool
@@ -87,7 +94,21 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     is_elsewhere: bool
     counted_at: str | None = None
     failed_canary: str | None = None
-    undone_by: tuple[str, ...] = ()
+    undone_by: tuple[ShownUndo, ...] = ()
+    queue: QueuePlace | None = None
+    detached: tuple[str, ...] = ()
+
+
+class ShownUndo(msgspec.Struct, frozen=True):
+    """An undo of a run.
+
+    Args:
+        name: name of its folder, or of the folder of its job.
+        is_listed: whether the page lists it.
+    """
+
+    name: str
+    is_listed: bool
 
 
 class DamagedRun(msgspec.Struct, frozen=True):
@@ -96,11 +117,13 @@ class DamagedRun(msgspec.Struct, frozen=True):
     Args:
         name: name of the folder.
         message: what is wrong.
+        where: the file or line that it concerns.
         advice: what to do.
     """
 
     name: str
     message: str
+    where: str
     advice: str
 
 
@@ -111,10 +134,11 @@ class JobView(msgspec.Struct, frozen=True):
         name: name of its folder.
         title: what it does.
         state: where it stands.
-        tone: good or bad; empty for neither.
+        tone: good, care or bad; empty for neither.
         created: when it was planned, RFC 3339.
         messages: emails that it changes.
         shards: number of shards.
+        queue: its place in the queue; None if it is not in it.
     """
 
     name: str
@@ -124,56 +148,93 @@ class JobView(msgspec.Struct, frozen=True):
     created: str
     messages: int
     shards: int
+    queue: QueuePlace | None = None
 
 
-def list_runs(runs_dir: Path) -> list[RunView | JobView | DamagedRun]:
-    """Return all runs and jobs of a folder, the newest first; blocks."""
+def list_runs(
+    runs_dir: Path, places: Mapping[str, QueuePlace] = _NO_PLACES
+) -> list[RunView | JobView | DamagedRun]:
+    """Return all runs and jobs of a folder, the newest first; blocks.
+
+    Args:
+        runs_dir: the folder.
+        places: places of its runs in the queue, by name.
+    """
     views: list[RunView | JobView | DamagedRun] = []
     for path in list_folders(runs_dir):
         try:
             job = find_job(path)
-            views.append(_view_job(job) if job is not None else view_run(RunFolder(path)))
+            place = places.get(path.name)
+            if job is not None:
+                views.append(_view_job(job, place))
+            else:
+                folder = RunFolder(path)
+                views.append(_view(folder, current_record(folder), None, place))
         except BulklinkError as error:
             shown = ShownError.of(error)
-            views.append(DamagedRun(path.name, shown.message, shown.advice))
+            views.append(DamagedRun(path.name, shown.message, shown.where, shown.advice))
     return sorted(views, key=lambda view: getattr(view, "created", ""), reverse=True)
 
 
-def _view_job(job: JobFolder) -> JobView:
-    record = job.read()
-    shards = [shard for _, shard in job.open_shards(record)]
-    was_sent = any(shard.was_sent for shard in shards)
-    job_is = job_state({shard.state for shard in shards}, was_sent=was_sent)
-    state, tone = _JOB_STATES.get(job_is, (str(job_is), ""))
+def _view_job(job: JobFolder, place: QueuePlace | None) -> JobView:
+    standing = read_standing(job.path)
+    not_done = standing.exit_code is ExitCode.ROWS_NOT_DONE
+    state, tone = _words(standing.state, standing.stopped_by, not_done=not_done, place=place)
+    if standing.state is RunState.FINISHED and standing.undone:
+        state, tone = _UNDONE
     return JobView(
         name=job.path.name,
-        title=_TITLES.get(record.op, record.op),
+        title=_TITLES.get(standing.op, standing.op),
         state=state,
         tone=tone,
-        created=record.created,
-        messages=record.messages,
-        shards=record.shards,
+        created=standing.created,
+        messages=standing.messages,
+        shards=job.read().shards,
+        queue=place,
     )
 
 
-def view_run(folder: RunFolder) -> RunView:
-    """Return what the page shows of a run; blocks.
+def view_run(folder: RunFolder, place: QueuePlace | None = None) -> RunView:
+    """Return what the page shows of a run; blocks. The ledger of a killed one is read.
+
+    Args:
+        folder: its folder.
+        place: its place in the queue; None if it is not in it.
 
     Raises:
         RunDirError: if it is not a run folder, or is damaged.
+        LedgerError: if it was killed, and its ledger is damaged.
     """
-    record = folder.read()
-    is_running = record.state is RunState.RUNNING and folder.is_running()
-    if record.state is RunState.RUNNING and not is_running:
-        record = folder.read()  # it may have ended since the first read
-    counts = {**dict.fromkeys(map(str, Status), 0), **record.counts}
+    record = current_record(folder)
+    killed = read_killed_run(folder, record) if record.stopped_by == StoppedBy.KILLED else None
+    return _view(folder, record, killed, place)
+
+
+def _view(
+    folder: RunFolder, record: RunRecord, killed: KilledRun | None, place: QueuePlace | None
+) -> RunView:
+    """Return what the page shows of a run.
+
+    Args:
+        folder: its folder.
+        record: its record, which says STOPPED if it was killed.
+        killed: what the ledger of a killed run says; None for that of its record.
+        place: its place in the queue; None if it is not in it.
+    """
+    is_running = record.state is RunState.RUNNING
+    known = record.counts if killed is None else killed.counts
+    counts = {**dict.fromkeys(map(str, Status), 0), **known}
     counts[PENDING] = record.rows - sum(counts[str(status)] for status in Status)
-    state, tone = _state(record, counts, is_running=is_running)
+    state, tone = _state(record, counts, place)
+    is_sent_by_worker = place is not None and not place.is_left
     started = record.was_sent
     was_sent = started and record.state is not RunState.REFUSED and not record.load_test
     ended = was_sent and not is_running
+    has_stopped = record.state is RunState.STOPPED and record.stopped_by != StoppedBy.KILLED
     is_planned = record.state is RunState.PLANNED and not started
-    can_apply = is_planned and record.messages > 0 and not record.load_test
+    can_apply = is_planned and not record.load_test and not is_sent_by_worker
+    may_be_changed = any(counts[status] for status in _MAY_BE_CHANGED)
+    may_be_changed |= killed is not None and killed.may_be_changed
     unsettled = counts[Status.FAILED] + counts[Status.IN_DOUBT]
     return RunView(
         name=folder.path.name,
@@ -188,39 +249,59 @@ def view_run(folder: RunFolder) -> RunView:
         counts=counts,
         mapping=", ".join(Path(source.name).name for source in record.inputs),
         cost=None if started else _cost(record),
-        reason=record.reason if record.state is RunState.STOPPED else None,
+        reason=record.reason if has_stopped else None,
         resume_at=record.resume_at,
+        is_planned=is_planned,
         can_apply=can_apply,
-        can_resume=ended and record.state is not RunState.FINISHED,
+        can_resume=ended and record.state is not RunState.FINISHED and not is_sent_by_worker,
         can_retry=ended and record.state is RunState.FINISHED and unsettled > 0,
-        can_undo=ended
-        and record.effective_undo is None
-        and any(counts[status] for status in _MAY_BE_CHANGED),
+        can_undo=ended and record.effective_undo is None and may_be_changed,
         can_verify=ended,
         is_elsewhere=is_running,
         counted_at=_counted_at(record),
         failed_canary=_failed_canary(record) if ended else None,
-        undone_by=tuple(Path(undo.run_dir).name for undo in record.undone_by),
+        undone_by=tuple(_undo(folder, record, undo) for undo in record.undone_by),
+        queue=None if record.state is RunState.FINISHED else place,
+        detached=() if killed is None else killed.detached,
     )
 
 
-def _state(record: RunRecord, counts: dict[str, int], *, is_running: bool) -> tuple[str, str]:
+def _state(record: RunRecord, counts: dict[str, int], place: QueuePlace | None) -> tuple[str, str]:
+    if record.state is RunState.PLANNED and record.load_test:
+        return "not started", ""
+    if record.state is RunState.FINISHED and record.effective_undo is not None:
+        return _UNDONE
     not_done = counts[Status.FAILED] + counts[Status.IN_DOUBT] + counts[Status.REJECTED]
-    match record.state:
+    return _words(record.state, record.stopped_by, not_done=not_done > 0, place=place)
+
+
+def _words(
+    state: RunState, stopped_by: str | None, *, not_done: bool, place: QueuePlace | None
+) -> tuple[str, str]:
+    """Return where a run or job stands, in words, and the tone of that."""
+    match state:
+        case RunState.PLANNED if place is not None:
+            return ("left to you", "care") if place.is_left else ("approved, in the queue", "")
         case RunState.PLANNED:
             return "waits for approval", ""
-        case RunState.RUNNING if is_running:
-            return "running", "care"
         case RunState.RUNNING:
-            return "was killed", "bad"
-        case RunState.REFUSED:
-            return "refused", "bad"
-        case RunState.STOPPED:
-            return "stopped", "bad"
-        case _ if record.effective_undo is not None:
-            return "undone", ""
-        case _:
+            return "running", "care"
+        case RunState.FINISHED:
             return ("finished, not all done", "care") if not_done else ("finished", "good")
+    is_killed = state is RunState.STOPPED and stopped_by == StoppedBy.KILLED
+    words = "was killed" if is_killed else str(state)
+    if place is not None:
+        words += ", left to you" if place.is_left else ", in the queue"
+    return words, "bad"
+
+
+def _undo(folder: RunFolder, record: RunRecord, undo: UndoneBy) -> ShownUndo:
+    """Return an undo of a run; one in another folder of runs is not listed."""
+    beside = folder.path.parent / Path(undo.run_dir).name
+    is_listed = False
+    with suppress(BulklinkError, OSError, ValueError):
+        is_listed = RunFolder(beside).read().created == undo.created
+    return ShownUndo(undoing_path(record, undo).name, is_listed)
 
 
 def _counted_at(record: RunRecord) -> str | None:

@@ -123,6 +123,7 @@ class PageServer:
         app.router.add_get("/runs/{run}/export/{name}", self._send_export)
         app.router.add_post("/runs/{run}/stop", self._stop)
         app.router.add_post("/runs/{run}/answer", self._answer)
+        app.router.add_post("/runs/{run}/cancel", self._cancel)
         app.router.add_post("/runs/{run}/undo", self._plan_undo)
         app.router.add_post("/runs/{run}/{action}", self._start)
         self._draft_pages.add_routes(app.router)
@@ -172,7 +173,12 @@ class PageServer:
         except BulklinkError as error:
             shown = ShownError.of(error)
             return self._message(
-                409, "This cannot be done", shown.message, shown.advice, request=request
+                409,
+                "This cannot be done",
+                shown.message,
+                shown.where,
+                shown.advice,
+                request=request,
             )
         except web.HTTPRedirection:
             raise
@@ -180,7 +186,8 @@ class PageServer:
             return self._message(error.status, error.reason, _REASONS.get(error.status, ""))
 
     async def _show_runs(self, request: web.Request) -> web.Response:
-        runs = await self._run_blocking(partial(list_runs, self._commands.runs_dir))
+        places = await self._run_blocking(self._commands.queue_places)
+        runs = await self._run_blocking(partial(list_runs, self._commands.runs_dir, places))
         return self.page("runs", section="runs", runs=runs)
 
     async def _send_asset(self, request: web.Request) -> web.Response:
@@ -194,7 +201,8 @@ class PageServer:
         folder = await self._folder(request)
         name = folder.path.name
         activity = self._commands.activity_of(name)
-        run = await self._run_blocking(partial(view_run, folder))
+        places = await self._run_blocking(self._commands.queue_places)
+        run = await self._run_blocking(partial(view_run, folder, places.get(name)))
         live = await self.live(folder)
         ended = activity is not None and not activity.is_active
         glance = partial(self._failures.glance, folder)
@@ -286,6 +294,11 @@ class PageServer:
         await self._run_blocking(partial(self._commands.stop, folder.path.name))
         raise self._to_run(folder.path.name)
 
+    async def _cancel(self, request: web.Request) -> web.Response:
+        folder = await self._folder(request)
+        await self._run_blocking(partial(self._commands.cancel, folder))
+        raise self._to_run(folder.path.name)
+
     async def _answer(self, request: web.Request) -> web.Response:
         folder, form = await self._folder(request), await request.post()
         self._commands.answer(
@@ -351,6 +364,7 @@ class PageServer:
         status: int,
         title: str,
         message: str,
+        where: str = "",
         advice: str = "",
         *,
         request: web.Request | None = None,
@@ -361,6 +375,7 @@ class PageServer:
             section="",
             title=title,
             message=message,
+            where=where,
             advice=advice,
             back="/" if request is None else _back(request, status),
         )

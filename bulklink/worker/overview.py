@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import msgspec
-
 from bulklink.errors import BulklinkError
 from bulklink.ledger.records import timestamp
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.operations.queue_access import open_queue
-from bulklink.runs.queue import Approval, RunQueue
+from bulklink.runs.queue import Approval, QueuedRun, QueueOverview, RunQueue
 from bulklink.runs.record import RunState
 from bulklink.runs.standing import read_standing
 from bulklink.worker.choice import choose
@@ -23,51 +21,6 @@ from bulklink.worker.tracked_run import (
     waiting_runs,
 )
 from bulklink.worker.verdict import Timing, judge_found
-
-
-class QueuedRun(msgspec.Struct, frozen=True):
-    """A run in the queue.
-
-    Args:
-        run_dir: its folder.
-        op: its operation.
-        messages: messages that it sends.
-        org: name of its org, as far as known.
-        profile: profile to connect with; None for that of the worker.
-        approved: time of its approval, RFC 3339 in UTC.
-        state: running; ready to be started; waiting for credits; behind another run of its org;
-            left to a person; or finished, and removed by the next worker.
-        until: when credits are expected, RFC 3339; None if it does not wait for them.
-        behind: name of the run of its org that goes first; None without one.
-        code: why it was left, an error code or a StoppedBy value; None if it was not.
-        message: why it was left, in words; None if it was not.
-    """
-
-    run_dir: str
-    op: str
-    messages: int
-    org: str | None
-    profile: str | None
-    approved: str
-    state: str
-    until: str | None = None
-    behind: str | None = None
-    code: str | None = None
-    message: str | None = None
-
-
-class QueueOverview(msgspec.Struct, frozen=True):
-    """The queue of a runs folder.
-
-    Args:
-        worker: whether a worker drives its runs.
-        runs: the runs, by position.
-        problems: approvals that are not valid.
-    """
-
-    worker: bool
-    runs: tuple[QueuedRun, ...]
-    problems: tuple[str, ...] = ()
 
 
 def overview(runs_dir: Path, environment: Environment | None = None) -> QueueOverview | None:

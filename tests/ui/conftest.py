@@ -12,6 +12,7 @@ from bulklink import Connection
 from bulklink.operations.environment import real_environment
 from bulklink.ui.commands import Commands
 from bulklink.ui.server import serve_page
+from bulklink.worker.overview import overview
 from tests.operations.conftest import connection, crm, state_home
 from tests.ui.page_client import PageClient
 
@@ -27,7 +28,7 @@ def runs(tmp_path: Path) -> Path:
 @pytest.fixture
 async def commands(runs: Path, connection: Connection) -> AsyncIterator[Commands]:
     """Return the commands of the page; those that still work are stopped after the test."""
-    page_commands = Commands(runs, lambda profile: connection, real_environment())
+    page_commands = Commands(runs, lambda profile: connection, real_environment(), overview)
     yield page_commands
     await page_commands.close()
 

@@ -13,6 +13,7 @@ from bulklink.models import Op
 from bulklink.operations.environment import real_environment
 from bulklink.runs.folder import RunFolder, list_run_folders
 from bulklink.runs.record import RunState
+from bulklink.runs.status import status
 from bulklink.ui.commands import Commands, PageError
 from bulklink.ui.run_view import view_run
 from tests.guard import off_loop
@@ -221,6 +222,18 @@ async def test_a_run_that_changed_nothing_has_no_undo(commands: Commands, runs: 
     with pytest.raises(PageError, match="nothing to undo"):
         await commands.plan_undo(run)
     assert len(await off_loop(list_run_folders, runs)) == 1
+
+
+async def test_a_plan_of_which_all_rows_are_refused_is_approved(
+    commands: Commands, runs: Path
+) -> None:
+    run = await seal_plan(runs, rows=2, deal="no id", on_invalid="skip")
+    assert (await off_loop(view_run, run)).can_apply
+    await apply(commands, run)
+    await wait_for_end(commands, run)
+    view = await off_loop(view_run, run)
+    assert (view.state, view.counts["rejected"]) == ("finished, not all done", 2)
+    assert (await off_loop(status, run)).credits == 0
 
 
 async def test_an_undo_of_nothing_but_unknown_deals_shows_why(

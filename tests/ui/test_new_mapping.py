@@ -63,6 +63,12 @@ async def seal(client: PageClient, shown: Shown) -> Shown:
     return await client.post(f"{shown.path}/seal", digest=shown.field("digest"))
 
 
+async def seal_anyway(client: PageClient, shown: Shown) -> Shown:
+    """Seal a plan that the page offers no button for."""
+    digest = shown.html.partition("<dt>Digest</dt><dd><code>")[2][:64]
+    return await client.post(f"{shown.path}/seal", digest=digest)
+
+
 async def test_a_plan_is_shown_and_sealed(client: PageClient, tmp_path: Path) -> None:
     shown = await client.upload(mapping(deal_name="Travel Insurance"))
     assert "3 emails to change" in shown.text
@@ -100,8 +106,7 @@ async def test_refused_rows_are_shown_with_their_cure(client: PageClient) -> Non
 
 async def test_refused_rows_are_not_left_out_unasked(client: PageClient, tmp_path: Path) -> None:
     shown = await client.upload(mapping(2, bad=1))
-    digest = shown.html.partition("<dt>Digest</dt><dd><code>")[2][:64]
-    refused = await client.post(f"{shown.path}/seal", digest=digest)
+    refused = await seal_anyway(client, shown)
     assert refused.status == 409
     assert "rows are refused" in refused.text
     assert runs_of(tmp_path) == []
@@ -136,10 +141,16 @@ async def test_refused_rows_come_in_pages(client: PageClient) -> None:
     assert beyond.status == 200
 
 
-async def test_nothing_is_sealed_if_all_rows_are_refused(client: PageClient) -> None:
-    shown = await client.upload(mapping(0, bad=2), on_invalid="skip")
+@pytest.mark.parametrize("on_invalid", ["skip", "stop"])
+async def test_nothing_is_sealed_if_all_rows_are_refused(
+    client: PageClient, on_invalid: str
+) -> None:
+    shown = await client.upload(mapping(0, bad=2), on_invalid=on_invalid)
     assert "Nothing is left to send" in shown.text
     assert not shown.can_seal
+    refused = await seal_anyway(client, shown)
+    assert refused.status == 409
+    assert "the plan has no email to change" in refused.text
 
 
 async def test_columns_are_chosen_where_headers_are_unknown(client: PageClient) -> None:

@@ -13,9 +13,12 @@ import pytest
 from bulklink import Job, Op, plan
 from bulklink.engine.metrics import LimitedBy
 from bulklink.engine.outage import Outage
+from bulklink.errors import LedgerError
+from bulklink.ledger.records import CallLine, Result, call_line, result_line, snapshot_line
 from bulklink.models import Status
 from bulklink.operations.callbacks import Metrics, ReadProgress, RunProgress
 from bulklink.runs.folder import RunFolder
+from bulklink.runs.job_folder import JobFolder
 from bulklink.runs.record import (
     CanaryRecord,
     CanaryState,
@@ -40,6 +43,10 @@ FINISHED = {
     "invocations": (ENDED_WELL,),
     "counts": {"done": 10},
 }
+UNDONE = FINISHED | {
+    "undone_by": (UndoneBy("undo", CREATED, ENDED, RunState.FINISHED, None, {"done": 10}),)
+}
+KILLED = ("was killed", "bad")
 
 
 def write_run(folder: Path, **changed: Any) -> RunFolder:
@@ -69,7 +76,8 @@ def offers(view: RunView) -> set[str]:
     ("changed", "state", "tone", "offered"),
     [
         ({}, "waits for approval", "", {"apply"}),
-        ({"load_test": True}, "waits for approval", "", set()),
+        ({"messages": 0, "counts": {"rejected": 10}}, "waits for approval", "", {"apply"}),
+        ({"load_test": True}, "not started", "", set()),
         (
             {"state": RunState.RUNNING, "invocations": (Invocation(STARTED),)},
             "was killed",
@@ -112,21 +120,12 @@ def offers(view: RunView) -> set[str]:
             "care",
             {"undo", "verify"},
         ),
-        (
-            FINISHED
-            | {
-                "undone_by": (
-                    UndoneBy("undo", CREATED, ENDED, RunState.FINISHED, None, {"done": 10}),
-                )
-            },
-            "undone",
-            "",
-            {"verify"},
-        ),
+        (UNDONE, "undone", "", {"verify"}),
         (FINISHED | {"load_test": True}, "finished", "good", set()),
     ],
     ids=[
         "planned",
+        "planned, all rows refused",
         "planned load test",
         "killed",
         "stopped",
@@ -152,6 +151,73 @@ def test_a_run_of_another_process_offers_nothing(running: RunFolder) -> None:
     view = view_run(running)
     assert (view.state, view.tone, offers(view)) == ("running", "care", set())
     assert view.is_elsewhere
+
+
+def settled(row: int, status: Status) -> bytes:
+    return result_line(
+        ENDED,
+        Result(
+            row=row,
+            op=Op.RELINK,
+            contact_id="1",
+            owner_id="2",
+            message_id=f"m{row}",
+            deal_id="5",
+            status=status,
+            code=None,
+            message="",
+            http_status=200,
+        ),
+    )
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> RunFolder:
+    """A run that was killed between the halves of a relink."""
+    run = write_run(
+        tmp_path / "run",
+        op="relink",
+        state=RunState.RUNNING,
+        reason="It was interrupted.",
+        invocations=(Invocation(STARTED),),
+        counts={"done": 1},
+    )
+    results = [settled(row, Status.DONE) for row in range(1, 8)]
+    unlinked = [snapshot_line(STARTED, 8, "77", None, 1)]
+    call = call_line(STARTED, CallLine(2, "unlink", 1, "1", (8,)))
+    run.ledger.write_bytes(b"".join([*results, *unlinked, call]))
+    return run
+
+
+def test_a_killed_run_shows_what_its_ledger_says(killed: RunFolder) -> None:
+    view = view_run(killed)
+    assert (view.state, view.counts["done"], view.counts["pending"]) == ("was killed", 7, 3)
+    assert offers(view) == {"resume", "undo", "verify"}
+    assert view.reason is None, "that of an earlier command"
+    assert live_values(killed, None, TimelineFollowers()).progress == "7 of 10 rows"
+    with killed.ledger.open("ab") as ledger:
+        ledger.write(settled(9, Status.FAILED))
+    assert view_run(killed).counts["failed"] == 1
+
+
+def test_a_call_in_flight_of_a_killed_run_can_be_undone(killed: RunFolder) -> None:
+    killed.ledger.write_bytes(call_line(STARTED, CallLine(1, "link", 1, "1", (8,))))
+    assert offers(view_run(killed)) == {"resume", "undo", "verify"}
+
+
+def test_a_killed_run_names_its_half_done_relinks(killed: RunFolder) -> None:
+    (relinks,) = view_run(killed).detached
+    assert "row 8 (was on deal 77)" in relinks
+    with killed.ledger.open("ab") as ledger:
+        ledger.write(settled(8, Status.DONE))
+    assert view_run(killed).detached == ()
+
+
+def test_a_killed_run_with_a_damaged_ledger_is_listed(killed: RunFolder) -> None:
+    killed.ledger.write_bytes(b"{}\n{}\n")
+    with pytest.raises(LedgerError):
+        view_run(killed)
+    assert [run.name for run in list_runs(killed.path.parent)] == ["run"]
 
 
 def test_a_failed_canary_is_to_be_accepted_first(tmp_path: Path) -> None:
@@ -191,7 +257,21 @@ def test_files_are_named_without_their_folders(tmp_path: Path) -> None:
     assert view_run(write_run(tmp_path / "run", inputs=inputs)).mapping == "a.csv, b.csv"
     undone = UndoneBy("/home/ann/runs/undo-1", CREATED, ENDED, RunState.FINISHED)
     view = view_run(write_run(tmp_path / "undone", **FINISHED, undone_by=(undone,)))
-    assert view.undone_by == ("undo-1",)
+    assert [undo.name for undo in view.undone_by] == ["undo-1"]
+
+
+def test_an_undo_is_a_link_only_if_the_page_lists_it(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    names = ("listed", "elsewhere/other", "elsewhere/taken", "elsewhere/..")
+    undone_by = tuple(
+        UndoneBy(str(runs / name), f"2026-11-30T13:0{minute}:00Z", ENDED, RunState.FINISHED)
+        for minute, name in enumerate(names)
+    )
+    write_run(runs / "listed", created=undone_by[0].created)
+    write_run(runs / "elsewhere" / "other", created=undone_by[1].created)
+    write_run(runs / "taken", created="2026-11-30T14:00:00Z")
+    view = view_run(write_run(runs / "run", **FINISHED, undone_by=undone_by))
+    assert [undo.is_listed for undo in view.undone_by] == [True, False, False, False]
 
 
 @pytest.mark.parametrize(
@@ -214,6 +294,7 @@ def test_runs_are_listed_the_newest_first_and_damaged_ones_are_named(tmp_path: P
     assert [run.name for run in listed] == ["new", "old", "bad"]
     assert isinstance(listed[-1], DamagedRun)
     assert listed[-1].message
+    assert listed[-1].where == str(tmp_path / "bad" / "run.json")
 
 
 def test_a_job_is_listed_with_its_shards_and_a_damaged_one_is_named(tmp_path: Path) -> None:
@@ -231,6 +312,60 @@ def test_a_job_is_listed_with_its_shards_and_a_damaged_one_is_named(tmp_path: Pa
     lost = listed["lost"]
     assert isinstance(lost, DamagedRun)
     assert "Shard 2 of 2 is missing" in lost.message
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> JobFolder:
+    """A job of two shards of 15 emails each, not sent."""
+    mapping = tmp_path / "m.csv"
+    rows = [f"{contact},1,m{contact},5" for contact in range(1, 31)]
+    mapping.write_text("\n".join(["contact_id,owner_id,message_id,deal_id", *rows]))
+    folder = tmp_path / "runs" / "job"
+    plan(Job(mappings=(str(mapping),), op=Op.LINK, run_dir=folder), shards=2)
+    return JobFolder(folder)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "state", "tone"),
+    [
+        ({"state": RunState.RUNNING, "invocations": (Invocation(STARTED),)}, {}, *KILLED),
+        (FINISHED, {"state": RunState.RUNNING, "invocations": (Invocation(STARTED),)}, *KILLED),
+        (FINISHED, FINISHED, "finished", "good"),
+        (FINISHED | {"counts": {"failed": 1}}, FINISHED, "finished, not all done", "care"),
+        (FINISHED, FINISHED | {"counts": {"in_doubt": 1}}, "finished, not all done", "care"),
+        (FINISHED, {"state": RunState.REFUSED}, "finished, not all done", "care"),
+        (UNDONE, FINISHED, "finished", "good"),
+        (UNDONE, FINISHED | {"counts": {"unchanged": 10}}, "undone", ""),
+    ],
+    ids=[
+        "killed",
+        "killed later",
+        "finished",
+        "failed row",
+        "row in doubt",
+        "refused shard",
+        "undone in part",
+        "undone",
+    ],
+)
+def test_a_job_says_what_became_of_its_shards(
+    job: JobFolder, first: dict[str, Any], second: dict[str, Any], state: str, tone: str
+) -> None:
+    shards = [folder for folder, _ in job.open_shards(job.read())]
+    for shard, changed in zip(shards, (first, second), strict=True):
+        shard.write(shard.read().replace(**changed))
+    (view,) = list_runs(job.path.parent)
+    assert isinstance(view, JobView)
+    assert (view.state, view.tone) == (state, tone)
+
+
+def test_a_job_that_is_sent_is_running(job: JobFolder) -> None:
+    (shard, record), _ = job.open_shards(job.read())
+    shard.write(record.replace(state=RunState.RUNNING, invocations=(Invocation(STARTED),)))
+    with shard.run_lock():
+        (view,) = list_runs(job.path.parent)
+    assert isinstance(view, JobView)
+    assert (view.state, view.tone) == ("running", "care")
 
 
 def test_a_missing_folder_has_no_runs(tmp_path: Path) -> None:

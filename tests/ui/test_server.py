@@ -28,7 +28,7 @@ from tests.ui.planned import activity_of, digest_of, seal_plan, wait_for_end
 
 PAGES = ("/", "/assets/ui.css", "/assets/ui.js", "/runs/march", "/runs/march/state")
 PAGES_WITH_REPORT = (*PAGES, "/runs/march/report", "/runs/march/export/rows.csv")
-FORMS = ("apply", "resume", "retry", "verify", "stop", "answer", "undo")
+FORMS = ("apply", "resume", "retry", "verify", "stop", "answer", "cancel", "undo")
 HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -295,6 +295,7 @@ async def test_another_plan_is_refused_and_said_so(
     await wait_for_end(commands, run)
     shown = await page.get("/runs/march")
     assert 'role="alert"' in shown.text
+    assert f"<code>{run.path}</code>" in shown.text
     assert "Approve and start" in shown.text
     assert crm.linked == 0
 
@@ -404,8 +405,10 @@ async def test_a_damaged_run_is_listed_and_said_to_be_so(page: PageClient, runs:
     await off_loop(run.record.write_text, "{")
     listed = await page.get("/")
     assert "cannot be read" in listed.text
+    assert str(run.record) in listed.text
     shown = await page.get("/runs/march")
     assert shown.status == 409
+    assert str(run.record) in shown.text
     assert "run.json is not valid" in shown.text
     check_headers(shown)
 

@@ -86,11 +86,14 @@ def make_commands(
     from bulklink.operations.environment import real_environment  # noqa: PLC0415 - not for --help
     from bulklink.profiles.resolve import load_connection  # noqa: PLC0415 - not for --help
     from bulklink.ui.commands import Commands  # noqa: PLC0415 - not for --help
+    from bulklink.worker.overview import overview  # noqa: PLC0415 - not for --help
 
     def connect(chosen: str | None) -> Connection:
         return load_connection(chosen or profile)
 
-    return Commands(runs_dir, connect, environment or real_environment())
+    environment = environment or real_environment()
+    look_at_queue = partial(overview, environment=environment)
+    return Commands(runs_dir, connect, environment, look_at_queue)
 
 
 async def _serve(
