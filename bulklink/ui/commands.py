@@ -15,6 +15,7 @@ from bulklink.engine.shutdown import StopController
 from bulklink.errors import StoppedBy
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.environment import Environment
+from bulklink.operations.plan import PlanResult
 from bulklink.operations.resume import apply, resume, retry
 from bulklink.operations.undo import plan_undo
 from bulklink.operations.verify import verify
@@ -36,6 +37,11 @@ _COMMANDS: Mapping[str, Callable[..., Awaitable[Any]]] = {
     "retry": retry,
     "verify": verify,
 }
+
+
+def _no_options(verb: str, run: Path, profile: str | None) -> Mapping[str, Any]:
+    del verb, run, profile
+    return {}
 
 
 class PageError(Exception):
@@ -60,6 +66,8 @@ class Commands:
         connect: returns the connection of a command, by the name of the profile that was chosen for
             it; None if none was.
         environment: network, disk and clock.
+        options_of: returns the options of a command that the page does not ask about, by its verb,
+            its run folder and the profile that was chosen for it.
 
     Attributes:
         connect: see above.
@@ -71,10 +79,12 @@ class Commands:
         runs_dir: Path,
         connect: Callable[[str | None], Connection],
         environment: Environment,
+        options_of: Callable[[str, Path, str | None], Mapping[str, Any]] = _no_options,
     ) -> None:
         self.runs_dir = runs_dir
         self.connect = connect
         self.environment = environment
+        self._options_of = options_of
         self._activities: dict[str, Activity] = {}
         self._starting = anyio.Lock()
 
@@ -115,7 +125,7 @@ class Commands:
 
         Raises:
             PageError: if a command works on the run already, or nothing was approved.
-            BulklinkError: if there is no connection.
+            BulklinkError: if there is no connection, or an option is invalid.
         """
         async with self._starting:
             await self._start(
@@ -140,8 +150,9 @@ class Commands:
             raise PageError(f"{_MAX_ACTIVE} runs are active; wait until one has ended.")
         if verb == "apply" and not digest:
             raise PageError("Nothing was approved: the digest of the plan is missing.", 400)
-        connection = await self.environment.run_blocking(partial(self.connect, profile))
-        options: dict[str, Any] = {}
+        run_blocking = self.environment.run_blocking
+        options = dict(await run_blocking(partial(self._options_of, verb, folder.path, profile)))
+        connection = await run_blocking(partial(self.connect, profile))
         if verb == "apply":
             options["expect"] = digest
         elif verb != "verify":
@@ -181,8 +192,7 @@ class Commands:
         """Seal the undo of a run as a plan to be approved; return the name of its folder."""
         now = self.environment.clock.wall()
         target = self.runs_dir / new_run_name("undo", now, token_hex(2))
-        work = partial(plan_undo, folder.path, clock=self.environment.clock, run_dir=target)
-        result = await self.environment.run_blocking(work)
+        result = await self.environment.run_blocking(partial(self._seal_undo, folder.path, target))
         if not result.messages and not result.rejected:
             raise PageError("There is nothing to undo: this run changed no email.")
         return target.name
@@ -194,6 +204,10 @@ class Commands:
         async with task_group() as group:
             for activity in self._activities.values():
                 group.start_soon(activity.close)
+
+    def _seal_undo(self, run: Path, target: Path) -> PlanResult:
+        options = self._options_of("undo", run, None)
+        return plan_undo(run, clock=self.environment.clock, run_dir=target, **options)
 
     def _work(self, command: Callable[..., Awaitable[Any]]) -> Work:
         async def work(callbacks: RunCallbacks, stop: StopController) -> Any:

@@ -172,7 +172,12 @@ class PageServer:
         except BulklinkError as error:
             shown = ShownError.of(error)
             return self._message(
-                409, "This cannot be done", shown.message, shown.advice, request=request
+                409,
+                "This cannot be done",
+                shown.message,
+                shown.advice,
+                where=shown.where,
+                request=request,
             )
         except web.HTTPRedirection:
             raise
@@ -353,6 +358,7 @@ class PageServer:
         message: str,
         advice: str = "",
         *,
+        where: str = "",
         request: web.Request | None = None,
     ) -> web.Response:
         return self.page(
@@ -361,6 +367,7 @@ class PageServer:
             section="",
             title=title,
             message=message,
+            where=where,
             advice=advice,
             back="/" if request is None else _back(request, status),
         )
