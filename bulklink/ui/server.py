@@ -19,12 +19,14 @@ from aiohttp import web
 
 from bulklink.advice import Advice, Keyword
 from bulklink.errors import BulklinkError, UsageError
+from bulklink.file_names import file_name_text
 from bulklink.html_pages.ui.render import render_ui, ui_asset
 from bulklink.models import Status
 from bulklink.operations.export import export
 from bulklink.runs.folder import RunFolder
 from bulklink.ui.access import Access, Refusal, RequestOrigin
 from bulklink.ui.activity import Activity
+from bulklink.ui.addresses import path_of, quote_path, run_name_of
 from bulklink.ui.audit_pages import AuditPages
 from bulklink.ui.audits import Audits
 from bulklink.ui.commands import Commands, PageError
@@ -134,11 +136,11 @@ class PageServer:
 
     def link(self, path: str) -> str:
         """Return the address of a path, with the token."""
-        return f"{quote(path)}?token={self._access.token}"
+        return f"{quote_path(path)}?token={self._access.token}"
 
     def link_alone(self, path: str) -> str:
         """Return the address of a page that must not know the token."""
-        return f"{quote(path)}?ticket={self._access.ticket(path)}"
+        return f"{quote_path(path)}?ticket={self._access.ticket(path)}"
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -156,7 +158,10 @@ class PageServer:
                 token = await self._token_of(request)
                 refusal = self._access.refuse_token(
                     msgspec.structs.replace(
-                        origin, token=token, path=request.path, ticket=request.query.get("ticket")
+                        origin,
+                        token=token,
+                        path=path_of(request),
+                        ticket=request.query.get("ticket"),
                     )
                 )
         except web.HTTPRequestEntityTooLarge:
@@ -216,7 +221,7 @@ class PageServer:
             failures=None if live.active else await self._run_blocking(glance),
             say=page_text,
             statuses=STATUSES,
-            path=lambda action: quote(f"/runs/{name}/{action}"),
+            path=lambda action: quote_path(f"/runs/{name}/{action}"),
         )
 
     async def _send_state(self, request: web.Request) -> web.Response:
@@ -263,7 +268,7 @@ class PageServer:
             response = web.StreamResponse()
             response.content_type = _CONTENT_TYPES[path.suffix]
             response.content_length = path.stat().st_size
-            file_name = quote(f"{folder.path.name}-{name}")
+            file_name = quote(file_name_text(f"{folder.path.name}-{name}"))
             response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{file_name}"
             await response.prepare(request)
             async with await anyio.open_file(path, "rb") as file:
@@ -317,7 +322,7 @@ class PageServer:
         Raises:
             HTTPNotFound: if there is none.
         """
-        name = request.match_info["run"]
+        name = run_name_of(request)
         folder = await self._run_blocking(partial(self._commands.find, name))
         if folder is None:
             raise web.HTTPNotFound
@@ -428,9 +433,9 @@ def _known_version(request: web.Request) -> int:
 
 def _back(request: web.Request, status: int) -> str:
     """Return the path that an error leads back to."""
-    run, draft = request.match_info.get("run"), request.match_info.get("draft")
-    if run is not None:
-        return f"/runs/{run}"
+    draft = request.match_info.get("draft")
+    if "run" in request.match_info:
+        return f"/runs/{run_name_of(request)}"
     if draft is not None and status != web.HTTPNotFound.status_code:
         return f"/new/{draft}"
     return UPLOAD_PATH if request.path.startswith(UPLOAD_PATH) else "/"
