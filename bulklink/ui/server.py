@@ -37,6 +37,7 @@ from bulklink.ui.draft_pages import UPLOAD_PATH, DraftPages
 from bulklink.ui.drafts import Drafts
 from bulklink.ui.failure_pages import FailurePages
 from bulklink.ui.failures import Failures
+from bulklink.ui.form_reading import has_left, read_form
 from bulklink.ui.live_values import LiveValues, live_values
 from bulklink.ui.run_view import STATUSES, list_runs, report_of, view_run
 from bulklink.ui.timeline_follower import TimelineFollowers
@@ -144,7 +145,15 @@ class PageServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Check who asks, and show errors as pages."""
+        """Check who asks, show errors as pages, and give up on clients that went away."""
+        try:
+            return await self._check_and_handle(request, handler)
+        except ConnectionError:
+            if not has_left(request):
+                raise
+            return _plain(Refusal(400, "The client went away."))
+
+    async def _check_and_handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = RequestOrigin(
             method=request.method,
             hosts=tuple(request.headers.getall("Host", ())),
@@ -153,6 +162,8 @@ class PageServer:
             mode=request.headers.get("Sec-Fetch-Mode"),
         )
         refusal = self._access.refuse_origin(origin)
+        if refusal is None and "Content-Encoding" in request.headers:
+            refusal = Refusal(400, "The form is compressed. Send it as it is.")
         try:
             if refusal is None:
                 token = await self._token_of(request)
@@ -281,7 +292,7 @@ class PageServer:
         action = request.match_info["action"]
         if action not in _ACTIONS:
             raise web.HTTPNotFound
-        folder, form = await self._folder(request), await request.post()
+        folder, form = await self._folder(request), await read_form(request)
         await self._commands.start(
             action,
             folder,
@@ -297,7 +308,7 @@ class PageServer:
         raise self._to_run(folder.path.name)
 
     async def _answer(self, request: web.Request) -> web.Response:
-        folder, form = await self._folder(request), await request.post()
+        folder, form = await self._folder(request), await read_form(request)
         self._commands.answer(
             folder.path.name,
             question=str(form.get("question", "")),
@@ -337,8 +348,8 @@ class PageServer:
         if request.path == UPLOAD_PATH:
             return await self._draft_pages.upload_token(request)
         try:
-            return _text_of((await request.post()).get("token"))
-        except (ValueError, AssertionError, LookupError):  # no form
+            return _text_of((await read_form(request)).get("token"))
+        except PageError:
             return None
 
     def _to_run(self, name: str) -> web.HTTPSeeOther:
@@ -408,7 +419,9 @@ async def serve_page(
     connections = connections or Connections(environment)
     failures, audits = Failures(), audits or Audits.near(commands.runs_dir)
     server = PageServer(commands, access, drafts, checks, connections, failures, audits)
-    runner = web.AppRunner(server.create_app(), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        server.create_app(), access_log=None, shutdown_timeout=1.0, auto_decompress=False
+    )
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()
