@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import click
@@ -29,6 +30,7 @@ _CONVERTERS: Mapping[str, Callable[[Any], object]] = {
 }
 _NONE_IS_A_VALUE = {"concurrency": "auto", "rate": "off"}
 """Options with a word for None."""
+_VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")
 
 
 def job_from_options(mappings: tuple[str, ...], options: Mapping[str, Any]) -> Job:
@@ -122,6 +124,24 @@ def send_arguments(options: Mapping[str, Any]) -> SendOptions:
 def limit_arguments(options: Mapping[str, Any]) -> LimitOptions:
     """Return the options that affect how a plan is sent, not what is sent."""
     return cast("LimitOptions", _arguments(options, LIMIT_OPTIONS))
+
+
+def unset_profile_options(run: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the profile's options for the current command that the plan of a run does not set.
+
+    Raises:
+        RunDirError: if the folder has no run.
+    """
+    from bulklink.operations.resume import unset_options  # noqa: PLC0415 - not for every command
+
+    limits = limit_arguments(profile_options(options))
+    unset = unset_options(run) if limits else ()
+    return {name: value for name, value in limits.items() if name in unset}
+
+
+def verify_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a verification."""
+    return {name: options[name] for name in _VERIFY_OPTIONS} | {**pace_arguments(options)}
 
 
 def pace_arguments(options: Mapping[str, Any]) -> PaceOptions:

@@ -110,7 +110,7 @@ class Access(msgspec.Struct, frozen=True):
             path: path of the page.
         """
         return new_hmac(
-            self.token.encode(), path.encode(errors="surrogateescape"), sha256
+            self.token.encode(), path.encode(errors="surrogatepass"), sha256
         ).hexdigest()
 
     def _names(self) -> list[str]:

@@ -20,6 +20,7 @@ from bulklink.counts import count_of
 from bulklink.engine.outage import Outage
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import BulklinkError, StoppedBy
+from bulklink.file_names import file_name_text
 from bulklink.mapping.interrupt import PlanningStage
 from bulklink.operations.callbacks import (
     ConfirmationRequest,
@@ -175,7 +176,7 @@ class Activity:
 
     def warn(self, text: str) -> None:
         """Show a warning."""
-        self._warnings.append(text)
+        self._warnings.append(file_name_text(text))
         self.update(warnings=tuple(self._warnings))
 
     def ask(self, text: str, *, to_type: str | None = None) -> bool:

@@ -71,6 +71,7 @@ class Audits:
             runs_dir: the folder of runs.
             folder: the other folder; None for that which contains the folder of runs.
         """
+        runs_dir = runs_dir if runs_dir.name not in ("", "..") else runs_dir.resolve()
         return cls((runs_dir, folder or runs_dir.parent))
 
     def all(self) -> list[Audit]:

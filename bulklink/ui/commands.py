@@ -16,6 +16,7 @@ from bulklink.engine.shutdown import StopController
 from bulklink.errors import BulklinkError, StoppedBy
 from bulklink.operations.callbacks import RunCallbacks
 from bulklink.operations.environment import Environment
+from bulklink.operations.plan import PlanResult
 from bulklink.operations.queue_access import cancel
 from bulklink.operations.resume import apply, resume, retry
 from bulklink.operations.undo import plan_undo
@@ -44,6 +45,11 @@ _SENDING = ("apply", "resume")
 """Commands that do what a worker does with the runs in its queue."""
 
 
+def _no_options(verb: str, run: Path, profile: str | None) -> Mapping[str, Any]:
+    del verb, run, profile
+    return {}
+
+
 class PageError(Exception):
     """Raised when the page cannot do what it was asked for.
 
@@ -68,6 +74,8 @@ class Commands:
         environment: network, disk and clock.
         look_at_queue: returns the queue of a folder of runs, None if nothing was ever approved in
             it; None if the page knows no queue.
+        options_of: returns the options of a command that the page does not ask about, by its verb,
+            its run folder and the profile that was chosen for it.
 
     Attributes:
         connect: see above.
@@ -80,11 +88,13 @@ class Commands:
         connect: Callable[[str | None], Connection],
         environment: Environment,
         look_at_queue: Callable[[Path], QueueOverview | None] | None = None,
+        options_of: Callable[[str, Path, str | None], Mapping[str, Any]] = _no_options,
     ) -> None:
         self.runs_dir = runs_dir
         self._look_at_queue = look_at_queue
         self.connect = connect
         self.environment = environment
+        self._options_of = options_of
         self._activities: dict[str, Activity] = {}
         self._starting = anyio.Lock()
 
@@ -142,7 +152,7 @@ class Commands:
 
         Raises:
             PageError: if a command works on the run already, or nothing was approved.
-            BulklinkError: if there is no connection.
+            BulklinkError: if there is no connection, or an option is invalid.
         """
         async with self._starting:
             await self._start(
@@ -167,12 +177,13 @@ class Commands:
             raise PageError(f"{_MAX_ACTIVE} runs are active; wait until one has ended.")
         if verb == "apply" and not digest:
             raise PageError("Nothing was approved: the digest of the plan is missing.", 400)
+        run_blocking = self.environment.run_blocking
         if verb in _SENDING:
-            place = (await self.environment.run_blocking(self.queue_places)).get(name)
+            place = (await run_blocking(self.queue_places)).get(name)
             if place is not None and not place.is_left:
                 raise PageError(f"{place.text} To send it here, take it out of the queue first.")
-        connection = await self.environment.run_blocking(partial(self.connect, profile))
-        options: dict[str, Any] = {}
+        options = dict(await run_blocking(partial(self._options_of, verb, folder.path, profile)))
+        connection = await run_blocking(partial(self.connect, profile))
         if verb == "apply":
             options["expect"] = digest
         elif verb != "verify":
@@ -212,8 +223,7 @@ class Commands:
         """Seal the undo of a run as a plan to be approved; return the name of its folder."""
         now = self.environment.clock.wall()
         target = self.runs_dir / new_run_name("undo", now, token_hex(2))
-        work = partial(plan_undo, folder.path, clock=self.environment.clock, run_dir=target)
-        result = await self.environment.run_blocking(work)
+        result = await self.environment.run_blocking(partial(self._seal_undo, folder.path, target))
         if not result.messages and not result.rejected:
             raise PageError("There is nothing to undo: this run changed no email.")
         return target.name
@@ -225,6 +235,10 @@ class Commands:
         async with task_group() as group:
             for activity in self._activities.values():
                 group.start_soon(activity.close)
+
+    def _seal_undo(self, run: Path, target: Path) -> PlanResult:
+        options = self._options_of("undo", run, None)
+        return plan_undo(run, clock=self.environment.clock, run_dir=target, **options)
 
     def _work(self, command: Callable[..., Awaitable[Any]]) -> Work:
         async def work(callbacks: RunCallbacks, stop: StopController) -> Any:

@@ -29,6 +29,7 @@ from bulklink.ui.draft_form import (
     read_settings,
 )
 from bulklink.ui.drafts import OWN_CONNECTION, Draft, Drafts, Upload, large_upload_error
+from bulklink.ui.form_reading import form_errors, read_form
 from bulklink.ui.live_values import LiveValues
 from bulklink.ui.wording import CHOICES, LABELS, ShownError
 
@@ -99,13 +100,14 @@ class DraftPages:
         if request.content_type != "multipart/form-data":
             return None
         try:
-            parts = await request.multipart()
-            part = await parts.next()
+            with form_errors():
+                parts = await request.multipart()
+                part = await parts.next()
             if not isinstance(part, BodyPartReader) or part.name != "token" or part.filename:
                 return None
             _parts.set(parts)
             return await _field(part)
-        except (ValueError, PageError):
+        except PageError:
             return None
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -136,17 +138,17 @@ class DraftPages:
         size, most = request.content_length, self._drafts.max_bytes
         if size is not None and size > most + _FORM_BYTES:
             raise large_upload_error(most)
-        try:
-            draft = await self._receive(_parts.get() or await request.multipart())
-        except ValueError as error:
-            raise PageError(f"The upload is damaged: {error}.", _BAD_REQUEST) from None
+        with form_errors():
+            parts = _parts.get() or await request.multipart()
+        draft = await self._receive(parts)
         await self._checks.start(draft, draft.record.settings)
         raise self._to(draft)
 
     async def _receive(self, parts: MultipartReader) -> Draft:
         fields: dict[str, str] = {}
         for _ in range(_MAX_FIELDS):
-            part = await parts.next()
+            with form_errors():
+                part = await parts.next()
             if not isinstance(part, BodyPartReader):
                 break
             if part.name == "mapping":
@@ -160,7 +162,7 @@ class DraftPages:
         settings = read_settings(fields)
         upload: Upload = await self._run_blocking(self._drafts.begin)
         try:
-            while chunk := await part.read_chunk(_CHUNK_BYTES):
+            while chunk := await _read_chunk(part, _CHUNK_BYTES):
                 await self._run_blocking(partial(upload.write, chunk))
             return await self._run_blocking(partial(upload.complete, part.filename, settings))
         except BaseException:
@@ -277,6 +279,11 @@ class DraftPages:
         return web.HTTPSeeOther(self._shell.link(f"/new/{draft.id}"))
 
 
+async def _read_chunk(part: BodyPartReader, size: int) -> bytes:
+    with form_errors():
+        return await part.read_chunk(size)
+
+
 async def _field(part: BodyPartReader) -> str:
     """Return a field of an upload.
 
@@ -284,7 +291,7 @@ async def _field(part: BodyPartReader) -> str:
         PageError: if it is longer than any field of the form.
     """
     value = b""
-    while chunk := await part.read_chunk(_MAX_FIELD_BYTES):
+    while chunk := await _read_chunk(part, _MAX_FIELD_BYTES):
         value += chunk
         if len(value) > _MAX_FIELD_BYTES:
             raise PageError("A field of the form is too long.", _BAD_REQUEST)
@@ -292,7 +299,9 @@ async def _field(part: BodyPartReader) -> str:
 
 
 async def _form(request: web.Request) -> dict[str, str]:
-    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+    return {
+        name: value for name, value in (await read_form(request)).items() if isinstance(value, str)
+    }
 
 
 def _all_fields(fields: Mapping[str, str]) -> dict[str, str]:

@@ -35,6 +35,7 @@ OWN_CONNECTION = "."
 """Stands for the connection of `bulklink ui` where profiles are named; no profile has this name."""
 _ID = re.compile("[0-9a-f]{32}")
 _MAX_NAME = 120
+_MAX_SUFFIX = 20
 _TOO_LARGE, _NO_SPACE, _BAD_REQUEST = 413, 507, 400
 
 
@@ -302,8 +303,10 @@ def shown_name(name: str) -> str:
     text = escape_controls(file_name_text(re.split(r"[\\/]", name)[-1])).strip()
     if text.strip("-. ") == "":
         return "mapping"
-    suffix = PurePath(text).suffix
-    return text if len(text) <= _MAX_NAME else text[: _MAX_NAME - len(suffix) - 1] + "…" + suffix
+    if len(text) <= _MAX_NAME:
+        return text
+    suffix = PurePath(text).suffix[-_MAX_SUFFIX:]
+    return text[: _MAX_NAME - len(suffix) - 1] + "…" + suffix
 
 
 def large_upload_error(max_bytes: int) -> PageError:

@@ -19,12 +19,14 @@ from aiohttp import web
 
 from bulklink.advice import Advice, Keyword
 from bulklink.errors import BulklinkError, UsageError
+from bulklink.file_names import file_name_text
 from bulklink.html_pages.ui.render import render_ui, ui_asset
 from bulklink.models import Status
 from bulklink.operations.export import export
 from bulklink.runs.folder import RunFolder
 from bulklink.ui.access import Access, Refusal, RequestOrigin
 from bulklink.ui.activity import Activity
+from bulklink.ui.addresses import path_of, quote_path, run_name_of
 from bulklink.ui.audit_pages import AuditPages
 from bulklink.ui.audits import Audits
 from bulklink.ui.commands import Commands, PageError
@@ -35,6 +37,7 @@ from bulklink.ui.draft_pages import UPLOAD_PATH, DraftPages
 from bulklink.ui.drafts import Drafts
 from bulklink.ui.failure_pages import FailurePages
 from bulklink.ui.failures import Failures
+from bulklink.ui.form_reading import has_left, read_form
 from bulklink.ui.live_values import LiveValues, live_values
 from bulklink.ui.run_view import STATUSES, list_runs, report_of, view_run
 from bulklink.ui.timeline_follower import TimelineFollowers
@@ -135,15 +138,23 @@ class PageServer:
 
     def link(self, path: str) -> str:
         """Return the address of a path, with the token."""
-        return f"{quote(path)}?token={self._access.token}"
+        return f"{quote_path(path)}?token={self._access.token}"
 
     def link_alone(self, path: str) -> str:
         """Return the address of a page that must not know the token."""
-        return f"{quote(path)}?ticket={self._access.ticket(path)}"
+        return f"{quote_path(path)}?ticket={self._access.ticket(path)}"
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Check who asks, and show errors as pages."""
+        """Check who asks, show errors as pages, and give up on clients that went away."""
+        try:
+            return await self._check_and_handle(request, handler)
+        except ConnectionError:
+            if not has_left(request):
+                raise
+            return _plain(Refusal(400, "The client went away."))
+
+    async def _check_and_handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = RequestOrigin(
             method=request.method,
             hosts=tuple(request.headers.getall("Host", ())),
@@ -152,12 +163,17 @@ class PageServer:
             mode=request.headers.get("Sec-Fetch-Mode"),
         )
         refusal = self._access.refuse_origin(origin)
+        if refusal is None and "Content-Encoding" in request.headers:
+            refusal = Refusal(400, "The form is compressed. Send it as it is.")
         try:
             if refusal is None:
                 token = await self._token_of(request)
                 refusal = self._access.refuse_token(
                     msgspec.structs.replace(
-                        origin, token=token, path=request.path, ticket=request.query.get("ticket")
+                        origin,
+                        token=token,
+                        path=path_of(request),
+                        ticket=request.query.get("ticket"),
                     )
                 )
         except web.HTTPRequestEntityTooLarge:
@@ -176,8 +192,8 @@ class PageServer:
                 409,
                 "This cannot be done",
                 shown.message,
-                shown.where,
                 shown.advice,
+                where=shown.where,
                 request=request,
             )
         except web.HTTPRedirection:
@@ -219,7 +235,7 @@ class PageServer:
             failures=None if live.active else await self._run_blocking(glance),
             say=page_text,
             statuses=STATUSES,
-            path=lambda action: quote(f"/runs/{name}/{action}"),
+            path=lambda action: quote_path(f"/runs/{name}/{action}"),
         )
 
     async def _send_state(self, request: web.Request) -> web.Response:
@@ -266,7 +282,7 @@ class PageServer:
             response = web.StreamResponse()
             response.content_type = _CONTENT_TYPES[path.suffix]
             response.content_length = path.stat().st_size
-            file_name = quote(f"{folder.path.name}-{name}")
+            file_name = quote(file_name_text(f"{folder.path.name}-{name}"))
             response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{file_name}"
             await response.prepare(request)
             async with await anyio.open_file(path, "rb") as file:
@@ -279,7 +295,7 @@ class PageServer:
         action = request.match_info["action"]
         if action not in _ACTIONS:
             raise web.HTTPNotFound
-        folder, form = await self._folder(request), await request.post()
+        folder, form = await self._folder(request), await read_form(request)
         await self._commands.start(
             action,
             folder,
@@ -300,7 +316,7 @@ class PageServer:
         raise self._to_run(folder.path.name)
 
     async def _answer(self, request: web.Request) -> web.Response:
-        folder, form = await self._folder(request), await request.post()
+        folder, form = await self._folder(request), await read_form(request)
         self._commands.answer(
             folder.path.name,
             question=str(form.get("question", "")),
@@ -325,7 +341,7 @@ class PageServer:
         Raises:
             HTTPNotFound: if there is none.
         """
-        name = request.match_info["run"]
+        name = run_name_of(request)
         folder = await self._run_blocking(partial(self._commands.find, name))
         if folder is None:
             raise web.HTTPNotFound
@@ -340,8 +356,8 @@ class PageServer:
         if request.path == UPLOAD_PATH:
             return await self._draft_pages.upload_token(request)
         try:
-            return _text_of((await request.post()).get("token"))
-        except (ValueError, AssertionError, LookupError):  # no form
+            return _text_of((await read_form(request)).get("token"))
+        except PageError:
             return None
 
     def _to_run(self, name: str) -> web.HTTPSeeOther:
@@ -364,9 +380,9 @@ class PageServer:
         status: int,
         title: str,
         message: str,
-        where: str = "",
         advice: str = "",
         *,
+        where: str = "",
         request: web.Request | None = None,
     ) -> web.Response:
         return self.page(
@@ -411,7 +427,9 @@ async def serve_page(
     connections = connections or Connections(environment)
     failures, audits = Failures(), audits or Audits.near(commands.runs_dir)
     server = PageServer(commands, access, drafts, checks, connections, failures, audits)
-    runner = web.AppRunner(server.create_app(), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        server.create_app(), access_log=None, shutdown_timeout=1.0, auto_decompress=False
+    )
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()
@@ -436,9 +454,9 @@ def _known_version(request: web.Request) -> int:
 
 def _back(request: web.Request, status: int) -> str:
     """Return the path that an error leads back to."""
-    run, draft = request.match_info.get("run"), request.match_info.get("draft")
-    if run is not None:
-        return f"/runs/{run}"
+    draft = request.match_info.get("draft")
+    if "run" in request.match_info:
+        return f"/runs/{run_name_of(request)}"
     if draft is not None and status != web.HTTPNotFound.status_code:
         return f"/new/{draft}"
     return UPLOAD_PATH if request.path.startswith(UPLOAD_PATH) else "/"

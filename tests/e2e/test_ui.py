@@ -210,3 +210,20 @@ def wait_for_file(path: Path) -> None:
             return
         pause.wait(0.05)
     raise AssertionError(f"{path} was not written")
+
+
+def test_its_runs_have_the_options_of_the_environment(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    digest = plan_run(bulklink, world)
+    command = bulklink.with_env(
+        **standin.env(), BULKLINK_EXPECT_ORG="999", BULKLINK_LOG="requests.jsonl"
+    )
+    with serving(command, "--no-browser") as ui:
+        ui.post("/runs/march/apply", digest=digest)
+        while "Stop gently" in (shown := ui.get("/runs/march")):
+            pass
+    assert "999" in shown
+    assert "Approve and start" in shown
+    assert standin.requests_of("link") == []
+    assert "/org" in (bulklink.folder / "requests.jsonl").read_text("utf-8")

@@ -255,6 +255,15 @@ def test_the_last_warnings_are_kept(start: Starter) -> None:
     assert (len(warnings), warnings[-1]) == (50, "warning 79")
 
 
+def test_a_warning_about_a_file_whose_name_is_not_utf_8_can_be_sent(start: Starter) -> None:
+    async def work(callbacks: RunCallbacks, _: StopController) -> None:
+        callbacks.on_warning("runs/caf\udce9 is not read")
+
+    activity = start(work)
+    activity.join()
+    assert activity.progress.warnings == ("runs/caf\\xe9 is not read",)
+
+
 def test_a_window_waits_for_the_next_version(start: Starter) -> None:
     proceed = threading.Event()
 

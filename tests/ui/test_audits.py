@@ -63,6 +63,17 @@ async def test_another_folder_of_audits_can_be_chosen(tmp_path: Path) -> None:
     assert [a.name for a in await off_loop(chosen.all)] == ["m"]
 
 
+@pytest.mark.parametrize(("here", "runs_dir"), [("runs", "."), ("runs/march", ".."), (".", "runs")])
+async def test_audits_are_found_beside_a_relative_folder_of_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: str, runs_dir: str
+) -> None:
+    await off_loop(partial((tmp_path / "runs" / "march").mkdir, parents=True))
+    await make_audit(tmp_path, "beside.csv")
+    monkeypatch.chdir(tmp_path / here)
+    audits = await off_loop(partial(Audits.near, Path(runs_dir)))
+    assert [audit.name for audit in await off_loop(audits.all)] == ["beside"]
+
+
 async def test_the_newest_are_listed_and_only_regular_files(tmp_path: Path) -> None:
     def write() -> list[str]:
         for number in range(MAX_AUDITS + 3):

@@ -95,6 +95,8 @@ def test_a_draft_is_no_run(drafts: Drafts, tmp_path: Path) -> None:
         pytest.param("a\x1b[2J\nb.csv", "a\\x1b[2J\\nb.csv", id="control characters"),
         pytest.param("a\udcffb.csv", "a\\xffb.csv", id="undecoded bytes"),
         pytest.param("n" * 400 + ".csv", "n" * 115 + "….csv", id="long"),
+        pytest.param("n." + "s" * 3000, "n." + "s" * 97 + "…" + "s" * 20, id="long suffix"),
+        pytest.param("." + "n" * 3000, "." + "n" * 118 + "…", id="long without a suffix"),
     ],
 )
 def test_a_clients_file_name_is_only_shown(drafts: Drafts, name: str, shown: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from yarl import URL
 
 from bulklink.errors import UsageError
 from bulklink.operations.environment import real_environment
-from bulklink.runs.folder import RunFolder
+from bulklink.runs.folder import RunFolder, list_run_folders
 from bulklink.runs.record import InputRecord, OrgRecord, RunState, UndoneBy
 from bulklink.ui.activity import Activity
 from bulklink.ui.commands import Commands
@@ -519,3 +521,59 @@ async def test_each_page_has_a_token_of_128_bits_of_its_own(commands: Commands) 
 async def test_the_page_is_served_to_this_machine_alone(commands: Commands) -> None:
     async with serve_page(commands) as url:
         assert URL(url).host == "127.0.0.1"
+
+
+@pytest.fixture
+async def undecoded(runs: Path, run: RunFolder) -> str:
+    """Rename the run to a name that is not UTF-8; return its name in addresses."""
+    name = os.fsdecode(b"caf\xe9 %41")
+    try:
+        await off_loop(run.path.rename, runs / name)
+    except OSError:
+        pytest.skip("this file system has only names in Unicode")
+    return "caf%E9%20%2541"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names of files are Unicode there")
+async def test_a_run_whose_name_is_not_utf_8_is_listed_and_works(
+    page: PageClient, undecoded: str, commands: Commands, runs: Path, crm: LocalCrm
+) -> None:
+    listed = await page.get("/")
+    assert listed.status == 200
+    assert f"/runs/{undecoded}?token=" in listed.text
+    assert "caf\\udce9 %41" in listed.text
+    (folder,) = await off_loop(list_run_folders, runs)
+    base = f"/runs/{undecoded}"
+    applied = await page.post(f"{base}/apply", digest=digest_of(folder))
+    assert applied.status == 303
+    assert applied.headers["Location"].startswith(f"{base}?token=")
+    await wait_for_end(commands, folder)
+    assert crm.linked == EMAILS
+    shown = await page.get(base)
+    assert shown.status == 200
+    assert f'action="{base}/verify"' in shown.text
+    ticket = re.search(r'href="([^"]*/report\?ticket=[0-9a-f]+)"', shown.text)
+    assert ticket is not None
+    assert (await page.request("GET", ticket[1])).status == 200
+    for path in ("/state", "/failures", "/report"):
+        assert (await page.get(base + path)).status == 200, path
+    exported = await page.get(f"{base}/export/rows.csv")
+    assert exported.headers["Content-Disposition"].endswith("''caf%5Cxe9%20%2541-rows.csv")
+    undo = await page.post(f"{base}/undo")
+    assert undo.status == 303
+    undone = commands.find(undo.headers["Location"].split("?")[0].removeprefix("/runs/"))
+    assert undone is not None
+    await page.post(f"/runs/{undone.path.name}/apply", digest=digest_of(undone))
+    assert (await wait_for_end(commands, undone)).error is None
+    assert crm.linked == 0
+    assert (await page.get(base)).status == 200
+    assert (await page.get(f"/runs/{undone.path.name}")).status == 200
+
+
+@pytest.mark.parametrize("name", ["%ff", "caf%e9", "%ED%B3%A9"])
+async def test_no_other_bytes_are_the_name_of_a_run(
+    page: PageClient, run: RunFolder, name: str
+) -> None:
+    answer = await page.get(f"/runs/{name}")
+    assert answer.status == 404
+    check_headers(answer)

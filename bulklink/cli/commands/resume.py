@@ -70,23 +70,11 @@ def apply_plan(run: Path, expect: str | None, *, queue: bool, **options: Any) ->
     """
     if queue:
         return _queue_run(run, expect, options, resume=False)
+    from bulklink.cli.arguments import unset_profile_options  # noqa: PLC0415 - not for --help
     from bulklink.operations.resume import apply as apply_to_run  # noqa: PLC0415 - not for --help
 
-    defaults = _profile_defaults(run, options)
+    defaults = unset_profile_options(run, options)
     return _continue_run(partial(apply_to_run, expect=expect, **defaults), run, options)
-
-
-def _profile_defaults(run: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the profile's options that the plan does not set."""
-    from bulklink.cli.arguments import (  # noqa: PLC0415 - not for --help
-        limit_arguments,
-        profile_options,
-    )
-    from bulklink.operations.resume import unset_options  # noqa: PLC0415 - not for --help
-
-    limits = limit_arguments(profile_options(options))
-    unset = unset_options(run) if limits else ()
-    return {name: value for name, value in limits.items() if name in unset}
 
 
 @click.command("resume", cls=Command)

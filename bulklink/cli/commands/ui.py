@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bulklink.cli.completion import FolderPath
-from bulklink.cli.connection import profile_option
+from bulklink.cli.connection import connection_options
 from bulklink.cli.help import Command
 from bulklink.cli.options import common_options, runs_dir_option
 from bulklink.cli.param_types import WholeNumber
@@ -38,13 +38,14 @@ if TYPE_CHECKING:
     help="Port to serve on. Default: a free one.",
 )
 @click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
-@profile_option
+@connection_options
 @common_options
 def ui(
     runs_dir: Path,
     audits_dir: Path | None,
     port: int,
     profile: str | None,
+    log: Path | None,
     *,
     no_browser: bool,
     as_json: bool,
@@ -63,26 +64,33 @@ def ui(
     """
     del as_json  # the output is always JSON; errors read the option themselves
     from bulklink.cli.event_loop import run_in_loop  # noqa: PLC0415 - not for --help
+    from bulklink.cli.request_log import start_request_log  # noqa: PLC0415 - not for --help
     from bulklink.cli.signals import run_with_signals  # noqa: PLC0415 - not for --help
     from bulklink.engine.shutdown import StopController  # noqa: PLC0415 - not for --help
 
     stop = StopController()
-    commands = make_commands(runs_dir, profile)
+    start_request_log(log)
+    commands = make_commands(runs_dir, profile, click.get_current_context().find_root())
     work = partial(_serve, commands, audits_dir, port, stop, opens_browser=not no_browser)
     run_in_loop(run_with_signals, work, stop)
     return ExitCode.OK
 
 
 def make_commands(
-    runs_dir: Path, profile: str | None, environment: Environment | None = None
+    runs_dir: Path,
+    profile: str | None,
+    root: click.Context,
+    environment: Environment | None = None,
 ) -> Commands:
     """Return the commands of the page.
 
     Args:
         runs_dir: parent of the run folders.
         profile: profile of commands for which no other is chosen on the page.
+        root: context of the command tree.
         environment: network, disk and clock; None for this machine's, others for tests.
     """
+    from bulklink.cli.page_options import page_options  # noqa: PLC0415 - not for --help
     from bulklink.operations.environment import real_environment  # noqa: PLC0415 - not for --help
     from bulklink.profiles.resolve import load_connection  # noqa: PLC0415 - not for --help
     from bulklink.ui.commands import Commands  # noqa: PLC0415 - not for --help
@@ -91,9 +99,12 @@ def make_commands(
     def connect(chosen: str | None) -> Connection:
         return load_connection(chosen or profile)
 
+    def options_of(verb: str, run: Path, chosen: str | None) -> dict[str, Any]:
+        return page_options(root, verb, run, chosen or profile)
+
     environment = environment or real_environment()
     look_at_queue = partial(overview, environment=environment)
-    return Commands(runs_dir, connect, environment, look_at_queue)
+    return Commands(runs_dir, connect, environment, look_at_queue, options_of)
 
 
 async def _serve(

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from bulklink.operations.verify_run import SampleBound, VerifyResult
 
 _MAX_PAGES = 10_000_000
-_VERIFY_OPTIONS = ("in_doubt", "sample", "seed", "read_pages")
 
 
 @click.command("verify", cls=Command)
@@ -89,12 +88,11 @@ def verify(run: Path, **options: Any) -> int:
     drawn over all of them. Later changes by others are differences too. Exit code 1: at least one
     difference.
     """
-    from bulklink.cli.arguments import pace_arguments  # noqa: PLC0415 - not for --help
+    from bulklink.cli.arguments import verify_arguments  # noqa: PLC0415 - not for --help
     from bulklink.cli.progress import run_with_progress  # noqa: PLC0415 - not for --help
     from bulklink.operations.verify import verify as verify_run  # noqa: PLC0415 - not for --help
 
-    arguments: dict[str, Any] = {name: options[name] for name in _VERIFY_OPTIONS}
-    arguments |= pace_arguments(options)
+    arguments = verify_arguments(options)
     if options["dry_run"]:
         return _plan(run, arguments, options)
     work = partial(verify_run, run, connection_for_run(run, options), **arguments)

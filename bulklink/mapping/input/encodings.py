@@ -23,6 +23,8 @@ _ERROR_HANDLER = "bulklink.surrogates"
 _SURROGATES = re.compile(rb"(?:\xed[\xb0-\xb3][\x80-\xbf])+")
 _FIRST_SURROGATE = 0xDC00
 _BYTES_SHOWN = 4
+_MIN_SIMILARITY = 0.7
+"""Minimum similarity at which an encoding is suggested."""
 #: Text codecs that are not encodings of files.
 _NOT_FOR_FILES = {"idna", "punycode", "undefined"}
 
@@ -35,12 +37,8 @@ def parse_encoding(text: str | None) -> str:
     """
     if text is None:
         return UTF8
-    try:
-        name = codecs.lookup(text.strip()).name
-        "".encode(name)
-    except (LookupError, ValueError):
-        name = ""
-    if not name or name in _NOT_FOR_FILES:
+    name = _codec_name(text)
+    if name is None:
         raise UsageError(
             f"{text[:60]!r} is not a known encoding.",
             where=Advice("{}", Keyword("encoding")),
@@ -49,10 +47,21 @@ def parse_encoding(text: str | None) -> str:
     return UTF8 if name == "utf-8-sig" else name
 
 
+def _codec_name(text: str) -> str | None:
+    """Return the name of the codec of an encoding of files; None if there is none."""
+    try:
+        name = codecs.lookup(text.strip()).name
+        "".encode(name)
+    except (LookupError, ValueError):
+        return None
+    return None if name in _NOT_FOR_FILES else name
+
+
 def _suggest_encodings(text: str) -> str:
-    known = {name.replace("_", "-") for pair in aliases.items() for name in pair}
+    names = {name.replace("_", "-") for pair in aliases.items() for name in pair}
+    known = filter(_codec_name, names)
     normalized = text.strip().lower().replace("_", "-")
-    closest = close_matches(normalized, known, limit=3, cutoff=0.5)
+    closest = close_matches(normalized, known, limit=3, cutoff=_MIN_SIMILARITY)
     return f"Use one such as {', '.join(closest or ('utf-8', 'utf-16', 'cp1252'))}."
 
 

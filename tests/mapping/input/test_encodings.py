@@ -9,6 +9,7 @@ import json
 import pytest
 
 from bulklink.errors import BadFileError, UsageError
+from bulklink.mapping.input.encodings import parse_encoding
 from bulklink.mapping.schema import MappingOptions
 from bulklink.models import Op
 from tests.mapping.planner import HEADER, MappingPlanner
@@ -177,3 +178,20 @@ def test_standard_input_in_another_encoding_is_read(planner: MappingPlanner) -> 
         ["-"], mapping_options("utf-16"), format="csv", standard_input=standard_input
     )
     assert planned.messages == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("rot13", "Use one such as utf-8, utf-16, cp1252."),
+        ("base64", "Use one such as utf-8, utf-16, cp1252."),
+        ("bogus", "Use one such as utf-8, utf-16, cp1252."),
+        ("windows1252x", "Use one such as windows-1252, windows-1258, windows-1257."),
+    ],
+)
+def test_only_encodings_that_are_read_are_suggested(text: str, advice: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse_encoding(text)
+    assert raised.value.advice == advice
+    for name in advice.removeprefix("Use one such as ").rstrip(".").split(", "):
+        assert parse_encoding(name)
