@@ -24,6 +24,8 @@ from tests.ui.remote_connection import RemoteConnection
 
 EMAILS = 20
 """Emails of a contact, which one call links."""
+_ACTIVE = ("running", "stopping", "waits for your answer")
+"""States of a run whose page is kept current."""
 
 
 @contextmanager
@@ -110,8 +112,10 @@ def serve_ui(
 
 
 def expect_state(tab: Page, state: str) -> None:
-    """Wait until the run is in a state."""
+    """Wait until the run is in a state; the page of one that has ended loads itself anew."""
     expect(tab.locator("h1 .badge")).to_have_text(state, timeout=30_000)
+    if state not in _ACTIVE:
+        expect(tab.locator('[data-watch]:not([data-watch=""])')).to_have_count(0)
 
 
 def press_button(tab: Page, name: str) -> None:
