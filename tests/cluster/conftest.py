@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bulklink.cluster.database import ClusterDatabase, conninfo_from
@@ -16,8 +17,9 @@ from tests.e2e.command import Command
 from tests.e2e.servers import Emulator, connection, serve_world_file
 
 FACTOR = float(os.environ.get("BULKLINK_TEST_CLUSTER_FACTOR", "0.1"))
-TIMING = ClusterTiming().scaled(FACTOR)
-"""Times of the clusters of tests: a tenth of the usual ones."""
+_SCALED = ClusterTiming().scaled(FACTOR)
+TIMING = msgspec.structs.replace(_SCALED, start=max(20.0, _SCALED.start))
+"""Times of the clusters of tests: a tenth of the usual ones, but for the start of a process."""
 TIMEOUT = round(60 + 600 * FACTOR)
 """Seconds after which a test with several processes has failed."""
 _WORLD = ("--messages", "40", "--contacts", "4", "--linked-wrong", "0.5")

@@ -173,7 +173,7 @@ def no_file_and_no_connection(path: str, command: click.Command, typed: list[str
 
 def no_connection(path: str, command: click.Command, typed: list[str]) -> Made:
     del path
-    local = ("loadtest", "match")  # these connect to an org only on request
+    local = ("loadtest", "match", "ui")  # these connect to an org only on request
     has_log = any(param.name == "log" for param in command.params)
     if has_log and "auth" not in typed and command.name not in local:
         look_up = (
