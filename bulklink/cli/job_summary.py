@@ -133,7 +133,7 @@ def _next_steps(result: RunResult) -> Iterator[str]:
                 steps.append(("To read it back", ("verify", run, *sample)))
     if any(shard.state is RunState.REFUSED for shard in result.shards):
         rest = ("export", run, "--status", "pending", "--status", "rejected", "-o", "rest.csv")
-        steps.append(("To fix what was refused, and plan it anew with what was left out", rest))
+        steps.append(("To fix the refused rows and plan them again, with those left out", rest))
     for purpose, arguments in steps:
         yield f"{purpose}:"
         yield f"  {format_command('bulklink', *arguments)}"

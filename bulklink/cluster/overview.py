@@ -8,10 +8,12 @@ from uuid import UUID
 import msgspec
 
 from bulklink.cluster.database import ClusterDatabase, database_errors, describe
-from bulklink.cluster.runs import ClusterRun, RunTable, resume_settings
+from bulklink.cluster.runs import ClusterRun, RunTable, needs_accept_canary
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.cluster.workers import WorkerInfo, living_workers
 from bulklink.ledger.records import timestamp
+
+_NEEDING_PERSON = ("left", "cancelled")
 
 
 class OverviewRun(msgspec.Struct, frozen=True):
@@ -31,6 +33,7 @@ class OverviewRun(msgspec.Struct, frozen=True):
         driver: name of the driver that has it; None without one.
         until: when it is started again, RFC 3339; None if it does not wait for a time.
         behind: name of the run of its org that goes first; None without one.
+        is_held: whether that one waits for a person, or was cancelled.
         code: why it was left: an error code or a StoppedBy value; None if it was not.
         message: the same in words.
         needs_accept_canary: whether it is given back only with its failed canary accepted.
@@ -47,6 +50,7 @@ class OverviewRun(msgspec.Struct, frozen=True):
     driver: str | None = None
     until: str | None = None
     behind: str | None = None
+    is_held: bool = False
     code: str | None = None
     message: str | None = None
     needs_accept_canary: bool = False
@@ -89,16 +93,16 @@ def cluster_overview(
 
 
 def _overview_runs(runs: list[ClusterRun], profiles: set[str]) -> Iterator[OverviewRun]:
-    first: dict[str, str] = {}
-    held: dict[UUID, str] = {}
+    first: dict[str, ClusterRun] = {}
+    holding: dict[UUID, ClusterRun] = {}
     for run in runs:
-        behind = (held.get(run.job) if run.job else None) or first.get(run.org_key)
+        holder = holding.get(run.job) if run.job else None
+        behind = holder or first.get(run.org_key)
         state = _state(run, profiles, is_behind=behind is not None)
-        is_held = run.job in held
-        if _is_in_line(run) and not is_held:
-            first.setdefault(run.org_key, run.name)
-        if run.job and run.state in ("left", "cancelled"):
-            held.setdefault(run.job, run.name)
+        if _is_in_line(run) and holder is None:
+            first.setdefault(run.org_key, run)
+        if run.job and run.state in _NEEDING_PERSON:
+            holding.setdefault(run.job, run)
         is_waiting = state == "waiting" and run.not_before is not None
         yield OverviewRun(
             id=str(run.run),
@@ -111,10 +115,11 @@ def _overview_runs(runs: list[ClusterRun], profiles: set[str]) -> Iterator[Overv
             state=state,
             driver=run.driver if run.is_driven else None,
             until=timestamp(run.not_before) if is_waiting and run.not_before else None,
-            behind=behind if state == "behind" else None,
+            behind=behind.name if behind and state == "behind" else None,
+            is_held=behind is not None and state == "behind" and behind.state in _NEEDING_PERSON,
             code=run.left_code,
             message=run.left_message,
-            needs_accept_canary=bool(resume_settings(run.left_code)),
+            needs_accept_canary=needs_accept_canary(run.left_code),
         )
 
 

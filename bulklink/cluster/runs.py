@@ -9,10 +9,8 @@ from uuid import UUID
 
 import msgspec
 
-from bulklink.advice import Keyword
 from bulklink.cluster.database import ClusterDatabase
 from bulklink.errors import NotConfirmedError, RunDirError, StoppedBy
-from bulklink.operations.wording import ACCEPT_CANARY
 from bulklink.runs.record import RunRecord, parse_record
 from bulklink.worker.verdict import Kind, Verdict
 
@@ -187,9 +185,13 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     state: str = "queued"
 
 
-def resume_settings(left_code: str | None) -> list[Keyword]:
-    """Return what giving a run back takes, by why it was left."""
-    return [ACCEPT_CANARY] if left_code in _CANARY_CODES else []
+def needs_accept_canary(left_code: str | None) -> bool:
+    """Return whether a run is given back only with its failed canary accepted.
+
+    Args:
+        left_code: why it was left.
+    """
+    return left_code in _CANARY_CODES
 
 
 def gone_error(what: UUID) -> RunDirError:

@@ -33,7 +33,7 @@ from bulklink.cluster.database import (
 from bulklink.cluster.driver_command import driver_command
 from bulklink.cluster.lease import Lease
 from bulklink.cluster.queue import OrgQueue, QueueUnavailableError
-from bulklink.cluster.runs import ClusterRun, RunTable, resume_settings
+from bulklink.cluster.runs import ClusterRun, RunTable, needs_accept_canary
 from bulklink.cluster.settling import Settled, settle_run
 from bulklink.cluster.timing import ClusterTiming
 from bulklink.cluster.workers import forget_worker, mark_seen
@@ -41,6 +41,7 @@ from bulklink.counts import count_of
 from bulklink.engine.shutdown import StopController
 from bulklink.engine.signal import Signal
 from bulklink.errors import ExitCode, RunDirError
+from bulklink.operations.wording import ACCEPT_CANARY
 from bulklink.runs.queue import LeftRun
 from bulklink.task_group import task_group
 from bulklink.worker.children import KillableChild, start_child
@@ -445,6 +446,7 @@ class _Supervisor:
 
 def _left_text(run: ClusterRun, left: LeftRun) -> Advice:
     """Return that a run was left to a person, why, and what to do."""
+    settings = [ACCEPT_CANARY] if needs_accept_canary(left.code) else []
     return Advice(
         "{} is left to you ({}): {}{} Give it back to the workers: {}; or take it out of the"
         " queue: {}.",
@@ -452,6 +454,6 @@ def _left_text(run: ClusterRun, left: LeftRun) -> Advice:
         left.code,
         left.message,
         " The later runs of its org wait." if left.holds_org else "",
-        NextCall("cluster_resume", run.name, settings=resume_settings(left.code)),
+        NextCall("cluster_resume", run.name, settings=settings),
         NextCall("cluster_cancel", run.name),
     )

@@ -86,25 +86,18 @@ async def wait_for_runs(
                 if seen.get(run.id) != (run.state, run.until):
                     seen[run.id] = (run.state, run.until)
                     report(run, overview)
-            held = _held(overview.runs)
-            if all(run.state in _ENDED or run.id in held for run in waited_for):
-                return await call_in_thread(_result, database, names, waited_for, held)
+            if all(run.state in _ENDED or run.is_held for run in waited_for):
+                return await call_in_thread(_result, database, names, waited_for)
         await sleep(timing.watch)
 
 
-def _held(runs: Sequence[OverviewRun]) -> set[str]:
-    """Return the ids of the runs that are behind one that needs a person, or was cancelled."""
-    stuck = {run.name for run in runs if run.state in ("left", "cancelled")}
-    return {run.id for run in runs if run.state == "behind" and run.behind in stuck}
-
-
 def _result(
-    database: ClusterDatabase, names: dict[str, str], runs: Sequence[OverviewRun], held: set[str]
+    database: ClusterDatabase, names: dict[str, str], runs: Sequence[OverviewRun]
 ) -> WaitResult:
     finished = [run for run in runs if run.state == "finished"]
     with_failures = sum(_has_failures(database, UUID(run.id)) for run in finished)
     left = tuple(run.name for run in runs if run.state == "left")
-    held_names = tuple(run.name for run in runs if run.id in held)
+    held = tuple(run.name for run in runs if run.is_held)
     there = {run.id for run in runs if run.state != "cancelled"}
     cancelled = tuple(name for run, name in names.items() if run not in there)
     return WaitResult(
@@ -112,8 +105,8 @@ def _result(
         with_failures=with_failures,
         left=left,
         cancelled=cancelled,
-        held=held_names,
-        exit_code=worker_exit_code(None, left + cancelled + held_names, with_failures),
+        held=held,
+        exit_code=worker_exit_code(None, left + cancelled + held, with_failures),
     )
 
 

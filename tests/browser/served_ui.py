@@ -112,7 +112,7 @@ def serve_ui(
 
 
 def expect_state(tab: Page, state: str) -> None:
-    """Wait until the run is in a state; the page of one that has ended loads itself anew."""
+    """Wait until the run is in a state, and the page of an ended one has reloaded."""
     expect(tab.locator("h1 .badge")).to_have_text(state, timeout=30_000)
     if state not in _ACTIVE:
         expect(tab.locator('[data-watch]:not([data-watch=""])')).to_have_count(0)

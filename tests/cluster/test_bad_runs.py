@@ -185,13 +185,17 @@ def test_a_run_whose_profile_no_worker_has_is_named(
     assert drain(plain)["finished"] == 1
 
 
-def test_a_worker_that_drains_does_not_wait_for_a_profile(
-    command: Command, crm: Emulator, tmp_path: Path
-) -> None:
-    save_profile(tmp_path, "acme", crm.url)
+def submit_with_lost_profile(command: Command, crm: Emulator) -> Command:
+    """Submit a run that needs a profile, and take it away; return the command without any."""
+    save_profile(command.folder, "acme", crm.url)
     plain = without_connection(command)
     submit(plain, "--profile", "acme")
-    (tmp_path / "config").rename(tmp_path / "away")
+    (command.folder / "config").rename(command.folder / "away")
+    return plain
+
+
+def test_a_worker_that_drains_does_not_wait_for_a_profile(command: Command, crm: Emulator) -> None:
+    plain = submit_with_lost_profile(command, crm)
     result = drain(plain)
     assert (result["left"], result["exit_code"]) == (["july"], 3)
 
@@ -199,10 +203,7 @@ def test_a_worker_that_drains_does_not_wait_for_a_profile(
 def test_a_profile_that_is_added_to_a_working_machine_is_used(
     command: Command, crm: Emulator, tmp_path: Path
 ) -> None:
-    save_profile(tmp_path, "acme", crm.url)
-    plain = without_connection(command)
-    submit(plain, "--profile", "acme")
-    (tmp_path / "config").rename(tmp_path / "away")
+    plain = submit_with_lost_profile(command, crm)
     with ensure_terminated(plain.start("cluster", "worker")) as worker:
         assert worker.stderr is not None
         assert worker.stderr.readline().startswith("Worker ")

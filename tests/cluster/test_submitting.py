@@ -135,6 +135,19 @@ def test_a_shard_that_holds_others_of_its_job_holds_no_other_run(
     ]
 
 
+def test_a_run_behind_another_of_the_name_of_one_that_was_left_is_not_held(
+    command: Command, world: Path
+) -> None:
+    submit(command, "--max-credits", "5")
+    assert drain(command)["left"] == ["july"]
+    submit(command, run="other/july")
+    sealed = command(*PLAN, world / "mapping.csv", "--run-dir", "august")
+    assert sealed.code == 0, sealed
+    submit(command, run="august")
+    *_, august = shown_runs(command)
+    assert [august[name] for name in ("state", "behind", "is_held")] == ["behind", "july", False]
+
+
 @pytest.mark.parametrize("verb", ["pull", "forget"])
 def test_a_shard_alone_is_neither_pulled_nor_forgotten(
     command: Command, world: Path, verb: str

@@ -76,7 +76,7 @@ class Gate:
     Attributes:
         calls: calls that came so far.
         reached: set while calls are held.
-        filled: set while so many are held that their sender has no place for another one.
+        filled: set while held calls take all the places of their sender.
     """
 
     def __init__(self) -> None:

@@ -336,7 +336,7 @@ def resume(run: str, *, accept_canary: bool, accept_restored: bool, as_json: boo
 
 def _refuse_to_give_back(run: ClusterRun, *, accept_canary: bool) -> None:
     """Refuse a run that is still being stopped, or whose canary is to be accepted."""
-    from bulklink.cluster.runs import resume_settings  # noqa: PLC0415 - an extra
+    from bulklink.cluster.runs import needs_accept_canary  # noqa: PLC0415 - an extra
 
     if run.state == "running" and run.cancel:
         raise RunDirError(
@@ -344,7 +344,7 @@ def _refuse_to_give_back(run: ClusterRun, *, accept_canary: bool) -> None:
             where=run.name,
             advice="Give it back once it is cancelled: `bulklink status --cluster` shows when.",
         )
-    if run.state == "left" and resume_settings(run.left_code) and not accept_canary:
+    if run.state == "left" and needs_accept_canary(run.left_code) and not accept_canary:
         raise RunDirError(
             f"The canary of this run did not pass. {run.left_message or ''}".strip(),
             where=run.name,
