@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -11,9 +12,13 @@ from types import FrameType
 
 from bulklink.errors import ExitCode
 
+_NEW_OBJECTS_PER_COLLECTION = 50_000
+"""Python's own number, 700, is reached by each block of rows, and by each import."""
+
 
 def main() -> None:
     """Run the command line and exit with a code of `ExitCode`."""
+    gc.set_threshold(_NEW_OBJECTS_PER_COLLECTION)
     with _handle_interrupts() as received_signals:
         try:
             # Ctrl-C may arrive during these imports.
