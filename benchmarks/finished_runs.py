@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import orjson
 from servers import BULKLINK, PER_CALL, write_mapping
 
 from bulklink.errors import StoppedBy
@@ -63,7 +64,8 @@ def _write_ledger(run: RunFolder, rows: int) -> None:
                 ledger.write(call_line(timestamp(sent_at), line))
             for call, batch in zip(numbers, group, strict=True):
                 results = DoneBatch(batch, "SUCCESS", _TEXT, 200, 1, call)
-                ledger.write(done_lines(timestamp(sent_at + 0.25), results))
+                ids = [orjson.dumps(message.message_id).decode() for message in batch]
+                ledger.write(done_lines(timestamp(sent_at + 0.25), results, ids))
                 done += len(batch)
             calls += len(group)
     is_finished = done == record.rows

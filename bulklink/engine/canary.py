@@ -304,5 +304,6 @@ class Canary:
             current_deal_id=observed.deal_id,
         )
         self._results[result.row] = corrected
-        self.context.ledger.append(result_line(self.context.clock.timestamp(), corrected))
+        line = result_line(self.context.clock.timestamp(), corrected)
+        self.context.ledger.append_results(corrected.status, line)
         self.on_correction(corrected)

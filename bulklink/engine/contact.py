@@ -191,9 +191,10 @@ class ContactSender:
         """Send messages without states, and settle them together if the answer is plain."""
         context = self._context
         deals = [(message.deal_id or "", message.deal_name) for message in messages]
+        request = build_request(messages, step, context.settings, deals)
         try:
             call_outcome = await context.caller.make(
-                build_request(messages, step, context.settings, deals),
+                request,
                 contact_id=self._contact_id,
                 rows=[message.row for message in messages],
                 reservation=self._reservation,
@@ -204,7 +205,7 @@ class ContactSender:
         text = self._success_text(call_outcome)
         if text is not None:
             self._last_write_at = context.clock.monotonic()
-            self._settle(messages, call_outcome, text)
+            self._settle(messages, call_outcome, text, request.message_ids)
             return
         states = _states_without_read(messages)
         self._states += states
@@ -215,14 +216,21 @@ class ContactSender:
         """Return the text of a success that settles all messages of a call; None otherwise."""
         return None if call_outcome.answer_lost else call_outcome.success_text
 
-    def _settle(self, messages: Sequence[Message], call_outcome: CallOutcome, text: str) -> None:
-        """Record messages that one answer settled as done."""
+    def _settle(
+        self,
+        messages: Sequence[Message],
+        call_outcome: CallOutcome,
+        text: str,
+        message_ids: Sequence[str],
+    ) -> None:
+        """Record messages that one answer settled as done; their ids are given as JSON."""
         context = self._context
         batch = DoneBatch(
             messages, Code.SUCCESS, text, PLAIN_STATUS, call_outcome.attempts, call_outcome.call
         )
         context.breaker.on_success(call_outcome.kind, self._contact_id)
-        context.ledger.append(done_lines(context.clock.timestamp(), batch))
+        lines = done_lines(context.clock.timestamp(), batch, message_ids)
+        context.ledger.append_results(Status.DONE, lines)
         context.on_done_batch(batch)
 
     async def _send(self, batch: Sequence[MessageState], step: NextStep) -> None:
@@ -368,24 +376,23 @@ class ContactSender:
         """Append new results, snapshots and steps of these states to the ledger."""
         context = self._context
         timestamp = context.clock.timestamp()
-        lines: list[bytes] = []
         results: list[Result] = []
         for state in states:
             row, previous_deal = state.message.row, state.previous_deal
             if state.result is not None:
                 results.append(state.result)
-                lines.append(result_line(timestamp, state.result))
+                line = result_line(timestamp, state.result)
+                context.ledger.append_results(state.result.status, line)
                 state.result = None
             elif snapshot and not isinstance(previous_deal, msgspec.UnsetType) and state.last_call:
                 deal_id, name = (
                     (previous_deal.id, previous_deal.name) if previous_deal else (None, None)
                 )
-                lines.append(snapshot_line(timestamp, row, deal_id, name, state.last_call))
+                line = snapshot_line(timestamp, row, deal_id, name, state.last_call)
+                context.ledger.append(line)
             if state.unlinked and not state.unlink_recorded:
                 state.unlink_recorded = True
-                lines.append(step_line(timestamp, row))
-        if lines:
-            context.ledger.append(*lines)
+                context.ledger.append(step_line(timestamp, row))
         for result in results:
             if result.status is Status.DONE:
                 # If the answer was lost, a read has confirmed the change.

@@ -98,6 +98,7 @@ class _Batch:
 
     ledger: list[bytes] = field(default_factory=list)
     answers: list[bytes] = field(default_factory=list)
+    results: Counter[Status] = field(default_factory=Counter)
     has_lines: anyio.Event = field(default_factory=anyio.Event)
     flush_requested: anyio.Event = field(default_factory=anyio.Event)
     written: anyio.Event = field(default_factory=anyio.Event)
@@ -169,6 +170,15 @@ class LedgerWriter:
         self._batch.ledger.extend(lines)
         self._batch.has_lines.set()
 
+    def append_results(self, status: Status, lines: bytes) -> None:
+        """Queue `result` lines of one status, which are counted once they are written.
+
+        Raises:
+            LedgerError: if an earlier write failed.
+        """
+        self.append(lines)
+        self._batch.results[status] += lines.count(b"\n")
+
     def append_answer(self, line: bytes) -> None:
         """Queue a line of `answers.jsonl`."""
         self._batch.answers.append(line)
@@ -213,7 +223,8 @@ class LedgerWriter:
             if self._write_error is None:
                 lines = b"".join(batch.ledger)
                 await self._files.write(lines, b"".join(batch.answers))
-                self._count(lines)
+                self.digest.add(lines)
+                self.results.update(batch.results)
         except OSError as error:
             self._write_error = error
         except BaseException:  # it is unknown how much of it was written
@@ -221,20 +232,6 @@ class LedgerWriter:
             raise
         finally:
             batch.written.set()
-
-    def _count(self, lines: bytes) -> None:
-        """Add lines to the digest, and their results to the counts.
-
-        Quotes in a text are escaped, so only the key of a `result` line matches.
-        """
-        self.digest.add(lines)
-        left = lines.count(b'"status":"')
-        for status in Status:
-            if not left:
-                break
-            count = lines.count(b'"status":"%s"' % status.encode())
-            self.results[status] += count
-            left -= count
 
     def _raise_write_error(self) -> None:
         if self._write_error is not None:

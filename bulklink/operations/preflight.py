@@ -300,7 +300,7 @@ async def _reject_unknown_rows(
             text = f"The CRM shows no {_missing_record(row)}."
             if counter.ledger_state.is_unfinished(row.row):
                 result = result_of(row, Status.REJECTED, code=row.code, message=text)
-                session.ledger.append(result_line(ts, result))
+                session.ledger.append_results(result.status, result_line(ts, result))
                 counter.add(result)
             elif counter.ledger_state.status(row.row) is not Status.REJECTED:
                 continue  # its deal existed when it was sent; names were looked up again since

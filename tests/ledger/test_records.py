@@ -69,4 +69,5 @@ def test_a_long_text_is_cut() -> None:
 def test_a_batch_has_the_lines_of_its_results(messages: list[Message], text: str) -> None:
     batch = DoneBatch(messages, "SUCCESS", text, 200, 2, 7)
     expected = b"".join(result_line(TS, result) for result in batch.results())
-    assert done_lines(TS, batch) == expected
+    ids = [orjson.dumps(message.message_id).decode() for message in messages]
+    assert done_lines(TS, batch, ids) == expected

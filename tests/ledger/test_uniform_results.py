@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -38,6 +39,11 @@ MESSAGE_IDS = st.sampled_from(["a", "b", "cc", "0", "é", 'q"', ""])
 CODES = st.sampled_from(["SUCCESS", None, NOT_APPLIED, PUT_BACK_FAILED, '"row":1'])
 
 
+def lines_of(ts: str, batch: DoneBatch) -> list[bytes]:
+    ids = [orjson.dumps(message.message_id).decode() for message in batch.messages]
+    return done_lines(ts, batch, ids).splitlines(keepends=True)
+
+
 @st.composite
 def whole_calls(draw: st.DrawFn) -> list[bytes]:
     """Return a call that succeeds as a whole, its lines now and then with a flaw."""
@@ -47,7 +53,7 @@ def whole_calls(draw: st.DrawFn) -> list[bytes]:
     messages = [Message(row, op, "1", "2", draw(ids), None) for row in rows]
     batch = DoneBatch(messages, "SUCCESS", draw(st.sampled_from(["linked", "é\\"])), 200, 1, call)
     lines = [call_line(ts, CallLine(call, op, 1, "1", tuple(rows)))]
-    lines += done_lines(ts, batch).splitlines(keepends=True)
+    lines += lines_of(ts, batch)
     flaw, at = draw(st.sampled_from(["", "", "drop", "repeat", "swap"])), draw(st.integers(0, 5))
     if flaw == "drop":
         del lines[at : at + 1]
@@ -156,7 +162,7 @@ def call_of(rows: list[int], ts: str = "2026-11-22T10:15:00.000Z") -> list[bytes
     messages = [Message(row, Op.LINK, "1", "2", "abc", "3") for row in rows]
     return [
         call_line(ts, CallLine(1, "link", 1, "1", tuple(rows))),
-        *done_lines(ts, DoneBatch(messages, "SUCCESS", "linked", 200, 1, 1)).splitlines(True),
+        *lines_of(ts, DoneBatch(messages, "SUCCESS", "linked", 200, 1, 1)),
     ]
 
 

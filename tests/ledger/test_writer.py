@@ -156,10 +156,22 @@ async def test_a_failed_write_takes_precedence_over_the_error_that_ended_the_blo
 
 
 async def test_results_are_counted_as_they_are_written() -> None:
-    text = 'Zoho says "status":"failed"'
-    result = Result(1, Op.LINK, "1", "2", "a", "3", Status.DONE, message=text)
+    lines = b"".join(
+        result_line(
+            "now", Result(row, Op.LINK, "1", "2", "a", "3", Status.DONE, message="two\nlines")
+        )
+        for row in (1, 2)
+    )
     writer = LedgerWriter(SlowDisk())
     async with writer as ledger:
         await ledger.commit(call_line("now", CallLine(1, "link", 1, "1", (1,))))
-        ledger.append(result_line("now", result))
-    assert {status: n for status, n in writer.results.items() if n} == {Status.DONE: 1}
+        ledger.append_results(Status.DONE, lines)
+    assert writer.results == {Status.DONE: 2}
+
+
+async def test_results_that_were_not_written_are_not_counted() -> None:
+    writer = LedgerWriter(SlowDisk(fails_at=0))
+    with pytest.raises(LedgerError):
+        async with writer as ledger:
+            ledger.append_results(Status.DONE, b"result\n")
+    assert not writer.results

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,8 +175,8 @@ async def test_a_plan_other_than_the_approved_one_is_refused(
 async def test_a_result_that_was_counted_but_not_written_is_noticed(
     tmp_path: Path, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def all_but_the_first(ts: str, batch: DoneBatch) -> bytes:
-        return b"".join(done_lines(ts, batch).splitlines(keepends=True)[1:])
+    def all_but_the_first(ts: str, batch: DoneBatch, message_ids: Sequence[str]) -> bytes:
+        return b"".join(done_lines(ts, batch, message_ids).splitlines(keepends=True)[1:])
 
     monkeypatch.setattr("bulklink.engine.contact.done_lines", all_but_the_first)
     with pytest.raises(LedgerError, match="does not add up"):

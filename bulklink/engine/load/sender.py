@@ -88,8 +88,9 @@ class LoadSender:
         """
         messages, step = batch.messages, _STEPS[batch.op]
         deals = [(message.deal_id or "", message.deal_name) for message in messages]
+        request = build_request(messages, step, self.settings, deals)
         call_outcome = await self.caller.make(
-            build_request(messages, step, self.settings, deals),
+            request,
             contact_id=messages[0].contact_id,
             rows=[message.row for message in messages],
             timing=timing,
@@ -98,7 +99,7 @@ class LoadSender:
         is_link = batch.op is Op.LINK
         text = call_outcome.success_text
         if text is not None:
-            self._record_done(batch, call_outcome, text)
+            self._record_done(batch, call_outcome, text, request.message_ids)
             return _load_call(call_outcome, len(messages), None, linked=is_link)
         states = [MessageState(message, snapshot=False) for message in messages]
         parsed = parse_write_response(states, step, call_outcome, self.settings)
@@ -111,7 +112,9 @@ class LoadSender:
         done = sum(verdict.success for verdict in parsed.verdicts.values())
         return _load_call(call_outcome, done, error, linked=_is_linked(parsed, is_link=is_link))
 
-    def _record_done(self, batch: LoadBatch, call_outcome: CallOutcome, text: str) -> None:
+    def _record_done(
+        self, batch: LoadBatch, call_outcome: CallOutcome, text: str, message_ids: Sequence[str]
+    ) -> None:
         done = DoneBatch(
             batch.messages,
             Code.SUCCESS,
@@ -120,7 +123,9 @@ class LoadSender:
             call_outcome.attempts,
             call_outcome.call,
         )
-        self.ledger.append(done_lines(self.clock.timestamp(), done))
+        self.ledger.append_results(
+            Status.DONE, done_lines(self.clock.timestamp(), done, message_ids)
+        )
         self.on_done_batch(done)
 
     def _record(
@@ -132,7 +137,8 @@ class LoadSender:
             state.record_send(call_outcome.call, call_outcome.attempts, answer_lost=False)
             _settle(state, parsed.verdicts.get(state.message.message_id) or parsed.call_verdict)
             if state.result is not None:
-                self.ledger.append(result_line(timestamp, state.result))
+                line = result_line(timestamp, state.result)
+                self.ledger.append_results(state.result.status, line)
                 self.on_result(state.result)
 
 
