@@ -307,13 +307,20 @@ class ContactSender:
     async def _on_call_refused(
         self, batch: Sequence[MessageState], step: NextStep, kind: CallKind, verdict: AnswerVerdict
     ) -> None:
-        """Apply a refusal of the whole call: split the batch down to single messages."""
+        """Apply a refusal of the whole call: split the batch down to single messages.
+
+        If the contact is refused, no message was changed, and none would be by another call.
+        """
         await self._check_breaker(kind, verdict, batch)
         answer_class = classify_error(verdict.http_status, verdict.code)
         if is_inconclusive(verdict):
             for state in batch:
                 state.mark_uncertain()
-        elif answer_class is AnswerClass.FATAL_IF_COMMON or len(batch) == 1:
+        elif (
+            answer_class is AnswerClass.FATAL_IF_COMMON
+            or verdict.refuses_address
+            or len(batch) == 1
+        ):
             for state in batch:
                 ON_RESULT[step](state, verdict)
         else:

@@ -48,11 +48,14 @@ class AnswerVerdict(msgspec.Struct, frozen=True):
         code: SUCCESS or an error code; empty for an error without a code, such as an HTML page.
         text: Zoho's message, up to 300 characters.
         http_status: HTTP status of the answer.
+        refuses_address: whether it names a record in the address of the call, which is the contact
+            if the call is about many emails.
     """
 
     code: str
     text: str
     http_status: int
+    refuses_address: bool = False
 
     @property
     def success(self) -> bool:
@@ -244,7 +247,9 @@ def _masked_verdict(code: str, entry: dict[str, Any], answer: Answer) -> AnswerV
     """Return a verdict with secrets masked; Zoho's own codes contain none."""
     shown_code = code if code in _CODES else answer.mask(code)
     text = answer.mask(_text(entry))[:MAX_TEXT_LENGTH]
-    return AnswerVerdict(shown_code, text, answer.status)
+    details = entry.get("details")
+    index = details.get("resource_path_index") if isinstance(details, dict) else None
+    return AnswerVerdict(shown_code, text, answer.status, refuses_address=isinstance(index, int))
 
 
 def _verdicts_by_message(

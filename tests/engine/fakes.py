@@ -82,9 +82,9 @@ def _entry(code: str, status: str, row: int) -> dict[str, Any]:
     return {"code": code, "details": details, "message": code.lower(), "status": status}
 
 
-def refusal(code: str, status: int = 400) -> Answer:
+def refusal(code: str, status: int = 400, **details: object) -> Answer:
     """Return a refusal of a whole call, which names no email."""
-    return answer({"code": code, "details": {}, "message": "no", "status": "error"}, status)
+    return answer({"code": code, "details": details, "message": "no", "status": "error"}, status)
 
 
 LOST = NoResponse("the connection broke")

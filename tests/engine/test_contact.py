@@ -157,6 +157,22 @@ async def test_links_refused_without_a_name_are_split_immediately() -> None:
     assert [sorted(crm.linked(call)) for call in range(3)] == [[1, 2, 3, 4, 5], [1, 2, 3], [4, 5]]
 
 
+@pytest.mark.parametrize("op", [Op.LINK, Op.UNLINK])
+async def test_a_call_for_a_contact_that_does_not_exist_is_not_repeated_in_parts(op: Op) -> None:
+    crm = ScriptedCrm(refusal("INVALID_DATA", resource_path_index=1))
+    async with engine_run(crm, snapshot=False) as run:
+        statuses = await send(run, [email(row, op) for row in range(1, 6)])
+    assert set(statuses.values()) == {"failed INVALID_DATA"}
+    assert len(crm.sent) == 1
+
+
+async def test_an_email_in_doubt_stays_so_if_its_contact_is_refused_later() -> None:
+    refused = refusal("INVALID_DATA", resource_path_index=1)
+    async with engine_run(ScriptedCrm(LOST, refused), snapshot=False) as run:
+        statuses = await send(run, [email(1), email(2)])
+    assert set(statuses.values()) == {"in_doubt INVALID_DATA"}
+
+
 async def test_unlinks_refused_without_a_name_are_read_before_they_are_split() -> None:
     messages = [email(1, Op.UNLINK), email(2, Op.UNLINK)]
     both = page({1: OTHER_DEAL, 2: OTHER_DEAL})

@@ -155,6 +155,24 @@ def test_a_flat_error_applies_to_the_whole_call(code: str) -> None:
     assert parsed.verdicts == {}
     assert parsed.call_verdict is not None
     assert (parsed.call_verdict.code, parsed.call_verdict.http_status) == (code, 400)
+    assert not parsed.call_verdict.refuses_address
+
+
+@pytest.mark.parametrize(
+    ("details", "refuses_address"),
+    [
+        ({"resource_path_index": 1}, True),
+        ({"resource_path_index": "1"}, False),
+        ({"param_name": "message_ids"}, False),
+        ({"api_name": "owner"}, False),
+    ],
+)
+def test_a_flat_error_says_whether_a_record_in_the_address_is_wrong(
+    details: dict[str, Any], refuses_address: bool
+) -> None:
+    parsed = parse(error(**details), 400)
+    assert parsed.call_verdict is not None
+    assert parsed.call_verdict.refuses_address is refuses_address
 
 
 @pytest.mark.parametrize("path", ["message_ids[1]", "Emails[1].owner.id", "$.Emails[1].owner"])
