@@ -45,7 +45,7 @@ def on_read(
     elif not listed and complete and (refusal := _refusal_of_unknown_email(state)):
         _on_link_refused(state, refusal)
     elif not listed:
-        text = "No page of the contact's emails lists it."
+        text = "No page of the contact's emails shows which deal it is on."
         if state.next_step is NextStep.READ_BACK and state.refusal:
             text += f" Its last call was refused: {_refusal_text(state.refusal)}"
         state.end(Status.IN_DOUBT, NOT_LISTED, text=text)

@@ -38,7 +38,8 @@ class LinkedDeal(msgspec.Struct, frozen=True):
 class LinksPage(msgspec.Struct, frozen=True):
     """One page of a contact's links.
 
-    An email whose link the page does not report is left out, as if it were not listed.
+    An email whose link the page does not report, or of which it reports several, is left out, as if
+    it were not listed.
 
     Args:
         links: deal of each email by message id; None for no deal.
@@ -77,12 +78,17 @@ def _parse_emails(answer: Answer) -> dict[str, Any] | None:
 
 def _links(emails: list[Any]) -> dict[str, LinkedDeal | None]:
     links: dict[str, LinkedDeal | None] = {}
+    contradicted: set[str] = set()
     for email in emails:
         message_id = parse_id(email.get("message_id")) if isinstance(email, dict) else None
         deal = _parse_link(email) if message_id is not None else msgspec.UNSET
         if message_id is not None and deal is not msgspec.UNSET:
-            links[message_id] = deal
-    return links
+            first = links.setdefault(message_id, deal)
+            if (first and first.id) != (deal and deal.id):
+                contradicted.add(message_id)
+    return {
+        message_id: deal for message_id, deal in links.items() if message_id not in contradicted
+    }
 
 
 def _parse_link(email: dict[str, Any]) -> LinkedDeal | msgspec.UnsetType | None:
