@@ -245,9 +245,11 @@ def _resend_or_fail(state: MessageState, phase: NextStep, deal: LinkedDeal | Non
                 False  # it is certainly not applied, even if the CRM refuses the retry
             )
         return
-    verdict = AnswerVerdict(
-        NO_ANSWER, "It was sent several times, but a read shows that it was not applied.", 0
+    text = (
+        "It was sent several times, and no answer says what became of it; a read shows that it was"
+        " not applied. What was answered is in answers.jsonl."
     )
+    verdict = AnswerVerdict(NO_ANSWER, text, 0)
     if phase is NextStep.LINK:
         _on_link_refused(state, state.refusal or verdict)
     else:

@@ -44,11 +44,20 @@ _CLASS_BY_CODE = {
 
 _CLASS_BY_STATUS = {
     401: AnswerClass.TOKEN,
+    402: AnswerClass.FATAL_IF_COMMON,
     403: AnswerClass.FATAL_IF_COMMON,
     404: AnswerClass.FATAL_IF_COMMON,
     405: AnswerClass.FATAL,
+    406: AnswerClass.FATAL_IF_COMMON,
+    407: AnswerClass.FATAL,
     408: AnswerClass.SERVER_ERROR,
+    410: AnswerClass.FATAL_IF_COMMON,
+    415: AnswerClass.FATAL_IF_COMMON,
+    421: AnswerClass.FATAL_IF_COMMON,
+    426: AnswerClass.FATAL_IF_COMMON,
     429: AnswerClass.THROTTLED,
+    431: AnswerClass.FATAL_IF_COMMON,
+    451: AnswerClass.FATAL_IF_COMMON,
 }
 
 _DECISIVE_STATUSES = frozenset({408, 429})
