@@ -19,7 +19,9 @@ _MIN_SECONDS = 3.0
 _MIN_CALLS = 50
 """A shorter run has no clear bottleneck: few calls are in flight at its start and end."""
 _MIN_IN_FLIGHT = 0.5
-"""Mean number of calls in flight below which the work of this machine is the bottleneck."""
+"""Mean number of calls in flight below which it is not calls that take the time."""
+_MIN_WORK = 0.3
+"""Share of one processor below which it is not the work of this machine either."""
 _MAX_CREDIT_WAIT = 0.5
 """Share of the time spent waiting for credits above which credits are the bottleneck."""
 _MAX_PAUSED = 0.5
@@ -244,7 +246,8 @@ class LimitedBy(StrEnum):
     """Bottleneck of a run.
 
     `PAUSE` is a pause after a refusal (429), `LOCAL_WORK` the work of this machine between calls,
-    and `NOTHING` means that the run was too short to determine one.
+    `WAITS` is neither work nor a call, and `NOTHING` means that the run was too short to determine
+    one.
     """
 
     CREDITS = "credits"
@@ -254,6 +257,7 @@ class LimitedBy(StrEnum):
     IN_FLIGHT = "calls in flight"
     LATENCY = "the CRM's latency, call after call"
     LOCAL_WORK = "this machine's work between calls"
+    WAITS = "waits between calls, for retries or the disk"
     NOTHING = "nothing for long"
 
 
@@ -272,7 +276,7 @@ def find_bottleneck(figures: CallFigures, *, out_of_credits: bool) -> LimitedBy:
         return LimitedBy.CPU
     if figures.rate is not None and figures.calls_a_second >= _RATE_USED_UP * figures.rate:
         return LimitedBy.RATE
-    return _concurrency_bottleneck(figures.in_flight, figures.most_in_flight)
+    return _concurrency_bottleneck(figures.in_flight, figures.most_in_flight, figures.cpu)
 
 
 def find_interval_bottleneck(interval: MeterInterval, rate: float | None) -> LimitedBy:
@@ -294,13 +298,19 @@ def find_interval_bottleneck(interval: MeterInterval, rate: float | None) -> Lim
     if rate is not None and interval.calls >= _RATE_USED_UP * rate * active_seconds:
         return LimitedBy.RATE
     active_share = active_seconds / interval.seconds
-    limit = _concurrency_bottleneck(interval.in_flight / active_share, interval.most_in_flight)
+    limit = _concurrency_bottleneck(
+        interval.in_flight / active_share,
+        interval.most_in_flight,
+        interval.cpu_seconds / active_seconds,
+    )
     has_refusals = interval.answered_429 > 0 and limit is not LimitedBy.IN_FLIGHT
     return LimitedBy.PAUSE if has_refusals else limit
 
 
-def _concurrency_bottleneck(in_flight: float, most_in_flight: float) -> LimitedBy:
+def _concurrency_bottleneck(in_flight: float, most_in_flight: float, cpu: float) -> LimitedBy:
     """Return the bottleneck of a run that is not limited by credits, CPU or rate."""
     if in_flight >= _USED_UP * most_in_flight:
         return LimitedBy.IN_FLIGHT
-    return LimitedBy.LATENCY if in_flight >= _MIN_IN_FLIGHT else LimitedBy.LOCAL_WORK
+    if in_flight >= _MIN_IN_FLIGHT:
+        return LimitedBy.LATENCY
+    return LimitedBy.LOCAL_WORK if cpu >= _MIN_WORK else LimitedBy.WAITS
