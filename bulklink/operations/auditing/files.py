@@ -125,12 +125,14 @@ class AuditFetch(msgspec.Struct, frozen=True):
 
     Args:
         selection: digest of the selection.
+        nameless: emails left out for lack of a message id.
         unread: contacts whose emails could not be read.
         unread_contacts: the first 1,000 of them.
         unresolved: the first 1,000 addresses, names and deals that select no contact.
     """
 
     selection: str
+    nameless: int = 0
     unread: int = 0
     unread_contacts: tuple[UnreadContact, ...] = ()
     unresolved: tuple[Unresolved, ...] = ()

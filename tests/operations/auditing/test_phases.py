@@ -7,11 +7,19 @@ from pathlib import Path
 import pytest
 
 from bulklink import RunCallbacks, StopController
-from bulklink.errors import InterruptedPlanningError, RunStoppedError, StoppedBy
+from bulklink.emulator.http import json_answer
+from bulklink.errors import ExitCode, InterruptedPlanningError, RunStoppedError, StoppedBy
 from bulklink.operations.audit import audit
 from bulklink.operations.environment import real_environment
 from bulklink.operations.fetching.emails import prepare_fetch
-from tests.operations.auditing.audit_world import AuditWorld, contact_id, read, serve
+from tests.operations.auditing.audit_world import (
+    AuditWorld,
+    contact_id,
+    message_id,
+    read,
+    refusal,
+    serve,
+)
 
 
 async def test_deals_by_role_that_the_selection_shows_reach_the_judge(tmp_path: Path) -> None:
@@ -71,3 +79,33 @@ async def test_an_audit_that_is_stopped_while_it_sorts_says_that_it_can_continue
         await audit((), tmp_path / "mapping.csv", None, fetched=file, stop=stop)
     assert "continue" in str(caught.value.advice)
     assert not (tmp_path / "mapping.csv").exists()
+
+
+async def test_deals_without_a_history_are_counted_also_by_an_audit_that_makes_no_call(
+    tmp_path: Path,
+) -> None:
+    world = AuditWorld()
+    world.add_contact(deals=2, emails=2)
+    file, mapping = world.write(tmp_path / "emails.csv"), tmp_path / "mapping.csv"
+    async with serve(world) as crm:
+        crm.refusals["__timeline"] = refusal(400, "INVALID_DATA")
+        first = await audit((), mapping, crm.connection, fetched=file, rate=None)
+    second = await audit((), mapping, None, fetched=file, force=True)
+    for result in (first, second):
+        assert result.without_history == {"INVALID_DATA": 2}
+        assert (result.proposals, result.exit_code) == (0, ExitCode.ROWS_NOT_DONE)
+
+
+async def test_emails_without_a_message_id_are_counted_also_when_the_audit_continues(
+    tmp_path: Path,
+) -> None:
+    world = AuditWorld()
+    contact = world.add_contact(deals=1, emails=1)
+    emails = [{"message_id": number, "subject": "Offer"} for number in (message_id(0), None, None)]
+    mapping = tmp_path / "mapping.csv"
+    async with serve(world) as crm:
+        crm.refusals["/Emails"] = json_answer({"Emails": emails, "info": {"more_records": False}})
+        stopped = await audit([contact], mapping, crm.connection, rate=None, max_credits=2)
+        result = await audit([contact], mapping, crm.connection, rate=None)
+    assert (stopped.stopped_by, stopped.nameless) == (StoppedBy.MAX_CREDITS, 2)
+    assert (result.emails, result.nameless) == (1, 2)
