@@ -77,6 +77,7 @@ def _summary_lines(result: AuditResult, output: str) -> Iterator[Line]:
         "without a known time": result.undated,
         "left out, without a message id": result.nameless,
         "rows of the file left out": result.left_out,
+        "on different deals by their rows": result.contradicted,
         "deals without their history": sum(result.without_history.values()),
     }
     yield from count_lines(counts, always=("contacts", "emails"))

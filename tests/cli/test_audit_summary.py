@@ -24,6 +24,7 @@ RESULT = AuditResult(
     stopped_by=None,
     resume_at=None,
     exit_code=1,
+    contradicted=2,
     nameless=4,
     without_history={"unreadable": 1, "NO_PERMISSION": 1_200},
 )
@@ -33,6 +34,7 @@ def test_what_is_missing_is_in_the_summary(capsys: pytest.CaptureFixture[str]) -
     show_summary(RESULT, "m.csv", as_json=False)
     output = " ".join(capsys.readouterr().out.split())
     assert "left out, without a message id 4" in output
+    assert "on different deals by their rows 2" in output
     assert "deals without their history 1,201" in output
     assert "by reason: NO_PERMISSION 1,200, unreadable 1." in output
     assert "--read-again" in output

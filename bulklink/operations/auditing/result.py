@@ -46,6 +46,7 @@ class AuditResult(msgspec.Struct, frozen=True):
         filtered_out: emails for which the filters propose no change.
         left_out: rows of the file of emails that name no contact or no email.
         undated: emails without a known time.
+        contradicted: emails for which rows of the file name different deals; nothing is proposed.
         nameless: emails left out for lack of a message id, of those that this audit fetched.
         without_history: deals that are judged without their history because it could not be read,
             by reason; a deal counts once for each of its contacts.
@@ -72,6 +73,7 @@ class AuditResult(msgspec.Struct, frozen=True):
     filtered_out: int = 0
     left_out: int = 0
     undated: int = 0
+    contradicted: int = 0
     nameless: int = 0
     without_history: dict[str, int] = {}
     unread_contacts: tuple[UnreadContact, ...] = ()
@@ -143,8 +145,14 @@ def complete(
 ) -> AuditResult:
     """Return the result of an audit that has written its files."""
     result = _result(inputs, fetched, judging, files, stop, ExitCode.OK)
-    unread = result.unread or result.unresolved or result.left_out or result.without_history
-    if result.proposals or unread:
+    is_incomplete = (
+        result.unread
+        or result.unresolved
+        or result.left_out
+        or result.contradicted
+        or result.without_history
+    )
+    if result.proposals or is_incomplete:
         return msgspec.structs.replace(result, exit_code=int(ExitCode.ROWS_NOT_DONE))
     return result
 
@@ -183,6 +191,7 @@ def _result(
         filtered_out=tally.filtered_out,
         left_out=inputs.emails.refused,
         undated=inputs.emails.undated,
+        contradicted=tally.contradicted,
         nameless=fetched.nameless,
         without_history=inputs.deals.without_history,
         unread_contacts=unread_contacts[:MAX_UNREAD_NAMED],

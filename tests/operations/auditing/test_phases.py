@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from bulklink.emulator.http import json_answer
 from bulklink.errors import ExitCode, InterruptedPlanningError, RunStoppedError, StoppedBy
 from bulklink.operations.audit import audit
 from bulklink.operations.environment import real_environment
+from bulklink.operations.explain import explain
 from bulklink.operations.fetching.emails import prepare_fetch
+from tests.guard import off_loop
 from tests.operations.auditing.audit_world import (
     AuditWorld,
     contact_id,
@@ -19,6 +22,7 @@ from tests.operations.auditing.audit_world import (
     read,
     refusal,
     serve,
+    write_rows,
 )
 
 
@@ -109,3 +113,27 @@ async def test_emails_without_a_message_id_are_counted_also_when_the_audit_conti
         result = await audit([contact], mapping, crm.connection, rate=None)
     assert (stopped.stopped_by, stopped.nameless) == (StoppedBy.MAX_CREDITS, 2)
     assert (result.emails, result.nameless) == (1, 2)
+
+
+@pytest.mark.parametrize("links", list(permutations(["none", "deal", ""])))
+async def test_an_email_whose_rows_name_different_deals_is_counted_and_left_alone(
+    links: tuple[str, ...], tmp_path: Path
+) -> None:
+    world = AuditWorld()
+    contact = world.add_contact(deals=1, history=[])
+    world.add_email(contact, day=5, subject="Deal 0")
+    world.add_email(contact, day=6, subject="Deal 0")
+    one, other = world.rows()
+    deal = world.deals[0]["id"]
+    rows = [one | {"from_deal_id": deal if link == "deal" else link} for link in links]
+    file, mapping = tmp_path / "emails.csv", tmp_path / "mapping.csv"
+    write_rows(file, [other, *rows])
+    async with serve(world) as crm:
+        result = await audit((), mapping, crm.connection, fetched=file, rate=None)
+    assert (result.emails, result.contradicted) == (2, 1)
+    assert result.exit_code == ExitCode.ROWS_NOT_DONE
+    text = mapping.read_text("utf-8")
+    assert (one["message_id"] in text, other["message_id"] in text) == (False, True)
+    (explanation,) = await off_loop(lambda: explain(mapping, one["message_id"]))
+    assert explanation.from_deal_id is None
+    assert explanation.uncertainty == "rows of the file name different deals that the email is on"
