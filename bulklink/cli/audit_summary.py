@@ -75,9 +75,13 @@ def _summary_lines(result: AuditResult, output: str) -> Iterator[Line]:
         "uncertain what the rule did": result.uncertain,
         "left out by the filters": result.filtered_out,
         "without a known time": result.undated,
+        "left out, without a message id": result.nameless,
         "rows of the file left out": result.left_out,
+        "on different deals by their rows": result.contradicted,
+        "deals without their history": sum(result.without_history.values()),
     }
     yield from count_lines(counts, always=("contacts", "emails"))
+    yield from _history_lines(result.without_history)
     yield from _reading_lines(result)
     if result.roles is not None:
         yield f"Contact roles: {_ROLES[result.roles]}."
@@ -87,6 +91,16 @@ def _summary_lines(result: AuditResult, output: str) -> Iterator[Line]:
     for name, path in result.files.items():
         yield f"{_FILES[name]}: {path}"
     yield from _next_steps(result, output)
+
+
+def _history_lines(without_history: dict[str, int]) -> Iterator[Line]:
+    if not without_history:
+        return
+    counts = ", ".join(f"{code} {count:,}" for code, count in sorted(without_history.items()))
+    yield from wrap_text(
+        f"Histories of deals that could not be read, by reason: {counts}. These deals are judged by"
+        " their present state, which makes emails uncertain; --read-again reads them again."
+    )
 
 
 _ROLES = {

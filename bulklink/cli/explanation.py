@@ -78,6 +78,8 @@ def _now(explanation: Explanation, names: dict[str | None, str | None]) -> str:
 
 def _rule(explanation: Explanation, names: dict[str | None, str | None]) -> str:
     rule = explanation.rule
+    if rule is None and explanation.direction is None:
+        return "unknown, as it applies only to received mail"
     if rule is None:
         return "says nothing of sent mail"
     if rule == UNCERTAIN_RULE:

@@ -60,7 +60,9 @@ def sample_lines(result: AuditCheck, output: str) -> Iterator[Line]:
         yield f"Page: {result.files['check_page']}"
     if result.demoted:
         proposals = count_of(result.demoted, "proposal")
-        yield f"{proposals} {inflect(result.demoted, 'has', 'have')} a lower tier now in {output}."
+        rows = count_of(result.demoted_rows, "row")
+        has = inflect(result.demoted, "has", "have")
+        yield f"{proposals} {has} a lower tier now, in {rows} of {output}."
     yield from _next_steps(result, output)
 
 

@@ -279,8 +279,7 @@ class Judge:
             return None
         was_unlinked = link.expected_deal_id == best.deal_id and link.no_link_reasons == _TAKEN_OFF
         is_foreign = all(email.deal_id != score.deal_id for score in scores)
-        may_be_by_hand = email.direction is None and email.deal_id is not None
-        is_incomplete = email.owner_id is None or email.time is None or may_be_by_hand
+        is_incomplete = None in (email.owner_id, email.time, email.direction)
         if is_incomplete or was_unlinked or is_foreign:
             return Tier.LOOK
         if tier is Tier.SURE and (

@@ -79,7 +79,7 @@ def judge_link(
         connection: when the mailbox of the email was connected.
     """
     if not email.link_known:
-        return _LINK_UNKNOWN
+        return _LINK_CONTRADICTED if email.link_contradicted else _LINK_UNKNOWN
     if email.deal_id is None:
         if rule is None:
             return _NO_LINK
@@ -99,6 +99,7 @@ _SENT = LinkFacts(LinkOrigin.SENT)
 _BY_HAND = LinkFacts(LinkOrigin.HAND)
 _BY_RULE = LinkFacts(LinkOrigin.RULE)
 _NO_LINK = LinkFacts(LinkOrigin.NONE)
+_LINK_CONTRADICTED = LinkFacts(LinkOrigin.UNCERTAIN, Uncertainty.LINK_CONTRADICTED)
 _LINK_UNKNOWN = LinkFacts(LinkOrigin.UNCERTAIN, Uncertainty.LINK_UNKNOWN)
 _DIRECTION_UNKNOWN = LinkFacts(LinkOrigin.UNCERTAIN, Uncertainty.DIRECTION_UNKNOWN)
 

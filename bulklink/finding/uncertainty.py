@@ -12,6 +12,7 @@ class Uncertainty(StrEnum):
     If several reasons hold, the first of this list is given.
     """
 
+    LINK_CONTRADICTED = "rows of the file name different deals that the email is on"
     LINK_UNKNOWN = "the CRM does not show the deal of the email"
     DIRECTION_UNKNOWN = "whether the email was received or sent is unknown"
     TIME_UNKNOWN = "the time of the email is unknown"

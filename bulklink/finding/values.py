@@ -96,6 +96,7 @@ class EmailFacts(msgspec.Struct, frozen=True, gc=False):
         summary: Zoho's summary of it.
         thread_id: id of its conversation.
         owner_name: name of the user whose mailbox holds it.
+        link_contradicted: whether the link is unknown because it was stated in several ways.
     """
 
     message_id: str
@@ -113,6 +114,7 @@ class EmailFacts(msgspec.Struct, frozen=True, gc=False):
     summary: str | None = None
     thread_id: str | None = None
     owner_name: str | None = None
+    link_contradicted: bool = False
 
 
 class ContactFacts(msgspec.Struct, frozen=True, gc=False):

@@ -94,7 +94,8 @@ class AuditLists:
     def write_role_deals(self, path: Path) -> int:
         """Write the deals that contacts have a role on and that are still to be read.
 
-        An email on a deal that its contact does not list shows such a role.
+        An email on a deal that its contact does not list shows such a role, unless the file of
+        emails says that the contact was the contact of the deal, which it then no longer is.
 
         Args:
             path: file to write, the ids of a deal and of a contact a line.
@@ -177,16 +178,19 @@ _ROLE_DEALS = """
 WITH listed AS (
     SELECT DISTINCT contact_id, candidates FROM {emails}
     WHERE candidates IS NOT NULL AND json_valid(candidates)
-), listed_deals AS (
-    SELECT DISTINCT contact_id, deal_id FROM {log} WHERE event = 'deal'
-), role_deals AS (
-    SELECT DISTINCT contact_id, deal->>'id' AS deal_id FROM (
+), known_deals AS (
+    SELECT DISTINCT contact_id, deal->>'id' AS deal_id, deal->>'role' AS role FROM (
         SELECT contact_id, unnest(TRY_CAST(candidates AS JSON[])) AS deal FROM listed
-    ) WHERE deal->>'role' = 'true'
+    )
+), own_deals AS (
+    SELECT contact_id, deal_id FROM {log} WHERE event = 'deal'
+    UNION SELECT contact_id, deal_id FROM known_deals WHERE role = 'false'
+), role_deals AS (
+    SELECT contact_id, deal_id FROM known_deals WHERE role = 'true'
     -- Zoho links an email only to a deal of its contact or of a contact role.
     UNION SELECT contact_id, deal_id FROM (
         SELECT DISTINCT contact_id, deal_id FROM {emails} WHERE regexp_full_match(deal_id, {id})
-    ) ANTI JOIN listed_deals USING (contact_id, deal_id)
+    ) ANTI JOIN own_deals USING (contact_id, deal_id)
 )
 SELECT concat(deal_id, ' ', contact_id) FROM role_deals
 ANTI JOIN (

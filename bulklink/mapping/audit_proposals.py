@@ -177,7 +177,7 @@ class AuditProposals:
         options = ["FORMAT parquet", f"ROW_GROUP_SIZE {_ROW_GROUP_ROWS}"]
         if metadata := read_metadata(self._database, self._path):
             options.append(metadata_option(metadata))
-        self._database.execute(self._database.files.copy(query, target, *options))
+        self._database.copy(query, target, *options)
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def _translate_errors(folder: Path, *, adjustable: bool) -> Iterator[None]:
     """Translate DuckDB's interrupt, memory and I/O errors into bulklink's.
 
     Args:
-        folder: folder of the data that is spilled.
+        folder: folder of the data that is spilled or written.
         adjustable: whether the user sets the memory limit.
     """
     try:
@@ -179,6 +179,7 @@ class Database:
         self._reads_parts = reads_parts
         self._reusable = True
         self._spill = spill
+        self._adjustable = adjustable
         self._translate_errors = partial(
             _translate_errors, spill.absolute().parent, adjustable=adjustable
         )
@@ -204,8 +205,30 @@ class Database:
         Raises:
             DamagedTableError: if a file that it reads is damaged.
         """
+        with self._translate_errors():
+            return self._execute(sql)
+
+    def copy(self, query: str, path: Path, *options: str) -> int:
+        """Write the rows of a query to a file that may be on another disk than the spilled data.
+
+        Args:
+            query: a SELECT.
+            path: the file; created if missing, readable only by its owner.
+            options: options of COPY.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            DamagedTableError: if a file that it reads is damaged.
+            RunDirError: if memory or disk space ran out; it names the folder of the file.
+        """
+        with _translate_errors(path.absolute().parent, adjustable=self._adjustable):
+            return self._execute(self.files.copy(query, path, *options))
+
+    def _execute(self, sql: str) -> int:
         self._begin()
-        with _translate_damage(), self._translate_errors():
+        with _translate_damage():
             row = self._connection.execute(sql).fetchone()
         return int(row[0]) if row and isinstance(row[0], int) else 0
 

@@ -28,12 +28,14 @@ class DemotedMapping(msgspec.Struct, frozen=True):
         headers: its headers, without the mark of escaped cells.
         format: format of the file.
         escaped: whether its cells are escaped for spreadsheets.
+        lowered: rows whose tier is lowered.
         rows: its rows.
     """
 
     headers: tuple[str, ...]
     format: InputFormat
     escaped: bool
+    lowered: int
     rows: Iterator[Sequence[str | None]]
 
 
@@ -76,6 +78,7 @@ def open_demoted_mapping(
             headers=tuple(headers[place] for place in kept),
             format=table.format,
             escaped=escaped and table.format is InputFormat.CSV,
+            lowered=_count_lowered(table),
             rows=(row.cells for row in rows),
         )
 
@@ -109,6 +112,17 @@ def _create_views(table: UserTable, verdicts: str, tiers: Mapping[tuple[str, str
     )
 
 
+def _lowered_sql(table: UserTable) -> str:
+    """Build whether the tier of a row is lowered: not one that the user has changed."""
+    tier = _text_sql(table, "tier")
+    return f"coalesce(former_tier = {tier} AND new_tier <> former_tier, false)"
+
+
+def _count_lowered(table: UserTable) -> int:
+    query = f"SELECT count(*) FROM joined WHERE {_lowered_sql(table)}"
+    return int(table.database.fetch_one(query)[0])
+
+
 def _text_sql(table: UserTable, name: str) -> str:
     return f"lower(trimmed(coalesce({table.cell_sql(table.find(name))}, '')))"
 
@@ -131,7 +145,7 @@ def _cells_sql(table: UserTable, ops: Mapping[str, str]) -> list[str]:
     """Build the cells of a row after the demotion."""
     cells = [table.cell_sql(place) for place in range(len(table.headers.headers))]
     tier, op = table.find("tier"), table.find("op")
-    lower = f"coalesce(former_tier = {_text_sql(table, 'tier')} AND new_tier <> former_tier, false)"
+    lower = _lowered_sql(table)
     own_ops = " ".join(f"WHEN {literal(kind)} THEN {literal(op)}" for kind, op in ops.items())
     removed = [
         lower,

@@ -158,7 +158,7 @@ def read_metadata(database: Database, path: Path) -> dict[str, str]:
 def bad_verdicts_error(path: Path) -> BadFileError:
     """Return the error about a file that holds no verdicts."""
     return BadFileError(
-        "This is not a file of verdicts that an audit wrote, or it is damaged.",
+        "This is not an audit file that bulklink wrote, or it is damaged.",
         where=str(path),
         advice="Run the audit again; the emails and deals it has read are kept.",
     )

@@ -327,6 +327,7 @@ class _Audit:
         )
         if before is not None:
             return FetchedPart(
+                nameless=before.nameless,
                 unread=before.unread,
                 unread_contacts=before.unread_contacts,
                 unresolved=before.unresolved,
@@ -337,7 +338,11 @@ class _Audit:
         if result.stopped_by is not None:
             return stopped_in_fetch(result, stop)
         record = AuditFetch(
-            self.selection.digest, result.unread, result.unread_contacts, result.unresolved
+            self.selection.digest,
+            result.nameless,
+            result.unread,
+            result.unread_contacts,
+            result.unresolved,
         )
         await self._blocking(partial(self.files.record_fetched, record))
         limit = self.pace.get("max_credits")
@@ -345,7 +350,12 @@ class _Audit:
             stop.request(_max_credits_error(limit))
             return stopped_in_fetch(result, stop)
         return FetchedPart(
-            result.calls, result.credits, result.unread, result.unread_contacts, result.unresolved
+            result.calls,
+            result.credits,
+            result.nameless,
+            result.unread,
+            result.unread_contacts,
+            result.unresolved,
         )
 
     def _prepare_fetch(self) -> EmailFetch:

@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from os import PathLike, fspath
 from pathlib import Path
 
+import msgspec
+
 from bulklink.atomic_files import atomic_replace
 from bulklink.mapping.demoted_mapping import open_demoted_mapping
 from bulklink.mapping.schema import normalize_header
@@ -42,7 +44,7 @@ def check_audit(
         encoding: encoding of a text file of verdicts; None is UTF-8.
 
     Raises:
-        UsageError: if there is no audit.
+        UsageError: if there is no audit, or no mapping.
         BadFileError: if a file cannot be read, or the verdicts are about another audit or
             contradict themselves.
         RunDirError: if a file cannot be written.
@@ -61,13 +63,17 @@ def check_audit(
             files |= {"mapping": path, "audit": find_verdicts(path)}
         result = make_audit_check(proposals, check, tiers, files)
     if result.demoted:
-        _demote(path, tiers)
+        result = msgspec.structs.replace(result, demoted_rows=_demote(path, tiers))
     write_review(path, check)
     return result
 
 
-def _demote(mapping: Path, tiers: dict[tuple[str, str], str]) -> None:
-    """Write mapping and verdicts with lower tiers, the verdicts last: they say what is done."""
+def _demote(mapping: Path, tiers: dict[tuple[str, str], str]) -> int:
+    """Write mapping and verdicts with lower tiers, the verdicts last: they say what is done.
+
+    Returns:
+        The rows of the mapping whose tier was lowered.
+    """
     verdicts = find_verdicts(mapping)
     ops = {kind.value: op.value for kind, op in OPS.items()}
     with ExitStack() as files:
@@ -84,3 +90,4 @@ def _demote(mapping: Path, tiers: dict[tuple[str, str], str]) -> None:
             ]
             with write_table(mapping, table_format, columns) as table:
                 table.write(demoted.rows)
+            return demoted.lowered

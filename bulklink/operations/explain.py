@@ -29,7 +29,8 @@ class Explanation(msgspec.Struct, frozen=True):
         from_deal_id: the deal that it is on; `none` for none, None if unknown.
         from_deal_name: name of that deal.
         linked_by: who made its present link.
-        rule: the deal that the prediction rule chose, `none`, or `uncertain`; None for sent mail.
+        rule: the deal that the prediction rule chose, `none`, or `uncertain`; None for mail that
+            was sent, or of which that is unknown.
         uncertainty: why that is uncertain.
         kind: the proposed change; None for none.
         tier: how far the proposal can be trusted.

@@ -57,7 +57,7 @@ def sample_audit(
         The result; its `check` says what the verdicts in an existing table prove.
 
     Raises:
-        UsageError: if there is no audit, or the number is less than 1.
+        UsageError: if there is no audit, or no mapping, or the number is less than 1.
         BadFileError: if the files of the audit cannot be read, or an existing table is about
             another audit.
         RunDirError: if the table cannot be written.

@@ -72,9 +72,11 @@ def load_connection(
     endpoint = Connection.endpoint_from({**stored.variables(), **variables})
     if not variables.keys().isdisjoint(SIGN_IN_VARIABLES):
         return Connection.from_environment({**stored.variables(), **variables})
-    _check_accounts_server(name, stored, endpoint)
+    own_endpoint = Connection.endpoint_from(stored.variables())
+    _check_accounts_server(name, own_endpoint, endpoint)
     credentials = secret_store_for(stored.secrets, folder).load(name)
-    return msgspec.structs.replace(endpoint, credentials=credentials)
+    org_id = stored.org.id if endpoint.api_url == own_endpoint.api_url else None
+    return msgspec.structs.replace(endpoint, credentials=credentials, org_id=org_id)
 
 
 def load_stored_connection(name: str, profile: Profile, folder: Path) -> Connection:
@@ -85,7 +87,7 @@ def load_stored_connection(name: str, profile: Profile, folder: Path) -> Connect
     """
     endpoint = Connection.endpoint_from(profile.variables())
     credentials = secret_store_for(profile.secrets, folder).load(name)
-    return msgspec.structs.replace(endpoint, credentials=credentials)
+    return msgspec.structs.replace(endpoint, credentials=credentials, org_id=profile.org.id)
 
 
 def _connection_from_environment(env: Mapping[str, str], profiles: Profiles) -> Connection:
@@ -101,9 +103,9 @@ def _connection_from_environment(env: Mapping[str, str], profiles: Profiles) -> 
     return Connection.from_environment(env)
 
 
-def _check_accounts_server(name: str, profile: Profile, endpoint: Connection) -> None:
+def _check_accounts_server(name: str, own_endpoint: Connection, endpoint: Connection) -> None:
     """Refuse to send a profile's secrets to any accounts server but their own."""
-    stored_url = Connection.endpoint_from(profile.variables()).accounts_url or ""
+    stored_url = own_endpoint.accounts_url or ""
     current_url = endpoint.accounts_url or ""
     if stored_url == current_url or (is_loopback(stored_url) and is_loopback(current_url)):
         return

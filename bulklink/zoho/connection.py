@@ -55,6 +55,7 @@ class Connection(msgspec.Struct, frozen=True):
         access_token: an access token, used until it is refused.
         credentials: credentials to request access tokens.
         module_id: id of the Deals module; None to look it up.
+        org_id: id of the org at sign-in; None if only a call can tell.
     """
 
     api_url: str
@@ -65,6 +66,7 @@ class Connection(msgspec.Struct, frozen=True):
     access_token: str | None = None
     credentials: Credentials | None = None
     module_id: str | None = None
+    org_id: str | None = None
 
     def __repr__(self) -> str:
         return f"Connection({self.api_url!r}, …)"

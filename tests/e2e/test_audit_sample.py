@@ -16,7 +16,7 @@ from tests.e2e.test_audit import QUICK, serving
 
 CONTACTS = 6
 FETCHED = ("--fetched", "m.emails.parquet")
-KEYS = ["check", "proposed", "files", "demoted", "exit_code"]
+KEYS = ["check", "proposed", "files", "demoted", "exit_code", "demoted_rows"]
 CHECK_KEYS = [
     *("tier", "kind", "proposed", "drawn", "right", "wrong", "unsure", "promise", "at_least"),
     *("needed", "becomes", "to_draw"),
@@ -110,7 +110,7 @@ def test_the_summary_says_what_is_proved_and_what_to_do(audited: Command) -> Non
         "0 wrong: at least ",
         "right at 95 % confidence",
         "That is less than sure promises: moves that were sure are look.",
-        f"{CONTACTS} proposals have a lower tier now in m.csv.",
+        f"{CONTACTS} proposals have a lower tier now, in {CONTACTS} rows of m.csv.",
         "bulklink plan m.csv --only tier=sure",
     ):
         assert text in " ".join(checked.out.split()), checked

@@ -352,6 +352,16 @@ def test_a_link_that_may_be_made_by_hand_is_for_a_person(
     assert proposals(verdicts) == {"a": ("move", "d2", tier)}
 
 
+@pytest.mark.parametrize(("direction", "tier"), [("received", "sure"), (None, "look")])
+def test_an_email_on_no_deal_that_may_be_received_or_sent_is_for_a_person(
+    direction: object, tier: str
+) -> None:
+    message = msgspec.structs.replace(mail("a", 999, None), direction=direction)
+    judge = make_judge(connection=CONNECTION_UNKNOWN)
+    verdicts = judge_contact(judge, two_deals(), [message, sent("b", 1001, "d2")])
+    assert proposals(verdicts) == {"a": ("attach", "d2", tier)}
+
+
 @pytest.mark.parametrize("missing", ["owner_id", "time"])
 def test_an_email_that_no_run_could_change_is_for_a_person(missing: str) -> None:
     emails = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bulklink.errors import ConfigError
-from bulklink.profiles.profile import Profile, Profiles, SecretBackend
+from bulklink.profiles.profile import Profile, ProfileOrg, Profiles, SecretBackend
 from bulklink.profiles.resolve import load_connection, load_stored_connection
 from bulklink.profiles.secrets import FileSecretStore
 from bulklink.zoho.connection import Connection, Credentials
@@ -25,7 +25,11 @@ def folder(tmp_path: Path) -> Path:
     """Return a folder with the profiles `default` (us) and `test` (eu, sandbox)."""
     for name, centre, environment in (("default", "us", "production"), ("test", "eu", "sandbox")):
         profile = Profile(
-            "1000.STORED", SecretBackend.FILE, data_centre=centre, environment=environment
+            "1000.STORED",
+            SecretBackend.FILE,
+            data_centre=centre,
+            environment=environment,
+            org=ProfileOrg(f"{name}-org"),
         )
         Profiles(tmp_path).save(name, profile)
         FileSecretStore(tmp_path).save(name, STORED)
@@ -42,6 +46,22 @@ def test_a_profile_provides_addresses_and_credentials(folder: Path) -> None:
     assert connection.accounts_url == "https://accounts.zoho.eu"
     assert (connection.data_centre, connection.environment) == ("eu", "sandbox")
     assert connection.credentials == STORED
+
+
+@pytest.mark.parametrize(
+    ("env", "org_id"),
+    [
+        ({}, "test-org"),
+        ({"BULKLINK_DEALS_MODULE_ID": "7"}, "test-org"),
+        ({"BULKLINK_ENVIRONMENT": "developer"}, None),
+        (CLIENT, None),
+    ],
+    ids=["profile", "module id", "another environment", "another client"],
+)
+def test_the_org_is_known_if_address_and_credentials_are_those_of_the_profile(
+    folder: Path, env: dict[str, str], org_id: str | None
+) -> None:
+    assert connect(folder, **env).org_id == org_id
 
 
 def test_the_environment_overrides_the_profile(folder: Path) -> None:
@@ -150,3 +170,4 @@ def test_a_stored_connection_ignores_the_environment(
     monkeypatch.setenv("BULKLINK_DC", "us")
     connection = load_stored_connection("test", Profiles(folder).load("test"), folder)
     assert (connection.data_centre, connection.credentials) == ("eu", STORED)
+    assert connection.org_id == "test-org"

@@ -31,6 +31,9 @@ from bulklink.zoho.connection import Connection
 _EARLIER = 0
 """Number of the command whose lines are those of an earlier audit."""
 _DAY = 86_400
+_OTHER_ORG_ADVICE = Advice(
+    "Connect as when they were read, or read them again with {}.", Keyword("read_again", value=True)
+)
 
 
 class Origin(RunOrigin, Protocol):
@@ -67,12 +70,13 @@ class DealsUse(msgspec.Struct, frozen=True):
             read_at: when they were read, in seconds since 1970.
 
         Raises:
-            WrongOrgError: if they are of another host or data centre.
+            WrongOrgError: if they are of another host, data centre or org, as far as is known.
             BadFileError: if they are too old.
             UsageError: if they have another number field.
         """
         if self.connection is not None:
             self._check_host(origin, self.connection)
+            self._check_org(origin, self.connection.org_id)
         if self.now - read_at > self.max_age:
             raise BadFileError(
                 f"These deals were read {_days(self.now - read_at)} ago; they are used for"
@@ -104,16 +108,37 @@ class DealsUse(msgspec.Struct, frozen=True):
                 f"These deals were read from {origin.api_url}, and the connection is to"
                 f" {connection.api_url}.",
                 where=str(self.path),
-                advice=Advice(
-                    "Connect as when they were read, or read them again with {}.",
-                    Keyword("read_again", value=True),
-                ),
+                advice=_OTHER_ORG_ADVICE,
             ) from None
+
+    def _check_org(self, origin: Origin, org_id: str | None) -> None:
+        org = origin.org
+        if org is not None and None not in (org.id, org_id) and org.id != org_id:
+            raise WrongOrgError(
+                f"These deals were read from the org {org.name} ({org.id}), and the profile is of"
+                f" the org {org_id}.",
+                where=str(self.path),
+                advice=_OTHER_ORG_ADVICE,
+            )
 
 
 def _days(seconds: float) -> str:
     days = seconds / _DAY
     return f"{days:.1f} days" if days < 10 else f"{days:,.0f} days"
+
+
+def other_org_error(error: WrongOrgError, path: Path, *, unfinished: bool) -> WrongOrgError:
+    """Return the error for deals of another org than a call has found.
+
+    Args:
+        error: what was found.
+        path: file or folder that holds the deals.
+        unfinished: whether they are those of an unfinished reading.
+    """
+    advice = "Connect as when they were read, or remove the folder: its deals are then read again."
+    return WrongOrgError(
+        error.message, where=str(path), advice=advice if unfinished else _OTHER_ORG_ADVICE
+    )
 
 
 def is_covered(

@@ -60,6 +60,8 @@ def stream_contact_emails(
 ) -> Iterator[tuple[str, tuple[EmailFacts, ...] | None]]:
     """Yield each contact with its emails, each email once; None in place of too many.
 
+    If rows of an email name different deals, the one that it is on is unknown.
+
     Args:
         path: file that `write_sorted_emails` wrote.
         stop: interrupts the reading.
@@ -77,9 +79,22 @@ def stream_contact_emails(
                 contact_id, emails = line.contact_id, {}
             if len(emails) <= MAX_CONTACT_EMAILS:
                 email = line.email
-                emails[email.message_id, email.owner_id] = email
+                key = email.message_id, email.owner_id
+                before = emails.get(key)
+                emails[key] = email if before is None else _joined(before, email)
     if contact_id is not None:
         yield contact_id, _all(emails)
+
+
+def _joined(before: EmailFacts, email: EmailFacts) -> EmailFacts:
+    """Return an email that is in two rows, by what both say of its link."""
+    if before.link_contradicted or not email.link_known:
+        return before
+    if before.link_known and before.deal_id != email.deal_id:
+        return msgspec.structs.replace(
+            email, link_known=False, deal_id=None, link_contradicted=True
+        )
+    return email
 
 
 def _all(emails: dict[tuple[str, str | None], EmailFacts]) -> tuple[EmailFacts, ...] | None:

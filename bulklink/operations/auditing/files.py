@@ -53,9 +53,9 @@ def check_mapping_name(mapping: Path) -> None:
     """
     if verdicts_path(mapping) == mapping:
         raise UsageError(
-            f"This is the name of a file of verdicts: a mapping cannot end in {_VERDICTS}.",
+            f"This is the name of an audit file: a mapping cannot end in {_VERDICTS}.",
             where=str(mapping),
-            advice="Name the mapping; the file of verdicts is beside it.",
+            advice="Name the mapping; the audit file is beside it.",
         )
 
 
@@ -68,11 +68,25 @@ def find_verdicts(mapping: Path) -> Path:
     path = verdicts_path(mapping)
     if not path.is_file():
         raise UsageError(
-            "There is no such file of verdicts: an audit writes it beside its mapping.",
+            "There is no such audit file: an audit writes it beside its mapping.",
             where=str(path),
             advice="Name the mapping as the audit did.",
         )
     return path
+
+
+def check_is_there(mapping: Path) -> None:
+    """Check that a mapping whose file of verdicts is there was not removed.
+
+    Raises:
+        UsageError: if it was.
+    """
+    if not mapping.is_file():
+        raise UsageError(
+            "There is no such mapping, although its audit file is there.",
+            where=str(mapping),
+            advice="Put it back, or audit again: what was read is kept.",
+        )
 
 
 def check_table_path(mapping: Path) -> Path:
@@ -125,12 +139,14 @@ class AuditFetch(msgspec.Struct, frozen=True):
 
     Args:
         selection: digest of the selection.
+        nameless: emails left out for lack of a message id.
         unread: contacts whose emails could not be read.
         unread_contacts: the first 1,000 of them.
         unresolved: the first 1,000 addresses, names and deals that select no contact.
     """
 
     selection: str
+    nameless: int = 0
     unread: int = 0
     unread_contacts: tuple[UnreadContact, ...] = ()
     unresolved: tuple[Unresolved, ...] = ()

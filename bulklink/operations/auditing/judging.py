@@ -122,6 +122,7 @@ class AuditTally:
         contacts: contacts judged.
         emails: their emails.
         filtered_out: emails for which no change may be proposed.
+        contradicted: emails whose rows name different deals that they are on.
         proposed: proposals by tier and kind.
         by_hand: emails whose link a person or a program made.
         uncertain: received emails of which nobody can tell what the rule did.
@@ -130,6 +131,7 @@ class AuditTally:
     contacts: int = 0
     emails: int = 0
     filtered_out: int = 0
+    contradicted: int = 0
     proposed: Counter[tuple[Tier, ChangeKind]] = field(default_factory=Counter)
     by_hand: int = 0
     uncertain: int = 0
@@ -139,6 +141,7 @@ class AuditTally:
         self.contacts += 1
         self.emails += len(verdicts)
         for verdict in verdicts:
+            self.contradicted += verdict.email.link_contradicted
             self.by_hand += verdict.link.origin in _BY_HAND
             self.uncertain += verdict.rule is not None and verdict.rule.uncertainty is not None
             if verdict.kind is not None and verdict.tier is not None:
@@ -149,6 +152,7 @@ class AuditTally:
         self.contacts += other.contacts
         self.emails += other.emails
         self.filtered_out += other.filtered_out
+        self.contradicted += other.contradicted
         self.proposed += other.proposed
         self.by_hand += other.by_hand
         self.uncertain += other.uncertain

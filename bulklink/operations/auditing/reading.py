@@ -40,7 +40,12 @@ from bulklink.operations.auditing.deals_file import (
     deals_file_path,
     utc_time,
 )
-from bulklink.operations.auditing.earlier_deals import DealsUse, is_covered, seed_log
+from bulklink.operations.auditing.earlier_deals import (
+    DealsUse,
+    is_covered,
+    other_org_error,
+    seed_log,
+)
 from bulklink.operations.auditing.folder import AuditFolder, AuditRecord
 from bulklink.operations.auditing.log import AuditProgress
 from bulklink.operations.auditing.logged_deals import logged_contacts
@@ -303,10 +308,11 @@ class _Opening:
                 answers_path=folder.answers,
                 callbacks=self.callbacks,
             )
-        except WrongOrgError:
+        except WrongOrgError as error:
             if is_new:
                 folder.clear()
-            raise
+            path = deals_file.path if is_new else folder.path
+            raise other_org_error(error, path, unfinished=not is_new) from error
         except UsageError:  # the org lacks the user's field
             folder.clear()
             raise

@@ -46,6 +46,10 @@ class AuditResult(msgspec.Struct, frozen=True):
         filtered_out: emails for which the filters propose no change.
         left_out: rows of the file of emails that name no contact or no email.
         undated: emails without a known time.
+        contradicted: emails for which rows of the file name different deals; nothing is proposed.
+        nameless: emails left out for lack of a message id, of those that this audit fetched.
+        without_history: deals that are judged without their history because it could not be read,
+            by reason; a deal counts once for each of its contacts.
         unread_contacts: the first 1,000 contacts that could not be read.
         unresolved: the first 1,000 addresses, names and deals that select no contact.
     """
@@ -69,6 +73,9 @@ class AuditResult(msgspec.Struct, frozen=True):
     filtered_out: int = 0
     left_out: int = 0
     undated: int = 0
+    contradicted: int = 0
+    nameless: int = 0
+    without_history: dict[str, int] = {}
     unread_contacts: tuple[UnreadContact, ...] = ()
     unresolved: tuple[Unresolved, ...] = ()
 
@@ -84,6 +91,7 @@ class FetchedPart(msgspec.Struct, frozen=True):
     Args:
         calls: requests by kind.
         credits: credits that this command spent on it.
+        nameless: emails left out for lack of a message id.
         unread: contacts whose emails could not be read.
         unread_contacts: the first 1,000 of them.
         unresolved: the first 1,000 addresses, names and deals that select no contact.
@@ -91,6 +99,7 @@ class FetchedPart(msgspec.Struct, frozen=True):
 
     calls: dict[str, int] = msgspec.field(default_factory=NO_CALLS.copy)
     credits: int = 0
+    nameless: int = 0
     unread: int = 0
     unread_contacts: tuple[UnreadContact, ...] = ()
     unresolved: tuple[Unresolved, ...] = ()
@@ -113,6 +122,7 @@ def stopped_in_fetch(fetched: FetchResult, stop: StopController) -> AuditResult:
         stopped_by=stopped_by,
         resume_at=_resume_at(stop),
         exit_code=_stopped_code(stopped_by),
+        nameless=fetched.nameless,
         unread_contacts=fetched.unread_contacts,
         unresolved=fetched.unresolved,
     )
@@ -135,7 +145,14 @@ def complete(
 ) -> AuditResult:
     """Return the result of an audit that has written its files."""
     result = _result(inputs, fetched, judging, files, stop, ExitCode.OK)
-    if result.proposals or result.unread or result.unresolved or result.left_out:
+    is_incomplete = (
+        result.unread
+        or result.unresolved
+        or result.left_out
+        or result.contradicted
+        or result.without_history
+    )
+    if result.proposals or is_incomplete:
         return msgspec.structs.replace(result, exit_code=int(ExitCode.ROWS_NOT_DONE))
     return result
 
@@ -174,6 +191,9 @@ def _result(
         filtered_out=tally.filtered_out,
         left_out=inputs.emails.refused,
         undated=inputs.emails.undated,
+        contradicted=tally.contradicted,
+        nameless=fetched.nameless,
+        without_history=inputs.deals.without_history,
         unread_contacts=unread_contacts[:MAX_UNREAD_NAMED],
         unresolved=fetched.unresolved,
     )

@@ -223,7 +223,7 @@ def confidence_text(confidence: float) -> str:
 
 
 def rule_cell(rule: RuleVerdict | None) -> str | None:
-    """Return the deal that the rule chose, `none`, or `uncertain`; None for mail that was sent."""
+    """Return the deal that the rule chose, `none`, or `uncertain`; None if not received."""
     if rule is None:
         return None
     return (rule.deal_id or NO_DEAL) if rule.exact else UNCERTAIN_RULE

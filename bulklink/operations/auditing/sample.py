@@ -15,7 +15,7 @@ from bulklink.mapping.audit_proposals import AuditProposals, open_proposals
 from bulklink.mapping.verdict_table import bad_verdicts_error
 from bulklink.operations.auditing.check_table import CheckTable
 from bulklink.operations.auditing.commands import sample_option
-from bulklink.operations.auditing.files import check_mapping_name, find_verdicts
+from bulklink.operations.auditing.files import check_is_there, check_mapping_name, find_verdicts
 
 _SHARE_DECIMALS = 10_000
 
@@ -30,6 +30,7 @@ class AuditCheck(msgspec.Struct, frozen=True):
             review, mapping and audit.
         demoted: proposals whose tier was lowered.
         exit_code: exit code of the command.
+        demoted_rows: rows of the mapping whose tier was lowered: those that the user left in it.
     """
 
     check: tuple[SampleCheck, ...]
@@ -37,6 +38,7 @@ class AuditCheck(msgspec.Struct, frozen=True):
     files: dict[str, str]
     demoted: int
     exit_code: int
+    demoted_rows: int = 0
 
 
 @contextmanager
@@ -47,11 +49,13 @@ def open_audit(mapping: Path) -> Iterator[AuditProposals]:
         mapping: mapping that the audit wrote.
 
     Raises:
-        UsageError: if there is no file of verdicts beside it, or it is that file itself.
+        UsageError: if it is missing, there is no file of verdicts beside it, or it is that file
+            itself.
         BadFileError: if that file cannot be read.
     """
     check_mapping_name(mapping)
     path = find_verdicts(mapping)
+    check_is_there(mapping)
     try:
         with open_proposals(path) as proposals:
             yield proposals

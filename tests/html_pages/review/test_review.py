@@ -76,7 +76,7 @@ def test_a_file_that_is_no_table_of_verdicts_is_refused(tmp_path: Path) -> None:
     files = write_audit(tmp_path, [usual_contact(0, Tier.SURE)])
     before = files.review.read_bytes()
     files.verdicts.write_bytes(files.verdicts.read_bytes()[:2000])
-    with pytest.raises(BadFileError, match="not a file of verdicts"):
+    with pytest.raises(BadFileError, match="not an audit file"):
         write_review(files.mapping)
     assert files.review.read_bytes() == before
 

@@ -254,7 +254,7 @@ async def read(
     """Read what an audit of a file needs, and all contacts."""
     reading = AuditReading(
         file=file,
-        connection=crm.connection if crm else None,
+        connection=options.pop("connection", crm.connection if crm else None),
         job=job or Job(mappings=(), rate=None),
         environment=options.pop("environment", None) or real_environment(),
         **{"plan_histories": plan_changed_deals, **options},

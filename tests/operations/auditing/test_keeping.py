@@ -187,10 +187,34 @@ async def test_deals_of_another_org_are_not_added_to(tmp_path: Path) -> None:
         edit_header(tmp_path / "emails.deals.jsonl", org={"id": "77", "name": "Other"})
         world.add_contact(deals=1, emails=1)
         world.write(file)
-        with pytest.raises(WrongOrgError, match="Other"):
+        with pytest.raises(WrongOrgError, match="Other") as refused:
             await read(file, crm)
+        assert refused.value.where == str(tmp_path / "emails.deals.jsonl")
+        assert "read_again=True" in str(refused.value.advice)
         assert not (tmp_path / "emails.csv.auditing").exists()
         assert (await read(file, crm, force=True)).inputs.complete
+
+
+async def test_deals_of_another_org_are_refused_without_a_call_if_the_profile_knows_its_org(
+    tmp_path: Path,
+) -> None:
+    world = make_world(3)
+    file = world.write(tmp_path / "emails.csv")
+    async with serve(world) as crm:
+        first = await read(file, crm)
+        assert first.inputs.header is not None
+        org_id = first.inputs.header.org.id
+        crm.requests.clear()
+        same = msgspec.structs.replace(crm.connection, org_id=org_id)
+        other = msgspec.structs.replace(crm.connection, org_id="77")
+        await read(file, crm, connection=same)
+        with pytest.raises(WrongOrgError, match="77") as refused:
+            await read(file, crm, connection=other)
+    assert org_id is not None
+    assert org_id in refused.value.message
+    assert refused.value.where == str(tmp_path / "emails.deals.jsonl")
+    assert "read_again=True" in str(refused.value.advice)
+    assert crm.requests == []
 
 
 async def test_deals_with_another_number_field_are_refused(tmp_path: Path) -> None:
@@ -572,3 +596,16 @@ async def test_a_folder_of_another_reading_is_dropped_by_force(unfinished: Path)
     assert result.inputs.complete
     assert result.inputs.header is not None
     assert result.inputs.header.read_at.year > 2020
+
+
+async def test_a_folder_of_another_org_is_refused_until_it_is_removed(unfinished: Path) -> None:
+    folder = unfinished / "emails.csv.auditing"
+    _record(org={"id": "77", "name": "Other"})(folder, unfinished)
+    async with serve(make_world()) as crm:
+        for force in (False, True):
+            with pytest.raises(WrongOrgError, match="Other") as refused:
+                await read(unfinished / "emails.csv", crm, force=force)
+            assert refused.value.where == str(folder)
+            assert "remove the folder" in str(refused.value.advice)
+        shutil.rmtree(folder)
+        assert (await read(unfinished / "emails.csv", crm)).inputs.complete

@@ -218,6 +218,25 @@ async def test_deals_by_role_that_the_file_knows_are_read_by_their_ids(tmp_path:
     assert crm.count(f"Deals/{shared}/__timeline") == 1
 
 
+async def test_a_deal_that_got_another_contact_since_the_fetch_is_none_of_its_former_contact(
+    tmp_path: Path,
+) -> None:
+    world = AuditWorld()
+    former, present = world.add_contact(deals=1), world.add_contact(deals=1)
+    former_deal, role_deal, unlisted_deal = (world.add_deal(present) for _ in range(3))
+    candidates = f'[{{"id":"{former_deal}","role":false}},{{"id":"{role_deal}","role":null}}]'
+    for deal in (former_deal, role_deal, unlisted_deal):
+        world.add_email(former, day=2, candidates=candidates, deal_id=deal)
+    file = world.write(tmp_path / "emails.csv")
+    async with serve(world) as crm:
+        result = await read(file, crm)
+    assert [(deal.id, deal.by_role) for deal in deals_of(result)] == [
+        (deal_id(0), False),
+        (role_deal, True),
+        (unlisted_deal, True),
+    ]
+
+
 @pytest.mark.parametrize("text", ["[", "5", '{"id":"1"}', '[5, {"role":true}]', '[{"id":"a b"}]'])
 async def test_candidates_that_are_no_list_of_deals_are_left_out(text: str, tmp_path: Path) -> None:
     world = AuditWorld()

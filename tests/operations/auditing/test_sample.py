@@ -5,19 +5,20 @@ from __future__ import annotations
 import gzip
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bulklink.errors import BadFileError, UsageError
+from bulklink.errors import BadFileError, RunDirError, UsageError
 from bulklink.finding.sample_check import SampleCheck
 from bulklink.finding.verdicts import ChangeKind, Tier
 from bulklink.mapping.audit_proposals import DrawnProposal, open_proposals
 from bulklink.mapping.verdict_table import open_verdict_table
 from bulklink.operations.auditing.check_table import CHECK_COLUMNS
 from bulklink.operations.auditing.files import NOTES_KEY, find_verdicts, review_path
-from bulklink.operations.auditing.sample import AuditCheck
+from bulklink.operations.auditing.sample import AuditCheck, open_audit
 from bulklink.operations.check_audit import check_audit
 from bulklink.operations.sample_audit import sample_audit
 from bulklink.spreadsheet_grid import column_letters
@@ -42,6 +43,7 @@ SURE_MOVE = (Tier.SURE, ChangeKind.MOVE)
 SURE_ATTACH = (Tier.SURE, ChangeKind.ATTACH)
 LIKELY_MOVE = (Tier.LIKELY, ChangeKind.MOVE)
 SMALL: Groups = {SURE_ATTACH: 30, SURE_MOVE: 20, LIKELY_MOVE: 12, (Tier.LOOK, ChangeKind.MOVE): 6}
+FULL = Path("/dev/full")
 Row = dict[str, str]
 
 
@@ -135,6 +137,27 @@ def test_a_sample_needs_an_audit_and_an_email(tmp_path: Path) -> None:
             sample_audit(mapping, 1)
     with pytest.raises(UsageError, match="1 or more"):
         sample_audit(write_audit(tmp_path, {SURE_MOVE: 3}), 0)
+
+
+def test_a_sample_needs_the_mapping(tmp_path: Path) -> None:
+    mapping = write_audit(tmp_path, SMALL)
+    table = answer(sample(mapping), moves_are_wrong)
+    check_audit(mapping, table)
+    mapping.unlink()
+    for work in (partial(sample_audit, mapping, 1), partial(check_audit, mapping, table)):
+        with pytest.raises(UsageError, match="no such mapping") as caught:
+            work()
+        assert caught.value.where == str(mapping)
+
+
+@pytest.mark.skipif(not FULL.is_char_device(), reason="there is no /dev/full: no disk is full")
+def test_a_disk_without_space_for_the_audit_file_is_named(tmp_path: Path) -> None:
+    with (
+        open_audit(write_audit(tmp_path, SMALL)) as proposals,
+        pytest.raises(RunDirError, match="ran out") as caught,
+    ):
+        proposals.write_demoted(FULL, {("sure", "move"): "look"})
+    assert caught.value.where == str(FULL.parent)
 
 
 def test_an_audit_without_proposals_has_nothing_to_check(tmp_path: Path) -> None:
@@ -263,7 +286,7 @@ def test_a_file_of_verdicts_that_no_audit_wrote_is_refused(tmp_path: Path) -> No
         tmp_path / "m.audit.parquet", TableFormat(FileType.PARQUET), [TableColumn("contact_id")]
     ):
         pass
-    with pytest.raises(BadFileError, match="not a file of verdicts"):
+    with pytest.raises(BadFileError, match="not an audit file"):
         sample_audit(mapping, 1)
 
 
@@ -390,8 +413,12 @@ def test_rows_that_are_gone_or_of_other_kinds_do_not_matter(tmp_path: Path) -> N
     mapping = write_audit(tmp_path, SMALL)
     table = answer(sample(mapping), moves_are_wrong)
     rows = [row for row in read_rows(mapping) if row["tier"] != "likely"]
-    write_rows(mapping, [*rows[3:], rows[3] | {"message_id": "x", "tier": "look", "op": "link"}])
-    assert check_audit(mapping, table).demoted == 20
+    rows = [row for row in rows if not row["message_id"].startswith("000")]
+    write_rows(mapping, [*rows, rows[0] | {"message_id": "x", "tier": "look", "op": "link"}])
+    left = Counter((row["tier"], row["kind"]) for row in rows)["sure", "move"]
+    result = check_audit(mapping, table)
+    assert (result.demoted, result.demoted_rows) == (20, left)
+    assert 0 < left < 20
     assert read_rows(mapping)[-1]["op"] == "link"
 
 
