@@ -43,10 +43,18 @@ class MaxFailures(msgspec.Struct, frozen=True):
     Args:
         count: failures allowed, in messages.
         percent: failures allowed, in percent of settled messages, once 200 are settled.
+
+    Raises:
+        ValueError: if the count is below 0, or the percentage not from 0 to 100.
     """
 
     count: int | None = None
     percent: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse limits that are none."""
+        if (self.count or 0) < 0 or not 0 <= (self.percent or 0) <= 100:
+            raise ValueError("a count is at least 0, and a percentage from 0 to 100")
 
 
 def exceeds_max_failures(max_failures: MaxFailures | None, failed: int, settled: int) -> bool:

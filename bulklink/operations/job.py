@@ -67,10 +67,10 @@ def check_ranges(options: Mapping[str, Any]) -> None:
     """
     for name, (minimum, maximum) in _RANGES.items():
         value = options.get(name)
-        if value is not None and not minimum <= value <= maximum:
+        if value is not None and not (_is_number(value) and minimum <= value <= maximum):
             raise _invalid_value(name, value, f"Use a number from {minimum:,} to {maximum:,}.")
     rate = options.get("rate")
-    if rate is not None and not 0 < rate <= MAX_RATE:
+    if rate is not None and not (_is_number(rate) and 0 < rate <= MAX_RATE):
         raise _invalid_value("rate", rate, f"Use a number above 0, {MAX_RATE:,} at most.")
     daily, reserve = options.get("credits_per_day"), options.get("reserve_credits") or 0
     if daily is not None and reserve >= daily:
@@ -82,6 +82,10 @@ def check_ranges(options: Mapping[str, Any]) -> None:
         )
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def parse_memory(text: str) -> str:
     """Parse an amount of memory into DuckDB's notation.
 
@@ -91,7 +95,7 @@ def parse_memory(text: str) -> str:
     Raises:
         UsageError: if it is not an amount of at least 64MB.
     """
-    match = re.fullmatch(r"(\d{1,6})\s*(MB|MIB|GB|GIB)", text.strip().upper())
+    match = re.fullmatch(r"(\d{1,6})\s*(MB|MIB|GB|GIB)", str(text).strip().upper())
     if match is None or int(match[1]) * _UNIT_MEGABYTES[match[2]] < _MIN_MEMORY_MB:
         raise UsageError(
             f"{text!r} is not a size such as 512MB, of at least {_MIN_MEMORY_MB}MB.",
@@ -111,7 +115,7 @@ def parse_duration(value: float | str, setting: str = "outage") -> float:
     Raises:
         UsageError: if it is not a duration.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if _is_number(value):
         return float(value)
     pattern = r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhd]?)"
     match = re.fullmatch(pattern, str(value).strip().lower(), re.ASCII)
@@ -191,6 +195,10 @@ EDITION_LIMITS = {
 DEFAULT_MAX_IN_FLIGHT = 10
 
 
+def _to_org_id(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _to_sheet(name: object) -> str:
     if not isinstance(name, str | int) or isinstance(name, bool):
         raise TypeError("a sheet is a name or a number")
@@ -205,6 +213,7 @@ _CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
     "on_invalid": OnInvalid,
     "group_by": GroupBy,
     "edition": Edition,
+    "expect_org": _to_org_id,
     "when_credits_out": WhenCreditsOut,
     "run_dir": Path,
     "runs_dir": Path,
@@ -213,6 +222,7 @@ _CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
+_TYPE_ADVICE = {"max_failures": "Use MaxFailures(count=50) or MaxFailures(percent=5)."}
 _TEXTS = (
     *("delimiter", "quote", "escape", "encoding", "sheet"),
     *("columns", "preset", "defaults", "only", "keep"),
@@ -336,6 +346,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None:
                 msgspec.structs.force_setattr(self, name, _convert(name, converter, value))
+        for field in msgspec.structs.fields(self):
+            if field.name != "mappings":
+                value = _check_type(field.name, getattr(self, field.name), field.type)
+                msgspec.structs.force_setattr(self, field.name, value)
         for name in _TEXTS:
             _check_text(name, getattr(self, name))
         check_ranges(msgspec.structs.asdict(self))
@@ -407,6 +421,18 @@ def _convert(name: str, converter: Callable[[Any], Any], value: object) -> Any:
             advice = f"Use one of: {', '.join(converter)}."
         raise UsageError(
             f"{value!r} is not a valid value for {name}.", where=name, advice=advice
+        ) from None
+
+
+def _check_type(name: str, value: object, kind: Any) -> object:
+    """Return a value in its own type: a run folder with any other could not be read again."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"{value!r} is not a valid value for {name}.",
+            where=name,
+            advice=_TYPE_ADVICE.get(name, f"{error}.".replace("null", "None")),
         ) from None
 
 

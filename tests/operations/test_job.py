@@ -9,7 +9,7 @@ import click
 import msgspec
 import pytest
 
-from bulklink import Edition, Job, OnInvalid, Op, UsageError
+from bulklink import Edition, Job, MaxFailures, OnInvalid, Op, UsageError
 from bulklink.operations.job import MAX_RATE
 from bulklink.operations.job_options import LIMIT_OPTIONS, PACE_OPTIONS, SEND_OPTIONS
 from tests.cli.command_tree import ALL
@@ -20,6 +20,19 @@ def test_texts_are_converted_to_enums_and_paths() -> None:
     job = Job(mappings=(Path("m.csv"), "n.csv"), run_dir="here", **values)  # type: ignore[arg-type]
     assert (job.op, job.edition, job.on_invalid) == (Op.RELINK, Edition.ZOHO_ONE, OnInvalid.SKIP)
     assert (job.mappings, job.run_dir) == (("m.csv", "n.csv"), Path("here"))
+
+
+def test_values_of_other_types_are_stored_in_their_own() -> None:
+    values: dict[str, Any] = {"rate": 50, "expect_org": 5843104000000020005, "keep": ["Subject"]}
+    job = Job(mappings=("m.csv",), only=[["kind", "move"]], **values)  # type: ignore[arg-type]
+    assert (job.rate, job.expect_org, job.keep) == (50.0, "5843104000000020005", ("Subject",))
+    assert job.only == (("kind", "move"),)
+
+
+@pytest.mark.parametrize("limits", [{"count": -1}, {"percent": 101.0}, {"percent": float("nan")}])
+def test_a_limit_of_failures_that_is_none_is_refused(limits: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="from 0 to 100"):
+        MaxFailures(**limits)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +49,16 @@ def test_texts_are_converted_to_enums_and_paths() -> None:
         ({"concurrency": 0}, "0 is not a valid value"),
         ({"rate": 0}, "0 is not a valid value for rate.\nUse a number above 0, 100,000 at most"),
         ({"rate": MAX_RATE + 1}, "is not a valid value for rate"),
+        ({"canary": True}, "True is not a valid value for canary.\nExpected `int | None`"),
+        ({"max_credits": 1e5}, "100000.0 is not a valid value for max_credits"),
+        ({"batch_size": "20"}, "'20' is not a valid value for batch_size"),
+        ({"rate": "50"}, "'50' is not a valid value for rate"),
+        ({"yes": "no"}, "'no' is not a valid value for yes"),
+        ({"read_back": 1}, "1 is not a valid value for read_back"),
+        ({"max_failures": "5%"}, "Use MaxFailures.count=50. or MaxFailures.percent=5."),
+        ({"only": "subject=x"}, "'subject=x' is not a valid value for only"),
+        ({"memory": 100_000_000}, "100000000 is not a size such as 512MB"),
+        ({"run_dir": 5}, "5 is not a valid value for run_dir"),
         ({"settle_after": -0.1}, "settle_after"),
         ({"read_pages": 0}, "read_pages"),
         ({"max_credits": 0}, "max_credits"),
