@@ -205,7 +205,7 @@ def _raise_if_fatal(kind: CallKind, where: str, verdict: AnswerVerdict) -> Answe
 
 def fatal_error(kind: CallKind, verdict: AnswerVerdict, where: str) -> RunStoppedError:
     """Return the stop reason for an answer after which no call of this kind can succeed."""
-    reason = " ".join(filter(None, (verdict.code or f"HTTP {verdict.http_status}", verdict.text)))
+    reason = " ".join(filter(None, (verdict.shown_code, verdict.text)))
     return RunStoppedError(
         StoppedBy.FATAL,
         f"Zoho refuses the {kind} call: {reason}.",

@@ -151,6 +151,8 @@ def test_a_contact_that_cannot_be_read_is_reported_and_the_rest_is_read(
     async def refuse(seen: ReceivedRequest) -> Reply | None:
         if seen.kind == "read" and seen.contact == contacts[1].id:
             return error(403, "NO_PERMISSION")
+        if seen.kind == "read" and seen.contact == contacts[3].id:
+            return Reply(418, body="teapot")
         if seen.kind == "read" and seen.contact == contacts[4].id:
             return error(400, "INVALID_DATA", "the id given seems to be invalid")
         return None
@@ -158,12 +160,29 @@ def test_a_contact_that_cannot_be_read_is_reported_and_the_rest_is_read(
     standin.script = refuse
     result = run_fetch(bulklink, standin, *[one.id for one in contacts], "-o", "f.csv")
     assert result.code == 1, result
-    assert (result.object["read"], result.object["unread"], result.object["emails"]) == (3, 2, 3)
+    assert (result.object["read"], result.object["unread"], result.object["emails"]) == (2, 3, 2)
     assert [(one["contact_id"], one["code"]) for one in result.object["unread_contacts"]] == [
         (contacts[1].id, "NO_PERMISSION"),
+        (contacts[3].id, "HTTP 418"),
         (contacts[4].id, "INVALID_DATA"),
     ]
+    assert f"contact {contacts[3].id}: HTTP 418\n" in result.err
     assert contacts[4].id in result.err
+
+
+def test_half_an_emoji_in_a_subject_does_not_hide_the_emails_of_its_contact(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contact = world.add(free=1)
+    page = b'{"Emails": [{"message_id": "a1", "linked_record": null, "subject": "Hi \\ud83d"}]}'
+
+    async def cut(seen: ReceivedRequest) -> Reply | None:
+        return Reply(body=page) if seen.kind == "read" else None
+
+    standin.script = cut
+    result = run_fetch(bulklink, standin, contact.id, "-o", "f.csv")
+    assert result.code == 0, result
+    assert [row["subject"] for row in read(bulklink.folder / "f.csv")] == ["Hi \ufffd"]
 
 
 def test_a_fetch_stops_if_no_contact_may_be_read(
