@@ -151,6 +151,7 @@ def _refused_query_error(query: Query, verdict: AnswerVerdict) -> UsageError | R
             StoppedBy.FATAL,
             f"Zoho refuses the query: {reason}. The query is: {query.text}",
             advice="The answer is in answers.jsonl.",
+            has_answer=True,
         )
     return UsageError(
         f"Zoho refuses the condition: {reason}. The query is: {query.text}",
@@ -165,6 +166,8 @@ def _unfinished_query_error(query: Query, text: str) -> RunStoppedError:
         StoppedBy.FATAL,
         f"{text} The query is: {query.text}",
         advice="Try again later. The answer is in answers.jsonl.",
+        reading="Run the same command again later.",
+        has_answer=True,
     )
 
 

@@ -7,6 +7,8 @@ import gzip
 import io
 import json
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -199,6 +201,54 @@ def test_a_fetch_stops_if_no_contact_may_be_read(
     assert result.code == 3, result
     assert len(standin.requests_of("read")) < 20
     assert not (bulklink.folder / "f.csv").exists()
+
+
+def test_a_fetch_that_stops_says_to_run_it_again_and_where_the_answer_is(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contacts = [world.add(free=1).id for _ in range(5)]
+    stopped = run_fetch(bulklink, standin, *contacts, "-o", "f.csv", "--max-credits", "2")
+    assert stopped.code == 4, stopped
+    assert "Run the same command again with another --max-credits." in stopped.err
+
+    async def redirect(seen: ReceivedRequest) -> Reply | None:
+        return Reply(302) if seen.kind == "read" else None
+
+    standin.script = redirect
+    stopped = run_fetch(bulklink, standin, *contacts, "-o", "f.csv")
+    assert stopped.code == 3, stopped
+    answers = Path("f.csv.fetching", "answers.jsonl")
+    assert (bulklink.folder / answers).read_text("utf-8")
+    assert f"{answers}. Fix the cause, then run the same command again." in " ".join(
+        stopped.err.split()
+    )
+    assert "resume" not in stopped.err.lower()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+def test_a_full_disk_is_named_and_only_calls_that_left_are_counted(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    (bulklink.folder / "c.txt").write_text(
+        "\n".join(world.add(free=9).id for _ in range(300)), "utf-8"
+    )
+    fetch = f"{sys.executable} -m bulklink fetch @c.txt -o f.csv --yes --rate off --json"
+    full = subprocess.run(
+        ["bash", "-c", f"ulimit -f 100; exec {fetch}"],
+        cwd=bulklink.folder,
+        env=bulklink.with_env(**standin.env()).environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 3, full
+    shown = json.loads(full.stdout)
+    assert shown["stopped_by"] == "ledger"
+    assert shown["calls"]["read"] == len(standin.requests_of("read")) > 0
+    error = " ".join(full.stderr.split())
+    assert "fetched.jsonl: Cannot write what was read:" in error
+    assert "then run the same command again" in error
+    assert "resume" not in error
 
 
 def test_a_truncated_list_is_not_treated_as_complete(
