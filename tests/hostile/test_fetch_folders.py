@@ -133,12 +133,13 @@ def test_a_fetch_folder_can_be_copied(
     ],
 )
 def test_a_file_of_the_wrong_type_beside_the_output_is_to_be_removed(
-    command: str, odd: str, tmp_path: Path
+    command: str, odd: str, good_folders: GoodFolders, tmp_path: Path
 ) -> None:
     path = tmp_path / odd
     path.parent.mkdir(exist_ok=True)
     (tmp_path / "other.txt").write_text("", "utf-8")
+    (tmp_path / "m.emails.parquet").write_text("", "utf-8")
     path.symlink_to(tmp_path / "other.txt")
-    result = Command(tmp_path)(*command.split())
+    result = Command(tmp_path).with_env(**good_folders.emulator.env())(*command.split())
     assert result.code == 2, result
     assert "Remove it and run the command again, or use another output." in result.err
