@@ -172,6 +172,22 @@ def test_a_contact_that_cannot_be_read_is_reported_and_the_rest_is_read(
     assert contacts[4].id in result.err
 
 
+@pytest.mark.parametrize("command", ["fetch", "audit"])
+def test_times_between_which_there_is_no_email_are_refused_before_a_call(
+    command: str, bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contact = world.add(free=1).id
+    span = ("--since", "2026-02-01", "--until", "2026-01-31")
+    connected = bulklink.with_env(**standin.env())
+    refused = connected(command, contact, "-o", "f.csv", *span)
+    assert refused.code == 2, refused
+    assert "--since, --until: No email is from 2026-02-01" in refused.err
+    assert not standin.requests_of("lookup")
+    if command == "fetch":
+        always = ("--since", "0001-01-01", "--until", "9999-12-31")
+        assert run_fetch(bulklink, standin, contact, "-o", "f.csv", *always).object["read"] == 1
+
+
 def test_half_an_emoji_in_a_subject_does_not_hide_the_emails_of_its_contact(
     bulklink: Command, standin: StandIn, world: World
 ) -> None:
