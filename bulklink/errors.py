@@ -187,6 +187,9 @@ class RunStoppedError(BulklinkError):
         where: file, option or address that it concerns; empty if none.
         advice: what to do about it.
         resume_at: when it can continue, seconds since 1970; None if time alone does not help.
+        reading: what to do about it where a command only reads, and has no run to resume.
+        has_answer: whether the CRM's answer is in the file of answers; `advice` says so, `reading`
+            does not.
     """
 
     code = "stopped"
@@ -199,10 +202,24 @@ class RunStoppedError(BulklinkError):
         where: str | Advice = "",
         advice: str | Advice = "",
         resume_at: float | None = None,
+        reading: str | Advice = "",
+        has_answer: bool = False,
     ) -> None:
         super().__init__(message, where=where, advice=advice)
         self.stopped_by = stopped_by
         self.resume_at = resume_at
+        self._reading = reading
+        self._has_answer = has_answer
+
+    def advise_reading(self, answers: str) -> None:
+        """Replace the advice by that for a command that only reads.
+
+        Args:
+            answers: the file of answers; empty if none is kept.
+        """
+        if self._reading or self._has_answer:
+            kept = f"The whole answer is in {answers}." if self._has_answer and answers else ""
+            self.guidance = Advice.join(" ", (kept, self._reading))
 
 
 class TooLateError(Exception):

@@ -11,10 +11,12 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from bulklink.advice import Advice
 from bulklink.blocking import blocks
 from bulklink.counts import count_of
 from bulklink.errors import BulklinkError, RunDirError
@@ -32,6 +34,20 @@ _COPY_THE_FOLDER = (
     "Copy the folder with its files instead of links (`cp -RL`), and use the copy. A folder"
     " from someone else may contain such files on purpose."
 )
+
+
+class OddFileError(RunDirError):
+    """Raised when a file of a folder is not a regular file, or a subfolder is not a folder."""
+
+
+@contextmanager
+def advise_removal() -> Iterator[None]:
+    """Advise to remove an odd file beside the output of a command, rather than to copy a folder."""
+    try:
+        yield
+    except OddFileError as error:
+        error.guidance = Advice.of("Remove it and run the command again, or use another output.")
+        raise
 
 
 class FileSystem(Protocol):
@@ -93,7 +109,7 @@ def check_subfolder(path: Path) -> None:
     except OSError:
         return  # missing; any other error is raised on use
     if not stat.S_ISDIR(status.st_mode) or _is_reparse_point(status):
-        raise RunDirError(
+        raise OddFileError(
             f"This is {_describe(status)}, not a folder.", where=str(path), advice=_COPY_THE_FOLDER
         )
 
@@ -274,7 +290,7 @@ def _open_checked(path: Path, flags: int, *, one_name: bool, system: FileSystem 
 
 def _check_status(path: Path, status: os.stat_result, *, one_name: bool) -> None:
     if not stat.S_ISREG(status.st_mode) or _is_reparse_point(status):
-        raise RunDirError(
+        raise OddFileError(
             f"This is {_describe(status)}, not a regular file.",
             where=str(path),
             advice=_COPY_THE_FOLDER,

@@ -36,7 +36,17 @@ def parse_point_in_time(text: str, zone: tzinfo | None = None, *, end_of_day: bo
     except ValueError:
         moment = datetime.fromisoformat(text)
     else:
-        moment = datetime.combine(day + timedelta(days=end_of_day), datetime.min.time())
+        moment = datetime.combine(day, datetime.min.time())
+        if end_of_day:
+            moment = datetime.max if day == date.max else moment + timedelta(days=1)
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone) if zone else moment.astimezone()
+        moment = moment.replace(tzinfo=zone) if zone else _with_offset(moment)
     return moment.isoformat()
+
+
+def _with_offset(moment: datetime) -> datetime:
+    """Return a local time with its offset; UTC for a time that this machine cannot compute."""
+    try:
+        return moment.astimezone()
+    except (ValueError, OverflowError, OSError):
+        return moment.replace(tzinfo=UTC)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta, timezone
+import time
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -31,3 +32,20 @@ def test_a_time_has_an_offset_and_a_date_is_a_day(
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"isoformat|month"):
         parse_point_in_time(text)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "UTC"])
+def test_the_first_and_the_last_day_there_are_can_be_written(
+    zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if hasattr(time, "tzset"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+    first = datetime.fromisoformat(parse_point_in_time("0001-01-01"))
+    last = datetime.fromisoformat(parse_point_in_time("9999-12-31", end_of_day=True))
+    assert first < datetime(2, 1, 1, tzinfo=UTC)
+    assert last > datetime(9998, 12, 31, tzinfo=UTC)
+    assert first.timestamp() < last.timestamp()
+    monkeypatch.undo()
+    if hasattr(time, "tzset"):
+        time.tzset()

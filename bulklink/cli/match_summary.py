@@ -52,6 +52,7 @@ def _summary_lines(result: MatchResult, output: str) -> Iterator[Line]:
         "missing": sum(result.missing.values()),
         "rows without a deal, left out": result.without_deal,
         "fetched rows left out": result.left_out,
+        "rows of contradictory emails, left out": result.contradictory,
     }
     yield from count_lines(counts, always=("wanted emails", "matched", "ambiguous", "missing"))
     for reason, emails in result.missing.items():

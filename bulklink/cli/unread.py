@@ -22,7 +22,8 @@ def unread_lines(contacts: Sequence[UnreadContact], total: int) -> Iterator[str]
         total: how many there are.
     """
     for contact in contacts[:_MAX_SHOWN]:
-        yield f"contact {contact.contact_id}: {contact.code}: {contact.message}"
+        reason = ": ".join(filter(None, (contact.code, contact.message)))
+        yield f"contact {contact.contact_id}: {reason}"
     if total > _MAX_SHOWN:
         more = count_of(total - _MAX_SHOWN, "more contact")
         yield f"… and {more} that could not be read"

@@ -16,7 +16,12 @@ import anyio
 
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy
-from bulklink.zoho.error_policy import AnswerClass, advice_for_code, classify_error
+from bulklink.zoho.error_policy import (
+    AnswerClass,
+    advice_for_code,
+    advice_for_look_up,
+    classify_error,
+)
 from bulklink.zoho.http import CallKind
 from bulklink.zoho.link_response import AnswerVerdict
 
@@ -205,11 +210,15 @@ def _raise_if_fatal(kind: CallKind, where: str, verdict: AnswerVerdict) -> Answe
 
 def fatal_error(kind: CallKind, verdict: AnswerVerdict, where: str) -> RunStoppedError:
     """Return the stop reason for an answer after which no call of this kind can succeed."""
-    reason = " ".join(filter(None, (verdict.code or f"HTTP {verdict.http_status}", verdict.text)))
+    reason = " ".join(filter(None, (verdict.shown_code, verdict.text)))
+    advise = advice_for_look_up if kind is CallKind.LOOKUP else advice_for_code
+    advice = advise(verdict.code, verdict.text)
     return RunStoppedError(
         StoppedBy.FATAL,
         f"Zoho refuses the {kind} call: {reason}.",
         where=where,
-        advice=advice_for_code(verdict.code, verdict.text)
+        advice=advice
         or "The whole answer is in answers.jsonl. Fix the cause, then resume the run.",
+        reading=advice or "Fix the cause, then run the same command again.",
+        has_answer=not advice,
     )

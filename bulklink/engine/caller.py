@@ -414,10 +414,10 @@ class Caller:
 
         Without this, a resume assumes that it was sent and reads its messages back.
         """
+        self._count_recorded(line, -1)
         # A ledger that cannot be written has already stopped the run.
         with contextlib.suppress(LedgerError):
             self._ledger.append(unsent_line(self._clock.timestamp(), line))
-            self._count_recorded(line, -1)
 
     def _count_recorded(self, line: CallLine, change: int) -> None:
         self._recorded[line.op] += change

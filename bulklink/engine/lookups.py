@@ -177,6 +177,8 @@ def parse_or_raise(
             StoppedBy.NO_ANSWER,
             f"The CRM does not answer the look-up of {subject}.",
             advice="Try again later. The answer is in answers.jsonl.",
+            reading="Run the same command again later.",
+            has_answer=True,
         )
     if refusal and refusal.code == Code.OAUTH_SCOPE_MISMATCH and scope is not None:
         raise missing_scope_error(scope, subject)
@@ -191,6 +193,8 @@ def parse_or_raise(
             f" {response.status},"
             f" {count_of(len(response.body), 'byte')} that it would not send.",
             advice="Check the address or the data centre; the answer is in answers.jsonl.",
+            reading="Check the address or the data centre.",
+            has_answer=True,
         )
     return value
 

@@ -226,6 +226,11 @@ class OutageGate:
                     " first. {} sets how long a run waits.",
                     Keyword("outage"),
                 ),
+                reading=Advice(
+                    "Run the same command again once the CRM answers again. {} sets how long it"
+                    " waits.",
+                    Keyword("outage"),
+                ),
             )
         self._set_state(next_state)
         if not state.trials:

@@ -45,6 +45,11 @@ class AnyPage(Protocol):
         ...
 
     @property
+    def truncated(self) -> bool:
+        """Whether there are, or may be, more emails but no index to request them."""
+        ...
+
+    @property
     def message_ids(self) -> Collection[str]:
         """Ids of the emails listed."""
         ...
@@ -126,7 +131,7 @@ class PageReader(Generic[P]):
         page = await self._process_response(call_outcome)
         if page is None:
             return None
-        self.complete = page.next_index is None
+        self.complete = page.next_index is None and not page.truncated
         if not self.complete and not is_first and self._seen.issuperset(page.message_ids):
             return None
         self._next_index = page.next_index

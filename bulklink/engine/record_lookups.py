@@ -14,8 +14,6 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-import msgspec
-
 from bulklink.advice import Advice, Keyword
 from bulklink.engine.breaker import Breaker
 from bulklink.engine.call_outcome import CallOutcome, no_answer_reason
@@ -141,7 +139,7 @@ def _parse_query_page(
 
 def _refused_query_error(query: Query, verdict: AnswerVerdict) -> UsageError | RunStoppedError:
     """Return the error for a query that the CRM refuses because of its content."""
-    reason = " ".join(filter(None, (verdict.code or f"HTTP {verdict.http_status}", verdict.text)))
+    reason = " ".join(filter(None, (verdict.shown_code, verdict.text)))
     if query.key_field is not None:
         return UsageError(
             f"Zoho refuses the field: {reason}. The query is: {query.text}",
@@ -153,6 +151,7 @@ def _refused_query_error(query: Query, verdict: AnswerVerdict) -> UsageError | R
             StoppedBy.FATAL,
             f"Zoho refuses the query: {reason}. The query is: {query.text}",
             advice="The answer is in answers.jsonl.",
+            has_answer=True,
         )
     return UsageError(
         f"Zoho refuses the condition: {reason}. The query is: {query.text}",
@@ -167,6 +166,8 @@ def _unfinished_query_error(query: Query, text: str) -> RunStoppedError:
         StoppedBy.FATAL,
         f"{text} The query is: {query.text}",
         advice="Try again later. The answer is in answers.jsonl.",
+        reading="Run the same command again later.",
+        has_answer=True,
     )
 
 
@@ -385,7 +386,7 @@ class _Record:
             text = f"The CRM does not answer: {no_answer_reason(response)}."
             return AnswerVerdict(_NO_ANSWER, text, 0)
         if classify_outcome(response) is not None:
-            return await self._refusal(request, parse_refusal(response))
+            return await self._refusal(request, response)
         value = parse(response)
         if value is None:
             self.caller.record_answer(call_outcome)
@@ -394,14 +395,16 @@ class _Record:
         self.breaker.on_success(request.kind, self.id)
         return value
 
-    async def _refusal(self, request: Request, verdict: AnswerVerdict) -> AnswerVerdict:
+    async def _refusal(self, request: Request, answer: Answer) -> AnswerVerdict:
         """Return a refusal that concerns this record alone.
 
         Raises:
             RunStoppedError: if no look-up of this kind can succeed.
         """
+        verdict = parse_refusal(answer)
         if is_inconclusive(verdict):
-            return msgspec.structs.replace(verdict, code=verdict.code or _NO_ANSWER)
+            text = verdict.text or f"The CRM does not answer: {no_answer_reason(answer)}."
+            return AnswerVerdict(verdict.code or _NO_ANSWER, text, verdict.http_status)
         try:
             await self.breaker.on_refusal(request.kind, self.id, verdict, record=self.kind)
         except RunStoppedError:

@@ -298,7 +298,7 @@ def _refusal_text(verdict: AnswerVerdict) -> str:
 
 
 def _refusal_code(verdict: AnswerVerdict | None) -> str:
-    return (verdict.code or f"HTTP {verdict.http_status}") if verdict else "unknown"
+    return verdict.shown_code if verdict else "unknown"
 
 
 def _is_same_deal(

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import anyio
 import anyio.to_thread
@@ -23,6 +23,28 @@ from bulklink.task_group import task_group
 
 LAG_SECONDS = 0.1
 """Longest time an uncommitted line stays in memory."""
+
+
+class LedgerWording(NamedTuple):
+    """How an error calls the file that cannot be written.
+
+    Args:
+        subject: what it holds.
+        where: the file.
+        advice: what to do.
+    """
+
+    subject: str
+    where: str
+    advice: str
+
+
+RUN_LEDGER = LedgerWording(
+    "the ledger",
+    "ledger.jsonl",
+    "Free some space, fix the disk, or move the folder back, then resume. Calls in flight are not"
+    " settled yet.",
+)
 
 
 class LedgerFiles(Protocol):
@@ -114,6 +136,7 @@ class LedgerWriter:
         files: the files.
         digest: digest of the ledger's lines before the block; those that are written are added.
         results: counts the `result` lines that are written, by status.
+        wording: how an error calls the first file.
 
     Raises:
         LedgerError: at the end, if something could not be written; also in place of an error that
@@ -123,6 +146,7 @@ class LedgerWriter:
     _files: LedgerFiles
     digest: LedgerDigest = field(default_factory=LedgerDigest)
     results: Counter[Status] = field(default_factory=Counter)
+    wording: LedgerWording = RUN_LEDGER
     _batch: _Batch = field(default_factory=_Batch, init=False)
     _closing: bool = field(default=False, init=False)
     _write_error: OSError | None = field(default=None, init=False)
@@ -236,8 +260,8 @@ class LedgerWriter:
     def _raise_write_error(self) -> None:
         if self._write_error is not None:
             raise LedgerError(
-                f"Cannot write the ledger: {self._write_error.strerror or self._write_error}.",
-                where="ledger.jsonl",
-                advice="Free some space, fix the disk, or move the folder back, then resume."
-                " Calls in flight are not settled yet.",
+                f"Cannot write {self.wording.subject}:"
+                f" {self._write_error.strerror or self._write_error}.",
+                where=self.wording.where,
+                advice=self.wording.advice,
             ) from self._write_error

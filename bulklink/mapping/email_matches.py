@@ -108,6 +108,8 @@ class MatchCounts(msgspec.Struct, frozen=True):
         already: rows of matched emails that are on the wanted deal already.
         changes: rows of the mapping by kind, `attach` and `move`.
         unlisted: rows of matched emails left out, because the contact is not on the deal.
+        contradictory: rows of matched emails left out, because another row of the same email shows
+            another deal.
     """
 
     matched: int
@@ -117,6 +119,7 @@ class MatchCounts(msgspec.Struct, frozen=True):
     already: int
     changes: Mapping[str, int]
     unlisted: int
+    contradictory: int
 
 
 class DealConflict(NamedTuple):
@@ -305,17 +308,25 @@ class EmailMatches:
             missing=dict(sorted(missing.items())),
             already=changes.pop("already", 0),
             unlisted=changes.pop("unlisted", 0),
+            contradictory=changes.pop("contradictory", 0),
             changes={"attach": changes.get("attach", 0), "move": changes.get("move", 0)},
         )
 
-    def conflicts(self, limit: int) -> list[DealConflict]:
-        """Return rows that want one email on different deals, the first ones.
+    def conflicts(self, limit: int) -> tuple[list[DealConflict], int]:
+        """Return rows that want one email on different deals, the first ones, and how many do.
 
         Args:
-            limit: maximum number of them.
+            limit: maximum number of those returned.
         """
         rows = self.database.rows(f"{match_queries.CONFLICTS} LIMIT {limit}")
-        return [DealConflict(int(first), int(second)) for first, second in rows]
+        (emails,) = self.database.fetch_one(f"SELECT count(*) FROM ({match_queries.CONFLICTS})")
+        return [DealConflict(int(first), int(second)) for first, second in rows], int(emails)
+
+    def contradiction(self) -> tuple[int, int] | None:
+        """Return the first fetched rows that show one email on different deals; None if none do."""
+        for first, second in self.database.rows(match_queries.CONTRADICTION):
+            return int(first), int(second)
+        return None
 
     def write_mapping(self, path: Path, file_type: str) -> None:
         """Write the rows of the mapping.

@@ -18,6 +18,7 @@ from bulklink.duckdb_sql import literal
 from bulklink.errors import BadFileError, UsageError
 from bulklink.mapping.database import Database
 from bulklink.mapping.email_files import EmailFile, EmailRows, id_or_null_sql
+from bulklink.mapping.faults import quote_cell
 from bulklink.mapping.input.files import find_sources
 from bulklink.mapping.input.staging import NO_LINE
 from bulklink.mapping.load import macro_statements
@@ -38,7 +39,7 @@ from bulklink.mapping.match_columns import (
     find_wanted_columns,
     has_compared_columns,
 )
-from bulklink.mapping.schema import HiddenRows, MappingOptions
+from bulklink.mapping.schema import HiddenRows, MappingOptions, is_id_sql
 from bulklink.mapping.sheet_choice import refuse_hidden_rows
 from bulklink.models import NO_DEAL, Op
 
@@ -75,6 +76,22 @@ class WantedCounts(msgspec.Struct, frozen=True):
     is_comparable: bool
 
 
+class InvalidRows(msgspec.Struct, frozen=True):
+    """Rows of fetched emails with an id that is not valid.
+
+    Args:
+        rows: their number.
+        first: number of the first one.
+        column: its first column that is not valid.
+        cell: what is there.
+    """
+
+    rows: int
+    first: int
+    column: str
+    cell: str
+
+
 class FetchedList(msgspec.Struct, frozen=True):
     """The fetched emails, ready to be read.
 
@@ -85,6 +102,7 @@ class FetchedList(msgspec.Struct, frozen=True):
         rows: rows of the file.
         emails: rows that name an email, its contact and its owner.
         has_header_ids: whether there is a column of the ids in the headers of the emails.
+        invalid: the rows with an id that is not valid; None if there are none.
     """
 
     name: str
@@ -93,6 +111,7 @@ class FetchedList(msgspec.Struct, frozen=True):
     rows: int
     emails: int
     has_header_ids: bool
+    invalid: InvalidRows | None = None
 
     def rows_sql(self, database: Database) -> str:
         """Build the query of the rows; `n` is the number of a row, from 1."""
@@ -178,7 +197,8 @@ def read_fetched(name: str, path: Path, *, stop: PlanningStop, memory: str) -> F
         memory: DuckDB's memory limit, such as `512MB`.
 
     Raises:
-        BadFileError: if the file cannot be read, or does not hold fetched emails.
+        BadFileError: if the file cannot be read, does not hold fetched emails, or has no row with
+            valid ids.
         InterruptedPlanningError: if `stop` stopped it.
     """
     found: dict[str, int] = {}
@@ -208,16 +228,38 @@ def read_fetched(name: str, path: Path, *, stop: PlanningStop, memory: str) -> F
                 path=raw[0].parquet,
                 columns=_fetched_sql(raw[0].cells, f"({_PARQUET_NUMBER})::UINTEGER"),
             )
-        (emails,) = database.fetch_one(
-            f"SELECT count(*) FROM ({fetched.rows_sql(database)}) WHERE {IS_EMAIL}"
+        relation = f"({fetched.rows_sql(database)})"
+        emails, faulty, first = database.fetch_one(
+            f"SELECT count(*) FILTER ({IS_EMAIL}), count(*) FILTER ({_IS_INVALID}),"
+            f" min(n) FILTER ({_IS_INVALID}) FROM {relation}"
         )
+        invalid = None
+        if faulty:
+            ((column, cell),) = database.fetch_one(
+                f"SELECT {_INVALID_CELL} FROM {relation} WHERE n = {first}"
+            )
+            invalid = InvalidRows(int(faulty), int(first), column, cell)
     if not emails:
-        raise _no_rows_error(name)
-    return msgspec.structs.replace(fetched, emails=int(emails))
+        raise _no_rows_error(name) if invalid is None else _invalid_ids_error(name, invalid)
+    return msgspec.structs.replace(fetched, emails=int(emails), invalid=invalid)
 
 
-IS_EMAIL = "contact_id IS NOT NULL AND owner_id IS NOT NULL AND message_id IS NOT NULL"
-"""Condition that a row names an email, its contact and its owner."""
+_EMAIL_IDS = ("contact_id", "owner_id", "message_id")
+_HAS_IDS = " AND ".join(f"{column} IS NOT NULL" for column in _EMAIL_IDS)
+_IS_INVALID_DEAL = f"(deal_id <> '{NO_DEAL}' AND NOT {is_id_sql('deal_id', 'deal_id')}) IS true"
+_HAS_INVALID_IDS = " OR ".join(
+    (*(f"NOT {is_id_sql(column, column)}" for column in _EMAIL_IDS), _IS_INVALID_DEAL)
+)
+_IS_INVALID = f"{_HAS_IDS} AND ({_HAS_INVALID_IDS})"
+_INVALID_CELL = (
+    "CASE "
+    + " ".join(
+        f"WHEN NOT {is_id_sql(column, column)} THEN ['{column}', {column}]" for column in _EMAIL_IDS
+    )
+    + " ELSE ['from_deal_id', deal_id] END"
+)
+IS_EMAIL = f"{_HAS_IDS} AND NOT ({_HAS_INVALID_IDS})"
+"""Condition that a row names an email, its contact and its owner, and that its ids are valid."""
 
 
 def write_deals(
@@ -336,8 +378,8 @@ def _named(cells: Mapping[str, str]) -> dict[str, str]:
 def _fetched_sql(cells: Mapping[str, str], number: str = "n") -> str:
     """Build the columns of the fetched emails, from the SQL of their cells and of their number.
 
-    Each is cheap: a query computes them for all emails before it selects some. Ids are checked when
-    the mapping is.
+    Each is cheap: a query computes them for all emails before it selects some. Ids are checked by
+    `IS_EMAIL`.
     """
 
     def cell(name: str) -> str:
@@ -419,6 +461,20 @@ def _refuse_deals(database: Database, relation: str, name: str) -> None:
                 Keyword("deals"),
             ),
         )
+
+
+INVALID_IDS_ADVICE = (
+    "A spreadsheet may have rewritten the ids: use the file that the fetch wrote, or fetch the"
+    " emails again."
+)
+
+
+def _invalid_ids_error(name: str, invalid: InvalidRows) -> BadFileError:
+    return BadFileError(
+        f"No row has valid ids: {invalid.column} is {quote_cell(invalid.cell)}.",
+        where=f"{name}, row {invalid.first}",
+        advice=INVALID_IDS_ADVICE,
+    )
 
 
 def _no_rows_error(name: str) -> BadFileError:

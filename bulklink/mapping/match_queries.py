@@ -51,7 +51,7 @@ def subject_macros(leading_marks: str) -> Iterator[str]:
 #: Texts that tables hold millions of times, as one byte each.
 TYPES = (
     "CREATE TYPE agreement AS ENUM ('header', 'subject', 'key', 'cut', 'no-subject')",
-    "CREATE TYPE change AS ENUM ('attach', 'move', 'already', 'unlisted')",
+    "CREATE TYPE change AS ENUM ('attach', 'move', 'already', 'unlisted', 'contradictory')",
 )
 HEADER_PAIRS = """
 CREATE TABLE header_pairs AS SELECT w.n AS w, f.n AS f, hash(f.message_id) AS m, w.deal
@@ -326,12 +326,24 @@ RESULT = (
     f"""
 CREATE TABLE result AS SELECT f, w, seconds, agreement, m, deal,
     hash(contact_id, wanted_deals.deal_id) AS place,
+    hash(contact_id, owner_id, message_id) AS email,
     contains(candidates, '"id":"' || wanted_deals.deal_id || '"') AS is_candidate,
     CASE WHEN fetched_rows.deal_id = wanted_deals.deal_id THEN 'already'
         WHEN coalesce(fetched_rows.deal_id, '{NO_DEAL}') = '{NO_DEAL}' THEN 'attach'
         ELSE 'move' END::change AS change
 FROM fetched_rows JOIN matched ON matched.f = n JOIN wanted_deals USING (deal)
 """,
+    # A file that was put together from several has emails twice: with one deal, or with two.
+    "CREATE TABLE repeated_emails AS SELECT email, min(f) AS first,"
+    " min(before) <> max(before) AS is_contradictory"
+    f" FROM (SELECT email, f, hash(coalesce(fetched_rows.deal_id, '{NO_DEAL}')) AS before"
+    " FROM fetched_rows JOIN (FROM result WHERE email IN ("
+    " SELECT email FROM result GROUP BY email HAVING min(f) <> max(f))) AS repeated ON f = n)"
+    " GROUP BY email",
+    "DELETE FROM result WHERE f NOT IN (SELECT first FROM repeated_emails)"
+    " AND email IN (SELECT email FROM repeated_emails WHERE NOT is_contradictory)",
+    "UPDATE result SET change = 'contradictory'"
+    " WHERE email IN (SELECT email FROM repeated_emails WHERE is_contradictory)",
     # Of an email under several contacts, those rows are listed whose contact is on the deal.
     """
 CREATE TABLE shared AS SELECT f, m, is_candidate, place FROM result WHERE m IN (
@@ -343,8 +355,8 @@ FROM fetched_rows WHERE deal_id IS NOT NULL AND place IN (SELECT place FROM shar
 """,
     "CREATE TABLE on_deal AS SELECT f, m FROM shared WHERE is_candidate OR place IN (FROM places)",
     """
-UPDATE result SET change = 'unlisted' WHERE change <> 'already' AND m IN (SELECT m FROM on_deal)
-    AND f NOT IN (SELECT f FROM on_deal)
+UPDATE result SET change = 'unlisted' WHERE change IN ('attach', 'move')
+    AND m IN (SELECT m FROM on_deal) AND f NOT IN (SELECT f FROM on_deal)
 """,
 )
 OUTCOMES = """
@@ -355,6 +367,10 @@ CONFLICTS = """
 SELECT min(w), max(w) FROM contested
 WHERE w IN (SELECT w FROM decided WHERE outcome = 'several-deals')
 GROUP BY m HAVING min(w) <> max(w) ORDER BY min(w), max(w)
+"""
+CONTRADICTION = """
+SELECT min(f), max(f) FROM result WHERE change = 'contradictory' GROUP BY email ORDER BY min(f)
+LIMIT 1
 """
 
 

@@ -33,9 +33,11 @@ from bulklink.mapping.email_matches import (
     MatchCounts,
     open_matches,
 )
+from bulklink.mapping.faults import quote_cell
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.mapping.match_columns import WantedOptions
 from bulklink.mapping.match_lists import (
+    INVALID_IDS_ADVICE,
     FetchedList,
     WantedCounts,
     read_fetched,
@@ -326,6 +328,7 @@ class _Match:
                 shift = _unclear_shift(shift, warn)
             matches.find_pairs(shift.seconds if shift is not None and shift.is_clear else 0)
             matches.decide(_decide)
+            self._warn_of_rows(fetched, matches, warn)
             self._warn_of_conflicts(matches, warn)
             self._write(matches)
             return matches.counts(), shift
@@ -344,14 +347,37 @@ class _Match:
             ambiguous.write(matches.ambiguous_rows())
             missing.write(matches.missing_rows())
 
+    def _warn_of_rows(
+        self, fetched: FetchedList, matches: EmailMatches, warn: Callable[[str | Advice], None]
+    ) -> None:
+        """Warn of fetched rows that are left out."""
+        invalid = fetched.invalid
+        if invalid is not None:
+            others = f", like {count_of(invalid.rows - 1, 'other row')}" if invalid.rows > 1 else ""
+            warn(
+                f"{fetched.name}, row {invalid.first:,}: {invalid.column} is"
+                f" {quote_cell(invalid.cell)}, so the row is left out{others}. {INVALID_IDS_ADVICE}"
+            )
+        contradiction = matches.contradiction()
+        if contradiction is not None:
+            first, second = contradiction
+            warn(
+                f"{fetched.name}, rows {first:,} and {second:,}: one email is on two deals. Such"
+                " emails are left out: fetch them again."
+            )
+
     def _warn_of_conflicts(
         self, matches: EmailMatches, warn: Callable[[str | Advice], None]
     ) -> None:
-        for conflict in matches.conflicts(_MAX_CONFLICTS_NAMED):
+        conflicts, emails = matches.conflicts(_MAX_CONFLICTS_NAMED)
+        for conflict in conflicts:
             warn(
                 f"{self.wanted}, rows {conflict.first:,} and {conflict.second:,}: one email is"
                 " wanted on two deals. It is in the file of ambiguous emails."
             )
+        if emails > len(conflicts):
+            others = count_of(emails - len(conflicts), "other email is", "other emails are")
+            warn(f"{self.wanted}: {others} wanted on two deals. See the file of ambiguous emails.")
 
 
 @dataclass(slots=True, frozen=True)

@@ -110,6 +110,7 @@ def look_up_plan_names(
                 ledger_path=scratch / "lookups.jsonl",
                 answers_path=scratch / "answers.jsonl",
                 callbacks=callbacks,
+                keeps_answers=False,
             )
         )
     stop.check()

@@ -14,7 +14,6 @@ from typing import Self, TypeVar
 import msgspec
 
 from bulklink.advice import Advice, Keyword
-from bulklink.decoding import json_decoder
 from bulklink.engine.caller import Caller
 from bulklink.engine.clock import Clock
 from bulklink.engine.dispatch import worker_count
@@ -33,9 +32,8 @@ from bulklink.errors import (
     RefusedError,
     StoppedError,
 )
-from bulklink.folder_files import check_folder_file, line_blocks, split_lines
 from bulklink.ledger.checkpoint import LedgerDigest
-from bulklink.ledger.writer import LedgerWriter
+from bulklink.ledger.writer import RUN_LEDGER, LedgerWording, LedgerWriter
 from bulklink.load_results import LatencyFigures
 from bulklink.mapping.interrupt import PlanningStop
 from bulklink.models import Status
@@ -80,6 +78,7 @@ class CrmSession:
         ledger_path: file of the ledger lines.
         answers_path: file of the answers that are not a clean success.
         sync: whether each call waits until its ledger line is flushed to disk.
+        ledger_wording: how an error calls that file.
         warn: called with a warning for the user.
         first_call: number of the first call in the ledger.
         ledger_digest: digest of the ledger's lines so far; lines that are written are added.
@@ -111,6 +110,7 @@ class CrmSession:
     ledger_path: Path
     answers_path: Path
     sync: bool = True
+    ledger_wording: LedgerWording = RUN_LEDGER
     warn: Callable[[str | Advice], None] = lambda text: None
     first_call: int = 1
     ledger_digest: LedgerDigest = field(default_factory=LedgerDigest)
@@ -180,7 +180,7 @@ class CrmSession:
             stack.push_async_callback(self._close_quota)
             transport = await stack.enter_async_context(self.environment.transport())
             self.ledger = await stack.enter_async_context(
-                LedgerWriter(files, self.ledger_digest, self.recorded_results)
+                LedgerWriter(files, self.ledger_digest, self.recorded_results, self.ledger_wording)
             )
             await stack.enter_async_context(self.limiter)
             await stack.enter_async_context(self.shared_limit)
@@ -378,6 +378,7 @@ async def run_read_session(
     ledger_path: Path,
     answers_path: Path,
     callbacks: RunCallbacks,
+    keeps_answers: bool = True,
 ) -> dict[str, int]:
     """Run the steps of a command that only reads; return its requests by kind.
 
@@ -392,6 +393,7 @@ async def run_read_session(
         ledger_path: file of the calls and the emails read.
         answers_path: file of the answers that are not a clean success.
         callbacks: called with warnings, and with outages.
+        keeps_answers: whether that file is there for the user when the command has ended.
 
     Raises:
         RefusedError: if the command is refused before anything is read.
@@ -404,11 +406,15 @@ async def run_read_session(
         ledger_path=ledger_path,
         answers_path=answers_path,
         sync=False,  # reads change nothing
+        ledger_wording=LedgerWording(
+            "what was read",
+            str(ledger_path),
+            "Free some space, or fix the disk, then run the same command again.",
+        ),
         warn=callbacks.warn,
         on_outage=callbacks.on_outage,
         on_org=callbacks.on_org,
     )
-    size = _size_of(ledger_path)
     try:
         async with session:
             await steps(session)
@@ -418,7 +424,9 @@ async def run_read_session(
         raise
     except BulklinkError as error:
         stop.request(error)
-    return await environment.run_blocking(partial(_count_calls, ledger_path, size))
+    if stop.reason is not None:
+        stop.reason.advise_reading(str(answers_path) if keeps_answers else "")
+    return {kind: session.recorded_calls[kind] for kind in NO_CALLS}
 
 
 async def read_contacts(
@@ -475,31 +483,7 @@ async def read_contacts(
             forecaster.renew(session.quota.budget.sent)
 
 
-def _size_of(path: Path) -> int:
-    return path.lstat().st_size if check_folder_file(path) else 0
-
-
 _LOCK_POLL_SECONDS = 1.0
 """Pause between two attempts to lock an org."""
 NO_CALLS = {"read": 0, "lookup": 0, "retried": 0}
 """Requests by kind of a command that made none."""
-
-
-class _CallLine(msgspec.Struct):
-    event: str
-    op: str = ""
-    attempt: int = 1
-
-
-def _count_calls(path: Path, offset: int) -> dict[str, int]:
-    """Count the requests logged after an offset, by kind."""
-    calls = NO_CALLS.copy()
-    decoder = json_decoder(_CallLine)
-    for block in line_blocks(path, start=offset):
-        for line in split_lines(block):
-            call_line = decoder.decode(line)
-            change = {"call": 1, "unsent": -1}.get(call_line.event, 0)
-            if call_line.op in calls:
-                calls[call_line.op] += change
-                calls["retried"] += change * (call_line.attempt > 1)
-    return calls

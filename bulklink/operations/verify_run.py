@@ -346,4 +346,4 @@ def _not_seen_code(pages: PageReader[LinksPage]) -> str | None:
         return None
     if not pages.failed:
         return "read-pages"
-    return pages.refusal.code if pages.refusal else "no-answer"
+    return pages.refusal.shown_code if pages.refusal else "no-answer"

@@ -10,7 +10,7 @@ import msgspec
 
 from bulklink.atomic_files import atomic_replace, write_error
 from bulklink.errors import RunDirError
-from bulklink.folder_files import check_folder_file, check_subfolder, create_file
+from bulklink.folder_files import advise_removal, check_folder_file, check_subfolder, create_file
 from bulklink.runs.folder import exclusive_lock
 
 _GITIGNORE = ".gitignore"
@@ -37,10 +37,11 @@ def locked_work_folder(
         RunDirError: if the folder cannot be created, or holds a link or another file that is not
             regular.
     """
-    check_subfolder(path)
     lock, gitignore = path / "lock", path / _GITIGNORE
-    for file_path in (*files, lock, gitignore):
-        check_folder_file(file_path, one_name=True)
+    with advise_removal():
+        check_subfolder(path)
+        for file_path in (*files, lock, gitignore):
+            check_folder_file(file_path, one_name=True)
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         if not check_folder_file(gitignore):

@@ -15,6 +15,8 @@ from bulklink.zoho.secret_mask import SecretMask
 from bulklink.zoho.throttling import requested_wait
 from bulklink.zoho.tokens import Token, TokenProvider
 
+_ENDS = {b"{": b"}", b"[": b"]"}
+"""Last characters of a JSON value by its first."""
 _JSON_HEADERS = {"Content-Type": "application/json"}
 
 
@@ -49,6 +51,12 @@ def is_stray(answer: Answer) -> bool:
     return isinstance(content, dict) and any(
         isinstance(value, list) and value for value in content.values()
     )
+
+
+def is_cut(answer: Answer) -> bool:
+    """Return whether the end of a successful answer is missing: it is JSON but for its end."""
+    begin, end = answer.body.lstrip()[:1], answer.body.rstrip()[-1:]
+    return answer.ok and begin in _ENDS and end != _ENDS[begin]
 
 
 @dataclass(slots=True, repr=False)
@@ -90,6 +98,8 @@ class Client:
         outcome = await self.transport.send(request.method, url, headers, request.body)
         if isinstance(outcome, Answer) and not request.kind.is_write and is_stray(outcome):
             outcome = NoResponse("the answer to another request arrived")
+        if isinstance(outcome, Answer) and not request.kind.is_write and is_cut(outcome):
+            outcome = NoResponse("the answer was cut off on its way")
         if isinstance(outcome, Answer):
             outcome = msgspec.structs.replace(outcome, mask=self._mask(token.access_token))
             if request.message_ids:

@@ -9,6 +9,7 @@ import msgspec
 
 from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import MAX_NAME_LENGTH, parse_id, parse_name, parse_text
+from bulklink.zoho.page_info import EMAILS_PER_PAGE, may_have_more
 
 _MAX_INDEX_LENGTH = 2000
 """Maximum characters of a page index, which becomes part of an address."""
@@ -44,10 +45,12 @@ class LinksPage(msgspec.Struct, frozen=True):
     Args:
         links: deal of each email by message id; None for no deal.
         next_index: index of the next page; None on the last.
+        truncated: whether there are, or may be, more emails but no index to request them.
     """
 
     links: dict[str, LinkedDeal | None]
     next_index: str | None = None
+    truncated: bool = False
 
     @property
     def message_ids(self) -> Collection[str]:
@@ -65,7 +68,14 @@ def parse_links_page(answer: Answer) -> LinksPage | None:
     content = _parse_emails(answer)
     if content is None:
         return None
-    return LinksPage(_links(content["Emails"]), _parse_next_index(content.get("info")))
+    return LinksPage(_links(content["Emails"]), *_next_page(content))
+
+
+def _next_page(content: dict[str, Any]) -> tuple[str | None, bool]:
+    """Return the index of the next page, and whether there may be one without an index."""
+    next_index = _parse_next_index(content.get("info"))
+    more = may_have_more(content, len(content["Emails"]), EMAILS_PER_PAGE)
+    return next_index, more and next_index is None
 
 
 def _parse_emails(answer: Answer) -> dict[str, Any] | None:
@@ -160,7 +170,7 @@ class EmailListPage(msgspec.Struct, frozen=True):
     Args:
         emails: the emails in the order of the page.
         nameless: number of entries without a message id, which cannot be linked.
-        truncated: whether there are more emails but no index to request them.
+        truncated: whether there are, or may be, more emails but no index to request them.
         next_index: index of the next page; None on the last.
     """
 
@@ -187,12 +197,8 @@ def parse_email_list(answer: Answer) -> EmailListPage | None:
         return None
     entries = content["Emails"]
     emails = tuple(email for email in map(_email, entries) if email is not None)
-    info = content.get("info")
-    next_index = _parse_next_index(info)
-    has_more = isinstance(info, dict) and info.get("more_records") is True
-    return EmailListPage(
-        emails, len(entries) - len(emails), has_more and next_index is None, next_index
-    )
+    next_index, truncated = _next_page(content)
+    return EmailListPage(emails, len(entries) - len(emails), truncated, next_index)
 
 
 class EmailDetails(msgspec.Struct, frozen=True):

@@ -112,6 +112,10 @@ _ADVICE = {
 }
 
 
+_CODES_OF_ROWS = frozenset(
+    {Code.INVALID_DATA, Code.MANDATORY_NOT_FOUND, Code.NOT_ALLOWED, Code.ALREADY_LINKED}
+)
+"""Codes whose advice is about a row of a mapping."""
 _NAME_FIELDS = ("owner.name", "linked_record.name")
 _NAMES_REFUSED = "refuses the name: start a new run with --no-names, which sends only ids."
 _NAMES_WANTED = (
@@ -170,3 +174,13 @@ def advice_for_code(code: str, text: str = "") -> str:
     if code and field.endswith(_NAME_FIELDS):
         return f"The CRM {_NAMES_WANTED if code == Code.MANDATORY_NOT_FOUND else _NAMES_REFUSED}"
     return _ADVICE.get(code, "")  # type: ignore[call-overload, no-any-return]
+
+
+def advice_for_look_up(code: str, text: str = "") -> str:
+    """Return advice for the user about the code of a refused look-up, which concerns no row.
+
+    Args:
+        code: Zoho's code.
+        text: text of the verdict.
+    """
+    return "" if code in _CODES_OF_ROWS else advice_for_code(code, text)

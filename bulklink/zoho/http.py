@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
@@ -11,6 +12,12 @@ import msgspec
 import orjson
 
 from bulklink.zoho.secret_mask import SecretMask
+
+_HALF_PAIR = re.compile(
+    r"(\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|[^u]))"
+    r"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+"""A pair of escaped surrogates or another escape, to be kept; or half a pair."""
 
 
 class CallKind(StrEnum):
@@ -81,9 +88,20 @@ class Answer(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def content(self) -> Any:
-        """The JSON value of the body; None if it is not JSON."""
+        """The JSON value of the body; None if it is not JSON.
+
+        What is not text, such as half of an emoji in a subject that was cut, is U+FFFD.
+        """
         try:
             return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            pass
+        text = _HALF_PAIR.sub(
+            lambda match: match[1] or "\N{REPLACEMENT CHARACTER}",
+            self.body.decode("utf-8", "replace"),
+        )
+        try:
+            return orjson.loads(text)
         except orjson.JSONDecodeError:
             return None
 

@@ -62,6 +62,11 @@ class AnswerVerdict(msgspec.Struct, frozen=True):
         """Whether it reports success."""
         return self.code == Code.SUCCESS
 
+    @property
+    def shown_code(self) -> str:
+        """The code, or the HTTP status of an error without one."""
+        return self.code or f"HTTP {self.http_status}"
+
 
 class ParsedAnswer(msgspec.Struct, frozen=True):
     """A parsed answer: verdicts by message id, or one verdict for the call.

@@ -10,6 +10,7 @@ import msgspec
 from bulklink.errors import RunStoppedError, StoppedBy
 from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import parse_id, parse_label, parse_name
+from bulklink.zoho.page_info import RECORDS_PER_PAGE, may_have_more
 from bulklink.zoho.requests import MAX_DEAL_IDS_LENGTH
 
 
@@ -164,8 +165,7 @@ def _names(answer: Answer, key: str, name_field: str) -> NamesPage | None:
         record_id, name = parse_id(record.get("id")), record.get(name_field)
         if record_id and isinstance(name, str) and name:
             names[record_id] = parse_name(name)
-    info = answer.content.get("info")
-    return NamesPage(names, isinstance(info, dict) and info.get("more_records") is True)
+    return NamesPage(names, may_have_more(answer.content, len(records), RECORDS_PER_PAGE))
 
 
 def _first_record(answer: Answer, key: str) -> dict[str, Any] | None:

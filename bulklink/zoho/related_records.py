@@ -9,6 +9,7 @@ import msgspec
 from bulklink.zoho.coql import DealRow, parse_deal_row, parse_record_id
 from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import parse_label, parse_text
+from bulklink.zoho.page_info import RECORDS_PER_PAGE, may_have_more
 from bulklink.zoho.requests import ADDRESS_FIELDS
 
 T = TypeVar("T")
@@ -99,8 +100,10 @@ def _records(answer: Answer) -> dict[str, dict[str, Any]] | None:
 
 
 def _has_more(answer: Answer) -> bool:
-    info = answer.content.get("info") if isinstance(answer.content, dict) else None
-    return isinstance(info, dict) and info.get("more_records") is True
+    content = answer.content
+    return isinstance(content, dict) and may_have_more(
+        content, len(content["data"]), RECORDS_PER_PAGE
+    )
 
 
 def _role(value: Any, answer: Answer) -> str | None:

@@ -15,6 +15,7 @@ import orjson
 
 from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import parse_id, parse_text
+from bulklink.zoho.page_info import RECORDS_PER_PAGE, may_have_more
 
 _MAX_VALUE_LENGTH = 1_000
 """Maximum characters kept of a value; a longer text is cut, in each entry alike."""
@@ -104,7 +105,7 @@ def parse_timeline(answer: Answer, deal_id: str) -> TimelinePage | None:
     return TimelinePage(
         readable,
         len(entries) - len(readable),
-        info.get("more_records") is True,
+        may_have_more(content, len(items), RECORDS_PER_PAGE),
         parse_text(info.get("next_page_token"), _MAX_TOKEN_LENGTH),
     )
 

@@ -7,6 +7,8 @@ import gzip
 import io
 import json
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -151,6 +153,8 @@ def test_a_contact_that_cannot_be_read_is_reported_and_the_rest_is_read(
     async def refuse(seen: ReceivedRequest) -> Reply | None:
         if seen.kind == "read" and seen.contact == contacts[1].id:
             return error(403, "NO_PERMISSION")
+        if seen.kind == "read" and seen.contact == contacts[3].id:
+            return Reply(418, body="teapot")
         if seen.kind == "read" and seen.contact == contacts[4].id:
             return error(400, "INVALID_DATA", "the id given seems to be invalid")
         return None
@@ -158,12 +162,45 @@ def test_a_contact_that_cannot_be_read_is_reported_and_the_rest_is_read(
     standin.script = refuse
     result = run_fetch(bulklink, standin, *[one.id for one in contacts], "-o", "f.csv")
     assert result.code == 1, result
-    assert (result.object["read"], result.object["unread"], result.object["emails"]) == (3, 2, 3)
+    assert (result.object["read"], result.object["unread"], result.object["emails"]) == (2, 3, 2)
     assert [(one["contact_id"], one["code"]) for one in result.object["unread_contacts"]] == [
         (contacts[1].id, "NO_PERMISSION"),
+        (contacts[3].id, "HTTP 418"),
         (contacts[4].id, "INVALID_DATA"),
     ]
+    assert f"contact {contacts[3].id}: HTTP 418\n" in result.err
     assert contacts[4].id in result.err
+
+
+@pytest.mark.parametrize("command", ["fetch", "audit"])
+def test_times_between_which_there_is_no_email_are_refused_before_a_call(
+    command: str, bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contact = world.add(free=1).id
+    span = ("--since", "2026-02-01", "--until", "2026-01-31")
+    connected = bulklink.with_env(**standin.env())
+    refused = connected(command, contact, "-o", "f.csv", *span)
+    assert refused.code == 2, refused
+    assert "--since, --until: No email is from 2026-02-01" in refused.err
+    assert not standin.requests_of("lookup")
+    if command == "fetch":
+        always = ("--since", "0001-01-01", "--until", "9999-12-31")
+        assert run_fetch(bulklink, standin, contact, "-o", "f.csv", *always).object["read"] == 1
+
+
+def test_half_an_emoji_in_a_subject_does_not_hide_the_emails_of_its_contact(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contact = world.add(free=1)
+    page = b'{"Emails": [{"message_id": "a1", "linked_record": null, "subject": "Hi \\ud83d"}]}'
+
+    async def cut(seen: ReceivedRequest) -> Reply | None:
+        return Reply(body=page) if seen.kind == "read" else None
+
+    standin.script = cut
+    result = run_fetch(bulklink, standin, contact.id, "-o", "f.csv")
+    assert result.code == 0, result
+    assert [row["subject"] for row in read(bulklink.folder / "f.csv")] == ["Hi \ufffd"]
 
 
 def test_a_fetch_stops_if_no_contact_may_be_read(
@@ -180,6 +217,54 @@ def test_a_fetch_stops_if_no_contact_may_be_read(
     assert result.code == 3, result
     assert len(standin.requests_of("read")) < 20
     assert not (bulklink.folder / "f.csv").exists()
+
+
+def test_a_fetch_that_stops_says_to_run_it_again_and_where_the_answer_is(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    contacts = [world.add(free=1).id for _ in range(5)]
+    stopped = run_fetch(bulklink, standin, *contacts, "-o", "f.csv", "--max-credits", "2")
+    assert stopped.code == 4, stopped
+    assert "Run the same command again with another --max-credits." in stopped.err
+
+    async def redirect(seen: ReceivedRequest) -> Reply | None:
+        return Reply(302) if seen.kind == "read" else None
+
+    standin.script = redirect
+    stopped = run_fetch(bulklink, standin, *contacts, "-o", "f.csv")
+    assert stopped.code == 3, stopped
+    answers = Path("f.csv.fetching", "answers.jsonl")
+    assert (bulklink.folder / answers).read_text("utf-8")
+    assert f"{answers}. Fix the cause, then run the same command again." in " ".join(
+        stopped.err.split()
+    )
+    assert "resume" not in stopped.err.lower()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+def test_a_full_disk_is_named_and_only_calls_that_left_are_counted(
+    bulklink: Command, standin: StandIn, world: World
+) -> None:
+    (bulklink.folder / "c.txt").write_text(
+        "\n".join(world.add(free=9).id for _ in range(300)), "utf-8"
+    )
+    fetch = f"{sys.executable} -m bulklink fetch @c.txt -o f.csv --yes --rate off --json"
+    full = subprocess.run(
+        ["bash", "-c", f"ulimit -f 100; exec {fetch}"],
+        cwd=bulklink.folder,
+        env=bulklink.with_env(**standin.env()).environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 3, full
+    shown = json.loads(full.stdout)
+    assert shown["stopped_by"] == "ledger"
+    assert shown["calls"]["read"] == len(standin.requests_of("read")) > 0
+    error = " ".join(full.stderr.split())
+    assert "fetched.jsonl: Cannot write what was read:" in error
+    assert "then run the same command again" in error
+    assert "resume" not in error
 
 
 def test_a_truncated_list_is_not_treated_as_complete(

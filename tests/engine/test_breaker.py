@@ -9,9 +9,10 @@ import anyio
 import pytest
 
 from bulklink.engine.active_contacts import ActiveContacts
-from bulklink.engine.breaker import CircuitBreaker, ReadBreaker
+from bulklink.engine.breaker import CircuitBreaker, ReadBreaker, fatal_error
 from bulklink.engine.shutdown import StopController
 from bulklink.errors import RunStoppedError, StoppedBy, StoppedError
+from bulklink.zoho.error_codes import Code
 from bulklink.zoho.http import CallKind
 from bulklink.zoho.link_response import AnswerVerdict
 
@@ -297,3 +298,17 @@ async def test_three_contacts_refused_before_any_read_stop_the_run() -> None:
         await breaker.on_refusal(CallKind.READ, contact_id, NO_PERMISSION)
     with pytest.raises(RunStoppedError, match="NO_PERMISSION"):
         await breaker.on_refusal(CallKind.READ, "c", NO_PERMISSION)
+
+
+def test_a_refused_look_up_has_no_advice_about_a_row() -> None:
+    verdict = AnswerVerdict(Code.INVALID_DATA, "the value is wrong", 400)
+    assert "the ids of the row" in fatal_error(CallKind.LINK, verdict, "x").advice
+    error = fatal_error(CallKind.LOOKUP, verdict, "look-up of the layouts")
+    assert "row" not in error.advice
+    error.advise_reading("f.csv.fetching/answers.jsonl")
+    assert error.advice == (
+        "The whole answer is in f.csv.fetching/answers.jsonl. Fix the cause, then run the same"
+        " command again."
+    )
+    error.advise_reading("")
+    assert error.advice == "Fix the cause, then run the same command again."

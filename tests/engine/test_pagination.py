@@ -84,6 +84,26 @@ async def test_reading_ends_at_a_repeated_index(indexes: Sequence[str]) -> None:
     assert not reader.failed
 
 
+async def test_a_full_page_without_info_is_no_last_page() -> None:
+    full = dict.fromkeys(range(1, 11), DEAL)
+    emails = orjson.loads(page(full).body)["Emails"]
+    async with engine_run(ScriptedCrm(Answer(200, orjson.dumps({"Emails": emails})))) as run:
+        reader = reader_of(run)
+        assert await rows_read(reader) == [*full]
+        assert await reader.next_page() is None
+    assert not reader.complete
+    assert not reader.failed
+
+
+async def test_a_page_that_was_cut_off_is_read_again() -> None:
+    crm = ScriptedCrm(Answer(200, page({1: DEAL}).body[:-9]), page({1: DEAL}))
+    async with engine_run(crm) as run:
+        reader = reader_of(run)
+        assert await rows_read(reader) == [1]
+    assert len(crm.sent) == 2
+    assert reader.complete
+
+
 @pytest.mark.parametrize("max_pages", [1, 2, 3])
 async def test_at_most_max_pages_pages_are_read(max_pages: int) -> None:
     crm = ScriptedCrm(*(page({row: None}, f"x{row}") for row in range(1, 9)))

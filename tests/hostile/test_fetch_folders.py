@@ -121,3 +121,25 @@ def test_a_fetch_folder_can_be_copied(
     shutil.copytree(unfinished, tmp_path / "f.csv.fetching")
     assert fetch(good_folders, tmp_path) == 0
     assert not (tmp_path / "f.csv.fetching").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "odd"),
+    [
+        ("fetch 1 -o f.csv", "f.csv.fetching"),
+        ("fetch 1 -o f.csv", "f.csv.fetching/fetch.json"),
+        ("fetch 1 -o f.csv", "f.csv.fetching/answers.jsonl"),
+        ("audit 1 -o m.csv", "m.emails.parquet.selection"),
+    ],
+)
+def test_a_file_of_the_wrong_type_beside_the_output_is_to_be_removed(
+    command: str, odd: str, good_folders: GoodFolders, tmp_path: Path
+) -> None:
+    path = tmp_path / odd
+    path.parent.mkdir(exist_ok=True)
+    (tmp_path / "other.txt").write_text("", "utf-8")
+    (tmp_path / "m.emails.parquet").write_text("", "utf-8")
+    path.symlink_to(tmp_path / "other.txt")
+    result = Command(tmp_path).with_env(**good_folders.emulator.env())(*command.split())
+    assert result.code == 2, result
+    assert "Remove it and run the command again, or use another output." in result.err

@@ -330,6 +330,64 @@ class KeepingWarnings(RunCallbacks):
         self.texts.append(text)
 
 
+async def test_rows_with_ids_that_a_spreadsheet_rewrote_are_left_out_with_their_place(
+    tmp_path: Path,
+) -> None:
+    warnings = KeepingWarnings()
+    broken = [
+        fetched_row("a", contact_id="5.3E+18"),
+        fetched_row("b", 10, owner_id="x"),
+        fetched_row("c/d", 20),
+        fetched_row("e", 30, from_deal_id="-1"),
+        fetched_row("f", 40, from_deal_id="5.4E18"),
+    ]
+    wanted = [wanted_row(minute) for minute in (0, 10, 20, 30, 40, 50)]
+    good = fetched_row("g", 50)
+    found = await matched(tmp_path, wanted, [good, *broken], callbacks=warnings)
+    assert found.deals == {"g": DEAL}
+    assert (found.result.left_out, found.result.exit_code) == (5, 1)
+    assert len(warnings.texts) == 1
+    assert "fetched.csv, row 2: contact_id is '5.3E+18'" in warnings.texts[0]
+    assert "like 4 other rows. A spreadsheet may have rewritten the ids" in warnings.texts[0]
+    for row, fault in ((broken[0], "contact_id is '5.3E+18'"), (broken[3], "from_deal_id is '-1'")):
+        with pytest.raises(BadFileError, match="No row has valid ids") as error:
+            await matched(tmp_path, wanted, [row])
+        assert fault in error.value.message
+        assert error.value.where.endswith("fetched.csv, row 1")
+        assert "use the file that the fetch wrote" in error.value.advice
+
+
+async def test_an_email_that_the_file_has_twice_is_listed_once_or_not_at_all(
+    tmp_path: Path,
+) -> None:
+    wanted = [wanted_row(), wanted_row(60)]
+    twice = [fetched_row("a", from_deal_id=PRESENT), fetched_row("b", 60)] * 2
+    found = await matched(tmp_path, wanted, twice)
+    assert found.deals == {"a": DEAL, "b": DEAL}
+    assert len(found.mapping) == 2
+    assert (found.result.contradictory, found.result.exit_code) == (0, 0)
+    warnings = KeepingWarnings()
+    for other in (PRESENT, DEAL):
+        rows = [*twice, fetched_row("b", 60, from_deal_id=other)]
+        found = await matched(tmp_path, wanted, rows, callbacks=warnings)
+        assert found.deals == {"a": DEAL}
+        assert (found.result.contradictory, found.result.exit_code) == (3, 1)
+        assert "fetched.csv, rows 2 and 5: one email is on two deals" in warnings.texts.pop()
+
+
+async def test_of_many_emails_wanted_on_two_deals_the_others_are_counted(tmp_path: Path) -> None:
+    warnings = KeepingWarnings()
+    wanted = [
+        wanted_row(minute, deal_id=deal) for minute in range(0, 70, 10) for deal in (DEAL, PRESENT)
+    ]
+    fetched = [fetched_row(f"m{minute}", minute) for minute in range(0, 70, 10)]
+    await matched(tmp_path, wanted, fetched, callbacks=warnings)
+    assert len(warnings.texts) == 6
+    assert warnings.texts[-1].endswith(
+        "wanted.csv: 2 other emails are wanted on two deals. See the file of ambiguous emails."
+    )
+
+
 async def test_an_email_of_several_contacts_is_listed_for_those_on_the_deal(tmp_path: Path) -> None:
     email = [fetched_row("a"), fetched_row("a", contact_id=COLLEAGUE)]
     nobody = await matched(tmp_path, [wanted_row()], email)

@@ -172,3 +172,17 @@ async def test_the_log_contains_the_duration_of_each_request(
     assert durations == pytest.approx(
         [0.1, 0.1], abs=0.001
     )  # duration of the fake's calls, in virtual time
+
+
+@pytest.mark.parametrize("body", [b'{"Emails": [{"message_id": "a', b'{"Emails": []', b"[{}"])
+async def test_a_read_whose_answer_was_cut_off_has_no_answer(body: bytes) -> None:
+    transport = FakeTransport(Answer(200, body))
+    response = await send(transport, PAGE)
+    assert response.outcome == NoResponse("the answer was cut off on its way")
+    assert isinstance((await send(transport, LINK)).outcome, Answer)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b' {"Emails": []}\n', b"[]"])
+async def test_any_other_answer_to_a_read_is_kept(body: bytes) -> None:
+    response = await send(FakeTransport(Answer(200, body)), PAGE)
+    assert isinstance(response.outcome, Answer)

@@ -287,6 +287,21 @@ def test_the_next_index_and_truncation_follow_the_info(
     assert (page.next_index, page.truncated) == (next_index, truncated)
 
 
+@pytest.mark.parametrize("info", [None, [], {}, {"per_page": 10}, {"more_records": "no"}])
+@pytest.mark.parametrize(("emails", "truncated"), [(9, False), (10, True)])
+def test_a_full_page_that_does_not_show_the_end_of_its_list_may_be_followed_by_others(
+    emails: int, truncated: bool, info: Any
+) -> None:
+    entries = [email(f"a{number}", linked_record=None) for number in range(emails)]
+    for content in ({"Emails": entries, "info": info}, {"Emails": entries}):
+        for page in (parse_email_list(answer(content)), parse_links_page(answer(content))):
+            assert page is not None
+            assert (page.next_index, page.truncated) == (None, truncated)
+    last = parse_links_page(answer({"Emails": entries, "info": LAST}))
+    assert last is not None
+    assert not last.truncated
+
+
 def test_http_204_means_no_emails() -> None:
     assert parse_email_list(Answer(204)) == EmailListPage(())
 

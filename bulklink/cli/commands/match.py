@@ -124,7 +124,8 @@ def match(wanted: str, output: str, *, as_json: bool, **options: Any) -> int:
     to_addresses, subject, time and deal_id. An email is found by who wrote to whom, its subject,
     and its time. MAPPING has the emails that are not on their deals yet. Beside it are those that
     may be several emails of Zoho, and those that Zoho does not have. The CRM is not changed:
-    `bulklink run` sends the mapping. Exit code 1: some emails are ambiguous or missing.
+    `bulklink run` sends the mapping. Exit code 1: some emails are ambiguous or missing, or
+    on two deals in the fetched file.
     """
     from bulklink.cli.arguments import pace_arguments  # noqa: PLC0415 - not for --help
     from bulklink.cli.match_summary import show_match  # noqa: PLC0415 - not for --help

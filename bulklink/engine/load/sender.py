@@ -176,7 +176,7 @@ def _error_code(
     refusals = [parsed.call_verdict, *verdicts]
     for verdict in refusals:
         if verdict is not None and not verdict.success:
-            return verdict.code or f"HTTP {verdict.http_status}"
+            return verdict.shown_code
     return None if all(verdicts) else "unnamed"
 
 

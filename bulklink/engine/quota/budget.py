@@ -228,17 +228,25 @@ def _resume_advice(until: float) -> Advice:
     )
 
 
-def command_credits_error(limit: int, advice: Advice) -> RunStoppedError:
+def _reading_advice(until: float) -> str:
+    return f"Run the same command again at {timestamp(until)} or later."
+
+
+def command_credits_error(
+    limit: int, advice: Advice, reading: str | Advice = ""
+) -> RunStoppedError:
     """Return the stop reason of a command that has spent its credits.
 
     Args:
         limit: its credits.
         advice: how to continue.
+        reading: how to continue a command that only reads.
     """
     return RunStoppedError(
         StoppedBy.MAX_CREDITS,
         f"This command has spent all of its credits ({limit:,}).",
         advice=advice,
+        reading=reading,
     )
 
 
@@ -255,6 +263,7 @@ def credits_spent_error(shortage: Shortage, budget: Budget, until: float) -> Run
         return command_credits_error(
             limits.per_invocation or 0,
             Advice("Resume the run with another {}.", Keyword("max_credits")),
+            Advice("Run the same command again with another {}.", Keyword("max_credits")),
         )
     message = {
         Shortage.DAY: "Runs on this org from this machine have spent"
@@ -265,7 +274,11 @@ def credits_spent_error(shortage: Shortage, budget: Budget, until: float) -> Run
         else "The CRM reports that the org has no credits left.",
     }[shortage]
     return RunStoppedError(
-        StoppedBy.CREDITS, message, advice=_resume_advice(until), resume_at=until
+        StoppedBy.CREDITS,
+        message,
+        advice=_resume_advice(until),
+        resume_at=until,
+        reading=_reading_advice(until),
     )
 
 
@@ -276,4 +289,5 @@ def credits_exhausted_error(until: float) -> RunStoppedError:
         "The org has no credits left: the CRM refuses all calls.",
         advice=_resume_advice(until),
         resume_at=until,
+        reading=_reading_advice(until),
     )

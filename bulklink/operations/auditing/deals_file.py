@@ -24,6 +24,7 @@ from bulklink.file_names import table_stem
 from bulklink.finding.values import DealFacts
 from bulklink.folder_files import (
     MAX_LINE_BYTES,
+    advise_removal,
     check_folder_file,
     line_blocks,
     split_lines,
@@ -108,6 +109,7 @@ class DealsFile(msgspec.Struct, frozen=True):
 
     path: Path
 
+    @advise_removal()
     def read_header(self) -> DealsHeader | None:
         """Return the header; None if there is no file.
 

@@ -15,7 +15,7 @@ from bulklink.atomic_files import atomic_replace
 from bulklink.decoding import decode_json
 from bulklink.errors import RunDirError, UsageError
 from bulklink.file_names import table_stem
-from bulklink.folder_files import check_folder_file, read_small_file
+from bulklink.folder_files import advise_removal, check_folder_file, read_small_file
 from bulklink.mapping.contact_selection import Unresolved
 from bulklink.operations.auditing.rows import MAPPING_COLUMNS, VERDICT_COLUMNS
 from bulklink.operations.fetching.emails import has_unfinished_fetch
@@ -119,6 +119,7 @@ def emails_path(mapping: Path) -> Path:
     return _beside(mapping, ".emails.parquet")
 
 
+@advise_removal()
 def has_unfinished_audit(mapping: Path) -> bool:
     """Return whether an unfinished audit into a mapping can be continued."""
     emails = emails_path(mapping)
@@ -197,6 +198,7 @@ class AuditFiles(msgspec.Struct, frozen=True):
                 advice="Use another name for the mapping.",
             )
 
+    @advise_removal()
     def read_fetched(self, selection: AuditSelection, *, force: bool) -> AuditFetch | None:
         """Return what an unfinished audit of this selection has fetched; None if it has not.
 

@@ -13,6 +13,7 @@ import msgspec
 from bulklink.decoding import decode_json
 from bulklink.errors import RunDirError
 from bulklink.folder_files import (
+    advise_removal,
     check_folder_file,
     line_blocks,
     open_to_append,
@@ -142,6 +143,7 @@ class AuditFolder(msgspec.Struct, frozen=True):
                 if not check_folder_file(self.record):
                     self.remove()
 
+    @advise_removal()
     def read(self) -> AuditRecord | None:
         """Return the record; None if there is none.
 

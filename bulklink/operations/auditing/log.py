@@ -145,7 +145,7 @@ def read_contact_line(contact_id: str) -> bytes:
 
 def unread_contact_line(contact_id: str, verdict: AnswerVerdict) -> bytes:
     """Return the line of a contact whose deals could not be read."""
-    fields = {"contact_id": contact_id, "code": verdict.code, "message": verdict.text}
+    fields = {"contact_id": contact_id, "code": verdict.shown_code, "message": verdict.text}
     return json_line({"event": "unread", **fields})
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from bulklink.finding.values import EmailFacts
-from bulklink.operations.fetching.selection import Selection, parse_filter_time
+from bulklink.operations.fetching.selection import Selection, check_filter_times, parse_filter_time
 
 
 class ProposalFilter(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ def make_proposal_filter(
         on_no_deal: emails on no deal pass, besides those of `emails_on`.
 
     Raises:
-        UsageError: if a time or an id is none.
+        UsageError: if a time or an id is none, or no email can pass.
         BadFileError: if a list cannot be read.
     """
     deals: set[str | None] = {
@@ -62,9 +62,12 @@ def make_proposal_filter(
     }
     if on_no_deal:
         deals.add(None)
+    first = parse_filter_time("since", since)
+    end = parse_filter_time("until", until, end_of_day=True)
+    check_filter_times(first, end)
     return ProposalFilter(
-        _seconds(parse_filter_time("since", since)),
-        _seconds(parse_filter_time("until", until, end_of_day=True)),
+        _seconds(first),
+        _seconds(end),
         frozenset(deals) if deals else None,
     )
 

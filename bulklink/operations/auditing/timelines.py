@@ -84,7 +84,7 @@ class TimelineReader:
             await self._read_list(total)
         if (refusal := self._breaker.refusal) is not None:
             context.callbacks.warn(
-                f"Zoho refuses timelines: {refusal.code or refusal.http_status}. What changed since"
+                f"Zoho refuses timelines: {refusal.shown_code}. What changed since"
                 " an email came is uncertain."
             )
 
@@ -130,7 +130,7 @@ class TimelineReader:
         life = self.context.progress.invocation
         self._done += 1
         if isinstance(result, AnswerVerdict):
-            self.context.append(timeline_line(deal_id, life, result.code or "refused"))
+            self.context.append(timeline_line(deal_id, life, result.shown_code))
             return
         changes = history_of(result)
         code = None if result.readable else UNREADABLE

@@ -32,6 +32,7 @@ from bulklink.operations.fetching.selection import (
     Conditions,
     EmailFilter,
     Selection,
+    check_filter_times,
     check_lists,
     parse_filter_time,
     parse_roles,
@@ -372,11 +373,10 @@ def _email_filter(
     unfinished: EmailFilter, since: str | None, until: str | None, *, on_no_deal: bool
 ) -> EmailFilter:
     """Return the filter of a fetch; what is not set is as in the unfinished fetch."""
-    return EmailFilter(
-        parse_filter_time("since", since) or unfinished.since,
-        parse_filter_time("until", until, end_of_day=True) or unfinished.until,
-        on_no_deal or unfinished.on_no_deal,
-    )
+    first = parse_filter_time("since", since) or unfinished.since
+    end = parse_filter_time("until", until, end_of_day=True) or unfinished.until
+    check_filter_times(first, end)
+    return EmailFilter(first, end, on_no_deal or unfinished.on_no_deal)
 
 
 def _write_table(table: FetchTable, table_output: TableOutput) -> None:

@@ -47,7 +47,7 @@ _UNREADABLE_LIST = AnswerVerdict(
     "no-answer", "There was no answer, or it was not a list of emails.", 0
 )
 _LIST_CUT = AnswerVerdict(
-    "list-cut", "The list says that there are more emails, but not how to request them.", 0
+    "list-cut", "The list does not show its end, nor how to request what may be left.", 0
 )
 
 
@@ -305,7 +305,6 @@ class _ContactEmails:
     async def read(self) -> AnswerVerdict | None:
         """Read all pages; return why the contact was not read to its end, None if it was."""
         position = 0
-        list_cut = False
         contact_id = self.pages.contact_id
         while (page := await self.pages.next_page()) is not None:
             for email in page.emails:
@@ -313,7 +312,6 @@ class _ContactEmails:
                 self.ledger.append(line)
                 position += 1
             self.nameless += page.nameless
-            list_cut = page.truncated
         if self.pages.failed:
             return self.pages.refusal or _UNREADABLE_LIST
-        return _LIST_CUT if list_cut or not self.pages.complete else None
+        return None if self.pages.complete else _LIST_CUT

@@ -16,6 +16,7 @@ import msgspec
 from bulklink.decoding import decode_json, json_decoder
 from bulklink.errors import RunDirError
 from bulklink.folder_files import (
+    advise_removal,
     check_folder_file,
     line_blocks,
     open_to_append,
@@ -190,6 +191,7 @@ class FetchFolder(msgspec.Struct, frozen=True):
         ):
             yield
 
+    @advise_removal()
     def read(self) -> FetchRecord | None:
         """Return the record; None if there is none.
 

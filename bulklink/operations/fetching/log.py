@@ -134,7 +134,7 @@ def role_line(deal_id: str, contact_id: str) -> bytes:
 
 def roles_line(deal_id: str, verdict: AnswerVerdict | None) -> bytes:
     """Return the line that ends the roles of a deal; `verdict` says why they cannot be read."""
-    failure = {} if verdict is None else {"code": verdict.code, "message": verdict.text}
+    failure = {} if verdict is None else {"code": verdict.shown_code, "message": verdict.text}
     return json_line({"event": "roles", "deal_id": deal_id, **failure})
 
 
@@ -160,7 +160,7 @@ def unread_line(
     contact_number: int, invocation: int, contact_id: str, verdict: AnswerVerdict
 ) -> bytes:
     """Return the line of a contact that could not be read."""
-    fields = {"contact_id": contact_id, "code": verdict.code, "message": verdict.text}
+    fields = {"contact_id": contact_id, "code": verdict.shown_code, "message": verdict.text}
     return json_line({"event": "unread", "n": contact_number, "life": invocation, **fields})
 
 

@@ -142,7 +142,7 @@ class FetchProgress:
         """Count a contact that could not be read."""
         self.contacts_unread += 1
         if len(self._unread_contacts) < MAX_UNREAD_NAMED:
-            contact = UnreadContact(contact_id, verdict.code, verdict.text)
+            contact = UnreadContact(contact_id, verdict.shown_code, verdict.text)
             self._unread_contacts[contact_number] = contact
 
     @property

@@ -85,6 +85,26 @@ def parse_filter_time(keyword: str, text: str | None, *, end_of_day: bool = Fals
         ) from None
 
 
+def check_filter_times(since: str | None, until: str | None) -> None:
+    """Check that emails can pass a filter by time.
+
+    Args:
+        since: time from which they pass, ISO 8601 with offset; None for none.
+        until: time before which they pass; None for none.
+
+    Raises:
+        UsageError: if none can.
+    """
+    if since is None or until is None:
+        return
+    if datetime.fromisoformat(since) >= datetime.fromisoformat(until):
+        raise UsageError(
+            f"No email is from {since} or later and before {until}.",
+            where=Advice("{}, {}", Keyword("since"), Keyword("until")),
+            advice="Exchange the times, or leave one of them out.",
+        )
+
+
 class Conditions(msgspec.Struct, frozen=True):
     """Conditions in COQL that select contacts, and whose contact roles count.
 

@@ -90,6 +90,7 @@ class DealKeysReader:
             ledger_path=self.folder / "calls.jsonl",
             answers_path=self.folder / "answers.jsonl",
             callbacks=callbacks,
+            keeps_answers=False,
         )
         return ReadDeals(calls, self._credits)
 

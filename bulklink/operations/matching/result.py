@@ -40,7 +40,8 @@ class MatchResult(msgspec.Struct, frozen=True):
         wanted: wanted emails, each in one of `matched`, `repeated`, `ambiguous` and `missing`.
         without_deal: rows of the list of wanted emails that name no deal.
         fetched: rows of the file of fetched emails.
-        left_out: those of them that name no email, contact and owner.
+        left_out: those of them that do not name an email, its contact and its owner by valid ids,
+            or have a deal that is no id.
         matched: wanted emails that are a fetched email.
         repeated: wanted emails that repeat a matched one with the same deal.
         ambiguous: wanted emails that may be several emails, or that compete for one.
@@ -50,6 +51,8 @@ class MatchResult(msgspec.Struct, frozen=True):
         already: rows of matched emails that are on the wanted deal already.
         other_contacts: rows of matched emails that are left out, because another contact of the
             email is the one on the deal.
+        contradictory: rows of matched emails that are left out, because another row of the same
+            email shows another deal.
         shift: difference between the times of both lists; None if there is none.
         calls: requests by kind: read, lookup, retried.
         credits: credits that this command spent.
@@ -71,6 +74,7 @@ class MatchResult(msgspec.Struct, frozen=True):
     move: int = 0
     already: int = 0
     other_contacts: int = 0
+    contradictory: int = 0
     shift: MatchedShift | None = None
     calls: dict[str, int] = msgspec.field(default_factory=NO_CALLS.copy)
     credits: int = 0
@@ -105,7 +109,7 @@ def complete_match(
     files: MatchFiles,
 ) -> MatchResult:
     """Return the result of a match that has written its files."""
-    is_whole = not counts.ambiguous and not counts.missing
+    is_whole = not counts.ambiguous and not counts.missing and not counts.contradictory
     return MatchResult(
         wanted=wanted.emails,
         without_deal=wanted.rows - wanted.emails,
@@ -119,6 +123,7 @@ def complete_match(
         move=counts.changes["move"],
         already=counts.already,
         other_contacts=counts.unlisted,
+        contradictory=counts.contradictory,
         shift=None
         if shift is None
         else MatchedShift(shift.seconds, shift.emails, shift.of, shift.is_clear),

@@ -138,9 +138,9 @@ async def _list_emails(org: ProbedOrg, contact_id: str, message_ids: Collection[
         if emails.keys() >= set(message_ids):
             break
     if pages.failed:
-        refusal = pages.refusal
+        reason = f": {pages.refusal.shown_code}" if pages.refusal else ""
         raise UsageError(
-            f"The emails of the contact cannot be read{f': {refusal.code}' if refusal else ''}.",
+            f"The emails of the contact cannot be read{reason}.",
             where=f"contact {contact_id}",
             advice="Check the id of the contact, and that the token may read its emails.",
         )

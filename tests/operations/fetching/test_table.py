@@ -100,6 +100,9 @@ def test_a_filter_by_time_counts_what_it_leaves_out(tmp_path: Path) -> None:
     table = table_of(tmp_path, *lines, contact_line(0, 1, 0), since=since, until=until)
     assert messages(table) == ["m2"]
     assert (table.counts["filtered_out"], table.counts["undated"]) == (5, 2)
+    first, last = "0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59.999999+00:00"
+    table = table_of(tmp_path, *lines, contact_line(0, 1, 0), since=first, until=last)
+    assert messages(table) == ["m0", "m1", "m2", "m3"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,21 @@
+"""What a page says about the list that it is part of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+EMAILS_PER_PAGE = 10
+RECORDS_PER_PAGE = 200
+
+
+def may_have_more(content: dict[str, Any], entries: int, per_page: int) -> bool:
+    """Return whether a list goes on after a page: as its `info` says, else if the page is full.
+
+    Args:
+        content: content of the answer.
+        entries: entries on the page.
+        per_page: entries on a full page.
+    """
+    info = content.get("info")
+    more = info.get("more_records") if isinstance(info, dict) else None
+    return more if isinstance(more, bool) else entries >= per_page
