@@ -86,7 +86,8 @@ def history(
         message_id: message id of the email.
         runs_dir: folder of the run folders.
         contact_id: only events of this contact; message ids may repeat among contacts.
-        callbacks: `on_warning` is called with each run that cannot be read; None for none.
+        callbacks: `on_warning` is called with each run that cannot be read, or whose ledger has
+            changed since it last stopped: its events are left out. None for none.
 
     Returns:
         The events; empty for an email in no run.
@@ -117,7 +118,7 @@ def history(
             try:
                 events += list(_run_events(folder, message_id, contact_id, database))
             except BulklinkError as error:
-                callbacks.warn(f"{error.where}: {error.message}")
+                callbacks.warn(_left_out(error))
     return sorted(events, key=lambda event: event.ts)
 
 
@@ -130,15 +131,19 @@ def _run_folders(root: Path, callbacks: RunCallbacks) -> Iterator[RunFolder]:
         try:
             record = job.read()
         except BulklinkError as error:
-            callbacks.warn(f"{error.where}: {error.message}")
+            callbacks.warn(_left_out(error))
             continue
         for entry in record.entries:
             try:
                 job.open_shard(record, entry)
             except BulklinkError as error:
-                callbacks.warn(f"{error.where}: {error.message}")
+                callbacks.warn(_left_out(error))
             else:
                 yield job.shard(entry.number, record.shards)
+
+
+def _left_out(error: BulklinkError) -> str:
+    return f"{error.where}: {error.message} Its events are left out."
 
 
 def _run_events(
@@ -186,7 +191,7 @@ def _own_events(
         yield new_event(ts=record.created, event="planned", **_ids(row))
     ledger_events = [
         event
-        for line in find_message_lines(folder.ledger, message_id, rows)
+        for line in find_message_lines(folder.ledger, message_id, rows, record.checkpoint)
         for event in _line_events(line, rows, contact_id, new_event)
     ]
     yield from _with_answers(ledger_events, folder.answers)
