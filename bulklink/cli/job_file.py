@@ -16,7 +16,7 @@ from bulklink.cli.options import option_key
 from bulklink.cli.output_types import refuse_shared_files
 from bulklink.cli.param_types import BadChoice
 from bulklink.errors import ConfigError
-from bulklink.shell import bulklink_command
+from bulklink.shell import bulklink_command, path_word
 from bulklink.suggestions import close_matches, did_you_mean
 from bulklink.toml_text import TomlError, parse_toml
 
@@ -135,7 +135,7 @@ def _parse_op(value: object, path: str) -> str:
     if value not in _OPS:
         advice = f"Use one of: {', '.join(_OPS)}."
         if value == _LOAD_TEST_OP:
-            advice = f"This is a job of {bulklink_command('loadtest', path)}."
+            advice = f"This is a job of {bulklink_command('loadtest', path_word(path))}."
         raise _config_error(path, _OP, f"{value!r} is not a valid op", advice)
     return str(value)
 
