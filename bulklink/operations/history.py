@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from bulklink.advice import Advice, Keyword
-from bulklink.errors import BulklinkError, RunDirError, UsageError
+from bulklink.errors import BulklinkError, RunDirError, StoppedBy, UsageError
+from bulklink.ledger.replay import replay
 from bulklink.ledger.search import find_answers, find_message_lines
 from bulklink.mapping.database import Database, open_database
 from bulklink.mapping.original_rows import load_origin_rows, stream_refused_rows
@@ -151,6 +152,8 @@ def _run_events(
 ) -> Iterator[HistoryEvent]:
     """Yield the events of one run in the order of its ledger, each answer after its call."""
     record = folder.read()
+    if record.stopped_by == StoppedBy.LEDGER:  # no checkpoint covers what its last command wrote
+        replay(folder.ledger, checkpoint=record.checkpoint)
     events = _own_events(folder, record, message_id, contact_id, database)
     return iter(_with_origin_rows(folder, list(events))) if record.shard else events
 
