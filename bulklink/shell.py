@@ -8,11 +8,21 @@ import subprocess
 
 
 def format_command(*words: object) -> str:
-    """Return a command for this system's shell, quoted where necessary."""
-    arguments = list(map(str, words))
+    """Return a command for this system's shell, quoted where necessary.
+
+    Args:
+        words: its words; a path is never taken for an option.
+    """
+    arguments = [path_word(word) if isinstance(word, os.PathLike) else str(word) for word in words]
     if os.name == "nt":
         return subprocess.list2cmdline(arguments)
     return " ".join(map(_quote, arguments))
+
+
+def path_word(path: str | os.PathLike[str]) -> str:
+    """Return a path as a word of a command that is not taken for an option."""
+    word = os.fspath(path)
+    return f"./{word}" if word.startswith("-") and word != "-" else word
 
 
 def _quote(argument: str) -> str:

@@ -6,16 +6,28 @@ import os
 import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from bulklink.advice import NextCall
 from bulklink.cli.console import command_words
 from bulklink.engine.failure_limit import FailureCounter
-from bulklink.shell import bulklink_command, format_command
+from bulklink.shell import bulklink_command, format_command, path_word
 
 
 def test_a_plain_command_is_not_quoted() -> None:
     assert bulklink_command("resume", "runs/a-link") == "`bulklink resume runs/a-link`"
+
+
+def test_a_path_is_never_taken_for_an_option() -> None:
+    assert format_command("bulklink", "plan", Path("-r.csv"), "-o", "x") == (
+        "bulklink plan ./-r.csv -o x"
+    )
+    assert [path_word(path) for path in ("-r", "--force", "a-r", "./-r", "-")] == [
+        *("./-r", "./--force", "a-r", "./-r", "-")
+    ]
+    assert command_words(NextCall("resume", "-r")) == "`bulklink resume ./-r`"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="quoted for another shell there")

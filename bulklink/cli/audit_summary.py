@@ -23,7 +23,7 @@ from bulklink.finding.verdicts import ChangeKind, Tier
 from bulklink.operations.auditing.judging import HoldOutResult, TierCheck
 from bulklink.operations.auditing.result import AuditResult
 from bulklink.operations.auditing.sample import AuditCheck
-from bulklink.shell import format_command
+from bulklink.shell import format_command, path_word
 
 _FILES = {
     "mapping": "Mapping",
@@ -186,9 +186,9 @@ def _next_steps(result: AuditResult, output: str) -> Iterator[Line]:
             "Nothing is sure or likely. Fill in op and write yes into accept where you agree, then:"
         )
     steps = {
-        "To see what it would change": ("plan", output, "--only", only),
+        "To see what it would change": ("plan", path_word(output), "--only", only),
         "To check a sample of each tier first": ("audit", "--check", str(_SAMPLE), "-o", output),
-        "To send it": ("run", output, "--only", only),
+        "To send it": ("run", path_word(output), "--only", only),
         "To see why an email is to change": ("audit", "--explain", "MESSAGE_ID", "-o", output),
     }
     for purpose, words in steps.items():

@@ -12,10 +12,14 @@ class WarningDisplay(RunCallbacks):
 
     Args:
         quiet: show no warnings.
+
+    Attributes:
+        warnings: the warnings so far.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
+        self.warnings: list[str] = []
 
     def word(self, part: Keyword | NextCall) -> str:
         """Return an option or a command as it is typed."""
@@ -23,5 +27,6 @@ class WarningDisplay(RunCallbacks):
 
     def on_warning(self, text: str) -> None:
         """Show a warning."""
+        self.warnings.append(text)
         if not self._quiet:
             warn(text)

@@ -13,6 +13,7 @@ from bulklink.cli.completion import ProfileName
 from bulklink.cli.help import DISPLAY, subcommands
 from bulklink.cli.job_file import convert_value, unknown_key_error
 from bulklink.cli.options import combine_options, option, option_key
+from bulklink.cli.output_types import OutputPath
 
 if TYPE_CHECKING:
     from bulklink.zoho.connection import Connection
@@ -40,7 +41,7 @@ profile_option = option(
 log_option = option(
     "--log",
     group=DISPLAY,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputPath(),
     metavar="FILE",
     help="Append a JSON line for each request: method, path, status, duration, call, attempt.",
 )

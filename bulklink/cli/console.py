@@ -21,7 +21,7 @@ import click
 from bulklink.advice import Keyword, NextCall
 from bulklink.errors import BulklinkError, InvalidRowsError
 from bulklink.file_names import file_name_text
-from bulklink.shell import bulklink_command, format_command
+from bulklink.shell import bulklink_command, format_command, path_word
 from bulklink.visible_text import escape_controls, escape_json_controls
 
 
@@ -221,7 +221,8 @@ def command_words(part: Keyword | NextCall) -> str:
     if isinstance(part, Keyword):
         return format_command(*_option_words(part))
     options = (word for setting in part.settings for word in _option_words(setting))
-    return bulklink_command(*part.function.split("_"), *part.arguments, *options)
+    arguments = map(path_word, part.arguments)
+    return bulklink_command(*part.function.split("_"), *arguments, *options)
 
 
 _TRUE_VALUES = ("1", "true", "t", "yes", "y", "on")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from bulklink.cli.console import Styled, render
+from bulklink.cli.output_types import refuse_shared_files
 
 COMMON = "Common options"
 """Group of the options that most uses of a command need; the help begins with it."""
@@ -69,9 +70,14 @@ class HelpContext(click.Context):
 
 
 class Command(click.Command):
-    """Command whose help lists its options in groups."""
+    """Command whose help lists its options in groups, and that never replaces a file it reads."""
 
     context_class = HelpContext
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, after checking the files that it writes."""
+        refuse_shared_files(self.params, ctx.params)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a list for each group of options."""

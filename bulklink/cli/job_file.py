@@ -13,9 +13,10 @@ from click.core import ParameterSource
 
 from bulklink.cli.errors import MIN_SIMILARITY
 from bulklink.cli.options import option_key
+from bulklink.cli.output_types import refuse_shared_files
 from bulklink.cli.param_types import BadChoice
 from bulklink.errors import ConfigError
-from bulklink.shell import bulklink_command
+from bulklink.shell import bulklink_command, path_word
 from bulklink.suggestions import close_matches, did_you_mean
 from bulklink.toml_text import TomlError, parse_toml
 
@@ -45,6 +46,7 @@ def apply_job_file(
 
     Raises:
         ConfigError: if the file cannot be read, or a key or value is invalid.
+        UsageError: if a file would be written that is read.
     """
     content = _read_job_file(path)
     known_params = {
@@ -61,9 +63,11 @@ def apply_job_file(
                 options[name] = convert_value(known_params[key], value, str(path), ctx)
         elif key != _MAPPING:
             raise unknown_key_error(str(path), key, {_OP, _MAPPING, *known_params})
-    if _MAPPING not in content and not needs_mapping:
-        return ()
-    return _mapping_paths(content.get(_MAPPING), path)
+    mappings: tuple[str, ...] = ()
+    if _MAPPING in content or needs_mapping:
+        mappings = _mapping_paths(content.get(_MAPPING), path)
+    refuse_shared_files(ctx.command.params, ctx.params | options, mappings)
+    return mappings
 
 
 def _read_job_file(path: Path) -> dict[str, Any]:
@@ -131,7 +135,7 @@ def _parse_op(value: object, path: str) -> str:
     if value not in _OPS:
         advice = f"Use one of: {', '.join(_OPS)}."
         if value == _LOAD_TEST_OP:
-            advice = f"This is a job of {bulklink_command('loadtest', path)}."
+            advice = f"This is a job of {bulklink_command('loadtest', path_word(path))}."
         raise _config_error(path, _OP, f"{value!r} is not a valid op", advice)
     return str(value)
 

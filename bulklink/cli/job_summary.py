@@ -27,7 +27,7 @@ from bulklink.runs.check_result import CheckResult
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunState
 from bulklink.runs.status import RunResult
-from bulklink.shell import format_command
+from bulklink.shell import format_command, path_word
 
 SAMPLE_SIZE = 299
 """Emails of a sample that shows, if none is wrong, that at most 1 % are."""
@@ -112,7 +112,7 @@ def _summary_lines(result: RunResult, check_results: Sequence[CheckResult]) -> I
 
 def _next_steps(result: RunResult) -> Iterator[str]:
     """Yield the next commands, each below its purpose."""
-    run, counts = result.run_dir, result.counts
+    run, counts = path_word(result.run_dir), result.counts
     steps: list[tuple[str, tuple[str, ...]]] = []
     match result.state:
         case RunState.PLANNED:
@@ -142,4 +142,4 @@ def _next_steps(result: RunResult) -> Iterator[str]:
 def _undoing_job(result: RunResult) -> str:
     """Return the folder of the job that undid a job."""
     undos = (undo for shard in result.shards for undo in shard.undone_by if undo.complete)
-    return str(Path(next(undos).run_dir).parent)
+    return path_word(Path(next(undos).run_dir).parent)

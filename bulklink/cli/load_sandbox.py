@@ -23,7 +23,7 @@ from bulklink.operations.undo import undo
 from bulklink.profiles.resolve import load_connection
 from bulklink.runs.record import RunState
 from bulklink.runs.status import RunResult
-from bulklink.shell import bulklink_command
+from bulklink.shell import bulklink_command, path_word
 from bulklink.zoho.connection import Connection
 
 
@@ -140,15 +140,15 @@ class _Sandbox:
         emails = f"{before.run_dir}.csv"
         export = (
             "export",
-            before.run_dir,
+            path_word(before.run_dir),
             *("--status", "done", "--status", "unchanged"),
             "-o",
             emails,
         )
         commands = (
             bulklink_command(*export),
-            self._with_org("unlink", emails, "--no-snapshot"),
-            self._with_org("undo", before.run_dir),
+            self._with_org("unlink", path_word(emails), "--no-snapshot"),
+            self._with_org("undo", path_word(before.run_dir)),
         )
         environment = self._options["environment"]
         return (

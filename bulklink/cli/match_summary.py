@@ -10,7 +10,7 @@ from bulklink.cli.calls_line import calls_line, unfinished_lines
 from bulklink.cli.console import Line, count_lines, print_json, print_line, wrap_text
 from bulklink.counts import count_of
 from bulklink.operations.matching.result import MatchedShift, MatchResult
-from bulklink.shell import format_command
+from bulklink.shell import format_command, path_word
 
 _FILES = {"mapping": "Mapping", "ambiguous": "Ambiguous", "missing": "Missing"}
 _REASONS = {
@@ -89,6 +89,6 @@ def _next_steps(result: MatchResult, output: str) -> Iterator[Line]:
         )
     if result.attach + result.move:
         yield "To see what it would change:"
-        yield f"  {format_command('bulklink', 'plan', output)}"
+        yield f"  {format_command('bulklink', 'plan', path_word(output))}"
         yield "To send it:"
-        yield f"  {format_command('bulklink', 'run', output)}"
+        yield f"  {format_command('bulklink', 'run', path_word(output))}"

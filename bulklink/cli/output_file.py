@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from bulklink.cli.completion import FileName
 from bulklink.cli.console import stdout_stream
 from bulklink.cli.help import OUTPUT
 from bulklink.cli.options import combine_options, option
+from bulklink.cli.output_types import OutputFile
 from bulklink.cli.param_types import OneOf
 from bulklink.cli.standard_streams import is_stdout_closed
 from bulklink.errors import UsageError
@@ -34,7 +34,7 @@ output_file_options = combine_options(
         "--output",
         "-o",
         required=True,
-        type=FileName(),
+        type=OutputFile(stdout=True),
         metavar="FILE",
         help="Output file: .csv, .jsonl, .csv.gz, .jsonl.gz, .parquet or .xlsx; - is standard"
         " output.",

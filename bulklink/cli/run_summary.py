@@ -46,7 +46,7 @@ from bulklink.runs.forecast import CallForecast
 from bulklink.runs.job_folder import commanded_path, undoing_path
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import RunResult
-from bulklink.shell import format_command
+from bulklink.shell import format_command, path_word
 
 if TYPE_CHECKING:
     from bulklink.runs.queue import QueueOverview
@@ -123,13 +123,20 @@ def next_steps(result: RunResult, record: RunRecord) -> Iterator[str]:
         yield f"  {format_command('bulklink', *args)}"
 
 
+def _run_word(result: RunResult, record: RunRecord) -> str:
+    return path_word(commanded_path(RunFolder(Path(result.run_dir)), record))
+
+
 def _suggestions(result: RunResult, record: RunRecord) -> Iterator[_Step]:
-    run, counts = str(commanded_path(RunFolder(Path(result.run_dir)), record)), result.counts
+    run, counts = _run_word(result, record), result.counts
     if record.load_test:
         yield "To see its figures on a web page", ("report", run)
         return
     if record.effective_undo is not None:
-        yield "To verify its undo", ("verify", str(undoing_path(record, record.effective_undo)))
+        yield (
+            "To verify its undo",
+            ("verify", path_word(undoing_path(record, record.effective_undo))),
+        )
         return
     match result.state:
         case RunState.PLANNED:
@@ -154,7 +161,7 @@ def _suggestions(result: RunResult, record: RunRecord) -> Iterator[_Step]:
 
 
 def _after_failed_canary(result: RunResult, record: RunRecord) -> Iterator[_Step]:
-    run = str(commanded_path(RunFolder(Path(result.run_dir)), record))
+    run = _run_word(result, record)
     yield "To read back the emails sent", ("verify", run)
     if result.counts[Status.DONE] and can_be_undone(record):
         yield "To undo it", ("undo", run)
@@ -165,7 +172,7 @@ def _after_failed_canary(result: RunResult, record: RunRecord) -> Iterator[_Step
 
 
 def _after_success(result: RunResult, record: RunRecord) -> Iterator[_Step]:
-    run = str(commanded_path(RunFolder(Path(result.run_dir)), record))
+    run = _run_word(result, record)
     done = result.counts[Status.DONE]
     settled = done + result.counts[Status.UNCHANGED]
     if settled > SAMPLE_SIZE:

@@ -12,7 +12,7 @@ from bulklink.counts import count_of, inflect
 from bulklink.finding.sample_check import SampleCheck
 from bulklink.finding.verdicts import Tier
 from bulklink.operations.auditing.sample import AuditCheck, describe_check
-from bulklink.shell import format_command
+from bulklink.shell import format_command, path_word
 
 
 def show_check(result: AuditCheck, output: str, *, as_json: bool) -> None:
@@ -82,4 +82,4 @@ def _next_steps(result: AuditCheck, output: str) -> Iterator[Line]:
     )
     if tier is not None:
         yield "To see what the mapping would change:"
-        yield f"  {format_command('bulklink', 'plan', output, '--only', f'tier={tier}')}"
+        yield f"  {format_command('bulklink', 'plan', path_word(output), '--only', f'tier={tier}')}"

@@ -12,6 +12,7 @@ import orjson
 from bulklink.decoding import json_decoder
 from bulklink.errors import LedgerError
 from bulklink.folder_files import line_blocks, split_lines
+from bulklink.ledger.checkpoint import NO_CHECKPOINT, LedgerCheckpoint, LedgerDigest
 from bulklink.ledger.records import Count, RowNumber, UtcTime
 
 _CALL_EVENTS = ("call", "unsent")
@@ -19,23 +20,30 @@ _RESULT = b'{"event":"result"'
 
 
 def find_message_lines(
-    path: Path, message_id: str, rows: Collection[int]
+    path: Path,
+    message_id: str,
+    rows: Collection[int],
+    checkpoint: LedgerCheckpoint = NO_CHECKPOINT,
 ) -> Iterator[dict[str, Any]]:
     """Yield the lines of a ledger that concern an email, in order.
 
-    Torn and damaged lines are skipped.
+    Torn lines, and damaged ones after the checkpoint, are skipped.
 
     Args:
         path: the ledger; a missing one has none.
         message_id: message id of the email.
         rows: its rows in the plan; refused rows need not be among them.
+        checkpoint: start that the ledger must have.
+
+    Raises:
+        LedgerError: if it does not begin with the checkpoint; at the end, if lines are missing.
     """
     needles = [f'"message_id":"{message_id}"'.encode()]
     row_needles = []
     for row in rows:
         row_needles += [f'"row":{row}{end}'.encode() for end in ",}"]
         row_needles += [f"{begin}{row}{end}".encode() for begin in "[," for end in ",]"]
-    for line in _decode_lines(path, needles, row_needles):
+    for line in _decode_lines(path, needles, row_needles, checkpoint):
         if line.get("event") in _CALL_EVENTS:
             is_relevant = not set(rows).isdisjoint(line.get("rows", ()))
         elif line.get("event") == "result":
@@ -85,10 +93,13 @@ class _SearchedLine(msgspec.Struct):
 
 
 def _decode_lines(
-    path: Path, needles: Sequence[bytes], row_needles: Sequence[bytes] = ()
+    path: Path,
+    needles: Sequence[bytes],
+    row_needles: Sequence[bytes] = (),
+    checkpoint: LedgerCheckpoint = NO_CHECKPOINT,
 ) -> Iterator[dict[str, Any]]:
     check_types = json_decoder(_SearchedLine).decode
-    for raw in _find_lines(path, needles, row_needles):
+    for raw in _find_lines(path, needles, row_needles, checkpoint):
         try:
             check_types(raw)
             line = orjson.loads(raw)
@@ -98,7 +109,10 @@ def _decode_lines(
 
 
 def _find_lines(
-    path: Path, needles: Sequence[bytes], row_needles: Sequence[bytes]
+    path: Path,
+    needles: Sequence[bytes],
+    row_needles: Sequence[bytes],
+    checkpoint: LedgerCheckpoint,
 ) -> Iterator[bytes]:
     """Yield the whole lines that contain any of some byte strings.
 
@@ -107,8 +121,12 @@ def _find_lines(
         needles: byte strings of any line.
         row_needles: byte strings of lines other than results; these are few, and many byte strings
             take long to find.
+        checkpoint: start that the file must have.
     """
+    digest = LedgerDigest(path, checkpoint)
     for block in line_blocks(path, error_class=LedgerError):
+        if checkpoint.length is not None:
+            digest.add(block)
         starts = {start for needle in needles for start in _line_starts(block, needle)}
         if row_needles:
             other_lines = b"\n".join(_other_lines(block))
@@ -116,6 +134,7 @@ def _find_lines(
                 starts.update(s for needle in row_needles for s in _line_starts(block, needle))
         for start in sorted(starts):
             yield block[start : block.index(b"\n", start)]
+    digest.end()
 
 
 def _other_lines(block: bytes) -> list[bytes]:

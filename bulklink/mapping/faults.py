@@ -104,7 +104,7 @@ def explain_bad_id(raw: str, known: str) -> str:
         known: bulklink's name for its column.
     """
     id_inside = find_id_inside(raw) if known != "message_id" else None
-    if id_inside is not None:
+    if id_inside is not None and len(id_inside) <= MAX_ID_LENGTH:
         return f"{quote_cell(raw)}; write the id alone: {id_inside}"
     if known == GUARD:
         return f"{quote_cell(raw)}; it must be the 1 to {MAX_ID_LENGTH} digits of a deal, or none"

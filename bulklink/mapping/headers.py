@@ -64,6 +64,7 @@ _OP_ADVICE = Advice(
     " mapping.",
     *(Keyword("op", op.value) for op in Op),
 )
+_RENAME = "Rename all but one of them."
 _NO_HEADERS = FileHeaders("", ())
 _ONLY = Advice("{}", Keyword("only"))
 _COLUMN_BY_HEADER = {normalize_header(column): column for column in KNOWN_COLUMNS}
@@ -295,7 +296,7 @@ def _refuse_ambiguous(name: str, matches: list[str], where: str | Advice) -> NoR
         if same
         else f"{name!r} matches several headers: {', '.join(map(repr, matches))}.",
         where=where,
-        advice="Rename all but one of them." if same else "Write it exactly like the intended one.",
+        advice=_RENAME if same else "Write it exactly like the intended one.",
     )
 
 
@@ -321,12 +322,14 @@ def _refuse_two(file: FileHeaders, column: str) -> NoReturn:
         for header in file.headers
         if _COLUMN_BY_HEADER.get(normalize_header(header)) == column
     ]
+    unique = next((header for header in matches if matches.count(header) == 1), None)
     raise BadFileError(
         f"Several headers match the column {column}: " + ", ".join(map(repr, matches)) + ".",
         where=file.where,
-        advice=Advice(
-            "Choose one with {}, or rename the others.",
-            Keyword("columns", ((column, matches[0]),)),
+        advice=_RENAME
+        if unique is None
+        else Advice(
+            "Choose one with {}, or rename the others.", Keyword("columns", ((column, unique),))
         ),
     )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +20,7 @@ from bulklink.mapping.plan_digest import read_plan_content
 from bulklink.mapping.plan_reader import forget_columns
 from bulklink.operations.seal import has_former_digest, plan_digest
 from bulklink.operations.wording import continue_call
+from bulklink.own_files import JOB_FILES, RUN_FILES
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.hashes import ledger_hash, sha256_of
 from bulklink.runs.job_folder import JobFolder, commanded_path, find_job, refuse_shard
@@ -58,6 +61,26 @@ def forget(
     refuse_shard(folder.read(), folder.path, "forget")
     _check_can_forget(folder, force=force)
     return _forget_run(folder, ts, force=force)
+
+
+def left_files(run: str | PathLike[str]) -> list[Path]:
+    """Return what is in a run folder and is not its own, which `forget` leaves as it is.
+
+    Args:
+        run: run folder, or the folder of a job, with what is in those of its shards.
+    """
+    if (job := find_job(run)) is None:
+        return _foreign_files(Path(run), RUN_FILES)
+    shards = [folder.path for folder, _ in job.open_shards(job.read())]
+    own = JOB_FILES | {path.name for path in shards}
+    return [
+        *_foreign_files(job.path, own),
+        *(path for shard in shards for path in _foreign_files(shard, RUN_FILES)),
+    ]
+
+
+def _foreign_files(folder: Path, own: AbstractSet[str]) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.name not in {*own, ".gitignore"})
 
 
 def _forget_job(job: JobFolder, ts: str, *, force: bool) -> ForgetResult:
@@ -149,6 +172,7 @@ def _record_start(folder: RunFolder, ts: str) -> RunRecord:
         ts,
         sha256_of(folder.plan) if folder.plan.is_file() else None,
         str(ledger_hash(folder.ledger)["ledger_sha256"]) if folder.ledger.exists() else None,
+        digest_before=record.digest,
     )
     record = record.replace(forgotten=(*record.forgotten, started))
     folder.write(record)
@@ -162,15 +186,20 @@ def _record_end(folder: RunFolder, record: RunRecord) -> None:
     )
     *earlier, last = record.forgotten
     was_sealed = last.plan_before in (None, record.plan_sha256)
+    plan_fields = _plan_fields(folder, record) if was_sealed else {}
     completed = msgspec.structs.replace(
-        last, plan_after=plan_sha256, ledger_after=ledger_fields.get("ledger_sha256"), complete=True
+        last,
+        plan_after=plan_sha256,
+        ledger_after=ledger_fields.get("ledger_sha256"),
+        complete=True,
+        digest_after=plan_fields.get("digest", record.digest),
     )
     folder.write(
         record.replace(
             asked=_redact_options(record.asked),
             names_sha256=None,
             forgotten=(*earlier, completed),
-            **(_plan_fields(folder, record) if was_sealed else {}),
+            **plan_fields,
             **ledger_fields,
         )
     )

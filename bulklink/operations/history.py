@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from bulklink.advice import Advice, Keyword
-from bulklink.errors import BulklinkError, RunDirError, UsageError
+from bulklink.errors import BulklinkError, RunDirError, StoppedBy, UsageError
+from bulklink.ledger.replay import replay
 from bulklink.ledger.search import find_answers, find_message_lines
 from bulklink.mapping.database import Database, open_database
 from bulklink.mapping.original_rows import load_origin_rows, stream_refused_rows
@@ -86,7 +87,8 @@ def history(
         message_id: message id of the email.
         runs_dir: folder of the run folders.
         contact_id: only events of this contact; message ids may repeat among contacts.
-        callbacks: `on_warning` is called with each run that cannot be read; None for none.
+        callbacks: `on_warning` is called with each run that cannot be read, or whose ledger has
+            changed since it last stopped: its events are left out. None for none.
 
     Returns:
         The events; empty for an email in no run.
@@ -117,7 +119,7 @@ def history(
             try:
                 events += list(_run_events(folder, message_id, contact_id, database))
             except BulklinkError as error:
-                callbacks.warn(f"{error.where}: {error.message}")
+                callbacks.warn(_left_out(error))
     return sorted(events, key=lambda event: event.ts)
 
 
@@ -130,15 +132,19 @@ def _run_folders(root: Path, callbacks: RunCallbacks) -> Iterator[RunFolder]:
         try:
             record = job.read()
         except BulklinkError as error:
-            callbacks.warn(f"{error.where}: {error.message}")
+            callbacks.warn(_left_out(error))
             continue
         for entry in record.entries:
             try:
                 job.open_shard(record, entry)
             except BulklinkError as error:
-                callbacks.warn(f"{error.where}: {error.message}")
+                callbacks.warn(_left_out(error))
             else:
                 yield job.shard(entry.number, record.shards)
+
+
+def _left_out(error: BulklinkError) -> str:
+    return f"{error.where}: {error.message} Its events are left out."
 
 
 def _run_events(
@@ -146,6 +152,8 @@ def _run_events(
 ) -> Iterator[HistoryEvent]:
     """Yield the events of one run in the order of its ledger, each answer after its call."""
     record = folder.read()
+    if record.stopped_by == StoppedBy.LEDGER:  # no checkpoint covers what its last command wrote
+        replay(folder.ledger, checkpoint=record.checkpoint)
     events = _own_events(folder, record, message_id, contact_id, database)
     return iter(_with_origin_rows(folder, list(events))) if record.shard else events
 
@@ -186,7 +194,7 @@ def _own_events(
         yield new_event(ts=record.created, event="planned", **_ids(row))
     ledger_events = [
         event
-        for line in find_message_lines(folder.ledger, message_id, rows)
+        for line in find_message_lines(folder.ledger, message_id, rows, record.checkpoint)
         for event in _line_events(line, rows, contact_id, new_event)
     ]
     yield from _with_answers(ledger_events, folder.answers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
+from os import PathLike
 
 from bulklink.advice import Keyword, NextCall
 from bulklink.counts import count_of
@@ -12,6 +13,7 @@ from bulklink.html_pages.report.model import Accounting, AccountingLine
 from bulklink.models import Op, Status
 from bulklink.runs.record import RunRecord
 from bulklink.runs.status import PENDING, RunResult
+from bulklink.shell import path_word
 
 _PLANNED_STATUSES = (Status.DONE, Status.UNCHANGED, Status.FAILED, Status.IN_DOUBT)
 _NO_OP = "no op"
@@ -143,7 +145,9 @@ def describe_undone(record: RunRecord) -> str:
     return f"Undone in part by {undo.run_dir}, at {undo.at} ({undo.state}; {counts})."
 
 
-def continue_arguments(record: RunRecord, verb: str, run: object, *options: str) -> list[str]:
+def continue_arguments(
+    record: RunRecord, verb: str, run: str | PathLike[str], *options: str
+) -> list[str]:
     """Return the words of a command that continues a run, including required options.
 
     Args:
@@ -153,7 +157,7 @@ def continue_arguments(record: RunRecord, verb: str, run: object, *options: str)
         options: further words.
     """
     accept = ("--accept-canary",) if record.needs_accept_canary else ()
-    return [verb, str(run), *options, *accept]
+    return [verb, path_word(run), *options, *accept]
 
 
 def continue_call(record: RunRecord, verb: str, run: object) -> NextCall:

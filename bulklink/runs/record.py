@@ -160,6 +160,8 @@ class ForgetResult(msgspec.Struct, frozen=True):
         plan_after: SHA-256 of the plan after, in hex; None without the file.
         ledger_after: SHA-256 of the ledger after, in hex; None without the file.
         complete: whether all was removed; False if it was interrupted.
+        digest_before: digest of the plan before; None without one.
+        digest_after: digest of the plan after, which differs if it covered names; None without one.
     """
 
     at: str
@@ -168,6 +170,8 @@ class ForgetResult(msgspec.Struct, frozen=True):
     plan_after: str | None = None
     ledger_after: str | None = None
     complete: bool = False
+    digest_before: str | None = None
+    digest_after: str | None = None
 
 
 _TAKEN_BACK = (Status.DONE, Status.UNCHANGED, Status.DUPLICATE)

@@ -13,6 +13,7 @@ import msgspec
 from bulklink.advice import Advice, Keyword
 from bulklink.blocking import blocks
 from bulklink.errors import UsageError
+from bulklink.own_files import refuse_own_file
 from bulklink.tables.formats import Table, TableColumn, TableFormat, format_for
 from bulklink.tables.writer import check_file_path, stream_table, write_table
 
@@ -79,9 +80,10 @@ def check_can_create(path: Path, *, force: bool = False) -> None:
         force: whether to replace an existing file.
 
     Raises:
-        UsageError: if the file exists, or its folder is missing.
+        UsageError: if the file exists, its folder is missing, or only bulklink itself writes it.
     """
     check_file_path(path)
+    refuse_own_file(path)
     if path.exists() and not force:
         raise UsageError(
             "The file already exists.",

@@ -147,7 +147,8 @@ def test_an_audit_can_be_followed_by_its_sample_and_by_earlier_verdicts(audited:
         (("--check", "5"), "usage"),
         (("-o", "m.csv", "--checked", "missing.csv"), "bad-file"),
         ((*FETCHED, "-o", "n.csv", "--checked", "missing.csv"), "bad-file"),
-        (("-o", "m.csv", "--checked", "m.csv"), "bad-file"),
+        (("-o", "m.csv", "--checked", "m.csv"), "usage"),
+        (("-o", "m.csv", "--checked", "m.audit.parquet"), "bad-file"),
     ],
 )
 def test_a_check_of_nothing_is_refused(
@@ -176,7 +177,7 @@ def test_verdicts_on_another_audit_change_nothing(audited: Command) -> None:
 def test_options_that_only_an_audit_uses_are_refused(audited: Command) -> None:
     """They would be ignored: the sample and the explanation are of an audit that is complete."""
     ignored = ("--reading", "loose", "--since", "2026-01-01", "--spreadsheet")
-    for command in (("--check", "5"), ("--checked", "m.csv"), ("--explain", "x")):
+    for command in (("--check", "5"), ("--checked", "m.check.csv"), ("--explain", "x")):
         refused = audited("audit", "-o", "m.csv", *command, *ignored, "--json")
         assert (refused.code, refused.error["code"]) == (2, "usage")
         assert refused.error["where"] == "--since, --reading, --spreadsheet"

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from tests.e2e.audit import audit_run
-from tests.e2e.command import Command, row, write_mapping
+from tests.e2e.command import Command, row, rows, write_mapping
 from tests.e2e.world import Contact
 
 SECRET = "Schmidt"
@@ -75,6 +75,42 @@ def test_a_forgotten_plan_can_still_be_sent_with_names_looked_up(
     assert run.counts == {"done": 3, "rejected": 1}
     assert connected_command("resume", "run").code == 1
     assert connected_command("status", "run", "--check").code == 0
+
+
+def test_files_that_are_not_of_the_run_are_left_and_named(
+    connected_command: Command, contact: Contact
+) -> None:
+    write_named_mapping(connected_command, contact)
+    connected_command("link", "m.csv", "--on-invalid", "skip", "--run-dir", "run")
+    assert connected_command("report", "run").code == 0
+    for name in ("other.html", "more.html"):
+        assert connected_command("report", "run", "-o", f"run/{name}").code == 0
+    ended = connected_command("forget", "run")
+    assert ended.code == 0
+    assert "run/more.html, run/other.html" in " ".join(ended.err.split())
+    (connected_command.folder / "run" / "more.html").unlink()
+    assert connected_command("forget", "run", "--json").object["left"] == ["run/other.html"]
+    (connected_command.folder / "run" / "other.html").unlink()
+    ended = connected_command("forget", "run")
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_a_digest_that_changes_is_shown(connected_command: Command, contact: Contact) -> None:
+    write_mapping(connected_command.folder / "m.csv", rows(contact.free[:3], contact.a))
+    plan = ("plan", "--op", "link", "m.csv", "--json", "--run-dir")
+    before = connected_command(*plan, "named", "--look-up-names").object["digest"]
+    ended = connected_command("forget", "named", "--force")
+    record = json.loads((connected_command.folder / "named" / "run.json").read_text("utf-8"))
+    after = record["digest"]
+    assert before != after
+    assert f"digest  {before} is now {after}" in ended.out
+    assert connected_command("apply", "named", "--expect", after, "--yes").code == 0
+    connected_command(*plan, "plain")
+    ended = connected_command("forget", "plain", "--force", "--json")
+    forgotten = ended.object["forgotten"]
+    assert forgotten["digest_before"] == forgotten["digest_after"]
+    assert "digest" not in connected_command("forget", "plain", "--force").out
+    assert "digest" not in connected_command("forget", "named").out
 
 
 def test_interrupted_forgetting_is_completed_before_the_run_continues(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Mapping
 
@@ -104,7 +106,51 @@ def test_an_unreadable_run_is_named_and_skipped(
     assert event_kinds(ended.object) == ["planned"]
     assert "bad" in ended.err
     assert "worse" in ended.err
+    assert len(ended.object["warnings"]) == 2
+    assert all("left out" in warning for warning in ended.object["warnings"])
     shutil.rmtree(connected_command.folder / "runs")
+
+
+@pytest.mark.parametrize("damage", ["shorter", "changed", "missing"])
+def test_a_run_whose_ledger_was_damaged_is_named_and_skipped(
+    connected_command: Command, contact: Contact, damage: str
+) -> None:
+    email = contact.free[0]
+    write_mapping(connected_command.folder / "m.csv", [row(email, contact.a)])
+    for name in ("good", "bad"):
+        connected_command("link", "m.csv", "--run-dir", f"runs/{name}")
+    ledger = connected_command.folder / "runs" / "bad" / "ledger.jsonl"
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    match damage:
+        case "shorter":
+            ledger.write_bytes(b"".join(lines[:-1]))
+        case "changed":
+            ledger.write_bytes(b"".join(lines).replace(b'"result"', b'"reside"'))
+        case _:
+            ledger.unlink()
+    ended = connected_command("history", email.message, "--json")
+    assert {event["run_dir"] for event in ended.object["events"]} == {"runs/good"}
+    (warning,) = ended.object["warnings"]
+    assert warning.startswith("runs/bad/ledger.jsonl: ")
+    assert warning in ended.err.replace("\n", " ")
+
+
+def test_a_run_that_stopped_because_of_its_ledger_is_named_and_skipped(
+    connected_command: Command, contact: Contact
+) -> None:
+    email = contact.free[0]
+    write_mapping(connected_command.folder / "m.csv", [row(email, contact.a)])
+    connected_command("link", "m.csv", "--run-dir", "runs/bad")
+    folder = connected_command.folder / "runs" / "bad"
+    record = json.loads((folder / "run.json").read_text("utf-8"))
+    checkpoint = {"ledger_bytes": 0, "ledger_sha256": hashlib.sha256().hexdigest()}
+    stopped = {"state": "stopped", "stopped_by": "ledger"}
+    (folder / "run.json").write_text(json.dumps(record | checkpoint | stopped), "utf-8")
+    with (folder / "ledger.jsonl").open("ab") as ledger:
+        ledger.write(b'{"method":"GET"}\n')
+    ended = connected_command("history", email.message, "--json")
+    assert ended.object["events"] == []
+    assert "not a ledger line" in ended.object["warnings"][0]
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,22 @@ def test_verify_is_suggested_for_emails_in_doubt(
     assert verify == ["verify", "r", "--in-doubt"]
 
 
+def test_suggested_commands_work_if_the_name_of_the_folder_begins_with_a_hyphen(
+    connected_command: Command, contact: Contact
+) -> None:
+    write_mapping(connected_command.folder / "m.csv", rows(contact.free[:2], contact.a))
+    planned = connected_command("plan", "--op", "link", "m.csv", "--run-dir", "./-r")
+    assert "`bulklink apply ./-r`" in planned.out
+    assert connected_command("report", "./-r").code == 0
+    page = (connected_command.folder / "-r" / "report.html").read_text("utf-8")
+    assert "bulklink apply ./-r" in page
+    sent = connected_command("apply", "./-r", "--yes")
+    suggested = list(commands(sent.out))
+    assert [words[:2] for words in suggested] == [["verify", "./-r"], ["undo", "./-r"]]
+    for words in suggested:
+        assert connected_command(*words, "--settle-after", "0").code == 0
+
+
 def test_times_are_local_with_their_offset(connected_command: Command, contact: Contact) -> None:
     write_mapping(connected_command.folder / "m.csv", rows(contact.free[:1], contact.a))
     assert connected_command("link", "m.csv", "--run-dir", "r").code == 0

@@ -32,6 +32,7 @@ from bulklink.cli.options import (
     sheet_option,
 )
 from bulklink.cli.output_file import output_file_arguments, output_format_options
+from bulklink.cli.output_types import OutputFile
 from bulklink.cli.param_types import Duration, OneOf, WholeNumber
 from bulklink.cli.selection_options import (
     CONTACT_NAMES,
@@ -67,7 +68,7 @@ _NAMES = (*CONTACT_NAMES, *FILTER_NAMES, *READING_NAMES, *_JUDGING_NAMES, "fetch
 @option(
     "--output",
     "-o",
-    type=FileName(),
+    type=OutputFile(),
     metavar="MAPPING",
     help="Mapping to write: .csv, .jsonl, .csv.gz, .jsonl.gz, .parquet or .xlsx. Beside it, with"
     " its stem: .audit.parquet, and the emails and deals that were read.",

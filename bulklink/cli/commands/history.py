@@ -35,8 +35,8 @@ def history(message_id: str, runs_dir: Path, *, contact: str | None, as_json: bo
 
     Use it to find out why an email is on its deal. Events are in chronological order: when it was
     planned, every call that carried it, the answers, its previous deal, the results. The command
-    reads the runs and jobs below --runs-dir and opens no connection. An email that is in no run is
-    not an error.
+    reads the runs and jobs below --runs-dir and opens no connection. A run whose files are damaged
+    is left out, with a warning. An email that is in no run is not an error.
     """
     import msgspec  # noqa: PLC0415 - not for --help
 
@@ -44,10 +44,12 @@ def history(message_id: str, runs_dir: Path, *, contact: str | None, as_json: bo
     from bulklink.operations.history import history as load_events  # noqa: PLC0415 - not for --help
 
     message_id = message_id.strip()
-    events = load_events(message_id, runs_dir, contact_id=contact, callbacks=WarningDisplay())
+    callbacks = WarningDisplay()
+    events = load_events(message_id, runs_dir, contact_id=contact, callbacks=callbacks)
     if as_json:
         event_objects = [_flatten(msgspec.to_builtins(event)) for event in events]
-        print_json({"message_id": message_id, "events": event_objects, "exit_code": 0})
+        content = {"message_id": message_id, "events": event_objects}
+        print_json(content | {"warnings": callbacks.warnings, "exit_code": 0})
         return ExitCode.OK
     if not events:
         note(f"No run below {runs_dir} has this email. Are the runs elsewhere? Use --runs-dir.")

@@ -21,6 +21,7 @@ from bulklink.cli.options import (
     run_dir_option,
     runs_dir_option,
 )
+from bulklink.cli.output_types import OutputPath
 from bulklink.cli.param_types import Duration, Number, NumberOrWord, OneOf, WholeNumber
 from bulklink.errors import UsageError
 
@@ -242,7 +243,7 @@ _comparison_options = combine_options(
         "--output",
         "-o",
         group=_COMPARISONS,
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=OutputPath(),
         metavar="FILE",
         help="Merged result, or page of a comparison.",
     ),

@@ -28,6 +28,7 @@ from bulklink.cli.options import (
     sheet_option,
 )
 from bulklink.cli.output_file import output_file_arguments, output_format_options
+from bulklink.cli.output_types import OutputFile
 from bulklink.cli.param_types import Duration, OneOf
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ _NAMES = (
     "--output",
     "-o",
     required=True,
-    type=FileName(),
+    type=OutputFile(),
     metavar="MAPPING",
     help="Mapping to write: .csv, .jsonl, .csv.gz, .jsonl.gz, .parquet or .xlsx. Beside it, with"
     " its stem: .ambiguous.csv and .missing.csv.",

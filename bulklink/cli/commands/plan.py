@@ -31,6 +31,7 @@ from bulklink.cli.options import (
     run_dir_option,
     snapshot_options,
 )
+from bulklink.cli.output_types import OutputFile
 from bulklink.cli.param_types import Number, OneOf, WholeNumber
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 @combine_options(page_options, outage_option)
 @option(
     "--rejects",
-    type=FileName(),
+    type=OutputFile(),
     metavar="FILE",
     help="Write the refused rows to this new CSV file, which is itself a mapping.",
 )

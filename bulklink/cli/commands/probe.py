@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulklink.cli.completion import FileName
 from bulklink.cli.connection import connection_from_options, connection_options
 from bulklink.cli.console import format_columns, note, print_json, print_line, show_error
 from bulklink.cli.help import Command
@@ -22,6 +21,7 @@ from bulklink.cli.options import (
     quiet_option,
     settle_after_option,
 )
+from bulklink.cli.output_types import OutputFile
 from bulklink.counts import count_of
 from bulklink.shell import bulklink_command
 
@@ -64,7 +64,7 @@ _file_options = combine_options(
     option(
         "--output",
         "-o",
-        type=FileName(),
+        type=OutputFile(),
         default="probe.json",
         show_default=True,
         metavar="FILE",

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from bulklink.cli.completion import FileName, RunPath
+from bulklink.cli.completion import RunPath
 from bulklink.cli.console import note, print_json, print_line
 from bulklink.cli.help import Command
 from bulklink.cli.options import common_options, option
 from bulklink.cli.output_file import output_target
+from bulklink.cli.output_types import OutputFile
 from bulklink.errors import ExitCode
 
 
@@ -25,7 +26,7 @@ from bulklink.errors import ExitCode
 @option(
     "--output",
     "-o",
-    type=FileName(),
+    type=OutputFile(stdout=True),
     metavar="FILE",
     help="Write the page to this file instead of RUN/report.html; - is standard output.",
 )

@@ -15,7 +15,7 @@ from bulklink.mapping.input.json_text import JsonText
 from bulklink.mapping.input.jsonl_reader import has_stray_comma, read_object
 from bulklink.mapping.input.scan import MAX_RECORD_BYTES
 from bulklink.mapping.schema import KNOWN_COLUMNS, normalize_header
-from bulklink.shell import format_command
+from bulklink.shell import format_command, path_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,7 @@ def _objects_format(text: bytes, name: str, known: set[str]) -> InputFormat:
             f"The file has several objects, each with rows in {text_key}.",
             where=name,
             advice="Extract the rows, for example with"
-            f" {format_command('jq', '-c', f'.[{text_key}][]', name)} > rows.jsonl",
+            f" {format_command('jq', '-c', f'.[{text_key}][]', path_word(name))} > rows.jsonl",
         )
     if key is not None or last_line != first.line:
         return InputFormat.JSON

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bulklink.shell import format_command
+from bulklink.shell import format_command, path_word
 
 
 def review_commands(mapping: Path, reviewed: str) -> dict[str, str]:
@@ -15,8 +15,8 @@ def review_commands(mapping: Path, reviewed: str) -> dict[str, str]:
         reviewed: name of the mapping that the page offers for download.
     """
     return {
-        "plan": format_command("bulklink", "plan", reviewed),
-        "run": format_command("bulklink", "run", reviewed),
+        "plan": format_command("bulklink", "plan", path_word(reviewed)),
+        "run": format_command("bulklink", "run", path_word(reviewed)),
         "sure": format_command("bulklink", "run", mapping, "--only", "tier=sure"),
         "explain": format_command("bulklink", "audit", "--explain", "MESSAGE_ID", "-o", mapping),
     }

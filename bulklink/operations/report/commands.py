@@ -7,7 +7,7 @@ from bulklink.models import Status
 from bulklink.operations.wording import can_be_undone, continue_arguments
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import RunResult
-from bulklink.shell import format_command
+from bulklink.shell import format_command, path_word
 
 
 def next_commands(record: RunRecord, summary: RunResult, run: str) -> NextCommands:
@@ -23,14 +23,15 @@ def next_commands(record: RunRecord, summary: RunResult, run: str) -> NextComman
     can_retry = summary.state is RunState.FINISHED and failed
     failed_canary = can_resume and record.needs_accept_canary
     can_undo = failed_canary and summary.counts[Status.DONE] and can_be_undone(record)
+    folder = path_word(run)
     # The digest of a shard is not that of its job, which is sent as a whole.
     expect = ["--expect", record.digest] if record.digest and record.shard is None else []
     return NextCommands(
-        apply=format_command("bulklink", "apply", run, *expect),
-        verify=format_command("bulklink", "verify", run) if failed_canary else "",
-        undo=format_command("bulklink", "undo", run) if can_undo else "",
+        apply=format_command("bulklink", "apply", folder, *expect),
+        verify=format_command("bulklink", "verify", folder) if failed_canary else "",
+        undo=format_command("bulklink", "undo", folder) if can_undo else "",
         resume=_resume_command(record, run) if can_resume else "",
-        retry=format_command("bulklink", "retry", run) if can_retry else "",
+        retry=format_command("bulklink", "retry", folder) if can_retry else "",
     )
 
 
@@ -58,4 +59,4 @@ def export_command(
     ]
     words = [word for status in statuses for word in ("--status", status)]
     words += ["--code", code] if code is not None else []
-    return format_command("bulklink", "export", run, *words, "-o", "again.csv")
+    return format_command("bulklink", "export", path_word(run), *words, "-o", "again.csv")

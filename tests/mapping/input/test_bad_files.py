@@ -45,6 +45,18 @@ ROW = "1,2,m,5,\n"
             "--column 'contact_id=Contact ID'",
         ),
         (
+            "contact_id," + HEADER + "1," + ROW,
+            LINK,
+            "Several headers match the column contact_id",
+            "Rename all but one of them.",
+        ),
+        (
+            "contact_id,Contact ID," + HEADER + "1,1," + ROW,
+            LINK,
+            "Several headers match the column contact_id",
+            "--column 'contact_id=Contact ID'",
+        ),
+        (
             HEADER.replace("Note", '"Note') + ROW,
             LINK,
             "The header cannot be read",
@@ -76,6 +88,8 @@ ROW = "1,2,m,5,\n"
         "missing-op",
         "odd-delimiter",
         "two-headers-for-one-column",
+        "one-header-twice",
+        "one-header-twice-and-another",
         "broken-header",
         "latin-1-header",
         "column-names-an-unknown-header",

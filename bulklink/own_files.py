@@ -1,0 +1,61 @@
+"""Files that only bulklink itself writes: those of runs, jobs and unfinished commands."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bulklink.errors import UsageError
+
+RUN_FILES = frozenset(
+    {
+        *("run.json", "plan.parquet", "names.parquet", "ledger.jsonl", "ledger.torn"),
+        *("answers.jsonl", "timeline.jsonl", "rejects.csv", "verify.jsonl", "verify.torn"),
+        *("verify-answers.jsonl", "lock", "verify.lock", "loadtest.json", "percentiles.hgrm"),
+    }
+)
+"""Names of the files of a run folder, but for the page, which can be written again."""
+JOB_FILES = frozenset({"job.json", "rejects.csv", "merge.json", "lock"})
+"""Names of the files of a job's folder, but for the page."""
+_NAMES_BY_RECORD = {"run.json": ("run", RUN_FILES), "job.json": ("job", JOB_FILES)}
+UNFINISHED_RECORDS = {"fetch.json": "fetch", "audit.json": "audit", "before.json": "probe"}
+"""Records of working folders, and what is unfinished; every file beside them belongs to it."""
+
+
+def refuse_own_file(
+    path: str | os.PathLike[str],
+    where: str | None = None,
+    *,
+    run_dir: str | os.PathLike[str] | None = None,
+) -> None:
+    """Refuse to write a file that only bulklink itself writes, also under the name of a link.
+
+    Args:
+        path: the file, which may be missing.
+        where: place of the error; None for the path.
+        run_dir: folder of a run or job that the command is about to create; None for none.
+
+    Raises:
+        UsageError: if it belongs to a run, a job or an unfinished command.
+    """
+    new_folder = None if run_dir is None else Path(os.path.realpath(run_dir))
+    owner = _owner(Path(os.path.realpath(path)), new_folder)
+    if owner is not None:
+        raise UsageError(
+            f"This is a file of {owner}, which only bulklink itself writes.",
+            where=where or os.fspath(path),
+            advice="Use the name of another file, for example outside this folder.",
+        )
+
+
+def _owner(path: Path, new_folder: Path | None) -> str | None:
+    """Return what a file belongs to; None for a file of the user."""
+    if path.parent == new_folder and path.name.lower() in RUN_FILES | JOB_FILES:
+        return "the run to be created"
+    for record, (owner, names) in _NAMES_BY_RECORD.items():
+        if path.name.lower() in names and os.path.lexists(path.parent / record):
+            return f"a {owner}"
+    for record, owner in UNFINISHED_RECORDS.items():
+        if os.path.lexists(path.parent / record):
+            return f"an unfinished {owner}"
+    return None
