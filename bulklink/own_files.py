@@ -17,9 +17,13 @@ RUN_FILES = frozenset(
 """Names of the files of a run folder, but for the page, which can be written again."""
 JOB_FILES = frozenset({"job.json", "rejects.csv", "merge.json", "lock"})
 """Names of the files of a job's folder, but for the page."""
-_NAMES_BY_RECORD = {"run.json": ("run", RUN_FILES), "job.json": ("job", JOB_FILES)}
 UNFINISHED_RECORDS = {"fetch.json": "fetch", "audit.json": "audit", "before.json": "probe"}
 """Records of working folders, and what is unfinished; every file beside them belongs to it."""
+_UNFINISHED_SUFFIXES = {
+    ".fetching": "fetch.json",
+    ".auditing": "audit.json",
+    ".probing": "before.json",
+}
 
 
 def refuse_own_file(
@@ -52,10 +56,24 @@ def _owner(path: Path, new_folder: Path | None) -> str | None:
     """Return what a file belongs to; None for a file of the user."""
     if path.parent == new_folder and path.name.lower() in RUN_FILES | JOB_FILES:
         return "the run to be created"
-    for record, (owner, names) in _NAMES_BY_RECORD.items():
-        if path.name.lower() in names and os.path.lexists(path.parent / record):
-            return f"a {owner}"
-    for record, owner in UNFINISHED_RECORDS.items():
-        if os.path.lexists(path.parent / record):
-            return f"an unfinished {owner}"
+    if path.name.lower() in RUN_FILES and _is_run(path.parent):
+        return "a run"
+    if path.name.lower() in JOB_FILES and _is_job(path.parent):
+        return "a job"
+    record = _UNFINISHED_SUFFIXES.get(path.parent.suffix.lower())
+    if record is not None and os.path.lexists(path.parent / record):
+        return f"an unfinished {UNFINISHED_RECORDS[record]}"
     return None
+
+
+def _is_run(folder: Path) -> bool:
+    """Return whether a folder is that of a run: a user may name other files run.json."""
+    others = ("plan.parquet", "ledger.jsonl")
+    return os.path.lexists(folder / "run.json") and any(
+        os.path.lexists(folder / name) for name in others
+    )
+
+
+def _is_job(folder: Path) -> bool:
+    """Return whether a folder is that of a job: it has a record, and those of its shards below."""
+    return os.path.lexists(folder / "job.json") and any(folder.glob("*/run.json"))

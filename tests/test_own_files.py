@@ -40,20 +40,32 @@ def test_the_files_of_the_folders_are_known() -> None:
         *(("run.json", name, "a run") for name in sorted(RUN_FILES)),
         *(("job.json", name, "a job") for name in sorted(JOB_FILES)),
         ("run.json", "LEDGER.jsonl", "a run"),
-        ("fetch.json", "anything.csv", "an unfinished fetch"),
-        ("audit.json", "read.jsonl", "an unfinished audit"),
-        ("before.json", "calls.jsonl", "an unfinished probe"),
+        ("m.csv.fetching/fetch.json", "m.csv.fetching/anything.csv", "an unfinished fetch"),
+        ("m.csv.auditing/audit.json", "m.csv.auditing/read.jsonl", "an unfinished audit"),
+        ("p.json.probing/before.json", "p.json.probing/calls.jsonl", "an unfinished probe"),
     ],
 )
 def test_a_file_of_bulklink_is_refused(tmp_path: Path, record: str, name: str, owner: str) -> None:
-    (tmp_path / record).touch()
+    for path in (tmp_path / record, tmp_path / "plan.parquet", tmp_path / "1" / "run.json"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
     with pytest.raises(UsageError, match=f"a file of {owner},"):
+        refuse_own_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("stray", ["run.json", "job.json", *UNFINISHED_RECORDS])
+def test_the_output_of_a_command_does_not_make_a_folder_that_of_a_run(
+    tmp_path: Path, stray: str
+) -> None:
+    (tmp_path / stray).touch()
+    for name in ("rejects.csv", "loadtest.json", "m.csv"):
         refuse_own_file(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", [PAGE, "results.csv", "calls.log"])
 def test_any_other_file_may_be_written_into_a_run_folder(tmp_path: Path, name: str) -> None:
-    (tmp_path / "run.json").touch()
+    for own in ("run.json", "ledger.jsonl"):
+        (tmp_path / own).touch()
     refuse_own_file(tmp_path / name)
 
 
