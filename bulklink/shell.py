@@ -33,3 +33,9 @@ def _escape_bytes(character: str) -> str:
 def bulklink_command(*words: object) -> str:
     """Return a bulklink command to type, in backquotes."""
     return f"`{format_command('bulklink', *words)}`"
+
+
+def auth_command(action: str, profile: str | None, *options: str) -> str:
+    """Return a `bulklink auth` command for a profile, in backquotes; None is the one in use."""
+    selection = () if profile is None else ("--profile", profile)
+    return bulklink_command("auth", action, *selection, *options)

@@ -26,9 +26,9 @@ from bulklink.ledger.records import timestamp
 from bulklink.operations.connections import ProfileStatus, check_profiles
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.profiles.names import DEFAULT_PROFILE, config_folder, normalize_profile_name
-from bulklink.profiles.profile import Profile, Profiles
+from bulklink.profiles.profile import Profile, Profiles, SecretBackend
 from bulklink.profiles.resolve import load_stored_connection
-from bulklink.profiles.secrets import secret_store_for
+from bulklink.profiles.secrets import probable_secret_backend, secret_store_for
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.health import ConnectionHealth
 from bulklink.zoho.oauth import AccountsServer
@@ -89,15 +89,18 @@ def sign_out(
     """Revoke and remove a profile; return the exit code."""
     folder, environment = config_folder(), environment or real_environment()
     name, profiles = normalize_profile_name(profile_name or DEFAULT_PROFILE), Profiles(folder)
-    profile = profiles.load(name)
-    revoked, connection = True, None
+    revoked, connection, backend = True, None, probable_secret_backend(name, folder)
     try:
-        connection = load_stored_connection(name, profile, folder)
+        profile = profiles.load(name)
+        backend = profile.secrets
+        connection = load_stored_connection(name, profile, folder, allow_exposed=True)
         run_cancellable(_revoke_token, connection, environment)
     except (ConfigError, RunStoppedError) as error:
+        if name not in profiles.names():
+            raise
         revoked = False
         _confirm_unrevoked_removal(name, error, force=force)
-    _remove_profile(name, profile, connection, environment, force=force)
+    _remove_profile(name, backend, connection, environment, force=force)
     if as_json:
         print_json({"profile": name, "revoked": revoked, "removed": True})
     elif revoked:
@@ -218,15 +221,16 @@ def _confirm_unrevoked_removal(name: str, error: BulklinkError, *, force: bool) 
         warn(f"{error.message} ({error.where})")
         if confirm(f"Remove the profile {name!r} from this machine anyway?"):
             return
+    retry = "Try again later, or add" if isinstance(error, RunStoppedError) else "Add"
     error.guidance = Advice.of(
-        "Nothing was removed. Try again later, or add --force to remove it from this machine."
+        f"Nothing was removed. {retry} --force to remove it from this machine."
     )
     raise error
 
 
 def _remove_profile(
     name: str,
-    profile: Profile,
+    backend: SecretBackend,
     connection: Connection | None,
     environment: Environment,
     *,
@@ -237,7 +241,7 @@ def _remove_profile(
     if connection is not None and environment.token_store is not None:
         environment.token_store.remove(connection)
     try:
-        secret_store_for(profile.secrets, folder).remove(name)
+        secret_store_for(backend, folder).remove(name)
     except ConfigError as error:
         if not force:
             raise
