@@ -235,6 +235,13 @@ async def test_another_refusal_of_a_look_up_does_not_mean_a_missing_scope(outcom
     assert result.scopes == SCOPES
 
 
+@pytest.mark.parametrize("status", [403, 404])
+async def test_an_org_that_may_not_be_read_is_left_unknown(status: int) -> None:
+    result = await sign_in_with(Zoho(lookups={"org": Answer(status)}))
+    assert result.org.id is None
+    assert result.scopes == SCOPES
+
+
 async def test_scopes_named_by_the_accounts_server_are_reported() -> None:
     named = "ZohoCRM.modules.ALL ZohoCRM.settings.ALL,ZohoCRM.users.READ"
     result = await sign_in_with(Zoho(answer({**GRANT, "scope": named})))
@@ -250,8 +257,15 @@ async def test_a_refused_new_token_is_an_error_and_not_renewed() -> None:
 
 @pytest.mark.parametrize(
     "outcome",
-    [NoResponse("the host name is unknown", sent=False), Answer(200, b"<html>")],
-    ids=["silence", "html"],
+    [
+        NoResponse("the host name is unknown", sent=False),
+        Answer(200, b"<html>"),
+        Answer(502, b"<html>"),
+        Answer(503),
+        answer({"code": "INTERNAL_ERROR", "status": "error", "message": "no"}, 500),
+        Answer(429),
+    ],
+    ids=["silence", "html", "html-of-a-proxy", "503", "500", "429"],
 )
 async def test_an_unreachable_api_stops_the_sign_in(
     outcome: Answer | NoResponse,
