@@ -13,6 +13,7 @@ from bulklink.cli.completion import ProfileName
 from bulklink.cli.help import DISPLAY, subcommands
 from bulklink.cli.job_file import convert_value, unknown_key_error
 from bulklink.cli.options import combine_options, option, option_key
+from bulklink.cli.suggested_commands import set_profile_in_use
 
 if TYPE_CHECKING:
     from bulklink.zoho.connection import Connection
@@ -24,6 +25,8 @@ def _load_profile_defaults(
     """Set the profile's defaults before other options are parsed."""
     if not ctx.resilient_parsing:
         ctx.default_map = _profile_defaults(ctx, profile)
+        if profile and profile.strip():
+            set_profile_in_use(ctx, profile)
     return profile
 
 

@@ -7,7 +7,7 @@ from bulklink.models import Status
 from bulklink.operations.wording import can_be_undone, continue_arguments
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import RunResult
-from bulklink.shell import format_command
+from bulklink.shell import format_command, profile_words
 
 
 def next_commands(record: RunRecord, summary: RunResult, run: str) -> NextCommands:
@@ -26,16 +26,17 @@ def next_commands(record: RunRecord, summary: RunResult, run: str) -> NextComman
     # The digest of a shard is not that of its job, which is sent as a whole.
     expect = ["--expect", record.digest] if record.digest and record.shard is None else []
     return NextCommands(
-        apply=format_command("bulklink", "apply", run, *expect),
-        verify=format_command("bulklink", "verify", run) if failed_canary else "",
-        undo=format_command("bulklink", "undo", run) if can_undo else "",
-        resume=_resume_command(record, run) if can_resume else "",
-        retry=format_command("bulklink", "retry", run) if can_retry else "",
+        apply=_command(record, "apply", run, *expect),
+        verify=_command(record, "verify", run) if failed_canary else "",
+        undo=_command(record, "undo", run) if can_undo else "",
+        resume=_command(record, *continue_arguments(record, "resume", run)) if can_resume else "",
+        retry=_command(record, "retry", run) if can_retry else "",
     )
 
 
-def _resume_command(record: RunRecord, run: str) -> str:
-    return format_command("bulklink", *continue_arguments(record, "resume", run))
+def _command(record: RunRecord, *words: str) -> str:
+    """Return a command to type, with the profile of the run."""
+    return format_command("bulklink", *words, *profile_words(words[0], record.profile))
 
 
 def export_command(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.cli.command_tree import LEAVES
@@ -47,6 +49,52 @@ def test_a_job_file_names_a_profile(signed_out: Command, contact: Contact) -> No
     assert command("run", "job.toml").code == 0
     assert command("run", "other.toml").code == 2
     assert command("run", "other.toml", "--profile", "test").code == 0
+
+
+def suggested(text: str) -> list[str]:
+    """Return the commands that need a connection among those suggested in a text."""
+    found = re.findall(r"bulklink (?:apply|resume|retry|run|undo|verify) [^`\n]*", text)
+    return [command.strip() for command in found]
+
+
+@pytest.mark.parametrize("arguments", [["run", "job.toml"], ["link", "m.csv", "--profile", "test"]])
+def test_suggested_commands_use_the_profile_of_the_run(
+    signed_out: Command, contact: Contact, arguments: list[str]
+) -> None:
+    assert signed_out.with_env(**SIGN_IN_ENV)("auth", "login", "--profile", "test").code == 0
+    command = Command(signed_out.folder)
+    write_mapping(command.folder / "m.csv", rows(contact.free[:2], contact.a))
+    job = 'op = "link"\nmapping = "m.csv"\nprofile = "test"\n'
+    (command.folder / "job.toml").write_text(job, "utf-8")
+    stopped = command(*arguments, "--run-dir", "run", "--max-credits", "1")
+    assert stopped.code == 4, stopped
+    assert suggested(stopped.out) == ["bulklink resume run --profile test"]
+    assert suggested(command("status", "run").out) == ["bulklink resume run --profile test"]
+    assert command("report", "run").code == 0
+    page = (command.folder / "run" / "report.html").read_text("utf-8")
+    assert "bulklink resume run --profile test" in page
+    finished = command("resume", "run", "--profile", "test", "--max-credits", "50")
+    assert finished.code == 0, finished
+    assert suggested(finished.out) == [
+        "bulklink verify run --profile test",
+        "bulklink undo run --profile test",
+    ]
+
+
+def test_a_plan_is_sent_with_the_profile_it_was_made_with(
+    signed_out: Command, contact: Contact
+) -> None:
+    assert signed_out.with_env(**SIGN_IN_ENV)("auth", "login", "--profile", "test").code == 0
+    command = Command(signed_out.folder)
+    write_mapping(command.folder / "m.csv", rows(contact.free[:2], contact.a))
+    arguments = ("plan", "--op", "link", "m.csv", "--run-dir", "run", "--profile", "test")
+    assert suggested(command(*arguments).out) == ["bulklink apply run --profile test"]
+
+
+def test_no_profile_is_suggested_where_none_is_needed(signed_in: Command, contact: Contact) -> None:
+    write_mapping(signed_in.folder / "m.csv", rows(contact.free[:2], contact.a))
+    result = signed_in("link", "m.csv", "--run-dir", "run")
+    assert suggested(result.out) == ["bulklink verify run", "bulklink undo run"]
 
 
 def with_options(command: Command, name: str, options: str) -> None:
