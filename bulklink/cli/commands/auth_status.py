@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from bulklink.advice import Advice
+from bulklink.cli.connection import check_profile_options, known_options
 from bulklink.cli.console import (
     Line,
     Styled,
@@ -121,9 +122,24 @@ def _status_entry(status: ProfileStatus) -> dict[str, Any]:
     if status.profile is not None:
         entry = _profile_entry(status.name, status.profile)
     if status.health is not None:
-        return entry | _health_entry(status.health)
-    problem = error_object(status.problem) if status.problem else None
-    return entry | {"works": False, "token_ends": None, "problem": problem}
+        entry |= _health_entry(status.health)
+    problem = status.problem or _options_problem(status)
+    works = status.works and problem is None
+    shown = error_object(problem) if problem else None
+    return {"token_ends": None} | entry | {"works": works, "problem": shown}
+
+
+def _options_problem(status: ProfileStatus) -> ConfigError | None:
+    """Return why commands refuse the options of a profile; None if they do not."""
+    if status.profile is None:
+        return None
+    try:
+        check_profile_options(
+            status.profile.options, str(Profiles(config_folder()).file(status.name))
+        )
+    except ConfigError as error:
+        return error
+    return None
 
 
 def _profile_entry(name: str, profile: Profile) -> dict[str, Any]:
@@ -146,15 +162,14 @@ def _profile_entry(name: str, profile: Profile) -> dict[str, Any]:
         "secrets_in": secret_store_for(profile.secrets, config_folder()).location(name),
         "scopes": list(profile.scopes),
         "missing_scopes": missing_optional_scopes(profile.scopes),
-        "options": profile.options,
+        "options": known_options(profile.options),
         "signed_in": profile.signed_in,
     }
 
 
 def _health_entry(health: ConnectionHealth) -> dict[str, Any]:
     token_ends = None if health.token_ends_at is None else timestamp(health.token_ends_at)
-    problem = error_object(health.problem) if health.problem else None
-    entry: dict[str, Any] = {"works": problem is None, "token_ends": token_ends, "problem": problem}
+    entry: dict[str, Any] = {"token_ends": token_ends}
     if health.org is not None and health.org.id:
         org = health.org
         entry["org"] = {"id": org.id, "name": org.name, "type": org.type, "edition": org.paid_type}

@@ -163,6 +163,40 @@ def test_the_error_of_a_wrong_option_in_a_profile_names_file_line_and_key(
     assert result.error["where"] == f"{file}:{line}, key {key}"
 
 
+@pytest.mark.parametrize(
+    "options",
+    ["rate = 'x'", "rate = 'x'\nbatch_size = 2", "batch_size = 2\nclient_secret = 's3cr3t'"],
+)
+def test_a_profile_whose_options_commands_refuse_does_not_work(
+    signed_in: Command, options: str
+) -> None:
+    with_options(signed_in, "default", options)
+    refused = signed_in("link", "m.csv", "--json")
+    assert refused.code == 2, refused
+    result = signed_in("auth", "status", "--json")
+    assert result.code == 1, result
+    (entry,) = result.object["profiles"]
+    assert entry["works"] is False
+    assert entry["problem"]["message"] == refused.error["message"]
+    assert entry["problem"]["where"] == refused.error["where"]
+    assert "s3cr3t" not in result.output
+    shown = signed_in("auth", "status")
+    assert refused.error["message"] in " ".join(shown.out.split())
+    assert "s3cr3t" not in shown.output
+
+
+@pytest.mark.parametrize("options", ["rate = 20", 'code = "NOT_ALLOWED"', 'code = ["NOT_ALLOWED"]'])
+def test_a_profile_works_if_some_command_accepts_its_options(
+    signed_in: Command, options: str
+) -> None:
+    with_options(signed_in, "default", options)
+    result = signed_in("auth", "status", "--json")
+    assert result.code == 0, result
+    (entry,) = result.object["profiles"]
+    assert entry["works"] is True
+    assert len(entry["options"]) == 1
+
+
 def test_an_option_of_another_command_does_no_harm_in_a_profile(signed_in: Command) -> None:
     with_options(signed_in, "default", 'code = "NOT_ALLOWED"')
     contact = World().add(free=1)
