@@ -155,6 +155,12 @@ async def test_each_refusal_has_its_own_message(
     assert [word for word in expected_words if word not in str(error)] == []
 
 
+async def test_the_text_of_a_refusal_ends_with_one_full_stop() -> None:
+    (throttled, _, _) = REFUSALS["throttled"]
+    message = (await sign_in_error(Zoho(throttled))).message
+    assert message.endswith("Please try again after some time.")
+
+
 @pytest.mark.parametrize(
     "outcome", [NoResponse("no answer within 40 seconds"), Answer(503)], ids=["silence", "503"]
 )
