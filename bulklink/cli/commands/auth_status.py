@@ -126,7 +126,8 @@ def _status_entry(status: ProfileStatus) -> dict[str, Any]:
     problem = status.problem or _options_problem(status)
     works = status.works and problem is None
     shown = error_object(problem) if problem else None
-    return {"token_ends": None} | entry | {"works": works, "problem": shown}
+    token_ends = entry.pop("token_ends", None)
+    return entry | {"works": works, "token_ends": token_ends, "problem": shown}
 
 
 def _options_problem(status: ProfileStatus) -> ConfigError | None:

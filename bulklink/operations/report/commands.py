@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bulklink.html_pages.report.model import NextCommands
 from bulklink.models import Status
 from bulklink.operations.wording import can_be_undone, continue_arguments
@@ -10,14 +12,16 @@ from bulklink.runs.status import RunResult
 from bulklink.shell import format_command, profile_words
 
 
-def next_commands(record: RunRecord, summary: RunResult, run: str) -> NextCommands:
+def next_commands(record: RunRecord, summary: RunResult, run: str, *, full: bool) -> NextCommands:
     """Return the commands that continue a run.
 
     Args:
         record: record of the run.
         summary: state of the run.
         run: folder of the run, or of the job of a shard, as it is typed.
+        full: whether to include the name of its profile.
     """
+    command = partial(_command, record.profile if full else None)
     failed = summary.counts[Status.FAILED] + summary.counts[Status.IN_DOUBT]
     can_resume = summary.state is RunState.STOPPED
     can_retry = summary.state is RunState.FINISHED and failed
@@ -26,17 +30,17 @@ def next_commands(record: RunRecord, summary: RunResult, run: str) -> NextComman
     # The digest of a shard is not that of its job, which is sent as a whole.
     expect = ["--expect", record.digest] if record.digest and record.shard is None else []
     return NextCommands(
-        apply=_command(record, "apply", run, *expect),
-        verify=_command(record, "verify", run) if failed_canary else "",
-        undo=_command(record, "undo", run) if can_undo else "",
-        resume=_command(record, *continue_arguments(record, "resume", run)) if can_resume else "",
-        retry=_command(record, "retry", run) if can_retry else "",
+        apply=command("apply", run, *expect),
+        verify=command("verify", run) if failed_canary else "",
+        undo=command("undo", run) if can_undo else "",
+        resume=command(*continue_arguments(record, "resume", run)) if can_resume else "",
+        retry=command("retry", run) if can_retry else "",
     )
 
 
-def _command(record: RunRecord, *words: str) -> str:
-    """Return a command to type, with the profile of the run."""
-    return format_command("bulklink", *words, *profile_words(words[0], record.profile))
+def _command(profile: str | None, *words: str) -> str:
+    """Return a command to type, with a profile if there is one."""
+    return format_command("bulklink", *words, *profile_words(words[0], profile))
 
 
 def export_command(

@@ -73,6 +73,8 @@ def test_suggested_commands_use_the_profile_of_the_run(
     assert command("report", "run").code == 0
     page = (command.folder / "run" / "report.html").read_text("utf-8")
     assert "bulklink resume run --profile test" in page
+    assert command("report", "run", "--counts-only", "-o", "counts.html").code == 0
+    assert "--profile" not in (command.folder / "counts.html").read_text("utf-8")
     finished = command("resume", "run", "--profile", "test", "--max-credits", "50")
     assert finished.code == 0, finished
     assert suggested(finished.out) == [
