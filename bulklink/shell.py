@@ -6,6 +6,9 @@ import os
 import shlex
 import subprocess
 
+_CONNECTED = ("apply", "link", "relink", "resume", "retry", "run", "undo", "unlink", "verify")
+"""Commands among those suggested that need a connection."""
+
 
 def format_command(*words: object) -> str:
     """Return a command for this system's shell, quoted where necessary.
@@ -43,3 +46,19 @@ def _escape_bytes(character: str) -> str:
 def bulklink_command(*words: object) -> str:
     """Return a bulklink command to type, in backquotes."""
     return f"`{format_command('bulklink', *words)}`"
+
+
+def profile_words(command: str, profile: str | None) -> tuple[str, ...]:
+    """Return the option that names a profile, if the command needs a connection.
+
+    Args:
+        command: name of the command.
+        profile: the profile; None for the environment's connection.
+    """
+    return () if profile is None or command not in _CONNECTED else ("--profile", profile)
+
+
+def auth_command(action: str, profile: str | None, *options: str) -> str:
+    """Return a `bulklink auth` command for a profile, in backquotes; None is the one in use."""
+    selection = () if profile is None else ("--profile", profile)
+    return bulklink_command("auth", action, *selection, *options)

@@ -18,12 +18,13 @@ from bulklink.cli.console import (
     wrap_text,
 )
 from bulklink.cli.sample_summary import sample_object
+from bulklink.cli.suggested_commands import suggested_command
 from bulklink.cli.unread import unread_lines, unresolved_lines
 from bulklink.finding.verdicts import ChangeKind, Tier
 from bulklink.operations.auditing.judging import HoldOutResult, TierCheck
 from bulklink.operations.auditing.result import AuditResult
 from bulklink.operations.auditing.sample import AuditCheck
-from bulklink.shell import format_command, path_word
+from bulklink.shell import path_word
 
 _FILES = {
     "mapping": "Mapping",
@@ -193,4 +194,4 @@ def _next_steps(result: AuditResult, output: str) -> Iterator[Line]:
     }
     for purpose, words in steps.items():
         yield f"{purpose}:"
-        yield f"  {format_command('bulklink', *words)}"
+        yield f"  {suggested_command(*words)}"

@@ -14,6 +14,8 @@ from bulklink.cli.help import DISPLAY, subcommands
 from bulklink.cli.job_file import convert_value, unknown_key_error
 from bulklink.cli.options import combine_options, option, option_key
 from bulklink.cli.output_types import OutputPath
+from bulklink.cli.suggested_commands import set_profile_in_use
+from bulklink.errors import ConfigError
 
 if TYPE_CHECKING:
     from bulklink.zoho.connection import Connection
@@ -25,6 +27,8 @@ def _load_profile_defaults(
     """Set the profile's defaults before other options are parsed."""
     if not ctx.resilient_parsing:
         ctx.default_map = _profile_defaults(ctx, profile)
+        if profile and profile.strip():
+            set_profile_in_use(ctx, profile)
     return profile
 
 
@@ -117,8 +121,53 @@ def _defaults_by_parameter(
     return defaults
 
 
+def check_profile_options(stored_options: Mapping[str, Any], path: str) -> None:
+    """Check the options of a profile against those of all commands.
+
+    Args:
+        stored_options: options of the profile.
+        path: its file.
+
+    Raises:
+        ConfigError: if a key is unknown, or no command accepts its value.
+    """
+    root = click.get_current_context().find_root()
+    known_keys = _all_option_keys(root.command) if stored_options else ()
+    for key, value in stored_options.items():
+        if key not in known_keys:
+            raise unknown_key_error(path, key, known_keys, "options")
+        _check_any_accepts(root, key, value, path)
+
+
+def _check_any_accepts(root: click.Context, key: str, value: Any, path: str) -> None:
+    problem: ConfigError | None = None
+    for name, command in _commands(root.command).items():
+        ctx = click.Context(command, parent=root, info_name=name)
+        for param in command.params:
+            if isinstance(param, click.Option) and option_key(param) == key:
+                try:
+                    convert_value(param, value, path, ctx, "options")
+                except ConfigError as error:
+                    problem = problem or error
+                else:
+                    return
+    if problem is not None:
+        raise problem
+
+
+def known_options(stored_options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a profile that a command has; any other may be a secret."""
+    if not stored_options:
+        return {}
+    known_keys = _all_option_keys(click.get_current_context().find_root().command)
+    return {key: value for key, value in stored_options.items() if key in known_keys}
+
+
 def _all_option_keys(root: click.Command) -> set[str]:
     """Return the keys of all commands' options: a profile serves all of them."""
-    commands = subcommands(root) or {"": root}
-    params = (param for command in commands.values() for param in command.params)
+    params = (param for command in _commands(root).values() for param in command.params)
     return {option_key(p) for p in params if isinstance(p, click.Option)} - {"profile"}
+
+
+def _commands(root: click.Command) -> dict[str, click.Command]:
+    return subcommands(root) or {"": root}

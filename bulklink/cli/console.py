@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, cast
 import click
 
 from bulklink.advice import Keyword, NextCall
+from bulklink.cli.suggested_commands import with_profile
 from bulklink.errors import BulklinkError, InvalidRowsError
 from bulklink.file_names import file_name_text
 from bulklink.shell import bulklink_command, format_command, path_word
@@ -221,8 +222,9 @@ def command_words(part: Keyword | NextCall) -> str:
     if isinstance(part, Keyword):
         return format_command(*_option_words(part))
     options = (word for setting in part.settings for word in _option_words(setting))
-    arguments = map(path_word, part.arguments)
-    return bulklink_command(*part.function.split("_"), *arguments, *options)
+    words = (*part.function.split("_"), *map(path_word, part.arguments), *options)
+    names_profile = any(setting.name == "profile" for setting in part.settings)
+    return bulklink_command(*(words if names_profile else with_profile(*words)))
 
 
 _TRUE_VALUES = ("1", "true", "t", "yes", "y", "on")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from bulklink.cli.suggested_commands import suggested_command
 from bulklink.models import Status
 from bulklink.operations.wording import RELINK_OPS, continue_arguments, list_relinks
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.job_folder import commanded_path
 from bulklink.runs.status import PENDING, RunResult, load_detached_relinks
-from bulklink.shell import bulklink_command
 
 _MAY_BE_DETACHED = (Status.FAILED, Status.IN_DOUBT, PENDING)
 """Statuses of rows whose relink may be half done."""
@@ -34,15 +34,17 @@ def _lines(folder: RunFolder, *, is_shard: bool) -> Iterator[str]:
     record, detached = folder.read(), load_detached_relinks(folder)
     run, place = commanded_path(folder, record), f"{folder.path.name}, " if is_shard else ""
     if detached.not_put_back:
-        retry = continue_arguments(record, "retry", run, "--code", "put-back-failed")
+        words = continue_arguments(record, "retry", run, "--code", "put-back-failed")
+        retry = suggested_command(*words, recorded=record.profile)
         yield (
             "Off its deal, and putting it back failed:"
             f" {place}{list_relinks(detached.not_put_back)}."
-            f" Link it by hand, or {bulklink_command(*retry)}."
+            f" Link it by hand, or `{retry}`."
         )
     if detached.unfinished:
-        resume = continue_arguments(record, "resume", run)
+        words = continue_arguments(record, "resume", run)
+        resume = suggested_command(*words, recorded=record.profile)
         yield (
             f"Between the halves of a relink: {place}{list_relinks(detached.unfinished)}."
-            f" {bulklink_command(*resume)} finishes these first."
+            f" `{resume}` finishes these first."
         )

@@ -59,12 +59,18 @@ def _command_path(cli: click.Command, args: Iterable[str]) -> str:
     return path
 
 
+_BOOLEAN_VALUES = " Recognized values: "
+"""Beginning of click's list of booleans, which has an empty text in it."""
+
+
 def _message(error: click.ClickException) -> str:
     match error:
         case click.exceptions.NoArgsIsHelpError():
             return "A command is missing."
         case click.MissingParameter(param=click.Parameter() as param):
             return f"{_param_name(param)} is missing."
+        case click.BadParameter(param=click.Parameter(type=click.types.BoolParamType())):
+            return f"{error.message.partition(_BOOLEAN_VALUES)[0]} Use yes or no."
         case click.BadParameter():
             return error.message
         case click.NoSuchCommand():

@@ -83,7 +83,7 @@ def _read_job_file(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"Cannot read the job file: {error.reason}.",
             where=str(path),
-            advice="Fix it there. Text values need quotes.",
+            advice=error.advice,
         ) from None
 
 
@@ -202,7 +202,7 @@ def key_location(path: str, key: str, table: str = "") -> str:
         table: the table of the key; empty for none.
     """
     try:
-        line = find_key_line(Path(path).read_text(encoding="utf-8"), key, table)
+        line = find_key_line(Path(path).read_text(encoding="utf-8-sig"), key, table)
     except (OSError, UnicodeDecodeError):
         line = None
     return f"{path}:{line}, key {key}" if line else f"{path}, key {key}"

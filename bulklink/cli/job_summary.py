@@ -20,6 +20,7 @@ from bulklink.cli.console import (
     wrap_text,
 )
 from bulklink.cli.detached_relinks import detached_relink_lines
+from bulklink.cli.suggested_commands import suggested_command
 from bulklink.counts import count_of
 from bulklink.errors import RunStoppedError
 from bulklink.local_time import format_local_time
@@ -27,7 +28,7 @@ from bulklink.runs.check_result import CheckResult
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.record import RunState
 from bulklink.runs.status import RunResult
-from bulklink.shell import format_command, path_word
+from bulklink.shell import path_word
 
 SAMPLE_SIZE = 299
 """Emails of a sample that shows, if none is wrong, that at most 1 % are."""
@@ -134,9 +135,10 @@ def _next_steps(result: RunResult) -> Iterator[str]:
     if any(shard.state is RunState.REFUSED for shard in result.shards):
         rest = ("export", run, "--status", "pending", "--status", "rejected", "-o", "rest.csv")
         steps.append(("To fix the refused rows and plan them again, with those left out", rest))
+    profile = RunFolder(Path(result.shards[0].run_dir)).read().profile
     for purpose, arguments in steps:
         yield f"{purpose}:"
-        yield f"  {format_command('bulklink', *arguments)}"
+        yield f"  {suggested_command(*arguments, recorded=profile)}"
 
 
 def _undoing_job(result: RunResult) -> str:

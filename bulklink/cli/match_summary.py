@@ -8,6 +8,7 @@ import msgspec
 
 from bulklink.cli.calls_line import calls_line, unfinished_lines
 from bulklink.cli.console import Line, count_lines, print_json, print_line, wrap_text
+from bulklink.cli.suggested_commands import suggested_command
 from bulklink.counts import count_of
 from bulklink.operations.matching.result import MatchedShift, MatchResult
 from bulklink.shell import format_command, path_word
@@ -91,4 +92,4 @@ def _next_steps(result: MatchResult, output: str) -> Iterator[Line]:
         yield "To see what it would change:"
         yield f"  {format_command('bulklink', 'plan', path_word(output))}"
         yield "To send it:"
-        yield f"  {format_command('bulklink', 'run', path_word(output))}"
+        yield f"  {suggested_command('run', path_word(output))}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +32,17 @@ def option(name: str, *other_names: str, **attributes: Any) -> Callable[[F], F]:
     """Return a click option that its own environment variable can set too."""
     variable = "BULKLINK_" + name.lstrip("-").split("/")[0].replace("-", "_").upper()
     return click.option(name, *other_names, cls=GroupedOption, envvar=variable, **attributes)
+
+
+def with_option_names(text: str, names: Iterable[str]) -> str:
+    """Return a text with the names of parameters as their options are typed.
+
+    Args:
+        text: the text.
+        names: names of the parameters.
+    """
+    pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, names))})\b")
+    return pattern.sub(lambda match: f"--{match[0].replace('_', '-')}", text)
 
 
 def option_key(param: click.Option) -> str:

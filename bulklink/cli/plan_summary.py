@@ -14,6 +14,7 @@ from bulklink.cli.console import (
     table_lines,
     wrap_text,
 )
+from bulklink.cli.suggested_commands import suggested_command
 from bulklink.counts import count_of, inflect
 from bulklink.errors import ExitCode
 from bulklink.mapping.compare import Comparison, DealMove
@@ -21,7 +22,7 @@ from bulklink.mapping.looked_up_names import RecordEmails
 from bulklink.operations.plan import PlanResult
 from bulklink.operations.plan_names import PlanNames
 from bulklink.operations.prepare import format_refusals
-from bulklink.shell import bulklink_command, path_word
+from bulklink.shell import path_word
 
 _NO_SNAPSHOT_HINT = (
     " --no-snapshot saves them: use it if few emails are already as wanted and nobody will"
@@ -86,17 +87,14 @@ def _summary_lines(result: PlanResult, *, undo: bool) -> Iterator[Line]:
     if result.compare is not None:
         yield from _comparison_lines(result.compare)
     yield f"Digest: {result.digest}"
+    apply = suggested_command("apply", path_word(result.run_dir or ""))
     if result.run_dir and result.shards > 1:
         yield (
             f"Sealed as {count_of(result.shards, 'shard')} in {result.run_dir};"
-            f" {bulklink_command('apply', path_word(result.run_dir))} sends them one after another."
+            f" `{apply}` sends them one after another."
         )
     elif result.run_dir:
-        sends = (
-            f"; {bulklink_command('apply', path_word(result.run_dir))} sends it"
-            if result.messages
-            else ""
-        )
+        sends = f"; `{apply}` sends it" if result.messages else ""
         yield f"Sealed in {result.run_dir}{sends}."
 
 

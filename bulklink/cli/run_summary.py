@@ -24,6 +24,7 @@ from bulklink.cli.console import (
 )
 from bulklink.cli.detached_relinks import detached_relink_lines
 from bulklink.cli.job_summary import SAMPLE_SIZE, job_object, show_job
+from bulklink.cli.suggested_commands import suggested_command
 from bulklink.counts import count_of
 from bulklink.engine.failure_limit import example_text, explain_code
 from bulklink.errors import RunStoppedError, StoppedBy
@@ -46,7 +47,7 @@ from bulklink.runs.forecast import CallForecast
 from bulklink.runs.job_folder import commanded_path, undoing_path
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import RunResult
-from bulklink.shell import format_command, path_word
+from bulklink.shell import path_word
 
 if TYPE_CHECKING:
     from bulklink.runs.queue import QueueOverview
@@ -120,7 +121,7 @@ def next_steps(result: RunResult, record: RunRecord) -> Iterator[str]:
         return
     for purpose, args in _suggestions(result, record):
         yield from wrap_text(f"{purpose}:")
-        yield f"  {format_command('bulklink', *args)}"
+        yield f"  {suggested_command(*args, recorded=record.profile)}"
 
 
 def _run_word(result: RunResult, record: RunRecord) -> str:

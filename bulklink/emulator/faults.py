@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -64,6 +65,13 @@ _FAULT_OPS = (
     EndpointKind.LOOKUP,
     EndpointKind.TOKEN,
 )
+_EXPECTED = {
+    "share": "a number from 0 to 1",
+    "count": "a whole number of at least 1",
+    "seed": "a whole number",
+    "seconds": "a number from 0 to 86,400",
+}
+_QUOTED = re.compile(r"`([^`]*)`")
 _CODES = frozenset(code.value for code in Code if code is not Code.SUCCESS)
 
 
@@ -120,7 +128,8 @@ def fault_from_object(value: object) -> Fault:
     try:
         return msgspec.convert(value, Fault)
     except msgspec.ValidationError as error:
-        raise FaultError(str(error)) from None
+        values = value if isinstance(value, dict) else {}
+        raise FaultError(_describe_error(str(error), values)) from None
 
 
 def parse_fault(text: str) -> Fault:
@@ -139,7 +148,18 @@ def parse_fault(text: str) -> Fault:
     try:
         return msgspec.convert(values, Fault, strict=False)
     except msgspec.ValidationError as error:
-        raise FaultError(str(error)) from None
+        raise FaultError(_describe_error(str(error), values)) from None
+
+
+def _describe_error(text: str, values: Mapping[str, Any]) -> str:
+    """Return what is wrong with a fault, from msgspec's error text."""
+    names = _QUOTED.findall(text)
+    name = names[-1].removeprefix("$.") if names else ""
+    if "unknown field" in text:
+        return f"{name!r} is not known; the names are {', '.join(Fault.__struct_fields__)}"
+    if name in _EXPECTED:
+        return f"{name} must be {_EXPECTED[name]}, not {values.get(name)!r}"
+    return text
 
 
 def seeded_fraction(seed: int, key: str) -> float:

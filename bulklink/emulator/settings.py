@@ -286,9 +286,7 @@ def parse_mixed_answer(text: str) -> MixedAnswer:
         hints = get_type_hints(MixedAnswer)
         choices = {str(choice): choice for choice in get_args(hints.get(name))}
         if value not in choices:
-            valid_values = "|".join(choices) if choices else "one of " + ", ".join(hints)
-            raise ValueError(
-                f"{part.strip()!r} is not known: {name if choices else ''}={valid_values}"
-            )
+            valid = f"{name}={'|'.join(choices)}" if choices else f"one of {', '.join(hints)}"
+            raise ValueError(f"{part.strip()!r} is not known: {valid}")
         values[name] = choices[value]
     return MixedAnswer(**values)

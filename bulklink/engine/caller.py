@@ -111,6 +111,11 @@ class Caller:
         """Whether calls of further contacts would be prepared without a wait."""
         return self._limiter.has_room
 
+    @property
+    def profile(self) -> str | None:
+        """Name of the stored profile with the credentials; None if they are from elsewhere."""
+        return self._client.tokens.profile
+
     async def sign_in(self) -> None:
         """Get an access token now, so that no call has to wait for it.
 

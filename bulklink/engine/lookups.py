@@ -12,6 +12,7 @@ from bulklink.engine.call_outcome import CallOutcome
 from bulklink.engine.caller import Caller
 from bulklink.engine.retry import is_inconclusive
 from bulklink.errors import RunStoppedError, StoppedBy
+from bulklink.shell import auth_command
 from bulklink.task_group import task_group
 from bulklink.zoho import requests
 from bulklink.zoho.error_codes import Code
@@ -181,7 +182,7 @@ def parse_or_raise(
             has_answer=True,
         )
     if refusal and refusal.code == Code.OAUTH_SCOPE_MISMATCH and scope is not None:
-        raise missing_scope_error(scope, subject)
+        raise missing_scope_error(scope, subject, caller.profile)
     if refusal:
         raise fatal_error(call_outcome.kind, refusal, f"look-up of {subject}")
     value = parse(response)
@@ -199,16 +200,18 @@ def parse_or_raise(
     return value
 
 
-def missing_scope_error(scope: str, subject: str) -> RunStoppedError:
+def missing_scope_error(scope: str, subject: str, profile: str | None) -> RunStoppedError:
     """Return the stop reason for a look-up whose scope the token lacks.
 
     Args:
         scope: the scope.
         subject: what is looked up, for the user.
+        profile: the stored profile with the token; None if it is from elsewhere.
     """
+    login = auth_command("login", profile, *(() if profile is None else ("--force",)))
     return RunStoppedError(
         StoppedBy.FATAL,
         f"The token lacks the scope {scope}, which the look-up of {subject} needs.",
         where=scope,
-        advice="Sign in again with `bulklink auth login`, which asks for a code with all scopes.",
+        advice=f"Sign in again with {login}, which asks for a code with all scopes.",
     )

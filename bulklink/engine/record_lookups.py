@@ -409,6 +409,8 @@ class _Record:
             await self.breaker.on_refusal(request.kind, self.id, verdict, record=self.kind)
         except RunStoppedError:
             if verdict.code == Code.OAUTH_SCOPE_MISMATCH and request.scope is not None:
-                raise missing_scope_error(request.scope, f"{self.kind} {self.id}") from None
+                raise missing_scope_error(
+                    request.scope, f"{self.kind} {self.id}", self.caller.profile
+                ) from None
             raise
         return verdict

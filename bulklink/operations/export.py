@@ -56,7 +56,7 @@ def export(
         The number of rows written, by status.
 
     Raises:
-        UsageError: if the file cannot be written in this format.
+        UsageError: if the file cannot be written in this format, or a status does not exist.
         RunDirError: if this is not a run folder, or the run has no plan.
         LedgerError: if its ledger is damaged.
     """

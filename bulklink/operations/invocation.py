@@ -26,6 +26,7 @@ from bulklink.models import Status
 from bulklink.operations.callbacks import ResultCounter
 from bulklink.operations.job import Job
 from bulklink.operations.job_options import sending_settings
+from bulklink.profiles.names import DEFAULT_PROFILE
 from bulklink.runs.record import (
     CanaryRecord,
     CanaryState,
@@ -69,6 +70,7 @@ def begin_invocation(
         settings=sending_settings(job),
         api_url=connection.api_url,
         data_centre=connection.data_centre,
+        profile=None if connection.profile == DEFAULT_PROFILE else connection.profile,
         invocations=(
             *close_last_invocation(record.invocations, ledger_state.last_timestamp),
             Invocation(started=timestamp(clock.wall()), machine=machine),

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from bulklink.advice import Advice, NextCall
-from bulklink.errors import RunDirError
+from bulklink.advice import Advice, Keyword, NextCall
+from bulklink.errors import RunDirError, UsageError
 from bulklink.ledger.index import LedgerIndex, RecordedResult
 from bulklink.ledger.row_array import RowArray
 from bulklink.mapping.original_rows import (
@@ -25,11 +25,12 @@ from bulklink.mapping.original_rows import (
     stream_mapping_rows,
 )
 from bulklink.mapping.schema import GUARD, ID_COLUMNS
-from bulklink.models import NO_DEAL
+from bulklink.models import NO_DEAL, Status
 from bulklink.runs.folder import RunFolder, folder_of
 from bulklink.runs.job_folder import find_job
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import PENDING
+from bulklink.suggestions import close_matches, did_you_mean
 from bulklink.tables import Cell, Table, TableColumn
 
 RESULT_COLUMNS = (
@@ -48,6 +49,7 @@ RESULT_COLUMNS = (
 
 
 _ROWS_AT_ONCE = 1000
+_STATUSES = (*map(str, Status), PENDING)
 
 
 class ResultRow(msgspec.Struct, frozen=True, gc=False):
@@ -100,6 +102,7 @@ def open_results(
         codes: codes of the rows to read; empty for all.
 
     Raises:
+        UsageError: if a status does not exist.
         RunDirError: if this is no run folder, the run has no plan, or a shard is not that of the
             job.
         LedgerError: if a ledger is damaged.
@@ -167,10 +170,11 @@ def _open_run_results(
         known_columns: the user's columns; None reads them from the plan.
 
     Raises:
+        UsageError: if a status does not exist.
         RunDirError: if this is not a run folder, or the run has no plan.
         LedgerError: if its ledger is damaged.
     """
-    chosen_statuses, chosen_codes = _names(statuses), _names(codes)
+    chosen_statuses, chosen_codes = _checked_statuses(statuses), _names(codes)
     record = folder.read()
     _check_has_results(folder, record)
     # A finished run without a plan is an undo that changed nothing.
@@ -214,6 +218,23 @@ def write_results(results: ResultTable, table: Table) -> dict[str, int]:
 def _names(names: Collection[str]) -> frozenset[str]:
     """Return the statuses or codes that a caller chose; a text is one of them."""
     return frozenset((names,) if isinstance(names, str) else names)
+
+
+def _checked_statuses(statuses: Collection[str]) -> frozenset[str]:
+    """Return the statuses that a caller chose.
+
+    Raises:
+        UsageError: if one does not exist.
+    """
+    chosen = _names(statuses)
+    for unknown in sorted(map(str, chosen.difference(_STATUSES))):
+        suggestion = did_you_mean(close_matches(unknown, _STATUSES))
+        raise UsageError(
+            f"{unknown!r} is not a status.",
+            where=Advice("{}", Keyword("status")),
+            advice=f"{suggestion}The statuses are: {', '.join(_STATUSES)}.",
+        )
+    return chosen
 
 
 def _result_rows(

@@ -88,6 +88,7 @@ def results(
         `polars.DataFrame(results(run))`.
 
     Raises:
+        UsageError: if a status does not exist.
         RunDirError: if this is not a run folder, or the run has no plan.
         LedgerError: if its ledger is damaged.
     """

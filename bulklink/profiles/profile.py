@@ -19,6 +19,7 @@ from bulklink.decoding import convert
 from bulklink.errors import ConfigError
 from bulklink.private_files import is_private
 from bulklink.profiles.names import profile_names, profiles_folder
+from bulklink.shell import auth_command
 from bulklink.suggestions import close_matches, did_you_mean
 from bulklink.toml_text import TomlError, parse_toml
 from bulklink.zoho.connection import Connection
@@ -119,13 +120,13 @@ class Profiles:
             raise self.unknown_profile_error(name) from None
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8"
-            raise _profile_error(path, f"Cannot read the profile: {reason}") from None
+            raise _profile_error(name, path, f"Cannot read the profile: {reason}") from None
         except TomlError as error:
-            raise _profile_error(path, f"Cannot read the profile: {error.reason}") from None
+            raise _profile_error(name, path, f"Cannot read the profile: {error.reason}") from None
         except msgspec.ValidationError as error:
-            raise _profile_error(path, _describe_mismatch(str(error))) from None
+            raise _profile_error(name, path, _describe_mismatch(str(error))) from None
         except ConfigError as error:
-            raise _profile_error(path, error.message.rstrip(".")) from None
+            raise _profile_error(name, path, error.message.rstrip(".")) from None
         return profile
 
     def unknown_profile_error(self, name: str) -> ConfigError:
@@ -136,7 +137,7 @@ class Profiles:
         return ConfigError(
             f"There is no profile {name!r}.",
             where=Advice("{}", Keyword("profile")),
-            advice=f"{suggestion}{known}Create it with `bulklink auth login --profile {name}`.",
+            advice=f"{suggestion}{known}Create it with {auth_command('login', name)}.",
         )
 
     def save(self, name: str, profile: Profile) -> None:
@@ -202,7 +203,11 @@ def remove_file(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise _profile_error(path, f"Cannot remove: {error.strerror or error}") from None
+        raise ConfigError(
+            f"Cannot remove: {error.strerror or error}.",
+            where=str(path),
+            advice="Check that you may remove files there.",
+        ) from None
 
 
 def _write_error(path: Path, reason: str) -> ConfigError:
@@ -233,9 +238,10 @@ def _exposed_error(folder: Path) -> ConfigError:
     )
 
 
-def _profile_error(path: Path, message: str) -> ConfigError:
+def _profile_error(name: str, path: Path, message: str) -> ConfigError:
     return ConfigError(
         f"{message}.",
         where=str(path),
-        advice="Fix or remove it, or create it again with `bulklink auth login --force`.",
+        advice=f"Fix it, create it again with {auth_command('login', name, '--force')}, or remove"
+        f" it and its secrets with {auth_command('logout', name, '--force')}.",
     )

@@ -76,18 +76,29 @@ def load_connection(
     _check_accounts_server(name, own_endpoint, endpoint)
     credentials = secret_store_for(stored.secrets, folder).load(name)
     org_id = stored.org.id if endpoint.api_url == own_endpoint.api_url else None
-    return msgspec.structs.replace(endpoint, credentials=credentials, org_id=org_id)
+    return msgspec.structs.replace(endpoint, credentials=credentials, org_id=org_id, profile=name)
 
 
-def load_stored_connection(name: str, profile: Profile, folder: Path) -> Connection:
+def load_stored_connection(
+    name: str, profile: Profile, folder: Path, *, allow_exposed: bool = False
+) -> Connection:
     """Return the connection of a profile, ignoring the environment.
+
+    Args:
+        name: name of the profile.
+        profile: the profile.
+        folder: folder of the user's settings.
+        allow_exposed: whether others may be able to read its secrets too.
 
     Raises:
         ConfigError: if its secrets cannot be read.
     """
     endpoint = Connection.endpoint_from(profile.variables())
-    credentials = secret_store_for(profile.secrets, folder).load(name)
-    return msgspec.structs.replace(endpoint, credentials=credentials, org_id=profile.org.id)
+    store = secret_store_for(profile.secrets, folder)
+    credentials = store.load(name, allow_exposed=allow_exposed)
+    return msgspec.structs.replace(
+        endpoint, credentials=credentials, org_id=profile.org.id, profile=name
+    )
 
 
 def _connection_from_environment(env: Mapping[str, str], profiles: Profiles) -> Connection:

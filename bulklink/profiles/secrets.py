@@ -12,7 +12,7 @@ from bulklink.decoding import decode_json
 from bulklink.errors import ConfigError
 from bulklink.private_files import is_private
 from bulklink.profiles.profile import SecretBackend, remove_file, write_private_file
-from bulklink.shell import format_command
+from bulklink.shell import auth_command, format_command
 from bulklink.zoho.connection import Credentials, is_sign_in_text
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class SecretStore(Protocol):
     def save(self, name: str, credentials: Credentials) -> None:
         """Store the secrets of a profile, replacing existing ones."""
 
-    def load(self, name: str) -> Credentials:
-        """Return the secrets of a profile."""
+    def load(self, name: str, *, allow_exposed: bool = False) -> Credentials:
+        """Return the secrets of a profile; exposed ones only if that is allowed."""
 
     def remove(self, name: str) -> None:
         """Remove the secrets of a profile, if there are any."""
@@ -67,8 +67,12 @@ class FileSecretStore:
         write_private_file(probe, b"", secret=True)
         remove_file(probe)
 
-    def load(self, name: str) -> Credentials:
+    def load(self, name: str, *, allow_exposed: bool = False) -> Credentials:
         """Read a profile's secrets.
+
+        Args:
+            name: the profile.
+            allow_exposed: whether others may be able to read them too.
 
         Raises:
             ConfigError: if they are missing, not well-formed, or readable by others.
@@ -81,13 +85,14 @@ class FileSecretStore:
             raise _unreadable_error(
                 name, str(path), error.strerror or "it cannot be read"
             ) from None
-        if not private:
+        if not private and not allow_exposed:
             raise ConfigError(
                 "Others on this machine may read these secrets.",
                 where=str(path),
                 advice=f"Run `{format_command('chmod', 600, path)}`. If someone may have read them,"
-                " run `bulklink auth logout` and sign in again. Where chmod has no effect, use"
-                " the system keyring, or set XDG_CONFIG_HOME to a folder on another file system.",
+                f" run {auth_command('logout', name)} and sign in again. Where chmod has no"
+                " effect, use the system keyring, or set XDG_CONFIG_HOME to a folder on another"
+                " file system.",
             )
         return _decode_credentials(content, name, str(path))
 
@@ -135,8 +140,12 @@ class KeyringSecretStore:
         if not is_stored:
             raise _keyring_error(name, "it does not store anything")
 
-    def load(self, name: str) -> Credentials:
+    def load(self, name: str, *, allow_exposed: bool = False) -> Credentials:
         """Return a profile's secrets.
+
+        Args:
+            name: the profile.
+            allow_exposed: unused: a keyring exposes none.
 
         Raises:
             ConfigError: if the keyring does not answer, or does not have them.
@@ -190,8 +199,7 @@ def choose_secret_backend(
         raise ConfigError(
             unavailable_reason or "No keyring works.",
             where="system keyring",
-            advice="Keep the secrets in a file in your user's folder:"
-            " `bulklink auth login --plain-file`.",
+            advice="Add --plain-file to keep the secrets in a file in your user's folder.",
         )
     return SecretBackend.FILE
 
@@ -204,6 +212,17 @@ def secret_store_for(backend: SecretBackend, folder: Path) -> SecretStore:
         folder: folder of the user's settings.
     """
     return KeyringSecretStore() if backend is SecretBackend.KEYRING else FileSecretStore(folder)
+
+
+def probable_secret_backend(name: str, folder: Path) -> SecretBackend:
+    """Return where a profile that cannot be read has its secrets: in a file if there is one.
+
+    Args:
+        name: the profile.
+        folder: folder of the user's settings.
+    """
+    has_file = Path(FileSecretStore(folder).location(name)).is_file()
+    return SecretBackend.FILE if has_file else SecretBackend.KEYRING
 
 
 def _system_keyring() -> KeyringBackend:
@@ -229,7 +248,7 @@ def _unreadable_error(name: str, where: str, reason: str) -> ConfigError:
     return ConfigError(
         f"Cannot read the secrets of the profile {name!r}: {reason}.",
         where=where,
-        advice=f"Sign in again: `bulklink auth login --profile {name} --force`.",
+        advice=f"Sign in again: {auth_command('login', name, '--force')}.",
     )
 
 
@@ -238,5 +257,5 @@ def _keyring_error(name: str, reason: str) -> ConfigError:
         f"The system keyring is not available: {reason}.",
         where="system keyring",
         advice=f"Unlock or start it, or keep the secrets in a file that only you can read:"
-        f" `bulklink auth login --profile {name} --force --plain-file`.",
+        f" {auth_command('login', name, '--force', '--plain-file')}.",
     )

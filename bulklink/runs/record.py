@@ -277,6 +277,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         org: the org that the run changes.
         api_url: address of the API.
         data_centre: data centre of the org.
+        profile: stored profile that it was last sent with; None for the environment's connection,
+            for the profile that is used if none is named, and in folders of earlier versions.
         canary: the canary; None without one.
         invocations: commands that ran the run, in order.
         forgotten: removals of user data, in order.
@@ -315,6 +317,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     org: OrgRecord | None = None
     api_url: str | None = None
     data_centre: str | None = None
+    profile: str | None = None
     canary: CanaryRecord | None = None
     invocations: tuple[Invocation, ...] = ()
     forgotten: tuple[ForgetResult, ...] = ()

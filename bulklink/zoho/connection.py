@@ -56,6 +56,7 @@ class Connection(msgspec.Struct, frozen=True):
         credentials: credentials to request access tokens.
         module_id: id of the Deals module; None to look it up.
         org_id: id of the org at sign-in; None if only a call can tell.
+        profile: name of the stored profile with the credentials; None if they are from elsewhere.
     """
 
     api_url: str
@@ -67,6 +68,7 @@ class Connection(msgspec.Struct, frozen=True):
     credentials: Credentials | None = None
     module_id: str | None = None
     org_id: str | None = None
+    profile: str | None = None
 
     def __repr__(self) -> str:
         return f"Connection({self.api_url!r}, …)"

@@ -202,4 +202,4 @@ def _error_text(content: Any, answer: Answer) -> str:
     texts = [content.get(key) for key in ("error", "error_description")]
     message = ": ".join(text for text in texts if isinstance(text, str))
     masked = answer.mask(message[: 2 * _MAX_TEXT_LENGTH])[:_MAX_TEXT_LENGTH]
-    return masked or f"HTTP {answer.status}"
+    return masked.rstrip(". ") or f"HTTP {answer.status}"

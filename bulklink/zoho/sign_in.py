@@ -28,7 +28,7 @@ from bulklink.zoho.error_policy import (
     classify_outcome,
 )
 from bulklink.zoho.health import no_response_error
-from bulklink.zoho.http import NoResponse, Request, Transport
+from bulklink.zoho.http import Answer, NoResponse, Request, Transport
 from bulklink.zoho.link_response import parse_refusal
 from bulklink.zoho.lookup_responses import Org, require_org
 from bulklink.zoho.oauth import AccountsServer, TokenGrant, TokenRefusal, TokenRefusalReason
@@ -268,9 +268,26 @@ async def _probe_scopes(client: Client) -> tuple[Org, tuple[str, ...]]:
                 advice="Check that the environment (production, sandbox, developer) is the one"
                 " that the code was generated for.",
             )
-        elif outcome.ok and request is _SCOPE_PROBES[0][0]:
-            org = require_org(outcome)
+        elif request is _SCOPE_PROBES[0][0]:
+            org = _org_or_empty(outcome)
     return org, tuple(scope for scope in SCOPES if scope not in missing)
+
+
+def _org_or_empty(answer: Answer) -> Org:
+    """Return the org, or an empty one if the CRM refuses to report it.
+
+    Raises:
+        RunStoppedError: if the CRM fails to answer, or the answer is not from the CRM.
+    """
+    answer_class = classify_outcome(answer)
+    if answer_class in (AnswerClass.SERVER_ERROR, AnswerClass.THROTTLED):
+        raise RunStoppedError(
+            StoppedBy.NO_ANSWER,
+            "The CRM fails to answer the look-up of the org:"
+            f" {parse_refusal(answer).code or f'HTTP {answer.status}'}.",
+            advice="Try again later. A code works once: generate another one then.",
+        )
+    return require_org(answer) if answer_class is None else Org()
 
 
 def _check_scopes(scopes: tuple[str, ...]) -> None:

@@ -17,6 +17,7 @@ from bulklink.atomic_files import atomic_replace
 from bulklink.decoding import decode_json
 from bulklink.errors import RunDirError, RunStoppedError, StoppedBy
 from bulklink.private_files import make_folder_private
+from bulklink.shell import auth_command
 from bulklink.zoho.connection import Connection, Credentials, is_sign_in_text
 from bulklink.zoho.http import NoResponse, Transport
 from bulklink.zoho.oauth import (
@@ -33,10 +34,6 @@ _MAX_DOMAIN_LENGTH = 100
 _LOCK_ATTEMPTS = 300
 _LOCK_PAUSE = 0.1
 _ADVICE = {
-    TokenRefusalReason.INVALID_CODE: (
-        "The refresh token was revoked, or belongs to another client or data centre: sign in again"
-        " with `bulklink auth login`, or set another BULKLINK_REFRESH_TOKEN."
-    ),
     TokenRefusalReason.INVALID_CLIENT: (
         "The client id belongs to another data centre or has a typo: check both."
     ),
@@ -196,6 +193,11 @@ class TokenProvider:
         if connection.access_token is not None:
             self._token = Token(connection.access_token, connection.api_url, float("inf"))
 
+    @property
+    def profile(self) -> str | None:
+        """Name of the stored profile with the credentials; None if they are from elsewhere."""
+        return self._connection.profile
+
     async def current(self) -> Token:
         """Return the token for the next request: the current one, a stored one, or a new one.
 
@@ -284,7 +286,7 @@ class TokenProvider:
                 StoppedBy.FATAL,
                 f"No access token was issued: {outcome.message}.",
                 where=server.token_url,
-                advice=_ADVICE[outcome.reason],
+                advice=_refusal_advice(outcome.reason, self.profile),
             )
         return token_from_grant(outcome, self._connection, self._clock(), self._warn)
 
@@ -312,6 +314,18 @@ def token_from_grant(
     return Token(
         grant.access_token, connection.api_url_from(grant.api_domain), now + usable_seconds
     )
+
+
+def _refusal_advice(reason: TokenRefusalReason, profile: str | None) -> str:
+    if reason is not TokenRefusalReason.INVALID_CODE:
+        return _ADVICE[reason]
+    revoked = "The refresh token was revoked, or belongs to another client or data centre"
+    if profile is None:
+        return (
+            f"{revoked}: sign in again with {auth_command('login', None)}, or set another"
+            " BULKLINK_REFRESH_TOKEN."
+        )
+    return f"{revoked}: sign in again with {auth_command('login', profile, '--force')}."
 
 
 def _excerpt(api_domain: object) -> str:

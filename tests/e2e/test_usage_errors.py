@@ -233,7 +233,16 @@ MISTAKES = {
     "misspelt version": Mistake(("--verison",), texts=("Did you mean --version?",)),
     "option before the command": Mistake(("--profile", "x", "link"), texts=("follow the command",)),
     "a word for yes": Mistake(
-        ("status",), texts=("BULKLINK_CHECK",), env=(("BULKLINK_CHECK", "perhaps"),)
+        ("status",),
+        texts=("BULKLINK_CHECK", "'perhaps' is not a valid boolean. Use yes or no."),
+        env=(("BULKLINK_CHECK", "perhaps"),),
+    ),
+    "shares of more than all": Mistake(
+        (
+            *("generate", "--messages", "10", "--contacts", "2"),
+            *("--linked-right", "0.9", "--linked-wrong", "0.9", "--out", "made"),
+        ),
+        texts=("--linked-right plus --linked-wrong, and --duplicates",),
     ),
     "no runs": Mistake(("history", "abc", "--runs-dir", "nope"), "run-dir", ("nope",)),
     "no message id": Mistake(("history", "a b"), texts=("MESSAGE_ID",)),
@@ -242,7 +251,7 @@ MISTAKES = {
     ),
     "world cannot be": Mistake(
         ("generate", "--messages", "1", "--contacts", "1", "--out", "x", "--id-length", "1"),
-        texts=("id_length",),
+        texts=("--id-length",),
     ),
     "no world": Mistake(("emulator", "--world", "nope.json"), "bad-file", ("nope.json",)),
     "no fault": Mistake(("emulator", "--fault", "nonsense"), texts=("nonsense",)),

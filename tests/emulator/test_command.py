@@ -39,7 +39,7 @@ def test_every_setting_is_an_option_with_help_and_the_same_default() -> None:
         (["--host", "example.org"], UsageError, "loopback"),
         (["--fault", "flood"], UsageError, "no fault 'flood'"),
         (["--mixed-answer", "status=500"], UsageError, "--mixed-answer"),
-        (["--max-items", "0"], UsageError, "max_items"),
+        (["--max-items", "0"], UsageError, ": --max-items must"),
         (["--latency", "-1"], UsageError, "latency"),
         (["--world", "no-such-file.json"], BadFileError, "cannot be read"),
     ],

@@ -283,6 +283,24 @@ def test_a_fault_is_parsed_from_option_text() -> None:
             parse_fault(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected_text"),
+    [
+        ("late,share=2", "share must be a number from 0 to 1, not '2'"),
+        ("late,share=x", "share must be a number from 0 to 1, not 'x'"),
+        ("late,seed=x", "seed must be a whole number, not 'x'"),
+        ("late,count=0", "count must be a whole number of at least 1, not '0'"),
+        ("late,seconds=-1", "seconds must be a number from 0 to 86,400, not '-1'"),
+        ("late,colour=red", "'colour' is not known; the names are kind, op, share"),
+        ("nothing", "there is no fault 'nothing'"),
+    ],
+)
+def test_the_error_of_an_invalid_fault_says_what_is_valid(text: str, expected_text: str) -> None:
+    with pytest.raises(FaultError) as caught:
+        parse_fault(text)
+    assert str(caught.value).startswith(expected_text)
+
+
 def test_every_kind_of_fault_has_a_test() -> None:
     tested = {
         *("lost-request", "lost-answer", "late", "500", "500-applied", "502", "503", "html"),

@@ -282,7 +282,7 @@ def test_the_command_writes_the_files_and_lists_their_paths(
 
 def test_the_command_refuses_invalid_options_and_folders(tmp_path: Path) -> None:
     arguments = ("--messages", "10", "--contacts", "2", "--out", str(tmp_path))
-    with pytest.raises(UsageError, match="owners_per_contact"):
+    with pytest.raises(UsageError, match=": --owners-per-contact must"):
         run(*arguments, "--owners-per-contact", "99")
     with pytest.raises(click.BadParameter):
         run(*arguments, "--linked-right", "2")

@@ -138,7 +138,8 @@ def test_the_option_text_sets_every_field() -> None:
     ("text", "expected_text"),
     [
         ("status=208", "200|207|400"),
-        ("colour=red", "one of status"),
+        ("colour=red", "'colour=red' is not known: one of status"),
+        ("foo", "'foo' is not known: one of status"),
         ("good=success", "is not a success"),
         ("shape=flat", "needs shape=nested"),
         ("shape=call", "needs good=omitted"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bulklink.engine.lookups import MAX_USER_PAGES, look_up_user_names
+from bulklink.engine.lookups import MAX_USER_PAGES, look_up_user_names, missing_scope_error
 from bulklink.zoho.http import Answer
 from tests.engine.fakes import ScriptedCrm, engine_run
 from tests.zoho.fakes import answer
@@ -64,3 +64,17 @@ async def test_the_look_up_ends_at_a_maximum_number_of_pages() -> None:
     crm = EndlessUsers(users_page(1))
     assert await look_up(crm, 1, 0) == {"1": "User 1"}
     assert len(crm.sent) == MAX_USER_PAGES
+
+
+@pytest.mark.parametrize(
+    ("profile", "command"),
+    [
+        (None, "`bulklink auth login`"),
+        ("acme", "`bulklink auth login --profile acme --force`"),
+    ],
+)
+def test_the_advice_for_a_missing_scope_signs_in_to_the_profile_in_use(
+    profile: str | None, command: str
+) -> None:
+    error = missing_scope_error("ZohoCRM.coql.READ", "deals", profile)
+    assert f"Sign in again with {command}," in error.advice

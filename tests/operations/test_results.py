@@ -14,7 +14,18 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from bulklink import Job, OnInvalid, Op, RunDirError, RunResult, export, plan, results, status
+from bulklink import (
+    Job,
+    OnInvalid,
+    Op,
+    RunDirError,
+    RunResult,
+    UsageError,
+    export,
+    plan,
+    results,
+    status,
+)
 from bulklink.ledger.records import Result, result_line
 from bulklink.models import Status
 from bulklink.operations.result_rows import RESULT_COLUMNS
@@ -55,6 +66,19 @@ def test_results_are_the_rows_of_the_mapping_and_what_became_of_each(run: Path) 
     assert [row["bulklink_row"] for row in rows] == [1, 2, 3, 4, 5]
     assert rows[0]["bulklink_attempts"] == 1
     assert rows[2]["bulklink_code"] is None
+
+
+@pytest.mark.parametrize("chosen", ["in-doubt", {"failed", "in-doubt"}], ids=["text", "set"])
+def test_an_unknown_status_is_refused_with_a_suggestion(
+    run: Path, tmp_path: Path, chosen: str | set[str]
+) -> None:
+    output = tmp_path / "results.csv"
+    with pytest.raises(UsageError, match="'in-doubt' is not a status") as caught:
+        results(run, status=chosen)
+    assert "Did you mean in_doubt?" in caught.value.advice
+    with pytest.raises(UsageError, match="'in-doubt' is not a status"):
+        export(run, output, status=chosen)
+    assert not output.exists()
 
 
 def test_results_have_the_columns_and_rows_of_an_export(run: Path, tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def test_a_secrets_file_that_others_can_read_is_refused(tmp_path: Path, mode: in
     with pytest.raises(ConfigError) as caught:
         FileSecretStore(tmp_path).load("prod")
     assert f"chmod 600 {file}" in caught.value.advice
+    assert "`bulklink auth logout --profile prod`" in caught.value.advice
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"client_id":1}', b"\xff\xfe"], ids=repr)

@@ -155,6 +155,12 @@ async def test_each_refusal_has_its_own_message(
     assert [word for word in expected_words if word not in str(error)] == []
 
 
+async def test_the_text_of_a_refusal_ends_with_one_full_stop() -> None:
+    (throttled, _, _) = REFUSALS["throttled"]
+    message = (await sign_in_error(Zoho(throttled))).message
+    assert message.endswith("Please try again after some time.")
+
+
 @pytest.mark.parametrize(
     "outcome", [NoResponse("no answer within 40 seconds"), Answer(503)], ids=["silence", "503"]
 )
@@ -235,6 +241,13 @@ async def test_another_refusal_of_a_look_up_does_not_mean_a_missing_scope(outcom
     assert result.scopes == SCOPES
 
 
+@pytest.mark.parametrize("status", [403, 404])
+async def test_an_org_that_may_not_be_read_is_left_unknown(status: int) -> None:
+    result = await sign_in_with(Zoho(lookups={"org": Answer(status)}))
+    assert result.org.id is None
+    assert result.scopes == SCOPES
+
+
 async def test_scopes_named_by_the_accounts_server_are_reported() -> None:
     named = "ZohoCRM.modules.ALL ZohoCRM.settings.ALL,ZohoCRM.users.READ"
     result = await sign_in_with(Zoho(answer({**GRANT, "scope": named})))
@@ -250,8 +263,15 @@ async def test_a_refused_new_token_is_an_error_and_not_renewed() -> None:
 
 @pytest.mark.parametrize(
     "outcome",
-    [NoResponse("the host name is unknown", sent=False), Answer(200, b"<html>")],
-    ids=["silence", "html"],
+    [
+        NoResponse("the host name is unknown", sent=False),
+        Answer(200, b"<html>"),
+        Answer(502, b"<html>"),
+        Answer(503),
+        answer({"code": "INTERNAL_ERROR", "status": "error", "message": "no"}, 500),
+        Answer(429),
+    ],
+    ids=["silence", "html", "html-of-a-proxy", "503", "500", "429"],
 )
 async def test_an_unreachable_api_stops_the_sign_in(
     outcome: Answer | NoResponse,

@@ -64,11 +64,17 @@ def _parse_inputs(text: str) -> SignInInputs:
     """Parse a JSON object or NAME=VALUE lines; warn of unknown names.
 
     Raises:
-        ConfigError: if it has none of the credentials.
+        ConfigError: if it is not valid, or has none of the credentials.
     """
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
+        if text.lstrip().startswith(("{", "[")):
+            raise ConfigError(
+                "The JSON is not valid or not complete.",
+                where="standard input",
+                advice="Pass the whole file from Zoho's API console.",
+            ) from None
         pairs = (line.partition("=") for line in text.splitlines() if line.strip())
         content = {key.strip().lower(): value.strip() for key, _, value in pairs}
     fields = content if isinstance(content, dict) else {}

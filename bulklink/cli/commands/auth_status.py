@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from bulklink.advice import Advice
+from bulklink.cli.connection import check_profile_options, known_options
 from bulklink.cli.console import (
     Line,
     Styled,
@@ -26,9 +27,9 @@ from bulklink.ledger.records import timestamp
 from bulklink.operations.connections import ProfileStatus, check_profiles
 from bulklink.operations.environment import Environment, real_environment
 from bulklink.profiles.names import DEFAULT_PROFILE, config_folder, normalize_profile_name
-from bulklink.profiles.profile import Profile, Profiles
+from bulklink.profiles.profile import Profile, Profiles, SecretBackend
 from bulklink.profiles.resolve import load_stored_connection
-from bulklink.profiles.secrets import secret_store_for
+from bulklink.profiles.secrets import probable_secret_backend, secret_store_for
 from bulklink.zoho.connection import Connection
 from bulklink.zoho.health import ConnectionHealth
 from bulklink.zoho.oauth import AccountsServer
@@ -89,15 +90,18 @@ def sign_out(
     """Revoke and remove a profile; return the exit code."""
     folder, environment = config_folder(), environment or real_environment()
     name, profiles = normalize_profile_name(profile_name or DEFAULT_PROFILE), Profiles(folder)
-    profile = profiles.load(name)
-    revoked, connection = True, None
+    revoked, connection, backend = True, None, probable_secret_backend(name, folder)
     try:
-        connection = load_stored_connection(name, profile, folder)
+        profile = profiles.load(name)
+        backend = profile.secrets
+        connection = load_stored_connection(name, profile, folder, allow_exposed=True)
         run_cancellable(_revoke_token, connection, environment)
     except (ConfigError, RunStoppedError) as error:
+        if name not in profiles.names():
+            raise
         revoked = False
         _confirm_unrevoked_removal(name, error, force=force)
-    _remove_profile(name, profile, connection, environment, force=force)
+    _remove_profile(name, backend, connection, environment, force=force)
     if as_json:
         print_json({"profile": name, "revoked": revoked, "removed": True})
     elif revoked:
@@ -118,9 +122,25 @@ def _status_entry(status: ProfileStatus) -> dict[str, Any]:
     if status.profile is not None:
         entry = _profile_entry(status.name, status.profile)
     if status.health is not None:
-        return entry | _health_entry(status.health)
-    problem = error_object(status.problem) if status.problem else None
-    return entry | {"works": False, "token_ends": None, "problem": problem}
+        entry |= _health_entry(status.health)
+    problem = status.problem or _options_problem(status)
+    works = status.works and problem is None
+    shown = error_object(problem) if problem else None
+    token_ends = entry.pop("token_ends", None)
+    return entry | {"works": works, "token_ends": token_ends, "problem": shown}
+
+
+def _options_problem(status: ProfileStatus) -> ConfigError | None:
+    """Return why commands refuse the options of a profile; None if they do not."""
+    if status.profile is None:
+        return None
+    try:
+        check_profile_options(
+            status.profile.options, str(Profiles(config_folder()).file(status.name))
+        )
+    except ConfigError as error:
+        return error
+    return None
 
 
 def _profile_entry(name: str, profile: Profile) -> dict[str, Any]:
@@ -143,15 +163,14 @@ def _profile_entry(name: str, profile: Profile) -> dict[str, Any]:
         "secrets_in": secret_store_for(profile.secrets, config_folder()).location(name),
         "scopes": list(profile.scopes),
         "missing_scopes": missing_optional_scopes(profile.scopes),
-        "options": profile.options,
+        "options": known_options(profile.options),
         "signed_in": profile.signed_in,
     }
 
 
 def _health_entry(health: ConnectionHealth) -> dict[str, Any]:
     token_ends = None if health.token_ends_at is None else timestamp(health.token_ends_at)
-    problem = error_object(health.problem) if health.problem else None
-    entry: dict[str, Any] = {"works": problem is None, "token_ends": token_ends, "problem": problem}
+    entry: dict[str, Any] = {"token_ends": token_ends}
     if health.org is not None and health.org.id:
         org = health.org
         entry["org"] = {"id": org.id, "name": org.name, "type": org.type, "edition": org.paid_type}
@@ -218,15 +237,16 @@ def _confirm_unrevoked_removal(name: str, error: BulklinkError, *, force: bool) 
         warn(f"{error.message} ({error.where})")
         if confirm(f"Remove the profile {name!r} from this machine anyway?"):
             return
+    retry = "Try again later, or add" if isinstance(error, RunStoppedError) else "Add"
     error.guidance = Advice.of(
-        "Nothing was removed. Try again later, or add --force to remove it from this machine."
+        f"Nothing was removed. {retry} --force to remove it from this machine."
     )
     raise error
 
 
 def _remove_profile(
     name: str,
-    profile: Profile,
+    backend: SecretBackend,
     connection: Connection | None,
     environment: Environment,
     *,
@@ -237,7 +257,7 @@ def _remove_profile(
     if connection is not None and environment.token_store is not None:
         environment.token_store.remove(connection)
     try:
-        secret_store_for(profile.secrets, folder).remove(name)
+        secret_store_for(backend, folder).remove(name)
     except ConfigError as error:
         if not force:
             raise

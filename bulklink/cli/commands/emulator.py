@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from bulklink.cli.console import note
 from bulklink.cli.help import COMMON, Command, GroupedOption
-from bulklink.cli.options import combine_options, common_options
+from bulklink.cli.options import combine_options, common_options, with_option_names
 from bulklink.cli.param_types import Number, OneOf, WholeNumber
 from bulklink.emulator.settings import MixedAnswer, Settings, parse_mixed_answer
 from bulklink.errors import BadFileError, RefusedError, UsageError
@@ -81,7 +81,7 @@ def _parse_settings(options: dict[str, Any]) -> Settings:
         return Settings(**values)
     except ValueError as error:
         raise UsageError(
-            f"{error}.",
+            f"{with_option_names(str(error), (name for name in options if '_' in name))}.",
             where="bulklink emulator",
             advice="`bulklink emulator --help` lists the values.",
         ) from None

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from bulklink.cli.console import print_json, print_line
 from bulklink.cli.help import Command, GroupedOption
-from bulklink.cli.options import common_options
+from bulklink.cli.options import common_options, with_option_names
 from bulklink.cli.param_types import Number, OneOf, WholeNumber
 from bulklink.emulator.conversations.knobs import KIND_RANGES, ConversationRecipe
 from bulklink.emulator.settings import PredictionMode
@@ -265,7 +265,7 @@ def _make_recipe(values: Mapping[str, Any]) -> Recipe:
         return Recipe(**{**values, "users": values["users"] or _DEFAULT_USERS})
     except ValueError as error:
         raise UsageError(
-            f"{error}.",
+            f"{with_option_names(str(error), values)}.",
             where="bulklink generate",
             advice="`bulklink generate --help` lists the options.",
         ) from None

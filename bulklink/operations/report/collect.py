@@ -195,7 +195,7 @@ def _build_report(sources: _Sources, made_at: str, zone: tzinfo | None, max_byte
         undo_digest=(record.undo_of.digest or "") if record.undo_of else None,
         undone=_undone_extent(record),
         forgotten=forget_summaries(record),
-        commands=next_commands(record, summary, sources.commanded_argument),
+        commands=next_commands(record, summary, sources.commanded_argument, full=full),
     )
 
 

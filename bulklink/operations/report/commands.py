@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bulklink.html_pages.report.model import NextCommands
 from bulklink.models import Status
 from bulklink.operations.wording import can_be_undone, continue_arguments
 from bulklink.runs.record import RunRecord, RunState
 from bulklink.runs.status import RunResult
-from bulklink.shell import format_command, path_word
+from bulklink.shell import format_command, path_word, profile_words
 
 
-def next_commands(record: RunRecord, summary: RunResult, run: str) -> NextCommands:
+def next_commands(record: RunRecord, summary: RunResult, run: str, *, full: bool) -> NextCommands:
     """Return the commands that continue a run.
 
     Args:
         record: record of the run.
         summary: state of the run.
         run: folder of the run, or of the job of a shard, as it is typed.
+        full: whether to include the name of its profile.
     """
+    command = partial(_command, record.profile if full else None)
     failed = summary.counts[Status.FAILED] + summary.counts[Status.IN_DOUBT]
     can_resume = summary.state is RunState.STOPPED
     can_retry = summary.state is RunState.FINISHED and failed
@@ -27,16 +31,17 @@ def next_commands(record: RunRecord, summary: RunResult, run: str) -> NextComman
     # The digest of a shard is not that of its job, which is sent as a whole.
     expect = ["--expect", record.digest] if record.digest and record.shard is None else []
     return NextCommands(
-        apply=format_command("bulklink", "apply", folder, *expect),
-        verify=format_command("bulklink", "verify", folder) if failed_canary else "",
-        undo=format_command("bulklink", "undo", folder) if can_undo else "",
-        resume=_resume_command(record, run) if can_resume else "",
-        retry=format_command("bulklink", "retry", folder) if can_retry else "",
+        apply=command("apply", folder, *expect),
+        verify=command("verify", folder) if failed_canary else "",
+        undo=command("undo", folder) if can_undo else "",
+        resume=command(*continue_arguments(record, "resume", run)) if can_resume else "",
+        retry=command("retry", folder) if can_retry else "",
     )
 
 
-def _resume_command(record: RunRecord, run: str) -> str:
-    return format_command("bulklink", *continue_arguments(record, "resume", run))
+def _command(profile: str | None, *words: str) -> str:
+    """Return a command to type, with a profile if there is one."""
+    return format_command("bulklink", *words, *profile_words(words[0], profile))
 
 
 def export_command(

@@ -146,7 +146,7 @@ def _build_report(
             ForgetSummary(at, None, None)
             for at in sorted({entry.at for shard in records for entry in shard.forgotten})
         ),
-        commands=next_commands(whole, summary, run),
+        commands=next_commands(whole, summary, run, full=full),
         shards=tuple(
             _shard_summary(folder, result, accounting)
             for (folder, _), result in zip(shards, results, strict=True)

@@ -139,6 +139,17 @@ def test_standard_input_without_the_credentials_is_an_error(
     assert result.error["where"] == "standard input"
 
 
+@pytest.mark.parametrize("given", ['{"client_id":"demo","client_secret":"s3cr', "[" * 50_000])
+def test_invalid_json_on_standard_input_is_named_without_its_content(
+    signed_out: Command, given: str
+) -> None:
+    result = signed_out.run_in_subprocess("auth", "login", "--stdin", "--json", stdin=given)
+    assert result.code == 2, result
+    assert result.error["message"] == "The JSON is not valid or not complete."
+    assert result.err == ""
+    assert "s3cr" not in result.output
+
+
 def test_missing_scopes_are_named_and_nothing_is_stored(
     bulklink: Command, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.cli.command_tree import LEAVES
@@ -47,6 +49,54 @@ def test_a_job_file_names_a_profile(signed_out: Command, contact: Contact) -> No
     assert command("run", "job.toml").code == 0
     assert command("run", "other.toml").code == 2
     assert command("run", "other.toml", "--profile", "test").code == 0
+
+
+def suggested(text: str) -> list[str]:
+    """Return the commands that need a connection among those suggested in a text."""
+    found = re.findall(r"bulklink (?:apply|resume|retry|run|undo|verify) [^`\n]*", text)
+    return [command.strip() for command in found]
+
+
+@pytest.mark.parametrize("arguments", [["run", "job.toml"], ["link", "m.csv", "--profile", "test"]])
+def test_suggested_commands_use_the_profile_of_the_run(
+    signed_out: Command, contact: Contact, arguments: list[str]
+) -> None:
+    assert signed_out.with_env(**SIGN_IN_ENV)("auth", "login", "--profile", "test").code == 0
+    command = Command(signed_out.folder)
+    write_mapping(command.folder / "m.csv", rows(contact.free[:2], contact.a))
+    job = 'op = "link"\nmapping = "m.csv"\nprofile = "test"\n'
+    (command.folder / "job.toml").write_text(job, "utf-8")
+    stopped = command(*arguments, "--run-dir", "run", "--max-credits", "1")
+    assert stopped.code == 4, stopped
+    assert suggested(stopped.out) == ["bulklink resume run --profile test"]
+    assert suggested(command("status", "run").out) == ["bulklink resume run --profile test"]
+    assert command("report", "run").code == 0
+    page = (command.folder / "run" / "report.html").read_text("utf-8")
+    assert "bulklink resume run --profile test" in page
+    assert command("report", "run", "--counts-only", "-o", "counts.html").code == 0
+    assert "--profile" not in (command.folder / "counts.html").read_text("utf-8")
+    finished = command("resume", "run", "--profile", "test", "--max-credits", "50")
+    assert finished.code == 0, finished
+    assert suggested(finished.out) == [
+        "bulklink verify run --profile test",
+        "bulklink undo run --profile test",
+    ]
+
+
+def test_a_plan_is_sent_with_the_profile_it_was_made_with(
+    signed_out: Command, contact: Contact
+) -> None:
+    assert signed_out.with_env(**SIGN_IN_ENV)("auth", "login", "--profile", "test").code == 0
+    command = Command(signed_out.folder)
+    write_mapping(command.folder / "m.csv", rows(contact.free[:2], contact.a))
+    arguments = ("plan", "--op", "link", "m.csv", "--run-dir", "run", "--profile", "test")
+    assert suggested(command(*arguments).out) == ["bulklink apply run --profile test"]
+
+
+def test_no_profile_is_suggested_where_none_is_needed(signed_in: Command, contact: Contact) -> None:
+    write_mapping(signed_in.folder / "m.csv", rows(contact.free[:2], contact.a))
+    result = signed_in("link", "m.csv", "--run-dir", "run")
+    assert suggested(result.out) == ["bulklink verify run", "bulklink undo run"]
 
 
 def with_options(command: Command, name: str, options: str) -> None:
@@ -113,6 +163,40 @@ def test_the_error_of_a_wrong_option_in_a_profile_names_file_line_and_key(
     key = options.split(maxsplit=1)[0]
     line = file.read_text("utf-8").splitlines().index(options) + 1
     assert result.error["where"] == f"{file}:{line}, key {key}"
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["rate = 'x'", "rate = 'x'\nbatch_size = 2", "batch_size = 2\nclient_secret = 's3cr3t'"],
+)
+def test_a_profile_whose_options_commands_refuse_does_not_work(
+    signed_in: Command, options: str
+) -> None:
+    with_options(signed_in, "default", options)
+    refused = signed_in("link", "m.csv", "--json")
+    assert refused.code == 2, refused
+    result = signed_in("auth", "status", "--json")
+    assert result.code == 1, result
+    (entry,) = result.object["profiles"]
+    assert entry["works"] is False
+    assert entry["problem"]["message"] == refused.error["message"]
+    assert entry["problem"]["where"] == refused.error["where"]
+    assert "s3cr3t" not in result.output
+    shown = signed_in("auth", "status")
+    assert refused.error["message"] in " ".join(shown.out.split())
+    assert "s3cr3t" not in shown.output
+
+
+@pytest.mark.parametrize("options", ["rate = 20", 'code = "NOT_ALLOWED"', 'code = ["NOT_ALLOWED"]'])
+def test_a_profile_works_if_some_command_accepts_its_options(
+    signed_in: Command, options: str
+) -> None:
+    with_options(signed_in, "default", options)
+    result = signed_in("auth", "status", "--json")
+    assert result.code == 0, result
+    (entry,) = result.object["profiles"]
+    assert entry["works"] is True
+    assert len(entry["options"]) == 1
 
 
 def test_an_option_of_another_command_does_no_harm_in_a_profile(signed_in: Command) -> None:

@@ -8,6 +8,7 @@ from tests.e2e.auth.sign_in_env import (
     SIGN_IN_ENV,
     THROTTLED,
     api_env,
+    posix_only,
     refresh_token,
     revoke,
     signing_in_command,
@@ -134,6 +135,52 @@ def test_a_profile_without_its_secrets_is_removed_only_by_force(signed_in: Comma
     assert signed_in("auth", "logout").code == 2
     assert signed_in("auth", "logout", "--force").code == 0
     assert signed_in("auth", "status").code == 1
+
+
+@pytest.mark.parametrize("damage", ["x", 'client_id = "a"\n'], ids=["text", "no-secrets-key"])
+def test_a_damaged_profile_is_removed_with_its_secrets_only_by_force(
+    signed_in: Command, url: str, damage: str
+) -> None:
+    other = signed_in.with_env(**api_env(url), **SIGN_IN_ENV)
+    assert other("auth", "login", "--profile", "acme").code == 0
+    config = signed_in.folder / "config" / "bulklink"
+    (config / "profiles" / "acme.toml").write_text(damage, "utf-8")
+    advice = signed_in("link", "m.csv", "--profile", "acme", "--json").error["advice"]
+    assert "`bulklink auth login --profile acme --force`" in advice
+    assert "`bulklink auth logout --profile acme --force`" in advice
+    refused = signed_in("auth", "logout", "--profile", "acme", "--json")
+    assert refused.code == 2, refused
+    assert "--force" in refused.error["advice"]
+    assert (config / "secrets" / "acme.json").exists()
+    result = signed_in("auth", "logout", "--profile", "acme", "--force", "--json")
+    assert result.code == 0, result
+    assert result.object == {"profile": "acme", "revoked": False, "removed": True}
+    assert [file.name for file in config.rglob("*.*")] == ["default.toml", "default.json"]
+
+
+@posix_only
+def test_secrets_that_others_may_read_are_revoked_and_removed(
+    signed_in: Command, emulator: Emulator
+) -> None:
+    (signed_in.folder / "config" / "bulklink" / "secrets" / "default.json").chmod(0o644)
+    assert signed_in("link", "m.csv").code == 2
+    result = signed_in("auth", "logout", "--json")
+    assert result.code == 0, result
+    assert result.object == {"profile": "default", "revoked": True, "removed": True}
+    assert stored_kinds(signed_in.folder) == set()
+
+
+def test_the_advice_for_a_revoked_sign_in_names_its_profile(
+    signed_in: Command, emulator: Emulator, url: str
+) -> None:
+    other = signed_in.with_env(**api_env(url), **SIGN_IN_ENV)
+    assert other("auth", "login", "--profile", "acme").code == 0
+    revoke(emulator, refresh_token(signed_in.folder, "acme"))
+    for file in (signed_in.folder / "state" / "bulklink" / "tokens").glob("*.json"):
+        file.unlink()
+    result = signed_in("auth", "status", "--profile", "acme", "--json")
+    (entry,) = result.object["profiles"]
+    assert "`bulklink auth login --profile acme --force`" in entry["problem"]["advice"]
 
 
 def test_status_shows_what_a_missing_optional_scope_prevents(
