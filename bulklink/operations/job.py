@@ -12,6 +12,7 @@ import msgspec
 
 from bulklink.advice import Advice, Keyword
 from bulklink.counts import count_of
+from bulklink.decoding import convert
 from bulklink.engine.failure_limit import MaxFailures
 from bulklink.engine.outage import DEFAULT_MAX_OUTAGE
 from bulklink.errors import UsageError
@@ -427,7 +428,7 @@ def _convert(name: str, converter: Callable[[Any], Any], value: object) -> Any:
 def _check_type(name: str, value: object, kind: Any) -> object:
     """Return a value in its own type: a run folder with any other could not be read again."""
     try:
-        return msgspec.convert(value, kind)
+        return convert(value, kind)
     except msgspec.ValidationError as error:
         raise UsageError(
             f"{value!r} is not a valid value for {name}.",

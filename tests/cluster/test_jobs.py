@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp.test_utils import TestServer
 
-from bulklink import Connection, Job, Op, RunCallbacks, StopController, merge, plan
+from bulklink import Connection, Job, MaxFailures, Op, RunCallbacks, StopController, merge, plan
 from bulklink.cluster.database import ClusterDatabase
 from bulklink.cluster.overview import cluster_overview
 from bulklink.cluster.pulling import pull
@@ -145,7 +145,7 @@ async def test_a_shard_that_is_left_to_a_person_holds_the_later_ones(
     contacts = [world.add(free=3) for _ in range(CONTACTS)]
     mapping = [line for contact in contacts for line in rows(contact.free, UNKNOWN_ID)]
     async with served(world) as connection:
-        await off_loop(seal, mapping, folder, canary=0, max_failures=1)
+        await off_loop(seal, mapping, folder, canary=0, max_failures=MaxFailures(count=1))
         await submit_job(database, connection, folder)
         async with cluster_worker(url, "--drain") as worker:
             result = await worker.result()
