@@ -85,6 +85,7 @@ def open_tab(chromium: Browser) -> Iterator[Opener]:
 
 def check_look(tab: Page) -> None:
     """Check that everything fits, can be read and, on a phone, be touched."""
+    tab.wait_for_load_state()  # a page without its style sheets is wider
     width = tab.evaluate("innerWidth")
     assert tab.evaluate("document.documentElement.scrollWidth") == width, tab.url
     assert weak_texts(tab) == [], tab.url
