@@ -58,7 +58,15 @@ def profile_words(command: str, profile: str | None) -> tuple[str, ...]:
     return () if profile is None or command not in _CONNECTED else ("--profile", profile)
 
 
-def auth_command(action: str, profile: str | None, *options: str) -> str:
-    """Return a `bulklink auth` command for a profile, in backquotes; None is the one in use."""
+def auth_command(action: str, profile: str | None, *options: str, replaces: bool = False) -> str:
+    """Return a `bulklink auth` command for a profile, in backquotes.
+
+    Args:
+        action: `login` or `logout`.
+        profile: the profile; None is the one in use.
+        options: further options.
+        replaces: whether it replaces or removes a profile that is there.
+    """
     selection = () if profile is None else ("--profile", profile)
-    return bulklink_command("auth", action, *selection, *options)
+    force = ("--force",) if replaces else ()
+    return bulklink_command("auth", action, *selection, *force, *options)

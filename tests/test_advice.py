@@ -20,7 +20,7 @@ from bulklink.errors import UsageError
 PACKAGE = Path(bulklink.__file__).parent
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 _PACKAGES_OF_COMMANDS = ("cli", "emulator")
-_SIGN_IN = ("profiles/profile.py", "profiles/secrets.py")
+_SIGN_IN = ("profiles/profile.py", "profiles/secrets.py", "shell.py")
 """Signing in happens at a terminal, so these texts name options."""
 _WORDS_OF_THE_PAGE = (
     *("operations/report/commands.py", "operations/auditing/commands.py", "operations/wording.py"),

@@ -208,7 +208,7 @@ def missing_scope_error(scope: str, subject: str, profile: str | None) -> RunSto
         subject: what is looked up, for the user.
         profile: the stored profile with the token; None if it is from elsewhere.
     """
-    login = auth_command("login", profile, *(() if profile is None else ("--force",)))
+    login = auth_command("login", profile, replaces=profile is not None)
     return RunStoppedError(
         StoppedBy.FATAL,
         f"The token lacks the scope {scope}, which the look-up of {subject} needs.",

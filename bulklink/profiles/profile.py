@@ -242,6 +242,6 @@ def _profile_error(name: str, path: Path, message: str) -> ConfigError:
     return ConfigError(
         f"{message}.",
         where=str(path),
-        advice=f"Fix it, create it again with {auth_command('login', name, '--force')}, or remove"
-        f" it and its secrets with {auth_command('logout', name, '--force')}.",
+        advice=f"Fix it, create it again with {auth_command('login', name, replaces=True)}, or"
+        f" remove it and its secrets with {auth_command('logout', name, replaces=True)}.",
     )

@@ -248,7 +248,7 @@ def _unreadable_error(name: str, where: str, reason: str) -> ConfigError:
     return ConfigError(
         f"Cannot read the secrets of the profile {name!r}: {reason}.",
         where=where,
-        advice=f"Sign in again: {auth_command('login', name, '--force')}.",
+        advice=f"Sign in again: {auth_command('login', name, replaces=True)}.",
     )
 
 
@@ -257,5 +257,5 @@ def _keyring_error(name: str, reason: str) -> ConfigError:
         f"The system keyring is not available: {reason}.",
         where="system keyring",
         advice=f"Unlock or start it, or keep the secrets in a file that only you can read:"
-        f" {auth_command('login', name, '--force', '--plain-file')}.",
+        f" {auth_command('login', name, '--plain-file', replaces=True)}.",
     )

@@ -325,7 +325,7 @@ def _refusal_advice(reason: TokenRefusalReason, profile: str | None) -> str:
             f"{revoked}: sign in again with {auth_command('login', None)}, or set another"
             " BULKLINK_REFRESH_TOKEN."
         )
-    return f"{revoked}: sign in again with {auth_command('login', profile, '--force')}."
+    return f"{revoked}: sign in again with {auth_command('login', profile, replaces=True)}."
 
 
 def _excerpt(api_domain: object) -> str:
