@@ -14,7 +14,8 @@ from bulklink.mapping.plan_stats import PlanStats
 from bulklink.models import Op
 from bulklink.operations.job import Job
 from bulklink.runs.forecast import CreditRange, PlanSizes, SecondsRange
-from bulklink.zoho.requests import EMAILS_PER_PAGE, MAX_MESSAGE_IDS_LENGTH
+from bulklink.zoho.page_info import EMAILS_PER_PAGE
+from bulklink.zoho.requests import MAX_MESSAGE_IDS_LENGTH
 
 MAX_RENEWED_WIDTH = 0.25
 """Maximum width of a renewed range, as a share of the likely value."""

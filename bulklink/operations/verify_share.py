@@ -15,7 +15,7 @@ from bulklink.operations.verify_log import VerifyCost, VerifyOptions
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.forecast import CreditRange
 from bulklink.runs.record import RunRecord, measured_pages_ratio
-from bulklink.zoho.requests import EMAILS_PER_PAGE
+from bulklink.zoho.page_info import EMAILS_PER_PAGE
 
 Part = tuple[RunFolder, RunRecord]
 """A run that is verified, alone or as a shard of a job."""

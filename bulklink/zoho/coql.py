@@ -23,6 +23,7 @@ from bulklink.zoho.coql_condition import Condition
 from bulklink.zoho.error_policy import COQL_SCOPE
 from bulklink.zoho.http import Answer, CallKind, Request
 from bulklink.zoho.link_response import parse_id, parse_label, parse_name, parse_text
+from bulklink.zoho.page_info import may_have_more
 
 COQL_TARGET = "/crm/v8/coql"
 MAX_ROWS = 2_000
@@ -365,9 +366,7 @@ def _parse_page(
         for record in records
         if (record_id := parse_record_id(record.get("id"))) is not None
     )
-    info = content.get("info")
-    more = info.get("more_records") if isinstance(info, dict) else None
-    return CoqlPage(rows, more if isinstance(more, bool) else bool(records))
+    return CoqlPage(rows, may_have_more(content, len(records), per_page=1))
 
 
 def parse_deal_row(

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 EMAILS_PER_PAGE = 10
+"""Emails on one page of a contact's list."""
+ROLES_PER_PAGE = 100
+"""Contacts on one page of those with a role on a deal."""
 RECORDS_PER_PAGE = 200
+"""Records, users or entries of a timeline on one page."""
 
 
 def may_have_more(content: dict[str, Any], entries: int, per_page: int) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 from bulklink.zoho.coql import DealRow, parse_deal_row, parse_record_id
 from bulklink.zoho.http import Answer
 from bulklink.zoho.link_response import parse_label, parse_text
-from bulklink.zoho.page_info import RECORDS_PER_PAGE, may_have_more
+from bulklink.zoho.page_info import RECORDS_PER_PAGE, ROLES_PER_PAGE, may_have_more
 from bulklink.zoho.requests import ADDRESS_FIELDS
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ def parse_contact_roles(answer: Answer) -> RelatedPage[ContactRole] | None:
         contact_id: ContactRole(contact_id, _role(record.get("Contact_Role"), answer))
         for contact_id, record in records.items()
     }
-    return RelatedPage(roles, _has_more(answer))
+    return RelatedPage(roles, _has_more(answer, ROLES_PER_PAGE))
 
 
 def parse_contact_deals(
@@ -68,7 +68,7 @@ def parse_contact_deals(
         deal_id: parse_deal_row(deal_id, record, answer, number_field=number_field)
         for deal_id, record in records.items()
     }
-    return RelatedPage(deals, _has_more(answer))
+    return RelatedPage(deals, _has_more(answer, RECORDS_PER_PAGE))
 
 
 def parse_addresses(answer: Answer) -> RelatedPage[tuple[str, ...]] | None:
@@ -99,11 +99,11 @@ def _records(answer: Answer) -> dict[str, dict[str, Any]] | None:
     }
 
 
-def _has_more(answer: Answer) -> bool:
+def _has_more(answer: Answer, per_page: int) -> bool:
     content = answer.content
-    return isinstance(content, dict) and may_have_more(
-        content, len(content["data"]), RECORDS_PER_PAGE
-    )
+    if answer.status == 204 or not isinstance(content, dict):
+        return False
+    return may_have_more(content, len(content["data"]), per_page)
 
 
 def _role(value: Any, answer: Answer) -> str | None:

@@ -19,8 +19,6 @@ MAX_MESSAGE_IDS_LENGTH = 2000
 """Maximum characters of the comma-joined message_ids of one unlink call."""
 MAX_DEAL_IDS_LENGTH = 1024
 """Maximum characters of the comma-joined ids of one look-up of deals."""
-EMAILS_PER_PAGE = 10
-"""Emails on one page of a contact's list."""
 ADDRESS_FIELDS = ("Email", "Secondary_Email")
 """API names of the fields with the email addresses of a contact."""
 _ROOT = "/crm/v8"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bulklink.models import Op
 from bulklink.zoho import requests
 from bulklink.zoho.http import CallKind, Request
+from bulklink.zoho.page_info import EMAILS_PER_PAGE
 from tests.zoho.fakes import message, query_of
 
 MODULE = "5843104000000003735"
@@ -150,7 +151,7 @@ def test_the_limits_are_the_documented_ones() -> None:
     assert requests.MAX_MESSAGES_PER_CALL == 20
     assert requests.MAX_MESSAGE_IDS_LENGTH == 2000
     assert requests.MAX_DEAL_IDS_LENGTH == 1024
-    assert requests.EMAILS_PER_PAGE == 10
+    assert EMAILS_PER_PAGE == 10
 
 
 @pytest.mark.parametrize(
