@@ -17,13 +17,12 @@ RUN_FILES = frozenset(
 """Names of the files of a run folder, but for the page, which can be written again."""
 JOB_FILES = frozenset({"job.json", "rejects.csv", "merge.json", "lock"})
 """Names of the files of a job's folder, but for the page."""
-UNFINISHED_RECORDS = {"fetch.json": "fetch", "audit.json": "audit", "before.json": "probe"}
-"""Records of working folders, and what is unfinished; every file beside them belongs to it."""
-_UNFINISHED_SUFFIXES = {
-    ".fetching": "fetch.json",
-    ".auditing": "audit.json",
-    ".probing": "before.json",
+UNFINISHED_FOLDERS = {
+    ".fetching": ("fetch.json", "fetch"),
+    ".auditing": ("audit.json", "audit"),
+    ".probing": ("before.json", "probe"),
 }
+"""Record of a working folder and what is unfinished, by suffix; all its files belong to it."""
 
 
 def refuse_own_file(
@@ -60,9 +59,9 @@ def _owner(path: Path, new_folder: Path | None) -> str | None:
         return "a run"
     if path.name.lower() in JOB_FILES and _is_job(path.parent):
         return "a job"
-    record = _UNFINISHED_SUFFIXES.get(path.parent.suffix.lower())
+    record, unfinished = UNFINISHED_FOLDERS.get(path.parent.suffix.lower(), (None, ""))
     if record is not None and os.path.lexists(path.parent / record):
-        return f"an unfinished {UNFINISHED_RECORDS[record]}"
+        return f"an unfinished {unfinished}"
     return None
 
 

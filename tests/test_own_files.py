@@ -12,12 +12,13 @@ from bulklink.operations.fetching.folder import FetchFolder
 from bulklink.operations.load_files import PERCENTILES_NAME, RESULT_NAME
 from bulklink.operations.merge import MERGE_FILE
 from bulklink.operations.probing.folder import ProbeFolder
-from bulklink.own_files import JOB_FILES, RUN_FILES, UNFINISHED_RECORDS, refuse_own_file
+from bulklink.own_files import JOB_FILES, RUN_FILES, UNFINISHED_FOLDERS, refuse_own_file
 from bulklink.runs.folder import RunFolder
 from bulklink.runs.job_folder import JobFolder
 from bulklink.tables.output import check_can_create
 
 PAGE = "report.html"
+UNFINISHED = {record for record, _ in UNFINISHED_FOLDERS.values()}
 
 
 def property_names(folder: RunFolder | JobFolder) -> set[str]:
@@ -31,7 +32,7 @@ def test_the_files_of_the_folders_are_known() -> None:
     assert {RESULT_NAME, PERCENTILES_NAME, "lock", "verify.lock"} <= RUN_FILES
     assert property_names(JobFolder(Path("job"))) | {MERGE_FILE, "lock"} == JOB_FILES
     folders = (FetchFolder(Path("f")), AuditFolder(Path("a")), ProbeFolder(Path("p")))
-    assert {folder.record.name for folder in folders} == set(UNFINISHED_RECORDS)
+    assert {folder.record.name for folder in folders} == UNFINISHED
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_a_file_of_bulklink_is_refused(tmp_path: Path, record: str, name: str, o
         refuse_own_file(tmp_path / name)
 
 
-@pytest.mark.parametrize("stray", ["run.json", "job.json", *UNFINISHED_RECORDS])
+@pytest.mark.parametrize("stray", ["run.json", "job.json", *sorted(UNFINISHED)])
 def test_the_output_of_a_command_does_not_make_a_folder_that_of_a_run(
     tmp_path: Path, stray: str
 ) -> None:

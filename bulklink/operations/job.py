@@ -420,9 +420,7 @@ def _convert(name: str, converter: Callable[[Any], Any], value: object) -> Any:
         advice = ""
         if isinstance(converter, EnumType):
             advice = f"Use one of: {', '.join(converter)}."
-        raise UsageError(
-            f"{value!r} is not a valid value for {name}.", where=name, advice=advice
-        ) from None
+        raise _invalid_value(name, value, advice) from None
 
 
 def _check_type(name: str, value: object, kind: Any) -> object:
@@ -430,11 +428,8 @@ def _check_type(name: str, value: object, kind: Any) -> object:
     try:
         return convert(value, kind)
     except msgspec.ValidationError as error:
-        raise UsageError(
-            f"{value!r} is not a valid value for {name}.",
-            where=name,
-            advice=_TYPE_ADVICE.get(name, f"{error}.".replace("null", "None")),
-        ) from None
+        advice = _TYPE_ADVICE.get(name, f"{error}.".replace("null", "None"))
+        raise _invalid_value(name, value, advice) from None
 
 
 def _check_text(name: str, value: object) -> None:

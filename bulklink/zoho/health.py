@@ -84,14 +84,14 @@ def _org_or_empty(outcome: Answer | NoResponse, connection: Connection) -> Org:
     """
     if isinstance(outcome, NoResponse):
         raise no_response_error(outcome)
-    answer_class, code = classify_outcome(outcome), parse_refusal(outcome).code
+    answer_class, refusal = classify_outcome(outcome), parse_refusal(outcome)
     if answer_class is None:
         return require_org(outcome)
     if answer_class in _STOPPING_CLASSES:
         raise RunStoppedError(
             StoppedBy.FATAL if answer_class is AnswerClass.TOKEN else StoppedBy.NO_ANSWER,
-            f"The CRM refuses the look-up of the org: {code or f'HTTP {outcome.status}'}.",
+            f"The CRM refuses the look-up of the org: {refusal.shown_code}.",
             where=connection.api_url,
-            advice=advice_for_code(code) or "Try again later.",
+            advice=advice_for_code(refusal.code) or "Try again later.",
         )
     return Org()

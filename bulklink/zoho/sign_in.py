@@ -283,8 +283,7 @@ def _org_or_empty(answer: Answer) -> Org:
     if answer_class in (AnswerClass.SERVER_ERROR, AnswerClass.THROTTLED):
         raise RunStoppedError(
             StoppedBy.NO_ANSWER,
-            "The CRM fails to answer the look-up of the org:"
-            f" {parse_refusal(answer).code or f'HTTP {answer.status}'}.",
+            f"The CRM fails to answer the look-up of the org: {parse_refusal(answer).shown_code}.",
             advice="Try again later. A code works once: generate another one then.",
         )
     return require_org(answer) if answer_class is None else Org()
