@@ -30,7 +30,7 @@ class OutputFile(FileName):
         """Return the name."""
         name = super().convert(value, param, ctx)
         if not (self._stdout and name == _STDOUT):
-            _check_output(name, param, ctx)
+            _refuse_stdout(name, param, ctx)
         return name
 
 
@@ -43,27 +43,25 @@ class OutputPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path."""
         path = super().convert(value, param, ctx)
-        _check_output(os.fspath(value), param, ctx)
+        _refuse_stdout(os.fspath(value), param, ctx)
         return path
 
 
-def _check_output(name: str, param: click.Parameter | None, ctx: click.Context | None) -> None:
+def _refuse_stdout(name: str, param: click.Parameter | None, ctx: click.Context | None) -> None:
     if ctx is not None and ctx.resilient_parsing:
         return
-    option = _option_name(param)
     if name == _STDOUT:
         raise UsageError(
             "Standard output cannot take it.",
-            where=f"{option} {name}".strip(),
+            where=f"{_option_name(param)} {name}".strip(),
             advice="Name a file. One that is called - is ./-",
         )
-    refuse_own_file(name, f"{option} {name}".strip())
 
 
 def refuse_shared_files(
     params: Sequence[click.Parameter], values: Mapping[str, Any], read: Iterable[str] = ()
 ) -> None:
-    """Refuse a file to write that the same command reads, or writes for another option.
+    """Refuse a file to write that is bulklink's own, is read, or is written for another option.
 
     Args:
         params: parameters of the command.
